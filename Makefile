@@ -1,0 +1,56 @@
+# Everything runs in .venv, which the first command makes. Nothing else has to be installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 0
+
+.PHONY: help demo test check format notebook test-lowest bench clean
+
+help:
+	@echo "make demo      train on a swiss roll, and say where the pictures are"
+	@echo "make test      lint, types, import directions and the whole test suite"
+	@echo "make check     lint, types and import directions alone"
+	@echo "make format    let ruff rewrite the code"
+	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
+	@echo "make test-lowest  the test suite with the oldest supported dependencies"
+	@echo "make bench     the benchmarks, against PyTorch (installs it in .venv)"
+
+# A stamp is written when an install has come to its end, so a half-made .venv is taken up again.
+$(VENV)/.demo: pyproject.toml scripts/make_venv.sh
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) "-e ." && touch $@
+
+$(VENV)/.test: pyproject.toml scripts/make_venv.sh
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) "-e .[test]" && touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
+	@echo "Look at runs/demo/diffusion.gif and runs/demo/figures."
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n 2
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebook: $(VENV)/.test
+	$(BIN)/jupytext --to notebook --output docs/tutorial.ipynb docs/tutorial.py
+
+test-lowest:
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest "uv"
+	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
+	.venv-lowest/bin/python -m pytest -n 2
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pip install -q -e ".[peers]"
+	$(BIN)/python benchmarks/tutorial_speed.py
+	$(BIN)/python benchmarks/default_recipe.py
+
+clean:
+	rm -rf $(VENV) .venv-lowest runs

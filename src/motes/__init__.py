@@ -1,0 +1,78 @@
+"""Diffusion models for points, from a 2-D toy to a table.
+
+    import motes
+
+    x = motes.draw("swiss_roll", 10_000)
+    model = motes.fit(x)
+    new = model.sample(10_000)
+
+Names load on first use, so that `import motes` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motes.data.shapes import SHAPES, draw, draw_labelled
+    from motes.data.tables import Standardiser, read_table, write_table
+    from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
+    from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
+    from motes.evaluation.metrics import c2st, sliced_w2
+    from motes.learning.denoisers import Denoiser, NoisePredictor, Preconditioned
+    from motes.learning.training import train
+    from motes.model import Model, fit, load
+    from motes.recipes import Recipe, load_recipe
+    from motes.sampling.samplers import Sampler, sample
+
+_HOME = {
+    "SHAPES": "data.shapes",
+    "draw": "data.shapes",
+    "draw_labelled": "data.shapes",
+    "Standardiser": "data.tables",
+    "read_table": "data.tables",
+    "write_table": "data.tables",
+    "DiscreteVP": "diffusion.schedules",
+    "Schedule": "diffusion.schedules",
+    "VarianceExploding": "diffusion.schedules",
+    "DataError": "errors",
+    "ModelFileError": "errors",
+    "MotesError": "errors",
+    "RecipeError": "errors",
+    "TrainingError": "errors",
+    "UsageError": "errors",
+    "c2st": "evaluation.metrics",
+    "sliced_w2": "evaluation.metrics",
+    "Denoiser": "learning.denoisers",
+    "NoisePredictor": "learning.denoisers",
+    "Preconditioned": "learning.denoisers",
+    "train": "learning.training",
+    "Model": "model",
+    "fit": "model",
+    "load": "model",
+    "Recipe": "recipes",
+    "load_recipe": "recipes",
+    "Sampler": "sampling.samplers",
+    "sample": "sampling.samplers",
+}
+
+__all__ = [  # noqa: RUF022 - in the order of use
+    "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
+    "fit", "load", "Model", "Recipe", "load_recipe",
+    "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
+    "train", "Sampler", "sample", "sliced_w2", "c2st",
+    "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("motes")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

@@ -1,0 +1,273 @@
+"""The command line. It parses, calls `motes.runs` and `motes.load`, and prints; JAX loads only where it is needed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+
+from motes.errors import MotesError, UsageError, unknown
+
+app = App(
+    name="motes",
+    help="Diffusion models for points: train one in seconds, watch it work, sample it.",
+    version=lambda: _version(),
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+)
+app.meta.group_parameters = Group("Everywhere", sort_key=9)
+
+Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
+Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
+Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Changes = Annotated[
+    list[str],
+    Parameter(
+        name="--set",
+        negative="",
+        help="Change one value of the recipe, such as training.steps=8000. Repeatable.",
+    ),
+]
+
+
+@app.command
+def train(
+    source: Annotated[str, Parameter(help="A shape (see `motes shapes`), or a .csv or .npy file.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
+    recipe: Annotated[str, Parameter(help="A name (see `motes recipes`), or a .toml file.")] = "default",
+    changes: Changes = [],  # noqa: B006 - never changed
+    seed: Seed = 0,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
+    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
+    style: Style = "dark",
+    quiet: Quiet = False,
+) -> int:
+    """Train a model on points, and leave it with its samples, metrics and pictures in a folder."""
+    _start_jax()
+    from motes.progress import Reporter
+    from motes.runs import Options, train_run
+
+    reporter = Reporter(quiet)
+    out = out or _free(Path("runs") / Path(source).stem)
+    options = Options(seed=seed, overwrite=overwrite, figures=figures, style=style)
+    model, metrics = train_run(source, out, recipe, changes, options, reporter)
+    training = model.training
+    assert training is not None
+    if training.interrupted:
+        _note(
+            f"Interrupted after {training.steps:,} of {model.recipe.training.steps:,} steps. "
+            f"What was learned is in '{out / 'model.safetensors'}'."
+        )
+        return 130
+    floor = "sliced_w2_floor" in metrics
+    print(
+        f"sliced W2  {metrics['sliced_w2']:.4f}"
+        + (f"   (two real draws: {metrics['sliced_w2_floor']:.4f})" if floor else "")
+    )
+    print(f"C2ST       {metrics['c2st']:.4f}" + (f"   (two real draws: {metrics['c2st_floor']:.4f})" if floor else ""))
+    print(f"results in {out}")
+    return 0
+
+
+@app.command
+def sample(
+    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", help="How many rows.")] = 1000,
+    out: Annotated[Path | None, Parameter(help="A .csv or .npy file; standard output, as CSV, if left out.")] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Draw new points from a model."""
+    _start_jax()
+    from motes.data.tables import write_csv, write_table
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import sample_rows
+
+    trained = load(model)
+    rows = sample_rows(trained, n, seed, Reporter(quiet))
+    if out is None:
+        write_csv(sys.stdout, rows, trained.columns)
+    else:
+        write_table(out, rows, trained.columns)
+        print(f"{n:,} rows in {out}")
+    return 0
+
+
+@app.command
+def draw(
+    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
+    video: Annotated[
+        bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install 'motes[video]').")
+    ] = False,
+    style: Style = "dark",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Draw the pictures and the animation of a model."""
+    _start_jax()
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import draw_run, read_source
+
+    trained = load(model)
+    out = out or model.parent
+    origin = source or trained.source
+    if not origin:
+        raise UsageError("this model was trained on an array; give the data: motes draw MODEL SOURCE.")
+    table = read_source(origin, trained.recipe, trained.seed)
+    if len(table.columns) != trained.dim:
+        raise UsageError(f"'{origin}' has {len(table.columns)} columns; the model has {trained.dim}.")
+    animation = out / ("diffusion.mp4" if video else "diffusion.gif")
+    for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):
+        print(path)
+    return 0
+
+
+@app.command
+def shapes(
+    name: Annotated[str | None, Parameter(help="Only this one.")] = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Write the pictures to a .png file instead.")] = None,
+    n: Annotated[int, Parameter(alias="-n", help="Points in each picture.")] = 4000,
+    noise: Annotated[float | None, Parameter(help="Blur; each shape's own if left out.")] = None,
+    style: Style = "dark",
+    seed: Seed = 0,
+) -> int:
+    """List the shapes that can be trained on, with a picture each."""
+    from motes.data.shapes import SHAPES, draw, draw_labelled
+    from motes.figures.terminal import braille
+
+    if name is not None and name not in SHAPES:
+        raise UsageError(unknown("shape", name, SHAPES))
+    chosen = [SHAPES[name]] if name else list(SHAPES.values())
+    if out is not None:
+        from motes.data.tables import replacing
+        from motes.figures import sheet
+
+        if out.suffix.lower() != ".png":
+            raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png.")
+        clouds: dict[str, Any] = {
+            shape.name: (draw_labelled if shape.classes else draw)(shape.name, n, seed=seed, noise=noise)
+            for shape in chosen
+        }
+        with replacing(out) as temporary:
+            sheet(clouds, style=style).savefig(temporary)
+        print(f"{len(chosen)} shapes in {out}")
+        return 0
+    for shape in chosen:
+        classes = f"{shape.classes} classes" if shape.classes else "no classes"
+        print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")
+        print(braille(draw(shape.name, n, seed=seed, noise=noise)) + "\n")
+    return 0
+
+
+@app.command
+def recipes(
+    name: Annotated[str | None, Parameter(help="Print the file of this one, to start your own from.")] = None,
+    /,
+) -> int:
+    """List the recipes, or print one."""
+    from motes.recipes import load_recipe, recipe_names, recipe_text
+
+    if name is not None:
+        print(recipe_text(name), end="")
+        return 0
+    for known in recipe_names():
+        print(f"{known:<10} {load_recipe(known).about}")
+    print(
+        "\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
+    )
+    return 0
+
+
+def main() -> None:
+    """Entry point: exit codes 0 (done), 1 (failed), 2 (misuse), 130 (interrupted)."""
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = _run(words, debug)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does. Nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        code, text = 2, f"{error}\nSee `motes --help`."
+        if debug:
+            raise
+    except MotesError as error:
+        code, text = error.exit_code, str(error)
+        if debug:
+            raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        code, text = 1, f"cannot use{where}: {error.strerror or error}."
+        if debug:
+            raise
+    except KeyboardInterrupt:
+        code, text = 130, "Interrupted. What was finished is kept."
+        if debug:
+            raise
+    except MemoryError:
+        code, text = 1, "out of memory. Ask for fewer rows or a smaller network."
+    except Exception as error:
+        if debug:
+            raise
+        code = 1
+        text = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+    _note(f"motes: {text}")
+    return code
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"motes {version('motes')}"
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is free: a default never stands in the way."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _start_jax() -> None:
+    """Keep compiled programs from one command to the next; a cache that cannot be used does no harm."""
+    import warnings
+
+    from platformdirs import user_cache_dir
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(user_cache_dir("motes")) / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")

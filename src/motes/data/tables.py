@@ -1,0 +1,227 @@
+"""Files <-> standardised float matrices.
+
+A model learns standardised columns, and everything it gives back is in the data's own units:
+
+    z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
+"""
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.errors import DataError, UsageError
+
+Array = NDArray[np.float64]
+
+SUFFIXES = (".csv", ".npy")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers, `x` of shape (n, d) in float64, and the names of the d columns."""
+
+    x: Array
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,)."""
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, x: Array) -> "Standardiser":
+        """Mean and standard deviation of each column of `x` (n, d)."""
+        return cls(x.mean(axis=0), x.std(axis=0))
+
+    @classmethod
+    def identity(cls, dim: int) -> "Standardiser":
+        """Leaves the data as it is."""
+        return cls(np.zeros(dim), np.ones(dim))
+
+    def forward(self, x: Array) -> Array:
+        """Data units (n, d) -> standardised (n, d)."""
+        return (x - self.mean) / self.scale
+
+    def inverse(self, z: ArrayLike) -> Array:
+        """Standardised (..., d) -> data units (..., d), in float64."""
+        return np.asarray(z, dtype=np.float64) * self.scale + self.mean
+
+    @property
+    def log_det(self) -> float:
+        """log |dz/dx| in nats: what is added to a standardised log-density to have it in the data's units."""
+        return -float(np.log(self.scale).sum())
+
+
+def default_columns(dim: int) -> tuple[str, ...]:
+    """x, y for the plane; x0, x1, ... otherwise."""
+    return ("x", "y") if dim == 2 else tuple(f"x{j}" for j in range(dim))
+
+
+def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = "the data") -> Table:
+    """Check a matrix and name its columns.
+
+    Args:
+        x: numbers of shape (n, d) with n >= 2 rows and d >= 2 columns.
+        columns: d names; None takes x, y or x0, x1, ...
+        name: what messages call the source.
+
+    Raises:
+        DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
+            names the row and the column.
+    """
+    try:
+        matrix = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} holds something that is not a number ({error}). Expected a matrix of numbers."
+        ) from None
+    if matrix.ndim != 2:
+        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).")
+    rows, dim = matrix.shape
+    names = default_columns(dim) if columns is None else tuple(columns)
+    if len(names) != dim:
+        raise DataError(f"{name} has {dim} columns but {len(names)} names: {', '.join(names)}.")
+    if dim < 2:
+        raise DataError(f"{name} has {dim} column{'s' * (dim != 1)}; expected two or more numeric columns.")
+    if rows < 2:
+        raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least 2.")
+    bad = np.argwhere(~np.isfinite(matrix))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"{name} holds {matrix[row, column]} in row {row + 1}, column '{names[column]}' "
+            f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = matrix.std(axis=0)
+    for j, deviation in enumerate(spread):
+        # A spread below rounding of the column's own size is no spread.
+        if deviation <= 1e-14 * np.abs(matrix[:, j]).max():
+            raise DataError(
+                f"column '{names[j]}' of {name} is constant ({matrix[0, j]:g} in all {rows} rows), "
+                "so it cannot be standardised. Remove it."
+            )
+        if not np.isfinite(deviation):
+            raise DataError(
+                f"column '{names[j]}' of {name} reaches {np.abs(matrix[:, j]).max():g}, "
+                "too large to standardise. Rescale it."
+            )
+    return Table(matrix, names)
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a `.csv` (with or without a header line) or `.npy` file of two or more numeric columns.
+
+    Raises:
+        UsageError: no such file, or a suffix other than .csv and .npy.
+        DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a file that ends in {' or '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
+    try:
+        return _read_csv(path) if path.suffix.lower() == ".csv" else _read_npy(path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
+
+
+def _read_npy(path: Path) -> Table:
+    try:
+        x = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"'{path}' is not a NumPy file of numbers: {error}") from None
+    return as_table(x, name=f"'{path}'")
+
+
+def _read_csv(path: Path) -> Table:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    except csv.Error as error:
+        raise DataError(f"'{path}' is not a CSV file: {error}.") from None
+    if not lines:
+        raise DataError(f"'{path}' is empty; expected two or more numeric columns.")
+    first = lines[0][1]
+    header = not any(_is_number(cell) for cell in first)
+    names = tuple(cell.strip() for cell in first) if header else default_columns(len(first))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
+    body = lines[1:] if header else lines
+    x = np.empty((len(body), len(names)))
+    for i, (line, cells) in enumerate(body):
+        if len(cells) != len(names):
+            raise DataError(f"line {line} of '{path}' has {len(cells)} cells; expected {len(names)}.")
+        for j, cell in enumerate(cells):
+            if not _is_number(cell):
+                came = f"'{cell}'" if cell.strip() else "an empty cell"
+                raise DataError(f"line {line} of '{path}', column '{names[j]}': {came} is not a number.")
+            x[i, j] = float(cell)
+    return as_table(x, names, name=f"'{path}'")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
+    """Write rows (n, d) to a `.csv` (with a header, each number in full) or `.npy` file, whole or not at all.
+
+    Raises:
+        UsageError: a suffix other than .csv and .npy.
+        OSError: the folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {' or '.join(SUFFIXES)}.")
+    with replacing(path) as temporary:
+        if suffix == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, x)
+        else:
+            with temporary.open("w", newline="", encoding="utf-8") as text:
+                write_csv(text, x, columns)
+
+
+def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
+    """Write a header and rows (n, d) to an open text file; `float` of each cell gives back the exact number."""
+    writer = csv.writer(file, lineterminator="\n")  # type: ignore[arg-type]
+    writer.writerow(columns)
+    writer.writerows(x.tolist())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; an ordinary file follows the umask.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The mathematics of the forward process; imports nothing of the rest of motes."""

@@ -1,0 +1,84 @@
+"""The forward process, its posterior, and four ways to say the same thing.
+
+    x_t = alpha_t x_0 + sigma_t eps
+
+Every function acts on one point (d,), or on any array that broadcasts against its times. For a `DiscreteVP` schedule,
+s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule is as good.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from motes.diffusion.schedules import Schedule
+
+
+class Gaussian(NamedTuple):
+    """An isotropic Gaussian N(mean, variance I)."""
+
+    mean: jax.Array
+    variance: jax.Array
+
+
+def q_sample(schedule: Schedule, x0: jax.Array, t: ArrayLike, eps: jax.Array) -> jax.Array:
+    """x_t = alpha_t x_0 + sigma_t eps, Ho et al. 2020, eq. 4."""
+    return schedule.alpha(t) * x0 + schedule.sigma(t) * eps
+
+
+def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike) -> Gaussian:
+    """q(x_t | x_s) for s < t. One step of a discrete schedule: mean sqrt(1 - beta) x_s, variance beta (eq. 2).
+
+    From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
+    """
+    factor = schedule.alpha(t) / schedule.alpha(s)
+    return Gaussian(factor * x_s, _added_variance(schedule, s, t))
+
+
+def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
+    """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0."""
+    factor = schedule.alpha(t) / schedule.alpha(s)
+    added = _added_variance(schedule, s, t)
+    sigma2_s, sigma2_t = schedule.sigma(s) ** 2, schedule.sigma(t) ** 2
+    mean = (factor * sigma2_s * x_t + schedule.alpha(s) * added * x0) / sigma2_t
+    return Gaussian(mean, added * sigma2_s / sigma2_t)
+
+
+def _added_variance(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
+    # Variance of x_t given x_s. Written with the log-SNR it does not lose its digits when s is close to t.
+    return -(schedule.sigma(t) ** 2) * jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
+
+
+# x_0, eps, v and the score carry the same information once x_t is known; x_0 is the hub.
+
+
+def eps_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0."""
+    return (x_t - schedule.alpha(t) * x0) / schedule.sigma(t)
+
+
+def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (x_t - sigma_t eps) / alpha_t."""
+    return (x_t - schedule.sigma(t) * eps) / schedule.alpha(t)
+
+
+def v_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4)."""
+    return schedule.alpha(t) * eps_from_x0(schedule, x_t, x0, t) - schedule.sigma(t) * x0
+
+
+def x0_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
+
+
+def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t)."""
+    return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
+
+
+def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t)."""
+    return (x_t + schedule.sigma(t) ** 2 * score) / schedule.alpha(t)

@@ -1,0 +1,218 @@
+"""How signal and noise trade places as t goes from 0 (data) to 1 (noise).
+
+    x_t = alpha_t x_0 + sigma_t eps,    eps ~ N(0, I)
+
+A schedule gives alpha_t and sigma_t at any t. `DiscreteVP` has T steps, step k = 0 ... T-1 at t = (k+1)/T, from a
+table of betas (Ho et al. 2020); `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+Table = NDArray[np.float64]
+
+
+class Schedule(eqx.Module):
+    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR."""
+
+    @abstractmethod
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        """Factor of the signal at time `t` in [0, 1]."""
+
+    @abstractmethod
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0."""
+
+    @abstractmethod
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`."""
+
+    def log_snr(self, t: ArrayLike) -> jax.Array:
+        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0."""
+        return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    @property
+    def prior_std(self) -> jax.Array:
+        """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
+        return jnp.sqrt(self.alpha(1.0) ** 2 + self.sigma(1.0) ** 2)
+
+
+# --- betas: one per step, float64 (T,) -----------------------------------------------------------------------------
+
+
+def linear_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+    """Equally spaced from `start` to `end`."""
+    return np.linspace(start, end, steps)
+
+
+def quad_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+    """Squares of equally spaced square roots."""
+    return np.linspace(start**0.5, end**0.5, steps) ** 2
+
+
+def sigmoid_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached."""
+    return 1 / (1 + np.exp(-np.linspace(-6, 6, steps))) * (end - start) + start
+
+
+def cosine_betas(steps: int, offset: float = 0.008, max_beta: float = 0.999) -> Table:
+    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17."""
+    t = np.arange(steps + 1) / steps
+    f = np.cos((t + offset) / (1 + offset) * np.pi / 2) ** 2
+    return np.minimum(1 - f[1:] / f[:-1], max_beta)
+
+
+BETAS: dict[str, Callable[..., Table]] = {
+    "linear": linear_betas,
+    "quad": quad_betas,
+    "sigmoid": sigmoid_betas,
+    "cosine": cosine_betas,
+}
+
+
+class DiscreteVP(Schedule):
+    """A variance-preserving schedule of T steps, alpha_t^2 + sigma_t^2 = 1, from its betas.
+
+    Every table has one entry per step k, in float64 (T,). Between the steps alpha_t follows the process that adds
+    noise at a constant rate within each step, so that alpha and sigma are exact at t = k/T and defined everywhere.
+
+    Args:
+        betas: (T,), each in (0, 1).
+
+    Raises:
+        ValueError: betas that are not T >= 1 numbers in (0, 1).
+    """
+
+    _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
+
+    def __init__(self, betas: ArrayLike):
+        table = np.asarray(betas, dtype=np.float64)
+        if table.ndim != 1 or len(table) < 1:
+            raise ValueError(f"betas have shape {table.shape}; expected (T,) with T >= 1.")
+        for k, beta in enumerate(table):
+            if not 0 < beta < 1:
+                raise ValueError(f"beta at step {k} is {beta:g}; expected a number between 0 and 1.")
+        self._betas = tuple(table.tolist())
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self._betas)
+
+    def t_of_step(self, k: ArrayLike) -> jax.Array:
+        """(k+1)/T, the time after step k = 0 ... T-1."""
+        return (jnp.asarray(k) + 1) / self.steps
+
+    # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
+    # where 1 - alpha_t^2 is tiny, exact to the last digit.
+    @property
+    def _inflow(self) -> Table:
+        return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
+
+    def _inflow_at(self, t: ArrayLike) -> jax.Array:
+        knots = jnp.asarray(self._inflow)
+        place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
+        k = jnp.minimum(place.astype(int), self.steps - 1)
+        return knots[k] + (place - k) * (knots[k + 1] - knots[k])
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.exp(-self._inflow_at(t) / 2)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return jnp.sqrt(-jnp.expm1(-self._inflow_at(t)))
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the inflow is a softplus of -log_snr.
+        knots = jnp.asarray(self._inflow)
+        inflow = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
+        return jnp.interp(inflow, knots, jnp.linspace(0, 1, self.steps + 1))
+
+    # --- the tables of Ho et al. 2020, section 2 ---
+
+    @property
+    def betas(self) -> Table:
+        """beta_k, the variance that step k adds."""
+        return np.array(self._betas)
+
+    @property
+    def alphas_bar(self) -> Table:
+        """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
+        return np.exp(-self._inflow[1:])
+
+    @property
+    def alphas_bar_prev(self) -> Table:
+        """alphas_bar of the step before, 1 for the first."""
+        return np.exp(-self._inflow[:-1])
+
+    @property
+    def sqrt_alphas_bar(self) -> Table:
+        """alpha_t: the factor of x_0 in x_t."""
+        return np.exp(-self._inflow[1:] / 2)
+
+    @property
+    def sqrt_one_minus_alphas_bar(self) -> Table:
+        """sigma_t: the factor of eps in x_t."""
+        return np.sqrt(self._one_minus_alphas_bar)
+
+    @property
+    def log_one_minus_alphas_bar(self) -> Table:
+        """log sigma_t^2."""
+        return np.log(self._one_minus_alphas_bar)
+
+    @property
+    def _one_minus_alphas_bar(self) -> Table:
+        return -np.expm1(-self._inflow[1:])
+
+    @property
+    def posterior_mean_coef_1(self) -> Table:
+        """Factor of x_0 in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return self.betas * np.sqrt(self.alphas_bar_prev) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_mean_coef_2(self) -> Table:
+        """Factor of x_k in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return -np.expm1(-self._inflow[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_variance(self) -> Table:
+        """Variance of q(x_{k-1} | x_k, x_0), eq. 7; 0 at the first step, where x_0 itself is known."""
+        return self.betas * -np.expm1(-self._inflow[:-1]) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_log_variance_clipped(self) -> Table:
+        """Log of the posterior variance, its first entry (log 0) replaced by the second (for T = 1: log beta_0)."""
+        variance = self.posterior_variance
+        variance[0] = variance[1] if self.steps > 1 else self.betas[0]
+        return np.log(variance)
+
+
+class VarianceExploding(Schedule):
+    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
+
+    Args:
+        sigma_max: noise at t = 1, in units of the (standardised) data.
+        rho: how much the steps bunch up near the data.
+    """
+
+    sigma_max: float = eqx.field(static=True, default=80.0)
+    rho: float = eqx.field(static=True, default=7.0)
+
+    def __check_init__(self) -> None:
+        if not (self.sigma_max > 0 and self.rho > 0):
+            raise ValueError(f"sigma_max = {self.sigma_max:g}, rho = {self.rho:g}; expected both above 0.")
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.ones_like(t, dtype=float)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return self.sigma_max * jnp.asarray(t, float) ** self.rho
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)

@@ -1,0 +1,48 @@
+"""The errors that motes raises on purpose.
+
+Each message says what came, what was expected and what to do. The command line prints it on one screen and
+leaves with `exit_code`; in Python they are ordinary exceptions, most of them also a `ValueError`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MotesError(Exception):
+    """Base of every error that motes raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(MotesError, ValueError):
+    """A wrong name, option or combination: the call itself must change."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe with an unknown key or a value that does not fit."""
+
+
+class DataError(MotesError, ValueError):
+    """Data that cannot be used; the message names the row and column where there is one."""
+
+
+class TrainingError(MotesError):
+    """Training broke down; `result` holds the last good state."""
+
+    def __init__(self, message: str, result: object = None):
+        super().__init__(message)
+        self.result = result
+
+
+class ModelFileError(MotesError):
+    """A model file that is missing, damaged, or of another format."""
+
+
+def unknown(kind: str, came: str, choices: Iterable[str]) -> str:
+    """The sentence for a name that is not among `choices`: what came, the nearest one, and all of them."""
+    choices = list(choices)
+    near = difflib.get_close_matches(came, choices, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"unknown {kind} '{came}'.{hint} Choose from: {', '.join(choices)}."

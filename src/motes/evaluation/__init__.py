@@ -1,0 +1,1 @@
+"""How good is it? Two arrays in, a number out."""

@@ -1,0 +1,1 @@
+"""Networks, denoisers, losses and the loop that trains them."""

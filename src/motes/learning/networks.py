@@ -1,0 +1,68 @@
+"""Networks: (x (d,), time ()) -> (d,). They know nothing of diffusion."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_jvp
+def softplus(x: jax.Array) -> jax.Array:
+    """log(1 + exp(x)), within float32 rounding of 1. `jax.nn.softplus` is exact in the tail and 5 times as slow."""
+    return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (dx,) = primals, tangents
+    return softplus(x), jax.nn.sigmoid(x) * dx
+
+
+class StepGatedMLP(eqx.Module):
+    """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
+
+    Its time is k/T, and picks row k - 1. For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    gates: tuple[jax.Array, ...]  # each (T, width), drawn from U(0, 1)
+    out: eqx.nn.Linear
+
+    def __init__(self, dim: int, steps: int, width: int = 128, depth: int = 3, *, key: jax.Array):
+        keys = jax.random.split(key, 2 * depth + 1)
+        sizes = [dim] + [width] * depth
+        self.layers = tuple(eqx.nn.Linear(sizes[i], width, key=keys[i]) for i in range(depth))
+        self.gates = tuple(jax.random.uniform(k, (steps, width)) for k in keys[depth : 2 * depth])
+        self.out = eqx.nn.Linear(width, dim, key=keys[-1])
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        steps = self.gates[0].shape[0]
+        # One-hot times table: on a CPU its gradient, a matrix product, is faster than a gather's scatter.
+        row = jax.nn.one_hot(jnp.round(time * steps).astype(int) - 1, steps)  # (T,)
+        for layer, gate in zip(self.layers, self.gates, strict=True):
+            x = softplus((row @ gate) * layer(x))
+        return self.out(x)
+
+
+class ResidualMLP(eqx.Module):
+    """Placeholder until the measurements are in."""
+
+    into: eqx.nn.Linear
+    time: eqx.nn.Linear
+    blocks: tuple[eqx.nn.Linear, ...]
+    out: eqx.nn.Linear
+
+    def __init__(self, dim: int, width: int = 64, depth: int = 4, *, key: jax.Array):
+        keys = jax.random.split(key, depth + 3)
+        self.into = eqx.nn.Linear(dim, width, key=keys[0])
+        self.time = eqx.nn.Linear(16, width, key=keys[1])
+        self.blocks = tuple(eqx.nn.Linear(width, width, key=k) for k in keys[2:-1])
+        self.out = eqx.nn.Linear(width, dim, key=keys[-1])
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        angle = time * math.pi * 2.0 ** jnp.linspace(-2, 3, 8)
+        h = self.into(x) + self.time(jnp.concatenate([jnp.sin(angle), jnp.cos(angle)]))
+        for block in self.blocks:
+            h = h + jax.nn.silu(block(h))
+        return self.out(h)

@@ -1,0 +1,241 @@
+"""The compiled training loop.
+
+One program runs many steps before anything crosses back to Python: it draws times and noise, takes the gradient,
+updates the weights and their moving average, for as many steps as it is asked for. Parameters travel as one flat
+vector, so that the optimiser and the average are a handful of operations however many layers there are.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.errors import TrainingError
+from motes.learning.denoisers import Denoiser
+from motes.learning.losses import Loss, Times
+
+LastBatch = Literal["fill", "partial"]
+ROOM = 512  # steps for which there is room in one call
+PATIENCE = 0.25  # seconds between looks at the clock, the keyboard and the loss
+
+
+class Progress(NamedTuple):
+    """Where training stands: `loss` is the mean over the last `window` steps."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+
+
+class Snapshot(NamedTuple):
+    """Both kinds of weights after `step` steps."""
+
+    step: int
+    averaged: Denoiser
+    last: Denoiser
+
+
+@dataclass
+class Trained:
+    """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves."""
+
+    averaged: Denoiser
+    last: Denoiser
+    losses: NDArray[np.float32]  # one per step
+    seconds: float
+    interrupted: bool = False
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken."""
+        return len(self.losses)
+
+
+class _State(NamedTuple):
+    weights: jax.Array  # (p,)
+    average: jax.Array  # (p,)
+    optimiser: optax.OptState
+    step: jax.Array
+
+
+def train(
+    denoiser: Denoiser,
+    x: NDArray[np.floating],
+    *,
+    loss: Loss,
+    times: Times,
+    optimiser: optax.GradientTransformation,
+    steps: int,
+    batch: int,
+    key: jax.Array,
+    ema: float = 0.99,
+    last_batch: LastBatch = "fill",
+    snapshot_every: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train `denoiser` on the rows of `x`.
+
+    Args:
+        denoiser: where to start; every floating-point array in it is trained.
+        x: rows (n, d) in the units that the denoiser works in.
+        loss: per row, see `motes.learning.losses`.
+        times: draws the times of a batch.
+        optimiser: an Optax transformation of the gradients.
+        steps: how many updates.
+        batch: rows per update, drawn without replacement until all have been seen.
+        key: randomness of batches, times and noise.
+        ema: decay of the moving average of the weights, per step.
+        last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
+        snapshot_every: keep the weights every so many steps; 0 keeps none.
+        on_progress: called a few times a second.
+
+    Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
+    KeyboardInterrupt at once.
+
+    Raises:
+        TrainingError: the loss was not finite; its `result` holds the last good weights.
+    """
+    flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
+    state = _State(flat, flat, optimiser.init(flat), jnp.zeros((), int))
+    points = jnp.asarray(x, flat.dtype)
+    batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
+    losses: list[NDArray[np.float32]] = []
+    snapshots: list[Snapshot] = []
+    begin, done, stride = time.perf_counter(), 0, 8
+
+    def both() -> tuple[Denoiser, Denoiser]:
+        return _with_weights(denoiser, state.average), _with_weights(denoiser, state.weights)
+
+    def result(interrupted: bool = False) -> Trained:
+        every = np.concatenate(losses) if losses else np.zeros(0, np.float32)
+        return Trained(*both(), every, time.perf_counter() - begin, interrupted, snapshots)
+
+    with _interruptible() as stop:
+        while done < steps and not stop.is_set():
+            to_snapshot = snapshot_every - done % snapshot_every if snapshot_every else steps
+            count = min(stride, steps - done, to_snapshot)
+            index = np.stack([next(batches) for _ in range(count)])
+            index = np.pad(index, ((0, ROOM - count), (0, 0)))
+            tick = time.perf_counter()
+            after, measured = _advance(
+                denoiser, loss, times, optimiser, ema, state, points, index, np.int32(count), key
+            )
+            fresh = np.asarray(measured)[:count]
+            if not np.isfinite(fresh).all():
+                step = done + int(np.argmin(np.isfinite(fresh))) + 1
+                raise TrainingError(
+                    f"the loss was {fresh[step - done - 1]} at step {step} of {steps}. Usual remedies: a smaller "
+                    f"learning rate, a smaller clip_norm, standardised data. The weights of step {done} are kept.",
+                    result(),
+                )
+            state = after
+            losses.append(fresh)
+            done += count
+            if snapshot_every and done % snapshot_every == 0:
+                snapshots.append(Snapshot(done, *both()))
+            now = time.perf_counter()
+            stride = int(np.clip(count * PATIENCE / (now - tick), 8, ROOM)) if len(losses) > 1 else stride
+            if on_progress:
+                on_progress(Progress(done, steps, _recent_mean(losses), now - begin))
+    return result(interrupted=done < steps)
+
+
+def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
+    recent, have = [], 0
+    for part in reversed(losses):
+        recent.append(part)
+        have += len(part)
+        if have >= window:
+            break
+    return float(np.concatenate(recent[::-1])[-window:].mean())
+
+
+def _batches(rng: np.random.Generator, n: int, batch: int, last: LastBatch) -> Iterator[NDArray[np.int32]]:
+    # Row numbers (batch,), one permutation after another; -1 marks the empty places of a partial batch.
+    rest = np.zeros(0, np.int32)
+    while True:
+        rows = np.concatenate([rest, rng.permutation(n).astype(np.int32)])
+        if last == "partial":
+            rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
+        whole = len(rows) // batch * batch
+        yield from rows[:whole].reshape(-1, batch)
+        rest = rows[whole:]
+
+
+@eqx.filter_jit
+def _advance(
+    denoiser: Denoiser,
+    loss: Loss,
+    times: Times,
+    optimiser: optax.GradientTransformation,
+    ema: float,
+    state: _State,
+    x: jax.Array,
+    index: ArrayLike,
+    count: ArrayLike,
+    key: jax.Array,
+) -> tuple[_State, jax.Array]:
+    """`count` steps of training on the batches `index` (ROOM, batch); also the loss of each."""
+
+    def objective(weights: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
+        model = _with_weights(denoiser, weights)
+        time_key, noise_key = jax.random.split(jax.random.fold_in(key, step))
+        x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
+        t = times(time_key, len(rows))  # (batch,)
+        eps = jax.random.normal(noise_key, x0.shape)  # (batch, d)
+        terms = jax.vmap(loss, (None, 0, 0, 0))(model, x0, t, eps)
+        per_row = jnp.stack(list(terms.values())).sum(axis=0)  # (batch,)
+        return jnp.mean(per_row, where=rows >= 0)
+
+    index = jnp.asarray(index)
+
+    def step(i: jax.Array, carry: tuple[_State, jax.Array]) -> tuple[_State, jax.Array]:
+        state, losses = carry
+        value, slope = jax.value_and_grad(objective)(state.weights, index[i], state.step)
+        change, memory = optimiser.update(slope, state.optimiser, state.weights)
+        weights = optax.apply_updates(state.weights, change)
+        average = ema * state.average + (1 - ema) * weights
+        return _State(weights, average, memory, state.step + 1), losses.at[i].set(value)
+
+    return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
+
+
+@eqx.filter_jit
+def _with_weights(denoiser: Denoiser, flat: jax.Array) -> Denoiser:
+    """`denoiser` with its floating-point arrays taken from the vector `flat`."""
+    arrays, rest = eqx.partition(denoiser, eqx.is_inexact_array)
+    return eqx.combine(ravel_pytree(arrays)[1](flat), rest)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no step is torn; the second one is an ordinary interrupt."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals only ever reach the main thread
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,318 @@
+"""A trained model, in the data's own units: `fit` it, `sample` it, `save` it, `load` it."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.build import (
+    build_denoiser,
+    build_grid,
+    build_loss,
+    build_optimiser,
+    build_sampler,
+    build_times,
+    seed_key,
+)
+from motes.data.tables import Standardiser, Table, as_table, replacing
+from motes.errors import ModelFileError, MotesError, TrainingError, UsageError
+from motes.learning.bounds import Bound, variational_bound
+from motes.learning.denoisers import Denoiser
+from motes.learning.training import Progress, Trained, train
+from motes.recipes import AncestralPart, Recipe, load_recipe, parse
+from motes.sampling.samplers import sample
+
+FORMAT = "1"
+
+
+class Model:
+    """What was learned, and everything needed to sample it again.
+
+    Attributes:
+        denoiser: E[x_0 | x_t], in standardised units.
+        standardiser: between those and the data's units.
+        columns: names of the d columns.
+        recipe: what it was trained by.
+        source: what it was trained on, a shape's name or a file's; "" for an array.
+        seed: of the training.
+        training: losses and snapshots where it was trained in this process; None where it was loaded.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        standardiser: Standardiser,
+        columns: Sequence[str],
+        recipe: Recipe,
+        *,
+        source: str = "",
+        seed: int = 0,
+        training: Trained | None = None,
+    ):
+        self.denoiser = denoiser
+        self.standardiser = standardiser
+        self.columns = tuple(columns)
+        self.recipe = recipe
+        self.source = source
+        self.seed = seed
+        self.training = training
+
+    def __repr__(self) -> str:
+        on = f" of {self.source}" if self.source else ""
+        return f"Model{on}({self.dim} columns, {self.parameters:,} parameters)"
+
+    def with_denoiser(self, denoiser: Denoiser) -> "Model":
+        """The same model with other weights, or with an exact denoiser, in the place of its own."""
+        return Model(
+            denoiser,
+            self.standardiser,
+            self.columns,
+            self.recipe,
+            source=self.source,
+            seed=self.seed,
+            training=self.training,
+        )
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return len(self.columns)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(array.size for array in jax.tree.leaves(eqx.filter(self.denoiser, eqx.is_inexact_array)))
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        return np.asarray(build_grid(self.recipe))
+
+    def sample(self, n: int, *, seed: int = 0, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
+        """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points."""
+        return self.chain(n, (), seed=seed, on_block=on_block)[0]
+
+    def chain(
+        self, n: int, record: Sequence[int], *, seed: int = 0, on_block: Callable[[int], None] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `sample`, with the points at some places of `grid` on the way: (n, d) and (len(record), n, d).
+
+        Both in the data's units, so noise looks as wide as the data.
+        """
+        if n < 1:
+            raise UsageError(f"n = {n} points asked for; at least 1 is needed.")
+        points, kept = sample(
+            self.denoiser,
+            n,
+            self.dim,
+            key=seed_key(seed, "sample"),
+            sampler=build_sampler(self.recipe),
+            grid=build_grid(self.recipe),
+            record=record,
+            on_block=on_block,
+        )
+        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def bound(self, x: ArrayLike, *, seed: int = 0, draws: int = 1) -> Bound:
+        """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
+
+        Raises:
+            UsageError: a recipe whose schedule has no steps.
+        """
+        if self.recipe.steps is None:
+            raise UsageError(
+                "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
+            )
+        z = self.standardiser.forward(as_table(x, self.columns).x)
+        part = self.recipe.sampler
+        variance = part.variance if isinstance(part, AncestralPart) else "beta"
+        bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
+        # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
+        return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, whole or not at all.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        from safetensors.numpy import save_file
+
+        tensors = _tensors(self.denoiser)
+        tensors["standardiser.mean"] = self.standardiser.mean
+        tensors["standardiser.scale"] = self.standardiser.scale
+        about = {
+            "format": FORMAT,
+            "motes": version("motes"),
+            "recipe": json.dumps(self.recipe.to_dict()),
+            "columns": json.dumps(self.columns),
+            "source": self.source,
+            "seed": str(self.seed),
+        }
+        about["sha256"] = _digest(tensors, about)
+        with replacing(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata=about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Model":
+        """Read what `save` wrote. No code in the file is run.
+
+        Raises:
+            ModelFileError: no such file, another format, or any damage.
+        """
+        path = Path(path)
+        tensors, about = _read(path)
+        try:
+            recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
+            columns = json.loads(about["columns"])
+            seed = int(about["seed"])
+            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+        except (KeyError, ValueError, MotesError) as error:
+            raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
+        skeleton = eqx.filter_eval_shape(build_denoiser, recipe, len(columns), jax.random.key(0))
+        return cls(_filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file. See `Model.load`."""
+    return Model.load(path)
+
+
+def fit(
+    data: ArrayLike | Table,
+    recipe: str | Path | Recipe = "default",
+    *,
+    set: Sequence[str] | Mapping[str, Any] = (),
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+    source: str = "",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Model:
+    """Train a model on the rows of `data`.
+
+    Args:
+        data: numbers (n, d), d >= 2.
+        recipe: a name ("default", "ddpm", "tutorial"), a `.toml` file or a `Recipe`.
+        set: changes to it, such as {"training.steps": 8000}.
+        columns: d names.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        source: what the data is called in the model file.
+        on_progress: called a few times a second with a `Progress`.
+
+    Returns:
+        The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
+
+    Raises:
+        DataError: data that cannot be used; the message names the place.
+        RecipeError: a recipe that cannot be followed.
+        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+    """
+    chosen = load_recipe(recipe, set)
+    table = data if isinstance(data, Table) else as_table(data, columns)
+    dim = table.x.shape[1]
+    standardiser = Standardiser.fit(table.x) if chosen.data.standardise else Standardiser.identity(dim)
+    part = chosen.training
+
+    def model_of(trained: Trained) -> Model:
+        denoiser = trained.averaged if part.weights == "averaged" else trained.last
+        return Model(denoiser, standardiser, table.columns, chosen, source=source, seed=seed, training=trained)
+
+    try:
+        trained = train(
+            build_denoiser(chosen, dim, seed_key(seed, "weights")),
+            standardiser.forward(table.x),
+            loss=build_loss(chosen),
+            times=build_times(chosen),
+            optimiser=build_optimiser(part),
+            steps=part.steps,
+            batch=part.batch,
+            key=seed_key(seed, "training"),
+            ema=part.ema,
+            last_batch=part.last_batch,
+            snapshot_every=snapshot_steps(chosen, len(table.x)),
+            on_progress=on_progress,
+        )
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = model_of(error.result)
+        raise
+    return model_of(trained)
+
+
+def snapshot_steps(recipe: Recipe, rows: int) -> int:
+    """Steps from one snapshot of the weights to the next."""
+    part = recipe.training
+    if part.snapshot_epochs:
+        return part.snapshot_epochs * -(-rows // part.batch)
+    return -(-part.steps // 10)
+
+
+def _tensors(denoiser: Denoiser) -> dict[str, NDArray]:
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(denoiser, eqx.is_array))
+    return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _filled(skeleton: Denoiser, tensors: Mapping[str, NDArray], path: Path) -> Denoiser:
+    """`skeleton` with its arrays from `tensors`, which must be the very ones it wants."""
+
+    def take(key: Any, leaf: Any) -> Any:
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            return leaf
+        name = jax.tree_util.keystr(key).lstrip(".")
+        if name not in tensors:
+            raise ModelFileError(f"'{path}' lacks the weights '{name}' that its recipe asks for.")
+        if tensors[name].shape != leaf.shape or tensors[name].dtype != leaf.dtype:
+            came = f"{tensors[name].dtype} {tensors[name].shape}"
+            raise ModelFileError(
+                f"'{path}': weights '{name}' are {came}; its recipe asks for {leaf.dtype} {leaf.shape}."
+            )
+        wanted.add(name)
+        return tensors[name]
+
+    wanted: set[str] = set()
+    denoiser = jax.tree_util.tree_map_with_path(take, skeleton)
+    if extra := tensors.keys() - wanted:
+        raise ModelFileError(f"'{path}' has weights that its recipe does not ask for: {', '.join(sorted(extra))}.")
+    return jax.device_put(denoiser)
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file '{path}'. `motes train` makes one.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, struct.error) as error:
+        raise ModelFileError(f"'{path}' is damaged or not a model of motes: {error}.") from None
+    if "motes" not in about or "format" not in about:
+        raise ModelFileError(f"'{path}' is a safetensors file, but not a model of motes.")
+    if about["format"] != FORMAT:
+        raise ModelFileError(
+            f"'{path}' has format {about['format']}, written by motes {about['motes']}; "
+            f"motes {version('motes')} reads format {FORMAT}."
+        )
+    if about.pop("sha256", None) != _digest(tensors, about):
+        raise ModelFileError(f"'{path}' is damaged: its contents do not match its checksum.")
+    return tensors, about
+
+
+def _digest(tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> str:
+    sha = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+        sha.update(np.ascontiguousarray(tensor).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,170 @@
+"""The pictures of a model: samples are drawn here, figures are made of them in `motes.figures`.
+
+Clouds are shown in the data's units. Where a schedule lets x_t grow, alpha_t^2 + sigma_t^2 > 1, what is drawn is
+x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from motes import figures
+from motes.build import build_schedule
+from motes.data.tables import replacing
+from motes.learning.denoisers import Denoiser
+from motes.model import Model
+
+Array = NDArray[np.float64]
+
+PANELS = 10
+FRAMES = 100
+SNAPSHOT_POINTS = 2_000
+
+
+class View:
+    """How a model's points are shown at some places of its grid, which runs from noise to data.
+
+    Attributes:
+        columns: the two that are drawn.
+        places: the places.
+        times: t of each, falling.
+        zoom: what x_t is divided by at each.
+    """
+
+    def __init__(self, model: Model, places: Sequence[int]):
+        self.model = model
+        self.columns = (model.columns[0], model.columns[1])
+        self.places = list(places)
+        self.times = model.grid[self.places].astype(float)
+        schedule = build_schedule(model.recipe)
+        self._alpha, self._sigma = (
+            np.asarray(f(self.times), float)[:, None, None] for f in (schedule.alpha, schedule.sigma)
+        )
+        self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
+
+    def forward(self, x: Array, *, seed: int) -> Array:
+        """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout."""
+        z = self.model.standardiser.forward(x)
+        eps = np.random.default_rng([seed, 1]).standard_normal(z.shape)
+        return self.model.standardiser.inverse((self._alpha * z + self._sigma * eps) / self.zoom)[..., :2]
+
+    def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
+        """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given."""
+        model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
+        z = model.standardiser.forward(model.chain(n, self.places, seed=seed)[1])
+        return model.standardiser.inverse(z / self.zoom)[..., :2]
+
+
+@dataclass(frozen=True)
+class Film:
+    """The forward process and the reverse chain at the same times, from noise to data, on the same axes."""
+
+    view: View
+    forward: Array  # (m, n, 2)
+    reverse: Array  # (m, n, 2)
+    limits: tuple[tuple[float, float], tuple[float, float]]
+
+
+def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
+    """Up to 101 times of the model's grid, both ends among them, with up to `n` points each."""
+    view = View(model, evenly(len(model.grid), FRAMES + 1))
+    n = min(n, len(x))
+    forward = view.forward(x[:n], seed=seed)
+    limits = figures.limits_of(forward[0], forward[-1])
+    return Film(view, forward, view.reverse(n, seed=seed), limits)
+
+
+def evenly(n: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers 0 ... n-1, evenly spread, both ends among them."""
+    return sorted(set(np.linspace(0, n - 1, min(wanted, n)).round().astype(int).tolist()))
+
+
+def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
+    """Write the data, the samples, a row of the forward process and one of the reverse chain."""
+    view, box = film.view, figures.limits_of(x[:, :2], robust=0.0)
+    for name, points in (("data", x[:, :2]), ("samples", film.reverse[-1])):
+        axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=style)
+        yield _save(axes, folder / f"{name}.png")
+    some = evenly(len(view.places), PANELS)
+    for name, clouds, order in (("forward", film.forward, some[::-1]), ("reverse", film.reverse, some)):
+        figure = figures.row(
+            clouds[order],
+            view.times[order],
+            process=name,
+            steps=view.model.recipe.steps,
+            limits=film.limits,
+            columns=view.columns,
+            style=style,
+        )
+        yield _save(figure, folder / f"{name}.png")
+
+
+def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
+    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model."""
+    model, training = film.view.model, film.view.model.training
+    if training is None or not training.steps:
+        return
+    steps, loss = running_loss(training.losses)
+    yield _save(figures.loss_curve(steps, loss, style=style), folder / "loss.png")
+    if not training.snapshots:
+        return
+    view = View(model, [film.view.places[i] for i in evenly(len(film.view.places), PANELS)])
+    averaged = model.recipe.training.weights == "averaged"
+    rows = [
+        view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last)
+        for shot in training.snapshots
+    ]
+    figure = figures.grid(
+        rows,
+        view.times,
+        [f"step {shot.step:,}" for shot in training.snapshots],
+        process="reverse",
+        steps=model.recipe.steps,
+        limits=film.limits,
+        columns=view.columns,
+        style=style,
+    )
+    yield _save(figure, folder / "snapshots.png")
+
+
+def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], None] | None = None) -> None:
+    """Write forward then reverse as a `.gif` or `.mp4`."""
+
+    def told() -> Iterator[NDArray[np.uint8]]:
+        frames = figures.frames(
+            film.forward[::-1],
+            film.view.times[::-1],
+            film.reverse,
+            film.view.times,
+            limits=film.limits,
+            style=style,
+            steps=film.view.model.recipe.steps,
+        )
+        for number, frame in enumerate(frames, 1):
+            yield frame
+            if on_frame:
+                on_frame(number)
+
+    figures.save_animation(told(), path)
+
+
+def running_loss(losses: NDArray[np.float32], points: int = 400) -> tuple[NDArray[np.int64], Array]:
+    """Mean loss over equal windows of steps: the last step of each window, and the mean."""
+    if not len(losses):
+        return np.zeros(0, np.int64), np.zeros(0)
+    edges = np.unique(np.linspace(0, len(losses), min(points, len(losses)) + 1).round().astype(int))
+    sums = np.add.reduceat(losses.astype(np.float64), edges[:-1])
+    return edges[1:], sums / np.diff(edges)
+
+
+def _save(drawing: Figure | Axes, path: Path) -> Path:
+    figure = drawing.get_figure(root=True) if isinstance(drawing, Axes) else drawing
+    assert figure is not None  # the axes were made just now
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+    return path

@@ -1,0 +1,72 @@
+"""What a person sees while something lasts: a bar in a terminal, plain lines elsewhere. All of it on stderr."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+LINES = 10  # plain lines from start to end where there is no terminal
+
+
+class Count(Protocol):
+    """`count(done, note)`: how many parts are done, and a word on them."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
+
+
+def _silent(done: int, note: str = "") -> None: ...
+
+
+class Reporter:
+    """Tells how far the work has come.
+
+    Args:
+        quiet: say nothing but warnings.
+    """
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    @contextmanager
+    def counting(self, label: str, total: int, unit: str) -> Iterator[Count]:
+        """Yields the `Count` of work that has `total` parts, such as steps, rows or frames."""
+        begin = time.perf_counter()
+        if self.quiet:
+            yield _silent
+        elif self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit + " {task.fields[note]}"),
+                TimeRemainingColumn(compact=True),
+            )
+            with Bar(*columns, console=self.console, transient=True) as bar:
+                task = bar.add_task(label, total=total, note="")
+
+                def move(done: int, note: str = "") -> None:
+                    bar.update(task, completed=done, note=note)
+
+                yield move
+        else:
+            said = 0
+
+            def line(done: int, note: str = "") -> None:
+                nonlocal said
+                if done * LINES // total > said:
+                    said = done * LINES // total
+                    left = (time.perf_counter() - begin) * (total - done) / done
+                    after = f", {left:.0f} s left" if done < total else ""
+                    self.say(f"{label}: {done:,}/{total:,} {unit} {note}{after}")
+
+            yield line

@@ -1,0 +1,377 @@
+"""A run, written down: schedule, network, loss, optimiser, sampler.
+
+A recipe is a TOML file with a section for each part; `kind` picks a part and the other keys are that part's options.
+This module knows what may be written and says what is wrong with what was; `motes.build` makes the parts.
+"""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+from motes.errors import RecipeError, UsageError, unknown
+
+
+def _number(default: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> Any:
+    """A field whose value lies in [low, high], or in (low, high] with `open_low`."""
+    said = f"above {low:g}" if open_low else f"at least {low:g}"
+    said += f" and at most {high:g}" if high < float("inf") else ""
+    good = lambda value: value is None or ((value > low if open_low else value >= low) and value <= high)
+    return field(default=default, metadata={"good": good, "said": said})
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the points come from and how they are scaled."""
+
+    rows: int = _number(10_000, 2)  # drawn from a shape; a file is taken whole
+    noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
+    standardise: bool = True  # learn columns of mean 0 and standard deviation 1
+
+
+@dataclass(frozen=True)
+class Betas:
+    """A discrete schedule whose betas run from `start` to `end`."""
+
+    kind: Literal["linear", "quad", "sigmoid"] = "linear"
+    steps: int = _number(100, 1)
+    start: float = _number(1e-4, 0, 1, open_low=True)
+    end: float = _number(0.1, 0, 0.999999, open_low=True)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The discrete schedule of Nichol & Dhariwal 2021."""
+
+    kind: Literal["cosine"] = "cosine"
+    steps: int = _number(100, 1)
+    offset: float = _number(0.008, 0)
+    max_beta: float = _number(0.999, 0, 0.999999, open_low=True)
+
+
+@dataclass(frozen=True)
+class Exploding:
+    """sigma_t = sigma_max t^rho, alpha_t = 1 (Karras et al. 2022)."""
+
+    kind: Literal["exploding"] = "exploding"
+    sigma_max: float = _number(20.0, 0, open_low=True)
+    rho: float = _number(7.0, 0, open_low=True)
+
+
+@dataclass(frozen=True)
+class StepGated:
+    """The tutorial's network."""
+
+    kind: Literal["step_gated"] = "step_gated"
+    width: int = _number(128, 1)
+    depth: int = _number(3, 1)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A residual MLP with time features."""
+
+    kind: Literal["residual"] = "residual"
+    width: int = _number(64, 1)
+    depth: int = _number(4, 1)
+
+
+@dataclass(frozen=True)
+class DenoiserPart:
+    """What the network says: the noise ("eps"), or a preconditioned x_0 ("edm")."""
+
+    kind: Literal["eps", "edm"] = "edm"
+
+
+@dataclass(frozen=True)
+class LossPart:
+    """What is minimised."""
+
+    kind: Literal["simple", "edm"] = "edm"
+
+
+Drawn = Literal["uniform", "antithetic", "stratified"]
+
+
+@dataclass(frozen=True)
+class StepsDrawn:
+    """Every step of a discrete schedule is equally likely."""
+
+    kind: Literal["steps"] = "steps"
+    draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """log(sigma_t / alpha_t) ~ N(mean, std^2)."""
+
+    kind: Literal["log_normal"] = "log_normal"
+    mean: float = -1.8
+    std: float = _number(1.5, 0, open_low=True)
+    draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Adam, its learning rate, and the moving average of the weights."""
+
+    steps: int = _number(4000, 1)
+    batch: int = _number(512, 1)
+    last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
+    learning_rate: float = _number(1e-2, 0, open_low=True)
+    decay: Literal["constant", "cosine"] = "cosine"
+    warmup: int = _number(0, 0)  # steps over which the learning rate rises from 0
+    clip_norm: float = _number(1.0, 0, open_low=True)
+    ema: float = _number(0.99, 0, 1)
+    weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
+    snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: ten over the run
+
+
+@dataclass(frozen=True)
+class AncestralPart:
+    """Ho et al. 2020, algorithm 2."""
+
+    kind: Literal["ancestral"] = "ancestral"
+    variance: Literal["beta", "posterior"] = "beta"
+    noiseless_last: bool = True
+
+
+@dataclass(frozen=True)
+class HeunPart:
+    """Karras et al. 2022, algorithm 1."""
+
+    kind: Literal["heun"] = "heun"
+
+
+@dataclass(frozen=True)
+class UniformGrid:
+    """Equal steps in t."""
+
+    kind: Literal["uniform"] = "uniform"
+    steps: int | None = _number(None, 1)  # left out: those of the schedule
+
+
+@dataclass(frozen=True)
+class KarrasGrid:
+    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0."""
+
+    kind: Literal["karras"] = "karras"
+    steps: int = _number(64, 1)
+    sigma_min: float = _number(0.004, 0, open_low=True)
+    rho: float = _number(7.0, 0, open_low=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run. `to_toml` and `parse` go back and forth without loss."""
+
+    about: str = ""
+    data: Data = Data()
+    schedule: Betas | Cosine | Exploding = Exploding()
+    network: StepGated | Residual = Residual()
+    denoiser: DenoiserPart = DenoiserPart()
+    loss: LossPart = LossPart()
+    times: StepsDrawn | LogNormal = LogNormal()
+    training: Training = Training()
+    sampler: AncestralPart | HeunPart = HeunPart()
+    grid: UniformGrid | KarrasGrid = KarrasGrid()
+
+    SECTIONS: ClassVar[tuple[str, ...]] = (
+        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        discrete = not isinstance(self.schedule, Exploding)
+        for section, part in (("network", self.network), ("times", self.times)):
+            if isinstance(part, StepGated | StepsDrawn) and not discrete:
+                raise RecipeError(
+                    f"{section}.kind = '{part.kind}' needs a schedule of steps, and "
+                    f"schedule.kind = '{self.schedule.kind}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
+                )
+        if isinstance(self.grid, UniformGrid) and self.grid.steps is None and not discrete:
+            raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
+        if isinstance(self.network, StepGated) and not (
+            isinstance(self.sampler, AncestralPart)
+            and isinstance(self.grid, UniformGrid)
+            and self.grid.steps in (None, getattr(self.schedule, "steps", None))
+        ):
+            raise RecipeError(
+                "network.kind = 'step_gated' knows only the schedule's own steps, so it is sampled with sampler.kind = "
+                "'ancestral' and grid.kind = 'uniform' without grid.steps; or set network.kind = 'residual'."
+            )
+
+    @property
+    def steps(self) -> int | None:
+        """T of a discrete schedule, None for one without steps."""
+        return getattr(self.schedule, "steps", None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionaries, as in the TOML file; what is left out is left out."""
+        plain = dataclasses.asdict(self)
+        return {
+            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in plain.items()
+        }
+
+    def to_toml(self) -> str:
+        """The text of the recipe's file."""
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with motes."""
+    return ["default", "ddpm", "tutorial"]
+
+
+def recipe_text(name: str) -> str:
+    """The TOML file of a recipe that comes with motes, comments included."""
+    if name not in recipe_names():
+        raise RecipeError(unknown("recipe", name, recipe_names()))
+    return (resources.files("motes") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+    """A recipe by name or from a TOML file, with some values changed.
+
+    Args:
+        recipe: a name that comes with motes, the path of a `.toml` file, or a recipe.
+        changes: "section.key=value" texts as on the command line, or a mapping {"section.key": value}.
+
+    Raises:
+        RecipeError: an unknown name, section, key or value; the message lists the right ones.
+        UsageError: a file that is not there.
+    """
+    if isinstance(recipe, Recipe):
+        values, where = recipe.to_dict(), "the recipe"
+    elif str(recipe).endswith(".toml"):
+        path = Path(recipe)
+        if not path.is_file():
+            raise UsageError(f"there is no recipe file '{path}'.")
+        values, where = _toml(path.read_text(encoding="utf-8", errors="replace"), f"'{path}'"), f"'{path}'"
+    else:
+        values, where = _toml(recipe_text(str(recipe)), str(recipe)), f"recipe '{recipe}'"
+    pairs = changes.items() if isinstance(changes, Mapping) else [_split(change) for change in changes]
+    # A new kind first: it decides which other keys there are.
+    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
+        _change(values, key, value)
+    return parse(values, where)
+
+
+def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+    """Check nested dictionaries and make a Recipe of them; sections and keys that are left out take their defaults."""
+    sections = get_type_hints(Recipe)
+    parts: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "about":
+            parts[name] = _checked(str, value, "about")
+            continue
+        if name not in Recipe.SECTIONS:
+            raise RecipeError(f"{where}: " + unknown("section", name, Recipe.SECTIONS))
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where}: {name} = {value!r}; expected a section [{name}] with keys of its own.")
+        parts[name] = _part(_member(sections[name], name, value.get("kind"), where), name, value, where)
+    return Recipe(**parts)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _kinds(part: Any) -> tuple[str, ...]:
+    return get_args(_hints(part).get("kind", Literal[()])) if "kind" in _hints(part) else ()
+
+
+@cache
+def _hints(part: Any) -> dict[str, Any]:
+    return get_type_hints(part)
+
+
+def _member(annotation: Any, section: str, kind: Any, where: str = "the recipe") -> Any:
+    """The dataclass of a section, chosen by its `kind`."""
+    members = _members(annotation)
+    if kind is None:
+        return type(Recipe.__dataclass_fields__[section].default)
+    for member in members:
+        if kind in _kinds(member):
+            return member
+    kinds = [kind for member in members for kind in _kinds(member)]
+    if not kinds:
+        raise RecipeError(f"{where}: " + unknown(f"key in [{section}]", "kind", _hints(members[0])))
+    raise RecipeError(f"{where}: " + unknown(f"{section}.kind", str(kind), kinds))
+
+
+def _part(part: Any, section: str, values: Mapping[str, Any], where: str) -> Any:
+    hints, fields = _hints(part), part.__dataclass_fields__
+    made = {}
+    for key, value in values.items():
+        if key not in hints:
+            kind = f" of kind '{values['kind']}'" if "kind" in values else ""
+            raise RecipeError(f"{where}: " + unknown(f"key in [{section}]{kind}", key, hints))
+        made[key] = _checked(hints[key], value, f"{section}.{key}", where)
+        check = fields[key].metadata
+        if check and not check["good"](made[key]):
+            raise RecipeError(f"{where}: {section}.{key} = {value!r}; expected a number {check['said']}.")
+    return part(**made)
+
+
+_SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _checked(annotation: Any, value: Any, name: str, where: str = "the recipe") -> Any:
+    choices = _members(annotation)
+    if get_origin(annotation) is Literal:
+        if value in get_args(annotation):
+            return value
+        raise RecipeError(f"{where}: " + unknown(name, str(value), get_args(annotation)))
+    kind = next(choice for choice in choices if choice is not NoneType)
+    if value is None and NoneType in choices:
+        return None
+    if kind is float and type(value) is int:
+        value = float(value)
+    # bool is an int in Python, but true is no number of steps.
+    if type(value) is not kind or value != value:
+        raise RecipeError(f"{where}: {name} = {value!r}; expected {_SAID[kind]}.")
+    return value
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where} is not a TOML file: {error}.") from None
+
+
+def _split(change: str) -> tuple[str, Any]:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {change}: expected section.key=value, such as training.steps=8000.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word
+    return key.strip(), value
+
+
+def _change(values: dict[str, Any], key: str, value: Any) -> None:
+    section, dot, name = key.partition(".")
+    if section == "about" and not dot:
+        values["about"] = value
+        return
+    if section not in Recipe.SECTIONS:
+        raise RecipeError(f"{key}: " + unknown("section", section, Recipe.SECTIONS))
+    if not name:
+        raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
+    values[section] = dict(values.get(section, {}))
+    if name == "kind":
+        # Keys that the new kind does not have go with the old one.
+        known = _hints(_member(get_type_hints(Recipe)[section], section, value))
+        values[section] = {k: v for k, v in values[section].items() if k in known}
+    values[section][name] = value

@@ -1,0 +1,189 @@
+"""A whole run, from a source to a folder of results.
+
+    model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  figures/*.png  diffusion.gif
+
+What was learned is written first, so that nothing that fails or is interrupted later can lose it.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motes.data.shapes import SHAPES, draw
+from motes.data.tables import Table, default_columns, read_table, replacing, write_table
+from motes.errors import TrainingError, UsageError, unknown
+from motes.evaluation.metrics import c2st, sliced_w2
+from motes.learning.training import Progress
+from motes.model import Model, fit
+from motes.pictures import animate, running_loss, shoot, stills, training_pictures
+from motes.progress import Reporter
+from motes.recipes import Recipe, load_recipe
+
+ARTEFACTS = (
+    "model.safetensors",
+    "recipe.toml",
+    "samples.csv",
+    "history.jsonl",
+    "metrics.json",
+    "diffusion.gif",
+)
+FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", "loss.png", "snapshots.png")
+SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out; what is learned is in the recipe."""
+
+    seed: int = 0
+    overwrite: bool = False
+    figures: bool = True
+    style: str = "dark"
+
+
+def read_source(source: str, recipe: Recipe, seed: int) -> Table:
+    """Points of a shape, drawn as `[data]` says, or the rows of a file.
+
+    Raises:
+        UsageError: neither a shape nor a file.
+        DataError: a file that cannot be used.
+    """
+    if source in SHAPES:
+        return Table(draw(source, recipe.data.rows, seed=seed, noise=recipe.data.noise), default_columns(2))
+    if not Path(source).suffix and not Path(source).exists():
+        raise UsageError(unknown("shape", source, SHAPES) + " Or give a .csv or .npy file.")
+    return read_table(source)
+
+
+def train_run(
+    source: str, out: Path, recipe: str, changes: Sequence[str], options: Options, reporter: Reporter
+) -> tuple[Model, dict[str, Any]]:
+    """Train on `source` and leave everything in the folder `out`; returns the model and its metrics.
+
+    After Ctrl-C during the training, the model, the recipe and the history of what was learned are there.
+
+    Raises:
+        UsageError, DataError, RecipeError: nothing was begun.
+        TrainingError: the loss was not finite; the last good model is there.
+    """
+    chosen = load_recipe(recipe, changes)
+    table = read_source(source, chosen, options.seed)
+    _prepare(out, options.overwrite)
+    header = f"# motes {version('motes')}: motes train {source} --seed {options.seed}\n"
+    _write(out / "recipe.toml", header + chosen.to_toml())
+    steps = chosen.training.steps
+    with reporter.counting("training", steps, "steps") as count:
+
+        def told(now: Progress) -> None:
+            count(now.step, f"loss {now.loss:.4f}, {now.step / now.seconds:,.0f} steps/s")
+
+        try:
+            model = fit(table, chosen, seed=options.seed, source=source, on_progress=told)
+        except TrainingError as error:
+            if isinstance(error.result, Model):
+                error.result.save(out / "model.safetensors")
+                _write_history(error.result, out)
+                error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
+            raise
+    model.save(out / "model.safetensors")
+    _write_history(model, out)
+    assert model.training is not None  # it was trained just now
+    if model.training.interrupted:
+        return model, {}
+    reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
+    samples = sample_rows(model, SAMPLES, options.seed, reporter)
+    write_table(out / "samples.csv", samples, model.columns)
+    metrics = _metrics(model, samples, table, options)
+    _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    if options.figures:
+        draw_run(model, table.x, out, out / "diffusion.gif", options.style, options.seed, reporter)
+    return model, metrics
+
+
+def sample_rows(model: Model, n: int, seed: int, reporter: Reporter) -> np.ndarray:
+    """`model.sample` with its progress shown."""
+    with reporter.counting("sampling", n, "rows") as count:
+        return model.sample(n, seed=seed, on_block=count)
+
+
+def draw_run(
+    model: Model, x: np.ndarray, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
+) -> list[Path]:
+    """Write every picture of a model into `out`/figures and the animation beside it; returns their paths."""
+    begin = time.perf_counter()
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    film, paths = shoot(model, x, seed=seed), []
+    with reporter.counting("figures", len(FIGURES), "figures") as count:
+        for path in [
+            *stills(film, x, folder, style=style),
+            *training_pictures(film, folder, style=style, seed=seed),
+        ]:
+            paths.append(path)
+            count(len(paths))
+    with reporter.counting("animation", 2 * len(film.view.places) + 20, "frames") as count:
+        animate(film, animation, style=style, on_frame=count)
+    reporter.say(f"drew {len(paths)} figures and {animation.name} in {time.perf_counter() - begin:.1f} s")
+    return [*paths, animation]
+
+
+def _prepare(out: Path, overwrite: bool) -> None:
+    """Make the folder; refuse one that holds a run, or clear that run away."""
+    there = [out / name for name in ARTEFACTS] + [out / "figures" / name for name in FIGURES]
+    there = [path for path in there if path.exists()]
+    if there and not overwrite:
+        raise UsageError(
+            f"'{out}' holds another run ({there[0].name}). Choose another --out, or replace it with --overwrite."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for path in there:
+        path.unlink()
+
+
+def _metrics(model: Model, samples: np.ndarray, table: Table, options: Options) -> dict[str, Any]:
+    training = model.training
+    assert training is not None
+    # Points that neither trained the model nor share a seed with its samples. A file has none to spare yet.
+    if model.source in SHAPES:
+        noise = model.recipe.data.noise
+        fresh, other = (
+            draw(model.source, SAMPLES, seed=int(word), noise=noise)
+            for word in np.random.SeedSequence([options.seed, 271828]).generate_state(2)
+        )
+        against = "a fresh draw"
+        floor = {"sliced_w2_floor": sliced_w2(other, fresh), "c2st_floor": c2st(other, fresh)}
+    else:
+        fresh, against, floor = table.x, "the training rows", {}
+    return {
+        "source": model.source,
+        "recipe": model.recipe.about,
+        "seed": options.seed,
+        "sliced_w2": sliced_w2(samples, fresh),
+        "c2st": c2st(samples, fresh),
+        **floor,
+        "measured_against": against,
+        "train_seconds": training.seconds,
+        "steps": training.steps,
+        "loss": float(training.losses[-500:].mean()),
+        "parameters": model.parameters,
+        "rows": len(table.x),
+        "motes": version("motes"),
+    }
+
+
+def _write_history(model: Model, out: Path) -> None:
+    assert model.training is not None
+    steps, losses = running_loss(model.training.losses)
+    lines = zip(steps, losses, strict=True)
+    _write(out / "history.jsonl", "".join(f'{{"step": {step}, "loss": {loss:.6g}}}\n' for step, loss in lines))
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,165 @@
+"""From noise to points: one loop, and a sampler is one step of it.
+
+    x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
+
+To add a sampler, subclass `Sampler`. The loop works in padded blocks, so that one compiled program serves any number of
+rows; each row has a key of its own, so that its answer does not depend on the rows beside it or on the block size.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.diffusion.process import q_posterior, q_transition
+from motes.learning.denoisers import Denoiser
+
+State = Any
+BLOCK = 2048
+
+
+class Sampler(eqx.Module):
+    """One way to go from x_t to x_s. `order` is the order of convergence of what it solves, which a test measures."""
+
+    order: eqx.AbstractClassVar[int]
+
+    def init(self, x_t: jax.Array) -> State:
+        """What the sampler remembers from step to step; nothing unless it says so."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        """One point (d,) from time t to time s < t."""
+
+
+class Ancestral(Sampler):
+    """Draw x_s from q(x_s | x_t, x0_hat), Ho et al. 2020, algorithm 2.
+
+    Args:
+        variance: "beta", that of q(x_t | x_s), or "posterior", that of q(x_s | x_t, x_0).
+        noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
+    """
+
+    order: ClassVar[int] = 1
+    variance: Literal["beta", "posterior"] = eqx.field(static=True, default="beta")
+    noiseless_last: bool = eqx.field(static=True, default=True)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        mean, variance = q_posterior(denoiser.schedule, x_t, denoiser(x_t, t), t, s)
+        if self.variance == "beta":
+            variance = q_transition(denoiser.schedule, x_t, s, t).variance
+        if self.noiseless_last:
+            variance = jnp.where(s > 0, variance, 0.0)
+        return mean + jnp.sqrt(variance) * jax.random.normal(key, x_t.shape), state
+
+
+class Heun(Sampler):
+    """Heun's method on the probability flow, Karras et al. 2022, algorithm 1; the last step, to s = 0, is Euler's.
+
+    In y = x / alpha and r = sigma / alpha every schedule has the same flow, dy/dr = (y - x0_hat) / r = eps_hat.
+    """
+
+    order: ClassVar[int] = 2
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        alpha_s, sigma_s, alpha_t = schedule.alpha(s), schedule.sigma(s), schedule.alpha(t)
+        width = sigma_s / alpha_s - schedule.sigma(t) / alpha_t
+        slope = denoiser.eps(x_t, t)
+        euler = x_t / alpha_t + width * slope
+        y = jax.lax.cond(
+            s > 0,
+            lambda: x_t / alpha_t + width * (slope + denoiser.eps(alpha_s * euler, s)) / 2,
+            lambda: euler,
+        )
+        return alpha_s * y, state
+
+
+def sample(
+    denoiser: Denoiser,
+    n: int,
+    dim: int,
+    *,
+    key: jax.Array,
+    sampler: Sampler,
+    grid: jax.Array,
+    record: Sequence[int] = (),
+    block: int = BLOCK,
+    on_block: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw `n` points of `dim` columns, in the units that the denoiser was trained in.
+
+    Args:
+        denoiser: learned or exact.
+        n: how many points, at least 1.
+        dim: d.
+        key: the same key gives the same points; the first m of n are those of a draw of m.
+        sampler: the step.
+        grid: times (N+1,) from 1 down to 0.
+        record: places in `grid` to keep the points at; 0 is the start, N the end.
+        block: rows that are worked on at once.
+        on_block: called with the number of rows done so far, after each block.
+
+    Returns:
+        Points (n, d), and the recorded chain (len(record), n, d).
+    """
+    if n < 1:
+        raise ValueError(f"n = {n} points asked for; at least 1 is needed.")
+    last = len(grid) - 1
+    for place in record:
+        if not 0 <= place <= last:
+            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    # Slot r of the chain is for record[r]; the slot after the last one takes what nobody asked for.
+    slots = np.full(last + 1, len(record), dtype=np.int32)
+    slots[list(record)] = np.arange(len(record))
+    points, chain = np.empty((n, dim), np.float32), np.empty((len(record), n, dim), np.float32)
+    for start in range(0, n, block):
+        x, kept = _draw_block(denoiser, sampler, grid, slots, np.int32(start), key, block, dim, len(record))
+        rows = slice(start, min(start + block, n))
+        points[rows] = np.asarray(x)[: rows.stop - start]
+        chain[:, rows] = np.asarray(kept)[: len(record), : rows.stop - start]
+        if on_block:
+            on_block(rows.stop)
+    return points, chain[[list(record).index(place) for place in record]]
+
+
+@eqx.filter_jit
+def _draw_block(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: jax.Array,
+    slots: ArrayLike,
+    start: ArrayLike,
+    key: jax.Array,
+    block: int,
+    dim: int,
+    records: int,
+) -> tuple[jax.Array, jax.Array]:
+    slots = jnp.asarray(slots)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, start + jnp.arange(block))
+    x = denoiser.schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
+    step = jax.vmap(sampler.step, (None, 0, None, None, 0, 0))
+
+    def move(carry: Any, at: Any) -> Any:
+        x_t, state, chain = carry
+        t, s, number, slot = at
+        x_s, state = step(denoiser, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return (x_s, state, chain.at[slot].set(x_s)), None
+
+    chain = jnp.zeros((records + 1, block, dim)).at[slots[0]].set(x)
+    numbers = jnp.arange(1, len(grid))
+    state = jax.vmap(sampler.init)(x)
+    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
+    return x, chain
