@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from motes.errors import MotesError, UsageError, unknown
@@ -13,12 +13,12 @@ from motes.errors import MotesError, UsageError, unknown
 app = App(
     name="motes",
     help="Diffusion models for points: train one in seconds, watch it work, sample it.",
+    help_epilogue="Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. `--debug` shows where an error came from.",
     version=lambda: _version(),
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
 )
-app.meta.group_parameters = Group("Everywhere", sort_key=9)
 
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]

@@ -146,7 +146,7 @@ class Model:
         Raises:
             OSError: the folder is not there, cannot be written, or is full.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         tensors = _tensors(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
@@ -161,7 +161,7 @@ class Model:
         }
         about["sha256"] = _digest(tensors, about)
         with replacing(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata=about)
+            temporary.write_bytes(save(tensors, metadata=about))
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -192,7 +192,7 @@ def fit(
     data: ArrayLike | Table,
     recipe: str | Path | Recipe = "default",
     *,
-    set: Sequence[str] | Mapping[str, Any] = (),
+    changes: Sequence[str] | Mapping[str, Any] = (),
     columns: Sequence[str] | None = None,
     seed: int = 0,
     source: str = "",
@@ -203,7 +203,7 @@ def fit(
     Args:
         data: numbers (n, d), d >= 2.
         recipe: a name ("default", "ddpm", "tutorial"), a `.toml` file or a `Recipe`.
-        set: changes to it, such as {"training.steps": 8000}.
+        changes: to it, such as {"training.steps": 8000}.
         columns: d names.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file.
@@ -217,7 +217,7 @@ def fit(
         RecipeError: a recipe that cannot be followed.
         TrainingError: the loss was not finite; `result` is the model of the last good weights.
     """
-    chosen = load_recipe(recipe, set)
+    chosen = load_recipe(recipe, changes)
     table = data if isinstance(data, Table) else as_table(data, columns)
     dim = table.x.shape[1]
     standardiser = Standardiser.fit(table.x) if chosen.data.standardise else Standardiser.identity(dim)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from motes import figures
 from motes.build import build_schedule
-from motes.data.tables import replacing
+from motes.data.tables import default_columns, replacing
 from motes.learning.denoisers import Denoiser
 from motes.model import Model
 
@@ -30,17 +30,24 @@ class View:
     """How a model's points are shown at some places of its grid, which runs from noise to data.
 
     Attributes:
-        columns: the two that are drawn.
+        columns: names of the two that are drawn; None for points of the plane.
         places: the places.
         times: t of each, falling.
+        steps: T of a discrete schedule, where each of them is the time of a step; otherwise None.
         zoom: what x_t is divided by at each.
     """
 
     def __init__(self, model: Model, places: Sequence[int]):
         self.model = model
-        self.columns = (model.columns[0], model.columns[1])
+        # The plane needs no names; columns of a table have their own units, so their axes are scaled on their own.
+        plane = model.columns == default_columns(2)
+        self.columns = None if plane else (model.columns[0], model.columns[1])
         self.places = list(places)
         self.times = model.grid[self.places].astype(float)
+        # T, where every time is that of a step.
+        steps = model.recipe.steps
+        on_steps = steps is not None and np.allclose(self.times * steps, (self.times * steps).round(), atol=1e-4)
+        self.steps = steps if on_steps else None
         schedule = build_schedule(model.recipe)
         self._alpha, self._sigma = (
             np.asarray(f(self.times), float)[:, None, None] for f in (schedule.alpha, schedule.sigma)
@@ -75,7 +82,7 @@ def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     view = View(model, evenly(len(model.grid), FRAMES + 1))
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
-    limits = figures.limits_of(forward[0], forward[-1])
+    limits = figures.limits_of(forward[0], forward[-1], equal=view.columns is None)
     return Film(view, forward, view.reverse(n, seed=seed), limits)
 
 
@@ -86,7 +93,7 @@ def evenly(n: int, wanted: int) -> list[int]:
 
 def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
     """Write the data, the samples, a row of the forward process and one of the reverse chain."""
-    view, box = film.view, figures.limits_of(x[:, :2], robust=0.0)
+    view, box = film.view, figures.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
     for name, points in (("data", x[:, :2]), ("samples", film.reverse[-1])):
         axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=style)
         yield _save(axes, folder / f"{name}.png")
@@ -96,7 +103,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
             clouds[order],
             view.times[order],
             process=name,
-            steps=view.model.recipe.steps,
+            steps=view.steps,
             limits=film.limits,
             columns=view.columns,
             style=style,
@@ -109,7 +116,7 @@ def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Ite
     model, training = film.view.model, film.view.model.training
     if training is None or not training.steps:
         return
-    steps, loss = running_loss(training.losses)
+    steps, loss = training.running_loss()
     yield _save(figures.loss_curve(steps, loss, style=style), folder / "loss.png")
     if not training.snapshots:
         return
@@ -124,7 +131,7 @@ def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Ite
         view.times,
         [f"step {shot.step:,}" for shot in training.snapshots],
         process="reverse",
-        steps=model.recipe.steps,
+        steps=view.steps,
         limits=film.limits,
         columns=view.columns,
         style=style,
@@ -143,7 +150,7 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
             film.view.times,
             limits=film.limits,
             style=style,
-            steps=film.view.model.recipe.steps,
+            steps=film.view.steps,
         )
         for number, frame in enumerate(frames, 1):
             yield frame
@@ -153,18 +160,9 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
     figures.save_animation(told(), path)
 
 
-def running_loss(losses: NDArray[np.float32], points: int = 400) -> tuple[NDArray[np.int64], Array]:
-    """Mean loss over equal windows of steps: the last step of each window, and the mean."""
-    if not len(losses):
-        return np.zeros(0, np.int64), np.zeros(0)
-    edges = np.unique(np.linspace(0, len(losses), min(points, len(losses)) + 1).round().astype(int))
-    sums = np.add.reduceat(losses.astype(np.float64), edges[:-1])
-    return edges[1:], sums / np.diff(edges)
-
-
 def _save(drawing: Figure | Axes, path: Path) -> Path:
-    figure = drawing.get_figure(root=True) if isinstance(drawing, Axes) else drawing
-    assert figure is not None  # the axes were made just now
+    figure = drawing.figure if isinstance(drawing, Axes) else drawing
+    assert isinstance(figure, Figure)  # the axes were made just now
     with replacing(path) as temporary:
         figure.savefig(temporary)
     return path

@@ -187,24 +187,22 @@ class Recipe:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        discrete = not isinstance(self.schedule, Exploding)
         for section, part in (("network", self.network), ("times", self.times)):
-            if isinstance(part, StepGated | StepsDrawn) and not discrete:
+            if isinstance(part, StepGated | StepsDrawn) and self.steps is None:
                 raise RecipeError(
-                    f"{section}.kind = '{part.kind}' needs a schedule of steps, and "
-                    f"schedule.kind = '{self.schedule.kind}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
+                    f"{section}.kind = '{part.kind}' needs a schedule of steps, and schedule.kind = "
+                    f"'{self.schedule.kind}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
                 )
-        if isinstance(self.grid, UniformGrid) and self.grid.steps is None and not discrete:
+        if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
-        if isinstance(self.network, StepGated) and not (
-            isinstance(self.sampler, AncestralPart)
-            and isinstance(self.grid, UniformGrid)
-            and self.grid.steps in (None, getattr(self.schedule, "steps", None))
-        ):
-            raise RecipeError(
-                "network.kind = 'step_gated' knows only the schedule's own steps, so it is sampled with sampler.kind = "
-                "'ancestral' and grid.kind = 'uniform' without grid.steps; or set network.kind = 'residual'."
-            )
+        if isinstance(self.network, StepGated) and self.steps is not None:
+            on_steps = isinstance(self.grid, UniformGrid) and self.steps % (self.grid.steps or self.steps) == 0
+            if not on_steps or not isinstance(self.times, StepsDrawn):
+                raise RecipeError(
+                    "network.kind = 'step_gated' knows only the schedule's own steps: it needs times.kind = 'steps' "
+                    f"and grid.kind = 'uniform' with grid.steps left out or a divisor of {self.steps}. "
+                    "Or set network.kind = 'residual', which takes any time."
+                )
 
     @property
     def steps(self) -> int | None:

@@ -21,7 +21,6 @@ from motes.errors import TrainingError, UsageError, unknown
 from motes.evaluation.metrics import c2st, sliced_w2
 from motes.learning.training import Progress
 from motes.model import Model, fit
-from motes.pictures import animate, running_loss, shoot, stills, training_pictures
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
 
@@ -116,6 +115,8 @@ def draw_run(
     model: Model, x: np.ndarray, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
 ) -> list[Path]:
     """Write every picture of a model into `out`/figures and the animation beside it; returns their paths."""
+    from motes.pictures import animate, shoot, stills, training_pictures  # matplotlib is slow to load
+
     begin = time.perf_counter()
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +180,7 @@ def _metrics(model: Model, samples: np.ndarray, table: Table, options: Options) 
 
 def _write_history(model: Model, out: Path) -> None:
     assert model.training is not None
-    steps, losses = running_loss(model.training.losses)
+    steps, losses = model.training.running_loss()
     lines = zip(steps, losses, strict=True)
     _write(out / "history.jsonl", "".join(f'{{"step": {step}, "loss": {loss:.6g}}}\n' for step, loss in lines))
 

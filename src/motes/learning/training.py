@@ -64,6 +64,14 @@ class Trained:
         """Steps that were taken."""
         return len(self.losses)
 
+    def running_loss(self, windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The mean loss of equal windows of steps: the last step of each window, and the mean."""
+        if not self.steps:
+            return np.zeros(0, np.int64), np.zeros(0)
+        edges = np.unique(np.linspace(0, self.steps, min(windows, self.steps) + 1).round().astype(np.int64))
+        sums = np.add.reduceat(self.losses.astype(np.float64), edges[:-1])
+        return edges[1:], sums / np.diff(edges)
+
 
 class _State(NamedTuple):
     weights: jax.Array  # (p,)

@@ -1,0 +1,65 @@
+"""Arrays in, matplotlib axes or frames out.
+
+Nothing here samples, trains or knows what a model is: a figure takes arrays, and so it can draw anyone's.
+No global matplotlib state is touched, and pyplot is never imported: every function works headless and in a thread,
+and leaves no figure behind. What a function returns shows itself in a notebook.
+
+The names below load on first use, so that `motes.figures.terminal` stays free of matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motes.figures.animation import frames, save_animation, save_gif, save_mp4
+    from motes.figures.arrays import limits_of
+    from motes.figures.curves import loss_curve, schedule_curves
+    from motes.figures.points import grid, row, scatter, sheet
+    from motes.figures.style import STYLES, Style, rc
+    from motes.figures.terminal import braille
+
+_HOME = {
+    "frames": "animation",
+    "save_animation": "animation",
+    "save_gif": "animation",
+    "save_mp4": "animation",
+    "limits_of": "arrays",
+    "loss_curve": "curves",
+    "schedule_curves": "curves",
+    "grid": "points",
+    "row": "points",
+    "scatter": "points",
+    "sheet": "points",
+    "STYLES": "style",
+    "Style": "style",
+    "rc": "style",
+    "braille": "terminal",
+}
+
+__all__ = [
+    "STYLES",
+    "Style",
+    "braille",
+    "frames",
+    "grid",
+    "limits_of",
+    "loss_curve",
+    "rc",
+    "row",
+    "save_animation",
+    "save_gif",
+    "save_mp4",
+    "scatter",
+    "schedule_curves",
+    "sheet",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,182 @@
+"""What every picture needs before it draws: checked points, a box to draw them in, and the time in words.
+
+Only numpy: the terminal's pictures use this too, and must not wait for matplotlib.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Points = NDArray[np.float64]
+Process = Literal["forward", "reverse"]
+Limits = tuple[tuple[float, float], tuple[float, float]]
+"""((x_low, x_high), (y_low, y_high)), in the data's units."""
+
+_PAD = 0.05  # of the longer side, on each side: a speck on the edge is still a whole speck
+_FENCE = 0.3  # how far beyond the inner range a point may lie and still count, in inner ranges
+
+
+def as_points(x: ArrayLike, name: str = "x") -> Points:
+    """Return `x` as a float array of shape (n, 2), or say what is wrong with it."""
+    points = np.asarray(x, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(
+            f"{name} has shape {points.shape}; expected (n, 2), one point a row. "
+            "Of a wider table pick two columns, for example x[:, [0, 2]]."
+        )
+    if len(points) == 0:
+        raise ValueError(f"{name} has no points; expected at least one row.")
+    bad = int((~np.isfinite(points)).any(axis=1).sum())
+    if bad:
+        raise ValueError(
+            f"{name} has NaN or infinity in {bad} of {len(points)} rows; expected finite numbers. "
+            "Drop or fill those rows first; in samples it means that the sampler diverged."
+        )
+    return points
+
+
+def as_clouds(clouds: Iterable[ArrayLike], times: ArrayLike, name: str) -> tuple[list[Points], NDArray[np.float64]]:
+    """Return the clouds, each (n, 2), and one time in [0, 1] for each of them."""
+    points = [as_points(x, f"{name}[{i}]") for i, x in enumerate(clouds)]
+    at = np.asarray(times, dtype=np.float64)
+    if not points:
+        raise ValueError(f"{name} is empty; expected at least one cloud of shape (n, 2).")
+    if at.shape != (len(points),):
+        raise ValueError(
+            f"{name} holds {len(points)} clouds and its times have shape {at.shape}; expected one time for each cloud."
+        )
+    if not ((at >= 0) & (at <= 1)).all():
+        raise ValueError(
+            f"the times of {name} run from {at.min():g} to {at.max():g}; expected 0 (data) to 1 (noise). "
+            "Divide the numbers of steps by how many steps there are."
+        )
+    return points, at
+
+
+def as_process(process: str) -> Process:
+    """Return the name of the process, or say which names there are."""
+    if process not in get_args(Process):
+        raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, get_args(Process)))}.")
+    return cast(Process, process)
+
+
+def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> Limits:
+    """Return one box for all `clouds`, so that panels drawn in it can be compared.
+
+    Args:
+        clouds: each of shape (n, 2).
+        robust: the share of points at each end of an axis that may be outliers, 0 to 0.5. The box reaches out
+            for them, but no further than 0.3 of the range of the others; 0 holds every point.
+        equal: make both sides equally long, for points whose two coordinates share a unit.
+
+    Returns:
+        ((x_low, x_high), (y_low, y_high)).
+    """
+    if not clouds:
+        raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")
+    if not 0 <= robust < 0.5:
+        raise ValueError(f"robust is {robust}; expected a share of at least 0 and below 0.5.")
+    reach = np.array([_reach(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)])  # (clouds, 2, 2)
+    low, high = reach[:, 0].min(axis=0), reach[:, 1].max(axis=0)
+    side = high - low
+    # A column that never changes, or a single point, still needs a box with an inside.
+    side = np.where(side > 1e-9 * np.maximum(abs(low), abs(high)), side, 0.0)
+    if equal:
+        side = np.full(2, side.max())
+    side = np.where(side > 0, side, 1.0) * (1 + 2 * _PAD)
+    middle = (low + high) / 2
+    (x_low, y_low), (x_high, y_high) = (middle - side / 2).tolist(), (middle + side / 2).tolist()
+    return (x_low, x_high), (y_low, y_high)
+
+
+def _reach(x: Points, robust: float) -> Points:
+    """The lowest and the highest of each column, shape (2, 2), held to a fence around the inner points."""
+    n = len(x)
+    # Of fewer than 20 points none is an outlier: a picture that left one out would be wrong more often than right.
+    strays = 0 if robust == 0 or n < 20 else max(1, int(robust * n))
+    columns = np.sort(x, axis=0)
+    inner_low, inner_high = columns[strays], columns[n - 1 - strays]
+    slack = _FENCE * (inner_high - inner_low)
+    return np.stack([np.maximum(columns[0], inner_low - slack), np.minimum(columns[-1], inner_high + slack)])
+
+
+def as_limits(limits: Limits | tuple[float, float]) -> Limits:
+    """Return limits for both axes; a single (low, high) serves for both."""
+    box = np.asarray(limits, dtype=np.float64)
+    if box.shape == (2,):
+        box = np.stack([box, box])
+    if box.shape != (2, 2) or not np.isfinite(box).all() or not (box[:, 0] < box[:, 1]).all():
+        raise ValueError(
+            f"limits are {limits!r}; expected (low, high) for both axes, or ((x_low, x_high), (y_low, y_high))."
+        )
+    (x_low, x_high), (y_low, y_high) = box.tolist()
+    return (x_low, x_high), (y_low, y_high)
+
+
+def time_text(t: float, steps: int | None = None) -> str:
+    """Return the time of a cloud in words: '0.37', or '37/100' of a schedule of `steps` = 100 steps.
+
+    The numerator counts noising steps done, so 0/100 is the data; a time between two steps is refused, because a
+    title that rounded it would lie.
+    """
+    if steps is None:
+        return f"{t:.3g}".replace("e-0", "e-")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; expected the number of noising steps in the schedule, at least 1.")
+    step = round(t * steps)
+    if abs(t * steps - step) > 1e-3:
+        raise ValueError(
+            f"t = {t:g} is no step of a schedule of {steps}; expected a multiple of 1/{steps}. "
+            "Leave `steps` out for a schedule in continuous time."
+        )
+    return f"{step}/{steps}"
+
+
+def counts(x: Points, limits: Limits, width: int, height: int) -> NDArray[np.float64]:
+    """Count the points in each cell of a (height, width) raster over `limits`; row 0 is at the top.
+
+    Points outside are left out.
+    """
+    (x_low, x_high), (y_low, y_high) = limits
+    # Clipped before the cast: a stray point at 1e30 would overflow an integer and might land inside.
+    across = np.clip(np.floor((x[:, 0] - x_low) * (width / (x_high - x_low))), -1, width).astype(np.int64)
+    down = np.clip(np.floor((y_high - x[:, 1]) * (height / (y_high - y_low))), -1, height).astype(np.int64)
+    inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
+    cells = down[inside] * width + across[inside]
+    return np.bincount(cells, minlength=width * height).reshape(height, width).astype(np.float64)
+
+
+def fill(limits: Limits, width: float, height: float) -> Limits:
+    """Widen `limits` on one axis until a `width` by `height` raster has square cells; the middle stays."""
+    (x_low, x_high), (y_low, y_high) = limits
+    unit = max((x_high - x_low) / width, (y_high - y_low) / height)
+    x_mid, y_mid = (x_low + x_high) / 2, (y_low + y_high) / 2
+    return (
+        (x_mid - unit * width / 2, x_mid + unit * width / 2),
+        (y_mid - unit * height / 2, y_mid + unit * height / 2),
+    )
+
+
+def bell(sigma: float) -> NDArray[np.float64]:
+    """A Gaussian kernel of standard deviation `sigma` cells, summing to one, shape (2 r + 1,)."""
+    radius = max(1, math.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum())
+
+
+def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Convolve both axes of `image` with `kernel`; beyond the edge is nothing. The dtype stays."""
+    radius = len(kernel) // 2
+    weights: Sequence[float] = kernel.tolist()  # Python floats, so that float32 stays float32
+    for axis in (0, 1):
+        length = image.shape[axis]
+        padded = np.pad(image, [(radius, radius) if i == axis else (0, 0) for i in (0, 1)])
+        total = np.zeros_like(image)
+        for offset, weight in enumerate(weights):
+            window = slice(offset, offset + length)
+            total += weight * (padded[window] if axis == 0 else padded[:, window])
+        image = total
+    return image

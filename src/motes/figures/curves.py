@@ -1,0 +1,204 @@
+"""Curves: the loss along training, a schedule along time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from motes.figures.canvas import dress, dress_text, new_axes, new_figure
+from motes.figures.style import Style, as_style
+
+Curve = NDArray[np.float64]
+
+_SIZE = 11.0  # of text, in points
+
+
+def loss_curve(
+    steps: ArrayLike,
+    loss: ArrayLike,
+    *,
+    best: float | ArrayLike | None = None,
+    window: int | None = None,
+    ax: Axes | None = None,
+    style: str | Style = "dark",
+) -> Axes:
+    """Draw the running mean of the loss against the training step, the single values faintly behind it.
+
+    The loss axis is logarithmic where the running mean spans more than a factor of 8.
+
+    Args:
+        steps: training steps, shape (n,), rising.
+        loss: the loss at each of them, shape (n,), in whatever unit the loss has.
+        best: what no model can beat, a number or one for each step; drawn as 'irreducible loss'.
+        window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
+        ax: axes to draw on; they are returned. Without them a new figure is made.
+        style: 'dark', 'light' or a `Style`.
+    """
+    look = as_style(style)
+    at, values = _curves({"steps": steps, "loss": loss})
+    if (np.diff(at) < 0).any():
+        raise ValueError("steps go back somewhere; expected them rising. Draw one run at a time, in its own order.")
+    window = max(1, len(values) // 250) if window is None else window
+    if window < 1:
+        raise ValueError(f"window is {window}; expected at least 1, the number of values in the running mean.")
+    mean = _running_mean(values, window)
+    floor = None if best is None else _one_each(best, len(at))
+    if ax is None:
+        ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
+    if window > 1:
+        ax.plot(at, values, color=look.muted, alpha=0.35, linewidth=0.6, rasterized=len(at) > 2000, zorder=1)
+    settled = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
+    ax.plot(at[settled], mean[settled], color=look.foreground, linewidth=1.8, zorder=3)
+    if floor is not None:
+        ax.plot(at, floor, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
+    _loss_axis(ax, mean[settled] if floor is None else np.concatenate([mean[settled], floor]), values)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    dress(ax, look, size=_SIZE)
+    ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
+    ax.margins(x=0.01)
+    if floor is not None:
+        text = f"irreducible loss {floor[0]:.3g}" if np.ptp(floor) == 0 else "irreducible loss"
+        _label(ax, text, float(at[-1]), float(floor[-1]), look.accent, look, ha="right", va="top", shift=(-6, -5))
+    return ax
+
+
+def schedule_curves(
+    t: ArrayLike,
+    alpha: ArrayLike,
+    sigma: ArrayLike,
+    *,
+    ax: Axes | None = None,
+    style: str | Style = "dark",
+) -> Axes:
+    """Draw alpha_t and sigma_t on the left axis and log-SNR, in nats, on the right one, against t.
+
+    Args:
+        t: times, shape (n,), 0 (data) to 1 (noise).
+        alpha, sigma: x_t = alpha_t x_0 + sigma_t eps, each of shape (n,) and not negative.
+        ax: axes to draw on; they are returned, and get a twin for the log-SNR. Without them a new figure is made.
+        style: 'dark', 'light' or a `Style`.
+    """
+    look = as_style(style)
+    at, signal, noise = _curves({"t": t, "alpha": alpha, "sigma": sigma})
+    if (signal < 0).any() or (noise < 0).any():
+        raise ValueError("alpha or sigma is negative somewhere; expected scales of 0 or more.")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_snr = 2 * (np.log(signal) - np.log(noise))
+    log_snr[~np.isfinite(log_snr)] = np.nan  # at the ends, where there is no noise or no signal, it has no value
+    if ax is None:
+        ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
+    right = ax.twinx()
+    curves = (
+        (ax, signal, r"$\alpha_t$", look.foreground, "-"),
+        (ax, noise, r"$\sigma_t$", look.accent, "-"),
+        (right, log_snr, "log-SNR", look.muted, (0, (5, 3))),
+    )
+    for axes, values, _, colour, dashes in curves:
+        axes.plot(at, values, color=colour, linewidth=2.0 if dashes == "-" else 1.5, linestyle=dashes)
+    dress(ax, look, size=_SIZE)
+    dress(right, look, size=_SIZE)
+    right.patch.set_visible(False)  # or it would hide the axes below it
+    right.spines["right"].set(visible=True, color=look.muted, linewidth=0.7)
+    ax.set(xlabel=r"$t$  (0 data, 1 noise)", ylabel="scale of signal and noise", ylim=(0, None))
+    right.set_ylim(_middle(log_snr))
+    right.set_ylabel(r"log-SNR  $\log\,\alpha_t^2/\sigma_t^2$, nats", color=look.muted)
+    ax.margins(x=0.01)
+    heights = [_heights(axes, values) for axes, values, *_ in curves]
+    for i, (axes, values, name, colour, _) in enumerate(curves):
+        j = _clearest(heights, i)
+        _label(axes, name, float(at[j]), float(values[j]), colour, look, ha="center", va="center")
+    return ax
+
+
+def _middle(values: Curve) -> tuple[float, float]:
+    """An axis for all but the last bits of a curve that goes to infinity at its ends."""
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
+    spread = max(float(high - low), 1.0)
+    return float(low) - 0.1 * spread, float(high) + 0.1 * spread
+
+
+def _curves(named: dict[str, ArrayLike]) -> list[Curve]:
+    """The arrays, each checked to be finite, of shape (n,), and as long as the first."""
+    curves = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
+    first = next(iter(curves))
+    for name, curve in curves.items():
+        if curve.ndim != 1 or len(curve) == 0 or len(curve) != len(curves[first]):
+            raise ValueError(
+                f"{name} has shape {curve.shape} and {first} has shape {curves[first].shape}; "
+                "expected one value each, both of shape (n,) with n at least 1."
+            )
+        bad = np.flatnonzero(~np.isfinite(curve))
+        if len(bad):
+            raise ValueError(
+                f"{name} is {curve[bad[0]]} at position {bad[0]}; expected finite numbers. "
+                f"To see the curve up to there, pass the first {bad[0]} values."
+            )
+    return list(curves.values())
+
+
+def _one_each(best: float | ArrayLike, n: int) -> Curve:
+    floor = np.asarray(best, dtype=np.float64)
+    if floor.shape not in ((), (n,)) or not np.isfinite(floor).all():
+        raise ValueError(f"best has shape {floor.shape}; expected one finite number, or one for each of {n} steps.")
+    return np.broadcast_to(floor, (n,)).copy()
+
+
+def _running_mean(values: Curve, window: int) -> Curve:
+    """The mean of each value and the window - 1 before it, of fewer at the start; shape (n,)."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(0, end - window)
+    return np.asarray((total[end] - total[start]) / (end - start))
+
+
+def _loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
+    """Choose the scale, and let the mean fill the height: single values may leave the picture."""
+    low, high = float(shown.min()), float(shown.max())
+    if low > 0 and high / low > 8:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 2.5, high * 1.5)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        return
+    spread = max(high - low, 1e-12 + 0.05 * abs(high))
+    top = max(high, float(np.quantile(values, 0.98)))
+    ax.set_ylim(low - 0.2 * spread, top + 0.1 * spread)
+
+
+def _label(
+    ax: Axes,
+    text: str,
+    x: float,
+    y: float,
+    colour: str,
+    look: Style,
+    *,
+    ha: str,
+    va: str,
+    shift: tuple[float, float] = (0, 0),
+) -> None:
+    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines."""
+    label = ax.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
+    dress_text(label, colour, _SIZE + (3 if "$" in text else 0))
+    label.set_path_effects([withStroke(linewidth=5, foreground=look.background)])
+
+
+def _heights(ax: Axes, values: Curve) -> Curve:
+    """How high up the axes each value is drawn, 0 to 1."""
+    low, high = ax.get_ylim()
+    return (values - low) / (high - low)
+
+
+def _clearest(heights: Sequence[Curve], i: int) -> int:
+    """The position along curve `i` that is furthest from the other curves, away from both ends."""
+    n = len(heights[i])
+    others = np.stack([np.abs(heights[i] - other) for k, other in enumerate(heights) if k != i])
+    room = np.where(np.isnan(others), 1.0, others).min(axis=0)
+    place = np.linspace(0, 1, n)
+    room = np.where((place > 0.12) & (place < 0.88) & ~np.isnan(heights[i]), room, -1.0)
+    return int(np.argmax(room)) if room.max() >= 0 else n // 2

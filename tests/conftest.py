@@ -1,0 +1,31 @@
+"""What several tests share: a small model that trains in a second, and the command line in this process."""
+
+from pathlib import Path
+
+import pytest
+
+import motes
+from motes import cli
+from motes.model import Model
+
+SMALL = {"training.steps": 60, "training.batch": 64, "grid.steps": 6, "network.width": 16, "network.depth": 2}
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Model:
+    """The default recipe with next to no training: for everything that is not about quality."""
+    return motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
+
+
+@pytest.fixture
+def motes_command(capsys, monkeypatch, tmp_path):
+    """`motes_command("shapes", ...)` runs it in an empty folder and returns its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_start_jax", lambda: None)  # the test session's own JAX settings stay
+
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        code = cli._run([str(word) for word in words], debug=False)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command

@@ -1,0 +1,399 @@
+"""The command line, end to end, as a person meets it."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import motes
+from motes.runs import FIGURES
+
+MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
+QUICK = [f"--set={key}={value}" for key, value in {"training.steps": 40, "training.batch": 64, "grid.steps": 5}.items()]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    return os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, environment):
+    """A whole run, from an empty folder: the other tests look at what it left."""
+    folder = tmp_path_factory.mktemp("empty")
+    done = subprocess.run(
+        [*MOTES, "train", "moons", "--out", "runs/demo", "--seed", "3", *QUICK],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "demo", done
+
+
+def test_a_run_leaves_everything_that_is_promised(run_folder):
+    out, done = run_folder
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    promised = {"model.safetensors", "recipe.toml", "metrics.json", "history.jsonl", "samples.csv", "diffusion.gif"}
+    assert files == promised | {f"figures/{name}" for name in FIGURES}
+    assert str(out.relative_to(out.parents[1])) in done.stdout
+    assert "sliced W2" in done.stdout
+
+
+def test_its_metrics_history_and_samples_can_be_read(run_folder):
+    out, _ = run_folder
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"sliced_w2", "c2st", "train_seconds", "steps", "parameters", "seed", "source"} <= metrics.keys()
+    assert (metrics["steps"], metrics["seed"], metrics["source"]) == (40, 3, "moons")
+    assert metrics["parameters"] == motes.load(out / "model.safetensors").parameters
+    table = motes.read_table(out / "samples.csv")
+    assert table.columns == ("x", "y")
+    assert table.x.shape == (10_000, 2)
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["step"] == 40
+    assert all(np.isfinite(row["loss"]) for row in history)
+    # The figures in the file are those of the samples in the file, judged by a draw that is none of the run's own.
+    assert metrics["sliced_w2"] == pytest.approx(
+        motes.sliced_w2(table.x, motes.draw("moons", 10_000, seed=77)), abs=0.05
+    )
+
+
+def test_the_recipe_beside_the_model_runs_again_to_the_same_model(run_folder, motes_command, tmp_path):
+    out, _ = run_folder
+    recipe = tomllib.loads((out / "recipe.toml").read_text())
+    assert recipe["training"]["steps"] == 40
+    code, _, err = motes_command(
+        "train", "moons", "--recipe", out / "recipe.toml", "--seed", 3, "--out", "again", "--no-figures"
+    )
+    assert code == 0, err
+    assert (tmp_path / "again" / "samples.csv").read_bytes() == (out / "samples.csv").read_bytes()
+    assert not (tmp_path / "again" / "figures").exists()
+
+
+def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
+    _, done = run_folder
+    assert "training: 40/40 steps loss" in done.stderr
+    assert "steps/s" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_terminal_gets_a_bar(tmp_path, environment):
+    import pty
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*MOTES, "train", "moons", "--no-figures", "--out", tmp_path / "bar", *QUICK],
+        env=environment | {"TERM": "xterm"},
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+    )
+    os.close(follower)
+    seen = b""
+    try:
+        while part := os.read(leader, 4096):
+            seen += part
+    except OSError:
+        pass  # the terminal is gone with the process
+    assert process.wait() == 0
+    assert "training" in seen.decode() and "━" in seen.decode() and "40/40" in seen.decode()
+
+
+def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, tmp_path):
+    out, _ = run_folder
+    before = (out / "model.safetensors").read_bytes()
+    code, _, err = motes_command("train", "moons", "--out", out, *QUICK)
+    assert code == 2
+    assert "--overwrite" in err and "model.safetensors" in err
+    assert (out / "model.safetensors").read_bytes() == before
+    mine = tmp_path / "mine"
+    for number in ("first", "second"):
+        (mine / "figures").mkdir(parents=True, exist_ok=True)
+        (mine / "notes.txt").write_text("kept")
+        code, _, err = motes_command(
+            "train", "moons", "--out", mine, "--overwrite", "--no-figures", "-q", *QUICK, f"--seed={len(number)}"
+        )
+        assert (code, err) == (0, "")
+    assert (mine / "notes.txt").read_text() == "kept"
+
+
+def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, tmp_path):
+    for name in ("moons", "moons-2"):
+        code, out, _ = motes_command("train", "moons", "--no-figures", "-q", *QUICK)
+        assert code == 0
+        assert f"runs/{name}\n" in out
+        assert (tmp_path / "runs" / name / "model.safetensors").exists()
+
+
+def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_path):
+    model = run_folder[0] / "model.safetensors"
+    code, out, _ = motes_command("sample", model, "-n", 7, "--out", "s.csv", "--seed", 5)
+    assert code == 0
+    rows = motes.read_table(tmp_path / "s.csv").x
+    assert np.array_equal(rows, motes.load(model).sample(7, seed=5))
+    assert motes_command("sample", model, "-n", 7, "--out", "s.npy", "--seed", 5)[0] == 0
+    assert np.array_equal(np.load(tmp_path / "s.npy"), rows)
+    code, out, _ = motes_command("sample", model, "-n", 7, "--seed", 5)
+    assert out == (tmp_path / "s.csv").read_text()
+    assert motes_command("sample", model, "-n", 7, "--seed", 6)[1] != out
+
+
+def test_draw_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp_path):
+    code, out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
+    assert code == 0, err
+    made = {Path(line).name for line in out.splitlines()}
+    assert made == {"data.png", "samples.png", "forward.png", "reverse.png", "diffusion.gif"}
+    assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
+
+
+def test_draw_makes_a_video(run_folder, motes_command, tmp_path):
+    code, out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", ".", "--video")
+    assert code == 0, err
+    assert b"ftyp" in (tmp_path / "diffusion.mp4").read_bytes()[:32]
+
+
+def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
+    code, out, _ = motes_command("shapes", "-n", 500)
+    assert code == 0
+    blocks = out.strip().split("\n\n")
+    assert [block.split(":")[0] for block in blocks] == list(motes.SHAPES)
+    for block in blocks:
+        assert sum("⠀" < char <= "⣿" for char in block) > 20  # braille dots
+    code, out, _ = motes_command("shapes", "--out", "all.png", "-n", 500)
+    assert code == 0
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_recipes_are_listed_and_printed(motes_command):
+    code, out, _ = motes_command("recipes")
+    assert code == 0
+    for name in ("default", "ddpm", "tutorial"):
+        assert name in out
+        code, text, _ = motes_command("recipes", name)
+        assert motes.recipes.parse(tomllib.loads(text)) == motes.load_recipe(name)
+
+
+def test_version_and_help_are_quick_since_jax_stays_out(environment):
+    code = "import sys; from motes import cli; cli._run({words!r}, False); print('jax' in sys.modules)"
+    for words in (["--help"], ["--version"], ["train", "--help"], ["sample", "--help"], ["recipes"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(words=words)], env=environment, capture_output=True, text=True
+        )
+        assert done.stdout.endswith("False\n"), done.stderr
+    done = subprocess.run([*MOTES, "--version"], env=environment, capture_output=True, text=True)
+    assert done.stdout == f"motes {motes.__version__}\n"
+
+
+MISUSES = {
+    "no command": (["tarin", "moons"], "tarin"),
+    "unknown option": (["train", "moons", "--stpes", "3"], "--stpes"),
+    "unknown shape": (["train", "mons"], "Did you mean 'moons'"),
+    "missing source": (["train"], "SOURCE"),
+    "missing file": (["train", "nowhere.csv"], "there is no file 'nowhere.csv'"),
+    "wrong suffix": (["train", "data.xlsx"], ".csv or .npy"),
+    "unknown recipe": (["train", "moons", "--recipe", "ddmp"], "Did you mean 'ddpm'"),
+    "missing recipe file": (["train", "moons", "--recipe", "my.toml"], "there is no recipe file 'my.toml'"),
+    "unknown key": (["train", "moons", "--set", "training.stepz=3"], "Did you mean 'steps'"),
+    "unknown value": (["train", "moons", "--set", "schedule.kind=cosin"], "Did you mean 'cosine'"),
+    "wrong type": (["train", "moons", "--set", "training.steps=many"], "expected a whole number"),
+    "negative seed": (["train", "moons", "--seed", "-1"], "seed"),
+    "wrong style": (["train", "moons", "--style", "drak"], "drak"),
+    "no rows": (["sample", "MODEL", "-n", "0"], "at least 1"),
+    "rows in words": (["sample", "MODEL", "-n", "ten"], "ten"),
+    "wrong output": (["sample", "MODEL", "--out", "x.txt"], ".csv or .npy"),
+    "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
+    "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
+    "no such recipe": (["recipes", "ddmp"], "Did you mean 'ddpm'"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path):
+    words, said = MISUSES[name]
+    words = [str(run_folder[0] / "model.safetensors") if word == "MODEL" else word for word in words]
+    code, out, err = motes_command(*words)
+    assert code == 2, err
+    assert said in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) < 20
+    assert out == ""
+    assert not (tmp_path / "runs").exists()  # nothing was begun
+
+
+BAD_DATA = {
+    "empty": ("", "is empty"),
+    "only a header": ("a,b\n", "0 rows"),
+    "one row": ("a,b\n1,2\n", "1 row"),
+    "one column": ("a\n1\n2\n", "1 column"),
+    "constant": ("a,b\n1,2\n1,3\n", "'a'"),
+    "words": ("a,b\n1,2\n3,red\n", "line 3 of 'data.csv', column 'b': 'red'"),
+    "hole": ("a,b\n1,2\n3,\n", "line 3 of 'data.csv', column 'b': an empty cell"),
+    "NaN": ("a,b\n1,2\n3,nan\n", "row 2, column 'b'"),
+    "infinite": ("a,b\ninf,2\n3,4\n", "row 1, column 'a'"),
+    "huge": ("a,b\n1e308,2\n-1e308,4\n", "'a'"),
+    "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 of 'data.csv' has 3 cells"),
+    "twice": ("a,a\n1,2\n3,4\n", "two columns named 'a'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
+    text, said = BAD_DATA[name]
+    (tmp_path / "data.csv").write_text(text)
+    code, out, err = motes_command("train", "data.csv")
+    assert (code, out) == (1, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
+    motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
+    code, out, err = motes_command("train", "four.csv", *QUICK)
+    assert code == 0, err
+    made = motes.read_table(tmp_path / "runs" / "four" / "samples.csv")
+    assert made.columns == ("age", "height", "weight", "steps a day")
+    assert (
+        json.loads((tmp_path / "runs" / "four" / "metrics.json").read_text())["measured_against"] == "the training rows"
+    )
+
+
+def test_a_damaged_model_is_one_line(motes_command, tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"not a model")
+    for command in (["sample", "m.safetensors"], ["draw", "m.safetensors"], ["sample", "nowhere.safetensors"]):
+        code, out, err = motes_command(*command)
+        assert (code, out) == (1, "")
+        assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
+    process = subprocess.Popen(
+        [*MOTES, "train", "moons", "--out", "runs/long", "--set", "training.steps=1000000"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    out = tmp_path / "runs" / "long"
+    assert _wait_for(out / "recipe.toml")
+    time.sleep(6)  # well into the training; earlier is fine too, see below
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted after" in stderr and "model.safetensors" in stderr
+    assert "Traceback" not in stderr and stdout == ""
+    assert motes.load(out / "model.safetensors").sample(5).shape == (5, 2)
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert f"{history[-1]['step']:,} of 1,000,000" in stderr
+
+
+def _wait_for(path, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not path.exists():
+        time.sleep(0.1)
+    return path.exists()
+
+
+def test_a_loss_that_breaks_down_fails_with_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):
+    code, out, err = motes_command(
+        "train", "moons", "--out", "bad", "--set", "training.learning_rate=1e30", "--set", "training.steps=400"
+    )
+    assert (code, out) == (1, "")
+    assert "at step" in err and "learning rate" in err
+    assert motes.load(tmp_path / "bad" / "model.safetensors").parameters > 0
+
+
+def test_a_closed_pipe_is_no_error_message(environment, run_folder):
+    model = run_folder[0] / "model.safetensors"
+    for words in (["shapes"], ["sample", str(model), "-n", "20000"]):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*MOTES, *words], env=environment, **pipes) as process:
+            process.stdout.close()
+            stderr = process.stderr.read().decode()
+        assert "Traceback" not in stderr and "BrokenPipe" not in stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(motes_command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, out, err = motes_command("train", "moons", "--out", "file/run", *QUICK)
+    assert (code, out) == (1, "")
+    assert "file/run" in err and "training" not in err
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    if os.access(locked, os.W_OK):  # root may write anywhere but in the kernel's own folders
+        locked = Path("/sys/kernel")
+    code, out, err = motes_command("train", "moons", "--out", locked / "run", *QUICK)
+    assert (code, out) == (1, "")
+    assert str(locked) in err and "training" not in err
+
+
+@pytest.mark.parametrize(("room", "kept"), [(20_000, set()), (150_000, {"model.safetensors", "history.jsonl"})])
+def test_a_full_disk_is_one_line_and_leaves_no_half_files(room, kept, tmp_path, environment):
+    # The limit makes the operating system refuse to let a file grow, as a full disk does.
+    done = subprocess.run(
+        [*MOTES, "train", "moons", "--out", "run", *QUICK],
+        cwd=tmp_path,
+        env=environment | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]
+    left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert left == kept | {"recipe.toml"}
+
+
+def test_a_full_standard_output_is_one_line(environment):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*MOTES, "recipes"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_debug_brings_the_traceback(environment, tmp_path):
+    for words in (["train", "mons"], ["--debug", "train", "mons"]):
+        done = subprocess.run([*MOTES, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ("Traceback" in done.stderr) == ("--debug" in words)
+        assert done.returncode in (1, 2)
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, environment):
+    (tmp_path / "cache").write_text("a file where the cache's folder should be")
+    done = subprocess.run(
+        [*MOTES, "train", "moons", "--no-figures", "-q", "--out", "run", *QUICK],
+        cwd=tmp_path,
+        env=environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_import_motes_loads_nothing_heavy():
+    code = (
+        "import sys; before = set(sys.modules); import motes; "
+        "print({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'motes'}"
+
+
+def test_every_public_name_loads():
+    for name in motes.__all__:
+        assert getattr(motes, name) is not None
+    assert set(motes.__all__) <= set(dir(motes))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        motes.nothing  # noqa: B018

@@ -1,0 +1,487 @@
+"""Figures say the truth: titles state the time that is drawn, panels share a box, a film's file holds the film."""
+
+import re
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from motes import figures
+
+RNG = np.random.default_rng(0)
+CLOUD = RNG.normal(size=(500, 2))
+T = 8
+TIMES = np.arange(T + 1) / T
+FORWARD = [np.sqrt(1 - t) * (CLOUD * 0.2 + 1) + np.sqrt(t) * RNG.normal(size=CLOUD.shape) for t in TIMES]
+
+
+@pytest.fixture(autouse=True)
+def nothing_global_changes():
+    """No figure is left with pyplot and no rcParam is changed by anything that a test calls."""
+    before = dict(mpl.rcParams)
+    yield
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def film(**options):
+    options = {"size": 200, "hold": 3} | options
+    return list(figures.frames(FORWARD, TIMES, FORWARD[::-1], TIMES[::-1], **options))
+
+
+def boxes(figure):
+    return [(*ax.get_xlim(), *ax.get_ylim()) for ax in figure.axes]
+
+
+def offsets(ax):
+    return np.concatenate([np.asarray(drawn.get_offsets()) for drawn in ax.collections])
+
+
+def sorted_rows(x):
+    return x[np.lexsort(np.asarray(x).T)]
+
+
+# ---- points
+
+
+@pytest.mark.parametrize("style", ["dark", "light"])
+@pytest.mark.parametrize("n", [1, 2, 100, 20_000])
+def test_scatter_draws_every_point_once(n, style):
+    x = np.random.default_rng(n).normal(size=(n, 2))
+    ax = figures.scatter(x, style=style)
+    np.testing.assert_array_equal(sorted_rows(offsets(ax)), sorted_rows(x))
+    assert all(drawn.get_rasterized() for drawn in ax.collections)
+    assert ax.get_aspect() == 1
+
+
+def test_more_points_are_smaller_and_fainter():
+    few, many = (figures.scatter(RNG.normal(size=(n, 2))).collections[0] for n in (100, 100_000))
+    assert many.get_sizes()[0] < few.get_sizes()[0]
+    assert many.get_alpha() < few.get_alpha()
+
+
+def test_scatter_uses_and_returns_the_axes_it_is_given():
+    figure, (left, right) = plt.subplots(1, 2)
+    assert figures.scatter(CLOUD, ax=right, title="here") is right
+    assert right.get_title() == "here"
+    assert len(right.collections) == 1
+    assert len(left.collections) == 0
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_each_class_has_one_colour_and_a_line_in_the_legend():
+    labels = np.repeat(["b", "a", "c"], [100, 150, 250])
+    ax = figures.scatter(CLOUD, labels=labels)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "c"]
+    (drawn,) = ax.collections
+    label_at = {tuple(point): label for point, label in zip(CLOUD, labels, strict=True)}
+    drawn_as = {label: set() for label in labels}
+    for point, colour in zip(np.asarray(drawn.get_offsets()), drawn.get_facecolors(), strict=True):
+        drawn_as[label_at[tuple(point)]].add(tuple(colour))
+    assert [len(colours) for colours in drawn_as.values()] == [1, 1, 1]
+    assert len(set.union(*drawn_as.values())) == 3
+
+
+def test_any_number_of_classes_gets_its_own_colour():
+    ax = figures.scatter(CLOUD, labels=np.arange(500) % 40)
+    assert len(np.unique(ax.collections[0].get_facecolors(), axis=0)) == 40
+
+
+def test_columns_name_the_axes_and_each_axis_fits_its_own_unit():
+    ax = figures.scatter(CLOUD * [1, 10_000], columns=("age", "income"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("age", "income")
+    for low, high, column in ((*ax.get_xlim(), 0), (*ax.get_ylim(), 1)):
+        reach = np.ptp(CLOUD[:, column]) * (1, 10_000)[column]
+        assert 0.5 * reach < high - low < 1.5 * reach
+
+
+@pytest.mark.parametrize("n", [25, 10_000])
+def test_one_outlier_does_not_blow_up_the_box(n):
+    x = np.random.default_rng(1).normal(size=(n, 2))
+    clean = np.diff(figures.limits_of(x))
+    x[0] = 1e6
+    assert np.all(np.diff(figures.limits_of(x)) < 1.5 * clean)
+    (_, high), _ = figures.limits_of(x, robust=0)
+    assert high >= 1e6
+
+
+def test_the_box_is_square_and_holds_bounded_clouds_whole():
+    first, second = RNG.uniform(-1, 1, size=(2, 300, 2))
+    second = second * [3, 0.1] + [5, 0]
+    (x_low, x_high), (y_low, y_high) = figures.limits_of(first, second)
+    assert x_high - x_low == pytest.approx(y_high - y_low)
+    both = np.concatenate([first, second])
+    assert (both > [x_low, y_low]).all()
+    assert (both < [x_high, y_high]).all()
+
+
+def test_no_point_of_a_few_is_taken_for_an_outlier():
+    (_, x_high), (_, y_high) = figures.limits_of([[0, 0], [1, 1], [2, 2], [2, 90]])
+    assert x_high > 2
+    assert y_high > 90
+
+
+@pytest.mark.parametrize("x", [[[3.0, 4.0]], [[1e9, 1], [1e9, 1]], [[0, 0], [1, 0]]])
+def test_the_box_has_an_inside_even_around_one_point(x):
+    for low, high in figures.limits_of(x):
+        assert low < high
+    figures.scatter(x).figure.canvas.draw()
+
+
+# ---- rows and grids
+
+
+@pytest.mark.parametrize(("process", "symbol"), [("forward", "q(x_t)"), ("reverse", r"p_\theta(x_t)")])
+@pytest.mark.parametrize("n", [3, 9])
+def test_row_titles_state_the_times_that_are_drawn(process, symbol, n):
+    times = TIMES[:n][:: 1 if process == "forward" else -1]
+    figure = figures.row(FORWARD[:n], times, process=process)
+    for ax, t, cloud in zip(figure.axes, times, FORWARD[:n], strict=True):
+        assert symbol in ax.get_title()
+        assert float(re.search(r"t = ([\d.]+)$", ax.get_title())[1]) == pytest.approx(t, rel=5e-3)
+        np.testing.assert_array_equal(sorted_rows(offsets(ax)), sorted_rows(cloud))
+
+
+def test_row_titles_count_the_steps_of_a_discrete_schedule():
+    figure = figures.row(FORWARD, TIMES.astype(np.float32), steps=T)
+    read = [re.search(r"t = (\d+)/(\d+)$", ax.get_title()).groups() for ax in figure.axes]
+    assert [(int(k), int(of)) for k, of in read] == [(k, T) for k in range(T + 1)]
+
+
+def test_every_panel_of_a_row_and_of_a_grid_has_the_same_box():
+    for columns in (None, ("a", "b")):
+        row = figures.row(FORWARD, TIMES, columns=columns)
+        grid = figures.grid([FORWARD[:3], FORWARD[3:6]], TIMES[2::-1], ["step 1", "step 2"], columns=columns)
+        assert len(set(boxes(row))) == 1
+        assert len(set(boxes(grid))) == 1
+        assert len(grid.axes) == 6
+    assert set(boxes(figures.row(FORWARD, TIMES, limits=(-2, 3)))) == {(-2, 3, -2, 3)}
+
+
+def test_grid_says_its_times_above_and_its_training_steps_beside():
+    titles = ["step 400 (epoch 5)", "step 4000 (epoch 50)"]
+    figure = figures.grid([FORWARD[:3], FORWARD[3:6]], TIMES[2::-1], titles, steps=T)
+    assert [ax.get_title().split("= ")[1] for ax in figure.axes[:3]] == ["2/8", "1/8", "0/8"]
+    assert [" ".join(figure.axes[i].get_ylabel().split()) for i in (0, 3)] == titles
+
+
+def test_titles_do_not_run_into_each_other():
+    figure = figures.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", steps=10)
+    figure.draw_without_rendering()
+    extents = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+    assert min(box.x0 for box in extents) >= 0
+    assert max(box.x1 for box in extents) <= figure.bbox.x1
+    assert max(box.y1 for box in extents) <= figure.bbox.y1
+
+
+def test_sheet_names_its_panels_and_gives_each_its_own_box():
+    figure = figures.sheet({"small": CLOUD, "large": (CLOUD * 100, np.arange(500) % 2)})
+    assert [ax.get_title() for ax in figure.axes] == ["small", "large"]
+    small, large = (box[1] - box[0] for box in boxes(figure))
+    assert large == pytest.approx(100 * small)
+
+
+def test_what_is_returned_shows_itself_in_a_notebook():
+    for shown in (figures.scatter(CLOUD), figures.row([CLOUD], [0.5]), figures.loss_curve([1, 2], [2, 1])):
+        assert shown._repr_png_().startswith(b"\x89PNG")
+
+
+def test_figures_are_drawn_in_threads():
+    shown = []
+    threads = [
+        threading.Thread(target=lambda: shown.append(figures.row(FORWARD[:2], [0, 0.5])._repr_png_())) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(shown) == 4
+    assert len(set(shown)) == 1
+
+
+def test_rc_gives_your_own_plots_the_look_and_takes_it_back():
+    with figures.rc("dark"):
+        figure, _ = plt.subplots()
+        plt.close(figure)
+    assert mpl.colors.to_hex(figure.get_facecolor()) == figures.STYLES["dark"].background
+
+
+# ---- curves
+
+
+def test_loss_curve_draws_the_running_mean_and_the_floor():
+    steps, loss = np.arange(1, 1001), RNG.gamma(4, size=1000)
+    ax = figures.loss_curve(steps, loss, best=0.25, window=10)
+    mean = next(line for line in ax.lines if line.get_color() == figures.STYLES["dark"].foreground)
+    for step in (10, 500, 1000):
+        (i,) = np.flatnonzero(mean.get_xdata() == step)
+        assert mean.get_ydata()[i] == pytest.approx(loss[step - 10 : step].mean())
+    assert any(np.all(np.asarray(line.get_ydata()) == 0.25) for line in ax.lines)
+    assert any("irreducible loss" in text.get_text() for text in ax.texts)
+    assert ax.get_xlabel() == "training step"
+    assert "10" in ax.get_ylabel()
+
+
+def test_the_loss_axis_is_logarithmic_where_the_range_warrants_it():
+    steps = np.arange(100)
+    assert figures.loss_curve(steps, 10.0 ** -np.linspace(0, 3, 100)).get_yscale() == "log"
+    assert figures.loss_curve(steps, np.linspace(1, 0.5, 100)).get_yscale() == "linear"
+    assert figures.loss_curve(steps, np.linspace(1, -50, 100)).get_yscale() == "linear"
+
+
+def test_schedule_curves_draw_both_scales_and_the_log_snr():
+    t = np.linspace(0, 1, 51)
+    alpha, sigma = np.cos(t * np.pi / 2), np.sin(t * np.pi / 2)
+    ax = figures.schedule_curves(t, alpha, sigma)
+    drawn = [np.asarray(line.get_ydata()) for line in ax.lines]
+    np.testing.assert_array_equal(drawn, [alpha, sigma])
+    (twin,) = (other for other in ax.figure.axes if other is not ax)
+    log_snr = np.asarray(twin.lines[0].get_ydata())
+    np.testing.assert_allclose(np.exp(log_snr[1:-1]), (alpha[1:-1] / sigma[1:-1]) ** 2)
+    assert np.isnan(log_snr[0])  # no noise: infinite, so not drawn
+    assert {text.get_text() for text in (*ax.texts, *twin.texts)} == {r"$\alpha_t$", r"$\sigma_t$", "log-SNR"}
+
+
+# ---- film
+
+
+def test_film_holds_both_ends_and_shows_everything_between():
+    shown = film(hold=3)
+    assert len(shown) == 3 + len(FORWARD) + len(FORWARD) + 3
+    assert all(frame.shape == (200, 200, 3) and frame.dtype == np.uint8 for frame in shown)
+    for held in (shown[:4], shown[-4:]):
+        assert all(np.array_equal(frame, held[0]) for frame in held)
+    assert not np.array_equal(shown[3], shown[4])
+
+
+def brightness(frame):
+    """How far each pixel above the caption is from the background."""
+    return abs(frame[:170].astype(int) - frame[0, 0].astype(int)).sum(axis=2)
+
+
+@pytest.mark.parametrize("style", ["dark", "light"])
+def test_the_first_frame_is_x0(style):
+    """Checked by a raster of its own: every point lies in light, and the light is where the points are."""
+    x0 = RNG.uniform(-1, 1, size=(300, 2)) * [1, 0.3] + [0.5, 0.5]
+    first = next(figures.frames([x0, CLOUD], [0, 1], [CLOUD], [1], limits=(-2, 2), size=200, style=style))
+    light = brightness(first)
+    rows = _picture_height(200)
+    scale = rows / 4  # pixels a unit: the box of 4 by 4 fills the height
+    across = np.floor(100 + x0[:, 0] * scale).astype(int)
+    down = np.floor(rows / 2 - x0[:, 1] * scale).astype(int)
+    assert (light[down, across] > 0.25 * light.max()).all()
+    bright = np.argwhere(light > 0.25 * light.max())
+    distance = np.abs(bright[:, None] - np.stack([down, across], axis=1)).max(axis=2).min(axis=1)
+    assert distance.max() <= 4
+
+
+def _picture_height(size):
+    """Found from a frame itself: a column of points from far below to far above is lit exactly in the picture."""
+    column = np.stack([np.zeros(20_000), np.linspace(-9, 9, 20_000)], axis=1)
+    frame = next(figures.frames([column], [0], [column], [0], limits=(-2, 2), size=size, style="light"))
+    middle = frame[:, size // 2].astype(int)
+    return int(np.argmax(abs(middle - frame[0, 0]).sum(axis=1) == 0))
+
+
+def test_the_axes_never_move():
+    """A point that stays in the data stays on its pixel while all others fly apart."""
+    still = np.array([[0.7, -0.4]] * 50)
+    clouds = [np.concatenate([still, CLOUD * (0.1 + 20 * t)]) for t in TIMES]
+    shown = list(figures.frames(clouds, TIMES, clouds[::-1], TIMES[::-1], size=200, hold=0, limits=(-1, 1)))
+    common = np.min([brightness(frame) for frame in shown], axis=0)
+    rows = _picture_height(200)
+    expected = [np.floor(rows / 2 + 0.4 * rows / 2), np.floor(100 + 0.7 * rows / 2)]
+    assert np.abs(np.argwhere(common > 0.9 * common.max()) - expected).max() <= 2
+
+
+def test_a_stray_point_does_not_change_the_box_of_a_film():
+    stray = FORWARD[-1].copy()
+    stray[0] = 1e30
+    shown = list(figures.frames([FORWARD[0], stray], [0, 1], [stray], [1], size=200, hold=0))
+    assert (brightness(shown[1]) > 0).mean() > 0.05
+
+
+def test_captions_tell_times_and_processes_apart():
+    shown = film(hold=0)
+    feet = {frame[_picture_height(200) :].tobytes() for frame in shown}
+    assert len(feet) == len(shown)
+
+
+def test_gif_reads_back_with_its_frames_durations_and_loop(tmp_path):
+    shown = film(hold=3)
+    path = tmp_path / "film.gif"
+    figures.save_animation(iter(shown), path, fps=20)
+    distinct = [frame for i, frame in enumerate(shown) if i == 0 or not np.array_equal(frame, shown[i - 1])]
+    with Image.open(path) as gif:
+        assert gif.size == (200, 200)
+        assert gif.info["loop"] == 0
+        assert gif.n_frames == len(distinct)
+        durations = []
+        for i, frame in enumerate(distinct):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+            np.testing.assert_array_equal(np.asarray(gif.convert("RGB")), frame)  # exact: one palette holds all
+    assert sum(durations) == 50 * len(shown)
+    assert durations[0] == durations[-1] == 50 * 4
+    assert set(durations[1 : T - 1]) == {50}
+
+
+def test_gif_keeps_its_length_where_a_frame_is_no_whole_hundredth(tmp_path):
+    figures.save_gif(film(hold=0), tmp_path / "film.gif", fps=30)
+    with Image.open(tmp_path / "film.gif") as gif:
+        total = 0
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            total += gif.info["duration"]
+    assert total == pytest.approx(1000 * 18 / 30, abs=10)
+
+
+def test_gif_of_many_colours_takes_the_nearest(tmp_path):
+    ramp = np.stack(np.meshgrid(np.arange(0, 256, 2), np.arange(0, 256, 2)), axis=2).astype(np.uint8)
+    rich = np.concatenate([ramp, np.full((128, 128, 1), 90, np.uint8)], axis=2)
+    figures.save_gif([rich, rich[::-1]], tmp_path / "rich.gif")
+    with Image.open(tmp_path / "rich.gif") as gif:
+        error = abs(np.asarray(gif.convert("RGB")).astype(int) - rich)
+    assert error.mean() < 6
+
+
+def test_mp4_reads_back(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    shown = film(hold=3)
+    figures.save_animation(shown, tmp_path / "film.mp4", fps=10)
+    count, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))
+    assert count == len(shown)
+    assert seconds == pytest.approx(len(shown) / 10, abs=0.11)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ImportError, match=r'pip install "motes\[video\]"'):
+        figures.save_mp4(film(), tmp_path / "film.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken_at", ["frames", "writing"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, broken_at):
+    path = tmp_path / "film.gif"
+    path.write_bytes(b"the old film")
+    shown = film()
+
+    def frames():
+        yield shown[0]
+        if broken_at == "frames":
+            raise KeyboardInterrupt
+        yield shown[-1]
+
+    def save(image, target, **options):
+        target.write_bytes(b"half a film")
+        raise KeyboardInterrupt
+
+    if broken_at == "writing":
+        monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        figures.save_gif(frames(), path)
+    assert [item.name for item in tmp_path.iterdir()] == ["film.gif"]
+    assert path.read_bytes() == b"the old film"
+
+
+# ---- terminal
+
+
+def dots(text):
+    """The picture as booleans, shape (4 lines, 2 columns), read by the Unicode numbering of braille dots."""
+    order = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (3, 0), (3, 1)]
+    lines = text.split("\n")
+    picture = np.zeros((4 * len(lines), 2 * len(lines[0])), bool)
+    for i, line in enumerate(lines):
+        for j, character in enumerate(line):
+            for bit, (down, across) in enumerate(order):
+                picture[4 * i + down, 2 * j + across] = (ord(character) - 0x2800) >> bit & 1
+    return picture
+
+
+def test_braille_keeps_its_size_and_its_alphabet():
+    text = figures.braille(CLOUD, width=17, height=5)
+    assert [len(line) for line in text.split("\n")] == [17] * 5
+    assert all(0x2800 <= ord(character) < 0x2900 for character in text.replace("\n", ""))
+
+
+@pytest.mark.parametrize(("n", "width", "height"), [(200, 24, 12), (20_000, 24, 12), (20_000, 40, 12)])
+def test_braille_draws_a_ring_round_and_hollow(n, width, height):
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, n)
+    picture = dots(figures.braille(np.stack([np.cos(angle), np.sin(angle)], axis=1), width=width, height=height))
+    down, across = np.nonzero(picture)
+    assert abs(np.ptp(down) - np.ptp(across)) <= 1
+    middle = np.array(picture.shape) // 2
+    assert not picture[middle[0] - 10 : middle[0] + 10, middle[1] - 10 : middle[1] + 10].any()
+
+
+def test_braille_is_the_right_way_up():
+    picture = dots(figures.braille([[0, 0], [2, 2], [2, 0]]))
+    down, across = np.nonzero(picture)
+    corners = set(zip((down >= 24).tolist(), (across >= 24).tolist(), strict=True))
+    assert (False, True) in corners  # upper right
+    assert (False, False) not in corners  # nothing upper left
+
+
+def test_the_terminal_needs_no_matplotlib():
+    code = "import sys, motes.figures.terminal as t; t.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- what is refused, and how
+
+NAN = np.where(np.arange(500)[:, None] == 7, np.nan, CLOUD)
+REFUSED = {
+    "three columns": (lambda: figures.scatter(np.zeros((5, 3))), r"\(5, 3\); expected \(n, 2\)"),
+    "one dimension": (lambda: figures.limits_of(np.zeros(5)), r"\(5,\); expected \(n, 2\)"),
+    "no points": (lambda: figures.braille(np.zeros((0, 2))), "no points"),
+    "NaN": (lambda: figures.row([CLOUD, NAN], [0, 1]), r"clouds\[1\] has NaN or infinity in 1 of 500 rows"),
+    "infinity": (lambda: figures.scatter(CLOUD / 0.0), "NaN or infinity in 500 of 500"),
+    "unknown style": (lambda: figures.scatter(CLOUD, style="drak"), "'drak'; expected one of 'dark', 'light'"),
+    "labels": (lambda: figures.scatter(CLOUD, labels=[0, 1]), r"\(2,\); expected \(500,\)"),
+    "limits": (lambda: figures.scatter(CLOUD, limits=(1, -1)), "low, high"),
+    "times": (lambda: figures.row([CLOUD], [0, 1]), "one time for each"),
+    "steps as times": (lambda: figures.row([CLOUD], [37]), "Divide the numbers of steps"),
+    "between two steps": (lambda: figures.row([CLOUD], [0.375], steps=100), "no step of a schedule of 100"),
+    "no clouds": (lambda: figures.row([], []), "is empty"),
+    "process": (lambda: figures.row([CLOUD], [0], process="backward"), "'forward', 'reverse'"),
+    "row titles": (lambda: figures.grid([[CLOUD]], [0], ["a", "b"]), "1 rows and 2 row titles"),
+    "no shapes": (lambda: figures.sheet({}), "no shapes"),
+    "loss lengths": (lambda: figures.loss_curve([1, 2], [1]), r"loss has shape \(1,\)"),
+    "loss NaN": (lambda: figures.loss_curve([1, 2, 3], [1, 2, np.nan]), "nan at position 2.*the first 2 values"),
+    "best": (lambda: figures.loss_curve([1, 2], [1, 1], best=[1, 1, 1]), "one for each of 2 steps"),
+    "schedule": (lambda: figures.schedule_curves([0, 1], [1, -1], [0, 1]), "negative"),
+    "film times": (lambda: figures.frames([CLOUD] * 2, [1, 0], [CLOUD], [0]), "wrong way"),
+    "film size": (lambda: figures.frames([CLOUD], [0], [CLOUD], [0], size=30), "size is 30"),
+    "suffix": (lambda: figures.save_animation([], "film.webm"), r"\.gif or \.mp4"),
+    "no frames": (lambda: figures.save_gif([], "film.gif"), "no frames"),
+    "float frames": (lambda: figures.save_gif([np.zeros((4, 4, 3))], "film.gif"), "frame 0 is float64"),
+    "fps": (lambda: figures.save_gif([], "film.gif", fps=100), "at most 50"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_public_name_loads():
+    for name in figures.__all__:
+        assert getattr(figures, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'scater'"):
+        figures.scater  # noqa: B018

@@ -1,0 +1,232 @@
+"""Schedules: every table and every t, against the papers' formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motes.diffusion.schedules import (
+    BETAS,
+    DiscreteVP,
+    VarianceExploding,
+    cosine_betas,
+    linear_betas,
+    quad_betas,
+    sigmoid_betas,
+)
+from motes.sampling.grids import karras_grid, uniform_grid
+from tests.reference import (
+    DISCRETE,
+    SCHEDULES,
+    cosine_alphas_bar,
+    float64,
+    karras_levels,
+    law,
+    make_beta_schedule,
+    tutorial_tables,
+)
+
+each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
+each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+
+
+@st.composite
+def discrete_schedules(draw):
+    kind = draw(st.sampled_from(sorted(BETAS)))
+    steps = draw(st.sampled_from([1, 2, 10, 100]))  # few sizes: JAX compiles for each
+    if kind == "cosine":
+        return DiscreteVP(cosine_betas(steps, draw(st.floats(1e-3, 0.1)), draw(st.floats(0.5, 0.999))))
+    return DiscreteVP(BETAS[kind](steps, draw(st.floats(1e-6, 0.3)), draw(st.floats(1e-6, 0.3))))
+
+
+exploding_schedules = st.builds(VarianceExploding, st.floats(0.5, 100), st.floats(1, 10))
+
+
+# --- betas and their tables ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "quad", "sigmoid"])
+@pytest.mark.parametrize(("steps", "start", "end"), [(100, 1e-5, 5e-3), (1000, 1e-4, 0.02), (2, 1e-5, 0.5)])
+def test_betas_are_those_of_the_tutorial(kind, steps, start, end):
+    assert np.allclose(BETAS[kind](steps, start, end), make_beta_schedule(kind, steps, start, end), rtol=1e-12)
+
+
+def test_beta_defaults_are_those_of_the_tutorial():
+    for betas in (linear_betas, quad_betas, sigmoid_betas):
+        assert np.array_equal(betas(50), betas(50, start=1e-5, end=1e-2))
+
+
+@pytest.mark.parametrize("steps", [10, 1000])
+def test_cosine_betas_make_alpha_bar_a_squared_cosine(steps):
+    alphas_bar = cosine_alphas_bar(steps, 0.008)
+    betas = np.minimum(1 - alphas_bar / np.concatenate([[1.0], alphas_bar[:-1]]), 0.999)
+    assert np.allclose(cosine_betas(steps), betas, rtol=1e-9)
+    # Only the last step is clipped: there alpha-bar would be 0.
+    assert np.allclose(DiscreteVP(cosine_betas(steps)).alphas_bar[:-1], alphas_bar[:-1], rtol=1e-9)
+    assert cosine_betas(steps)[-1] == 0.999
+
+
+@each_discrete
+@pytest.mark.parametrize("table", tutorial_tables(np.array([0.1, 0.2])))
+def test_derived_tables_are_those_of_the_tutorial(schedule, table):
+    # The reference takes 1 - cumprod, which loses up to log10(1 / 1e-5) of its 16 digits.
+    assert np.allclose(getattr(schedule, table), tutorial_tables(schedule.betas)[table], rtol=1e-9, atol=0)
+
+
+def test_the_tutorial_keeps_88_percent_of_the_amplitude():
+    alphas_bar = DiscreteVP(make_beta_schedule("sigmoid", 100, 1e-5, 5e-3)).alphas_bar
+    assert round(alphas_bar[-1], 3) == 0.778
+    assert round(alphas_bar[-1] ** 0.5, 2) == 0.88
+
+
+def test_linear_betas_up_to_a_tenth_end_in_noise():
+    assert 0.005 < DiscreteVP(linear_betas(100, 1e-4, 0.1)).alphas_bar[-1] < 0.006
+
+
+def test_first_steps_of_tiny_betas_keep_their_digits():
+    schedule = DiscreteVP([1e-17, 1e-17])
+    assert np.allclose(schedule.sqrt_one_minus_alphas_bar**2, [1e-17, 2e-17], rtol=1e-12)
+    assert np.allclose(schedule.sigma(jnp.array([0.5, 1.0])) ** 2, [1e-17, 2e-17], rtol=1e-6)
+
+
+def test_one_step_is_enough():
+    schedule = DiscreteVP([0.3])
+    assert schedule.steps == 1
+    assert np.allclose(schedule.alphas_bar, [0.7])
+    assert np.allclose(schedule.alphas_bar_prev, [1.0])
+    assert np.allclose(schedule.posterior_mean_coef_1, [1.0])
+    assert np.array_equal(schedule.posterior_mean_coef_2, [0.0])
+    assert np.array_equal(schedule.posterior_variance, [0.0])
+    assert np.allclose(schedule.posterior_log_variance_clipped, [np.log(0.3)])
+    assert np.allclose(schedule.alpha(1.0) ** 2, 0.7)
+    assert float(schedule.t_of_step(0)) == 1.0
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 1.5, np.nan, np.inf])
+def test_a_beta_outside_0_to_1_is_named_by_its_step(bad):
+    with pytest.raises(ValueError, match=r"step 2 .*expected a number between 0 and 1"):
+        DiscreteVP([0.1, 0.2, bad, 0.3, bad])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 2)])
+def test_betas_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected \(T,\) with T >= 1"):
+        DiscreteVP(np.full(shape, 0.1))
+
+
+@pytest.mark.parametrize("values", [(0.0, 7.0), (-1.0, 7.0), (80.0, 0.0), (float("nan"), 7.0), (float("inf"), 7.0)])
+def test_exploding_needs_positive_finite_numbers(values):
+    with pytest.raises(ValueError, match="expected"):
+        VarianceExploding(*values)
+
+
+# --- as functions of t ---------------------------------------------------------------------------------------------
+
+
+@each
+def test_time_0_is_the_data(schedule):
+    assert float(schedule.alpha(0.0)) == 1
+    assert float(schedule.sigma(0.0)) == 0
+    assert float(schedule.log_snr(0.0)) == np.inf
+
+
+@each_discrete
+def test_alpha_and_sigma_at_the_steps_are_the_tables(schedule):
+    t = schedule.t_of_step(np.arange(schedule.steps))
+    assert np.allclose(t, np.arange(1, schedule.steps + 1) / schedule.steps)
+    # 1e-5: float32 time, and the last betas of the cosine schedule multiply its rounding by up to 20.
+    assert np.allclose(schedule.alpha(t), np.sqrt(np.cumprod(1 - schedule.betas)), rtol=1e-5)
+    assert np.allclose(schedule.sigma(t), np.sqrt(1 - np.cumprod(1 - schedule.betas)), rtol=1e-5)
+
+
+@law
+@given(discrete_schedules())
+def test_variance_is_preserved_at_every_time(schedule):
+    with float64():
+        t = jnp.linspace(0, 1, 257)  # most of them between steps
+        assert np.allclose(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2, 1, rtol=0, atol=1e-14)
+        assert np.isclose(float(schedule.prior_std), 1, atol=1e-14)
+
+
+@law
+@given(discrete_schedules())
+def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
+    with float64():
+        inflow = -2 * np.log(schedule.alpha(jnp.array([0.0, 0.25, 0.5, 1.0]) / schedule.steps))
+    assert np.allclose(inflow, -np.log1p(-schedule.betas[0]) * np.array([0, 0.25, 0.5, 1]), rtol=1e-9)
+
+
+@law
+@given(st.one_of(discrete_schedules(), exploding_schedules))
+def test_log_snr_strictly_falls(schedule):
+    with float64():
+        log_snr = np.asarray(schedule.log_snr(jnp.arange(1, 258) / 257))
+    assert np.isfinite(log_snr).all()
+    assert (np.diff(log_snr) < 0).all()
+
+
+@law
+@given(st.one_of(discrete_schedules(), exploding_schedules))
+def test_t_of_log_snr_inverts_log_snr(schedule):
+    with float64():
+        t = np.arange(1, 258) / 257
+        # Where a step adds 1e-6 to an inflow of 30, rounding alone moves t by 1e-16 * 30 / 1e-6.
+        assert np.allclose(schedule.t_of_log_snr(schedule.log_snr(t)), t, atol=1e-8)
+
+
+@each
+def test_t_of_log_snr_inverts_log_snr_in_single_precision_too(schedule):
+    t = np.arange(1, 258, dtype=np.float32) / 257
+    # log-SNR is up to 100 with a rounding of 1e-7 of it; t moves by at most about as much.
+    assert np.allclose(jax.jit(lambda t: schedule.t_of_log_snr(schedule.log_snr(t)))(t), t, atol=1e-5)
+
+
+@each
+def test_a_log_snr_out_of_reach_gives_the_nearest_end(schedule):
+    assert float(schedule.t_of_log_snr(-1e3)) == 1
+    assert 0 <= float(schedule.t_of_log_snr(1e3)) < 1e-3
+
+
+# --- grids ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sigma_max", "rho"), [(80.0, 7.0), (20.0, 3.0)])
+def test_equal_steps_of_exploding_are_the_karras_grid_down_to_0(sigma_max, rho):
+    with float64():
+        sigma = VarianceExploding(sigma_max, rho).sigma(uniform_grid(18))
+    assert np.allclose(sigma, karras_levels(19, 0.0, sigma_max, rho), rtol=1e-10)
+
+
+@each
+@pytest.mark.parametrize(("steps", "rho"), [(18, 7.0), (64, 3.0)])
+def test_karras_grid_is_equation_5(schedule, steps, rho):
+    with float64():
+        grid = jax.jit(lambda: karras_grid(schedule, steps, 0.01, rho=rho))()
+        ratio = jax.jit(lambda t: schedule.sigma(t) / schedule.alpha(t))(grid[:-1])
+        largest = float(schedule.sigma(1.0) / schedule.alpha(1.0))
+    assert grid.shape == (steps + 1,)
+    assert np.allclose(ratio, karras_levels(steps, 0.01, largest, rho), rtol=1e-7)
+
+
+def test_karras_grid_starts_at_the_noise_that_it_is_given():
+    schedule = SCHEDULES["exploding"]
+    with float64():
+        sigma = schedule.sigma(karras_grid(schedule, 10, 0.01, sigma_max=5.0)[:-1])
+    assert np.allclose(sigma, karras_levels(10, 0.01, 5.0, 7.0), rtol=1e-9)
+
+
+@each
+@pytest.mark.parametrize("steps", [1, 2, 256])
+def test_grids_fall_from_exactly_1_to_exactly_0(schedule, steps):
+    for grid in jax.jit(lambda: (uniform_grid(steps), karras_grid(schedule, steps, 0.004)))():
+        assert len(grid) == steps + 1
+        assert grid[0] == 1
+        assert grid[-1] == 0
+        assert (np.diff(grid) < 0).all()
+
+
+def test_karras_grid_refuses_a_last_level_above_the_first():
+    with pytest.raises(ValueError, match="sigma_min"):
+        karras_grid(SCHEDULES["tutorial"], 10, 1.0)  # whose noise ends at 0.53

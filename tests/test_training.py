@@ -1,0 +1,240 @@
+"""The training loop: what it computes, and that nothing of it is lost."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tests.conftest import SMALL
+
+import motes
+from motes.build import build_denoiser, build_optimiser, seed_key
+from motes.diffusion.schedules import VarianceExploding
+from motes.learning import training
+from motes.learning.denoisers import Denoiser
+from motes.learning.losses import LogNormalTimes
+from motes.learning.training import train
+from motes.recipes import Training, load_recipe
+
+
+class Point(Denoiser):
+    """x0_hat is one learned point, whatever the input: the best is the mean of the data."""
+
+    where: jax.Array
+    schedule: VarianceExploding
+
+    def __call__(self, x_t, t):
+        return self.where
+
+
+def distance(denoiser, x0, t, eps):
+    return {"half": 0.5 * jnp.sum((denoiser.where - x0) ** 2)}
+
+
+def train_point(x, steps=40, **options):
+    settings = dict(
+        loss=distance,
+        times=LogNormalTimes(VarianceExploding(20.0)),
+        optimiser=optax.sgd(0.3),
+        batch=len(x),
+        key=jax.random.key(0),
+        ema=0.9,
+    )
+    return train(Point(jnp.zeros(2), VarianceExploding(20.0)), x, steps=steps, **(settings | options))
+
+
+X = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, -6.0]])
+
+
+def test_gradient_descent_and_its_average_follow_their_recursions():
+    # With whole batches the gradient is (where - mean): no randomness is left, so NumPy can follow it step by step.
+    where, average = np.zeros(2), np.zeros(2)
+    for _ in range(40):
+        where = where - 0.3 * (where - X.mean(axis=0))
+        average = 0.9 * average + 0.1 * where
+    result = train_point(X)
+    np.testing.assert_allclose(result.last.where, where, rtol=1e-5)
+    np.testing.assert_allclose(result.averaged.where, average, rtol=1e-5)
+
+
+def test_losses_are_those_before_each_update():
+    first = 0.5 * (X**2).sum(axis=1).mean()  # at the start, where = 0
+    result = train_point(X, steps=3)
+    assert result.losses.shape == (3,)
+    np.testing.assert_allclose(result.losses[0], first, rtol=1e-6)
+    assert result.losses[2] < result.losses[1] < result.losses[0]
+
+
+def test_terms_of_a_loss_add_up():
+    def in_two(denoiser, x0, t, eps):
+        gap = (denoiser.where - x0) ** 2
+        return {"x": 0.5 * gap[0], "y": 0.5 * gap[1]}
+
+    np.testing.assert_allclose(train_point(X, loss=in_two).last.where, train_point(X).last.where, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "batch"), [(10, 4), (10, 16), (7, 7), (1, 3)])
+def test_filled_batches_use_every_row_equally(n, batch):
+    batches = training._batches(np.random.default_rng(0), n, batch, "fill")
+    rows = np.concatenate([next(batches) for _ in range(n)])  # n batches are `batch` epochs
+    assert (np.bincount(rows, minlength=n) == batch).all()
+    for start in range(0, len(rows), n):
+        assert sorted(rows[start : start + n]) == list(range(n))
+
+
+def test_partial_batches_end_every_epoch():
+    # 10,000 rows in batches of 128: 79 batches, the last of 16 rows, as the tutorial's loop has it.
+    batches = training._batches(np.random.default_rng(0), 10_000, 128, "partial")
+    epoch = np.stack([next(batches) for _ in range(79)])
+    assert [(row >= 0).sum() for row in epoch] == [128] * 78 + [16]
+    assert sorted(epoch[epoch >= 0]) == list(range(10_000))
+
+
+def test_the_loss_of_a_partial_batch_is_the_mean_of_its_rows():
+    # One row in a batch of four: the padding must not pull the mean towards it.
+    result = train_point(X[:1], steps=1, batch=4, last_batch="partial")
+    np.testing.assert_allclose(result.losses[0], 0.5 * (X[0] ** 2).sum(), rtol=1e-6)
+
+
+def test_gradients_are_clipped():
+    moved = train_point(X * 1000, steps=1, optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0)))
+    np.testing.assert_allclose(np.linalg.norm(moved.last.where), 1.0, rtol=1e-5)
+
+
+def test_the_learning_rate_rises_and_falls_as_written():
+    part = Training(steps=100, warmup=10, learning_rate=0.5, decay="cosine", clip_norm=1e9)
+    rates = []
+    optimiser = build_optimiser(part)
+    state = optimiser.init(jnp.zeros(1))
+    for _ in range(100):
+        # Adam's step is the learning rate times the sign of a constant gradient, up to its epsilon.
+        step, state = optimiser.update(jnp.ones(1), state)
+        rates.append(-float(step[0]))
+    k = np.arange(100)
+    falling = 0.5 * 0.5 * (1 + np.cos(np.pi * (k - 10) / 90))
+    np.testing.assert_allclose(rates, np.where(k < 10, 0.5 * k / 10, falling), atol=2e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(small_model):
+    again = motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1)
+    other = motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=2)
+    first = jax.tree.leaves(eqx.filter(small_model.denoiser, eqx.is_array))
+    assert all(np.array_equal(a, b) for a, b in zip(first, jax.tree.leaves(eqx.filter(again.denoiser, eqx.is_array))))
+    assert not all(
+        np.array_equal(a, b) for a, b in zip(first, jax.tree.leaves(eqx.filter(other.denoiser, eqx.is_array)))
+    )
+
+
+def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_model):
+    monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
+    again = motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1)
+    assert np.array_equal(again.training.losses, small_model.training.losses)
+    assert np.array_equal(again.sample(50), small_model.sample(50))
+
+
+def test_averaged_weights_are_sampled_by_default_and_the_last_ones_in_the_tutorial(small_model):
+    assert small_model.denoiser is small_model.training.averaged
+    raw = motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL | {"training.weights": "last"}, seed=1)
+    assert raw.denoiser is raw.training.last
+    assert load_recipe("tutorial").training.weights == "last"
+
+
+def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
+    result = train_point(X, steps=12, snapshot_every=4)
+    assert [shot.step for shot in result.snapshots] == [4, 8, 12]
+    np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
+    assert not np.array_equal(result.snapshots[0].last.where, result.last.where)
+    recipe = load_recipe("default", {"training.batch": 128, "training.snapshot_epochs": 3})
+    assert motes.model.snapshot_steps(recipe, 10_000) == 3 * 79
+
+
+def test_progress_tells_the_running_mean_and_the_end():
+    told = []
+    result = train_point(X, steps=700, on_progress=told.append)
+    assert told[-1].step == told[-1].steps == 700
+    np.testing.assert_allclose(told[-1].loss, result.losses[-500:].mean(), rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights():
+    def breaks(denoiser, x0, t, eps):
+        return {"half": jnp.where(denoiser.where[0] > 0.9, jnp.nan, 0.5 * jnp.sum((denoiser.where - x0) ** 2))}
+
+    where, step = 0.0, 1
+    while where <= 0.9:  # the same descent, until the loss breaks
+        where, step = where - 0.3 * (where - X[:, 0].mean()), step + 1
+    with pytest.raises(motes.TrainingError, match=rf"at step {step} of 40.*learning rate") as caught:
+        train_point(X, loss=breaks)
+    kept = caught.value.result
+    assert np.isfinite(kept.last.where).all()
+    assert kept.steps < step
+    # What is kept is what training until there gives.
+    np.testing.assert_array_equal(kept.last.where, train_point(X, steps=kept.steps).last.where) if kept.steps else None
+
+
+def test_ctrl_c_stops_after_the_steps_under_way_and_keeps_them():
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(progress):
+        if progress.step >= 16:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = train_point(X, steps=10**9, on_progress=press)
+    assert result.interrupted
+    assert 16 <= result.steps < 10**9
+    np.testing.assert_array_equal(result.last.where, train_point(X, steps=result.steps).last.where)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_is_an_ordinary_interrupt():
+    def press(progress):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            pass  # signals are delivered between instructions
+
+    with pytest.raises(KeyboardInterrupt):
+        train_point(X, steps=10**9, on_progress=press)
+
+
+def test_the_tutorial_recipe_builds_the_tutorials_network():
+    denoiser = build_denoiser(load_recipe("tutorial"), 2, seed_key(0, "weights"))
+    assert sum(p.size for p in jax.tree.leaves(eqx.filter(denoiser, eqx.is_inexact_array))) == 72_066
+
+
+def test_purposes_of_a_seed_do_not_share_randomness():
+    draws = {
+        (seed, purpose): jax.random.key_data(seed_key(seed, purpose)).tobytes()
+        for seed in range(20)
+        for purpose in ("weights", "training", "sample", "bound")
+    }
+    assert len(set(draws.values())) == len(draws)
+
+
+def test_training_learns_eight_gaussians_better_than_one_gaussian():
+    # A law rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
+    # data's mean and covariance is, by a wide margin.
+    x, fresh = motes.draw("eight_gaussians", 4000, seed=0), motes.draw("eight_gaussians", 2000, seed=1)
+    model = motes.fit(x, changes={"training.steps": 600, "grid.steps": 20})
+    gauss = np.random.default_rng(2).multivariate_normal(x.mean(axis=0), np.cov(x.T), 2000)
+    assert motes.sliced_w2(model.sample(2000, seed=3), fresh) < 0.5 * motes.sliced_w2(gauss, fresh)
+
+
+def test_two_processes_agree_to_the_bit():
+    code = (
+        "import motes, hashlib; from tests.conftest import SMALL;"
+        "m = motes.fit(motes.draw('moons', 400, seed=3), changes=SMALL, seed=1);"
+        "print(hashlib.sha256(m.sample(64).tobytes()).hexdigest())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+def test_recipes_are_values():
+    assert dataclasses.replace(load_recipe("default")) == load_recipe("default")
