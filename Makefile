@@ -13,7 +13,7 @@ help:
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
 	@echo "make test-lowest  the test suite with the oldest supported dependencies"
-	@echo "make bench     the benchmarks, against PyTorch (installs it in .venv)"
+	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench)"
 
 # A stamp is written when an install has come to its end, so a half-made .venv is taken up again.
 $(VENV)/.demo: pyproject.toml scripts/make_venv.sh
@@ -47,10 +47,10 @@ test-lowest:
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
 	.venv-lowest/bin/python -m pytest -n 2
 
-bench: $(VENV)/.test
-	$(BIN)/python -m pip install -q -e ".[peers]"
-	$(BIN)/python benchmarks/tutorial_speed.py
-	$(BIN)/python benchmarks/default_recipe.py
+bench:
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench "-e .[peers]"
+	.venv-bench/bin/python benchmarks/tutorial_speed.py
+	.venv-bench/bin/python benchmarks/default_recipe.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest runs
+	rm -rf $(VENV) .venv-lowest .venv-bench runs

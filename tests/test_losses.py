@@ -6,14 +6,14 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
+from tests.reference import SCHEDULES, ExactGaussian, Silent, Z
 
 from motes.learning.denoisers import Denoiser, NoisePredictor, Preconditioned
 from motes.learning.losses import LogNormalTimes, StepTimes, antithetic, edm, simple, stratified, uniform
 from motes.learning.training import train
-from tests.reference import SCHEDULES, ExactGaussian, Silent, Z
 
 each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-TIMES = np.array([0.05, 0.3, 0.7, 1.0])
+TIMES = np.array([0.25, 0.5, 0.8, 1.0])  # where float32 still tells the noise from the point
 DIM = 3
 
 
@@ -140,7 +140,7 @@ def test_every_step_is_equally_likely(draw, n):
     assert stats.chisquare(np.bincount(k.ravel(), minlength=SCHEDULE.steps)).pvalue > 1e-6
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 128])
+@pytest.mark.parametrize("n", [1, 7, 128])
 def test_antithetic_steps_are_pairs_k_and_T_minus_1_minus_k(n):
     k = steps_of(StepTimes(SCHEDULE, antithetic), 50, n)
     half = n // 2 + 1
@@ -167,20 +167,29 @@ def test_draws_lie_strictly_within_0_and_1(draw, levels):
 
 
 @each
-@each_draw
-def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule, draw):
-    if schedule is SCHEDULES["tutorial"]:
-        mean, std = -2.0, 0.25  # its noise runs from 0.003 to 0.53 of the signal only
-    else:
-        mean, std = -0.7, 0.5
-    n = 4096
-    t = LogNormalTimes(schedule, mean, std, draw)(jax.random.key(1), n)
-    log_noise = -np.asarray(schedule.log_snr(t)) / 2
-    # Antithetic halves are one sample: n / 2 counts. A false alarm in 10^6; stratified draws come nearer than that.
-    assert abs(log_noise.mean() - mean) < Z * std / np.sqrt(n / 2)
-    assert abs(log_noise.std() - std) < Z * std / np.sqrt(n)
-    half = log_noise[: n // 2] if draw is antithetic else log_noise
-    assert stats.kstest(half, stats.norm(mean, std).cdf).pvalue > 1e-6
+def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule):
+    # The tutorial's noise runs from 0.003 to 0.53 of the signal only.
+    mean, std = (-2.0, 0.25) if schedule is SCHEDULES["tutorial"] else (-0.7, 0.5)
+    n, draws = 4096, (uniform, antithetic, stratified)
+
+    @jax.jit
+    def log_noise():
+        times = jnp.stack([LogNormalTimes(schedule, mean, std, draw)(jax.random.key(1), n) for draw in draws])
+        return -schedule.log_snr(times) / 2
+
+    for draw, levels in zip(draws, np.asarray(log_noise()), strict=True):
+        if draw is antithetic:
+            levels = levels[: n // 2]  # the other half mirrors it, so that it is no independent evidence
+        # Each a false alarm in 10^6 at most; stratified draws come nearer than independent ones.
+        assert abs(levels.mean() - mean) < Z * std / np.sqrt(len(levels))
+        assert abs(levels.std() - std) < Z * std / np.sqrt(2 * len(levels))
+        assert stats.kstest(levels, stats.norm(mean, std).cdf).pvalue > 1e-6
+
+
+def test_antithetic_log_noise_mirrors_about_its_mean():
+    times = LogNormalTimes(SCHEDULES["exploding"], -1.2, 1.2, antithetic)
+    log_noise = -np.asarray(times.schedule.log_snr(times(jax.random.key(1), 64))) / 2
+    assert np.allclose(log_noise[:31] + log_noise[33:], -2.4, atol=1e-3)
 
 
 def test_the_defaults_of_log_normal_times_are_those_of_karras():

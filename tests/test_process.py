@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference import DISCRETE, SCHEDULES, ExactGaussian, float64, law, normal_logpdf
 
 from motes.diffusion import process
-from tests.reference import DISCRETE, SCHEDULES, ExactGaussian, float64, law, normal_logpdf
 
 each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)

@@ -6,6 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference import (
+    DISCRETE,
+    SCHEDULES,
+    cosine_alphas_bar,
+    float64,
+    karras_levels,
+    law,
+    make_beta_schedule,
+    tutorial_tables,
+)
 
 from motes.diffusion.schedules import (
     BETAS,
@@ -17,16 +27,6 @@ from motes.diffusion.schedules import (
     sigmoid_betas,
 )
 from motes.sampling.grids import karras_grid, uniform_grid
-from tests.reference import (
-    DISCRETE,
-    SCHEDULES,
-    cosine_alphas_bar,
-    float64,
-    karras_levels,
-    law,
-    make_beta_schedule,
-    tutorial_tables,
-)
 
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
 each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)

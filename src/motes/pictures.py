@@ -33,6 +33,7 @@ class View:
         columns: names of the two that are drawn; None for points of the plane.
         places: the places.
         times: t of each, falling.
+        note: small print that says what was divided, where anything was.
         steps: T of a discrete schedule, where each of them is the time of a step; otherwise None.
         zoom: what x_t is divided by at each.
     """
@@ -53,6 +54,7 @@ class View:
             np.asarray(f(self.times), float)[:, None, None] for f in (schedule.alpha, schedule.sigma)
         )
         self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
+        self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
     def forward(self, x: Array, *, seed: int) -> Array:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout."""
@@ -106,6 +108,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
             steps=view.steps,
             limits=film.limits,
             columns=view.columns,
+            note=view.note,
             style=style,
         )
         yield _save(figure, folder / f"{name}.png")
@@ -134,6 +137,7 @@ def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Ite
         steps=view.steps,
         limits=film.limits,
         columns=view.columns,
+        note=view.note,
         style=style,
     )
     yield _save(figure, folder / "snapshots.png")
@@ -151,6 +155,7 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
             limits=film.limits,
             style=style,
             steps=film.view.steps,
+            note=film.view.note,
         )
         for number, frame in enumerate(frames, 1):
             yield frame

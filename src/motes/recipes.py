@@ -60,7 +60,7 @@ class Exploding:
     """sigma_t = sigma_max t^rho, alpha_t = 1 (Karras et al. 2022)."""
 
     kind: Literal["exploding"] = "exploding"
-    sigma_max: float = _number(20.0, 0, open_low=True)
+    sigma_max: float = _number(10.0, 0, open_low=True)
     rho: float = _number(7.0, 0, open_low=True)
 
 
@@ -126,9 +126,9 @@ class Training:
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
     learning_rate: float = _number(1e-2, 0, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"
-    warmup: int = _number(0, 0)  # steps over which the learning rate rises from 0
+    warmup: int = _number(100, 0)  # steps over which the learning rate rises from 0
     clip_norm: float = _number(1.0, 0, open_low=True)
-    ema: float = _number(0.99, 0, 1)
+    ema: float = _number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: ten over the run
 
@@ -164,7 +164,7 @@ class KarrasGrid:
     kind: Literal["karras"] = "karras"
     steps: int = _number(64, 1)
     sigma_min: float = _number(0.004, 0, open_low=True)
-    rho: float = _number(7.0, 0, open_low=True)
+    rho: float = _number(5.0, 0, open_low=True)
 
 
 @dataclass(frozen=True)

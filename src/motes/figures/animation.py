@@ -46,6 +46,7 @@ def frames(
     style: str | Style = "dark",
     steps: int | None = None,
     hold: int = 10,
+    note: str = "",
 ) -> Iterator[Frame]:
     """Yield the film of a diffusion: data to noise, then noise to samples, each frame captioned with its true time.
 
@@ -60,6 +61,7 @@ def frames(
         style: 'dark', 'light' or a `Style`.
         steps: T of a discrete schedule; captions then read t = k/T, k noising steps done.
         hold: how many times more the first and the last frame are shown.
+        note: small print in every frame, such as how the points were scaled.
 
     Returns:
         An iterator of uint8 arrays of shape (size, size, 3): hold + len(forward) + len(reverse) + hold of them.
@@ -79,7 +81,7 @@ def frames(
     scenes += [(x, t, "forward") for x, t in zip(out, out_times.tolist(), strict=True)]
     scenes += [(x, t, "reverse") for x, t in zip(back, back_times.tolist(), strict=True)]
     captions = [(process, t, time_text(t, steps)) for _, t, process in scenes]
-    return _film([x for x, _, _ in scenes], captions, box, size, look, hold)
+    return _film([x for x, _, _ in scenes], captions, box, size, look, hold, note)
 
 
 def _film(
@@ -89,10 +91,11 @@ def _film(
     size: int,
     look: Style,
     hold: int,
+    note: str,
 ) -> Iterator[Frame]:
     foot = caption_height(size)
     room = _Room(clouds[0], box, size, size - foot, look)
-    writer = Captions(size, look)
+    writer = Captions(size, look, note)
     last = len(clouds) - 1
     for i, (cloud, (process, t, text)) in enumerate(zip(clouds, captions, strict=True)):
         frame = np.concatenate([room.draw(cloud), writer.draw(process, t, text)])

@@ -28,8 +28,8 @@ def caption_height(size: int) -> int:
 class Captions:
     """Draws the foot of a frame. Every colour is a shade of two, so that a whole film fits one GIF palette."""
 
-    def __init__(self, size: int, look: Style):
-        self.size, self.height = size, caption_height(size)
+    def __init__(self, size: int, look: Style, note: str = ""):
+        self.size, self.height, self.note = size, caption_height(size), note
         self.letters = _shades(look.background, look.foreground)
         self.marks = _shades(look.background, look.accent)
 
@@ -53,6 +53,9 @@ class Captions:
             font = small if is_subscript else maths
             draw.text((x, base + (0.011 * size if is_subscript else 0)), run, font=font, fill=255, anchor="ls")
             x += draw.textlength(run, font=font)
+        draw.text(
+            (x + 0.03 * size, base), self.note, font=_font("DejaVuSans", round(0.8 * size)), fill=110, anchor="ls"
+        )
         draw.text((0.95 * size, base), f"t = {text}", font=body, fill=255, anchor="rs")
 
     def _timeline(self, white: Image.Image, amber: Image.Image, t: float) -> None:

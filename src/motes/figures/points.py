@@ -83,6 +83,7 @@ def row(
     steps: int | None = None,
     limits: Box | None = None,
     columns: Columns | None = None,
+    note: str = "",
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
@@ -94,10 +95,11 @@ def row(
         steps: T of a discrete schedule; the titles then read t = k/T, k noising steps done.
         limits: as for `scatter`; by default one box around all clouds.
         columns: as for `scatter`.
+        note: small print in the corner.
         style: 'dark', 'light' or a `Style`.
     """
     points, at = as_clouds(clouds, times, "clouds")
-    return _table([points], at, [None], as_process(process), steps, limits, columns, as_style(style))
+    return _table([points], at, [None], as_process(process), steps, limits, columns, note, as_style(style))
 
 
 def grid(
@@ -109,6 +111,7 @@ def grid(
     steps: int | None = None,
     limits: Box | None = None,
     columns: Columns | None = None,
+    note: str = "",
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one row a training snapshot, every panel in the same box, the times above the first row.
@@ -117,7 +120,7 @@ def grid(
         rows: for each snapshot its clouds, one for each of `times`, each of shape (n, 2).
         times: the times t of the columns, shared by all rows, 0 (data) to 1 (noise).
         row_titles: what each row shows, for example 'step 4000 (epoch 50)'.
-        process, steps, limits, columns, style: as for `row`.
+        process, steps, limits, columns, note, style: as for `row`.
     """
     if len(rows) == 0 or len(row_titles) != len(rows):
         raise ValueError(
@@ -126,7 +129,7 @@ def grid(
         )
     checked = [as_clouds(clouds, times, f"rows[{i}]") for i, clouds in enumerate(rows)]
     points, at = [clouds for clouds, _ in checked], checked[0][1]
-    return _table(points, at, row_titles, as_process(process), steps, limits, columns, as_style(style))
+    return _table(points, at, row_titles, as_process(process), steps, limits, columns, note, as_style(style))
 
 
 def sheet(
@@ -173,6 +176,7 @@ def _table(
     steps: int | None,
     limits: Box | None,
     columns: Columns | None,
+    note: str,
     look: Style,
 ) -> Figure:
     """Panels of one box: a row for each of `rows`, a column for each of `times`."""
@@ -199,6 +203,8 @@ def _table(
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             dress_text(text, look.foreground, size)
+    if note:
+        figure.text(0.997, 0.01, note, ha="right", va="bottom", color=look.muted, size=size - 2)
     return figure
 
 

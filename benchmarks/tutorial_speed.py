@@ -1,0 +1,171 @@
+"""How much faster is `recipe tutorial` than the same in PyTorch eager?
+
+The same network, batch, loss, clipping, Adam and moving average; PyTorch with its best number of threads. Both are
+measured in turn, several times, and the medians of the ratios are printed.
+
+    python benchmarks/tutorial_speed.py [--rounds 5]
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+
+import motes
+from motes.build import (
+    build_denoiser,
+    build_grid,
+    build_loss,
+    build_optimiser,
+    build_sampler,
+    build_times,
+    seed_key,
+)
+from motes.learning.training import train
+from motes.sampling.samplers import sample
+
+STEPS = 79 * 20  # twenty epochs
+POINTS, CHAIN = 10_000, 100
+
+
+class Gated(torch.nn.Module):
+    """Linear, times a learned row per step."""
+
+    def __init__(self, into: int, width: int):
+        super().__init__()
+        self.linear = torch.nn.Linear(into, width)
+        self.gate = torch.nn.Embedding(CHAIN, width)
+        torch.nn.init.uniform_(self.gate.weight)
+
+    def forward(self, x, k):
+        return torch.nn.functional.softplus(self.gate(k) * self.linear(x))
+
+
+class Network(torch.nn.Module):
+    """The tutorial's network."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = torch.nn.ModuleList([Gated(2, 128), Gated(128, 128), Gated(128, 128)])
+        self.out = torch.nn.Linear(128, 2)
+
+    def forward(self, x, k):
+        for layer in self.hidden:
+            x = layer(x, k)
+        return self.out(x)
+
+
+class Torch:
+    """Training and sampling as PyTorch users write them."""
+
+    def __init__(self, schedule, x):
+        self.alpha = torch.tensor(schedule.sqrt_alphas_bar, dtype=torch.float32)
+        self.sigma = torch.tensor(schedule.sqrt_one_minus_alphas_bar, dtype=torch.float32)
+        self.beta = torch.tensor(schedule.betas, dtype=torch.float32)
+        self.x = torch.tensor(x, dtype=torch.float32)
+        self.network = Network()
+        self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+
+    def train(self, steps: int) -> float:
+        begin, done = time.perf_counter(), 0
+        while done < steps:
+            for rows in torch.randperm(len(self.x)).split(128):
+                x0 = self.x[rows]
+                k = torch.randint(0, CHAIN, (len(x0) // 2 + 1,))
+                k = torch.cat([k, CHAIN - 1 - k])[: len(x0)]
+                eps = torch.randn_like(x0)
+                x_t = self.alpha[k, None] * x0 + self.sigma[k, None] * eps
+                loss = (eps - self.network(x_t, k)).square().mean()
+                self.optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                self.optimiser.step()
+                with torch.no_grad():
+                    for name, p in self.network.named_parameters():
+                        self.average[name].mul_(0.9).add_(p, alpha=0.1)
+                done += 1
+                if done == steps:
+                    break
+        return (time.perf_counter() - begin) / steps
+
+    @torch.no_grad()
+    def sample(self) -> float:
+        begin = time.perf_counter()
+        x = torch.randn(POINTS, 2)
+        for k in reversed(range(CHAIN)):
+            eps = self.network(x, torch.full((POINTS,), k))
+            mean = (x - self.beta[k] / self.sigma[k] * eps) / torch.sqrt(1 - self.beta[k])
+            x = mean + torch.sqrt(self.beta[k]) * torch.randn_like(x)
+        return time.perf_counter() - begin
+
+
+class Motes:
+    """The same through `recipe tutorial`."""
+
+    def __init__(self, recipe, x):
+        self.recipe, self.x = recipe, x
+        self.denoiser = build_denoiser(recipe, 2, seed_key(0, "weights"))
+
+    def train(self, steps: int) -> float:
+        trained = train(
+            self.denoiser,
+            self.x,
+            loss=build_loss(self.recipe),
+            times=build_times(self.recipe),
+            optimiser=build_optimiser(self.recipe.training),
+            steps=steps,
+            batch=128,
+            key=seed_key(0, "training"),
+            ema=0.9,
+            last_batch="partial",
+        )
+        return trained.seconds / steps
+
+    def sample(self) -> float:
+        begin = time.perf_counter()
+        sampler, grid = build_sampler(self.recipe), build_grid(self.recipe)
+        sample(self.denoiser, POINTS, 2, key=seed_key(0, "sample"), sampler=sampler, grid=grid)
+        return time.perf_counter() - begin
+
+
+def best_threads(run) -> int:
+    """The number of threads with which `run` takes least time."""
+    times = {}
+    for threads in (1, torch.get_num_threads()):
+        torch.set_num_threads(threads)
+        run()
+        times[threads] = statistics.median(run() for _ in range(3))
+    return min(times, key=times.get)
+
+
+def compare(name: str, ours, theirs, unit: float, unit_name: str, rounds: int) -> None:
+    threads = best_threads(theirs)
+    torch.set_num_threads(threads)
+    ours(), theirs()  # compile, warm up
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
+    ratio = statistics.median(b / a for a, b in pairs)
+    a, b = (statistics.median(side) * unit for side in zip(*pairs, strict=True))
+    print(
+        f"{name}: {ratio:.2f} times as fast as PyTorch {torch.__version__} with {threads} thread(s) "
+        f"(medians {a:.3g} and {b:.3g} {unit_name})"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    recipe = motes.load_recipe("tutorial")
+    x = motes.draw("moons", POINTS)
+    ours, theirs = Motes(recipe, x), Torch(motes.build.build_schedule(recipe), x)
+    assert sum(p.numel() for p in theirs.network.parameters()) == 72_066
+    compare("a training step", lambda: ours.train(STEPS), lambda: theirs.train(STEPS), 1e3, "ms", rounds)
+    compare(f"a chain of {POINTS:,} points", ours.sample, theirs.sample, 1.0, "s", rounds)
+    assert np.isfinite(x).all()
+
+
+if __name__ == "__main__":
+    main()

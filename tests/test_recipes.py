@@ -1,0 +1,293 @@
+"""Recipes: every number of the tutorial, every field settable, and every mistake explained."""
+
+import dataclasses
+import tomllib
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from motes.errors import RecipeError, UsageError
+from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
+
+each_recipe = pytest.mark.parametrize("name", recipe_names())
+
+
+def flat(recipe):
+    values = recipe.to_dict()
+    values.pop("about")
+    return {f"{section}.{key}": value for section, part in values.items() for key, value in part.items()}
+
+
+# --- the recipes that come with motes ------------------------------------------------------------------------------
+
+
+def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
+    assert flat(load_recipe("tutorial")) == {
+        "data.rows": 10_000,
+        "data.noise": 0.1,
+        "data.standardise": False,
+        "schedule.kind": "sigmoid",
+        "schedule.steps": 100,
+        "schedule.start": 1e-5,
+        "schedule.end": 0.5e-2,
+        "network.kind": "step_gated",
+        "network.width": 128,
+        "network.depth": 3,
+        "denoiser.kind": "eps",
+        "loss.kind": "simple",
+        "times.kind": "steps",
+        "times.draw": "antithetic",
+        "training.steps": 1000 * 79,  # epochs of 78 batches of 128 and one of 16
+        "training.batch": 128,
+        "training.last_batch": "partial",
+        "training.learning_rate": 1e-3,
+        "training.decay": "constant",
+        "training.warmup": 0,
+        "training.clip_norm": 1.0,
+        "training.ema": 0.9,
+        "training.weights": "last",
+        "training.snapshot_epochs": 100,
+        "sampler.kind": "ancestral",
+        "sampler.variance": "beta",
+        "sampler.noiseless_last": False,
+        "grid.kind": "uniform",  # without grid.steps: those of the schedule
+    }
+
+
+def test_the_ddpm_recipe_puts_the_tutorial_right():
+    ddpm, tutorial = flat(load_recipe("ddpm")), flat(load_recipe("tutorial"))
+    assert (tutorial["data.standardise"], ddpm["data.standardise"]) == (False, True)
+    assert (tutorial["training.weights"], ddpm["training.weights"]) == ("last", "averaged")
+    assert (tutorial["sampler.noiseless_last"], ddpm["sampler.noiseless_last"]) == (False, True)
+    assert ddpm["schedule.kind"] == "linear"
+    assert ddpm["schedule.end"] == 0.1
+
+
+@each_recipe
+def test_text_and_recipe_go_back_and_forth_without_loss(name):
+    recipe = load_recipe(name)
+    assert recipe.about
+    assert parse(tomllib.loads(recipe.to_toml())) == recipe
+    assert parse(tomllib.loads(recipe_text(name))) == recipe
+    assert load_recipe(recipe) == recipe
+
+
+def test_what_is_left_out_takes_its_default():
+    assert parse({}) == Recipe()
+    assert parse({"training": {"batch": 7}}).training.steps == Recipe().training.steps
+    assert dataclasses.replace(load_recipe("default"), about="") == Recipe()  # the file says what the code says
+
+
+# --- changes -------------------------------------------------------------------------------------------------------
+
+HINTS = get_type_hints(Recipe)
+
+
+def kinds_and_fields():
+    """Each (section, kind, key, hint) that the dataclasses know; kind is "" in a section without kinds."""
+    for section in Recipe.SECTIONS:
+        for part in get_args(HINTS[section]) or (HINTS[section],):
+            hints = get_type_hints(part)
+            for kind in get_args(hints.get("kind", Literal[""])):
+                for key, hint in hints.items():
+                    yield section, kind, key, hint
+
+
+OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind"]
+KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
+# A discrete schedule with a network that takes any time: everything fits it but what is listed here.
+BASE = load_recipe("ddpm", ["network.kind=residual"])
+FITTING = {("schedule", "exploding"): load_recipe("default"), ("network", "step_gated"): load_recipe("ddpm")}
+
+
+def another(value, hint):
+    """A valid value other than `value`."""
+    if get_origin(hint) is Literal:
+        return next(choice for choice in get_args(hint) if choice != value)
+    (kind, *_) = get_args(hint) or (hint,)
+    if kind is bool:
+        return not value
+    return {int: lambda: (value or 0) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "key", "hint"), OPTIONS, ids=lambda value: str(value) if isinstance(value, str) else ""
+)
+def test_every_option_of_every_kind_can_be_set(section, kind, key, hint):
+    recipe = FITTING.get((section, kind), BASE)
+    if kind:
+        recipe = load_recipe(recipe, {f"{section}.kind": kind})
+    value = another(getattr(getattr(recipe, section), key), hint)
+    text = str(value).lower() if isinstance(value, bool) else value
+    for changes in ({f"{section}.{key}": value}, [f"{section}.{key}={text}"]):
+        changed = load_recipe(recipe, changes)
+        assert getattr(getattr(changed, section), key) == value
+        # And nothing else changes.
+        assert flat(changed).items() - flat(recipe).items() == {(f"{section}.{key}", value)}
+        assert parse(tomllib.loads(changed.to_toml())) == changed
+
+
+@pytest.mark.parametrize(("section", "kind"), KINDS)
+def test_every_kind_can_be_chosen(section, kind):
+    recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
+    assert getattr(recipe, section).kind == kind
+
+
+def test_about_can_be_set():
+    assert load_recipe("default", ["about=mine"]).about == "mine"
+
+
+def test_another_kind_keeps_the_keys_it_shares_and_drops_the_others():
+    recipe = load_recipe("ddpm", ["schedule.steps=50", "schedule.kind=cosine"])
+    assert recipe.to_dict()["schedule"] == {"kind": "cosine", "steps": 50, "offset": 0.008, "max_beta": 0.999}
+    recipe = load_recipe("ddpm", ["schedule.kind=quad"])
+    assert recipe.to_dict()["schedule"] == {"kind": "quad", "steps": 100, "start": 1e-4, "end": 0.1}
+
+
+def test_the_kind_is_changed_first_whatever_the_order():
+    changes = ["schedule.offset=0.01", "schedule.kind=cosine"]
+    assert load_recipe("ddpm", changes) == load_recipe("ddpm", changes[::-1])
+    assert load_recipe("ddpm", changes).schedule.offset == 0.01
+
+
+def test_the_last_of_two_changes_wins():
+    assert load_recipe("default", ["training.steps=5", "training.steps=6"]).training.steps == 6
+
+
+def test_none_leaves_an_optional_value_out():
+    recipe = load_recipe("tutorial", {"data.noise": None})
+    assert recipe.data.noise is None
+    assert "noise" not in recipe.to_dict()["data"]
+
+
+def test_a_whole_number_will_do_for_a_number():
+    value = load_recipe("default", ["training.clip_norm=2"]).training.clip_norm
+    assert value == 2
+    assert isinstance(value, float)
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+SECTIONS = ", ".join(Recipe.SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("trainning.steps=5", f"unknown section 'trainning'. Did you mean 'training'? Choose from: {SECTIONS}"),
+        ("training.step=5", "unknown key in [training] 'step'. Did you mean 'steps'? Choose from: steps, batch,"),
+        (
+            "schedule.offset=5",
+            "unknown key in [schedule] of kind 'exploding' 'offset'. Choose from: kind, sigma_max, rho",
+        ),
+        ("data.kind=moons", "unknown key in [data] 'kind'. Choose from: rows, noise, standardise"),
+        ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
+        (
+            "training.decay=cosin",
+            "unknown training.decay 'cosin'. Did you mean 'cosine'? Choose from: constant, cosine",
+        ),
+        ("training.steps=many", "training.steps = 'many'; expected a whole number"),
+        ("training.steps=1.5", "training.steps = 1.5; expected a whole number"),
+        ("training.steps=true", "training.steps = True; expected a whole number"),
+        ("training.learning_rate=fast", "training.learning_rate = 'fast'; expected a number"),
+        ("training.learning_rate=nan", "training.learning_rate = nan; expected a number"),
+        ("training.learning_rate=inf", "training.learning_rate = inf; expected"),
+        ("times.mean=-inf", "times.mean = -inf; expected"),
+        ("data.standardise=yes", "data.standardise = 'yes'; expected true or false"),
+        ("data.standardise=1", "data.standardise = 1; expected true or false"),
+        ("about=5", "about = 5; expected a text"),
+        ("training.steps=0", "training.steps = 0; expected a number at least 1"),
+        ("training.ema=1.5", "training.ema = 1.5; expected a number at least 0 and at most 1"),
+        ("training.learning_rate=0", "training.learning_rate = 0; expected a number above 0"),
+        ("data.noise=-1", "data.noise = -1; expected a number at least 0"),
+        ("training.steps", "training.steps: expected section.key=value, such as"),
+        ("training=5", "expected section.key=value, such as"),
+    ],
+)
+def test_a_wrong_change_says_what_is_right(change, says):
+    with pytest.raises(RecipeError) as error:
+        load_recipe("default", [change])
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("edge", [("training.ema", 0), ("training.ema", 1), ("data.noise", 0), ("data.rows", 2)])
+def test_the_ends_of_a_closed_range_are_allowed(edge):
+    assert flat(load_recipe("default", dict([edge])))[edge[0]] == edge[1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "says"),
+    [
+        ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule of steps"),
+        ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule of steps"),
+        ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
+        ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),
+        ("tutorial", ["grid.steps=30"], "network.kind = 'step_gated' knows only the schedule's own steps"),
+        ("tutorial", ["times.kind=log_normal"], "network.kind = 'step_gated' knows only the schedule's own steps"),
+        # Its time would be log(r) / 4, which is the number of no step.
+        ("tutorial", ["denoiser.kind=edm"], "denoiser.kind"),
+        ("default", ["grid.sigma_min=50"], "grid.sigma_min"),  # above sigma_max, where the grid starts
+    ],
+)
+def test_parts_that_do_not_fit_together_are_explained(recipe, changes, says):
+    with pytest.raises(RecipeError, match=says):
+        load_recipe(recipe, changes)
+
+
+def test_an_unknown_recipe_suggests_the_nearest_and_lists_all():
+    for function in (load_recipe, recipe_text):
+        with pytest.raises(RecipeError, match=r"unknown recipe 'tutoral'\. Did you mean 'tutorial'") as error:
+            function("tutoral")
+        assert ", ".join(recipe_names()) in str(error.value)
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_file_is_a_recipe(file):
+    path = file('about = "mine"\n[training]\nbatch = 7\n[schedule]\nkind = "exploding"\nrho = 3\n')
+    for name in (path, str(path)):
+        recipe = load_recipe(name, ["training.steps=5"])
+        assert recipe.about == "mine"
+        assert (recipe.training.batch, recipe.training.steps) == (7, 5)
+        assert recipe.schedule.rho == 3.0
+        assert recipe.sampler == Recipe().sampler
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training = \n", "is not a TOML file"),
+        ("[trainning]\n", "unknown section 'trainning'. Did you mean 'training'"),
+        ("training = 5\n", r"training = 5; expected a section \[training\]"),
+        ("[[training]]\nsteps = 5\n", r"expected a section \[training\]"),
+        ("[training]\nstep = 5\n", "unknown key in .training. 'step'"),
+        ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 1"),
+        ('[schedule]\nkind = ["linear"]\n', "unknown schedule.kind"),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong_in_it(file, text, says):
+    with pytest.raises(RecipeError, match=says) as error:
+        load_recipe(file(text))
+    assert "mine.toml" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["training = 5\n", "[[training]]\nsteps = 5\n"])
+def test_a_section_that_is_none_is_explained_even_with_a_change(file, text):
+    with pytest.raises(RecipeError, match=r"expected a section \[training\]"):
+        load_recipe(file(text), ["training.steps=5"])
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match=r"no recipe file .*none\.toml"):
+        load_recipe(tmp_path / "none.toml")

@@ -1,0 +1,295 @@
+"""Tables: what is read is what is there, and what cannot be read says where and why."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tests.reference import law
+
+from motes.data.tables import Standardiser, as_table, default_columns, read_table, replacing, write_table
+from motes.errors import DataError, UsageError
+
+X = np.array([[1.5, -2.0], [3.0, 4.25], [0.0, 1e-3]])
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="points.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+HEADED = "a,b\n1.5,-2\n3,4.25\n0,1e-3\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADED,
+        HEADED.replace("\n", "\r\n"),
+        HEADED.rstrip(),
+        "\ufeff" + HEADED,  # as spreadsheets write it
+        "\n\na,b\n\n1.5,-2\n   \n3,4.25\n0,1e-3\n\n",
+        ' a , b\n 1.5 , -2\n+3,4.25\n0,.001\n',
+        '"a","b"\n"1.5","-2"\n"3","4.25"\n"0","1e-3"\n',
+    ],
+    ids=["plain", "crlf", "no last newline", "byte order mark", "blank lines", "spaces", "quotes"],
+)  # fmt: skip
+def test_a_csv_file_is_read_however_it_was_written(file, content):
+    table = read_table(file(content))
+    assert table.columns == ("a", "b")
+    assert np.array_equal(table.x, X)
+    assert table.x.dtype == np.float64
+
+
+def test_a_csv_file_without_a_header_gets_default_names(file):
+    table = read_table(file("1.5,-2\n3,4.25\n0,1e-3\n"))
+    assert table.columns == ("x", "y")
+    assert np.array_equal(table.x, X)
+    assert read_table(file("1,2,3\n4,5,7\n")).columns == ("x0", "x1", "x2")
+
+
+def test_quoted_names_keep_their_commas(file):
+    assert read_table(file('"a, in mm",b\n1,2\n3,4\n')).columns == ("a, in mm", "b")
+
+
+def test_a_suffix_may_be_in_capitals(file):
+    assert np.array_equal(read_table(file(HEADED, "POINTS.CSV")).x, X)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", ">f8", "i4", "u1", "?"])
+def test_npy_files_of_any_numbers_are_read(tmp_path, dtype):
+    x = np.array([[0, 1], [1, 0], [1, 1]], dtype)
+    np.save(tmp_path / "x.npy", x)
+    table = read_table(tmp_path / "x.npy")
+    assert table.x.dtype == np.float64
+    assert np.array_equal(table.x, x)
+
+
+def test_default_names_are_x_y_in_the_plane_and_numbered_elsewhere():
+    assert default_columns(2) == ("x", "y")
+    assert default_columns(3) == ("x0", "x1", "x2")
+
+
+# --- and what cannot be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"a\n1\n2\n", "has 1 column; expected two or more"),
+        (b"a,b\n", "has 0 rows; expected at least 2"),
+        (b"1,2\n", "has 1 row; expected at least 2"),
+        (b"a,b\n1,2\n3,2\n5,2\n", r"column 'b' .*is constant \(2 in all 3 rows\)"),
+        (b"a,b\n1,2\n3,x\n", "line 3 .*column 'b': 'x' is not a number"),
+        (b"a,b\n1,2\n,4\n", "line 3 .*column 'a': an empty cell"),
+        (b"a,b\n1,2\n3,nan\n", "nan in row 2, column 'b' .*1 such cell in all"),
+        (b"a,b\n1,2\n3,inf\n-inf,3\n", "inf in row 2, column 'b' .*2 such cells in all"),
+        (b"a,b\n1,2\n3,4,5\n", "line 3 .*has 3 cells; expected 2"),
+        (b"a,b\n1,2\n3\n", "line 3 .*has 1 cells?; expected 2"),
+        (b"a,b\n\n1,2\n\n3,x\n", "line 5 "),  # blank lines count
+        (b"a,b,a\n1,2,3\n4,5,7\n", "two columns named 'a'"),
+        (b"a,b\n1,1e308\n2,-1e308\n", "column 'b' .*reaches 1e[+]308, too large"),
+        (b"a;b\n1;2\n3;4\n", "not a number|one column"),
+        (b"a,b\n1,2\n3,\xff\n", "is not UTF-8 text .*at byte 10"),
+        (b"a,b\n1," + b"9" * 200_000 + b"\n", "is not a CSV file"),
+    ],
+    ids=lambda value: None if isinstance(value, bytes) else value[:30],
+)
+def test_a_csv_file_that_cannot_be_used_says_where_and_why(file, content, says):
+    with pytest.raises(DataError, match=says) as error:
+        read_table(file(content))
+    assert "points.csv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.ones(3), r"has shape \(3,\); expected \(rows, columns\)"),
+        (np.ones((2, 2, 2)), "has shape"),
+        (np.array([[1, np.nan], [2, 3]]), "nan in row 1, column 'y'"),
+        (np.array([[1, 2], [1, 3]]), "column 'x' .*constant"),
+        (np.array([["a", "b"], ["c", "d"]]), "not a number"),
+        (np.array([[1, 2j], [3, 4]]), "not a number|complex"),
+        (np.array([[1, {}], [3, 4]], dtype=object), "not a NumPy file of numbers"),
+    ],
+    ids=["1-D", "3-D", "nan", "constant", "text", "complex", "pickled"],
+)
+def test_an_npy_file_that_cannot_be_used_says_why(tmp_path, x, says):
+    np.save(tmp_path / "x.npy", x, allow_pickle=True)
+    with pytest.raises(DataError, match=says) as error:
+        read_table(tmp_path / "x.npy")
+    assert "x.npy" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY", b"PK\x03\x04 not a zip file"])
+def test_bytes_that_are_no_npy_file_are_a_data_error(file, content):
+    with pytest.raises(DataError, match=r"x\.npy"):
+        read_table(file(content, "x.npy"))
+
+
+def test_an_archive_of_arrays_is_no_table(tmp_path):
+    with (tmp_path / "x.npy").open("wb") as out:
+        np.savez(out, a=X)
+    with pytest.raises(DataError, match=r"x\.npy"):
+        read_table(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
+def test_another_suffix_is_refused(file, name):
+    with pytest.raises(UsageError, match=r"expected a file that ends in \.csv or \.npy"):
+        read_table(file(HEADED, name))
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv or \.npy"):
+        write_table(file(HEADED, name), X, ["a", "b"])
+
+
+def test_a_missing_file_and_a_folder_are_no_file(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("none.csv", "none.npy", "folder.csv"):
+        with pytest.raises(UsageError, match=f"no file .*{name}"):
+            read_table(tmp_path / name)
+
+
+def test_as_table_names_its_source_and_checks_the_names():
+    with pytest.raises(DataError, match="has 2 columns but 3 names: a, b, c"):
+        as_table(X, ["a", "b", "c"])
+    with pytest.raises(DataError, match="my table holds nan in row 2, column 'b'"):
+        as_table([[1, 2], [3, np.nan]], ["a", "b"], name="my table")
+    with pytest.raises(DataError, match="not a number"):
+        as_table([[1, 2], [3]])
+
+
+def test_a_column_that_varies_by_rounding_alone_is_constant():
+    with pytest.raises(DataError, match=r"column 'y' .*constant"):
+        as_table([[1.0, 0.1 + 0.2], [2.0, 0.3]])
+    assert len(as_table([[1.0, 1e-200], [2.0, 2e-150]]).x) == 2  # small, but it varies
+
+
+# --- standardising -------------------------------------------------------------------------------------------------
+
+matrices = arrays(float, (5, 3), elements=st.floats(-1e6, 1e6, allow_subnormal=False))
+
+
+def spreads(x):
+    """Every column varies, well above its rounding."""
+    return (x.std(axis=0) > 1e-6 * np.maximum(np.abs(x).max(axis=0), 1e-6)).all()
+
+
+@law
+@given(matrices)
+def test_standardised_columns_have_mean_0_and_deviation_1_and_go_back(x):
+    assume(spreads(x))
+    scaler = Standardiser.fit(x)
+    z = scaler.forward(x)
+    assert np.allclose(z.mean(axis=0), 0, atol=1e-8)
+    assert np.allclose(z.std(axis=0), 1, rtol=1e-8)
+    assert np.allclose(scaler.inverse(z), x, rtol=1e-9, atol=1e-9 * np.abs(x).max())
+
+
+@law
+@given(matrices)
+def test_log_det_is_that_of_the_jacobian(x):
+    assume(spreads(x))
+    scaler = Standardiser.fit(x)
+    # The map is affine, so a difference quotient over one scale is its Jacobian but for rounding.
+    here = scaler.forward(scaler.mean)
+    jacobian = [(scaler.forward(scaler.mean + step) - here) / step.sum() for step in np.diag(scaler.scale)]
+    sign, log_det = np.linalg.slogdet(jacobian)
+    assert sign == 1
+    assert np.isclose(scaler.log_det, log_det, rtol=1e-6, atol=1e-6)
+
+
+def test_the_identity_leaves_everything_as_it_is():
+    scaler = Standardiser.identity(2)
+    assert np.array_equal(scaler.forward(X), X)
+    assert np.array_equal(scaler.inverse(X), X)
+    assert scaler.log_det == 0
+
+
+def test_single_precision_comes_back_in_double():
+    assert Standardiser.fit(X).inverse(np.zeros((4, 2), np.float32)).dtype == np.float64
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@law
+@given(arrays(float, (4, 2), elements=st.floats(-1e100, 1e100)), st.sampled_from([".csv", ".npy"]))
+def test_what_is_written_is_read_back_to_the_bit(folder, x, suffix):
+    assume((x.std(axis=0) > 1e-10 * np.abs(x).max(axis=0)).all())
+    write_table(folder / f"x{suffix}", x, ["first, quoted", "second"])
+    table = read_table(folder / f"x{suffix}")
+    assert table.x.tobytes() == x.tobytes()
+    if suffix == ".csv":
+        assert table.columns == ("first, quoted", "second")
+
+
+def test_single_precision_survives_a_csv_file(tmp_path):
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    write_table(tmp_path / "x.csv", x, ["a", "b", "c"])
+    assert np.array_equal(read_table(tmp_path / "x.csv").x.astype(np.float32), x)
+
+
+def test_names_that_are_numbers_are_not_read_back_as_a_row(tmp_path):
+    try:
+        write_table(tmp_path / "x.csv", X, ["2019", "2020"])
+    except UsageError:
+        return  # refusing is as good
+    assert np.array_equal(read_table(tmp_path / "x.csv").x, X)
+
+
+def test_a_name_for_each_column_is_needed(tmp_path):
+    with pytest.raises(ValueError, match="column"):
+        write_table(tmp_path / "x.csv", X, ["a"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_into_a_folder_that_is_not_there_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_table(tmp_path / "none" / "x.csv", X, ["a", "b"])
+
+
+def test_a_file_is_replaced_whole_and_with_ordinary_permissions(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".csv"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.csv"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+
+    def half_a_write():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        half_a_write()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.csv"]
