@@ -254,7 +254,7 @@ def snapshot_steps(recipe: Recipe, rows: int) -> int:
     part = recipe.training
     if part.snapshot_epochs:
         return part.snapshot_epochs * -(-rows // part.batch)
-    return -(-part.steps // 10)
+    return -(-part.steps // 5)
 
 
 def _tensors(denoiser: Denoiser) -> dict[str, NDArray]:

@@ -130,7 +130,7 @@ class Training:
     clip_norm: float = _number(1.0, 0, open_low=True)
     ema: float = _number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
-    snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: ten over the run
+    snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ ARTEFACTS = (
     "metrics.json",
     "diffusion.gif",
 )
-FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", "loss.png", "snapshots.png")
+TRAINING_FIGURES = ("loss.png", "snapshots.png")
+FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
 SAMPLES = 10_000
 
 
@@ -121,7 +122,8 @@ def draw_run(
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     film, paths = shoot(model, x, seed=seed), []
-    with reporter.counting("figures", len(FIGURES), "figures") as count:
+    expected = len(FIGURES) if model.training else len(FIGURES) - len(TRAINING_FIGURES)
+    with reporter.counting("figures", expected, "figures") as count:
         for path in [
             *stills(film, x, folder, style=style),
             *training_pictures(film, folder, style=style, seed=seed),
