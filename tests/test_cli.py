@@ -155,7 +155,7 @@ def test_draw_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp
 
 
 def test_draw_makes_a_video(run_folder, motes_command, tmp_path):
-    code, out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", ".", "--video")
+    code, _out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", ".", "--video")
     assert code == 0, err
     assert b"ftyp" in (tmp_path / "diffusion.mp4").read_bytes()[:32]
 
@@ -258,7 +258,7 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
 def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
-    code, out, err = motes_command("train", "four.csv", *QUICK)
+    code, _out, err = motes_command("train", "four.csv", *QUICK)
     assert code == 0, err
     made = motes.read_table(tmp_path / "runs" / "four" / "samples.csv")
     assert made.columns == ("age", "height", "weight", "steps a day")

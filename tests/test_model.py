@@ -161,7 +161,7 @@ def test_three_columns_and_their_names_come_back(tmp_path):
     assert loaded.sample(5).shape == (5, 3)
 
 
-def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model):
+def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tmp_path):
     # For data that is one point, E[x_0 | x_t] is that point, and every sample must be it.
     from motes.learning.denoisers import Denoiser
 
@@ -174,3 +174,6 @@ def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model):
     dot: Model = small_model.with_denoiser(Dot(small_model.denoiser.schedule))
     z = small_model.standardiser.forward(dot.sample(20))
     np.testing.assert_allclose(z, np.tile([0.5, -2.0], (20, 1)), atol=1e-5)
+    with pytest.raises(motes.UsageError, match="recipe describes"):
+        dot.save(tmp_path / "dot.safetensors")
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import optax
 
 from motes import recipes
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
+from motes.errors import RecipeError
 from motes.learning.denoisers import Denoiser, Network, NoisePredictor, Preconditioned
 from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
 from motes.learning.networks import ResidualMLP, StepGatedMLP
@@ -96,7 +97,10 @@ def build_grid(recipe: Recipe) -> jax.Array:
             assert steps is not None  # Recipe has checked it
             return uniform_grid(steps)
         case recipes.KarrasGrid():
-            return karras_grid(build_schedule(recipe), part.steps, part.sigma_min, rho=part.rho)
+            try:
+                return karras_grid(build_schedule(recipe), part.steps, part.sigma_min, rho=part.rho)
+            except ValueError as error:
+                raise RecipeError(f"[grid]: {error}") from None
 
 
 def seed_key(seed: int, purpose: str) -> jax.Array:

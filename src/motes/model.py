@@ -144,10 +144,16 @@ class Model:
         """Write one `.safetensors` file, whole or not at all.
 
         Raises:
+            UsageError: a denoiser that the recipe does not describe, so that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
         """
         from safetensors.numpy import save
 
+        if jax.tree.structure(_skeleton(self.recipe, self.dim)) != jax.tree.structure(self.denoiser):
+            raise UsageError(
+                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe can "
+                "build again. Save its arrays with equinox.tree_serialise_leaves instead."
+            )
         tensors = _tensors(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
@@ -255,6 +261,11 @@ def snapshot_steps(recipe: Recipe, rows: int) -> int:
     if part.snapshot_epochs:
         return part.snapshot_epochs * -(-rows // part.batch)
     return -(-part.steps // 5)
+
+
+def _skeleton(recipe: Recipe, dim: int) -> Denoiser:
+    """The denoiser of a recipe with shapes in the place of arrays."""
+    return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0))
 
 
 def _tensors(denoiser: Denoiser) -> dict[str, NDArray]:

@@ -6,6 +6,7 @@ This module knows what may be written and says what is wrong with what was; `mot
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Betas:
 
     kind: Literal["linear", "quad", "sigmoid"] = "linear"
     steps: int = _number(100, 1)
-    start: float = _number(1e-4, 0, 1, open_low=True)
+    start: float = _number(1e-4, 0, 0.999999, open_low=True)
     end: float = _number(0.1, 0, 0.999999, open_low=True)
 
 
@@ -195,7 +196,18 @@ class Recipe:
                 )
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
+        if isinstance(self.grid, KarrasGrid) and isinstance(self.schedule, Exploding):
+            if self.grid.sigma_min >= self.schedule.sigma_max:
+                raise RecipeError(
+                    f"grid.sigma_min = {self.grid.sigma_min:g}; expected less than schedule.sigma_max = "
+                    f"{self.schedule.sigma_max:g}, where the grid starts."
+                )
         if isinstance(self.network, StepGated) and self.steps is not None:
+            if self.denoiser.kind == "edm":
+                raise RecipeError(
+                    "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a noise "
+                    "level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
+                )
             on_steps = isinstance(self.grid, UniformGrid) and self.steps % (self.grid.steps or self.steps) == 0
             if not on_steps or not isinstance(self.times, StepsDrawn):
                 raise RecipeError(
@@ -320,7 +332,7 @@ def _part(part: Any, section: str, values: Mapping[str, Any], where: str) -> Any
     return part(**made)
 
 
-_SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_SAID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 
 
 def _checked(annotation: Any, value: Any, name: str, where: str = "the recipe") -> Any:
@@ -335,7 +347,7 @@ def _checked(annotation: Any, value: Any, name: str, where: str = "the recipe") 
     if kind is float and type(value) is int:
         value = float(value)
     # bool is an int in Python, but true is no number of steps.
-    if type(value) is not kind or value != value:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise RecipeError(f"{where}: {name} = {value!r}; expected {_SAID[kind]}.")
     return value
 
@@ -367,7 +379,10 @@ def _change(values: dict[str, Any], key: str, value: Any) -> None:
         raise RecipeError(f"{key}: " + unknown("section", section, Recipe.SECTIONS))
     if not name:
         raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
-    values[section] = dict(values.get(section, {}))
+    now = values.get(section, {})
+    if not isinstance(now, Mapping):
+        return  # `parse` will say that this is no section
+    values[section] = dict(now)
     if name == "kind":
         # Keys that the new kind does not have go with the old one.
         known = _hints(_member(get_type_hints(Recipe)[section], section, value))

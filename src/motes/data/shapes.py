@@ -72,7 +72,7 @@ def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Lab
         raise UsageError(unknown("shape", name, SHAPES))
     if n < 1:
         raise UsageError(f"n = {n} points asked for; at least 1 is needed.")
-    if not 0 <= seed < 2**32:
+    if not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
         raise UsageError(f"seed = {seed}; expected a whole number from 0 to 2**32 - 1.")
     shape = SHAPES[name]
     noise = shape.noise if noise is None else noise

@@ -8,6 +8,7 @@ A model learns standardised columns, and everything it gives back is in the data
 import csv
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
             names the row and the column.
     """
     try:
+        if np.iscomplexobj(x):
+            raise TypeError("complex numbers")
         matrix = np.asarray(x, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -91,6 +94,11 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
     names = default_columns(dim) if columns is None else tuple(columns)
     if len(names) != dim:
         raise DataError(f"{name} has {dim} columns but {len(names)} names: {', '.join(names)}.")
+    for column in names:
+        if _is_number(str(column)):
+            raise DataError(
+                f"{name} has a column named '{column}', which a file cannot tell from a cell. Give it a word."
+            )
     if dim < 2:
         raise DataError(f"{name} has {dim} column{'s' * (dim != 1)}; expected two or more numeric columns.")
     if rows < 2:
@@ -139,8 +147,11 @@ def read_table(path: str | Path) -> Table:
 
 def _read_npy(path: Path) -> Table:
     try:
-        x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            x = np.load(file, allow_pickle=False)
+            if not isinstance(x, np.ndarray):
+                raise ValueError("it holds several arrays; expected one, as numpy.save writes it")
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"'{path}' is not a NumPy file of numbers: {error}") from None
     return as_table(x, name=f"'{path}'")
 
@@ -187,13 +198,17 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
     """Write rows (n, d) to a `.csv` (with a header, each number in full) or `.npy` file, whole or not at all.
 
     Raises:
-        UsageError: a suffix other than .csv and .npy.
+        UsageError: a suffix other than .csv and .npy, or not one name a column.
         OSError: the folder does not exist or cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {' or '.join(SUFFIXES)}.")
+    if len(columns) != x.shape[1]:
+        raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
+    if numbers := [column for column in columns if _is_number(column)]:
+        raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
     with replacing(path) as temporary:
         if suffix == ".npy":
             with temporary.open("wb") as file:

@@ -205,8 +205,8 @@ class VarianceExploding(Schedule):
     rho: float = eqx.field(static=True, default=7.0)
 
     def __check_init__(self) -> None:
-        if not (self.sigma_max > 0 and self.rho > 0):
-            raise ValueError(f"sigma_max = {self.sigma_max:g}, rho = {self.rho:g}; expected both above 0.")
+        if not (0 < self.sigma_max < np.inf and 0 < self.rho < np.inf):
+            raise ValueError(f"sigma_max = {self.sigma_max:g}, rho = {self.rho:g}; expected finite numbers above 0.")
 
     def alpha(self, t: ArrayLike) -> jax.Array:
         return jnp.ones_like(t, dtype=float)

@@ -18,9 +18,12 @@ def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 
         seed: of the random directions.
 
     Raises:
-        ValueError: arrays that are not (n, d) and (m, d) with finite entries.
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a `b` whose rows are all equal.
     """
     a, b = _pair(a, b)
+    scale = b.var(axis=0).mean()
+    if scale == 0:
+        raise ValueError("the second set has no spread, so there is no scale to measure by; expected different rows.")
     if a.shape[1] == 2:
         angle = np.pi * (np.arange(directions) + 0.5) / directions
         axes = np.stack([np.cos(angle), np.sin(angle)])  # (2, directions)
@@ -28,7 +31,7 @@ def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 
         axes = np.random.default_rng(seed).standard_normal((a.shape[1], directions))
         axes /= np.linalg.norm(axes, axis=0)
     squares = [_w2_squared(a @ u, b @ u) for u in axes.T]
-    return float(np.sqrt(np.mean(squares) / b.var(axis=0).mean()))
+    return float(np.sqrt(np.mean(squares) / scale))
 
 
 def _w2_squared(p: Array, q: Array) -> float:

@@ -55,12 +55,15 @@ def variational_bound(
 
     Raises:
         TypeError: a schedule without steps.
+        ValueError: another variance.
     """
     schedule = denoiser.schedule
     if not isinstance(schedule, DiscreteVP):
         raise TypeError(
             f"the bound is a sum over steps; expected a DiscreteVP schedule, got {type(schedule).__name__}."
         )
+    if variance not in ("beta", "posterior"):
+        raise ValueError(f"variance = {variance!r}; expected 'beta' or 'posterior'.")
     points = jnp.asarray(x0, dtype=float)
     terms = _terms(denoiser, points, key, variance, draws)
     prior, steps = (np.asarray(term) for term in terms)

@@ -1,5 +1,6 @@
 """The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -22,9 +23,22 @@ def karras_grid(
         sigma_min: the last noise level before 0.
         sigma_max: the first; None takes that of t = 1.
         rho: how much the steps bunch up near the data.
+
+    Raises:
+        ValueError: noise levels that do not fall.
     """
+    times, largest = _karras(schedule, steps, sigma_min, sigma_max, rho)
+    if not 0 < sigma_min < largest:
+        raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
+    return times
+
+
+@eqx.filter_jit  # one program instead of a dozen small ones
+def _karras(
+    schedule: Schedule, steps: int, sigma_min: float, sigma_max: float | None, rho: float
+) -> tuple[jax.Array, jax.Array]:
     largest = jnp.exp(-schedule.log_snr(1.0) / 2) if sigma_max is None else jnp.asarray(sigma_max)
     part = jnp.arange(steps) / max(steps - 1, 1)
     ratio = (largest ** (1 / rho) + part * (sigma_min ** (1 / rho) - largest ** (1 / rho))) ** rho
     times = schedule.t_of_log_snr(-2 * jnp.log(ratio))
-    return jnp.append(times if sigma_max is not None else times.at[0].set(1.0), 0.0)
+    return jnp.append(times if sigma_max is not None else times.at[0].set(1.0), 0.0), largest

@@ -52,6 +52,10 @@ class Ancestral(Sampler):
     variance: Literal["beta", "posterior"] = eqx.field(static=True, default="beta")
     noiseless_last: bool = eqx.field(static=True, default=True)
 
+    def __check_init__(self) -> None:
+        if self.variance not in ("beta", "posterior"):
+            raise ValueError(f"variance = {self.variance!r}; expected 'beta' or 'posterior'.")
+
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
     ) -> tuple[jax.Array, State]:
@@ -121,18 +125,22 @@ def sample(
     for place in record:
         if not 0 <= place <= last:
             raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
-    # Slot r of the chain is for record[r]; the slot after the last one takes what nobody asked for.
-    slots = np.full(last + 1, len(record), dtype=np.int32)
-    slots[list(record)] = np.arange(len(record))
-    points, chain = np.empty((n, dim), np.float32), np.empty((len(record), n, dim), np.float32)
+    times = np.asarray(grid)
+    if last < 1 or times[0] != 1 or times[-1] != 0 or not (np.diff(times) < 0).all():
+        raise ValueError(f"the grid is {times}; expected times that fall from 1 to 0.")
+    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
+    places = sorted(set(record))
+    slots = np.full(last + 1, len(places), dtype=np.int32)
+    slots[places] = np.arange(len(places))
+    points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
     for start in range(0, n, block):
-        x, kept = _draw_block(denoiser, sampler, grid, slots, np.int32(start), key, block, dim, len(record))
+        x, kept = _draw_block(denoiser, sampler, grid, slots, np.int32(start), key, block, dim, len(places))
         rows = slice(start, min(start + block, n))
         points[rows] = np.asarray(x)[: rows.stop - start]
-        chain[:, rows] = np.asarray(kept)[: len(record), : rows.stop - start]
+        chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - start]
         if on_block:
             on_block(rows.stop)
-    return points, chain[[list(record).index(place) for place in record]]
+    return points, chain[[places.index(place) for place in record]]
 
 
 @eqx.filter_jit
