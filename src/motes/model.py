@@ -149,7 +149,8 @@ class Model:
         """
         from safetensors.numpy import save
 
-        if jax.tree.structure(_skeleton(self.recipe, self.dim)) != jax.tree.structure(self.denoiser):
+        wanted, there = (jax.tree.structure(d) for d in (_skeleton(self.recipe, self.dim), self.denoiser))
+        if not wanted == there:  # noqa: SIM201 - a tree structure has no typed `!=`
             raise UsageError(
                 "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe can "
                 "build again. Save its arrays with equinox.tree_serialise_leaves instead."
@@ -185,7 +186,7 @@ class Model:
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-        skeleton = eqx.filter_eval_shape(build_denoiser, recipe, len(columns), jax.random.key(0))
+        skeleton = _skeleton(recipe, len(columns))
         return cls(_filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
 
 
