@@ -149,11 +149,11 @@ class Model:
         """
         from safetensors.numpy import save
 
-        wanted, there = (jax.tree.structure(d) for d in (_skeleton(self.recipe, self.dim), self.denoiser))
-        if not wanted == there:  # noqa: SIM201 - a tree structure has no typed `!=`
+        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim))
+        if described != jax.tree.structure(self.denoiser):
             raise UsageError(
-                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe can "
-                "build again. Save its arrays with equinox.tree_serialise_leaves instead."
+                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
+                "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
             )
         tensors = _tensors(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean

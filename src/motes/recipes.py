@@ -196,17 +196,17 @@ class Recipe:
                 )
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
-        if isinstance(self.grid, KarrasGrid) and isinstance(self.schedule, Exploding):
-            if self.grid.sigma_min >= self.schedule.sigma_max:
-                raise RecipeError(
-                    f"grid.sigma_min = {self.grid.sigma_min:g}; expected less than schedule.sigma_max = "
-                    f"{self.schedule.sigma_max:g}, where the grid starts."
-                )
+        top = self.schedule.sigma_max if isinstance(self.schedule, Exploding) else math.inf
+        if isinstance(self.grid, KarrasGrid) and self.grid.sigma_min >= top:
+            raise RecipeError(
+                f"grid.sigma_min = {self.grid.sigma_min:g}; expected less than schedule.sigma_max = {top:g}, "
+                "where the grid starts."
+            )
         if isinstance(self.network, StepGated) and self.steps is not None:
             if self.denoiser.kind == "edm":
                 raise RecipeError(
-                    "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a noise "
-                    "level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
+                    "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
+                    "noise level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
                 )
             on_steps = isinstance(self.grid, UniformGrid) and self.steps % (self.grid.steps or self.steps) == 0
             if not on_steps or not isinstance(self.times, StepsDrawn):
