@@ -7,6 +7,7 @@ measured in turn, several times, and the medians of the ratios are printed.
 """
 
 import argparse
+import os
 import statistics
 import time
 
@@ -134,7 +135,7 @@ class Motes:
 def best_threads(run) -> int:
     """The number of threads with which `run` takes least time."""
     times = {}
-    for threads in (1, torch.get_num_threads()):
+    for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
         run()
         times[threads] = statistics.median(run() for _ in range(3))

@@ -149,6 +149,11 @@ def test_the_kind_is_changed_first_whatever_the_order():
     changes = ["schedule.offset=0.01", "schedule.kind=cosine"]
     assert load_recipe("ddpm", changes) == load_recipe("ddpm", changes[::-1])
     assert load_recipe("ddpm", changes).schedule.offset == 0.01
+    # An option that the new kind lacks is a mistake, not one of the old kind's keys to drop.
+    changes = ["schedule.start=0.01", "schedule.kind=cosine"]
+    for order in (changes, changes[::-1]):
+        with pytest.raises(RecipeError, match=r"unknown key in \[schedule\] of kind 'cosine' 'start'"):
+            load_recipe("ddpm", order)
 
 
 def test_the_last_of_two_changes_wins():

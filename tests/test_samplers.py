@@ -28,7 +28,7 @@ def order_measured(errors, counts):
 
 @pytest.mark.parametrize("schedule", [VarianceExploding(20.0, 7.0), VP], ids=["exploding", "discrete"])
 def test_heun_converges_with_the_order_that_it_declares(schedule):
-    counts = [32, 64, 128]
+    counts = [32, 96]
     errors = []
     with float64():
         largest = float(schedule.sigma(1.0) / schedule.alpha(1.0))
@@ -187,7 +187,7 @@ def test_rows_differ_and_so_do_keys():
 
 
 def test_no_row_and_no_step_reuses_the_noise_of_another():
-    # With x0_hat = 0 forgotten, each step of each row is its own draw: neither rows nor steps are correlated.
+    # What a step adds to an affine function of its start is its noise: that of one step says nothing of another's.
     _, chain = small(4000, block=4000, record=range(6))
     noise = [
         (chain[i + 1] - np.polyval(np.polyfit(chain[i].ravel(), chain[i + 1].ravel(), 1), chain[i])) for i in range(5)
