@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas, linear_betas, sigmoid_betas
-from motes.learning.denoisers import Denoiser
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 law = settings(derandomize=True, deadline=None, max_examples=30)

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 from tests.reference import SCHEDULES, ExactGaussian, Silent, Z
 
-from motes.learning.denoisers import Denoiser, NoisePredictor, Preconditioned
+from motes.diffusion.denoiser import Denoiser
+from motes.learning.denoisers import NoisePredictor, Preconditioned
 from motes.learning.losses import LogNormalTimes, StepTimes, antithetic, edm, simple, stratified, uniform
 from motes.learning.training import train
 

@@ -96,7 +96,11 @@ def test_seeds_choose_the_directions_of_many_columns():
     assert sliced_w2(a, b, seed=1) != sliced_w2(a, b, seed=2)
 
 
-@pytest.mark.parametrize("b", [np.zeros((1, 2)), np.ones((5, 2))], ids=["one row", "equal rows"])
+@pytest.mark.parametrize(
+    "b",
+    [np.zeros((1, 2)), np.ones((5, 2)), np.full((7, 2), 0.1)],  # the variance of seven 0.1 is 1e-34, by rounding
+    ids=["one row", "equal rows", "equal rows but for rounding"],
+)
 def test_without_a_spread_there_is_no_scale(b):
     with pytest.raises(ValueError, match=r"spread|standard deviation|scale"):
         sliced_w2(normal(5), b)

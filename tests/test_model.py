@@ -163,7 +163,7 @@ def test_three_columns_and_their_names_come_back(tmp_path):
 
 def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tmp_path):
     # For data that is one point, E[x_0 | x_t] is that point, and every sample must be it.
-    from motes.learning.denoisers import Denoiser
+    from motes.diffusion.denoiser import Denoiser
 
     class Dot(Denoiser):
         schedule: motes.Schedule

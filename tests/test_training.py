@@ -16,9 +16,9 @@ from tests.conftest import SMALL
 
 import motes
 from motes.build import build_denoiser, build_optimiser, seed_key
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import VarianceExploding
 from motes.learning import training
-from motes.learning.denoisers import Denoiser
 from motes.learning.losses import LogNormalTimes
 from motes.learning.training import train
 from motes.recipes import Training, load_recipe

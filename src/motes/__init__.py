@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
-    from motes.learning.denoisers import Denoiser, NoisePredictor, Preconditioned
+    from motes.diffusion.denoiser import Denoiser
+from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
     from motes.recipes import Recipe, load_recipe
@@ -42,7 +43,7 @@ _HOME = {
     "UsageError": "errors",
     "c2st": "evaluation.metrics",
     "sliced_w2": "evaluation.metrics",
-    "Denoiser": "learning.denoisers",
+    "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",
     "train": "learning.training",

@@ -8,9 +8,10 @@ import numpy as np
 import optax
 
 from motes import recipes
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError
-from motes.learning.denoisers import Denoiser, Network, NoisePredictor, Preconditioned
+from motes.learning.denoisers import Network, NoisePredictor, Preconditioned
 from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe
@@ -21,13 +22,16 @@ from motes.sampling.samplers import Ancestral, Heun, Sampler
 def build_schedule(recipe: Recipe) -> Schedule:
     """The schedule of `[schedule]`."""
     part = recipe.schedule
-    match part:
-        case recipes.Betas():
-            return DiscreteVP(BETAS[part.kind](part.steps, part.start, part.end))
-        case recipes.Cosine():
-            return DiscreteVP(cosine_betas(part.steps, part.offset, part.max_beta))
-        case recipes.Exploding():
-            return VarianceExploding(part.sigma_max, part.rho)
+    try:
+        match part:
+            case recipes.Betas():
+                return DiscreteVP(BETAS[part.kind](part.steps, part.start, part.end))
+            case recipes.Cosine():
+                return DiscreteVP(cosine_betas(part.steps, part.offset, part.max_beta))
+            case recipes.Exploding():
+                return VarianceExploding(part.sigma_max, part.rho)
+    except ValueError as error:
+        raise RecipeError(f"[schedule]: {error}") from None
 
 
 def build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:

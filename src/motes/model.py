@@ -23,9 +23,9 @@ from motes.build import (
     seed_key,
 )
 from motes.data.tables import Standardiser, Table, as_table, replacing
+from motes.diffusion.denoiser import Denoiser
 from motes.errors import ModelFileError, MotesError, TrainingError, UsageError
 from motes.learning.bounds import Bound, variational_bound
-from motes.learning.denoisers import Denoiser
 from motes.learning.training import Progress, Trained, train
 from motes.recipes import AncestralPart, Recipe, load_recipe, parse
 from motes.sampling.samplers import sample

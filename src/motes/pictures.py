@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from motes import figures
 from motes.build import build_schedule
 from motes.data.tables import default_columns, replacing
-from motes.learning.denoisers import Denoiser
+from motes.diffusion.denoiser import Denoiser
 from motes.model import Model
 
 Array = NDArray[np.float64]

@@ -70,13 +70,13 @@ def draw_labelled(name: str, n: int, *, seed: int = 0, noise: float | None = Non
 def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Labels | None]:
     if name not in SHAPES:
         raise UsageError(unknown("shape", name, SHAPES))
-    if n < 1:
-        raise UsageError(f"n = {n} points asked for; at least 1 is needed.")
-    if not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise UsageError(f"n = {n} points asked for; expected a whole number, at least 1.")
+    if isinstance(seed, bool) or not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
         raise UsageError(f"seed = {seed}; expected a whole number from 0 to 2**32 - 1.")
     shape = SHAPES[name]
     noise = shape.noise if noise is None else noise
-    if not (np.isfinite(noise) and noise >= 0):
+    if not (isinstance(noise, int | float | np.number) and np.isfinite(noise) and noise >= 0):
         raise UsageError(f"noise = {noise}; expected a finite standard deviation >= 0.")
     x, labels = shape.make(n, noise, seed)
     return x / shape.scale, labels

@@ -6,6 +6,7 @@ A model learns standardised columns, and everything it gives back is in the data
 """
 
 import csv
+import math
 import os
 import tempfile
 import zipfile
@@ -81,8 +82,8 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
             names the row and the column.
     """
     try:
-        if np.iscomplexobj(x):
-            raise TypeError("complex numbers")
+        if np.asarray(x).dtype.kind not in "biufOUS":
+            raise TypeError(f"values of type {np.asarray(x).dtype}")
         matrix = np.asarray(x, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -160,7 +161,7 @@ def _read_csv(path: Path) -> Table:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+            lines = [(reader.line_num, cells) for cells in reader if "".join(cells).strip() or len(cells) > 1]
     except UnicodeDecodeError as error:
         raise DataError(f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}).") from None
     except csv.Error as error:
@@ -183,10 +184,16 @@ def _read_csv(path: Path) -> Table:
                 came = f"'{cell}'" if cell.strip() else "an empty cell"
                 raise DataError(f"line {line} of '{path}', column '{names[j]}': {came} is not a number.")
             x[i, j] = float(cell)
+            if not math.isfinite(x[i, j]):
+                raise DataError(
+                    f"line {line} of '{path}', column '{names[j]}': '{cell.strip()}' is not a finite number."
+                )
     return as_table(x, names, name=f"'{path}'")
 
 
 def _is_number(cell: str) -> bool:
+    if not cell.isascii() or "_" in cell:
+        return False  # Python reads 1_000 and digits of other scripts; a table means something else by them
     try:
         float(cell)
     except ValueError:

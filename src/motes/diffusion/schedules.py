@@ -87,7 +87,7 @@ class DiscreteVP(Schedule):
         betas: (T,), each in (0, 1).
 
     Raises:
-        ValueError: betas that are not T >= 1 numbers in (0, 1).
+        ValueError: betas that are not T >= 1 numbers in (0, 1), or that leave no signal that float32 can tell from 0.
     """
 
     _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
@@ -99,6 +99,12 @@ class DiscreteVP(Schedule):
         for k, beta in enumerate(table):
             if not 0 < beta < 1:
                 raise ValueError(f"beta at step {k} is {beta:g}; expected a number between 0 and 1.")
+        inflow = -np.log1p(-table).sum()
+        if inflow > 2 * 80:
+            raise ValueError(
+                f"these betas leave alpha_T = exp(-{inflow / 2:.0f}) of the signal, which is 0 in float32. "
+                "Fewer steps or smaller betas will do: exp(-5) is noise already."
+            )
         self._betas = tuple(table.tolist())
 
     @property

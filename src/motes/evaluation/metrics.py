@@ -22,8 +22,10 @@ def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 
     """
     a, b = _pair(a, b)
     scale = b.var(axis=0).mean()
-    if scale == 0:
+    if scale <= (1e-14 * np.abs(b).max()) ** 2:  # a spread below rounding is no spread
         raise ValueError("the second set has no spread, so there is no scale to measure by; expected different rows.")
+    if directions < 1:
+        raise ValueError(f"directions = {directions}; expected at least 1.")
     if a.shape[1] == 2:
         angle = np.pi * (np.arange(directions) + 0.5) / directions
         axes = np.stack([np.cos(angle), np.sin(angle)])  # (2, directions)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.process import q_posterior, q_sample, q_transition
 from motes.diffusion.schedules import DiscreteVP
-from motes.learning.denoisers import Denoiser
 
 Variance = Literal["beta", "posterior"]
 

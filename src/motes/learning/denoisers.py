@@ -1,37 +1,20 @@
-"""A network plus a schedule: an estimate of E[x_0 | x_t].
+"""A network plus a schedule: learned denoisers.
 
-    x0_hat = denoiser(x_t, t)
-
-Learned denoisers and exact ones share this interface, so that one can stand in for the other anywhere. A denoiser acts
-on one point, x_t of shape (d,), at one time; `vmap` it for more.
+x0_hat = denoiser(x_t, t), an estimate of E[x_0 | x_t]
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.process import eps_from_x0, x0_from_eps
+from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.process import x0_from_eps
 from motes.diffusion.schedules import Schedule
 
 Network = Callable[[jax.Array, jax.Array], jax.Array]
 """(x (d,), time feature ()) -> (d,); any Equinox module with this call will do."""
-
-
-class Denoiser(eqx.Module):
-    """E[x_0 | x_t] under `schedule`."""
-
-    schedule: eqx.AbstractVar[Schedule]
-
-    @abstractmethod
-    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """x0_hat (d,) for x_t (d,) at time t."""
-
-    def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """eps_hat (d,) for x_t (d,) at time t > 0: the same estimate, said as noise."""
-        return eps_from_x0(self.schedule, x_t, self(x_t, t), t)
 
 
 class NoisePredictor(Denoiser):

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.process import q_sample
 from motes.diffusion.schedules import DiscreteVP, Schedule
-from motes.learning.denoisers import Denoiser
 
 Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
 

@@ -22,7 +22,8 @@ def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 class StepGatedMLP(eqx.Module):
     """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
 
-    Its time is k/T, and picks row k - 1. For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
+    Its time is k/T, and picks row k - 1; any other time picks the nearest.
+    For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
     """
 
     layers: tuple[eqx.nn.Linear, ...]
@@ -37,7 +38,8 @@ class StepGatedMLP(eqx.Module):
         self.out = eqx.nn.Linear(width, dim, key=keys[-1])
 
     def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-        row = jnp.round(time * self.gates[0].shape[0]).astype(int) - 1
+        steps = self.gates[0].shape[0]
+        row = jnp.clip(jnp.round(time * steps).astype(int) - 1, 0, steps - 1)
         for layer, gate in zip(self.layers, self.gates, strict=True):
             x = softplus(gate[row] * layer(x))
         return self.out(x)

@@ -22,8 +22,8 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError
-from motes.learning.denoisers import Denoiser
 from motes.learning.losses import Loss, Times
 
 LastBatch = Literal["fill", "partial"]

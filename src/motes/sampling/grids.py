@@ -8,7 +8,12 @@ from motes.diffusion.schedules import Schedule
 
 
 def uniform_grid(steps: int) -> jax.Array:
-    """1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule."""
+    """1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    _check_steps(steps)
     return jnp.arange(steps, -1, -1) / steps
 
 
@@ -25,12 +30,18 @@ def karras_grid(
         rho: how much the steps bunch up near the data.
 
     Raises:
-        ValueError: noise levels that do not fall.
+        ValueError: noise levels that do not fall, or fewer than one step.
     """
+    _check_steps(steps)
     times, largest = _karras(schedule, steps, sigma_min, sigma_max, rho)
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
     return times
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps = {steps}; expected at least 1.")
 
 
 @eqx.filter_jit  # one program instead of a dozen small ones

@@ -17,8 +17,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.process import q_posterior, q_transition
-from motes.learning.denoisers import Denoiser
 
 State = Any
 BLOCK = 2048
@@ -121,6 +121,8 @@ def sample(
     """
     if n < 1:
         raise ValueError(f"n = {n} points asked for; at least 1 is needed.")
+    if block < 1:
+        raise ValueError(f"block = {block} rows; expected at least 1.")
     last = len(grid) - 1
     for place in record:
         if not 0 <= place <= last:
