@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
+    from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
-    from motes.diffusion.denoiser import Denoiser
-from motes.learning.denoisers import NoisePredictor, Preconditioned
+    from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
     from motes.recipes import Recipe, load_recipe

@@ -2,8 +2,8 @@
 
     x0_hat = denoiser(x_t, t), E[x_0 | x_t] or an estimate of it
 
-Learned denoisers and exact ones share it, so that one can stand in for the other anywhere. A denoiser acts on one point,
-x_t of shape (d,), at one time; `vmap` it for more.
+Learned denoisers and exact ones share it, so that one can stand in for the other anywhere. A denoiser acts on one
+point, x_t of shape (d,), at one time; `vmap` it for more.
 """
 
 from abc import abstractmethod
