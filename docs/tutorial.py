@@ -29,7 +29,6 @@
 
 # %%
 import base64
-import tempfile
 from pathlib import Path
 
 import equinox as eqx
@@ -49,7 +48,7 @@ from motes.learning.networks import StepGatedMLP
 from motes.sampling.grids import uniform_grid
 from motes.sampling.samplers import Ancestral
 
-OUT = Path(tempfile.mkdtemp())  # where the film goes; Path(".") keeps it beside this file
+OUT = Path(".")  # where the film goes
 
 
 BOX = (-2.8, 3.0)  # both axes of every picture that has noise in it
