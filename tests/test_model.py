@@ -105,7 +105,7 @@ def changed(saved, path, about=(), drop=(), tensors=()):
     """The file with some of its metadata and tensors changed, and a checksum that fits again."""
     import struct
 
-    from motes.model import _digest
+    from motes.learning.checkpoints import _digest
 
     raw = saved.read_bytes()
     (size,) = struct.unpack("<Q", raw[:8])

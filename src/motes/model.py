@@ -1,10 +1,7 @@
 """A trained model, in the data's own units: `fit` it, `sample` it, `save` it, `load` it."""
 
-import hashlib
 import json
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +19,14 @@ from motes.build import (
     build_times,
     seed_key,
 )
-from motes.data.tables import Standardiser, Table, as_table, replacing
+from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import ModelFileError, MotesError, TrainingError, UsageError
 from motes.learning.bounds import Bound, variational_bound
+from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Progress, Trained, train
 from motes.recipes import AncestralPart, Recipe, load_recipe, parse
 from motes.sampling.samplers import sample
-
-FORMAT = "1"
 
 
 class Model:
@@ -147,28 +143,22 @@ class Model:
             UsageError: a denoiser that the recipe does not describe, so that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
         """
-        from safetensors.numpy import save
-
         described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim))
         if described != jax.tree.structure(self.denoiser):
             raise UsageError(
                 "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
                 "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
             )
-        tensors = _tensors(self.denoiser)
+        tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
         about = {
-            "format": FORMAT,
-            "motes": version("motes"),
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "source": self.source,
             "seed": str(self.seed),
         }
-        about["sha256"] = _digest(tensors, about)
-        with replacing(Path(path)) as temporary:
-            temporary.write_bytes(save(tensors, metadata=about))
+        write_checkpoint(Path(path), tensors, about)
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -178,7 +168,7 @@ class Model:
             ModelFileError: no such file, another format, or any damage.
         """
         path = Path(path)
-        tensors, about = _read(path)
+        tensors, about = read_checkpoint(path)
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns = json.loads(about["columns"])
@@ -187,7 +177,7 @@ class Model:
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         skeleton = _skeleton(recipe, len(columns))
-        return cls(_filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
+        return cls(filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
 
 
 def load(path: str | Path) -> Model:
@@ -267,64 +257,3 @@ def snapshot_steps(recipe: Recipe, rows: int) -> int:
 def _skeleton(recipe: Recipe, dim: int) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
     return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0))
-
-
-def _tensors(denoiser: Denoiser) -> dict[str, NDArray]:
-    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(denoiser, eqx.is_array))
-    return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _filled(skeleton: Denoiser, tensors: Mapping[str, NDArray], path: Path) -> Denoiser:
-    """`skeleton` with its arrays from `tensors`, which must be the very ones it wants."""
-
-    def take(key: Any, leaf: Any) -> Any:
-        if not isinstance(leaf, jax.ShapeDtypeStruct):
-            return leaf
-        name = jax.tree_util.keystr(key).lstrip(".")
-        if name not in tensors:
-            raise ModelFileError(f"'{path}' lacks the weights '{name}' that its recipe asks for.")
-        if tensors[name].shape != leaf.shape or tensors[name].dtype != leaf.dtype:
-            came = f"{tensors[name].dtype} {tensors[name].shape}"
-            raise ModelFileError(
-                f"'{path}': weights '{name}' are {came}; its recipe asks for {leaf.dtype} {leaf.shape}."
-            )
-        wanted.add(name)
-        return tensors[name]
-
-    wanted: set[str] = set()
-    denoiser = jax.tree_util.tree_map_with_path(take, skeleton)
-    if extra := tensors.keys() - wanted:
-        raise ModelFileError(f"'{path}' has weights that its recipe does not ask for: {', '.join(sorted(extra))}.")
-    return jax.device_put(denoiser)
-
-
-def _read(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise ModelFileError(f"there is no model file '{path}'. `motes train` makes one.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, struct.error) as error:
-        raise ModelFileError(f"'{path}' is damaged or not a model of motes: {error}.") from None
-    if "motes" not in about or "format" not in about:
-        raise ModelFileError(f"'{path}' is a safetensors file, but not a model of motes.")
-    if about["format"] != FORMAT:
-        raise ModelFileError(
-            f"'{path}' has format {about['format']}, written by motes {about['motes']}; "
-            f"motes {version('motes')} reads format {FORMAT}."
-        )
-    if about.pop("sha256", None) != _digest(tensors, about):
-        raise ModelFileError(f"'{path}' is damaged: its contents do not match its checksum.")
-    return tensors, about
-
-
-def _digest(tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> str:
-    sha = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        sha.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
-        sha.update(np.ascontiguousarray(tensor).tobytes())
-    return sha.hexdigest()
