@@ -182,6 +182,15 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weight
     np.testing.assert_array_equal(kept.last.where, train_point(X, steps=kept.steps).last.where) if kept.steps else None
 
 
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as in a terminal; test runners may have made their workers deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_stops_after_the_steps_under_way_and_keeps_them():
     before = signal.getsignal(signal.SIGINT)
 
@@ -196,6 +205,7 @@ def test_ctrl_c_stops_after_the_steps_under_way_and_keeps_them():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_a_second_ctrl_c_is_an_ordinary_interrupt():
     def press(progress):
         os.kill(os.getpid(), signal.SIGINT)

@@ -233,10 +233,11 @@ def _with_weights(denoiser: Denoiser, flat: jax.Array) -> Denoiser:
 def _interruptible() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into an event, so that no step is torn; the second one is an ordinary interrupt."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals only ever reach the main thread
-        return
     before = signal.getsignal(signal.SIGINT)
+    # Signals only ever reach the main thread; and who ignores them, as a job in the background does, has his reasons.
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield stop
+        return
 
     def ask(number: int, frame: object) -> None:
         stop.set()
