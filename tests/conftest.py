@@ -8,7 +8,14 @@ import motes
 from motes import cli
 from motes.model import Model
 
-SMALL = {"training.steps": 60, "training.batch": 64, "grid.steps": 6, "network.width": 16, "network.depth": 2}
+SMALL = {
+    "training.steps": 60,
+    "training.batch": 64,
+    "training.ema": 0.8,
+    "grid.steps": 6,
+    "network.width": 16,
+    "network.depth": 2,
+}
 
 
 @pytest.fixture(scope="session")

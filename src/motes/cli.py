@@ -64,12 +64,8 @@ def train(
             f"What was learned is in '{out / 'model.safetensors'}'."
         )
         return 130
-    floor = "sliced_w2_floor" in metrics
-    print(
-        f"sliced W2  {metrics['sliced_w2']:.4f}"
-        + (f"   (two real draws: {metrics['sliced_w2_floor']:.4f})" if floor else "")
-    )
-    print(f"C2ST       {metrics['c2st']:.4f}" + (f"   (two real draws: {metrics['c2st_floor']:.4f})" if floor else ""))
+    for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
+        print(f"{name:<10} {metrics[key]:.4f}   (two real draws: {metrics[key + '_floor']:.4f})")
     print(f"results in {out}")
     return 0
 
@@ -119,14 +115,15 @@ def draw(
     _start_jax()
     from motes.model import load
     from motes.progress import Reporter
-    from motes.runs import draw_run, read_source
+    from motes.runs import draw_run
+    from motes.sources import read_source
 
     trained = load(model)
     out = out or model.parent
     origin = source or trained.source
     if not origin:
         raise UsageError("this model was trained on an array; give the data: motes draw MODEL SOURCE.")
-    table = read_source(origin, trained.recipe, trained.seed)
+    table = read_source(origin, trained.recipe, trained.seed).table
     if len(table.columns) != trained.dim:
         raise UsageError(f"'{origin}' has {len(table.columns)} columns; the model has {trained.dim}.")
     animation = out / ("diffusion.mp4" if video else "diffusion.gif")

@@ -37,6 +37,10 @@ class Reporter:
         if not self.quiet:
             self.console.print(text, markup=False)
 
+    def warn(self, text: str) -> None:
+        """One line that is said even when quiet."""
+        self.console.print(f"warning: {text}", markup=False)
+
     @contextmanager
     def counting(self, label: str, total: int, unit: str) -> Iterator[Count]:
         """Yields the `Count` of work that has `total` parts, such as steps, rows or frames."""

@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from motes.data.shapes import SHAPES, draw
-from motes.data.tables import Table, default_columns, read_table, replacing, write_table
-from motes.errors import TrainingError, UsageError, unknown
+from motes.data.tables import replacing, write_table
+from motes.diagnosis import diagnose
+from motes.errors import TrainingError, UsageError
 from motes.evaluation.metrics import c2st, sliced_w2
 from motes.learning.training import Progress
 from motes.model import Model, fit
 from motes.progress import Reporter
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import load_recipe
+from motes.sources import Source, read_source
+
+Array = NDArray[np.float64]
 
 ARTEFACTS = (
     "model.safetensors",
@@ -47,20 +51,6 @@ class Options:
     style: str = "dark"
 
 
-def read_source(source: str, recipe: Recipe, seed: int) -> Table:
-    """Points of a shape, drawn as `[data]` says, or the rows of a file.
-
-    Raises:
-        UsageError: neither a shape nor a file.
-        DataError: a file that cannot be used.
-    """
-    if source in SHAPES:
-        return Table(draw(source, recipe.data.rows, seed=seed, noise=recipe.data.noise), default_columns(2))
-    if not Path(source).suffix and not Path(source).exists():
-        raise UsageError(unknown("shape", source, SHAPES) + " Or give a .csv or .npy file.")
-    return read_table(source)
-
-
 def train_run(
     source: str, out: Path, recipe: str, changes: Sequence[str], options: Options, reporter: Reporter
 ) -> tuple[Model, dict[str, Any]]:
@@ -73,8 +63,10 @@ def train_run(
         TrainingError: the loss was not finite; the last good model is there.
     """
     chosen = load_recipe(recipe, changes)
-    table = read_source(source, chosen, options.seed)
+    origin = read_source(source, chosen, options.seed)
     _prepare(out, options.overwrite)
+    for finding in diagnose(origin.table, chosen):
+        reporter.warn(str(finding))
     header = f"# motes {version('motes')}: motes train {source} --seed {options.seed}\n"
     _write(out / "recipe.toml", header + chosen.to_toml())
     steps = chosen.training.steps
@@ -84,7 +76,7 @@ def train_run(
             count(now.step, f"loss {now.loss:.4f}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
-            model = fit(table, chosen, seed=options.seed, source=source, on_progress=told)
+            model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
@@ -99,21 +91,21 @@ def train_run(
     reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
-    metrics = _metrics(model, samples, table, options)
+    metrics = _metrics(model, samples, origin, options.seed)
     _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if options.figures:
-        draw_run(model, table.x, out, out / "diffusion.gif", options.style, options.seed, reporter)
+        draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter)
     return model, metrics
 
 
-def sample_rows(model: Model, n: int, seed: int, reporter: Reporter) -> np.ndarray:
+def sample_rows(model: Model, n: int, seed: int, reporter: Reporter) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(n, seed=seed, on_block=count)
 
 
 def draw_run(
-    model: Model, x: np.ndarray, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
+    model: Model, x: Array, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
 ) -> list[Path]:
     """Write every picture of a model into `out`/figures and the animation beside it; returns their paths."""
     from motes.pictures import animate, shoot, stills, training_pictures  # matplotlib is slow to load
@@ -149,33 +141,26 @@ def _prepare(out: Path, overwrite: bool) -> None:
         path.unlink()
 
 
-def _metrics(model: Model, samples: np.ndarray, table: Table, options: Options) -> dict[str, Any]:
+def _metrics(model: Model, samples: Array, source: Source, seed: int) -> dict[str, Any]:
     training = model.training
-    assert training is not None
-    # Points that neither trained the model nor share a seed with its samples. A file has none to spare yet.
-    if model.source in SHAPES:
-        noise = model.recipe.data.noise
-        fresh, other = (
-            draw(model.source, SAMPLES, seed=int(word), noise=noise)
-            for word in np.random.SeedSequence([options.seed, 271828]).generate_state(2)
-        )
-        against = "a fresh draw"
-        floor = {"sliced_w2_floor": sliced_w2(other, fresh), "c2st_floor": c2st(other, fresh)}
-    else:
-        fresh, against, floor = table.x, "the training rows", {}
+    assert training is not None  # it was trained just now
+    judge, other = source.real(SAMPLES)
+    made = samples[: len(judge)]
     return {
         "source": model.source,
         "recipe": model.recipe.about,
-        "seed": options.seed,
-        "sliced_w2": sliced_w2(samples, fresh),
-        "c2st": c2st(samples, fresh),
-        **floor,
-        "measured_against": against,
+        "seed": seed,
+        "sliced_w2": sliced_w2(made, judge),
+        "sliced_w2_floor": sliced_w2(other, judge),
+        "c2st": c2st(made, judge),
+        "c2st_floor": c2st(other, judge),
+        "measured_against": source.judged_by,
+        "measured_rows": len(judge),
         "train_seconds": training.seconds,
         "steps": training.steps,
         "loss": float(training.losses[-500:].mean()),
         "parameters": model.parameters,
-        "rows": len(table.x),
+        "rows": len(source.table.x),
         "motes": version("motes"),
     }
 

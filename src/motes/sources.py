@@ -1,0 +1,84 @@
+"""What a model is trained on, and real points that it has never seen.
+
+A shape is drawn afresh as often as one likes. The rows of a file are all there is, so a part of them is held out before
+the training, and every judgement uses that part.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.shapes import SHAPES, draw
+from motes.data.tables import Table, default_columns, read_table
+from motes.errors import UsageError, unknown
+from motes.recipes import Recipe
+
+Array = NDArray[np.float64]
+
+FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and the training rows judge
+
+
+@dataclass(frozen=True)
+class Source:
+    """Points to learn from, and points to judge by.
+
+    Attributes:
+        name: the shape's or the file's.
+        table: the rows to train on.
+        held_out: rows of a file that are not trained on, (m, d); None for a shape, and for a file that is too small.
+        noise: blur of a shape, None for its own.
+        seed: of the draw or the division.
+    """
+
+    name: str
+    table: Table
+    held_out: Array | None
+    noise: float | None
+    seed: int
+
+    @property
+    def judged_by(self) -> str:
+        """In words, what `real` gives."""
+        if self.name in SHAPES:
+            return "a fresh draw"
+        return "the training rows" if self.held_out is None else "held-out rows"
+
+    def real(self, n: int) -> tuple[Array, Array]:
+        """Two real sets of the same size, at most `n` rows each: the judge, and one to hold against it as a floor.
+
+        The judge is a fresh draw, or the held-out rows, and the floor is another draw, or training rows.
+        """
+        if self.name in SHAPES:
+            # Seeds of their own: none of a training set, and none of a sample.
+            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
+            judge, other = (draw(self.name, n, seed=int(word), noise=self.noise) for word in words)
+            return judge, other
+        rng = np.random.default_rng([self.seed, 314159])
+        train = rng.permutation(self.table.x)
+        judge = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out)
+        other = train[len(train) // 2 :] if self.held_out is None else train
+        n = min(n, len(judge), len(other))
+        return judge[:n], other[:n]
+
+
+def read_source(name: str, recipe: Recipe, seed: int) -> Source:
+    """Points of a shape, drawn as `[data]` says, or the rows of a file, a part of them held out.
+
+    Raises:
+        UsageError: neither a shape nor a file.
+        DataError: a file that cannot be used.
+    """
+    part = recipe.data
+    if name in SHAPES:
+        table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
+        return Source(name, table, None, part.noise, seed)
+    if not Path(name).suffix and not Path(name).exists():
+        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
+    table = read_table(name)
+    count = round(part.held_out * len(table.x))
+    if count < FEWEST:
+        return Source(name, table, None, None, seed)
+    order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
+    return Source(name, Table(table.x[order[count:]], table.columns), table.x[order[:count]], None, seed)
