@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from motes.data.tables import Standardiser, read_table, write_table
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
+    from motes.diagnosis import Finding, diagnose
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
     from motes.learning.denoisers import NoisePredictor, Preconditioned
@@ -35,6 +36,8 @@ _HOME = {
     "DiscreteVP": "diffusion.schedules",
     "Schedule": "diffusion.schedules",
     "VarianceExploding": "diffusion.schedules",
+    "Finding": "diagnosis",
+    "diagnose": "diagnosis",
     "DataError": "errors",
     "ModelFileError": "errors",
     "MotesError": "errors",
@@ -60,7 +63,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st",
+    "train", "Sampler", "sample", "sliced_w2", "c2st", "diagnose", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 
