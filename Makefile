@@ -15,18 +15,18 @@ help:
 	@echo "make test-lowest  the test suite with the oldest supported dependencies"
 	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench)"
 
-# A stamp is written when an install has come to its end, so a half-made .venv is taken up again.
-$(VENV)/.demo: pyproject.toml scripts/make_venv.sh
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) "-e ." && touch $@
+.PHONY: venv venv-test
+venv:
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e ." "motes.pictures,motes.runs,sklearn.neighbors"
 
-$(VENV)/.test: pyproject.toml scripts/make_venv.sh
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) "-e .[test]" && touch $@ $(VENV)/.demo
+venv-test:
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.pictures,motes.runs,sklearn.neighbors,pytest,xdist"
 
-demo: $(VENV)/.demo
+demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
 	@echo "Look at runs/demo/diffusion.gif and runs/demo/figures."
 
-check: $(VENV)/.test
+check: venv-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -35,20 +35,20 @@ check: $(VENV)/.test
 test: check
 	$(BIN)/python -m pytest -n 2
 
-format: $(VENV)/.test
+format: venv-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebook: $(VENV)/.test
+notebook: venv-test
 	$(BIN)/jupytext --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 
 test-lowest:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest "uv"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest .uv "uv" ""
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
 	.venv-lowest/bin/python -m pytest -n 2
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench "-e .[peers]"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
 

@@ -1,8 +1,17 @@
 #!/bin/sh
-# make_venv.sh PYTHON VENV "PACKAGES": make the virtual environment, or take up a half-made one, and install into it.
+# make_venv.sh PYTHON VENV STAMP "PACKAGES" "IMPORTS": a virtual environment with the packages in it.
+# STAMP is written when an install has come to its end. With a stamp newer than pyproject.toml and imports that work there
+# is nothing to do; a half-made environment is taken up again, and a broken one is made anew.
 set -eu
-python=$1 venv=$2 packages=$3
+python=$1 venv=$2 stamp=$2/$3 packages=$4 imports=$5
 
+works() { [ -z "$imports" ] || "$venv/bin/python" -c "import $imports" >/dev/null 2>&1; }
+
+if [ -e "$stamp" ] && [ "$stamp" -nt pyproject.toml ]; then
+    works && exit 0
+    echo "$venv is broken; making it anew ..."
+    rm -rf "$venv"
+fi
 command -v "$python" >/dev/null 2>&1 || {
     echo "motes needs Python 3.11 or newer, and there is no '$python' here. Install it, or say make PYTHON=/path/to/python3." >&2
     exit 1
@@ -15,10 +24,12 @@ command -v "$python" >/dev/null 2>&1 || {
     echo "'$python' lacks the venv module. On Debian and Ubuntu: apt-get install python3-venv." >&2
     exit 1
 }
-if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    echo "making $venv ..."
-    "$python" -m venv --clear "$venv"
-fi
-echo "installing ..."
-# shellcheck disable=SC2086 # the packages are several words
-"$venv/bin/python" -m pip install -q --disable-pip-version-check $packages
+install() {
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+    # shellcheck disable=SC2086 # the packages are several words
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check $packages
+}
+echo "installing into $venv ..."
+install
+works || { rm -rf "$venv"; install; }
+touch "$stamp"

@@ -211,6 +211,10 @@ MISUSES = {
     "wrong output": (["sample", "MODEL", "--out", "x.txt"], ".csv or .npy"),
     "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
     "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
+    "rows and a half": (["sample", "MODEL", "-n", "1.5"], "1.5"),
+    "seed of a sample": (["sample", "MODEL", "--seed", "-1"], "seed = -1"),
+    "a folder": (["train", "."], "'.' is a folder"),
+    "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
     "no such recipe": (["recipes", "ddmp"], "Did you mean 'ddpm'"),
 }
 
@@ -240,6 +244,8 @@ BAD_DATA = {
     "infinite": ("a,b\ninf,2\n3,4\n", "line 2 of 'data.csv', column 'a'"),
     "huge": ("a,b\n1e308,2\n-1e308,4\n", "'a'"),
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 of 'data.csv' has 3 cells"),
+    "few": ("a,b\n1,2\n3,4\n", "at least 20"),
+    "semicolons": ("a;b\n1;2\n3;4\n", "separated by ';'; expected ','"),
     "twice": ("a,a\n1,2\n3,4\n", "two columns named 'a'"),
 }
 
@@ -263,6 +269,53 @@ def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_pat
     made = motes.read_table(tmp_path / "runs" / "four" / "samples.csv")
     assert made.columns == ("age", "height", "weight", "steps a day")
     assert json.loads((tmp_path / "runs" / "four" / "metrics.json").read_text())["measured_against"] == "held-out rows"
+
+
+def test_a_run_folder_is_as_good_as_the_model_in_it(run_folder, motes_command):
+    out, _ = run_folder
+    assert motes_command("sample", out, "-n", 3)[1] == motes_command("sample", out / "model.safetensors", "-n", 3)[1]
+
+
+def test_draw_refuses_the_pictures_of_another_run(run_folder, motes_command, tmp_path):
+    model, other = run_folder[0] / "model.safetensors", tmp_path / "other"
+    (other / "figures").mkdir(parents=True)
+    (other / "figures" / "data.png").write_text("mine")
+    code, _, err = motes_command("draw", model, "--out", other)
+    assert code == 2
+    assert "figures/data.png" in err and "--overwrite" in err
+    assert (other / "figures" / "data.png").read_text() == "mine"
+
+
+def test_draw_without_its_data_asks_for_it(motes_command, tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    np.save(tmp_path / "gone.npy", x)
+    assert motes_command("train", "gone.npy", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
+    (tmp_path / "gone.npy").unlink()
+    code, _, err = motes_command("draw", "run")
+    assert code == 2
+    assert "'gone.npy', is not here; give it: motes draw MODEL SOURCE" in err
+
+
+@pytest.mark.parametrize("phase", ["motes.runs.read_source", "motes.runs.sample_rows", "motes.runs.draw_run"])
+def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phase, interrupted)
+    code, _, err = motes_command("train", "moons", *QUICK)
+    assert code == 130
+    assert "interrupted" in err.splitlines()[-1]
+
+
+def test_python_dash_m_is_the_command_line(environment):
+    done = subprocess.run([sys.executable, "-m", "motes", "--version"], env=environment, capture_output=True, text=True)
+    assert done.stdout == f"motes {motes.__version__}\n"
+
+
+def test_a_closed_standard_output_is_no_error(environment):
+    done = subprocess.run("exec >&-; exec " + MOTES[0] + " -m motes recipes", shell=True, env=environment, stderr=-1)
+    assert done.returncode == 0
+    assert done.stderr == b""
 
 
 def test_a_damaged_model_is_one_line(motes_command, tmp_path):

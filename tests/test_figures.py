@@ -485,3 +485,14 @@ def test_every_public_name_loads():
         assert getattr(figures, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'scater'"):
         figures.scater  # noqa: B018
+
+
+def test_the_film_of_a_table_fills_both_sides_of_the_frame():
+    # A column a thousand times as wide as the other: with one scale for both the cloud would be a line.
+    x = np.random.default_rng(0).normal(size=(2000, 2)) * [1.0, 1000.0]
+    box = figures.limits_of(x, equal=False)
+    frame = next(iter(figures.frames([x], [0.0], [x], [0.0], limits=box, columns=("a", "b"), size=320)))
+    lit = frame[:270].max(axis=2) > 100
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    assert np.ptp(rows) > 150
+    assert np.ptp(columns) > 150

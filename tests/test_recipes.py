@@ -26,6 +26,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
     assert flat(load_recipe("tutorial")) == {
         "data.rows": 10_000,
         "data.noise": 0.1,
+        "data.held_out": 0.0,
         "data.standardise": False,
         "schedule.kind": "sigmoid",
         "schedule.steps": 100,
@@ -186,7 +187,7 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
             "schedule.offset=5",
             "unknown key in [schedule] of kind 'exploding' 'offset'. Choose from: kind, sigma_max, rho",
         ),
-        ("data.kind=moons", "unknown key in [data] 'kind'. Choose from: rows, noise, standardise"),
+        ("data.kind=moons", "unknown key in [data] 'kind'. Choose from: rows, noise, held_out, standardise"),
         ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
         (
             "training.decay=cosin",

@@ -102,7 +102,7 @@ def test_default_names_are_x_y_in_the_plane_and_numbered_elsewhere():
         (b"a,b\n\n1,2\n\n3,x\n", "line 5 "),  # blank lines count
         (b"a,b,a\n1,2,3\n4,5,7\n", "two columns named 'a'"),
         (b"a,b\n1,1e308\n2,-1e308\n", "column 'b' .*reaches 1e[+]308, too large"),
-        (b"a;b\n1;2\n3;4\n", "not a number|one column"),
+        (b"a;b\n1;2\n3;4\n", "separated by ';'"),
         (b"a,b\n1,2\n3,\xff\n", "is not UTF-8 text .*at byte 10"),
         (b"a,b\n1," + b"9" * 200_000 + b"\n", "is not a CSV file"),
     ],
@@ -123,7 +123,7 @@ def test_a_csv_file_that_cannot_be_used_says_where_and_why(file, content, says):
         (np.array([[1, 2], [1, 3]]), "column 'x' .*constant"),
         (np.array([["a", "b"], ["c", "d"]]), "not a number"),
         (np.array([[1, 2j], [3, 4]]), "not a number|complex"),
-        (np.array([[1, {}], [3, 4]], dtype=object), "not a NumPy file of numbers"),
+        (np.array([[1, {}], [3, 4]], dtype=object), "not a NumPy file of one array"),
     ],
     ids=["1-D", "3-D", "nan", "constant", "text", "complex", "pickled"],
 )
@@ -149,7 +149,7 @@ def test_an_archive_of_arrays_is_no_table(tmp_path):
 
 @pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
 def test_another_suffix_is_refused(file, name):
-    with pytest.raises(UsageError, match=r"expected a file that ends in \.csv or \.npy"):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv or \.npy"):
         read_table(file(HEADED, name))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.csv or \.npy"):
         write_table(file(HEADED, name), X, ["a", "b"])

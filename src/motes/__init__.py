@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
+    from motes.diagnosis import Finding, diagnose
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
-    from motes.diagnosis import Finding, diagnose
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
     from motes.learning.denoisers import NoisePredictor, Preconditioned
@@ -79,4 +79,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "__version__"])
+    return sorted([*__all__, "__version__"])

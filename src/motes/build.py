@@ -10,7 +10,7 @@ import optax
 from motes import recipes
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
-from motes.errors import RecipeError
+from motes.errors import RecipeError, check_seed
 from motes.learning.denoisers import Network, NoisePredictor, Preconditioned
 from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
 from motes.learning.networks import ResidualMLP, StepGatedMLP
@@ -109,5 +109,5 @@ def build_grid(recipe: Recipe) -> jax.Array:
 
 def seed_key(seed: int, purpose: str) -> jax.Array:
     """A key for one purpose of a seed, so that no two purposes share their randomness."""
-    words = np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1)
+    words = np.random.SeedSequence([check_seed(seed), *purpose.encode()]).generate_state(1)
     return jax.random.key(int(words[0]))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,14 @@ app = App(
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
+
+
+def _whole(type_: object, tokens: Any) -> int:
+    """A whole number; 1.5 is none."""
+    return int(tokens[0].value)
+
 
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
@@ -66,6 +74,7 @@ def train(
         return 130
     for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
         print(f"{name:<10} {metrics[key]:.4f}   (two real draws: {metrics[key + '_floor']:.4f})")
+    print(f"C2ST 0.5 cannot be told apart; measured against {metrics['measured_against']}")
     print(f"results in {out}")
     return 0
 
@@ -75,18 +84,20 @@ def sample(
     model: Annotated[Path, Parameter(help="A model.safetensors.")],
     /,
     *,
-    n: Annotated[int, Parameter(alias="-n", help="How many rows.")] = 1000,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="How many rows.")] = 1000,
     out: Annotated[Path | None, Parameter(help="A .csv or .npy file; standard output, as CSV, if left out.")] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
     """Draw new points from a model."""
     _start_jax()
-    from motes.data.tables import write_csv, write_table
+    from motes.data.tables import check_suffix, write_csv, write_table
     from motes.model import load
     from motes.progress import Reporter
     from motes.runs import sample_rows
 
+    if out is not None:
+        check_suffix(out)
     trained = load(model)
     rows = sample_rows(trained, n, seed, Reporter(quiet))
     if out is None:
@@ -104,6 +115,7 @@ def draw(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the pictures of another model there.")] = False,
     video: Annotated[
         bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install 'motes[video]').")
     ] = False,
@@ -115,14 +127,21 @@ def draw(
     _start_jax()
     from motes.model import load
     from motes.progress import Reporter
-    from motes.runs import draw_run
+    from motes.runs import draw_run, refuse_pictures
     from motes.sources import read_source
 
+    if video and find_spec("imageio_ffmpeg") is None:
+        raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
     trained = load(model)
-    out = out or model.parent
+    home = model if model.is_dir() else model.parent
+    out = out or home
+    if out.resolve() != home.resolve() and not overwrite:
+        refuse_pictures(out)
     origin = source or trained.source
     if not origin:
         raise UsageError("this model was trained on an array; give the data: motes draw MODEL SOURCE.")
+    if not source and Path(origin).suffix and not Path(origin).is_file():
+        raise UsageError(f"the data of this model, '{origin}', is not here; give it: motes draw MODEL SOURCE.")
     table = read_source(origin, trained.recipe, trained.seed).table
     if len(table.columns) != trained.dim:
         raise UsageError(f"'{origin}' has {len(table.columns)} columns; the model has {trained.dim}.")
@@ -138,7 +157,7 @@ def shapes(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Write the pictures to a .png file instead.")] = None,
-    n: Annotated[int, Parameter(alias="-n", help="Points in each picture.")] = 4000,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="Points in each picture.")] = 4000,
     noise: Annotated[float | None, Parameter(help="Blur; each shape's own if left out.")] = None,
     style: Style = "dark",
     seed: Seed = 0,
@@ -164,10 +183,11 @@ def shapes(
             sheet(clouds, style=style).savefig(temporary)
         print(f"{len(chosen)} shapes in {out}")
         return 0
-    for shape in chosen:
+    pictures = [braille(draw(shape.name, n, seed=seed, noise=noise)) for shape in chosen]
+    for shape, picture in zip(chosen, pictures, strict=True):
         classes = f"{shape.classes} classes" if shape.classes else "no classes"
         print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")
-        print(braille(draw(shape.name, n, seed=seed, noise=noise)) + "\n")
+        print(picture + "\n")
     return 0
 
 
@@ -193,6 +213,10 @@ def recipes(
 def main() -> None:
     """Entry point: exit codes 0 (done), 1 (failed), 2 (misuse), 130 (interrupted)."""
     words = sys.argv[1:]
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
@@ -225,7 +249,10 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
     except KeyboardInterrupt:
-        code, text = 130, "Interrupted. What was finished is kept."
+        code, text = (
+            130,
+            "interrupted. The files that were finished are kept; `motes draw` makes the pictures of a model.",
+        )
         if debug:
             raise
     except MemoryError:

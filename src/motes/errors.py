@@ -40,6 +40,28 @@ class ModelFileError(MotesError):
     """A model file that is missing, damaged, or of another format."""
 
 
+def check_seed(seed: object) -> int:
+    """`seed` itself, a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed.__index__() < 2**32:
+        raise UsageError(f"seed = {seed!r}; expected a whole number from 0 to 2**32 - 1.")
+    return int(seed.__index__())
+
+
+def check_count(n: object, what: str) -> int:
+    """`n` itself, a whole number of at least 1.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
+        raise UsageError(f"n = {n!r} {what} asked for; expected a whole number, at least 1.")
+    return int(n.__index__())
+
+
 def unknown(kind: str, came: str, choices: Iterable[str]) -> str:
     """The sentence for a name that is not among `choices`: what came, the nearest one, and all of them."""
     choices = list(choices)

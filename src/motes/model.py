@@ -21,7 +21,7 @@ from motes.build import (
 )
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
-from motes.errors import ModelFileError, MotesError, TrainingError, UsageError
+from motes.errors import ModelFileError, MotesError, TrainingError, UsageError, check_count, check_seed
 from motes.learning.bounds import Bound, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Progress, Trained, train
@@ -103,8 +103,7 @@ class Model:
 
         Both in the data's units, so noise looks as wide as the data.
         """
-        if n < 1:
-            raise UsageError(f"n = {n} points asked for; at least 1 is needed.")
+        n = check_count(n, "points")
         points, kept = sample(
             self.denoiser,
             n,
@@ -168,6 +167,8 @@ class Model:
             ModelFileError: no such file, another format, or any damage.
         """
         path = Path(path)
+        if path.is_dir():  # that of a run
+            path = path / "model.safetensors"
         tensors, about = read_checkpoint(path)
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
@@ -214,7 +215,7 @@ def fit(
         RecipeError: a recipe that cannot be followed.
         TrainingError: the loss was not finite; `result` is the model of the last good weights.
     """
-    chosen = load_recipe(recipe, changes)
+    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
     table = data if isinstance(data, Table) else as_table(data, columns)
     dim = table.x.shape[1]
     standardiser = Standardiser.fit(table.x) if chosen.data.standardise else Standardiser.identity(dim)

@@ -4,6 +4,7 @@ Clouds are shown in the data's units. Where a schedule lets x_t grow, alpha_t^2 
 x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ Array = NDArray[np.float64]
 PANELS = 10
 FRAMES = 100
 SNAPSHOT_POINTS = 2_000
+HOLD = 30  # frames that the film rests at either end
 
 
 class View:
@@ -56,6 +58,15 @@ class View:
         self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
+    def panels(self) -> list[int]:
+        """About ten of the places, both ends among them: equally many steps apart, or where a schedule has no steps,
+        equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly."""
+        if self.steps is not None:
+            return evenly(len(self.places), PANELS)
+        angle = np.arctan2(self._sigma, self._alpha).ravel()
+        wanted = np.linspace(angle[0], angle[-1], PANELS)
+        return sorted({int(np.argmin(np.abs(angle - a))) for a in wanted})
+
     def forward(self, x: Array, *, seed: int) -> Array:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout."""
         z = self.model.standardiser.forward(x)
@@ -84,8 +95,9 @@ def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     view = View(model, evenly(len(model.grid), FRAMES + 1))
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
-    limits = figures.limits_of(forward[0], forward[-1], equal=view.columns is None)
-    return Film(view, forward, view.reverse(n, seed=seed), limits)
+    reverse = view.reverse(n, seed=seed)
+    limits = figures.limits_of(forward[0], forward[-1], reverse[0], equal=view.columns is None)
+    return Film(view, forward, reverse, limits)
 
 
 def evenly(n: int, wanted: int) -> list[int]:
@@ -99,7 +111,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
     for name, points in (("data", x[:, :2]), ("samples", film.reverse[-1])):
         axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=style)
         yield _save(axes, folder / f"{name}.png")
-    some = evenly(len(view.places), PANELS)
+    some = view.panels()
     for name, clouds, order in (("forward", film.forward, some[::-1]), ("reverse", film.reverse, some)):
         figure = figures.row(
             clouds[order],
@@ -123,7 +135,7 @@ def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Ite
     yield _save(figures.loss_curve(steps, loss, style=style), folder / "loss.png")
     if not training.snapshots:
         return
-    view = View(model, [film.view.places[i] for i in evenly(len(film.view.places), PANELS)])
+    view = View(model, [film.view.places[i] for i in film.view.panels()])
     averaged = model.recipe.training.weights == "averaged"
     rows = [
         view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last)
@@ -155,14 +167,19 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
             limits=film.limits,
             style=style,
             steps=film.view.steps,
+            columns=film.view.columns,
             note=film.view.note,
+            hold=HOLD,
         )
         for number, frame in enumerate(frames, 1):
             yield frame
             if on_frame:
                 on_frame(number)
 
-    figures.save_animation(told(), path)
+    with warnings.catch_warnings():
+        # JAX warns of any fork; the one that starts the video's encoder runs nothing of JAX.
+        warnings.filterwarnings("ignore", message=".*os.fork.*", category=RuntimeWarning)
+        figures.save_animation(told(), path)
 
 
 def _save(drawing: Figure | Axes, path: Path) -> Path:

@@ -71,6 +71,6 @@ class Reporter:
                     said = done * LINES // total
                     left = (time.perf_counter() - begin) * (total - done) / done
                     after = f", {left:.0f} s left" if done < total else ""
-                    self.say(f"{label}: {done:,}/{total:,} {unit} {note}{after}")
+                    self.say(f"{label}: {done:,}/{total:,} {unit} {note}".rstrip() + after)
 
             yield line

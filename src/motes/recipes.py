@@ -272,7 +272,7 @@ def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str
     pairs = changes.items() if isinstance(changes, Mapping) else [_split(change) for change in changes]
     # A new kind first: it decides which other keys there are.
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
-        _change(values, key, value)
+        _change(values, key, value, where)
     return parse(values, where)
 
 
@@ -362,7 +362,7 @@ def _toml(text: str, where: str) -> dict[str, Any]:
 
 def _split(change: str) -> tuple[str, Any]:
     key, equals, text = change.partition("=")
-    if not equals:
+    if not equals or not key.strip():
         raise RecipeError(f"--set {change}: expected section.key=value, such as training.steps=8000.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -371,7 +371,7 @@ def _split(change: str) -> tuple[str, Any]:
     return key.strip(), value
 
 
-def _change(values: dict[str, Any], key: str, value: Any) -> None:
+def _change(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     section, dot, name = key.partition(".")
     if section == "about" and not dot:
         values["about"] = value
@@ -386,6 +386,6 @@ def _change(values: dict[str, Any], key: str, value: Any) -> None:
     values[section] = dict(now)
     if name == "kind":
         # Keys that the new kind does not have go with the old one.
-        known = _hints(_member(get_type_hints(Recipe)[section], section, value))
+        known = _hints(_member(get_type_hints(Recipe)[section], section, value, where))
         values[section] = {k: v for k, v in values[section].items() if k in known}
     values[section][name] = value

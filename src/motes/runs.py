@@ -67,7 +67,8 @@ def train_run(
     _prepare(out, options.overwrite)
     for finding in diagnose(origin.table, chosen):
         reporter.warn(str(finding))
-    header = f"# motes {version('motes')}: motes train {source} --seed {options.seed}\n"
+    again = f"motes train {source} --recipe recipe.toml --seed {options.seed}"
+    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
     _write(out / "recipe.toml", header + chosen.to_toml())
     steps = chosen.training.steps
     with reporter.counting("training", steps, "steps") as count:
@@ -91,7 +92,7 @@ def train_run(
     reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
-    metrics = _metrics(model, samples, origin, options.seed)
+    metrics = _metrics(model, samples, origin, recipe, options.seed)
     _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if options.figures:
         draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter)
@@ -108,7 +109,7 @@ def draw_run(
     model: Model, x: Array, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
 ) -> list[Path]:
     """Write every picture of a model into `out`/figures and the animation beside it; returns their paths."""
-    from motes.pictures import animate, shoot, stills, training_pictures  # matplotlib is slow to load
+    from motes.pictures import HOLD, animate, shoot, stills, training_pictures  # matplotlib is slow to load
 
     begin = time.perf_counter()
     folder = out / "figures"
@@ -122,10 +123,19 @@ def draw_run(
         ]:
             paths.append(path)
             count(len(paths))
-    with reporter.counting("animation", 2 * len(film.view.places) + 20, "frames") as count:
+    with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:
         animate(film, animation, style=style, on_frame=count)
     reporter.say(f"drew {len(paths)} figures and {animation.name} in {time.perf_counter() - begin:.1f} s")
     return [*paths, animation]
+
+
+def refuse_pictures(out: Path) -> None:
+    """Raise UsageError where the folder holds pictures that would be overwritten."""
+    names = ["diffusion.gif", "diffusion.mp4", *(f"figures/{name}" for name in FIGURES)]
+    if there := [name for name in names if (out / name).exists()]:
+        raise UsageError(
+            f"'{out}' holds other pictures ({there[0]}). Choose another --out, or replace them with --overwrite."
+        )
 
 
 def _prepare(out: Path, overwrite: bool) -> None:
@@ -136,19 +146,21 @@ def _prepare(out: Path, overwrite: bool) -> None:
         raise UsageError(
             f"'{out}' holds another run ({there[0].name}). Choose another --out, or replace it with --overwrite."
         )
+    if out.is_file():
+        raise UsageError(f"'{out}' is a file; expected the name of a folder.")
     out.mkdir(parents=True, exist_ok=True)
     for path in there:
         path.unlink()
 
 
-def _metrics(model: Model, samples: Array, source: Source, seed: int) -> dict[str, Any]:
+def _metrics(model: Model, samples: Array, source: Source, recipe: str, seed: int) -> dict[str, Any]:
     training = model.training
     assert training is not None  # it was trained just now
     judge, other = source.real(SAMPLES)
     made = samples[: len(judge)]
     return {
         "source": model.source,
-        "recipe": model.recipe.about,
+        "recipe": recipe,
         "seed": seed,
         "sliced_w2": sliced_w2(made, judge),
         "sliced_w2_floor": sliced_w2(other, judge),

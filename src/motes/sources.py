@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from motes.data.shapes import SHAPES, draw
 from motes.data.tables import Table, default_columns, read_table
-from motes.errors import UsageError, unknown
+from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
@@ -70,13 +70,19 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
         UsageError: neither a shape nor a file.
         DataError: a file that cannot be used.
     """
-    part = recipe.data
+    part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
         table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
         return Source(name, table, None, part.noise, seed)
+    if Path(name).is_dir():
+        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
     if not Path(name).suffix and not Path(name).exists():
         raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
     table = read_table(name)
+    if len(table.x) < FEWEST:
+        raise DataError(
+            f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
+        )
     count = round(part.held_out * len(table.x))
     if count < FEWEST:
         return Source(name, table, None, None, seed)

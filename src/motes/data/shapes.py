@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.errors import UsageError, unknown
+from motes.errors import UsageError, check_count, check_seed, unknown
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -70,10 +70,7 @@ def draw_labelled(name: str, n: int, *, seed: int = 0, noise: float | None = Non
 def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Labels | None]:
     if name not in SHAPES:
         raise UsageError(unknown("shape", name, SHAPES))
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise UsageError(f"n = {n} points asked for; expected a whole number, at least 1.")
-    if isinstance(seed, bool) or not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
-        raise UsageError(f"seed = {seed}; expected a whole number from 0 to 2**32 - 1.")
+    n, seed = check_count(n, "points"), check_seed(seed)
     shape = SHAPES[name]
     noise = shape.noise if noise is None else noise
     if not (isinstance(noise, int | float | np.number) and np.isfinite(noise) and noise >= 0):

@@ -136,12 +136,11 @@ def read_table(path: str | Path) -> Table:
         DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a file that ends in {' or '.join(SUFFIXES)}.")
+    suffix = check_suffix(path)
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
-        return _read_csv(path) if path.suffix.lower() == ".csv" else _read_npy(path)
+        return _read_csv(path) if suffix == ".csv" else _read_npy(path)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
@@ -152,8 +151,10 @@ def _read_npy(path: Path) -> Table:
             x = np.load(file, allow_pickle=False)
             if not isinstance(x, np.ndarray):
                 raise ValueError("it holds several arrays; expected one, as numpy.save writes it")
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"'{path}' is not a NumPy file of numbers: {error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise DataError(
+            f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling."
+        ) from None
     return as_table(x, name=f"'{path}'")
 
 
@@ -171,6 +172,9 @@ def _read_csv(path: Path) -> Table:
     first = lines[0][1]
     header = not any(_is_number(cell) for cell in first)
     names = tuple(cell.strip() for cell in first) if header else default_columns(len(first))
+    for other in (";", "\t"):
+        if len(names) == 1 and other in first[0]:
+            raise DataError(f"'{path}' looks like a table whose cells are separated by {other!r}; expected ','.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
@@ -209,9 +213,7 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
         OSError: the folder does not exist or cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {' or '.join(SUFFIXES)}.")
+    suffix = check_suffix(path)
     if len(columns) != x.shape[1]:
         raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
     if numbers := [column for column in columns if _is_number(column)]:
@@ -225,6 +227,17 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
                 write_csv(text, x, columns)
 
 
+def check_suffix(path: Path) -> str:
+    """The suffix of a table's file, in lower case.
+
+    Raises:
+        UsageError: neither .csv nor .npy.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {' or '.join(SUFFIXES)}.")
+    return path.suffix.lower()
+
+
 def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
     """Write a header and rows (n, d) to an open text file; `float` of each cell gives back the exact number."""
     writer = csv.writer(file, lineterminator="\n")  # type: ignore[arg-type]
@@ -235,11 +248,19 @@ def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename in (None, name):  # a full disk has no name; nobody knows the temporary one
+                error.filename = str(path)
+            raise
         # mkstemp makes files private; an ordinary file follows the umask.
         mask = os.umask(0)
         os.umask(mask)

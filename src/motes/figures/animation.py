@@ -46,6 +46,7 @@ def frames(
     style: str | Style = "dark",
     steps: int | None = None,
     hold: int = 10,
+    columns: tuple[str, str] | None = None,
     note: str = "",
 ) -> Iterator[Frame]:
     """Yield the film of a diffusion: data to noise, then noise to samples, each frame captioned with its true time.
@@ -61,7 +62,8 @@ def frames(
         style: 'dark', 'light' or a `Style`.
         steps: T of a discrete schedule; captions then read t = k/T, k noising steps done.
         hold: how many times more the first and the last frame are shown.
-        note: small print in every frame, such as how the points were scaled.
+        columns: names of the two columns, of different units: each axis then fills its side of the frame by itself.
+        note: small print in every frame, such as how the points were scaled; the names of the columns take its place.
 
     Returns:
         An iterator of uint8 arrays of shape (size, size, 3): hold + len(forward) + len(reverse) + hold of them.
@@ -81,7 +83,7 @@ def frames(
     scenes += [(x, t, "forward") for x, t in zip(out, out_times.tolist(), strict=True)]
     scenes += [(x, t, "reverse") for x, t in zip(back, back_times.tolist(), strict=True)]
     captions = [(process, t, time_text(t, steps)) for _, t, process in scenes]
-    return _film([x for x, _, _ in scenes], captions, box, size, look, hold, note)
+    return _film([x for x, _, _ in scenes], captions, box, size, look, hold, columns, note)
 
 
 def _film(
@@ -91,11 +93,15 @@ def _film(
     size: int,
     look: Style,
     hold: int,
+    columns: tuple[str, str] | None,
     note: str,
 ) -> Iterator[Frame]:
     foot = caption_height(size)
-    room = _Room(clouds[0], box, size, size - foot, look)
-    writer = Captions(size, look, note)
+    # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud. Columns
+    # of a table have no common unit that could be stretched.
+    view = box if columns else fill(box, size, size - foot)
+    room = _Room(clouds[0], view, size, size - foot, look)
+    writer = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else note)
     last = len(clouds) - 1
     for i, (cloud, (process, t, text)) in enumerate(zip(clouds, captions, strict=True)):
         frame = np.concatenate([room.draw(cloud), writer.draw(process, t, text)])
@@ -106,10 +112,8 @@ def _film(
 class _Room:
     """The dark room: a fixed view and a fixed exposure, so that no frame flickers against the next."""
 
-    def __init__(self, first: Points, box: Limits, width: int, height: int, look: Style):
-        self.width, self.height = width, height
-        # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud.
-        self.view = fill(box, width, height)
+    def __init__(self, first: Points, view: Limits, width: int, height: int, look: Style):
+        self.width, self.height, self.view = width, height, view
         self.palette = _palette(look)
         # Few points are stars in the dark; only a crowd fills the air with light.
         self.glow = 0.34 * look.glow * min(1.0, (len(first) / 5000) ** 0.3)

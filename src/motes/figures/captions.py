@@ -53,9 +53,11 @@ class Captions:
             font = small if is_subscript else maths
             draw.text((x, base + (0.011 * size if is_subscript else 0)), run, font=font, fill=255, anchor="ls")
             x += draw.textlength(run, font=font)
-        draw.text(
-            (x + 0.03 * size, base), self.note, font=_font("DejaVuSans", round(0.8 * size)), fill=110, anchor="ls"
-        )
+        left, right = x + 0.03 * size, 0.95 * size - draw.textlength("t = 000/1000 ", font=body)
+        fine, note = _font("DejaVuSans", round(0.8 * size)), self.note
+        while note and draw.textlength(note, font=fine) > right - left:
+            note = note[:-2] + "…" if len(note) > 2 else ""
+        draw.text((left, base), note, font=fine, fill=110, anchor="ls")
         draw.text((0.95 * size, base), f"t = {text}", font=body, fill=255, anchor="rs")
 
     def _timeline(self, white: Image.Image, amber: Image.Image, t: float) -> None:

@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
     last: Denoiser
 
 
-@dataclass
+@dataclass(repr=False)
 class Trained:
     """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves."""
 
@@ -58,6 +58,10 @@ class Trained:
     seconds: float
     interrupted: bool = False
     snapshots: list[Snapshot] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        end = f", loss {self.losses[-500:].mean():.4g}" if self.steps else ""
+        return f"Trained({self.steps:,} steps in {self.seconds:.1f} s{end}{', interrupted' * self.interrupted})"
 
     @property
     def steps(self) -> int:
