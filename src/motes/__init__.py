@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
+    from motes.evaluation.truth import Truth, truth
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
@@ -43,6 +44,8 @@ _HOME = {
     "UsageError": "errors",
     "c2st": "evaluation.metrics",
     "sliced_w2": "evaluation.metrics",
+    "Truth": "evaluation.truth",
+    "truth": "evaluation.truth",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",
@@ -60,7 +63,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st",
+    "train", "Sampler", "sample", "sliced_w2", "c2st", "truth", "Truth",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 
