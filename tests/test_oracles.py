@@ -4,6 +4,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,11 +32,29 @@ def oracles(schedule) -> dict[str, Oracle]:
     return {
         "gaussian": GaussianOracle(MEANS[0], TILTED, schedule),
         "mixture": MixtureOracle([0.3, 0.7], MEANS, COVARIANCES, schedule),
-        "blurred": EmpiricalOracle(POINTS, schedule, RNG.random(40), SPREAD, block=16),
+        "blurred": EmpiricalOracle(POINTS, schedule, np.arange(1, 41), SPREAD, block=16),
         "empirical": EmpiricalOracle(POINTS, schedule, block=16),
         "boxes": BoxesOracle(LOWS, HIGHS, [1, 2], schedule, SPREAD),
         "sharp boxes": BoxesOracle(LOWS, HIGHS, [1, 2], schedule),
     }
+
+
+BOXES_MEAN = np.array([1, 2]) / 3 @ (LOWS + HIGHS) / 2
+MEAN = {
+    "gaussian": MEANS[0],
+    "mixture": np.array([0.3, 0.7]) @ MEANS,
+    "blurred": np.average(POINTS, axis=0, weights=np.arange(1, 41)),
+    "empirical": POINTS.mean(axis=0),
+    "boxes": BOXES_MEAN,
+    "sharp boxes": BOXES_MEAN,
+}
+
+
+@eqx.filter_jit
+def at(oracle, x, t):
+    """Everything an oracle says at x (n, d), and the gradient of its log-probability: one program for all t."""
+    exact = jax.vmap(oracle.exact, (0, None))(x, t)
+    return exact, jax.vmap(oracle.eps, (0, None))(x, t), jax.vmap(jax.grad(oracle.log_prob), (0, None))(x, t)
 
 
 each = pytest.mark.parametrize("name", oracles(VP))
@@ -120,17 +139,17 @@ def test_the_denoisers_of_the_other_tests_agree(schedule):
     x = jnp.array([0.4, -1.1])
     with float64():
         for t in [0.1, 0.5, 1.0]:
-            ours = GaussianOracle([0.5, 0.5], 0.49 * np.eye(2), schedule)(x, t)
+            ours = eqx.filter_jit(GaussianOracle([0.5, 0.5], 0.49 * np.eye(2), schedule))(x, t)
             np.testing.assert_allclose(ours, ExactGaussian(schedule, 0.5, 0.7)(x, t), rtol=1e-9)
             mixture = MixtureOracle(np.exp(LOG_WEIGHTS), CENTRES, WIDTHS[:, None, None] ** 2 * np.eye(2), schedule)
-            np.testing.assert_allclose(mixture(x, t), ExactMixture(schedule)(x, t), rtol=1e-6)
+            np.testing.assert_allclose(eqx.filter_jit(mixture)(x, t), ExactMixture(schedule)(x, t), rtol=1e-6)
 
 
 # --- against one another -------------------------------------------------------------------------------------------
 
 
-@both
-def test_special_cases_of_one_another_agree(schedule):
+def test_special_cases_of_one_another_agree():
+    schedule = VP
     x = RNG.standard_normal((6, 2)) * 2
     diagonal = np.diag(SPREAD**2)
     pairs = [
@@ -154,15 +173,13 @@ def test_special_cases_of_one_another_agree(schedule):
     ]
     with float64():
         for one, other in pairs:
-            for t in [0.0, 0.02, 0.5, 1.0]:
-                if t == 0 and not getattr(one, "spread", SPREAD).any():
-                    continue
+            for t in [0.02, 0.5, 1.0]:
                 assert_same(one.rows(x, t), other.rows(x, t), rtol=1e-8, atol=1e-8)
 
 
 @each
-@both
-def test_float32_keeps_what_float64_has(name, schedule):
+def test_float32_keeps_what_float64_has(name):
+    schedule = VE
     oracle, x = oracles(schedule)[name], RNG.standard_normal((50, 2))
     for t in [0.1, 0.3, 0.7, 1.0]:
         single = oracle.rows(x.astype(np.float32), t)
@@ -201,58 +218,57 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 
 
 @each
-@both
-def test_the_score_is_the_gradient_of_the_log_probability(name, schedule):
-    x = jnp.asarray(np.concatenate([RNG.standard_normal((6, 2)), RNG.standard_normal((3, 2)) * 30]))
+def test_score_gradient_tweedies_formula_and_noise_are_one_truth(name):
+    schedule = VP  # its alpha_t is not 1
+    x = np.concatenate([RNG.standard_normal((6, 2)), RNG.standard_normal((3, 2)) * 30])
     with float64():
-        oracle = oracles(schedule)[name]
+        oracle, x = oracles(schedule)[name], jnp.asarray(x)
         for t in [0.01, 0.2, 0.6, 1.0]:
-            gradient = jax.vmap(jax.grad(oracle.log_prob), (0, None))(jnp.asarray(x), t)
-            score = oracle.rows(x, t).score
-            np.testing.assert_allclose(gradient, score, rtol=1e-7, atol=1e-9)
+            exact, eps, gradient = at(oracle, x, jnp.asarray(t))
+            np.testing.assert_allclose(gradient, exact.score, rtol=1e-6, atol=1e-9)
+            if t > 0.5:  # not so early that the formulas lose their digits
+                np.testing.assert_allclose(x0_from_score(schedule, x, exact.score, t), exact.x0, atol=1e-9)
+                np.testing.assert_allclose(score_from_x0(schedule, x, exact.x0, t), exact.score, rtol=1e-6)
+                np.testing.assert_allclose(eps_from_x0(schedule, x, exact.x0, t), eps, rtol=1e-6)
 
 
-@each
-@both
-def test_tweedies_formula_holds_between_them(name, schedule):
-    x = jnp.array([0.3, -0.7])
-    with float64():
-        oracle = oracles(schedule)[name]
-        for t in [0.4, 1.0]:  # not so early that the formulas lose their digits
-            np.testing.assert_allclose(x0_from_score(schedule, x, oracle.score(x, t), t), oracle(x, t), atol=1e-9)
-            np.testing.assert_allclose(score_from_x0(schedule, x, oracle(x, t), t), oracle.score(x, t), rtol=1e-6)
-            np.testing.assert_allclose(eps_from_x0(schedule, x, oracle(x, t), t), oracle.eps(x, t), rtol=1e-6)
+def test_one_point_at_a_time_says_the_same():
+    oracle, x, t = oracles(VP)["mixture"], jnp.array([0.3, -0.7]), jnp.asarray(0.4)
+    exact = oracle.exact(x, t)
+    for ours, theirs in [
+        (oracle(x, t), exact.x0),
+        (oracle.score(x, t), exact.score),
+        (oracle.log_prob(x, t), exact[2]),
+    ]:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 # --- the ends of time, and far away --------------------------------------------------------------------------------
 
 
 @each
-@pytest.mark.parametrize("schedule", [VP, VarianceExploding(80.0)], ids=["discrete", "exploding"])
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("schedule", "double"),
+    [(VP, False), (VarianceExploding(80.0), False), (VarianceExploding(80.0), True)],
+    ids=["discrete", "exploding", "float64"],
+)
 def test_everything_is_finite_everywhere(name, schedule, double):
     x = np.array([[0, 0], [0.2, 0.1], [1e3, 0], [-1e3, 1e3], [0, 1e-20], POINTS[3]], dtype=np.float32)
     with float64() if double else nullcontext():
         oracle = oracles(schedule)[name]
         for t in [0.0, 1e-6, 1e-3, 0.01, 0.1, 0.5, 0.999, 1.0]:
-            exact = oracle.rows(x, t)
-            assert all(np.isfinite(part).all() for part in exact), t
-            assert np.isfinite(jax.vmap(oracle.eps, (0, None))(jnp.asarray(x), t)).all(), t
+            exact, eps, gradient = at(oracle, jnp.asarray(x), jnp.asarray(t))
+            assert all(np.isfinite(part).all() for part in (*exact, eps, gradient)), t
             # And stays in reach: no blur that wide, no answer beyond the data and the point.
             assert (np.abs(exact.x0) <= np.abs(x).max(axis=1, keepdims=True) + 3).all(), t
 
 
 def test_a_schedule_with_next_to_no_signal_left_is_fine():
-    schedule = DiscreteVP(cosine_betas(1000))  # alpha_1 = 5e-5
+    schedule = DiscreteVP(cosine_betas(100))  # alpha_1 = 5e-4
     for name, oracle in oracles(schedule).items():
         exact = oracle.rows(np.zeros((1, 2)), 1.0)
-        np.testing.assert_allclose(exact.x0[0], mean_of(name), atol=3e-3)
+        np.testing.assert_allclose(exact.x0[0], MEAN[name], atol=1e-3)
         np.testing.assert_allclose(exact.log_prob, -np.log(2 * np.pi), atol=1e-4)
-
-
-def mean_of(name):
-    with float64():
-        return np.asarray(oracles(VarianceExploding(1e5))[name].rows(np.zeros((1, 2)), 1.0).x0[0])
 
 
 @pytest.mark.parametrize("name", ["gaussian", "mixture", "blurred", "boxes"])
@@ -278,13 +294,13 @@ def test_at_time_0_atoms_and_boxes_give_their_nearest_point():
         np.testing.assert_allclose(oracles(VP)["empirical"].denoise(x, t), nearest, atol=1e-6)
     inside = np.clip(x[:, None], LOWS, HIGHS)  # (n, m, 2)
     which = np.argmin(((x[:, None] - inside) ** 2).sum(axis=2), axis=1)
-    np.testing.assert_allclose(oracles(VP)["sharp boxes"].denoise(x, 0.0), inside[np.arange(30), which], atol=1e-6)
+    np.testing.assert_allclose(oracles(VP)["sharp boxes"].denoise(x, 0.0), inside[np.arange(30), which], atol=1e-5)
 
 
 def test_at_time_1_of_a_wide_schedule_the_mean_is_left():
     for name in ["gaussian", "empirical", "boxes"]:
         far = oracles(VarianceExploding(1e3))[name].denoise(np.zeros((1, 2)), 1.0)
-        np.testing.assert_allclose(far[0], mean_of(name), atol=1e-5)
+        np.testing.assert_allclose(far[0], MEAN[name], atol=1e-5)
 
 
 # --- size ----------------------------------------------------------------------------------------------------------

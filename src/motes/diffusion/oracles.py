@@ -82,6 +82,11 @@ class Oracle(Denoiser):
         return self.rows(x_t, t).x0
 
 
+def _now(x: ArrayLike) -> jax.Array:
+    """A parameter in the precision of the program that asks, said outright: JAX remembers what a bare asarray made."""
+    return jnp.asarray(x, float)
+
+
 @eqx.filter_jit
 def _rows(oracle: Oracle, x: jax.Array, t: jax.Array) -> Exact:
     # Few rows at once: a tile of rows times atoms stays in the processor's cache.
@@ -154,8 +159,9 @@ class MixtureOracle(Oracle):
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         component = jax.vmap(_gaussian, (None, 0, 0, 0, None, None))
-        x0, score, log_prob = component(self.schedule, self._means, self._axes, self._variances, x_t, t)  # (k, d), ...
-        return _mix(jnp.asarray(self._log_weights) + log_prob, x0, score)
+        laws = _now(self._means), _now(self._axes), _now(self._variances)
+        x0, score, log_prob = component(self.schedule, *laws, x_t, t)  # (k, d), (k, d), (k,)
+        return _mix(_now(self._log_weights) + log_prob, x0, score)
 
 
 def _principal_axes(covariance: Array) -> tuple[Array, Array]:
@@ -172,7 +178,7 @@ def _principal_axes(covariance: Array) -> tuple[Array, Array]:
 def _gaussian(
     schedule: Schedule, mean: ArrayLike, axes: ArrayLike, variances: ArrayLike, x_t: jax.Array, t: ArrayLike
 ) -> Exact:
-    mean, axes, variances = jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(variances)
+    mean, axes, variances = _now(mean), _now(axes), _now(variances)
     alpha, total = _total(schedule, variances, t)  # (), (d,)
     away = (x_t - alpha * mean) @ axes  # along the principal axes, (d,)
     x0 = mean + axes @ (alpha * variances / total * away)
@@ -261,7 +267,7 @@ class EmpiricalOracle(Oracle):
         self._atoms = np.ascontiguousarray(padded.swapaxes(1, 2))  # (blocks, d, b): long rows are quick
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        variances = jnp.asarray(self.spread) ** 2
+        variances = _now(self.spread) ** 2
         alpha, total = _total(self.schedule, variances, t)  # (), (d,)
         scale = 1 / jnp.sqrt(total)[:, None]
 
@@ -280,7 +286,7 @@ class EmpiricalOracle(Oracle):
             p, keep = jnp.exp(log_p - higher), jnp.exp(top - higher)
             return (higher, keep * mass + p.sum(), keep * moment + atoms @ p), None
 
-        blocks = jnp.asarray(self._atoms), jnp.asarray(self._log_weights)
+        blocks = _now(self._atoms), _now(self._log_weights)
         zero = jnp.zeros_like(x_t, dtype=jnp.result_type(x_t, total))
         start = jnp.full_like(zero[0], -jnp.inf), zero[0], zero
         (top, mass, moment), _ = jax.lax.scan(add, start, blocks)
@@ -330,12 +336,12 @@ class BoxesOracle(Oracle):
         self._log_weights = np.log(_shares(weights, len(self._lows), positive=True))
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        lows, highs, variances = jnp.asarray(self._lows), jnp.asarray(self._highs), jnp.asarray(self.spread) ** 2
+        lows, highs, variances = _now(self._lows), _now(self._highs), _now(self.spread) ** 2
         alpha, total = _total(self.schedule, variances, t)  # (), (d,)
         scale = jnp.sqrt(total)
         # x_t = alpha u + scale z, u uniform in the box: given x_t, z is a standard normal cut to [a, a + width].
         log_mean, z = _cut_normal((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
-        log_joint = jnp.asarray(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
+        log_joint = _now(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
         place = jnp.clip(x_t - scale * z, alpha * lows, alpha * highs)  # alpha E[u | x_t]
         x0 = place / alpha + alpha * variances / total * (x_t - place)
         return _mix(log_joint, x0, -z / scale)
@@ -358,8 +364,8 @@ def _cut_normal(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _cut_normal_short(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    step = width[..., None] / 2 * jnp.asarray(NODES)
-    weight = jnp.asarray(NODE_WEIGHTS) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2)
+    step = width[..., None] / 2 * _now(NODES)
+    weight = _now(NODE_WEIGHTS) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2)
     mean = weight.sum(axis=-1)  # over the density in the middle
     z = middle + (weight * step).sum(axis=-1) / mean
     return jnp.log(mean) - middle**2 / 2 - LOG_2PI / 2, z
@@ -383,7 +389,7 @@ def _log_mills(b: jax.Array) -> jax.Array:
     far = b < -5
     near = jnp.where(far, 0.0, b)
     x = jnp.where(far, -b, 5.0)
-    fraction = x  # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64
-    for k in range(40, 0, -1):
-        fraction = x + k / fraction
+    # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64. A loop, not unrolled:
+    # forty nested divisions take the compiler seconds.
+    fraction = jax.lax.fori_loop(0, 40, lambda k, rest: x + (40 - k) / rest, x)
     return jnp.where(far, -jnp.log(fraction), log_ndtr(near) + near**2 / 2 + LOG_2PI / 2)
