@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import c2st, sliced_w2
+    from motes.evaluation.truth import Truth, truth
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
@@ -46,6 +47,8 @@ _HOME = {
     "UsageError": "errors",
     "c2st": "evaluation.metrics",
     "sliced_w2": "evaluation.metrics",
+    "Truth": "evaluation.truth",
+    "truth": "evaluation.truth",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",
@@ -63,7 +66,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st", "diagnose", "Finding",
+    "train", "Sampler", "sample", "sliced_w2", "c2st", "truth", "Truth", "diagnose", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 

@@ -1,0 +1,107 @@
+"""The loss that is left: closed forms, and no network below it."""
+
+import jax
+import numpy as np
+import pytest
+from tests.conftest import SMALL
+from tests.reference import SCHEDULES, Z
+
+import motes
+from motes.build import build_loss, build_times
+from motes.data.tables import Standardiser
+from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle
+from motes.errors import UsageError
+from motes.evaluation.irreducible import BOUND, EXACT, expected_loss, irreducible_loss
+from motes.evaluation.truth import truth
+from motes.learning.losses import LOSSES, LogNormalTimes, StepTimes
+
+KEY = jax.random.key(0)
+VARIANCES = np.array([1.0, 0.25])
+
+
+def gaussian(schedule):
+    x0 = np.random.default_rng(0).standard_normal((50_000, 2)) * np.sqrt(VARIANCES)
+    return GaussianOracle(np.zeros(2), np.diag(VARIANCES), schedule), x0
+
+
+def closed_form(schedule, loss, t):
+    """E |eps - E[eps|x_t]|^2 = a^2 v / (a^2 v + s^2) a column, E |x_0 - E[x_0|x_t]|^2 = v s^2 / (a^2 v + s^2)."""
+    alpha2, sigma2 = (np.asarray(part(t), dtype=float)[:, None] ** 2 for part in (schedule.alpha, schedule.sigma))
+    total = alpha2 * VARIANCES + sigma2
+    if loss == "simple":
+        return (alpha2 * VARIANCES / total).mean(axis=1)
+    return ((1 + alpha2 / sigma2) * VARIANCES * sigma2 / total).mean(axis=1)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("schedule", ["linear", "exploding"])
+def test_a_gaussians_is_its_closed_form(schedule, loss):
+    schedule, t = SCHEDULES[schedule], np.array([0.3, 0.6, 0.8, 1.0])
+    oracle, x0 = gaussian(schedule)
+    curve = irreducible_loss(oracle, LOSSES[loss], x0, t, key=KEY, draws=5000)
+    exact = closed_form(schedule, loss, t)
+    # Z standard errors: a false alarm in 4e5 of these four.
+    assert (np.abs(curve.mean - exact) < Z * curve.error + 1e-6).all()
+    assert (curve.error < 0.1 * exact).all()
+    assert curve.label == EXACT
+
+
+def test_the_expectation_is_that_of_the_times():
+    schedule = SCHEDULES["linear"]
+    oracle, x0 = gaussian(schedule)
+    mean, error, _ = expected_loss(oracle, LOSSES["simple"], x0, StepTimes(schedule), key=KEY, draws=20_000)
+    steps = (np.arange(schedule.steps) + 1) / schedule.steps
+    assert abs(mean - closed_form(schedule, "simple", steps).mean()) < Z * error
+    times = LogNormalTimes(SCHEDULES["exploding"])
+    oracle, _ = gaussian(times.schedule)
+    mean, error, _ = expected_loss(oracle, LOSSES["edm"], x0, times, key=KEY, draws=20_000)
+    t = np.asarray(times(jax.random.key(9), 100_000))
+    assert abs(mean - closed_form(times.schedule, "edm", t).mean()) < Z * error
+
+
+def test_the_stated_error_is_the_error():
+    oracle, x0 = gaussian(SCHEDULES["linear"])
+    runs = [
+        irreducible_loss(oracle, LOSSES["simple"], x0, 0.5, key=key, draws=500) for key in jax.random.split(KEY, 100)
+    ]
+    scatter = np.std([run.mean[0] for run in runs])
+    # The standard deviation of 100 numbers is right within 7%; five times that is a false alarm in 2e6.
+    assert abs(scatter / np.mean([run.error[0] for run in runs]) - 1) < 0.35
+
+
+def test_no_network_is_below_it():
+    # A short training of the default recipe, judged on fresh points: it must not beat the exact denoiser.
+    changes = SMALL | {"training.steps": 1500, "network.width": 32}
+    model = motes.fit(motes.draw("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
+    loss, times, denoiser = build_loss(model.recipe), build_times(model.recipe), model.denoiser
+    z = model.standardiser.forward(motes.draw("moons", 20_000, seed=2))
+    oracle = truth("moons").oracle(denoiser.schedule, model.standardiser)
+    least, ours = (expected_loss(d, loss, z, times, key=KEY, draws=20_000) for d in (oracle, denoiser))
+    assert ours.mean > least.mean - Z * least.error
+    assert ours.mean < 1.5 * least.mean  # and it has learned most of what there is
+    t = denoiser.schedule.t_of_log_snr(-2 * np.log([0.05, 0.2, 1.0, 5.0]))
+    least, ours = (irreducible_loss(d, loss, z, t, key=KEY, draws=4000) for d in (oracle, denoiser))
+    assert (ours.mean > least.mean - Z * least.error).all()
+
+
+def test_the_bound_for_memorising_is_below_the_truth():
+    schedule = SCHEDULES["exploding"]
+    x = motes.draw("moons", 500, seed=1)
+    z_of = Standardiser.fit(x)
+    by_heart = EmpiricalOracle(z_of.forward(x), schedule)
+    t = np.array([0.4, 0.5, 0.6])
+    bound = irreducible_loss(by_heart, LOSSES["edm"], z_of.forward(x), t, key=KEY, draws=4000)
+    least = irreducible_loss(
+        truth("moons").oracle(schedule, z_of), LOSSES["edm"], z_of.forward(x), t, key=KEY, draws=4000
+    )
+    assert (bound.label, least.label) == (BOUND, EXACT)
+    assert (bound.mean < least.mean).all()
+    # At hardly any noise each row gives itself away: nothing is left to guess.
+    assert irreducible_loss(by_heart, LOSSES["simple"], z_of.forward(x), 0.2, key=KEY, draws=100).mean[0] < 1e-3
+
+
+@pytest.mark.parametrize("t", [0.0, 1.5, [0.5, -0.1]])
+def test_times_out_of_range_are_an_error(t):
+    oracle, x0 = gaussian(SCHEDULES["linear"])
+    with pytest.raises(UsageError, match="times above 0"):
+        irreducible_loss(oracle, LOSSES["simple"], x0, t, key=KEY)
