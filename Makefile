@@ -50,6 +50,7 @@ test-lowest:
 bench:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench "-e .[peers]"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
+	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
 
 clean:

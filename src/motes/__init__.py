@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
-    from motes.evaluation.metrics import c2st, sliced_w2
+    from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
@@ -41,7 +41,9 @@ _HOME = {
     "RecipeError": "errors",
     "TrainingError": "errors",
     "UsageError": "errors",
+    "Metric": "evaluation.metrics",
     "c2st": "evaluation.metrics",
+    "compare": "evaluation.metrics",
     "sliced_w2": "evaluation.metrics",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
@@ -60,7 +62,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st",
+    "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 

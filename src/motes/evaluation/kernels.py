@@ -3,8 +3,8 @@
 D^2 = E k(a, a') + E k(b, b') - 2 E k(a, b)
 
 with k(x, y) = -|x - y| this is the energy distance (Székely & Rizzo 2013), with Gaussian kernels the maximum mean
-discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic et al. 2013). It is 0 only for equal laws.
-Every column is divided by the reference's standard deviation first.
+discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic et al. 2013). It is 0 only for equal
+laws. Every column is divided by the reference's standard deviation first.
 """
 
 from collections.abc import Callable, Iterator

@@ -44,7 +44,7 @@ class Modes:
 
     @classmethod
     def labelled(cls, x: ArrayLike, labels: ArrayLike) -> "Modes":
-        """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are scaled by their spread.
+        """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
 
         Raises:
             ValueError: labels that are not whole numbers from 0, one for each point.
@@ -78,8 +78,8 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed
 
     Returns:
         Shares with Wilson's intervals. The distance with an interval that holds the true one at least 95 times in 100,
-        because the triangle inequality bounds the error by the distance between drawn shares and true ones. The number of
-        modes missed, from those certainly missed to those not certainly there.
+        because the triangle inequality bounds the error by the distance between drawn shares and true ones. The number
+        of modes missed, from those certainly missed to those not certainly there.
 
     Raises:
         ValueError: points of another shape than the modes' or with entries that are not finite.

@@ -1,7 +1,7 @@
 """What a metric says: a number and its 95 % interval.
 
-An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample adds
-to any distance; the *floor* shows that: the same figure between two real draws of the same sizes.
+An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample
+adds to any distance; the *floor* shows that: the same figure between two real draws of the same sizes.
 """
 
 from dataclasses import dataclass

@@ -3,15 +3,15 @@
 W2^2(a, b) = min over matchings of the mean of |a_i - b_j|^2
 SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
 
-Both are taken over the reference's standard deviation. Their intervals follow from the dual problem: to first order W2^2
-moves with its sample as the mean of a potential over the rows does (del Barrio & Loubes 2019, theorem 4.1). That holds
-for laws that differ; near 0 the value is mostly what any two samples are apart, which is what the floor shows.
+Both are taken over the reference's standard deviation. Their intervals follow from the dual problem: to first order
+W2^2 moves with its sample as the mean of a potential over the rows does (del Barrio & Loubes 2019). That holds for laws
+that differ; near 0 the value is mostly what any two samples are apart, which is what the floor shows.
 """
 
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from motes.evaluation.pairs import Pair
 from motes.evaluation.results import Array, Metric, Z, root
@@ -67,7 +67,8 @@ def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
         i, j = (middle * len(p)).astype(int), (middle * len(q)).astype(int)
         gap = p[i] - q[j]
         square = float(np.sum(width * gap**2))
-        away_p, away_q = np.bincount(i, width * gap) * len(p), -np.bincount(j, width * gap) * len(q)
+        away_p = np.asarray(np.bincount(i, width * gap) * len(p), dtype=np.float64)  # mean over each row's share
+        away_q = np.asarray(np.bincount(j, width * gap) * -len(q), dtype=np.float64)
     f, g = np.zeros(len(p)), np.zeros(len(q))
     f[rank_p[1:]] = np.cumsum(np.diff(p) * (away_p[1:] + away_p[:-1]))  # f' = 2 (x - T(x)), by trapezia
     g[rank_q[1:]] = np.cumsum(np.diff(q) * (away_q[1:] + away_q[:-1]))
@@ -102,8 +103,8 @@ def w2_of(pair: Pair) -> Metric:
         )
     # Sets of different sizes: as many copies of each row as make them equal.
     cost = cdist(np.repeat(a, rows // n, axis=0), np.repeat(b, rows // m, axis=0), "sqeuclidean")
-    match = linear_sum_assignment(cost)[1]
-    matched = cost[np.arange(rows), match]
+    match: NDArray[np.intp] = linear_sum_assignment(cost)[1]
+    matched: Array = cost[np.arange(rows), match]
     # u_i + v_j <= cost_ij, with equality where matched: shortest paths (Bellman-Ford).
     lengths, u = cost[:, match] - matched, np.zeros(rows)
     for _ in range(rows):

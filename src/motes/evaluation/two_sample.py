@@ -65,8 +65,9 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     """As `c2st`, by trees boosted on one half of the rows and asked about the other; they find one column in a hundred.
 
     One half only, because answers from several folds depend on each other, and a test that overlooks that calls one in
-    ten pairs of equal laws different (measured with n = m = 100). How many rows of a class are among those given its name
-    is hypergeometric; the p-value is Lancaster's mid-p of that, half the chance of what was found and all of what is more.
+    ten pairs of equal laws different (measured with n = m = 100). How many rows of a class are among those given its
+    name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and all of what
+    is more.
 
     Args:
         a, b: points (n, d) and (m, d), at least 4 of each.
