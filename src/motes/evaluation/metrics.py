@@ -59,7 +59,10 @@ def compare(
             f"a floor of {sizes[2]} against {sizes[3]} for points of {sizes[0]} against {sizes[1]}; a floor says "
             "something for equal sizes alone. Draw as many real rows, or compare as many made ones."
         )
-    return [Row(metric, beside) for metric, beside in zip(_all(pair, modes), _all(floor, modes), strict=True)]
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
+        return [Row(metric, beside) for metric, beside in zip(_all(pair, modes), _all(floor, modes), strict=True)]
 
 
 def _all(pair: Pair, modes: Modes | None) -> list[Metric]:
