@@ -50,6 +50,7 @@ test-lowest:
 bench:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
+	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
 
 clean:

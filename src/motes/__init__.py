@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
-    from motes.evaluation.metrics import c2st, sliced_w2
+    from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.evaluation.truth import Truth, truth
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
@@ -45,7 +45,9 @@ _HOME = {
     "RecipeError": "errors",
     "TrainingError": "errors",
     "UsageError": "errors",
+    "Metric": "evaluation.metrics",
     "c2st": "evaluation.metrics",
+    "compare": "evaluation.metrics",
     "sliced_w2": "evaluation.metrics",
     "Truth": "evaluation.truth",
     "truth": "evaluation.truth",
@@ -66,7 +68,8 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st", "truth", "Truth", "diagnose", "Finding",
+    "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
+    "diagnose", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 

@@ -1,90 +1,116 @@
-"""Distances between two sets of points. Arrays in, a number out; the order of rows never matters.
+"""How good is a sample? Two arrays in, numbers with their intervals out.
 
-SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
+This is the one place to take a metric from. `compare` gives them all, each beside its floor.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from motes.evaluation.coverage import Prdc, prdc, prdc_of
+from motes.evaluation.kernels import energy_and_mmd_of, energy_distance, mmd_squared
+from motes.evaluation.modes import ModeCoverage, Modes, mode_coverage
+from motes.evaluation.pairs import Pair
+from motes.evaluation.results import Array, Metric, Row
+from motes.evaluation.transport import sliced_w2, sliced_w2_of, w2, w2_of
+from motes.evaluation.two_sample import c2st, c2st_boosting, c2st_boosting_of, c2st_of
 
+__all__ = [  # noqa: RUF022 - in the order of use
+    "Metric", "Row", "compare", "two_draws",
+    "sliced_w2", "w2", "energy_distance", "mmd_squared", "c2st", "c2st_boosting",
+    "prdc", "Prdc",
+    "mode_coverage", "ModeCoverage", "Modes", "negative_log_likelihood",
+]  # fmt: skip
 
-def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 0) -> float:
-    """Sliced 2-Wasserstein distance over the standard deviation of `b`; 0 for equal sets.
-
-    Args:
-        a, b: points (n, d) and (m, d). `b` sets the scale, the square root of its mean variance per column.
-        directions: how many; evenly spread over the half circle for d = 2, random for d > 2.
-        seed: of the random directions.
-
-    Raises:
-        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a `b` whose rows are all equal.
-    """
-    a, b = _pair(a, b)
-    scale = b.var(axis=0).mean()
-    if scale <= (1e-14 * np.abs(b).max()) ** 2:  # a spread below rounding is no spread
-        raise ValueError("the second set has no spread, so there is no scale to measure by; expected different rows.")
-    if directions < 1:
-        raise ValueError(f"directions = {directions}; expected at least 1.")
-    if a.shape[1] == 2:
-        angle = np.pi * (np.arange(directions) + 0.5) / directions
-        axes = np.stack([np.cos(angle), np.sin(angle)])  # (2, directions)
-    else:
-        axes = np.random.default_rng(seed).standard_normal((a.shape[1], directions))
-        axes /= np.linalg.norm(axes, axis=0)
-    squares = [_w2_squared(a @ u, b @ u) for u in axes.T]
-    return float(np.sqrt(np.mean(squares) / scale))
+W2_ROWS = 500  # of each set, for the exact distance within `compare`
 
 
-def _w2_squared(p: Array, q: Array) -> float:
-    # On a line the best transport matches quantiles; both quantile functions are steps, so the integral is a sum.
-    p, q = np.sort(p), np.sort(q)
-    if len(p) == len(q):
-        return float(np.mean((p - q) ** 2))
-    edges = np.union1d(np.arange(len(p) + 1) / len(p), np.arange(len(q) + 1) / len(q))
-    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-    gap = p[(middle * len(p)).astype(int)] - q[(middle * len(q)).astype(int)]
-    return float(np.sum(width * gap**2))
+def compare(
+    a: ArrayLike,
+    b: ArrayLike,
+    floor_a: ArrayLike,
+    floor_b: ArrayLike,
+    *,
+    modes: Modes | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """Every metric of the sample `a` (n, d) against the real `b` (m, d), each beside its floor.
 
-
-def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, seed: int = 0) -> float:
-    """Classifier two-sample test: how often a nearest-neighbour classifier tells a from b (Lopez-Paz & Oquab 2017).
+    The floor is the same figure between two real draws: what even a perfect model gets from samples of these sizes. A
+    shape is drawn afresh for it; a table is divided by `two_draws`. `floor_b` may be `b` itself, `floor_a` may not.
 
     Args:
-        a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
-        neighbours: that vote, at most a tenth of the points.
-        folds: of the cross-validation.
-        seed: of the folds and of which rows are taken where n and m differ.
+        a, b: what was made, and the real points it is held against.
+        floor_a, floor_b: real draws, (n, d) and (m, d).
+        modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
+        seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
 
     Returns:
-        Balanced accuracy: 0.5 where they cannot be told apart, 1 where they are plainly different.
+        Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
+        coverage. `w2` takes at most 500 rows of each set, drawn at random; all others take every row.
 
     Raises:
-        ValueError: as `sliced_w2`, or fewer than 2 rows for each fold.
+        ValueError: arrays of other shapes, entries that are not finite, floors of other sizes, fewer than 10 rows, or
+            real points that are all equal.
     """
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.neighbors import KNeighborsClassifier
+    pair, floor = Pair.of(a, b, seed), Pair.of(floor_a, floor_b, seed)
+    sizes = [x.shape for x in (pair.a, pair.b, floor.a, floor.b)]
+    if sizes[:2] != sizes[2:]:
+        raise ValueError(
+            f"a floor of {sizes[2]} against {sizes[3]} for points of {sizes[0]} against {sizes[1]}; a floor says "
+            "something for equal sizes alone. Draw as many real rows, or compare as many made ones."
+        )
+    from threadpoolctl import threadpool_limits
 
-    a, b = _pair(a, b)
-    rng = np.random.default_rng(seed)
-    n = min(len(a), len(b))
-    if n < 2 * folds:
-        raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")
-    spread = b.std(axis=0)
-    # Sorted first, so that the answer does not depend on the order in which the rows came.
-    x = np.concatenate([rng.permutation(p[np.lexsort(p.T)])[:n] for p in (a, b)]) / np.where(spread > 0, spread, 1)
-    y = np.repeat([0, 1], n)
-    classifier = KNeighborsClassifier(min(neighbours, max(n // 5, 1)), algorithm="kd_tree")
-    splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return float(cross_val_score(classifier, x, y, cv=splits).mean())
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
+        return [Row(metric, beside) for metric, beside in zip(_all(pair, modes), _all(floor, modes), strict=True)]
 
 
-def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not len(a) or not len(b):
-        raise ValueError(f"points have shapes {a.shape} and {b.shape}; expected (n, d) and (m, d).")
-    for name, points in (("first", a), ("second", b)):
-        if not np.isfinite(points).all():
-            row, column = np.argwhere(~np.isfinite(points))[0]
-            raise ValueError(f"the {name} set holds {points[row, column]} in row {row}, column {column}.")
-    return a, b
+def _all(pair: Pair, modes: Modes | None) -> list[Metric]:
+    found = [
+        sliced_w2_of(pair),
+        w2_of(pair.some(W2_ROWS, use=7)),
+        *energy_and_mmd_of(pair),
+        c2st_of(pair),
+        c2st_boosting_of(pair),
+        *prdc_of(pair),
+    ]
+    if modes is not None:
+        by_mode = mode_coverage(pair.a, modes, seed=pair.seed)
+        found += [by_mode.distance, by_mode.missed]
+    return found
+
+
+def two_draws(x: ArrayLike, n: int, m: int, *, seed: int = 0) -> tuple[Array, Array]:
+    """Two real draws without a common row from a table `x` (rows, d): `n` rows and `m` rows, for the floor.
+
+    Raises:
+        ValueError: fewer than n + m rows, or n or m below 1.
+    """
+    pair = Pair.of(x, x, seed)
+    if min(n, m) < 1 or n + m > len(pair.b):
+        raise ValueError(f"draws of {n} and {m} rows from {len(pair.b)}; expected at least 1 each and no more in all.")
+    rows = pair.b[pair.rng(8).permutation(len(pair.b))]
+    return rows[:n], rows[n : n + m]
+
+
+def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
+    """Mean of -log p over held-out rows, in the units of `log_prob` (nats per row), with its normal interval.
+
+    Args:
+        log_prob: log p of each row, (n,), at least 2.
+
+    Raises:
+        ValueError: another shape, or entries that are not finite.
+    """
+    values = np.asarray(log_prob, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"log-probabilities of shape {values.shape}; expected (n,), one for each of at least 2 rows.")
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"the log-probability of row {row} is {values[row]}; expected finite ones.")
+    from scipy.stats import t
+
+    values = np.sort(values)
+    mean, n = -float(values.mean()), len(values)
+    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Metric("negative_log_likelihood", mean, mean - half, mean + half)

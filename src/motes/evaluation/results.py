@@ -1,0 +1,72 @@
+"""What a metric says: a number and its 95 % interval.
+
+An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample
+adds to any distance; the *floor* shows that: the same figure between two real draws of the same sizes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Metric(float):
+    """A float (so it adds, compares, formats and goes into JSON as `value`) that knows its name and its interval.
+
+    Attributes:
+        name: of the metric, as in a table of results.
+        value: the number itself.
+        low, high: its 95 % interval.
+        p_value: of the hypothesis that both sets come from one law, for a metric that tests it; else None.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    p_value: float | None = None
+
+    def __new__(cls, name: str, value: float, low: float, high: float, p_value: float | None = None) -> "Metric":
+        return super().__new__(cls, value)
+
+    def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
+        return self.name, self.value, self.low, self.high, self.p_value  # what copy and pickle call __new__ with
+
+    def __str__(self) -> str:
+        test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}{test})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric beside its floor."""
+
+    metric: Metric
+    floor: Metric
+
+
+def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:
+    """A share of rows with Wilson's interval, for as many rows as would give it this variance; never outside [0, 1].
+
+    Args:
+        name, value, p_value: as in `Metric`.
+        variance: of the share; where the share is 0 or 1, which have none, `n` rows are counted as independent.
+        n: rows.
+    """
+    spread = value * (1 - value)
+    rows = spread / variance if spread > 0 and variance > 0 else n
+    centre = (value + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
+    half = Z / (1 + Z**2 / rows) * np.sqrt(spread / rows + (Z / (2 * rows)) ** 2)
+    low, high = max(min(centre - half, value), 0.0), min(max(centre + half, value), 1.0)
+    return Metric(name, float(value), float(low), float(high), p_value)
+
+
+def root(name: str, square: float, low: float, high: float, p_value: float | None = None) -> Metric:
+    """The square root of a square and of its interval, cut at 0."""
+    value, low, high = (float(np.sqrt(max(s, 0.0))) for s in (square, low, high))
+    return Metric(name, value, low, high, p_value)
