@@ -8,6 +8,7 @@ the figures and the animation add. Medians over seeds are printed, beside the sa
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -69,15 +70,20 @@ def main() -> None:
         run("swiss_roll", 0, folder / f"cold{n}", folder / f"cache{n}", "--no-figures", *options)
         cold.append(to_samples(folder / f"cold{n}", begin))
     run("swiss_roll", 0, folder / "first", warm, "--no-figures", *options)
-    print(f"medians over {arguments.seeds} seeds; two real draws and a resampled training set beside the model")
-    print(" " * 12 + "".join(f"{name:>9}" for name in ("C2ST", "real", "resample", "SW2", "real", "resample")))
+    print(
+        f"medians over {arguments.seeds} seeds: as metrics.json has them, by one fresh draw, then by three judges, beside"
+    )
+    print("two real draws and a resampled training set")
+    names = ("own C2ST", "own SW2", "C2ST", "real", "resample", "SW2", "real", "resample")
+    print(" " * 12 + "".join(f"{name:>9}" for name in names))
     for shape in SHAPES:
         rows = []
         for seed in range(arguments.seeds):
             out, begin = folder / f"{shape}{seed}", time.time()
             run(shape, seed, out, warm, "--no-figures", *options)
             reached.append(to_samples(out, begin))
-            rows.append(judged(shape, seed, motes.read_table(out / "samples.csv").x))
+            own = json.loads((out / "metrics.json").read_text())
+            rows.append([own["c2st"], own["sliced_w2"], *judged(shape, seed, motes.read_table(out / "samples.csv").x)])
         print(f"{shape:<12}" + "".join(f"{value:9.4f}" for value in np.median(rows, axis=0)), flush=True)
     print(f"shell to samples.csv: cold {statistics.median(cold):.1f} s, warm {statistics.median(reached):.1f} s")
     run("swiss_roll", 0, folder / "figures", warm, *options)  # its programs join the cache
