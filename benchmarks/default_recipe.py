@@ -70,10 +70,8 @@ def main() -> None:
         run("swiss_roll", 0, folder / f"cold{n}", folder / f"cache{n}", "--no-figures", *options)
         cold.append(to_samples(folder / f"cold{n}", begin))
     run("swiss_roll", 0, folder / "first", warm, "--no-figures", *options)
-    print(
-        f"medians over {arguments.seeds} seeds: as metrics.json has them, by one fresh draw, then by three judges, beside"
-    )
-    print("two real draws and a resampled training set")
+    print(f"medians over {arguments.seeds} seeds: by each run's own fresh draw (metrics.json), then by three judges,")
+    print("beside two real draws and a resampled training set")
     names = ("own C2ST", "own SW2", "C2ST", "real", "resample", "SW2", "real", "resample")
     print(" " * 12 + "".join(f"{name:>9}" for name in names))
     for shape in SHAPES:
