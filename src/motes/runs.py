@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ ARTEFACTS = (
     "samples.csv",
     "history.jsonl",
     "metrics.json",
-    "diffusion.gif",
 )
 TRAINING_FIGURES = ("loss.png", "snapshots.png")
 FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
+PICTURES = ("diffusion.gif", "diffusion.mp4", *(f"figures/{name}" for name in FIGURES))
 SAMPLES = 10_000
 
 
@@ -117,10 +118,8 @@ def draw_run(
     film, paths = shoot(model, x, seed=seed), []
     expected = len(FIGURES) if model.training else len(FIGURES) - len(TRAINING_FIGURES)
     with reporter.counting("figures", expected, "figures") as count:
-        for path in [
-            *stills(film, x, folder, style=style),
-            *training_pictures(film, folder, style=style, seed=seed),
-        ]:
+        later = training_pictures(film, folder, style=style, seed=seed)
+        for path in chain(stills(film, x, folder, style=style), later):
             paths.append(path)
             count(len(paths))
     with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:
@@ -131,17 +130,16 @@ def draw_run(
 
 def refuse_pictures(out: Path) -> None:
     """Raise UsageError where the folder holds pictures that would be overwritten."""
-    names = ["diffusion.gif", "diffusion.mp4", *(f"figures/{name}" for name in FIGURES)]
-    if there := [name for name in names if (out / name).exists()]:
+    if there := _present(out, PICTURES):
         raise UsageError(
-            f"'{out}' holds other pictures ({there[0]}). Choose another --out, or replace them with --overwrite."
+            f"'{out}' holds other pictures ({there[0].relative_to(out)}). "
+            "Choose another --out, or replace them with --overwrite."
         )
 
 
 def _prepare(out: Path, overwrite: bool) -> None:
     """Make the folder; refuse one that holds a run, or clear that run away."""
-    there = [out / name for name in ARTEFACTS] + [out / "figures" / name for name in FIGURES]
-    there = [path for path in there if path.exists()]
+    there = _present(out, ARTEFACTS + PICTURES)
     if there and not overwrite:
         raise UsageError(
             f"'{out}' holds another run ({there[0].name}). Choose another --out, or replace it with --overwrite."
@@ -151,6 +149,10 @@ def _prepare(out: Path, overwrite: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in there:
         path.unlink()
+
+
+def _present(out: Path, names: Sequence[str]) -> list[Path]:
+    return [out / name for name in names if (out / name).exists()]
 
 
 def _metrics(model: Model, samples: Array, source: Source, recipe: str, seed: int) -> dict[str, Any]:
