@@ -277,3 +277,14 @@ def test_a_misspelt_variance_is_an_error():
 def test_a_grid_that_does_not_fall_from_1_to_0_is_an_error(grid):
     with pytest.raises(ValueError, match="grid"):
         small(3, grid=jnp.array(grid))
+
+
+def test_a_start_that_is_given_is_the_start():
+    exact = ExactGaussian(VP, 0.0, 1.0)
+    draw = lambda n, **more: sample(exact, n, 2, key=KEY, sampler=Ancestral(), grid=uniform_grid(5), block=4, **more)
+    _, (prior,) = draw(9, record=[0])
+    x, (start,) = draw(9, start=prior, record=[0])
+    np.testing.assert_array_equal(start, prior)
+    np.testing.assert_array_equal(x, draw(9)[0])  # and nothing else has changed
+    with pytest.raises(ValueError, match=r"start has shape \(9, 2\); expected \(8, 2\)"):
+        draw(8, start=prior)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.process import q_posterior, q_transition
+from motes.diffusion.schedules import Schedule
 
 State = Any
 BLOCK = 2048
@@ -99,6 +100,7 @@ def sample(
     key: jax.Array,
     sampler: Sampler,
     grid: jax.Array,
+    start: ArrayLike | None = None,
     record: Sequence[int] = (),
     block: int = BLOCK,
     on_block: Callable[[int], None] | None = None,
@@ -112,6 +114,7 @@ def sample(
         key: the same key gives the same points; the first m of n are those of a draw of m.
         sampler: the step.
         grid: times (N+1,) from 1 down to 0.
+        start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
         record: places in `grid` to keep the points at; 0 is the start, N the end.
         block: rows that are worked on at once.
         on_block: called with the number of rows done so far, after each block.
@@ -127,6 +130,8 @@ def sample(
     for place in record:
         if not 0 <= place <= last:
             raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    if start is not None and np.shape(start) != (n, dim):
+        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
     times = np.asarray(grid)
     if last < 1 or times[0] != 1 or times[-1] != 0 or not (np.diff(times) < 0).all():
         raise ValueError(f"the grid is {times}; expected times that fall from 1 to 0.")
@@ -135,14 +140,30 @@ def sample(
     slots = np.full(last + 1, len(places), dtype=np.int32)
     slots[places] = np.arange(len(places))
     points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
-    for start in range(0, n, block):
-        x, kept = _draw_block(denoiser, sampler, grid, slots, np.int32(start), key, block, dim, len(places))
-        rows = slice(start, min(start + block, n))
-        points[rows] = np.asarray(x)[: rows.stop - start]
-        chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - start]
+    for first in range(0, n, block):
+        rows = slice(first, min(first + block, n))
+        if start is None:
+            x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
+        else:
+            given = np.asarray(start)[rows]
+            x = jnp.asarray(np.pad(given, ((0, block - len(given)), (0, 0)), mode="edge"), float)
+        x, kept = _draw_block(denoiser, sampler, grid, slots, x, np.int32(first), key, len(places))
+        points[rows] = np.asarray(x)[: rows.stop - first]
+        chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         if on_block:
             on_block(rows.stop)
     return points, chain[[places.index(place) for place in record]]
+
+
+@eqx.filter_jit
+def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
+
+
+@eqx.filter_jit
+def _prior(schedule: Schedule, first: ArrayLike, key: jax.Array, block: int, dim: int) -> jax.Array:
+    noise = jax.vmap(lambda key: jax.random.normal(key, (dim,)))(_keys(key, first, block))
+    return schedule.prior_std * noise
 
 
 @eqx.filter_jit
@@ -151,15 +172,12 @@ def _draw_block(
     sampler: Sampler,
     grid: jax.Array,
     slots: ArrayLike,
-    start: ArrayLike,
+    x: jax.Array,
+    first: ArrayLike,
     key: jax.Array,
-    block: int,
-    dim: int,
     records: int,
 ) -> tuple[jax.Array, jax.Array]:
-    slots = jnp.asarray(slots)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, start + jnp.arange(block))
-    x = denoiser.schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
+    slots, keys = jnp.asarray(slots), _keys(key, first, len(x))
     step = jax.vmap(sampler.step, (None, 0, None, None, 0, 0))
 
     def move(carry: Any, at: Any) -> Any:
@@ -168,7 +186,7 @@ def _draw_block(
         x_s, state = step(denoiser, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
         return (x_s, state, chain.at[slot].set(x_s)), None
 
-    chain = jnp.zeros((records + 1, block, dim)).at[slots[0]].set(x)
+    chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
     numbers = jnp.arange(1, len(grid))
     state = jax.vmap(sampler.init)(x)
     (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
