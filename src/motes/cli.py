@@ -31,6 +31,11 @@ def _whole(type_: object, tokens: Any) -> int:
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+Judge = Annotated[
+    str | None,
+    Parameter(help="A shape, or a .csv or .npy file, to judge by; what it was trained on if left out."),
+]
 Changes = Annotated[
     list[str],
     Parameter(
@@ -73,7 +78,10 @@ def train(
         )
         return 130
     for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
-        print(f"{name:<10} {metrics[key]:.4f}   (two real draws: {metrics[key + '_floor']:.4f})")
+        low, high = metrics[key + "_interval"]
+        print(
+            f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {metrics[key + '_floor']:.4f})"
+        )
     print(f"C2ST 0.5 cannot be told apart; measured against {metrics['measured_against']}")
     print(f"results in {out}")
     return 0
@@ -128,7 +136,7 @@ def draw(
     from motes.model import load
     from motes.progress import Reporter
     from motes.runs import draw_run, refuse_pictures
-    from motes.sources import read_source
+    from motes.sources import source_of
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
@@ -137,18 +145,68 @@ def draw(
     out = out or home
     if out.resolve() != home.resolve() and not overwrite:
         refuse_pictures(out)
-    origin = source or trained.source
-    if not origin:
-        raise UsageError("this model was trained on an array; give the data: motes draw MODEL SOURCE.")
-    if not source and Path(origin).suffix and not Path(origin).is_file():
-        raise UsageError(f"the data of this model, '{origin}', is not here; give it: motes draw MODEL SOURCE.")
-    table = read_source(origin, trained.recipe, trained.seed).table
-    if len(table.columns) != trained.dim:
-        raise UsageError(f"'{origin}' has {len(table.columns)} columns; the model has {trained.dim}.")
+    table = source_of(trained, source).table
     animation = out / ("diffusion.mp4" if video else "diffusion.gif")
     for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):
         print(path)
     return 0
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="Samples, and real points, at most.")] = 10_000,
+    json: Json = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Measure how far a model's samples are from real points, each number beside that of real points."""
+    _start_jax()
+    from motes.judging import evaluate
+    from motes.model import load
+    from motes.progress import Reporter
+
+    trained, reporter = load(model), Reporter(quiet)
+    with reporter.counting("sampling", n, "rows") as count:
+        result = evaluate(trained, source, n=n, seed=seed, on_block=count)
+    _print_result(result, result.to_dict(), json)
+    return 0
+
+
+@app.command
+def diagnose(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
+    t: Annotated[float | None, Parameter(help="The time of the score figure; the worst one if left out.")] = None,
+    json: Json = False,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
+    style: Style = "dark",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
+    _start_jax()
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import diagnose_run
+
+    result, paths = diagnose_run(load(model), source, out, t, overwrite, style, seed, Reporter(quiet))
+    _print_result(result, [finding.to_dict() for finding in result.findings], json)
+    for path in paths:
+        _note(f"{path}")
+    return 0
+
+
+def _print_result(result: object, plain: Any, as_json: bool) -> None:
+    from json import dumps
+
+    print(dumps(plain, indent=2) if as_json else result)
 
 
 @app.command

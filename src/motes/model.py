@@ -38,6 +38,7 @@ class Model:
         columns: names of the d columns.
         recipe: what it was trained by.
         source: what it was trained on, a shape's name or a file's; "" for an array.
+        fingerprint: of the rows that it was trained on, by which they are known again.
         seed: of the training.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
     """
@@ -50,6 +51,7 @@ class Model:
         recipe: Recipe,
         *,
         source: str = "",
+        fingerprint: str = "",
         seed: int = 0,
         training: Trained | None = None,
     ):
@@ -58,6 +60,7 @@ class Model:
         self.columns = tuple(columns)
         self.recipe = recipe
         self.source = source
+        self.fingerprint = fingerprint
         self.seed = seed
         self.training = training
 
@@ -73,6 +76,7 @@ class Model:
             self.columns,
             self.recipe,
             source=self.source,
+            fingerprint=self.fingerprint,
             seed=self.seed,
             training=self.training,
         )
@@ -155,6 +159,7 @@ class Model:
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "source": self.source,
+            "fingerprint": self.fingerprint,
             "seed": str(self.seed),
         }
         write_checkpoint(Path(path), tensors, about)
@@ -173,12 +178,13 @@ class Model:
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns = json.loads(about["columns"])
-            seed = int(about["seed"])
+            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         skeleton = _skeleton(recipe, len(columns))
-        return cls(filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
+        denoiser = filled(skeleton, tensors, path)
+        return cls(denoiser, standardiser, columns, recipe, source=source, fingerprint=fingerprint, seed=seed)
 
 
 def load(path: str | Path) -> Model:
@@ -218,12 +224,21 @@ def fit(
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
     table = data if isinstance(data, Table) else as_table(data, columns)
     dim = table.x.shape[1]
-    standardiser = Standardiser.fit(table.x) if chosen.data.standardise else Standardiser.identity(dim)
+    standardiser = standardiser_of(table, chosen)
     part = chosen.training
 
     def model_of(trained: Trained) -> Model:
         denoiser = trained.averaged if part.weights == "averaged" else trained.last
-        return Model(denoiser, standardiser, table.columns, chosen, source=source, seed=seed, training=trained)
+        return Model(
+            denoiser,
+            standardiser,
+            table.columns,
+            chosen,
+            source=source,
+            fingerprint=table.fingerprint,
+            seed=seed,
+            training=trained,
+        )
 
     try:
         trained = train(
@@ -245,6 +260,11 @@ def fit(
             error.result = model_of(error.result)
         raise
     return model_of(trained)
+
+
+def standardiser_of(table: Table, recipe: Recipe) -> Standardiser:
+    """Between the units of `table` and those that a recipe trains in."""
+    return Standardiser.fit(table.x) if recipe.data.standardise else Standardiser.identity(table.x.shape[1])
 
 
 def snapshot_steps(recipe: Recipe, rows: int) -> int:

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.oracles import ROWS, EmpiricalOracle
+from motes.diffusion.oracles import ROWS, EmpiricalOracle, Oracle
 from motes.errors import UsageError
 from motes.learning.losses import Loss, Times
 
@@ -26,10 +26,11 @@ Array = NDArray[np.float64]
 
 EXACT = "irreducible"
 BOUND = "a bound for memorising"
+LEARNED = "learned"
 
 
 class Estimate(NamedTuple):
-    """A mean, its standard error, and what it is the mean of: `EXACT` or `BOUND`."""
+    """A mean, its standard error, and what it is the mean of: `EXACT`, `BOUND` or `LEARNED`."""
 
     mean: float
     error: float
@@ -83,6 +84,8 @@ def expected_loss(
 
 
 def _label(denoiser: Denoiser) -> str:
+    if not isinstance(denoiser, Oracle):
+        return LEARNED
     by_heart = isinstance(denoiser, EmpiricalOracle) and not denoiser.spread.any()
     return BOUND if by_heart else EXACT
 

@@ -61,8 +61,7 @@ class Truth:
             area = np.prod(law.highs - law.lows, axis=1)  # type: ignore[union-attr]
             return Entropy(float(-np.sum(law.weights * np.log(law.weights / area))), 0.0)
         x, y = self._grid()
-        cost = len(law.weights) * (1 if isinstance(law, Atoms) else BOX_COST)
-        if len(x) * len(y) * cost > MOST_PAIRS:
+        if len(x) * len(y) * self.atoms > MOST_PAIRS:
             log_p = self.log_density(self.sample(DRAWS, seed=0))
             return Entropy(float(-log_p.mean()), float(3 * log_p.std() / np.sqrt(DRAWS)))
         step = GRID_STEP * law.spread
@@ -72,6 +71,11 @@ class Truth:
         # Each half of the step squares the error's factor exp(-2 pi^2 / step^2): a grid of twice the step bounds it.
         coarse = summand[::2, ::2].sum() * (2 * step) ** 2
         return Entropy(float(value), float(abs(value - coarse)) + 1e-8)
+
+    @property
+    def atoms(self) -> int:
+        """How many atoms the exact denoiser looks at for one point, or what costs as much."""
+        return len(self.law.weights) * (1 if isinstance(self.law, Atoms) else BOX_COST)
 
     def _grid(self) -> tuple[Array, Array]:
         law = self.law

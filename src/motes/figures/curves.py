@@ -21,6 +21,7 @@ def loss_curve(
     loss: ArrayLike,
     *,
     best: float | ArrayLike | None = None,
+    best_label: str = "irreducible loss",
     window: int | None = None,
     ax: Axes | None = None,
     style: str | Style = "dark",
@@ -32,7 +33,8 @@ def loss_curve(
     Args:
         steps: training steps, shape (n,), rising.
         loss: the loss at each of them, shape (n,), in whatever unit the loss has.
-        best: what no model can beat, a number or one for each step; drawn as 'irreducible loss'.
+        best: what no model can beat, a number or one for each step.
+        best_label: what that is called.
         window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
@@ -60,7 +62,7 @@ def loss_curve(
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
     ax.margins(x=0.01)
     if floor is not None:
-        text = f"irreducible loss {floor[0]:.3g}" if np.ptp(floor) == 0 else "irreducible loss"
+        text = f"{best_label} {floor[0]:.3g}" if np.ptp(floor) == 0 else best_label
         _label(ax, text, float(at[-1]), float(floor[-1]), look.accent, look, ha="right", va="top", shift=(-6, -5))
     return ax
 

@@ -3,6 +3,8 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from motes.diffusion.schedules import Schedule
 
@@ -37,6 +39,13 @@ def karras_grid(
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
     return times
+
+
+def refined(grid: ArrayLike, parts: int) -> jax.Array:
+    """Each step of `grid` (N+1,) divided into `parts` that are equal in t: (N parts + 1,)."""
+    times = np.asarray(grid, np.float64)
+    places = np.arange(parts * (len(times) - 1) + 1) / parts
+    return jnp.asarray(np.interp(places, np.arange(len(times)), times))
 
 
 def _check_steps(steps: int) -> None:
