@@ -61,6 +61,11 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 40
     assert all(np.isfinite(row["loss"]) for row in history)
+    # Of a shape the least possible loss is known, and the history shows what is above it.
+    assert metrics["least_loss_is"] == "irreducible"
+    assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
+    low, high = metrics["sliced_w2_interval"]
+    assert low <= metrics["sliced_w2"] <= high
     # The figures in the file are those of the samples in the file, judged by a draw that is none of the run's own.
     assert metrics["sliced_w2"] == pytest.approx(
         motes.sliced_w2(table.x, motes.draw("moons", 10_000, seed=77)), abs=0.05
@@ -214,6 +219,10 @@ MISUSES = {
     "rows and a half": (["sample", "MODEL", "-n", "1.5"], "1.5"),
     "seed of a sample": (["sample", "MODEL", "--seed", "-1"], "seed = -1"),
     "a folder": (["train", "."], "'.' is a folder"),
+    "other columns": (["evaluate", "MODEL", "three.npy"], "3 columns; the model has 2"),
+    "time beyond noise": (["diagnose", "MODEL", "--out", "x", "--t", "1.5"], "above 0 (data), up to 1 (noise)"),
+    "time of no figure": (["diagnose", "MODEL", "--t", "0.5"], "--out FOLDER"),
+    "samples too few": (["evaluate", "MODEL", "-n", "3"], "expected at least 10"),
     "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
     "no such recipe": (["recipes", "ddmp"], "Did you mean 'ddpm'"),
 }
@@ -223,6 +232,7 @@ MISUSES = {
 def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path):
     words, said = MISUSES[name]
     words = [str(run_folder[0] / "model.safetensors") if word == "MODEL" else word for word in words]
+    np.save(tmp_path / "three.npy", np.eye(30)[:, :3] + np.arange(30)[:, None])
     code, out, err = motes_command(*words)
     assert code == 2, err
     assert said in err
@@ -293,7 +303,50 @@ def test_draw_without_its_data_asks_for_it(motes_command, tmp_path):
     (tmp_path / "gone.npy").unlink()
     code, _, err = motes_command("draw", "run")
     assert code == 2
-    assert "'gone.npy', is not here; give it: motes draw MODEL SOURCE" in err
+    assert "'gone.npy', is not here; give it as SOURCE" in err
+
+
+def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command):
+    code, table, err = motes_command("evaluate", run_folder[0], "-n", 500)
+    assert code == 0, err
+    plain = json.loads(motes_command("evaluate", run_folder[0], "-n", 500, "--json")[1])
+    assert plain["judged_by"] == "a fresh draw"
+    assert len(plain["metrics"]) == 12  # moons have modes
+    for metric in plain["metrics"]:
+        line = next(line for line in table.splitlines() if line.startswith(metric["name"] + " "))
+        assert f"{metric['value']:.4g}" in line and line.endswith(metric["verdict"])
+    assert table.splitlines()[-1] == plain["verdict"]
+    assert "sampling: 500/500 rows" in err
+    other = json.loads(motes_command("evaluate", run_folder[0], "circles", "-n", 200, "--json", "-q")[1])
+    assert other["source"] == "circles"
+
+
+def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path):
+    code, text, err = motes_command("diagnose", run_folder[0], "--out", "look", "-n", 500, "--t", 0.5)
+    assert code == 0, err
+    names = {"diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png"}
+    assert {path.name for path in (tmp_path / "look").iterdir()} == names
+    plain = json.loads(motes_command("diagnose", run_folder[0], "-n", 500, "--json", "-q")[1])
+    assert plain == json.loads((tmp_path / "look" / "diagnosis.json").read_text())["findings"]
+    assert "undertrained" in {finding["name"] for finding in plain}  # 40 steps
+    for finding in plain:
+        assert finding.keys() == {"name", "value", "meaning", "fix"}
+        assert finding["name"] in text and finding["meaning"] in text
+    assert "Where the error comes from" in text
+    code, _, err = motes_command("diagnose", run_folder[0], "--out", "look")
+    assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
+
+
+def test_diagnose_of_a_table_has_no_figure_of_scores(motes_command, tmp_path):
+    np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(400, 3)))
+    assert motes_command("train", "three.npy", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["least_loss_is"] == "a bound for memorising"
+    assert "above_bound" in (tmp_path / "run" / "history.jsonl").read_text()
+    code, text, err = motes_command("diagnose", "run", "--out", "look")
+    assert code == 0, err
+    assert "judged by held-out rows of three.npy" in text
+    assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
 @pytest.mark.parametrize("phase", ["motes.runs.read_source", "motes.runs.sample_rows", "motes.runs.draw_run"])

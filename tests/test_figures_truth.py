@@ -78,6 +78,20 @@ def test_excess_curve_draws_both_losses_by_rising_noise(style):
     assert sorted(texts(ax)) == ["excess", "irreducible", "loss"]
 
 
+def test_an_excess_of_its_own_is_a_third_curve_with_its_own_band():
+    excess, error = 1e-3 * LOSS, np.full(len(NOISE), 1e-4)
+    excess[2] = 0.0  # which no logarithm has: left out, not drawn at the bottom
+    ax = figures.excess_curve(NOISE, LOSS, LEAST, excess=excess, error=error, label="the exact denoiser")
+    curves = [line for line in ax.lines if line.get_linewidth() > 1 and line.get_linestyle() == "-"]
+    drawn = next(line.get_ydata() for line in curves if np.nanmax(line.get_ydata()) < 0.1)
+    np.testing.assert_array_equal(drawn, np.where(excess > 0, excess, np.nan))
+    assert ax.get_yscale() == "log"
+    assert ax.get_ylim()[0] < excess[excess > 0].min() and ax.get_ylim()[1] > LOSS.max()
+    assert sorted(texts(ax)) == ["excess", "loss", "the exact denoiser"]
+    band = shaded(ax, figures.STYLES["dark"].accent)
+    assert np.isclose(band[:, 1], (excess + 1.96 * error).max()).any()
+
+
 def shaded(ax, colour):
     """The corners of all areas of that colour."""
     areas = [area for area in ax.collections if np.allclose(area.get_facecolor()[0][:3], to_rgba(colour)[:3])]

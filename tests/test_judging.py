@@ -85,7 +85,7 @@ def test_one_sentence_on_all_of_them():
 
 
 def test_too_few_rows_are_an_error(perfect):
-    with pytest.raises(motes.UsageError, match="9 rows to judge by"):
+    with pytest.raises(motes.UsageError, match="9 rows of the array to judge by"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(18, 2)))
     with pytest.raises(motes.UsageError, match="3 columns; the model has 2: x, y"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))

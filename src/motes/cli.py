@@ -183,6 +183,7 @@ def diagnose(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="Samples, and real points, at most.")] = 8192,
     t: Annotated[float | None, Parameter(help="The time of the score figure; the worst one if left out.")] = None,
     json: Json = False,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
@@ -192,14 +193,24 @@ def diagnose(
 ) -> int:
     """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
     _start_jax()
+    from motes.diagnosis.after import diagnose_model
     from motes.model import load
     from motes.progress import Reporter
-    from motes.runs import diagnose_run
+    from motes.runs import keep_diagnosis, refuse_diagnosis
 
-    result, paths = diagnose_run(load(model), source, out, t, overwrite, style, seed, Reporter(quiet))
-    _print_result(result, [finding.to_dict() for finding in result.findings], json)
-    for path in paths:
-        _note(f"{path}")
+    if t is not None and not 0 < t <= 1:
+        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+    if t is not None and out is None:
+        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+    if out is not None and not overwrite:
+        refuse_diagnosis(out)
+    trained, reporter = load(model), Reporter(quiet)
+    with reporter.counting("diagnosing", 5 * n, "rows") as count:
+        found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
+    _print_result(found, [finding.to_dict() for finding in found.findings], json)
+    if out is not None:
+        for path in keep_diagnosis(found, trained, source, out, t=t, style=style):
+            reporter.say(str(path))
     return 0
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from motes import figures
 from motes.data.shapes import SHAPES
-from motes.diagnosis.after import EXACT, Diagnosis
+from motes.diagnosis.after import Diagnosis
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import Oracle
 from motes.evaluation.truth import Truth
@@ -38,9 +38,14 @@ def exhibits(
     `t` is the time of scores.png; None takes that of the largest excess.
     """
     excess, dim = found.excess, model.dim
-    label = EXACT if found.reference == EXACT else found.reference
     axes = figures.excess_curve(
-        excess.noise, excess.loss / dim, excess.least / dim, error=excess.error / dim, label=label, style=style
+        excess.noise,
+        excess.loss / dim,
+        excess.least / dim,
+        excess=excess.excess / dim,
+        error=excess.error / dim,
+        label=found.reference,
+        style=style,
     )
     yield save(axes, folder / "excess.png")
     split = found.split

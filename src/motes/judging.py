@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from motes.build import build_loss, build_schedule, build_times, seed_key
 from motes.data.tables import Table
-from motes.errors import UsageError
+from motes.errors import UsageError, check_count
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.metrics import Metric, Row, compare
 from motes.evaluation.verdicts import overall, verdict
@@ -95,10 +95,11 @@ def evaluate(
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
     """
+    n = check_count(n, "samples")
     origin = source_of(model, source)
     judge, other = origin.real(n)
     if len(judge) < FEWEST:
-        raise UsageError(f"{origin.name} has {len(judge)} rows to judge by; expected at least {FEWEST}, twice.")
+        raise UsageError(f"{len(judge)} rows of {origin.name} to judge by; expected at least {FEWEST}.")
     made = model.sample(len(judge), seed=seed, on_block=on_block)
     rows = compare(made, judge, other, judge, modes=origin.modes, seed=seed)
     return Evaluation(origin.name, origin.judged_by, len(judge), rows)
@@ -118,7 +119,7 @@ def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:
         standardiser.forward(origin.table.x),
         build_times(recipe),
         key=seed_key(seed, "least loss"),
-        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 2048, 200_000)),
+        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
     )
 
 

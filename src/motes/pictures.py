@@ -136,9 +136,16 @@ def training_pictures(
     model, training = film.view.model, film.view.model.training
     if training is None or not training.steps:
         return
-    steps, loss = training.running_loss()
     value, label = best or (None, "")
-    yield save(figures.loss_curve(steps, loss, best=value, best_label=label, style=style), folder / "loss.png")
+    axes = figures.loss_curve(
+        np.arange(training.steps) + 1,
+        training.losses,
+        best=value,
+        best_label=label,
+        window=max(training.steps // 40, 1),
+        style=style,
+    )
+    yield save(axes, folder / "loss.png")
     if not training.snapshots:
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()])

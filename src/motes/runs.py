@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.tables import replacing, write_table
-from motes.diagnosis.after import Diagnosis, diagnose_model
+from motes.diagnosis.after import Diagnosis
 from motes.diagnosis.before import diagnose
-from motes.diagnosis.split import ROWS
 from motes.errors import TrainingError, UsageError
 from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
@@ -78,7 +77,9 @@ def train_run(
     header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
     _write(out / "recipe.toml", header + chosen.to_toml())
     least = least_loss(origin, chosen, seed=options.seed)
-    reporter.say(f"{LEAST[least.label]} {least.mean:.4f}; what the loss has above it is shown as +")
+    reporter.say(
+        f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
+    )
     steps = chosen.training.steps
     with reporter.counting("training", steps, "steps") as count:
 
@@ -149,35 +150,22 @@ def draw_run(
     return [*paths, animation]
 
 
-def diagnose_run(
-    model: Model,
-    source: str | None,
-    out: Path | None,
-    t: float | None,
-    overwrite: bool,
-    style: str,
-    seed: int,
-    reporter: Reporter,
-) -> tuple[Diagnosis, list[Path]]:
-    """Diagnose a model, and leave figures and numbers in the folder `out` if there is to be one."""
-    if t is not None and not 0 < t <= 1:
-        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
-    if t is not None and out is None:
-        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
-    if out is not None:
-        there = _present(out, DIAGNOSIS)
-        if there and not overwrite:
-            raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
-        _make_folder(out)
-    with reporter.counting("diagnosing", 5 * ROWS, "rows") as count:
-        found = diagnose_model(model, source, seed=seed, on_block=count)
-    if out is None:
-        return found, []
+def keep_diagnosis(
+    found: Diagnosis, model: Model, source: str | None, out: Path, *, t: float | None, style: str
+) -> list[Path]:
+    """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths."""
     from motes.exhibits import exhibits  # matplotlib is slow to load
 
+    _make_folder(out)
     _write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
     law = source_of(model, source).truth
-    return found, [out / DIAGNOSIS[0], *exhibits(model, found, law, out, t=t, style=style)]
+    return [out / DIAGNOSIS[0], *exhibits(model, found, law, out, t=t, style=style)]
+
+
+def refuse_diagnosis(out: Path) -> None:
+    """Raise UsageError where the folder holds a diagnosis that would be overwritten."""
+    if there := _present(out, DIAGNOSIS):
+        raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_pictures(out: Path) -> None:

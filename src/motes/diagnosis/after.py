@@ -15,6 +15,7 @@ from motes.diagnosis.findings import Finding
 from motes.diagnosis.split import DISCRETISATION, PRIOR, ROWS, ErrorSplit, split_error
 from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle, Oracle
 from motes.diffusion.schedules import Schedule
+from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
 from motes.model import Model
@@ -24,6 +25,7 @@ from motes.sources import Source, source_of
 Array = NDArray[np.float64]
 
 EXCESS_ROWS = 2048
+FEWEST = 10  # rows to judge by
 SURE = 3.0  # standard errors that a finding is beyond its threshold
 ALPHA = 1e-3  # of the test of ranks
 UNLEARNED = 0.2  # nats: a network's error that costs a row more is one
@@ -110,11 +112,14 @@ def diagnose_model(
         on_block: called with the number of rows sampled so far, of `5 n` at most.
 
     Raises:
-        UsageError: data that is not to be had, or has other columns than the model.
+        UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
     """
+    n = check_count(n, "samples")
     origin = source_of(model, source)
     judge, _ = origin.real(n)
+    if len(judge) < FEWEST:
+        raise UsageError(f"{len(judge)} rows of {origin.name} to judge by; expected at least {FEWEST}.")
     made = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
     excess, reference = _excess(model, origin, judge, seed)

@@ -20,6 +20,7 @@ _ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
 _BAR = 0.58  # height of a bar, where a row is 1 high
 _PLACES = 201  # along the noise axis, where a name may stand
 _LETTER = 0.085, 0.24  # width and height of one in a line of text, in inches
+_DEEPEST = 1e-5  # of the highest loss: an excess of less is off the axis
 _SEEN = 0.015  # a gap of less is within the width of a line
 
 
@@ -28,6 +29,7 @@ def excess_curve(
     loss: ArrayLike,
     least: ArrayLike,
     *,
+    excess: ArrayLike | None = None,
     error: ArrayLike | None = None,
     label: str = "irreducible",
     ax: Axes | None = None,
@@ -36,14 +38,16 @@ def excess_curve(
     """Draw the loss and the least that it can be against the noise level; what is between them is the excess.
 
     The loss axis is logarithmic where the two span more than a factor of 8. Where the loss lies below `least`, as that
-    of a network that knows its rows by heart may, the gap is grey and no excess.
+    of a network that knows its rows by heart may, the gap is grey and no excess. The excess of a good network is too
+    thin a gap to be seen; given on its own it is a third curve, on a logarithmic axis.
 
     Args:
         noise: noise levels sigma_t/alpha_t in standard deviations of the data, shape (m,), above 0, in any order.
         loss: the loss at each of them, shape (m,).
         least: what no model can beat, shape (m,).
-        error: standard errors, shape (m,), of the loss, or of the excess where both were measured on the same rows and
-            noise; drawn as a band around the loss, the 95 % interval.
+        excess: measured on its own, on the same rows and noise, shape (m,); where it is not above 0 it is not drawn.
+        error: standard errors, shape (m,), of `excess` if that is given, otherwise of the loss; drawn as a band, the
+            95 % interval.
         label: what `least` is, for example 'a bound for memorising'.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
@@ -53,29 +57,53 @@ def excess_curve(
             a negative error.
     """
     look = as_style(style)
-    given = {"noise": noise, "loss": loss, "least": least} | ({} if error is None else {"error": error})
-    at, values, floor, *errors = as_curves(given)
-    _levels(at)
-    reach = _Z * _not_negative(errors[0], "error") if errors else np.zeros_like(at)
-    order = np.argsort(at, kind="stable")
-    at, values, floor, reach = at[order], values[order], floor[order], reach[order]
+    given = {"noise": noise, "loss": loss, "least": least, "excess": excess, "error": error}
+    curves = as_curves({name: curve for name, curve in given.items() if curve is not None})
+    _levels(curves[0])
+    order = np.argsort(curves[0], kind="stable")
+    at, values, floor, *more = (curve[order] for curve in curves)
+    own = more.pop(0) if excess is not None else None
+    spread = _Z * _not_negative(more[0], "error") if more else np.zeros_like(at)
+    reach = spread if own is None else np.zeros_like(at)  # of the loss
     if ax is None:
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
     for where, colour in ((values >= floor, look.accent), (values <= floor, look.muted)):
         ax.fill_between(at, floor, values, where=where, interpolate=True, color=colour, alpha=0.22, linewidth=0)
-    if errors:
+    if more and own is None:
         ax.fill_between(at, values - reach, values + reach, color=look.foreground, alpha=0.25, linewidth=0, zorder=2)
-    ax.plot(at, floor, color=look.accent, linewidth=1.5, linestyle=(0, (5, 3)), zorder=3)
+    ax.plot(at, floor, color=look.accent, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5)
     ax.plot(at, values, color=look.foreground, linewidth=2.0, zorder=4)
     _noise_axis(ax, at)
     shown = np.concatenate([values, floor, values + reach])
     loss_axis(ax, shown, shown)
+    if own is not None:
+        _draw_excess(ax, at, own, spread, min(values.min(), floor.min()), shown.max(), look)
     dress(ax, look, size=BODY)
     ax.set(xlabel=r"noise level $\sigma_t/\alpha_t$ (data's standard deviations)", ylabel="loss")
-    if errors:
+    if more:
         small_print(ax, "band: 95 % interval", look)
-    _name_curves(ax, at, values, floor, reach, label, look)
+    _name_curves(ax, at, values, floor, reach, label, look, gap=own is None)
     return ax
+
+
+def _draw_excess(ax: Axes, at: Curve, excess: Curve, spread: Curve, low: float, high: float, look: Style) -> None:
+    """A third curve on a logarithmic axis that reaches down to it, and no further than makes sense."""
+    there = excess > 0
+    shown = np.where(there, excess, np.nan)
+    lowest = max(float(np.nanmin(shown)) if there.any() else low, _DEEPEST * high)
+    ax.set_yscale("log")
+    ax.set_ylim(min(lowest, low) / 2, 3 * high)
+    decades = np.log10(3 * high / min(lowest, low))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0,), numticks=max(int(decades), 2) + 2))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    bottom = np.maximum(excess - spread, _DEEPEST * high / 10)
+    ax.fill_between(at, bottom, excess + spread, where=there, color=look.accent, alpha=0.22, linewidth=0, zorder=2)
+    ax.plot(at, shown, color=look.accent, linewidth=2.0, zorder=4)
+    if there.any():  # below its summit, for the other names lie above
+        i = int(np.argmax(excess))
+        y = float(max(excess[i] - spread[i], lowest))
+        write_on(ax, "excess", float(at[i]), y, look.accent, look, ha="center", va="top", shift=(0, -13))
 
 
 def error_split(
@@ -169,8 +197,10 @@ def _noise_axis(ax: Axes, at: Curve) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _name_curves(ax: Axes, at: Curve, loss: Curve, least: Curve, reach: Curve, label: str, look: Style) -> None:
-    """Write the loss above both curves, the least below them, and the excess into the gap, or over it if it is thin."""
+def _name_curves(
+    ax: Axes, at: Curve, loss: Curve, least: Curve, reach: Curve, label: str, look: Style, *, gap: bool
+) -> None:
+    """Write the loss above both curves, the least below them, and the excess into the `gap`, or over a thin one."""
     places = np.linspace(np.log(at[0]), np.log(at[-1]), _PLACES)
     high, low, above = (np.interp(places, np.log(at), _heights(ax, curve)) for curve in (loss, least, loss + reach))
     above, below = np.maximum(above, low), np.minimum(high, low)
@@ -178,10 +208,10 @@ def _name_curves(ax: Axes, at: Curve, loss: Curve, least: Curve, reach: Curve, l
     half, half_loss, half_label = (round(_PLACES * width * (len(text) / 2 + 1)) for text in ("excess", "loss", label))
     room = -_over(-high, half) - _over(low, half)
     taken = np.zeros(_PLACES, dtype=np.bool_)
-    if room.max() > line:
+    if gap and room.max() > line:
         i = _middlemost(room > 0.9 * room.max())
         _write(ax, "excess", places[i], (high[i] + low[i]) / 2, look.accent, look, va="center", rim=0)
-    elif (high - low).max() > _SEEN:
+    elif gap and (high - low).max() > _SEEN:
         y_at = _over(above, half) + 1.5 * line
         i = int(np.argmax(np.where(y_at < 1 - line, high - low, 0)))
         y = float(y_at[i])
