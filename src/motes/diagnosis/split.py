@@ -67,7 +67,7 @@ class ErrorSplit:
         lines += [(name, part.value, f"± {part.error:.5f}") for name, part in self.parts.items()]
         width = max(len(name) for name, *_ in lines)
         return "\n".join(
-            f"{name:<{width}}  {value:>8.5f} {error:<9} {value / self.total:>5.0%}  "
+            f"{name:<{width}}  {value:>8.5f} {error:<9} {round(value / self.total, 2) + 0.0:>5.0%}  "
             f"{'█' * round(30 * max(value, 0) / max(self.total, self.floor))}".rstrip()
             for name, value, error in lines
         )
