@@ -53,8 +53,8 @@ def test_the_tutorials_prior_and_its_share_of_the_error():
     assert prior.value > 4 * prior.error
     assert prior.value > 0.9 * (found.split.total - found.split.floor)
     assert f"{np.sqrt(prior.value):.2g}" in found.findings[0].meaning
-    # The others follow from it, or are the tutorial's own.
-    assert set(names(found)) <= {"prior_mismatch", "ema_too_short", "misplaced_mass"}
+    # The others follow from it, are the tutorial's own, or come from 6,000 steps in the place of 79,000.
+    assert set(names(found)) <= {"prior_mismatch", "ema_too_short", "misplaced_mass", "undertrained"}
 
 
 FAULTS = {
