@@ -4,6 +4,7 @@ A shape is drawn afresh as often as one likes. The rows of a file are all there 
 the training, and every judgement uses that part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +75,7 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     if name in SHAPES:
         table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
         return Source(name, table, None, part.noise, seed)
-    if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
-    if not Path(name).suffix and not Path(name).exists():
-        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
+    _check_file(name)
     table = read_table(name)
     if len(table.x) < FEWEST:
         raise DataError(
@@ -88,3 +86,30 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
         return Source(name, table, None, None, seed)
     order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
     return Source(name, Table(table.x[order[count:]], table.columns), table.x[order[:count]], None, seed)
+
+
+def read_rows(name: str, columns: Sequence[str], recipe: Recipe, seed: int, n: int) -> Array:
+    """Rows (m, d) to look at with a model of these columns: `n` fresh ones of a shape, or all those of a file.
+
+    A file whose header has the same names in another order is put in theirs; without those names, the order counts.
+
+    Raises:
+        UsageError: neither a shape nor a file.
+        DataError: a file that cannot be used, or points of another number of columns.
+    """
+    if name in SHAPES:
+        table = Table(read_source(name, recipe, seed).real(n)[0], default_columns(2))
+    else:
+        _check_file(name)
+        table = read_table(name, to_learn=False)
+    if len(table.columns) != len(columns):
+        raise DataError(f"'{name}' has {len(table.columns)} columns; the model has {len(columns)}.")
+    same = set(table.columns) == set(columns)
+    return table.x[:, [table.columns.index(column) for column in columns]] if same else table.x
+
+
+def _check_file(name: str) -> None:
+    if Path(name).is_dir():
+        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
+    if not Path(name).suffix and not Path(name).exists():
+        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
