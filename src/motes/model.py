@@ -26,7 +26,8 @@ from motes.learning.bounds import Bound, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Progress, Trained, train
 from motes.recipes import AncestralPart, Recipe, load_recipe, parse
-from motes.sampling.likelihood import TOLERANCE, Divergence, Likelihood, Solver, log_likelihood
+from motes.sampling.flow import Divergence
+from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.samplers import sample
 
 
