@@ -150,6 +150,37 @@ def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_
     assert motes_command("sample", model, "-n", 7, "--seed", 6)[1] != out
 
 
+def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_path):
+    model = run_folder[0] / "model.safetensors"
+    x = motes.draw("moons", 30, seed=9)
+    # The same names in another order: the header decides.
+    motes.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
+    code, out, err = motes_command("score", model, "x.csv", "--out", "s.csv")
+    assert code == 0, err
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines[0] == "log_prob"
+    values = np.array(lines[1:], dtype=float)
+    np.testing.assert_allclose(values, motes.load(model).score_samples(x), atol=1e-9)
+    assert f"{values.mean():.4f} ± {values.std(ddof=1) / np.sqrt(30):.4f} nats" in out
+    assert "scoring: 30/30 rows" in err
+    (tmp_path / "one.csv").write_text("0.5,0.25\n")
+    code, out, err = motes_command("score", model, "one.csv", "--out", "s.npy", "-q")
+    assert (code, err) == (0, "")
+    assert np.load(tmp_path / "s.npy").shape == (1, 1)
+    assert "±" not in out
+
+
+def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
+    monkeypatch.setattr("motes.runs.SAMPLES", 50)
+    code, out, _ = motes_command("score", run_folder[0], "moons", "--out", "s.csv")
+    assert code == 0
+    assert "50 rows in s.csv" in out
+    (tmp_path / "far.csv").write_text("0,0\n1e200,1\n")
+    code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "-q")
+    assert code == 0
+    assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
+
+
 def test_draw_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp_path):
     code, out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
     assert code == 0, err
@@ -213,6 +244,10 @@ MISUSES = {
     "no rows": (["sample", "MODEL", "-n", "0"], "at least 1"),
     "rows in words": (["sample", "MODEL", "-n", "ten"], "ten"),
     "wrong output": (["sample", "MODEL", "--out", "x.txt"], ".csv or .npy"),
+    "nothing to score": (["score", "MODEL"], "SOURCE"),
+    "no place for scores": (["score", "MODEL", "moons"], "--out"),
+    "no such shape to score": (["score", "MODEL", "mons", "--out", "s.csv"], "Did you mean 'moons'"),
+    "scores in another format": (["score", "MODEL", "moons", "--out", "s.txt"], ".csv or .npy"),
     "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
     "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
     "rows and a half": (["sample", "MODEL", "-n", "1.5"], "1.5"),
@@ -268,6 +303,18 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
     assert said in err
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "0 rows")],
+)
+def test_rows_that_cannot_be_scored_are_named(text, said, run_folder, motes_command, tmp_path):
+    (tmp_path / "data.csv").write_text(text)
+    code, out, err = motes_command("score", run_folder[0], "data.csv", "--out", "s.csv")
+    assert (code, out) == (1, "")
+    assert said in err
+    assert not (tmp_path / "s.csv").exists()
 
 
 def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_path):

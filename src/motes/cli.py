@@ -117,6 +117,34 @@ def sample(
 
 
 @app.command
+def score(
+    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    source: Annotated[str, Parameter(help="A .csv or .npy file, or a shape, which is drawn afresh.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
+    quiet: Quiet = False,
+) -> int:
+    """How likely a model finds points: the log-likelihood of each, in nats."""
+    _start_jax()
+    from motes.data.tables import check_suffix, write_table
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import score_source
+
+    check_suffix(out)
+    found = score_source(load(model), source, Reporter(quiet))
+    write_table(out, found.log_prob[:, None], ["log_prob"])
+    n = len(found.log_prob)
+    # Of one row the mean has no standard error that could be known.
+    spread = f" ± {found.log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
+    print(f"mean log-likelihood {found.log_prob.mean():.4f}{spread} nats per row, {n:,} rows in {out}")
+    if lost := int((~(found.error <= 0.01)).sum()):
+        _note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
+    return 0
+
+
+@app.command
 def draw(
     model: Annotated[Path, Parameter(help="A model.safetensors.")],
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,

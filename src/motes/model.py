@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import equinox as eqx
 import jax
@@ -26,6 +26,8 @@ from motes.learning.bounds import Bound, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Progress, Trained, train
 from motes.recipes import AncestralPart, Recipe, load_recipe, parse
+from motes.sampling.flow import Divergence
+from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.samplers import sample
 
 
@@ -96,9 +98,40 @@ class Model:
         """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
         return np.asarray(build_grid(self.recipe))
 
-    def sample(self, n: int, *, seed: int = 0, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
-        """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points."""
-        return self.chain(n, (), seed=seed, on_block=on_block)[0]
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: Literal[False] = False,
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: Literal[True],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: bool = False,
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
+
+        With `return_log_prob` also their log p, (n,): `score_samples` of them.
+        """
+        points = self.chain(n, (), seed=seed, on_block=on_block)[0]
+        return (points, self.score_samples(points)) if return_log_prob else points
 
     def chain(
         self, n: int, record: Sequence[int], *, seed: int = 0, on_block: Callable[[int], None] | None = None
@@ -119,6 +152,46 @@ class Model:
             on_block=on_block,
         )
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def score_samples(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
+        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is."""
+        return self.likelihood(x, on_block=on_block).log_prob
+
+    def likelihood(
+        self,
+        x: ArrayLike,
+        *,
+        divergence: Divergence = "exact",
+        probes: int = 32,
+        seed: int = 0,
+        solver: Solver = "grid",
+        tolerance: float = TOLERANCE,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Likelihood:
+        """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
+
+        See `motes.sampling.likelihood.log_likelihood`. It is the law that `sample` draws from where the sampler is
+        Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another law.
+
+        Raises:
+            DataError: rows that cannot be used.
+            UsageError: an argument out of range.
+        """
+        rows = as_table(x, self.columns, to_learn=False).x
+        try:
+            found = log_likelihood(
+                self.denoiser,
+                self.standardiser.forward(rows),
+                divergence=divergence,
+                probes=probes,
+                key=seed_key(seed, "likelihood"),
+                solver=solver,
+                tolerance=tolerance,
+                on_block=on_block,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
 
     def bound(self, x: ArrayLike, *, seed: int = 0, draws: int = 1) -> Bound:
         """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.

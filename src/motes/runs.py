@@ -28,7 +28,8 @@ from motes.learning.training import Progress
 from motes.model import Model, fit
 from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.sources import Source, read_source, source_of
+from motes.sampling.likelihood import Likelihood
+from motes.sources import Source, read_rows, read_source, source_of
 
 Array = NDArray[np.float64]
 
@@ -115,6 +116,13 @@ def sample_rows(model: Model, n: int, seed: int, reporter: Reporter) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(n, seed=seed, on_block=count)
+
+
+def score_source(model: Model, source: str, reporter: Reporter) -> Likelihood:
+    """log p of the rows of a file, or of fresh points of a shape, with its progress shown."""
+    rows = read_rows(source, model, SAMPLES)
+    with reporter.counting("scoring", len(rows), "rows") as count:
+        return model.likelihood(rows, on_block=count)
 
 
 def draw_run(

@@ -109,10 +109,7 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     if name in SHAPES:
         table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
         return Source(name, table, None, part.noise, seed)
-    if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
-    if not Path(name).suffix and not Path(name).exists():
-        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
+    _check_file(name)
     table = read_table(name)
     if len(table.x) < FEWEST:
         raise DataError(
@@ -166,3 +163,25 @@ def _order(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
         if column not in theirs:
             raise UsageError(f"{name} has no column '{column}'; the model has {', '.join(ours)}.")
     return [theirs.index(column) for column in ours]
+
+
+def read_rows(name: str, model: Model, n: int) -> Array:
+    """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
+
+    Raises:
+        UsageError: neither a shape nor a file, or other columns than the model's.
+        DataError: a file that cannot be used.
+    """
+    if name in SHAPES:
+        table = Table(source_of(model, name).real(n)[0], default_columns(2))
+    else:
+        _check_file(name)
+        table = read_table(name, to_learn=False)
+    return table.x[:, _order(model, table.columns, f"'{name}'")]
+
+
+def _check_file(name: str) -> None:
+    if Path(name).is_dir():
+        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
+    if not Path(name).suffix and not Path(name).exists():
+        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")

@@ -5,12 +5,9 @@
 Everything is in the units of `motes.draw` and in float64. Densities of curves are sums over a quadrature's nodes.
 """
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +17,7 @@ from motes.data.tables import Standardiser
 from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, Exact, Oracle
 from motes.diffusion.schedules import Schedule, VarianceExploding
 from motes.errors import UsageError
+from motes.precision import float64
 
 Array = NDArray[np.float64]
 
@@ -146,14 +144,6 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
         UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
     """
     return Truth(name, shapes.law(name, noise))
-
-
-def float64() -> AbstractContextManager[None]:
-    """Inside `with float64():` JAX computes in double precision."""
-    # Recent JAX has it at the top, and drops it from where JAX 0.7 has it.
-    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
-    scope: AbstractContextManager[None] = home.enable_x64(True)
-    return scope
 
 
 def _oracle(law: Law, schedule: Schedule, standardiser: Standardiser) -> Oracle:
