@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.diffusion.denoiser import Denoiser
-from motes.sampling.coordinates import eps_at, finite_log_step, level, time_of_level, x0_at
+from motes.sampling.coordinates import finite_log_step, level, time_of_level, x0_at
 from motes.sampling.dpm import constant_step
 from motes.sampling.flow import heun
 from motes.sampling.loop import Sampler, State
@@ -42,8 +42,8 @@ class EulerMaruyama(Sampler):
 class StochasticHeun(Sampler):
     """Heun's method on the reverse diffusion, its linear part solved exactly: weak order 2.
 
-    In lambda it is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step keeps x0_hat as it is, with all the noise in
-    it; a second takes x0_hat to run straight to the one that is found there (the stochastic exponential Runge-Kutta
+    In lambda it is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step keeps x0_hat as it is, with all the noise
+    in it; a second takes x0_hat to run straight to the one that is found there (the stochastic exponential Runge-Kutta
     idea of Gonzalez et al. 2023, SEEDS, with the end for its second node).
     """
 

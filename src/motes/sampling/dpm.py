@@ -2,8 +2,8 @@
 
     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
 
-in the coordinates of `coordinates.py`, where h is infinite at s = 0; the last step is the first-order one, which ends in
-x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at the
+in the coordinates of `coordinates.py`, where h is infinite at s = 0; the last step is the first-order one, which ends
+in x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at the
 beginning, is so far away that it drops out of the formulas.
 """
 
@@ -101,7 +101,8 @@ class DPMSolver2M(Sampler):
 class DPMSolver2MSDE(Sampler):
     """SDE-DPM-Solver++(2M), section 5: 2M on the reverse diffusion instead of the flow.
 
-    dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW has the law of x_t at every t, whatever eta is; W over lambda.
+    dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the law of the forward process at every
+    level, whatever eta is.
 
     Args:
         eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.

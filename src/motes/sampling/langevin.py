@@ -2,16 +2,15 @@
 
     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
 
-in the coordinates of `coordinates.py`, where -eps_hat / r is the score; snr is what Song et al. 2021 (algorithms 4 and 5)
-call so, with the norms that they measure replaced by those that are expected: a step must not depend on other points. A
-step of finite length settles in a law that is too wide, by about (snr r)^2 in its variance.
+in the coordinates of `coordinates.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms 4
+and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on others.
+A step of finite length settles in a law that is too wide, by about (snr r)^2 in its variance.
 """
 
 from typing import ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from motes.diffusion.denoiser import Denoiser
 from motes.sampling.chains import Ancestral
@@ -25,9 +24,7 @@ def check_langevin(corrections: int, snr: float) -> None:
         raise ValueError(f"corrections = {corrections}, snr = {snr:g}; expected at least 1, and above 0 and below 1.")
 
 
-def langevin(
-    denoiser: Denoiser, y: jax.Array, t: jax.Array, steps: int, snr: float, key: jax.Array
-) -> jax.Array:
+def langevin(denoiser: Denoiser, y: jax.Array, t: jax.Array, steps: int, snr: float, key: jax.Array) -> jax.Array:
     """`steps` Langevin steps of y (d,) at the level of time t > 0, each of the length 2 (snr r)^2."""
     r = level(denoiser.schedule, t)
 

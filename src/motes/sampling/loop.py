@@ -2,8 +2,9 @@
 
     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
 
-To add a sampler, subclass `Sampler`; those that there are are in the files beside this one, `samplers.py` names them. The loop works in padded blocks, so that one compiled program serves any number of
-rows; each row has a key of its own, so that its answer does not depend on the rows beside it or on the block size.
+To add a sampler, subclass `Sampler`; the files beside this one hold those that there are, and `samplers.py` names them.
+The loop works in padded blocks, so that one compiled program serves any number of rows; each row has a key of its own,
+so that its answer does not depend on the rows beside it or on the block size.
 """
 
 from abc import abstractmethod
