@@ -219,18 +219,18 @@ def samplers() -> int:
     from motes.parts import GridPart
     from motes.sampling.samplers import SAMPLERS
 
-    print(f"{'sampler':<20} {'order':>5} {'evaluations':>12} {'noise':>6}   when to pick it")
+    print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
     for name, sampler in SAMPLERS.items():
         one = sampler()
         cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
-        print(f"{name:<20} {one.order:>5} {cost:>12} {'yes' if one.stochastic else 'no':>6}   {one.when}")
+        print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
     print("order: the error falls as 1 / steps^order; where noise is drawn, that of the law of the points.\n")
     for grid in get_args(GridPart):
         print(f"grid {grid().kind:<15} {grid.__doc__}")
     print(
-        "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set in"
+        "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
     )
-    print("a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
+    print("in a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
     return 0
 
 

@@ -124,7 +124,7 @@ class Training:
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 
 
-# --- samplers: the keys of each are the fields of the class that `motes.sampling.samplers.SAMPLERS` has under its kind ---
+# --- samplers: the keys of each are the fields of the class that `sampling.samplers.SAMPLERS` has under its kind ------
 
 
 @dataclass(frozen=True)

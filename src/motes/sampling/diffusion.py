@@ -105,8 +105,9 @@ class Churn(Sampler):
     ) -> tuple[jax.Array, State]:
         schedule, gamma = denoiser.schedule, state
         r, y = level(schedule, t), x_t / schedule.alpha(t)
-        inside = (self.from_level <= r) & (r <= self.to_level) & (s > 0)
+        inside = (gamma > 0) & (self.from_level <= r) & (r <= self.to_level) & (s > 0)
         up = jnp.where(inside, time_of_level(schedule, (1 + gamma) * r), t)
-        variance = jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0)
+        # Outside, not even the root of a rounding error.
+        variance = jnp.where(inside, jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0), 0.0)
         y = y + self.noise * jnp.sqrt(variance) * jax.random.normal(key, x_t.shape)
         return schedule.alpha(s) * heun(denoiser, y, up, s), state
