@@ -109,7 +109,7 @@ def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
         assert np.isfinite(model.sample(5, **how)).all()
     for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
-        with pytest.raises(motes.MotesError, match="'step_gated',? knows only the schedule's own steps"):
+        with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
             model.sample(5, **how)
 
 

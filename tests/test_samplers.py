@@ -28,8 +28,8 @@ from motes.sampling.samplers import (
     DDIM,
     SAMPLERS,
     Adaptive,
-    AnnealedLangevin,
     Ancestral,
+    AnnealedLangevin,
     Churn,
     DPMSolver1S,
     DPMSolver2M,
@@ -149,7 +149,7 @@ def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
     np.testing.assert_allclose(chain[:, 0], c + (start - c) * r[:, None] / r[0], rtol=1e-9, atol=1e-12)
 
 
-# --- the diffusion: the law at every t, without Monte Carlo noise ------------------------------------------------------
+# --- the diffusion: the law at every t, without Monte Carlo noise ----------------------------------------------------
 
 NOISES = 8  # names of the noises of a step: more than any sampler here draws
 
@@ -217,7 +217,7 @@ def test_the_law_converges_with_the_order_that_is_declared_at_the_end_and_on_the
     assert (np.abs(found[1] / true[1] - 1) < 1.2 * wider + (0.06 if sampler.order == 1 else 0.005)).all()
 
 
-# --- the law at the end, drawn -----------------------------------------------------------------------------------------
+# --- the law at the end, drawn ---------------------------------------------------------------------------------------
 
 N = 4_000
 
@@ -246,7 +246,7 @@ def test_a_covariance_of_full_shape_is_reproduced():
         assert abs(np.corrcoef(white.T)[0, 1]) < 5 / np.sqrt(20_000)
 
 
-# --- what is the same as what ------------------------------------------------------------------------------------------
+# --- what is the same as what ----------------------------------------------------------------------------------------
 
 
 @each_schedule
@@ -290,7 +290,7 @@ def test_beta_variance_is_exact_for_standard_normal_data():
     np.testing.assert_allclose(variance, 1.0, rtol=1e-9)
 
 
-# --- the last step, few steps, many steps ------------------------------------------------------------------------------
+# --- the last step, few steps, many steps ----------------------------------------------------------------------------
 
 
 @each_sampler
@@ -323,7 +323,7 @@ def test_one_step_two_steps_and_ten_thousand_are_finite(schedule, sampler):
         assert np.abs(draw(grid, count)).max() < (5 if count == many else 100)
 
 
-# --- what a sampler says of itself ---------------------------------------------------------------------------------------
+# --- what a sampler says of itself -----------------------------------------------------------------------------------
 
 
 class Counted(Denoiser):
@@ -408,7 +408,7 @@ def test_churn_adds_no_noise_outside_its_levels():
     assert not np.allclose(step(Churn(from_level=0.9 * r, to_level=1.1 * r)), step(Heun()), rtol=1e-2)
 
 
-# --- grids -------------------------------------------------------------------------------------------------------------
+# --- grids -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [1, 7])
