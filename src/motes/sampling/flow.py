@@ -11,6 +11,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from motes.diffusion.denoiser import Denoiser
 from motes.sampling.coordinates import eps_at, level, time_of_level
@@ -120,9 +121,9 @@ class Adaptive(Sampler):
         schedule = denoiser.schedule
         r_t, r_s = level(schedule, t), level(schedule, s)
 
-        def flow(minus_r: jax.Array, y: jax.Array, args: None) -> jax.Array:
+        def flow(minus_r: ArrayLike, y: jax.Array, args: None) -> jax.Array:
             # eps_hat goes to 0 with r, and its digits do so sooner; below this level they no longer count.
-            r = jnp.maximum(-minus_r, LEAST)
+            r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
             return -eps_at(denoiser, y, time_of_level(schedule, r))
 
         solution = diffrax.diffeqsolve(

@@ -86,7 +86,7 @@ def _check_steps(steps: int) -> None:
         raise ValueError(f"steps = {steps}; expected at least 1.")
 
 
-def _check_sigma_min(sigma_min: float, largest: ArrayLike) -> None:
+def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
 

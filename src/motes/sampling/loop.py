@@ -32,14 +32,20 @@ class Sampler(eqx.Module):
     order: eqx.AbstractClassVar[int]
     """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
     the way, otherwise of the law of the points (the weak order)."""
-    evaluations: eqx.AbstractVar[int | None]
-    """How often a step asks the denoiser, the last one, to s = 0, perhaps less often; None: as often as it needs."""
-    stochastic: eqx.AbstractVar[bool]
-    """Whether anything is drawn at random on the way."""
     off_grid: ClassVar[bool] = False
     """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
     when: ClassVar[str] = ""
     """When to pick it, in a line."""
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int | None:
+        """How often a step asks the denoiser; the last one, to s = 0, perhaps less often. None: as often as it needs."""
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether anything is drawn at random on the way."""
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
