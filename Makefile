@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help demo test check format notebook test-lowest bench clean
+.PHONY: help demo test check format notebook test-lowest test-peers bench clean
 
 help:
 	@echo "make demo      train on a swiss roll, and say where the pictures are"
@@ -13,6 +13,7 @@ help:
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
 	@echo "make test-lowest  the test suite with the oldest supported dependencies"
+	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
 	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench)"
 
 .PHONY: venv venv-test
@@ -47,11 +48,16 @@ test-lowest:
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
 	.venv-lowest/bin/python -m pytest -n 2
 
+test-peers:
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,pytest"
+	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
+
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
+	.venv-bench/bin/python benchmarks/samplers.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-bench runs

@@ -118,6 +118,13 @@ def ancestral_moments(betas, mean, std, variance, noiseless_last=True):
     return m, v
 
 
+def assert_moments(x, mean, variance):
+    """Mean and variance of each column of Gaussian points; Z standard errors, a false alarm in 4e5 of four."""
+    error = np.sqrt(variance / len(x))
+    assert (np.abs(x.mean(axis=0, dtype=float) - mean) < Z * error).all()
+    assert (np.abs(x.var(axis=0, dtype=float) / variance - 1) < Z * np.sqrt(2 / len(x))).all()
+
+
 def normal_logpdf(x, mean, variance):
     return -0.5 * ((x - mean) ** 2 / variance + np.log(2 * np.pi * variance))
 
@@ -136,11 +143,20 @@ class ExactMixture(Denoiser):
 
     def __call__(self, x_t, t):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        total = (alpha * WIDTHS) ** 2 + sigma**2  # variance of x_t in each component
-        away = x_t - alpha * CENTRES  # (2, d)
-        log_p = LOG_WEIGHTS - 0.5 * jnp.sum(away**2, axis=1) / total - jnp.log(total)
-        means = CENTRES + (alpha * WIDTHS**2 / total)[:, None] * away
+        # Said outright in the precision of the program: JAX remembers what it made of an array of NumPy's.
+        centres, widths, log_weights = (jnp.asarray(values, float) for values in (CENTRES, WIDTHS, LOG_WEIGHTS))
+        total = (alpha * widths) ** 2 + sigma**2  # variance of x_t in each component
+        away = x_t - alpha * centres  # (2, d)
+        log_p = log_weights - 0.5 * jnp.sum(away**2, axis=1) / total - jnp.log(total)
+        means = centres + (alpha * widths**2 / total)[:, None] * away
         return jax.nn.softmax(log_p) @ means
+
+
+def mixture_points(n, seed):
+    """Draws of the mixture, (n, 2)."""
+    rng = np.random.default_rng(seed)
+    which = rng.choice(2, size=n, p=np.exp(LOG_WEIGHTS))
+    return CENTRES[which] + WIDTHS[which, None] * rng.standard_normal((n, 2))
 
 
 def mixture_flow(y, sigma):

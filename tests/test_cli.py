@@ -14,6 +14,7 @@ import pytest
 
 import motes
 from motes.runs import FIGURES
+from motes.sampling.samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
 QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
@@ -216,6 +217,29 @@ def test_recipes_are_listed_and_printed(motes_command):
         assert motes.recipes.parse(tomllib.loads(text)) == motes.load_recipe(name)
 
 
+def test_samplers_are_listed_with_order_price_and_advice(motes_command):
+    code, out, _ = motes_command("samplers")
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines() if line}
+    for name, kind in SAMPLERS.items():
+        assert rows[name].split()[1] == str(kind.order)
+        assert kind.when in rows[name]
+    assert "2 a step" in rows["heun"]
+    assert all(f"grid {grid}" in out for grid in ("uniform", "quadratic", "karras", "log_snr", "given"))
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_one_draw_takes_another_sampler_steps_and_grid(motes_command, run_folder):
+    model = run_folder[0] / "model.safetensors"
+    words = ["sample", model, "-n", "4", "--quiet"]
+    code, usual, _ = motes_command(*words)
+    changed, other, _ = motes_command(*words, "--sampler", "dpmpp_2m", "--steps", "7", "--grid", "log_snr")
+    assert (code, changed) == (0, 0)
+    assert other != usual
+    here = motes.load(model).sample(4, sampler="dpmpp_2m", steps=7, grid="log_snr")
+    np.testing.assert_allclose(np.loadtxt(other.splitlines(), delimiter=",", skiprows=1), here, rtol=1e-6)
+
+
 def test_version_and_help_are_quick_since_jax_stays_out(environment):
     code = "import sys; from motes import cli; cli._run({words!r}, False); print('jax' in sys.modules)"
     for words in (["--help"], ["--version"], ["train", "--help"], ["sample", "--help"], ["recipes"]):
@@ -258,6 +282,9 @@ MISUSES = {
     "time of no figure": (["diagnose", "MODEL", "--t", "0.5"], "--out FOLDER"),
     "samples too few": (["evaluate", "MODEL", "-n", "3"], "expected at least 10"),
     "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
+    "unknown sampler": (["sample", "MODEL", "--sampler", "hein"], "Did you mean 'heun'"),
+    "unknown grid": (["sample", "MODEL", "--grid", "karas"], "Did you mean 'karras'"),
+    "no steps": (["sample", "MODEL", "--steps", "0"], "grid.steps = 0; expected a number at least 1"),
     "no such recipe": (["recipes", "ddmp"], "Did you mean 'ddpm'"),
 }
 

@@ -14,6 +14,7 @@ from tests.conftest import SMALL
 
 import motes
 from motes.model import Model
+from motes.sampling.samplers import DDIM, DPMSolver2S, Heun
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,48 @@ def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
     sigma = np.sqrt(1 + small_model.recipe.schedule.sigma_max**2)
     # 400 normal numbers: their mean square is within 5 standard errors of sigma^2 but for 1 seed in 10^6.
     assert abs((z**2).mean() / sigma**2 - 1) < 5 * np.sqrt(2 / 400)
+
+
+def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
+    usual = small_model.sample(50)
+    assert np.array_equal(small_model.sample(50, sampler="heun", steps=6, grid="karras"), usual)  # the recipe's own
+    few = small_model.sample(50, sampler="dpmpp_3m", steps=5, grid="log_snr")
+    recipe = motes.load_recipe(
+        small_model.recipe, {"sampler.kind": "dpmpp_3m", "grid.kind": "log_snr", "grid.steps": 5}
+    )
+    other = Model(small_model.denoiser, small_model.standardiser, small_model.columns, recipe)
+    assert np.array_equal(few, other.sample(50))
+    assert not np.array_equal(few, usual)
+    # Objects, with options that their names do not have, and times.
+    assert np.array_equal(small_model.sample(50, sampler=Heun(), grid=small_model.grid), usual)
+    assert np.array_equal(small_model.sample(50, sampler=DDIM(0.0)), small_model.sample(50, sampler="ddim"))
+    points, chain = small_model.chain(50, [0, 2], sampler="euler", grid=[1.0, 0.4, 0.0])
+    assert np.array_equal(chain[1], points)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "says"),
+    [
+        ({"sampler": "hein"}, motes.RecipeError, "unknown sampler.kind 'hein'. Did you mean 'heun'"),
+        ({"grid": "karas"}, motes.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
+        ({"steps": 0}, motes.RecipeError, "grid.steps = 0; expected a number at least 1"),
+        ({"grid": [1.0, 0.5]}, motes.RecipeError, "expected numbers that fall from 1 to 0"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.UsageError, "the times say how many steps"),
+    ],
+)
+def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
+    with pytest.raises(error, match=says):
+        small_model.sample(5, **how)
+
+
+def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
+    changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
+    model = motes.fit(motes.draw("moons", 100), "tutorial", changes=changes)
+    for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
+        assert np.isfinite(model.sample(5, **how)).all()
+    for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
+        with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
+            model.sample(5, **how)
 
 
 def test_more_rows_begin_with_the_rows_of_fewer(small_model):

@@ -6,9 +6,11 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from motes.build import build_schedule
+from motes.build import build_grid, build_sampler, build_schedule
 from motes.errors import RecipeError, UsageError
+from motes.parts import OFF_GRID, SamplerPart
 from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
+from motes.sampling.samplers import SAMPLERS
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 
@@ -106,6 +108,8 @@ def another(value, hint):
     """A valid value other than `value`."""
     if get_origin(hint) is Literal:
         return next(choice for choice in get_args(hint) if choice != value)
+    if get_origin(hint) is tuple:
+        return (1.0, 0.25, 0.0)
     (kind, *_) = get_args(hint) or (hint,)
     if kind is bool:
         return not value
@@ -120,7 +124,7 @@ def test_every_option_of_every_kind_can_be_set(section, kind, key, hint):
     if kind:
         recipe = load_recipe(recipe, {f"{section}.kind": kind})
     value = another(getattr(getattr(recipe, section), key), hint)
-    text = str(value).lower() if isinstance(value, bool) else value
+    text = str(value).lower() if isinstance(value, bool) else list(value) if isinstance(value, tuple) else value
     for changes in ({f"{section}.{key}": value}, [f"{section}.{key}={text}"]):
         changed = load_recipe(recipe, changes)
         assert getattr(getattr(changed, section), key) == value
@@ -209,12 +213,25 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
         ("data.noise=-1", "data.noise = -1; expected a number at least 0"),
         ("training.steps", "training.steps: expected section.key=value, such as"),
         ("training=5", "expected section.key=value, such as"),
+        ("sampler.kind=dpmpp2m", "unknown sampler.kind 'dpmpp2m'. Did you mean 'dpmpp_2m'"),
     ],
 )
 def test_a_wrong_change_says_what_is_right(change, says):
     with pytest.raises(RecipeError) as error:
         load_recipe("default", [change])
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("times", [[1.0], [1.0, 0.5], [1.0, 0.5, 0.5, 0.0], [0.0, 1.0]])
+def test_times_of_your_own_fall_from_1_to_0(times):
+    with pytest.raises(RecipeError, match=r"grid.times = .*; expected numbers that fall from 1 to 0"):
+        load_recipe("default", {"grid.kind": "given", "grid.times": times})
+
+
+@pytest.mark.parametrize("times", [0.5, "all", ["1", 0.5, 0], [True, 0.0]])
+def test_times_of_your_own_are_a_list_of_numbers(times):
+    with pytest.raises(RecipeError, match=r"grid.times = .*; expected a (list, such as|finite number)"):
+        load_recipe("default", {"grid.kind": "given", "grid.times": times})
 
 
 @pytest.mark.parametrize("edge", [("training.ema", 0), ("training.ema", 1), ("data.noise", 0), ("data.rows", 2)])
@@ -230,15 +247,45 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
         ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
         ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         ("tutorial", ["grid.steps=30"], "network.kind = 'step_gated' knows only the schedule's own steps"),
+        ("tutorial", ["grid.kind=quadratic"], "network.kind = 'step_gated' knows only the schedule's own steps"),
+        ("tutorial", {"grid.kind": "given", "grid.times": [1.0, 0.555, 0.0]}, "multiples of 1/100"),
+        (
+            "tutorial",
+            ["sampler.kind=churn"],
+            "'churn' asks it at times between them. Any other sampler fits but dpmpp_2s",
+        ),
         ("tutorial", ["times.kind=log_normal"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         # Its time would be log(r) / 4, which is the number of no step.
         ("tutorial", ["denoiser.kind=edm"], "denoiser.kind"),
         ("default", ["grid.sigma_min=50"], "grid.sigma_min"),  # above sigma_max, where the grid starts
+        ("default", ["grid.kind=log_snr", "grid.sigma_min=50"], "grid.sigma_min"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_explained(recipe, changes, says):
     with pytest.raises(RecipeError, match=says):
         load_recipe(recipe, changes)
+
+
+def test_a_network_of_steps_takes_every_sampler_that_stays_on_them():
+    for kind in SAMPLERS.keys() - set(OFF_GRID):
+        assert build_grid(load_recipe("tutorial", [f"sampler.kind={kind}", "grid.steps=10"])).shape == (11,)
+    assert load_recipe("tutorial", {"grid.kind": "given", "grid.times": [1.0, 0.37, 0.02, 0.0]}).steps == 100
+
+
+def test_each_sampler_of_a_recipe_is_the_class_of_that_name_with_its_defaults():
+    for part in get_args(SamplerPart):
+        for kind in get_args(get_type_hints(part)["kind"]):
+            built = build_sampler(load_recipe("default", [f"sampler.kind={kind}"]))
+            assert built == SAMPLERS[kind]()
+            assert type(built) is SAMPLERS[kind]
+    assert {kind for part in get_args(SamplerPart) for kind in get_args(get_type_hints(part)["kind"])} == set(SAMPLERS)
+    assert set(OFF_GRID) == {kind for kind, sampler in SAMPLERS.items() if sampler.off_grid}
+
+
+def test_levels_that_make_no_sense_are_explained():
+    recipe = load_recipe("default", {"sampler.kind": "churn", "sampler.from_level": 2.0, "sampler.to_level": 1.0})
+    with pytest.raises(RecipeError, match=r"\[sampler\]: .*from_level <= to_level"):
+        build_sampler(recipe)
 
 
 def test_an_unknown_recipe_suggests_the_nearest_and_lists_all():

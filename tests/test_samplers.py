@@ -1,21 +1,76 @@
-"""Samplers on exact denoisers: order of convergence, exact laws, and the bookkeeping of the one loop."""
+"""Every sampler on exact denoisers: order of convergence, the law at every t, and what it says of itself."""
 
-from typing import ClassVar
+from unittest import mock
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, ancestral_moments, float64, mixture_flow
+from tests.reference import (
+    SCHEDULES,
+    ExactGaussian,
+    ExactMixture,
+    ancestral_moments,
+    assert_moments,
+    float64,
+    mixture_flow,
+    mixture_points,
+)
 
-from motes.diffusion.schedules import DiscreteVP, VarianceExploding
-from motes.sampling.grids import karras_grid, uniform_grid
-from motes.sampling.samplers import Ancestral, Heun, Sampler, sample
+import motes
+from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.oracles import GaussianOracle
+from motes.diffusion.schedules import Schedule
+from motes.sampling.grids import karras_grid, log_snr_grid, quadratic_grid, uniform_grid
+from motes.sampling.samplers import (
+    DDIM,
+    SAMPLERS,
+    Adaptive,
+    Ancestral,
+    AnnealedLangevin,
+    Churn,
+    DPMSolver1S,
+    DPMSolver2M,
+    DPMSolver2MSDE,
+    DPMSolver2S,
+    DPMSolver3M,
+    Euler,
+    EulerMaruyama,
+    GradientEstimation,
+    Heun,
+    PredictorCorrector,
+    StochasticHeun,
+    sample,
+)
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]
 KEY = jax.random.key(0)
+each_schedule = pytest.mark.parametrize("schedule", [VE, VP], ids=["exploding", "discrete"])
+each_sampler = pytest.mark.parametrize("sampler", [kind() for kind in SAMPLERS.values()], ids=list(SAMPLERS))
+
+
+def of_each(samplers):
+    return pytest.mark.parametrize("sampler", samplers, ids=lambda sampler: repr(sampler))
+
+
+def walk(sampler, denoiser, grid, x, *, key_of=lambda number: jax.random.fold_in(KEY, number)):
+    """The chain (N+1, n, d) of rows x (n, d), in the precision that JAX is in. All rows get the same keys."""
+    step = jax.vmap(sampler.step, (None, 0, None, None, 0, None))
+
+    @jax.jit
+    def chain(x, grid):
+        def move(carry, at):
+            t, s, number = at
+            x_s, state = step(denoiser, carry[0], t, s, carry[1], key_of(number))
+            return (x_s, state), x_s
+
+        state = jax.vmap(sampler.init, (0, None))(x, grid)
+        return jax.lax.scan(move, (x, state), (grid[:-1], grid[1:], jnp.arange(1, len(grid))))[1]
+
+    return np.concatenate([x[None], chain(jnp.asarray(x), jnp.asarray(grid))])
 
 
 def order_measured(errors, counts):
@@ -23,268 +78,350 @@ def order_measured(errors, counts):
     return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
 
 
-# --- order ---------------------------------------------------------------------------------------------------------
+# --- the flow: order, where nothing is drawn at random ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schedule", [VarianceExploding(20.0, 7.0), VP], ids=["exploding", "discrete"])
-def test_heun_converges_with_the_order_that_it_declares(schedule):
-    counts = [32, 96]
+@pytest.fixture(scope="module")
+def solved():
+    """For each schedule starts (20, 2) and where the flow of the mixture carries them, by SciPy to 1e-11."""
+    answers = {}
+    for schedule in (VE, VP):
+        with float64():
+            first = schedule.alpha(1.0), schedule.sigma(1.0) / schedule.alpha(1.0)
+        alpha, largest = (float(value) for value in first)
+        y = np.random.default_rng(0).normal(size=(20, 2)) * largest
+        flow = lambda r, y: mixture_flow(y.reshape(-1, 2), r).ravel()
+        end = solve_ivp(flow, (largest, 0.0), y.ravel(), method="DOP853", rtol=1e-11, atol=1e-11)
+        answers[schedule] = alpha * y, end.y[:, -1].reshape(-1, 2)
+    return answers
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    ("sampler", "counts"),
+    [
+        (Euler(), (32, 96)),
+        (Heun(), (32, 96)),
+        (DPMSolver2S(), (32, 96)),
+        (DPMSolver2M(), (32, 96)),
+        (DPMSolver3M(), (64, 192)),
+        (GradientEstimation(), (192, 768)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, eqx.Module) else "",
+)
+# DDIM(0), DPMSolver1S, DPMSolver2MSDE(0) and Churn(0) are some of these, which another test here shows.
+def test_the_flow_is_solved_with_the_order_that_is_declared(solved, schedule, sampler, counts):
+    start, exact = solved[schedule]
     errors = []
     with float64():
-        largest = float(schedule.sigma(1.0) / schedule.alpha(1.0))
         for count in counts:
-            # Down to a noise of 1e-6, so that what Euler's last step leaves is far below the rest.
-            grid = karras_grid(schedule, count, 1e-6)
-            x, (start,) = sample(
-                ExactMixture(schedule), 50, 2, key=KEY, sampler=Heun(), grid=grid, record=[0], block=50
-            )
-            if count == counts[0]:
-                # The flow in y = x / alpha, r = sigma / alpha, solved by SciPy from the same starts to 1e-10.
-                y = start.astype(float) / float(schedule.alpha(1.0))
-                flow = lambda r, y: mixture_flow(y.reshape(-1, 2), r).ravel()
-                end = solve_ivp(flow, (largest, 0.0), y.ravel(), method="DOP853", rtol=1e-10, atol=1e-10)
-                exact = end.y[:, -1].reshape(-1, 2)
+            # Down to a noise of 1e-6, so that what the last step leaves is far below the rest.
+            x = walk(sampler, ExactMixture(schedule), karras_grid(schedule, count, 1e-6), start)[-1]
             errors.append(np.sqrt(np.mean((x - exact) ** 2)))
-    assert errors[-1] > 1e-5  # well above the float32 of the answer
-    assert abs(order_measured(errors, counts) - Heun.order) < 0.3
+    assert not sampler.stochastic
+    assert errors[-1] > 1e-8  # well above that of the reference
+    assert abs(order_measured(errors, counts) - sampler.order) < 0.3
 
 
-def end_variances(sampler, schedule, counts, std):
-    """Variance of the sampler's points for data N(0, std^2), to the last digit: each step is x_s = a x_t + b z."""
-    denoiser, key = ExactGaussian(schedule, 0.0, std), jax.random.key(1)
-    grids = [np.asarray(uniform_grid(count)) for count in counts]
+def test_the_adaptive_solver_keeps_to_its_tolerance(solved):
+    start, exact = solved[VE]
+    errors, asked = [], []
+    with float64():
+        for tolerance in (1e-4, 1e-6):
+            denoiser = Counted(ExactMixture(VE))
+            sampler = Adaptive(tolerance, tolerance)
+            x, asked_at = denoiser.watch(lambda: walk(sampler, denoiser, uniform_grid(1), start[:1])[-1])  # noqa: B023
+            errors.append(np.abs(x - exact[:1]).max())
+            asked.append(len(asked_at))
+            assert errors[-1] < 10 * tolerance
+    assert 20 < asked[0] < asked[1] < 600
+
+
+@of_each([Euler(), DDIM(), DPMSolver1S(), DPMSolver2S(), DPMSolver2M(), DPMSolver3M(), Heun(), GradientEstimation()])
+def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
+    # For data that is one point c the flow is a straight line, y = c + r eps with the same eps at every level.
+    c, denoiser = 0.5, ExactGaussian(VE, 0.5, 0.0)
+    with float64():
+        start = np.array([[3.0, -20.0]])
+        grid = uniform_grid(3)
+        chain = walk(sampler, denoiser, grid, start)
+        r = np.asarray(VE.sigma(grid))
+    np.testing.assert_allclose(chain[:, 0], c + (start - c) * r[:, None] / r[0], rtol=1e-9, atol=1e-12)
+
+
+# --- the diffusion: the law at every t, without Monte Carlo noise ----------------------------------------------------
+
+NOISES = 8  # names of the noises of a step: more than any sampler here draws
+
+
+def exact_law(sampler, schedule, grid, mean, std, start=None):
+    """Mean and variance (N+1,) of x_t on the sampler's way for data N(mean, std^2), from the true law at t = 1.
+
+    Every step is affine in x_t and its noises. So each noise gets a coordinate of its own, and the mean another: the
+    squares of a point's coordinates add up to its variance. The noises are told apart by keys that are plain numbers.
+    """
+    size = NOISES * len(grid) + 2
+    drawn = lambda key, shape=(): jnp.zeros(size).at[key].set(1.0)
+    width = iter([4, 1] if isinstance(sampler, PredictorCorrector) else [1])  # it splits what it has split
+    widths = {}
+    split = lambda key, n=2: key + widths.setdefault(n, next(width, 1)) * jnp.arange(n)
+    denoiser = ExactGaussian(schedule, jnp.zeros(size).at[-1].set(mean), std)
+    first = start or true_law(schedule, grid[0], mean, std)
+    start = np.zeros(size)
+    start[-2:] = np.sqrt(first[1]), first[0]
+    with mock.patch("jax.random.normal", drawn), mock.patch("jax.random.split", split):
+        chain = walk(sampler, denoiser, grid, start[None], key_of=lambda number: NOISES * (number - 1))[:, 0]
+    return chain[:, -1], np.sum(chain[:, :-1] ** 2, axis=1)
+
+
+def true_law(schedule, grid, mean, std):
+    alpha, sigma = (np.asarray(values) for values in _alpha_and_sigma(schedule, grid))
+    return alpha * mean, alpha**2 * std**2 + sigma**2
+
+
+@eqx.filter_jit
+def _alpha_and_sigma(schedule, grid):
+    return schedule.alpha(grid), schedule.sigma(grid)
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    ("sampler", "counts"),
+    [
+        (Ancestral("beta"), (128, 512)),
+        (Ancestral("posterior"), (64, 256)),
+        (DDIM(0.5), (64, 256)),
+        (DDIM(1.0), (64, 256)),
+        (EulerMaruyama(), (256, 1024)),
+        (DPMSolver2MSDE(), (48, 192)),
+        (StochasticHeun(), (64, 256)),
+        (Churn(), (64, 256)),
+        (PredictorCorrector(), (512, 2048)),
+        (AnnealedLangevin(), (128, 512)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, eqx.Module) else "",
+)
+def test_the_law_converges_with_the_order_that_is_declared_at_the_end_and_on_the_way(schedule, sampler, counts):
+    mean, std, errors = 0.5, 0.6, []
+    assert sampler.stochastic
+    with float64():
+        for count in counts:
+            grid = karras_grid(schedule, count, 1e-5)
+            found, true = exact_law(sampler, schedule, grid, mean, std), true_law(schedule, grid, mean, std)
+            # At s = 0 all of them end in x0_hat, which adds next to nothing at a noise of 1e-5.
+            errors.append(abs(found[1][-1] / true[1][-1] - 1))
+    assert abs(order_measured(errors, counts) - sampler.order) < 0.3
+    # The law at every t. Every sampler keeps the mean, and Langevin steps settle where they say they do.
+    np.testing.assert_allclose(found[0], true[0], rtol=1e-6)
+    wider = getattr(sampler, "snr", 0.0) ** 2
+    assert (np.abs(found[1] / true[1] - 1) < 1.2 * wider + (0.06 if sampler.order == 1 else 0.005)).all()
+
+
+# --- the law at the end, drawn ---------------------------------------------------------------------------------------
+
+N = 4_000
+
+
+@each_sampler
+def test_mean_covariance_and_transport_end_at_the_truth(sampler):
+    # A mixture, by enough steps for the sampler's own error to be smaller than what N points can tell.
+    first_order = sampler.order == 1
+    grid = karras_grid(VE, 400 if first_order else 60, 0.002)
+    x, _ = sample(ExactMixture(VE), N, 2, key=KEY, sampler=sampler, grid=grid, block=N)
+    large = mixture_points(100_000, 2)
+    covariance = np.cov(large.T)
+    # Five standard errors of N points, and 0.01 for the sampler.
+    assert np.abs(x.mean(axis=0) - large.mean(axis=0)).max() < 5 * np.sqrt(covariance.max() / N) + 0.01
+    assert np.abs(np.cov(x.T) - covariance).max() < 5 * np.sqrt(3 / N) * covariance.max() + 0.01
+    assert motes.sliced_w2(x, large, directions=50) < 0.08  # twelve fresh draws: 0.019 to 0.057
+
+
+def test_a_covariance_of_full_shape_is_reproduced():
+    covariance = np.array([[1.0, 0.6], [0.6, 0.5]])
+    for sampler in (DPMSolver3M(), DPMSolver2MSDE()):
+        oracle = GaussianOracle([0.3, -0.2], covariance, VE)
+        x, _ = sample(oracle, 20_000, 2, key=KEY, sampler=sampler, grid=karras_grid(VE, 60, 0.002))
+        white = np.linalg.solve(np.linalg.cholesky(covariance), (x - [0.3, -0.2]).T).T
+        assert_moments(white, 0.0, 1.0)
+        assert abs(np.corrcoef(white.T)[0, 1]) < 5 / np.sqrt(20_000)
+
+
+# --- what is the same as what ----------------------------------------------------------------------------------------
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (DDIM(1.0), Ancestral("posterior")),
+        (DDIM(0.0), Euler()),
+        (DPMSolver1S(), DDIM(0.0)),
+        (DPMSolver2MSDE(0.0), DPMSolver2M()),
+        (GradientEstimation(1.0), Euler()),
+        (Churn(0.0), Heun()),
+    ],
+    ids=lambda sampler: repr(sampler),
+)
+def test_some_samplers_are_others_under_another_name(schedule, one, other):
+    start = 5.0 * np.array([[1.0, -0.7], [0.2, 0.4]])
+    with float64():
+        grid = karras_grid(schedule, 9, 0.01)
+        chains = [walk(sampler, ExactMixture(schedule), grid, start) for sampler in (one, other)]
+    np.testing.assert_allclose(*chains, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("noiseless_last", [True, False])
+@pytest.mark.parametrize("variance", ["beta", "posterior"])
+@pytest.mark.parametrize("every", [1, 10])
+def test_each_ancestral_step_is_that_of_ho_et_al_on_every_step_and_on_every_tenth(variance, noiseless_last, every):
+    # On a sub-sequence the betas are those that lead from one of its alpha-bars to the next (Nichol & Dhariwal 2021).
+    left = np.concatenate([[1.0], np.cumprod(1 - VP.betas)])[::every]
+    with float64():
+        grid = uniform_grid(VP.steps // every)
+        found = exact_law(Ancestral(variance, noiseless_last), VP, grid, 0.0, 0.5, start=(0.0, 1.0))
+    _, theirs = ancestral_moments(1 - left[1:] / left[:-1], 0.0, 0.5, variance, noiseless_last)
+    assert found[1][-1] == pytest.approx(theirs, rel=1e-9)
+
+
+def test_beta_variance_is_exact_for_standard_normal_data():
+    # x0_hat = alpha_t x_t makes the mean of each step sqrt(1 - beta) x_t; with variance beta x stays N(0, I).
+    with float64():
+        _, variance = exact_law(Ancestral("beta", noiseless_last=False), VP, uniform_grid(VP.steps), 0.0, 1.0)
+    np.testing.assert_allclose(variance, 1.0, rtol=1e-9)
+
+
+# --- the last step, few steps, many steps ----------------------------------------------------------------------------
+
+
+@each_sampler
+@each_schedule
+def test_the_last_step_ends_in_x0_hat(schedule, sampler):
+    denoiser, grid = ExactGaussian(schedule, 0.5, 0.7), jnp.array([1.0, 0.6, 0.3, 0.0])
+    chain = walk(sampler, denoiser, grid, np.array([[0.3, -0.8]], np.float32))
+    x0 = denoiser(jnp.asarray(chain[-2, 0]), grid[-2])
+    if isinstance(sampler, Adaptive):  # which goes on to where the flow ends
+        r = schedule.sigma(grid[-2]) / schedule.alpha(grid[-2])
+        x0 = 0.5 + (chain[-2, 0] / schedule.alpha(grid[-2]) - 0.5) * 0.7 / np.hypot(0.7, r)
+    np.testing.assert_allclose(chain[-1, 0], x0, atol=5e-4 if isinstance(sampler, Adaptive) else 1e-5)
+
+
+@each_sampler
+@each_schedule
+def test_one_step_two_steps_and_ten_thousand_are_finite(schedule, sampler):
+    denoiser, many = ExactMixture(schedule), 10_000
 
     @jax.jit
-    @jax.vmap
-    def a_and_b(t, s):
-        at = lambda x: sampler.step(denoiser, jnp.full(1, x), t, s, None, key)[0][0]
-        return at(1.0) - at(0.0), at(0.0) / jax.random.normal(key, (1,))[0]
+    def draw(grid, count):
+        def move(i, carry):
+            return sampler.step(denoiser, carry[0], grid[i], grid[i + 1], carry[1], jax.random.fold_in(KEY, i))
 
-    steps = np.array(a_and_b(np.concatenate([g[:-1] for g in grids]), np.concatenate([g[1:] for g in grids])))
-    for part in np.split(steps, np.cumsum(counts)[:-1], axis=1):
-        variance = float(schedule.prior_std) ** 2
-        for a, b in part.T:
-            variance = a**2 * variance + b**2
-        yield variance
+        x = schedule.prior_std * jnp.array([0.7, -0.4])
+        return jax.lax.fori_loop(0, count, move, (x, sampler.init(x, grid)))[0]
 
-
-@pytest.mark.parametrize("variance", ["beta", "posterior"])
-def test_ancestral_converges_with_the_order_that_it_declares(variance):
-    counts, std = [64, 128, 256], 0.5
-    with float64():
-        # Ending in a spread of 200 std, so that a start from N(0, prior_std^2 I) is no error to speak of.
-        errors = np.abs([v - std**2 for v in end_variances(Ancestral(variance), VarianceExploding(100.0), counts, std)])
-    assert abs(order_measured(errors, counts) - Ancestral.order) < 0.3
+    for count in (1, 2, many):
+        grid = jnp.pad(uniform_grid(count), (0, many - count))
+        assert np.abs(draw(grid, count)).max() < (5 if count == many else 100)
 
 
-@pytest.mark.parametrize("noiseless_last", [True, False])
-@pytest.mark.parametrize("variance", ["beta", "posterior"])
-def test_each_ancestral_step_is_that_of_ho_et_al(variance, noiseless_last):
-    with float64():
-        (ours,) = end_variances(Ancestral(variance, noiseless_last), VP, [VP.steps], 0.5)
-    _, theirs = ancestral_moments(VP.betas, 0.0, 0.5, variance, noiseless_last)
-    assert np.isclose(ours, theirs, rtol=1e-9)
+# --- what a sampler says of itself -----------------------------------------------------------------------------------
 
 
-# --- laws ----------------------------------------------------------------------------------------------------------
+class Counted(Denoiser):
+    """A denoiser that notes the times at which it is asked."""
 
-N = 20_000
+    inner: Denoiser
+    schedule: Schedule
+    asked: list = eqx.field(static=True)
 
+    def __init__(self, inner):
+        self.inner, self.schedule, self.asked = inner, inner.schedule, []
 
-def assert_moments(x, mean, variance):
-    """Mean and variance of each column of Gaussian points; Z standard errors, a false alarm in 4e5 of four."""
-    error = np.sqrt(variance / len(x))
-    assert (np.abs(x.mean(axis=0, dtype=float) - mean) < Z * error).all()
-    assert (np.abs(x.var(axis=0, dtype=float) / variance - 1) < Z * np.sqrt(2 / len(x))).all()
+    def __call__(self, x_t, t):
+        jax.debug.callback(lambda t: self.asked.append(float(t)), t)
+        return self.inner(x_t, t)
 
-
-def ancestral_points(mean, std, **options):
-    return sample(
-        ExactGaussian(VP, mean, std), N, 2, key=KEY, sampler=Ancestral(**options), grid=uniform_grid(VP.steps)
-    )[0]
-
-
-def test_ancestral_sampling_reproduces_a_gaussian():
-    mean, std = 0.5, 0.7
-    x = ancestral_points(mean, std, variance="posterior")
-    assert_moments(x, *ancestral_moments(VP.betas, mean, std, "posterior"))
-    # And that law is the data's, but for a hundred steps' worth of error.
-    assert abs(x.mean() - mean) < 0.03
-    assert abs(x.std() - std) < 0.03
+    def watch(self, run):
+        """What `run()` returns, and the times at which it asked."""
+        self.asked.clear()
+        done = jax.block_until_ready(run())
+        jax.effects_barrier()
+        return done, list(self.asked)
 
 
-@pytest.mark.parametrize("noiseless_last", [True, False])
-def test_beta_variance_is_exact_for_standard_normal_data(noiseless_last):
-    # x0_hat = alpha_t x_t makes the mean of each step sqrt(1 - beta) x_t; with variance beta x stays N(0, I).
-    x = ancestral_points(0.0, 1.0, variance="beta", noiseless_last=noiseless_last)
-    assert_moments(x, 0.0, 1 - VP.betas[0] if noiseless_last else 1.0)
-
-
-@pytest.mark.parametrize("sampler", [Ancestral("beta"), Ancestral("posterior"), Heun()], ids=str)
-def test_a_noiseless_last_step_ends_in_x0_hat(sampler):
-    denoiser = ExactGaussian(VP, 0.5, 0.7)
-    t = jnp.asarray(1 / VP.steps)
-    x_t = jnp.array([0.3, -0.8])
-    x, _ = jax.jit(sampler.step)(denoiser, x_t, t, jnp.asarray(0.0), None, KEY)
-    assert np.allclose(x, denoiser(x_t, t), atol=1e-5)
-
-
-def test_a_noisy_last_step_has_the_first_beta_for_its_variance():
-    sampler = Ancestral("beta", noiseless_last=False)
-    denoiser, t = ExactGaussian(VP, 0.5, 0.7), jnp.asarray(1 / VP.steps)
-    x_t = jnp.array([0.3, -0.8])
-    x, _ = sampler.step(denoiser, x_t, t, jnp.asarray(0.0), None, KEY)
-    noise = (x - denoiser(x_t, t)) / jax.random.normal(KEY, (2,))
-    assert np.allclose(noise, np.sqrt(VP.betas[0]), rtol=1e-4)
-
-
-def test_heun_carries_a_gaussian_onto_a_gaussian():
-    # For N(mean, std^2 I) the flow is affine: x_1 / alpha_1 - mean shrinks by std / sqrt(std^2 + r_1^2).
-    mean, std, largest = 0.5, 0.7, 20.0
-    grid = karras_grid(VE, 256, 0.002)
-    x, (start,) = sample(ExactGaussian(VE, mean, std), 100, 2, key=KEY, sampler=Heun(), grid=grid, record=[0])
-    # Second order with 256 steps, and float32 of numbers up to 80: 1e-4 of the deviation.
-    assert np.allclose(x, mean + (start - mean) * std / np.hypot(std, largest), atol=1e-3)
-
-
-def test_sampling_starts_from_the_spread_that_the_schedule_ends_in():
-    for schedule, std in ((VP, 1.0), (VE, np.sqrt(401))):
-        _, (start,) = sample(
-            ExactGaussian(schedule), N, 2, key=KEY, sampler=Heun(), grid=jnp.array([1.0, 0.0]), record=[0]
-        )
-        assert_moments(start, 0.0, std**2)
-        assert abs(np.corrcoef(start.T)[0, 1]) < Z / np.sqrt(N)
-
-
-# --- the loop ------------------------------------------------------------------------------------------------------
-
-SMALL = {"key": KEY, "sampler": Ancestral(noiseless_last=False), "grid": uniform_grid(5)}
-DENOISER = ExactGaussian(DiscreteVP([0.1, 0.2, 0.3, 0.4, 0.5]), 0.5, 0.7)
-
-
-def small(n=10, **options):
-    return sample(DENOISER, n, 2, **{**SMALL, "block": 8, **options})
-
-
-def test_the_first_rows_are_those_of_a_smaller_draw():
-    x = small(21)[0]
-    assert x.shape == (21, 2)
-    for m in (1, 7, 8, 9):
-        assert np.array_equal(small(m)[0], x[:m])
-
-
-@pytest.mark.parametrize("block", [1, 5, 64])
-def test_the_size_of_the_blocks_does_not_matter(block):
-    # Programs of different widths may round differently.
-    assert np.allclose(small(21, block=block)[0], small(21)[0], rtol=1e-5, atol=1e-6)
-
-
-def test_rows_differ_and_so_do_keys():
-    x = small(30)[0]
-    assert len(np.unique(x, axis=0)) == 30
-    assert not np.array_equal(small(30, key=jax.random.key(1))[0], x)
-    assert np.array_equal(small(30)[0], x)
-
-
-def test_no_row_and_no_step_reuses_the_noise_of_another():
-    # What a step adds to an affine function of its start is its noise: that of one step says nothing of another's.
-    _, chain = small(4000, block=4000, record=range(6))
-    noise = [
-        (chain[i + 1] - np.polyval(np.polyfit(chain[i].ravel(), chain[i + 1].ravel(), 1), chain[i])) for i in range(5)
+def same_family(samplers):
+    return [
+        *samplers,
+        PredictorCorrector(3),
+        PredictorCorrector(predictor=Heun()),
+        AnnealedLangevin(2),
+        DDIM(1.0),
+        Churn(0.0),
     ]
-    flat = np.stack([part / part.std() for part in noise]).reshape(5, -1)
-    correlation = np.corrcoef(flat)[np.triu_indices(5, 1)]
-    assert (np.abs(correlation) < Z / np.sqrt(flat.shape[1])).all()  # a false alarm in 10^5 of ten
 
 
-def test_recorded_places_are_kept_in_the_order_asked_for():
-    x, chain = small(10, record=range(6))
-    assert chain.shape == (6, 10, 2)
-    assert np.array_equal(chain[5], x)
-    _, some = small(10, record=[4, 0, 5])
-    assert np.allclose(some, chain[[4, 0, 5]], rtol=1e-6)
-    assert small(10)[1].shape == (0, 10, 2)
+@of_each(same_family([kind() for kind in SAMPLERS.values() if kind is not Adaptive]))
+def test_a_step_asks_as_often_as_it_says_and_when_it_says(sampler):
+    denoiser = Counted(ExactGaussian(VE, 0.5, 0.7))
+    x, t, s = jnp.array([0.3, -0.8]), jnp.asarray(0.6), jnp.asarray(0.5)
+    state = sampler.init(x, uniform_grid(10))
+    (x_s, _), times = denoiser.watch(lambda: jax.jit(sampler.step)(denoiser, x, t, s, state, KEY))
+    assert len(times) == sampler.evaluations
+    assert all(np.isclose(time, [0.6, 0.5], atol=1e-5).any() for time in times) or sampler.off_grid
+    _, times = denoiser.watch(lambda: jax.jit(sampler.step)(denoiser, x, t, jnp.asarray(0.0), state, KEY))
+    assert len(times) == 1
+    # Another key is another point where it draws at random, and nowhere else.
+    other, _ = jax.jit(sampler.step)(denoiser, x, t, s, state, jax.random.key(1))
+    assert sampler.stochastic == (not np.array_equal(x_s, other))
 
 
-def test_a_recorded_place_is_the_point_at_that_time():
-    # Going on from a recorded place by hand arrives at the next one: place i belongs to grid[i].
-    _, chain = small(1, sampler=Heun(), record=range(6))
-    for i in range(5):
-        t, s = SMALL["grid"][i : i + 2]
-        x_s, _ = Heun().step(DENOISER, jnp.asarray(chain[i, 0]), t, s, None, KEY)
-        assert np.allclose(x_s, chain[i + 1, 0], rtol=1e-4, atol=1e-5)
+def test_every_sampler_has_a_line_of_advice():
+    for name, kind in SAMPLERS.items():
+        assert kind.when, name
+    assert Adaptive().evaluations is None
+    assert PredictorCorrector(predictor=Adaptive()).evaluations is None
 
 
-def test_a_place_recorded_twice_is_returned_twice():
-    _, chain = small(3, record=[0, 2, 0, 2])
-    assert np.array_equal(chain, small(3, record=[0, 2])[1][[0, 1, 0, 1]])
-    assert chain.any()
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Ancestral(variance="postrior"), "variance = 'postrior'"),
+        (lambda: DDIM(1.5), r"eta = 1.5; expected from 0 \(no noise\) to 1"),
+        (lambda: DPMSolver2MSDE(-0.1), "eta = -0.1"),
+        (lambda: Adaptive(rtol=0.0), "rtol = 0, atol = 0.0001; expected numbers above 0"),
+        (lambda: Churn(-1.0), "churn and noise at least 0"),
+        (lambda: Churn(from_level=2.0, to_level=1.0), "from_level <= to_level"),
+        (lambda: AnnealedLangevin(corrections=0), "corrections = 0"),
+        (lambda: PredictorCorrector(snr=1.5), "snr = 1.5"),
+    ],
+)
+def test_an_option_out_of_range_is_an_error(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-@pytest.mark.parametrize(("schedule", "sampler"), [(VP, Ancestral()), (VE, Heun())], ids=["ancestral", "heun"])
-def test_one_and_two_steps_are_finite(schedule, sampler, steps):
-    x, _ = sample(ExactGaussian(schedule), 3, 2, key=KEY, sampler=sampler, grid=uniform_grid(steps), block=4)
-    assert np.isfinite(x).all()
+def test_churn_adds_no_noise_outside_its_levels():
+    x, t, s = jnp.array([0.3, -0.8]), jnp.asarray(0.6), jnp.asarray(0.5)
+    step = jax.jit(lambda sampler: sampler.step(ExactMixture(VE), x, t, s, sampler.init(x, uniform_grid(10)), KEY)[0])
+    r = float(VE.sigma(0.6))
+    assert np.allclose(step(Churn(from_level=1.1 * r)), step(Heun()), rtol=1e-6)
+    assert np.allclose(step(Churn(to_level=0.9 * r)), step(Heun()), rtol=1e-6)
+    assert not np.allclose(step(Churn(from_level=0.9 * r, to_level=1.1 * r)), step(Heun()), rtol=1e-2)
 
 
-def test_blocks_are_counted_as_they_are_done():
-    done = []
-    small(21, on_block=done.append)
-    assert done == [8, 16, 21]
+# --- grids -----------------------------------------------------------------------------------------------------------
 
 
-class Counting(Sampler):
-    """Moves nothing but a count, which it adds at the end: the state of a step is that of the step before."""
-
-    order: ClassVar[int] = 0
-
-    def init(self, x_t):
-        return jnp.zeros(())
-
-    def step(self, denoiser, x_t, t, s, state, key):
-        return jnp.where(s > 0, x_t, state), state + 1
+@pytest.mark.parametrize("steps", [1, 7])
+def test_the_quadratic_grid_is_that_of_squares(steps):
+    np.testing.assert_allclose(quadratic_grid(steps), (np.arange(steps, -1, -1) / steps) ** 2, rtol=1e-6)
 
 
-def test_a_new_sampler_keeps_a_state_of_its_own():
-    assert np.array_equal(small(3, sampler=Counting())[0], np.full((3, 2), 4.0))
-
-
-def test_single_rows_and_single_columns_are_fine():
-    x, chain = sample(ExactGaussian(VP), 1, 1, **SMALL, record=[5], block=4)
-    assert x.shape == (1, 1)
-    assert np.array_equal(chain, x[None])
-
-
-@pytest.mark.parametrize("n", [0, -3])
-def test_no_points_is_an_error(n):
-    with pytest.raises(ValueError, match=f"n = {n} points"):
-        small(n)
-
-
-@pytest.mark.parametrize("place", [-1, 6])
-def test_a_place_outside_the_grid_is_an_error(place):
-    with pytest.raises(ValueError, match=f"place {place} .*from 0 to 5"):
-        small(3, record=[0, place])
-
-
-def test_a_misspelt_variance_is_an_error():
-    with pytest.raises(ValueError, match="variance"):
-        Ancestral(variance="postrior")
-
-
-@pytest.mark.parametrize("grid", [[1.0], [0.0, 1.0], [1.0, 0.5, 0.5, 0.0], [1.0, 0.5]])
-def test_a_grid_that_does_not_fall_from_1_to_0_is_an_error(grid):
-    with pytest.raises(ValueError, match="grid"):
-        small(3, grid=jnp.array(grid))
-
-
-def test_a_start_that_is_given_is_the_start():
-    exact = ExactGaussian(VP, 0.0, 1.0)
-    draw = lambda n, **more: sample(exact, n, 2, key=KEY, sampler=Ancestral(), grid=uniform_grid(5), block=4, **more)
-    _, (prior,) = draw(9, record=[0])
-    x, (start,) = draw(9, start=prior, record=[0])
-    np.testing.assert_array_equal(start, prior)
-    np.testing.assert_array_equal(x, draw(9)[0])  # and nothing else has changed
-    with pytest.raises(ValueError, match=r"start has shape \(9, 2\); expected \(8, 2\)"):
-        draw(8, start=prior)
+@each_schedule
+def test_the_log_snr_grid_has_equal_steps_in_log_snr(schedule):
+    with float64():
+        grid = log_snr_grid(schedule, 12, 0.01)
+        alpha, sigma = _alpha_and_sigma(schedule, grid)
+        r = np.asarray(sigma) / np.asarray(alpha)
+    np.testing.assert_allclose(np.diff(np.log(r[:-1])), np.log(0.01 / r[0]) / 11, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"sigma_min = 50; expected above 0 and below the first noise level"):
+        log_snr_grid(schedule, 12, 50.0)

@@ -1,22 +1,25 @@
 """From a recipe to the parts that it names."""
 
+import dataclasses
 from functools import cache
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
-from motes import recipes
+from motes import parts
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
-from motes.errors import RecipeError, check_seed
+from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning.denoisers import Network, NoisePredictor, Preconditioned
 from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
 from motes.learning.networks import ResidualMLP, StepGatedMLP
-from motes.recipes import Recipe
-from motes.sampling.grids import karras_grid, uniform_grid
-from motes.sampling.samplers import Ancestral, Heun, Sampler
+from motes.recipes import Recipe, load_recipe
+from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
+from motes.sampling.samplers import SAMPLERS, Sampler
 
 
 def build_schedule(recipe: Recipe) -> Schedule:
@@ -24,11 +27,11 @@ def build_schedule(recipe: Recipe) -> Schedule:
     part = recipe.schedule
     try:
         match part:
-            case recipes.Betas():
+            case parts.Betas():
                 return DiscreteVP(BETAS[part.kind](part.steps, part.start, part.end))
-            case recipes.Cosine():
+            case parts.Cosine():
                 return DiscreteVP(cosine_betas(part.steps, part.offset, part.max_beta))
-            case recipes.Exploding():
+            case parts.Exploding():
                 return VarianceExploding(part.sigma_max, part.rho)
     except ValueError as error:
         raise RecipeError(f"[schedule]: {error}") from None
@@ -44,10 +47,10 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
     network: Network
     match part:
-        case recipes.StepGated():
+        case parts.StepGated():
             assert recipe.steps is not None  # Recipe has checked it
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
-        case recipes.Residual():
+        case parts.Residual():
             network = ResidualMLP(dim, part.width, part.depth, key=key)
     wrapper = NoisePredictor if recipe.denoiser.kind == "eps" else Preconditioned
     return wrapper(network=network, schedule=schedule)
@@ -62,15 +65,15 @@ def build_times(recipe: Recipe) -> Times:
     """How `[times]` draws t."""
     schedule, part = build_schedule(recipe), recipe.times
     match part:
-        case recipes.StepsDrawn():
+        case parts.StepsDrawn():
             assert isinstance(schedule, DiscreteVP)  # Recipe has checked it
             return StepTimes(schedule, DRAWS[part.draw])
-        case recipes.LogNormal():
+        case parts.LogNormal():
             return LogNormalTimes(schedule, part.mean, part.std, DRAWS[part.draw])
 
 
 @cache  # the same object again, so that a compiled training program is found again
-def build_optimiser(part: recipes.Training) -> optax.GradientTransformation:
+def build_optimiser(part: parts.Training) -> optax.GradientTransformation:
     """Adam with the clipping and the learning rate of `[training]`."""
     rate: optax.ScalarOrSchedule = part.learning_rate
     if part.decay == "cosine":
@@ -83,28 +86,70 @@ def build_optimiser(part: recipes.Training) -> optax.GradientTransformation:
 
 
 def build_sampler(recipe: Recipe) -> Sampler:
-    """The sampler of `[sampler]`."""
-    part = recipe.sampler
-    match part:
-        case recipes.AncestralPart():
-            return Ancestral(part.variance, part.noiseless_last)
-        case recipes.HeunPart():
-            return Heun()
+    """The sampler of `[sampler]`: its keys are the fields of the class of that name."""
+    options = dataclasses.asdict(recipe.sampler)
+    try:
+        return SAMPLERS[options.pop("kind")](**options)
+    except ValueError as error:
+        raise RecipeError(f"[sampler]: {error}") from None
 
 
 def build_grid(recipe: Recipe) -> jax.Array:
     """The times of `[grid]`, (N+1,) from 1 down to 0."""
     part = recipe.grid
-    match part:
-        case recipes.UniformGrid():
-            steps = part.steps or recipe.steps
-            assert steps is not None  # Recipe has checked it
-            return uniform_grid(steps)
-        case recipes.KarrasGrid():
-            try:
+    try:
+        match part:
+            case parts.UniformGrid():
+                steps = part.steps or recipe.steps
+                assert steps is not None  # Recipe has checked it
+                return uniform_grid(steps)
+            case parts.QuadraticGrid():
+                return quadratic_grid(part.steps)
+            case parts.KarrasGrid():
                 return karras_grid(build_schedule(recipe), part.steps, part.sigma_min, rho=part.rho)
-            except ValueError as error:
-                raise RecipeError(f"[grid]: {error}") from None
+            case parts.LogSNRGrid():
+                return log_snr_grid(build_schedule(recipe), part.steps, part.sigma_min)
+            case parts.GivenGrid():
+                return given_grid(part.times)
+    except ValueError as error:
+        raise RecipeError(f"[grid]: {error}") from None
+
+
+def build_draw(
+    recipe: Recipe, sampler: str | Sampler | None = None, steps: int | None = None, grid: ArrayLike | None = None
+) -> tuple[Sampler, jax.Array]:
+    """The sampler and the times of a draw: those of the recipe, or others in their place.
+
+    Args:
+        recipe: of the model.
+        sampler: a kind of `[sampler]`, with its own defaults, or a sampler.
+        steps: of the grid.
+        grid: a kind of `[grid]`, or times (N+1,) that fall from 1 to 0.
+
+    Raises:
+        RecipeError: names or numbers that there are not, or that do not fit the model.
+        UsageError: steps and times, or a sampler that asks a network of steps at other times.
+    """
+    changes: dict[str, Any] = {}
+    if isinstance(sampler, str):
+        changes["sampler.kind"] = sampler
+    if isinstance(grid, str):
+        changes["grid.kind"] = grid
+    elif grid is not None:
+        if steps is not None:
+            raise UsageError(f"steps = {steps} beside a grid of times: the times say how many steps there are.")
+        changes |= {"grid.kind": "given", "grid.times": np.asarray(grid, float).tolist()}
+    if steps is not None:
+        changes["grid.steps"] = steps
+    chosen = load_recipe(recipe, changes)
+    if not isinstance(sampler, Sampler):
+        return build_sampler(chosen), build_grid(chosen)
+    if sampler.off_grid and isinstance(chosen.network, parts.StepGated):
+        raise UsageError(
+            f"this model's network, 'step_gated', knows only the schedule's own steps, and {type(sampler).__name__} "
+            "asks it at times between them. Choose a sampler that does not, such as Heun or DDIM."
+        )
+    return sampler, build_grid(chosen)
 
 
 def seed_key(seed: int, purpose: str) -> jax.Array:

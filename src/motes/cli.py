@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -94,6 +94,9 @@ def sample(
     *,
     n: Annotated[int, Parameter(alias="-n", converter=_whole, help="How many rows.")] = 1000,
     out: Annotated[Path | None, Parameter(help="A .csv or .npy file; standard output, as CSV, if left out.")] = None,
+    sampler: Annotated[str | None, Parameter(help="Instead of the recipe's; see `motes samplers`.")] = None,
+    steps: Annotated[int | None, Parameter(converter=_whole, help="Instead of the recipe's.")] = None,
+    grid: Annotated[str | None, Parameter(help="Instead of the recipe's, where the steps lie.")] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
@@ -107,7 +110,7 @@ def sample(
     if out is not None:
         check_suffix(out)
     trained = load(model)
-    rows = sample_rows(trained, n, seed, Reporter(quiet))
+    rows = sample_rows(trained, n, seed, Reporter(quiet), sampler, steps, grid)
     if out is None:
         write_csv(sys.stdout, rows, trained.columns)
     else:
@@ -304,6 +307,27 @@ def recipes(
     print(
         "\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
     )
+    return 0
+
+
+@app.command
+def samplers() -> int:
+    """List the samplers: how exact each is, what a step costs, and when to pick it."""
+    from motes.parts import GridPart
+    from motes.sampling.samplers import SAMPLERS
+
+    print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
+    for name, sampler in SAMPLERS.items():
+        one = sampler()
+        cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
+        print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
+    print("order: the error falls as 1 / steps^order; where noise is drawn, that of the law of the points.\n")
+    for grid in get_args(GridPart):
+        print(f"grid {grid().kind:<15} {grid.__doc__}")
+    print(
+        "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
+    )
+    print("in a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
     return 0
 
 

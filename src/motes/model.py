@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.build import (
     build_denoiser,
+    build_draw,
     build_grid,
     build_loss,
     build_optimiser,
-    build_sampler,
     build_times,
     seed_key,
 )
@@ -25,10 +25,11 @@ from motes.errors import ModelFileError, MotesError, TrainingError, UsageError, 
 from motes.learning.bounds import Bound, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Progress, Trained, train
-from motes.recipes import AncestralPart, Recipe, load_recipe, parse
-from motes.sampling.flow import Divergence
+from motes.parts import AncestralPart
+from motes.recipes import Recipe, load_recipe, parse
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
-from motes.sampling.samplers import sample
+from motes.sampling.loop import Sampler, sample
+from motes.sampling.stretch import Divergence
 
 
 class Model:
@@ -104,6 +105,9 @@ class Model:
         n: int,
         *,
         seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[False] = False,
     ) -> NDArray[np.float64]: ...
@@ -114,6 +118,9 @@ class Model:
         n: int,
         *,
         seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[True],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -123,31 +130,53 @@ class Model:
         n: int,
         *,
         seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: bool = False,
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
 
-        With `return_log_prob` also their log p, (n,): `score_samples` of them.
+        Args:
+            n: how many.
+            seed: of the draw.
+            sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
+            steps: of the grid, in the place of the recipe's.
+            grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
+            on_block: called with the number of points done so far.
+            return_log_prob: give their log p (n,) as well, `score_samples` of them.
+
+        Raises:
+            UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit.
         """
-        points = self.chain(n, (), seed=seed, on_block=on_block)[0]
+        points = self.chain(n, (), seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=on_block)[0]
         return (points, self.score_samples(points)) if return_log_prob else points
 
     def chain(
-        self, n: int, record: Sequence[int], *, seed: int = 0, on_block: Callable[[int], None] | None = None
+        self,
+        n: int,
+        record: Sequence[int],
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        on_block: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As `sample`, with the points at some places of `grid` on the way: (n, d) and (len(record), n, d).
+        """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
 
-        Both in the data's units, so noise looks as wide as the data.
+        Both in the data's units, so noise looks as wide as the data. `Model.grid` holds the times of the recipe's grid.
         """
         n = check_count(n, "points")
+        how, times = build_draw(self.recipe, sampler, steps, grid)
         points, kept = sample(
             self.denoiser,
             n,
             self.dim,
             key=seed_key(seed, "sample"),
-            sampler=build_sampler(self.recipe),
-            grid=build_grid(self.recipe),
+            sampler=how,
+            grid=times,
             record=record,
             on_block=on_block,
         )

@@ -1,15 +1,15 @@
 """A run, written down: schedule, network, loss, optimiser, sampler.
 
 A recipe is a TOML file with a section for each part; `kind` picks a part and the other keys are that part's options.
-This module knows what may be written and says what is wrong with what was; `motes.build` makes the parts.
+`motes.parts` holds what may be written; this module says what is wrong with what was; `motes.build` makes the parts.
 """
 
 import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,156 +17,27 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from motes.errors import RecipeError, UsageError, unknown
-
-
-def _number(default: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> Any:
-    """A field whose value lies in [low, high], or in (low, high] with `open_low`."""
-    said = f"above {low:g}" if open_low else f"at least {low:g}"
-    said += f" and at most {high:g}" if high < float("inf") else ""
-    good = lambda value: value is None or ((value > low if open_low else value >= low) and value <= high)
-    return field(default=default, metadata={"good": good, "said": said})
-
-
-@dataclass(frozen=True)
-class Data:
-    """Where the points come from and how they are scaled."""
-
-    rows: int = _number(10_000, 2)  # drawn from a shape; a file is taken whole
-    noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
-    held_out: float = _number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
-    standardise: bool = True  # learn columns of mean 0 and standard deviation 1
-
-
-@dataclass(frozen=True)
-class Betas:
-    """A discrete schedule whose betas run from `start` to `end`."""
-
-    kind: Literal["linear", "quad", "sigmoid"] = "linear"
-    steps: int = _number(100, 1)
-    start: float = _number(1e-4, 0, 0.999999, open_low=True)
-    end: float = _number(0.1, 0, 0.999999, open_low=True)
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """The discrete schedule of Nichol & Dhariwal 2021."""
-
-    kind: Literal["cosine"] = "cosine"
-    steps: int = _number(100, 1)
-    offset: float = _number(0.008, 0)
-    max_beta: float = _number(0.999, 0, 0.999999, open_low=True)
-
-
-@dataclass(frozen=True)
-class Exploding:
-    """sigma_t = sigma_max t^rho, alpha_t = 1 (Karras et al. 2022)."""
-
-    kind: Literal["exploding"] = "exploding"
-    sigma_max: float = _number(10.0, 0, open_low=True)
-    rho: float = _number(7.0, 0, open_low=True)
-
-
-@dataclass(frozen=True)
-class StepGated:
-    """The tutorial's network."""
-
-    kind: Literal["step_gated"] = "step_gated"
-    width: int = _number(128, 1)
-    depth: int = _number(3, 1)
-
-
-@dataclass(frozen=True)
-class Residual:
-    """A residual MLP with time features."""
-
-    kind: Literal["residual"] = "residual"
-    width: int = _number(64, 1)
-    depth: int = _number(4, 1)
-
-
-@dataclass(frozen=True)
-class DenoiserPart:
-    """What the network says: the noise ("eps"), or a preconditioned x_0 ("edm")."""
-
-    kind: Literal["eps", "edm"] = "edm"
-
-
-@dataclass(frozen=True)
-class LossPart:
-    """What is minimised."""
-
-    kind: Literal["simple", "edm"] = "edm"
-
-
-Drawn = Literal["uniform", "antithetic", "stratified"]
-
-
-@dataclass(frozen=True)
-class StepsDrawn:
-    """Every step of a discrete schedule is equally likely."""
-
-    kind: Literal["steps"] = "steps"
-    draw: Drawn = "stratified"
-
-
-@dataclass(frozen=True)
-class LogNormal:
-    """log(sigma_t / alpha_t) ~ N(mean, std^2)."""
-
-    kind: Literal["log_normal"] = "log_normal"
-    mean: float = -1.8
-    std: float = _number(1.5, 0, open_low=True)
-    draw: Drawn = "stratified"
-
-
-@dataclass(frozen=True)
-class Training:
-    """Adam, its learning rate, and the moving average of the weights."""
-
-    steps: int = _number(4000, 1)
-    batch: int = _number(512, 1)
-    last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
-    learning_rate: float = _number(1e-2, 0, open_low=True)
-    decay: Literal["constant", "cosine"] = "cosine"
-    warmup: int = _number(100, 0)  # steps over which the learning rate rises from 0
-    clip_norm: float = _number(1.0, 0, open_low=True)
-    ema: float = _number(0.998, 0, 1)
-    weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
-    snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
-
-
-@dataclass(frozen=True)
-class AncestralPart:
-    """Ho et al. 2020, algorithm 2."""
-
-    kind: Literal["ancestral"] = "ancestral"
-    variance: Literal["beta", "posterior"] = "beta"
-    noiseless_last: bool = True
-
-
-@dataclass(frozen=True)
-class HeunPart:
-    """Karras et al. 2022, algorithm 1."""
-
-    kind: Literal["heun"] = "heun"
-
-
-@dataclass(frozen=True)
-class UniformGrid:
-    """Equal steps in t."""
-
-    kind: Literal["uniform"] = "uniform"
-    steps: int | None = _number(None, 1)  # left out: those of the schedule
-
-
-@dataclass(frozen=True)
-class KarrasGrid:
-    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0."""
-
-    kind: Literal["karras"] = "karras"
-    steps: int = _number(64, 1)
-    sigma_min: float = _number(0.004, 0, open_low=True)
-    rho: float = _number(5.0, 0, open_low=True)
+from motes.parts import (
+    OFF_GRID,
+    Betas,
+    Cosine,
+    Data,
+    DenoiserPart,
+    Exploding,
+    GivenGrid,
+    GridPart,
+    KarrasGrid,
+    LogNormal,
+    LogSNRGrid,
+    LossPart,
+    PlainPart,
+    Residual,
+    SamplerPart,
+    StepGated,
+    StepsDrawn,
+    Training,
+    UniformGrid,
+)
 
 
 @dataclass(frozen=True)
@@ -181,8 +52,8 @@ class Recipe:
     loss: LossPart = LossPart()
     times: StepsDrawn | LogNormal = LogNormal()
     training: Training = Training()
-    sampler: AncestralPart | HeunPart = HeunPart()
-    grid: UniformGrid | KarrasGrid = KarrasGrid()
+    sampler: SamplerPart = PlainPart()
+    grid: GridPart = KarrasGrid()
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",
@@ -198,24 +69,39 @@ class Recipe:
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
         top = self.schedule.sigma_max if isinstance(self.schedule, Exploding) else math.inf
-        if isinstance(self.grid, KarrasGrid) and self.grid.sigma_min >= top:
+        if isinstance(self.grid, KarrasGrid | LogSNRGrid) and self.grid.sigma_min >= top:
             raise RecipeError(
                 f"grid.sigma_min = {self.grid.sigma_min:g}; expected less than schedule.sigma_max = {top:g}, "
                 "where the grid starts."
             )
         if isinstance(self.network, StepGated) and self.steps is not None:
-            if self.denoiser.kind == "edm":
-                raise RecipeError(
-                    "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
-                    "noise level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
-                )
-            on_steps = isinstance(self.grid, UniformGrid) and self.steps % (self.grid.steps or self.steps) == 0
-            if not on_steps or not isinstance(self.times, StepsDrawn):
-                raise RecipeError(
-                    "network.kind = 'step_gated' knows only the schedule's own steps: it needs times.kind = 'steps' "
-                    f"and grid.kind = 'uniform' with grid.steps left out or a divisor of {self.steps}. "
-                    "Or set network.kind = 'residual', which takes any time."
-                )
+            self._check_steps_alone(self.steps)
+
+    def _check_steps_alone(self, steps: int) -> None:
+        """What a network needs that knows nothing but the schedule's own steps."""
+        if self.denoiser.kind == "edm":
+            raise RecipeError(
+                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
+                "noise level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
+            )
+        if self.sampler.kind in OFF_GRID:
+            raise RecipeError(
+                f"network.kind = 'step_gated' knows only the schedule's own steps, and sampler.kind = "
+                f"'{self.sampler.kind}' asks it at times between them. Any other sampler fits but "
+                f"{', '.join(OFF_GRID)}; or set network.kind = 'residual', which takes any time."
+            )
+        times: tuple[float, ...] = (0.5 / steps,)  # on no step
+        if isinstance(self.grid, UniformGrid):
+            count = self.grid.steps or steps
+            times = tuple(k / count for k in range(count + 1))
+        elif isinstance(self.grid, GivenGrid):
+            times = self.grid.times
+        if not on_steps(times, steps) or not isinstance(self.times, StepsDrawn):
+            raise RecipeError(
+                "network.kind = 'step_gated' knows only the schedule's own steps: it needs times.kind = 'steps' and "
+                f"grid.kind = 'uniform' with grid.steps left out or a divisor of {steps}, or 'given' with times that "
+                f"are multiples of 1/{steps}. Or set network.kind = 'residual', which takes any time."
+            )
 
     @property
     def steps(self) -> int | None:
@@ -235,6 +121,11 @@ class Recipe:
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())
+
+
+def on_steps(times: Iterable[float], steps: int) -> bool:
+    """Whether each of `times` is k / `steps` for a whole k, to the precision of float32."""
+    return all(abs(t * steps - round(t * steps)) < 1e-4 for t in times)
 
 
 def recipe_names() -> list[str]:
@@ -329,7 +220,7 @@ def _part(part: Any, section: str, values: Mapping[str, Any], where: str) -> Any
         made[key] = _checked(hints[key], value, f"{section}.{key}", where)
         check = fields[key].metadata
         if check and not check["good"](made[key]):
-            raise RecipeError(f"{where}: {section}.{key} = {value!r}; expected a number {check['said']}.")
+            raise RecipeError(f"{where}: {section}.{key} = {value!r}; expected {check['said']}.")
     return part(**made)
 
 
@@ -345,6 +236,10 @@ def _checked(annotation: Any, value: Any, name: str, where: str = "the recipe") 
     kind = next(choice for choice in choices if choice is not NoneType)
     if value is None and NoneType in choices:
         return None
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{where}: {name} = {value!r}; expected a list, such as [1.0, 0.5, 0.0].")
+        return tuple(_checked(get_args(kind)[0], entry, name, where) for entry in value)
     if kind is float and type(value) is int:
         value = float(value)
     # bool is an int in Python, but true is no number of steps.

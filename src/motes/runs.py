@@ -112,10 +112,18 @@ def train_run(
     return model, metrics
 
 
-def sample_rows(model: Model, n: int, seed: int, reporter: Reporter) -> Array:
+def sample_rows(
+    model: Model,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    sampler: str | None = None,
+    steps: int | None = None,
+    grid: str | None = None,
+) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(n, seed=seed, on_block=count)
+        return model.sample(n, seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=count)
 
 
 def score_source(model: Model, source: str, reporter: Reporter) -> Likelihood:

@@ -19,7 +19,7 @@ from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
 from motes.model import Model
-from motes.recipes import Training
+from motes.parts import Training
 from motes.sources import Source, source_of
 
 Array = NDArray[np.float64]

@@ -24,9 +24,9 @@ from motes.build import build_grid, build_sampler, seed_key
 from motes.diffusion.denoiser import Denoiser
 from motes.evaluation.transport import directions_in
 from motes.model import Model
-from motes.recipes import StepGated
+from motes.parts import StepGated
 from motes.sampling.grids import refined
-from motes.sampling.samplers import sample
+from motes.sampling.loop import sample
 from motes.sources import Source
 
 Array = NDArray[np.float64]

@@ -33,21 +33,20 @@ def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike)
     From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
     """
     factor = schedule.alpha(t) / schedule.alpha(s)
-    return Gaussian(factor * x_s, _added_variance(schedule, s, t))
+    return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
 
 
 def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
     """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0."""
-    factor = schedule.alpha(t) / schedule.alpha(s)
-    added = _added_variance(schedule, s, t)
-    sigma2_s, sigma2_t = schedule.sigma(s) ** 2, schedule.sigma(t) ** 2
-    mean = (factor * sigma2_s * x_t + schedule.alpha(s) * added * x0) / sigma2_t
-    return Gaussian(mean, added * sigma2_s / sigma2_t)
+    # Every sigma over another: near the data their squares alone can be too small for float32.
+    factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
+    share = _added_share(schedule, s, t)
+    return Gaussian(factor * kept * x_t + schedule.alpha(s) * share * x0, share * schedule.sigma(s) ** 2)
 
 
-def _added_variance(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
-    # Variance of x_t given x_s. Written with the log-SNR it does not lose its digits when s is close to t.
-    return -(schedule.sigma(t) ** 2) * jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
+def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
+    # Variance of x_t given x_s over sigma_t^2. With the log-SNR it does not lose its digits when s is close to t.
+    return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
 
 
 # x_0, eps, v and the score carry the same information once x_t is known; x_0 is the hub.

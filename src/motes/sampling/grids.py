@@ -1,5 +1,7 @@
 """The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,13 +12,23 @@ from motes.diffusion.schedules import Schedule
 
 
 def uniform_grid(steps: int) -> jax.Array:
-    """1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule.
+    """1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
 
     Raises:
         ValueError: fewer than one step.
     """
     _check_steps(steps)
     return jnp.arange(steps, -1, -1) / steps
+
+
+def quadratic_grid(steps: int) -> jax.Array:
+    """1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    _check_steps(steps)
+    return (jnp.arange(steps, -1, -1) / steps) ** 2
 
 
 def karras_grid(
@@ -36,8 +48,7 @@ def karras_grid(
     """
     _check_steps(steps)
     times, largest = _karras(schedule, steps, sigma_min, sigma_max, rho)
-    if not 0 < sigma_min < largest:
-        raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
+    _check_sigma_min(sigma_min, largest)
     return times
 
 
@@ -48,9 +59,43 @@ def refined(grid: ArrayLike, parts: int) -> jax.Array:
     return jnp.asarray(np.interp(places, np.arange(len(times)), times))
 
 
+def log_snr_grid(schedule: Schedule, steps: int, sigma_min: float) -> jax.Array:
+    """The log-SNR equally spaced from that of t = 1 to r = sigma_min, then 0, r = sigma_t / alpha_t (Lu et al. 2022).
+
+    Raises:
+        ValueError: a sigma_min that is not below the level of t = 1, or fewer than one step.
+    """
+    _check_steps(steps)
+    times, largest = _log_snr(schedule, steps, sigma_min)
+    _check_sigma_min(sigma_min, largest)
+    return times
+
+
+def given_grid(times: Sequence[float] | ArrayLike) -> jax.Array:
+    """Times (N+1,) of your own.
+
+    Raises:
+        ValueError: times that do not fall from 1 to 0, or that are not finite numbers.
+    """
+    check_grid(times)
+    return jnp.asarray(times, float)
+
+
+def check_grid(times: Sequence[float] | ArrayLike) -> None:
+    """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
+    t = np.asarray(times)
+    if t.ndim != 1 or len(t) < 2 or t[0] != 1 or t[-1] != 0 or not (np.diff(t) < 0).all():
+        raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
+
+
 def _check_steps(steps: int) -> None:
     if steps < 1:
         raise ValueError(f"steps = {steps}; expected at least 1.")
+
+
+def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
+    if not 0 < sigma_min < largest:
+        raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
 
 
 @eqx.filter_jit  # one program instead of a dozen small ones
@@ -62,3 +107,11 @@ def _karras(
     ratio = (largest ** (1 / rho) + part * (sigma_min ** (1 / rho) - largest ** (1 / rho))) ** rho
     times = schedule.t_of_log_snr(-2 * jnp.log(ratio))
     return jnp.append(times if sigma_max is not None else times.at[0].set(1.0), 0.0), largest
+
+
+@eqx.filter_jit
+def _log_snr(schedule: Schedule, steps: int, sigma_min: float) -> tuple[jax.Array, jax.Array]:
+    first = schedule.log_snr(1.0)
+    part = jnp.arange(steps) / max(steps - 1, 1)
+    times = schedule.t_of_log_snr(first + part * (-2 * jnp.log(sigma_min) - first))
+    return jnp.append(times.at[0].set(1.0), 0.0), jnp.exp(-first / 2)

@@ -1,8 +1,8 @@
-"""The log-likelihood of points, exact or by Hutchinson's estimate, with the errors of either. `flow` has that of one.
+"""The log-likelihood of points, exact or by Hutchinson's estimate, with the errors of either.
 
     log p(x) = log N(z_1; 0, I) + stretch - d log tau
 
-Rows go in padded blocks, several at a time. Each row halves its own steps until two grids agree, so that its answer
+`stretch` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two grids agree, so that its answer
 does not depend on the rows beside it.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP
 from motes.precision import float64
-from motes.sampling.flow import GREGORY, Divergence, Flow, adaptively, on_grid
+from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
 Solver = Literal["grid", "adaptive"]

@@ -1,0 +1,173 @@
+"""How close does each sampler come to the truth, for how many evaluations of the network?
+
+`recipe default` is trained on each shape and seed; each sampler then draws 20,000 points from the same starts, by 4 to
+128 evaluations, and its sliced W2 to 20,000 fresh points is divided by that of the same model with 256 Heun steps.
+Printed are medians over seeds, then over shapes or of the worst shape; for samplers that draw nothing at random also
+the rms deviation from where the flow of the same model leads; and 16 evaluations on other grids.
+
+    python benchmarks/samplers.py [--seeds 3] [--figure docs/images/samplers.png] [--style dark]
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import motes
+from motes.model import Model
+from motes.sampling.grids import karras_grid, log_snr_grid, uniform_grid
+from motes.sampling.samplers import (
+    DDIM,
+    Adaptive,
+    Ancestral,
+    AnnealedLangevin,
+    Churn,
+    DPMSolver2M,
+    DPMSolver2MSDE,
+    DPMSolver2S,
+    DPMSolver3M,
+    EulerMaruyama,
+    GradientEstimation,
+    Heun,
+    PredictorCorrector,
+    Sampler,
+    StochasticHeun,
+)
+
+SHAPES = ("swiss_roll", "s_curve", "moons")
+BUDGETS = (4, 8, 16, 32, 64, 128)
+SAMPLERS: dict[str, Sampler] = {
+    "ddim (euler, dpmpp_1s)": DDIM(),
+    "gradient_estimation, gamma 2": GradientEstimation(),
+    "gradient_estimation, gamma 1.5": GradientEstimation(1.5),
+    "heun": Heun(),
+    "dpmpp_2s": DPMSolver2S(),
+    "dpmpp_2m": DPMSolver2M(),
+    "dpmpp_3m": DPMSolver3M(),
+    "ancestral, beta": Ancestral("beta"),
+    "ancestral, posterior": Ancestral("posterior"),
+    "euler_maruyama": EulerMaruyama(),
+    "dpmpp_2m_sde": DPMSolver2MSDE(),
+    "stochastic_heun": StochasticHeun(),
+    "churn": Churn(),
+    "predictor_corrector": PredictorCorrector(),
+    "langevin": AnnealedLangevin(),
+}
+DRAWN = ("ddim (euler, dpmpp_1s)", "heun", "dpmpp_2m", "dpmpp_3m", "ancestral, posterior", "dpmpp_2m_sde", "churn")
+ROWS = 20_000
+BEST = {"sigma_min": 0.01, "rho": 7.0}  # the grid on which all are compared
+
+
+def steps_of(sampler: Sampler, budget: int) -> int:
+    """The most steps for which `budget` evaluations are enough: the last step, to s = 0, takes one."""
+    assert sampler.evaluations is not None
+    return (budget - 1) // sampler.evaluations + 1
+
+
+class Case:
+    """A trained model with its shape's truth; distances are over that of 256 Heun steps."""
+
+    def __init__(self, shape: str, seed: int):
+        self.model: Model = motes.fit(motes.draw(shape, 10_000, seed=seed), seed=seed, source=shape)
+        self.fresh = motes.draw(shape, ROWS, seed=10**6 + seed)
+        self.floor = self.distance(motes.draw(shape, ROWS, seed=2 * 10**6 + seed))
+        self.end = self.model.sample(ROWS, sampler=Heun(), grid=karras_grid(self.schedule, 256, 0.002, rho=7.0))
+        self.best = self.distance(self.end)
+
+    @property
+    def schedule(self) -> motes.Schedule:
+        return self.model.denoiser.schedule
+
+    def distance(self, x: np.ndarray) -> float:
+        return float(motes.sliced_w2(x, self.fresh, directions=60))
+
+    def judge(self, sampler: Sampler, grid: np.ndarray) -> tuple[float, float]:
+        """The distance over that of Heun's 256 steps, and the rms deviation from where those lead, in data units."""
+        x = self.model.sample(ROWS, sampler=sampler, grid=grid)
+        return self.distance(x) / self.best, float(np.sqrt(np.mean((x - self.end) ** 2)))
+
+
+def table(title: str, rows: dict[str, np.ndarray], columns: list[str]) -> None:
+    print(f"\n{title}\n{'':<32}" + "".join(f"{name:>10}" for name in columns))
+    for name, values in rows.items():
+        print(f"{name:<32}" + "".join(f"{value:10.3g}" for value in values), flush=True)
+
+
+def by_shape(cases: dict[tuple[str, int], Case], sampler: Sampler, make_grid) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """Medians over seeds, (shapes, 2), of what `judge` gives."""
+    found = {key: case.judge(sampler, make_grid(case.schedule)) for key, case in cases.items()}
+    return np.array([np.median([found[key] for key in found if key[0] == shape], axis=0) for shape in SHAPES])
+
+
+def draw_figure(path: Path, ratios: dict[str, np.ndarray], floor: float, style: str) -> None:
+    from matplotlib.figure import Figure
+
+    from motes import figures
+
+    look = figures.STYLES[style]
+    with figures.rc(style):
+        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhspan(0, floor, color=look.muted, alpha=0.25, linewidth=0)
+        axes.text(BUDGETS[-1], floor, "two real draws ", color=look.muted, ha="right", va="bottom", fontsize=9)
+        axes.axhline(1.0, color=look.muted, linewidth=1, linestyle=(0, (5, 3)))
+        for name, colour in zip(DRAWN, look.classes, strict=False):
+            axes.plot(BUDGETS, ratios[name], "o-", color=colour, label=name, markersize=4, linewidth=1.6)
+        axes.set(
+            xscale="log", yscale="log", xlabel="evaluations of the network",
+            ylabel="sliced W2, over that of 256 Heun steps", xticks=BUDGETS, xticklabels=BUDGETS, ylim=(0.4, 40),
+        )  # fmt: skip
+        axes.minorticks_off()
+        axes.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+        axes.legend(fontsize=9)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--style", default="light")
+    arguments = parser.parse_args()
+    cases = {(shape, seed): Case(shape, seed) for shape in SHAPES for seed in range(arguments.seeds)}
+    for shape in SHAPES:
+        ours = [(case.best, case.floor) for key, case in cases.items() if key[0] == shape]
+        print("{:<12} 256 Heun steps {:.4f}, two real draws {:.4f}".format(shape, *np.median(ours, axis=0)))
+    floor = float(np.median([case.floor / case.best for case in cases.values()]))
+    print(f"two real draws, over 256 Heun steps: {floor:.2f}")
+    columns, middle, worst, away = [str(budget) for budget in BUDGETS], {}, {}, {}
+    for name, sampler in SAMPLERS.items():
+        steps = partial(steps_of, sampler)
+        found = np.array(
+            [by_shape(cases, sampler, lambda s, n=n: karras_grid(s, n, **BEST)) for n in map(steps, BUDGETS)]
+        )  # (budgets, shapes, 2)
+        middle[name], worst[name], away[name] = np.median(found[..., 0], 1), found[..., 0].max(1), found[..., 1].mean(1)
+        print(f"  {name:<32}" + "".join(f"{value:8.3g}" for value in worst[name]), flush=True)
+    table("SW2 over that of 256 Heun steps: median over shapes and seeds, by evaluations", middle, columns)
+    table("the same on the worst of the shapes", worst, columns)
+    table("rms deviation from the flow's end (meant for what draws nothing at random)", away, columns)
+    grids = {
+        "karras 0.004, rho 5 (the recipe)": lambda s: karras_grid(s, 16, 0.004, rho=5.0),
+        "karras 0.004, rho 7": lambda s: karras_grid(s, 16, 0.004, rho=7.0),
+        "karras 0.01, rho 7": lambda s: karras_grid(s, 16, 0.01, rho=7.0),
+        "karras 0.02, rho 7": lambda s: karras_grid(s, 16, 0.02, rho=7.0),
+        "log_snr 0.004": lambda s: log_snr_grid(s, 16, 0.004),
+        "log_snr 0.01": lambda s: log_snr_grid(s, 16, 0.01),
+        "uniform": lambda s: uniform_grid(16),
+    }
+    three = {"dpmpp_2m": DPMSolver2M(), "dpmpp_3m": DPMSolver3M(), "ge 1.5": GradientEstimation(1.5)}
+    rows = {
+        grid: np.array([by_shape(cases, sampler, make)[:, 0].max() for sampler in three.values()])
+        for grid, make in grids.items()
+    }
+    table("16 steps on other grids, on the worst of the shapes", rows, list(three))
+    adaptive = by_shape(cases, Adaptive(), lambda s: uniform_grid(1))
+    print(f"\nadaptive, 1e-4: {adaptive[:, 0].max():.3f} on the worst of the shapes")
+    if arguments.figure:
+        draw_figure(arguments.figure, middle, floor, arguments.style)
+
+
+if __name__ == "__main__":
+    main()

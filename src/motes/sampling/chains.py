@@ -1,0 +1,89 @@
+"""Chains of Gaussian steps: x_s is drawn from a Gaussian that x_t and x0_hat give.
+
+    y_s = x0_hat + sqrt(r_s^2 - c^2) eps_hat + c z,    c = eta r_s sqrt(1 - r_s^2 / r_t^2),    z ~ N(0, I)
+
+(Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates of `coordinates.py`.) With eta = 1 it is
+q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t will do: on every k-th
+step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
+"""
+
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.process import q_posterior, q_transition
+from motes.sampling.coordinates import level, log_step
+from motes.sampling.loop import Sampler, State
+
+
+class Ancestral(Sampler):
+    """Draw x_s from q(x_s | x_t, x0_hat), Ho et al. 2020, algorithm 2.
+
+    Args:
+        variance: "beta", that of q(x_t | x_s), or "posterior", that of q(x_s | x_t, x_0).
+        noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "to follow DDPM; many steps"
+    variance: Literal["beta", "posterior"] = eqx.field(static=True, default="beta")
+    noiseless_last: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self) -> None:
+        if self.variance not in ("beta", "posterior"):
+            raise ValueError(f"variance = {self.variance!r}; expected 'beta' or 'posterior'.")
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        mean, variance = q_posterior(denoiser.schedule, x_t, denoiser(x_t, t), t, s)
+        if self.variance == "beta":
+            variance = q_transition(denoiser.schedule, x_t, s, t).variance
+        if self.noiseless_last:
+            variance = jnp.where(s > 0, variance, 0.0)
+        return mean + jnp.sqrt(variance) * jax.random.normal(key, x_t.shape), state
+
+
+class DDIM(Sampler):
+    """The equation above, Song et al. 2021 (DDIM), eq. 12.
+
+    Args:
+        eta: from 0, no noise, to 1, that of ancestral sampling with the posterior's variance.
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    when: ClassVar[str] = "to follow DDIM; eta says how much noise, 0 none and 1 that of ancestral"
+    eta: float = eqx.field(static=True, default=0.0)
+
+    def __check_init__(self) -> None:
+        check_eta(self.eta)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        alpha_s, r_s = schedule.alpha(s), level(schedule, s)
+        y, x0 = x_t / schedule.alpha(t), denoiser(x_t, t)
+        h = log_step(schedule, t, s)
+        fresh = self.eta**2 * -jnp.expm1(-2 * h)  # c^2 / r_s^2
+        # (y - x0_hat) / r_t is eps_hat, and r_s / r_t = exp(-h) is 0 at s = 0: the last step ends in x0_hat.
+        y_s = x0 + jnp.exp(-h) * jnp.sqrt(1 - fresh) * (y - x0)
+        if self.stochastic:
+            y_s = y_s + r_s * jnp.sqrt(fresh) * jax.random.normal(key, x_t.shape)
+        return alpha_s * y_s, state
+
+
+def check_eta(eta: float) -> None:
+    """Raise ValueError unless `eta` is a share of the noise of ancestral sampling."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta = {eta:g}; expected from 0 (no noise) to 1 (that of ancestral sampling).")

@@ -1,0 +1,157 @@
+"""From noise to points: one loop, and a sampler is one step of it.
+
+    x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
+
+To add a sampler, subclass `Sampler`; the files beside this one hold those that there are, and `samplers.py` names them.
+The loop works in padded blocks, so that one compiled program serves any number of rows; each row has a key of its own,
+so that its answer does not depend on the rows beside it or on the block size.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.schedules import Schedule
+from motes.sampling.grids import check_grid
+
+State = Any
+BLOCK = 2048
+
+
+class Sampler(eqx.Module):
+    """One way to go from x_t to x_s."""
+
+    order: eqx.AbstractClassVar[int]
+    """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
+    the way, otherwise of the law of the points (the weak order)."""
+    off_grid: ClassVar[bool] = False
+    """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
+    when: ClassVar[str] = ""
+    """When to pick it, in a line."""
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int | None:
+        """How often a step asks the denoiser; the last one, to s = 0, perhaps less. None: as often as it needs."""
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether anything is drawn at random on the way."""
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        """One point (d,) from time t to time s < t."""
+
+
+def sample(
+    denoiser: Denoiser,
+    n: int,
+    dim: int,
+    *,
+    key: jax.Array,
+    sampler: Sampler,
+    grid: jax.Array,
+    start: ArrayLike | None = None,
+    record: Sequence[int] = (),
+    block: int = BLOCK,
+    on_block: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw `n` points of `dim` columns, in the units that the denoiser was trained in.
+
+    Args:
+        denoiser: learned or exact.
+        n: how many points, at least 1.
+        dim: d.
+        key: the same key gives the same points; the first m of n are those of a draw of m.
+        sampler: the step.
+        grid: times (N+1,) from 1 down to 0.
+        start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
+        record: places in `grid` to keep the points at; 0 is the start, N the end.
+        block: rows that are worked on at once.
+        on_block: called with the number of rows done so far, after each block.
+
+    Returns:
+        Points (n, d), and the recorded chain (len(record), n, d).
+    """
+    if n < 1:
+        raise ValueError(f"n = {n} points asked for; at least 1 is needed.")
+    if block < 1:
+        raise ValueError(f"block = {block} rows; expected at least 1.")
+    last = len(grid) - 1
+    for place in record:
+        if not 0 <= place <= last:
+            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    if start is not None and np.shape(start) != (n, dim):
+        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
+    check_grid(grid)
+    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
+    places = sorted(set(record))
+    slots = np.full(last + 1, len(places), dtype=np.int32)
+    slots[places] = np.arange(len(places))
+    points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
+    for first in range(0, n, block):
+        rows = slice(first, min(first + block, n))
+        if start is None:
+            x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
+        else:
+            given = np.asarray(start)[rows]
+            x = jnp.asarray(np.pad(given, ((0, block - len(given)), (0, 0)), mode="edge"), float)
+        x, kept = _draw_block(denoiser, sampler, grid, slots, x, np.int32(first), key, len(places))
+        points[rows] = np.asarray(x)[: rows.stop - first]
+        chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
+        if on_block:
+            on_block(rows.stop)
+    return points, chain[[places.index(place) for place in record]]
+
+
+@eqx.filter_jit
+def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
+
+
+@eqx.filter_jit
+def _prior(schedule: Schedule, first: ArrayLike, key: jax.Array, block: int, dim: int) -> jax.Array:
+    noise = jax.vmap(lambda key: jax.random.normal(key, (dim,)))(_keys(key, first, block))
+    return schedule.prior_std * noise
+
+
+@eqx.filter_jit
+def _draw_block(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: jax.Array,
+    slots: ArrayLike,
+    x: jax.Array,
+    first: ArrayLike,
+    key: jax.Array,
+    records: int,
+) -> tuple[jax.Array, jax.Array]:
+    slots, keys = jnp.asarray(slots), _keys(key, first, len(x))
+    step = jax.vmap(sampler.step, (None, 0, None, None, 0, 0))
+
+    def move(carry: Any, at: Any) -> Any:
+        x_t, state, chain = carry
+        t, s, number, slot = at
+        x_s, state = step(denoiser, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return (x_s, state, chain.at[slot].set(x_s)), None
+
+    chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
+    numbers = jnp.arange(1, len(grid))
+    state = jax.vmap(sampler.init, (0, None))(x, grid)
+    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
+    return x, chain
