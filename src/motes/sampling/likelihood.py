@@ -44,7 +44,8 @@ class Likelihood(NamedTuple):
     log_prob: Array
     """log p of each row; NaN where the flow left the range of numbers."""
     error: Array
-    """An estimate of the error that is left by integrating; infinite with NaN, and large far from all data."""
+    """An estimate of the error that is left by integrating. On trained models nine true ones in ten were below it, and
+    998 of 1,000 below ten times it. Infinite with NaN, and large far from all data."""
     standard_error: Array
     """That of a random divergence, over its probes; 0 for the exact one."""
 
@@ -72,7 +73,8 @@ def log_likelihood(
             directions, "rademacher" or "gaussian" (Grathwohl et al. 2019, eq. 7). It is log p that is unbiased, not p.
         probes: how many directions, at least 2.
         key: of the directions. Those of a row depend on it and on the row, not on where the row stands.
-        solver: "grid", or "adaptive", Diffrax's Dopri8: a reference, and far slower.
+        solver: "grid", or "adaptive", Diffrax's Dopri8: a reference, and far slower. It holds each of its steps to
+            `tolerance`, not log p, and its `error` is the difference to a tenth of that precision.
         tolerance: in nats per row; `error` tells where the finest grid did not reach it.
         r_min: the noise level, in standard deviations of the data, below which the score is held.
         on_block: called with the number of rows done so far, after each block.
