@@ -2,8 +2,8 @@
 
     log p(x) = log N(z_1; 0, I) + stretch - d log tau
 
-`stretch` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two grids agree, so that its answer
-does not depend on the rows beside it.
+`stretch.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two
+grids agree, so that its answer does not depend on the rows beside it.
 """
 
 import math
