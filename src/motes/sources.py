@@ -157,11 +157,11 @@ def _order(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
     ours = model.columns
     if len(theirs) != len(ours):
         raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
-    if default_columns(len(ours)) in (theirs, ours):
-        return list(range(len(ours)))
-    for column in ours:
-        if column not in theirs:
-            raise UsageError(f"{name} has no column '{column}'; the model has {', '.join(ours)}.")
+    if set(theirs) != set(ours):
+        if default_columns(len(ours)) in (theirs, ours):
+            return list(range(len(ours)))
+        missing = next(column for column in ours if column not in theirs)
+        raise UsageError(f"{name} has no column '{missing}'; the model has {', '.join(ours)}.")
     return [theirs.index(column) for column in ours]
 
 
