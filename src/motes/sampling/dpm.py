@@ -83,7 +83,7 @@ class DPMSolver2M(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "few evaluations, 10 to 30; smooth or coarse grids alike"
+    when: ClassVar[str] = "few evaluations, 8 to 64, on any grid"
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         return _nothing(x_t)
@@ -110,7 +110,7 @@ class DPMSolver2MSDE(Sampler):
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
-    when: ClassVar[str] = "fresh noise that forgives a network's errors, at 20 to 100 evaluations"
+    when: ClassVar[str] = "fresh noise on the way, which forgets a network's errors; 64 evaluations and more"
     eta: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
@@ -147,7 +147,7 @@ class DPMSolver3M(Sampler):
     order: ClassVar[int] = 3
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "few evaluations, 10 to 30, on a smooth grid"
+    when: ClassVar[str] = "the fewest evaluations for a small error, 16 to 64, on a grid dense near the data"
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         return _nothing(x_t), _nothing(x_t)
