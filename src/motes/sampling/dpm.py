@@ -140,8 +140,8 @@ class DPMSolver3M(Sampler):
     """DPM-Solver++(3M): a parabola through x0_hat now and at two steps before, integrated exactly.
 
     With a = [now, -1], b = [-1, -2] the slopes and c = (a - b) / (h_1 + h_2) the second divided difference,
-    x0_hat(u) = x0 + a u + c u (u + h_1). The authors' program and that of diffusers have half of the term of u^2, which
-    leaves them of second order; a test here measures the third.
+    x0_hat(u) = x0 + a u + c u (u + h_1). The one of diffusers has half of the term of u^2, which leaves it of second
+    order; a test here measures the third.
     """
 
     order: ClassVar[int] = 3
