@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -62,6 +61,11 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 40
     assert all(np.isfinite(row["loss"]) for row in history)
+    # Of a shape the least possible loss is known, and the history shows what is above it.
+    assert metrics["least_loss_is"] == "irreducible"
+    assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
+    low, high = metrics["sliced_w2_interval"]
+    assert low <= metrics["sliced_w2"] <= high
     # The figures in the file are those of the samples in the file, judged by a draw that is none of the run's own.
     assert metrics["sliced_w2"] == pytest.approx(
         motes.sliced_w2(table.x, motes.draw("moons", 10_000, seed=77)), abs=0.05
@@ -145,6 +149,37 @@ def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_
     code, out, _ = motes_command("sample", model, "-n", 7, "--seed", 5)
     assert out == (tmp_path / "s.csv").read_text()
     assert motes_command("sample", model, "-n", 7, "--seed", 6)[1] != out
+
+
+def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_path):
+    model = run_folder[0] / "model.safetensors"
+    x = motes.draw("moons", 30, seed=9)
+    # The same names in another order: the header decides.
+    motes.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
+    code, out, err = motes_command("score", model, "x.csv", "--out", "s.csv")
+    assert code == 0, err
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines[0] == "log_prob"
+    values = np.array(lines[1:], dtype=float)
+    np.testing.assert_allclose(values, motes.load(model).score_samples(x), atol=1e-9)
+    assert f"{values.mean():.4f} ± {values.std(ddof=1) / np.sqrt(30):.4f} nats" in out
+    assert "scoring: 30/30 rows" in err
+    (tmp_path / "one.csv").write_text("0.5,0.25\n")
+    code, out, err = motes_command("score", model, "one.csv", "--out", "s.npy", "-q")
+    assert (code, err) == (0, "")
+    assert np.load(tmp_path / "s.npy").shape == (1, 1)
+    assert "±" not in out
+
+
+def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
+    monkeypatch.setattr("motes.runs.SAMPLES", 50)
+    code, out, _ = motes_command("score", run_folder[0], "moons", "--out", "s.csv")
+    assert code == 0
+    assert "50 rows in s.csv" in out
+    (tmp_path / "far.csv").write_text("0,0\n1e200,1\n")
+    code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "-q")
+    assert code == 0
+    assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
 
 
 def test_draw_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp_path):
@@ -233,11 +268,19 @@ MISUSES = {
     "no rows": (["sample", "MODEL", "-n", "0"], "at least 1"),
     "rows in words": (["sample", "MODEL", "-n", "ten"], "ten"),
     "wrong output": (["sample", "MODEL", "--out", "x.txt"], ".csv or .npy"),
+    "nothing to score": (["score", "MODEL"], "SOURCE"),
+    "no place for scores": (["score", "MODEL", "moons"], "--out"),
+    "no such shape to score": (["score", "MODEL", "mons", "--out", "s.csv"], "Did you mean 'moons'"),
+    "scores in another format": (["score", "MODEL", "moons", "--out", "s.txt"], ".csv or .npy"),
     "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
     "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
     "rows and a half": (["sample", "MODEL", "-n", "1.5"], "1.5"),
     "seed of a sample": (["sample", "MODEL", "--seed", "-1"], "seed = -1"),
     "a folder": (["train", "."], "'.' is a folder"),
+    "other columns": (["evaluate", "MODEL", "three.npy"], "3 columns; the model has 2"),
+    "time beyond noise": (["diagnose", "MODEL", "--out", "x", "--t", "1.5"], "above 0 (data), up to 1 (noise)"),
+    "time of no figure": (["diagnose", "MODEL", "--t", "0.5"], "--out FOLDER"),
+    "samples too few": (["evaluate", "MODEL", "-n", "3"], "expected at least 10"),
     "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
     "unknown sampler": (["sample", "MODEL", "--sampler", "hein"], "Did you mean 'heun'"),
     "unknown grid": (["sample", "MODEL", "--grid", "karas"], "Did you mean 'karras'"),
@@ -250,6 +293,7 @@ MISUSES = {
 def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path):
     words, said = MISUSES[name]
     words = [str(run_folder[0] / "model.safetensors") if word == "MODEL" else word for word in words]
+    np.save(tmp_path / "three.npy", np.eye(30)[:, :3] + np.arange(30)[:, None])
     code, out, err = motes_command(*words)
     assert code == 2, err
     assert said in err
@@ -288,6 +332,18 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "0 rows")],
+)
+def test_rows_that_cannot_be_scored_are_named(text, said, run_folder, motes_command, tmp_path):
+    (tmp_path / "data.csv").write_text(text)
+    code, out, err = motes_command("score", run_folder[0], "data.csv", "--out", "s.csv")
+    assert (code, out) == (1, "")
+    assert said in err
+    assert not (tmp_path / "s.csv").exists()
+
+
 def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
@@ -320,7 +376,50 @@ def test_draw_without_its_data_asks_for_it(motes_command, tmp_path):
     (tmp_path / "gone.npy").unlink()
     code, _, err = motes_command("draw", "run")
     assert code == 2
-    assert "'gone.npy', is not here; give it: motes draw MODEL SOURCE" in err
+    assert "'gone.npy', is not here; give it as SOURCE" in err
+
+
+def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command):
+    code, table, err = motes_command("evaluate", run_folder[0], "-n", 500)
+    assert code == 0, err
+    plain = json.loads(motes_command("evaluate", run_folder[0], "-n", 500, "--json")[1])
+    assert plain["judged_by"] == "a fresh draw"
+    assert len(plain["metrics"]) == 12  # moons have modes
+    for metric in plain["metrics"]:
+        line = next(line for line in table.splitlines() if line.startswith(metric["name"] + " "))
+        assert f"{metric['value']:.4g}" in line and line.endswith(metric["verdict"])
+    assert table.splitlines()[-1] == plain["verdict"]
+    assert "sampling: 500/500 rows" in err
+    other = json.loads(motes_command("evaluate", run_folder[0], "circles", "-n", 200, "--json", "-q")[1])
+    assert other["source"] == "circles"
+
+
+def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path):
+    code, text, err = motes_command("diagnose", run_folder[0], "--out", "look", "-n", 500, "--t", 0.5)
+    assert code == 0, err
+    names = {"diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png"}
+    assert {path.name for path in (tmp_path / "look").iterdir()} == names
+    plain = json.loads(motes_command("diagnose", run_folder[0], "-n", 500, "--json", "-q")[1])
+    assert plain == json.loads((tmp_path / "look" / "diagnosis.json").read_text())["findings"]
+    assert "undertrained" in {finding["name"] for finding in plain}  # 40 steps
+    for finding in plain:
+        assert finding.keys() == {"name", "value", "meaning", "fix"}
+        assert finding["name"] in text and finding["meaning"] in text
+    assert "Where the error comes from" in text
+    code, _, err = motes_command("diagnose", run_folder[0], "--out", "look")
+    assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
+
+
+def test_diagnose_of_a_table_has_no_figure_of_scores(motes_command, tmp_path):
+    np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(400, 3)))
+    assert motes_command("train", "three.npy", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["least_loss_is"] == "a bound for memorising"
+    assert "above_bound" in (tmp_path / "run" / "history.jsonl").read_text()
+    code, text, err = motes_command("diagnose", "run", "--out", "look")
+    assert code == 0, err
+    assert "judged by held-out rows of three.npy" in text
+    assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
 @pytest.mark.parametrize("phase", ["motes.runs.read_source", "motes.runs.sample_rows", "motes.runs.draw_run"])
@@ -363,8 +462,9 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
         text=True,
     )
     out = tmp_path / "runs" / "long"
-    assert _wait_for(out / "recipe.toml")
-    time.sleep(6)  # well into the training; earlier is fine too, see below
+    assert process.stderr is not None
+    said = iter(process.stderr.readline, "")
+    assert any(line.startswith("training: ") for line in said)  # the first line of progress: training is under way
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -373,13 +473,6 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
     assert motes.load(out / "model.safetensors").sample(5).shape == (5, 2)
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert f"{history[-1]['step']:,} of 1,000,000" in stderr
-
-
-def _wait_for(path, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not path.exists():
-        time.sleep(0.1)
-    return path.exists()
 
 
 def test_a_loss_that_breaks_down_fails_with_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):

@@ -33,8 +33,17 @@ def test_the_lines_of_the_readme_run(tmp_path):
     assert (tmp_path / "roll.safetensors").exists()
 
 
-def test_the_examples_of_extending_run(tmp_path):
-    run(blocks(ROOT / "docs" / "extending.md"), tmp_path)
+@pytest.mark.parametrize("page", ["extending", "diagnosis"])
+def test_the_examples_of_a_page_run(page, tmp_path):
+    run(blocks(ROOT / "docs" / f"{page}.md"), tmp_path)
+
+
+def test_the_page_on_findings_names_every_one():
+    page = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    code = "".join(path.read_text() for path in (ROOT / "src" / "motes" / "diagnosis").glob("*.py"))
+    names = set(re.findall(r'Finding\(\s*"(\w+)"', code))
+    assert len(names) > 10
+    assert names <= set(re.findall(r"`(\w+)`", page))
 
 
 def test_the_tutorial_runs_and_leaves_its_film(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import motes
-from motes.sources import read_source
+from motes.evaluation.modes import mode_coverage
+from motes.sources import read_source, source_of
 
 RECIPE = motes.load_recipe("default")
 
@@ -73,3 +74,73 @@ def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
 def test_what_is_neither_shape_nor_file_is_told():
     with pytest.raises(motes.UsageError, match=r"Did you mean 'moons'.*csv or \.npy"):
         read_source("mons", RECIPE, 0)
+
+
+# --- what a model is judged by --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(file):
+    """Trained on the file, as `motes train` does."""
+    table = read_source(str(file), RECIPE, 5).table
+    return motes.fit(table, changes={"training.steps": 1}, seed=5, source=str(file))
+
+
+def test_its_own_file_is_divided_as_for_the_training(model, file):
+    again, first = source_of(model), read_source(str(file), RECIPE, 5)
+    assert again.trained_on
+    assert np.array_equal(again.held_out, first.held_out)
+    assert np.array_equal(again.table.x, first.table.x)
+
+
+def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order(model, file):
+    moved = file.with_name("moved.csv")
+    motes.write_table(moved, motes.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"])
+    source = source_of(model, str(moved))
+    assert source.trained_on
+    assert np.array_equal(source.held_out, read_source(str(file), RECIPE, 5).held_out)
+
+
+def test_another_file_judges_with_all_its_rows(model, file):
+    other = file.with_name("other.csv")
+    motes.write_table(other, np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"])
+    source = source_of(model, str(other))
+    assert not source.trained_on
+    assert len(source.table.x) == 200
+    assert source.judged_by == f"rows of {other}"
+    judge, floor = source.real(1000)
+    assert len(rows(judge) | rows(floor)) == 200
+
+
+def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    assert source_of(motes.load(tmp_path / "m.safetensors")).trained_on
+
+
+def test_an_array_is_known_again(model, file):
+    assert source_of(model, read_source(str(file), RECIPE, 5).table).trained_on
+    assert not source_of(model, motes.read_table(file).x).trained_on
+
+
+def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
+    wrong = file.with_name("wrong.csv")
+    motes.write_table(wrong, np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"])
+    with pytest.raises(motes.UsageError, match="no column 'c'; the model has a, b, c"):
+        source_of(model, str(wrong))
+    file.unlink()
+    with pytest.raises(motes.UsageError, match="is not here; give it as SOURCE"):
+        source_of(model)
+
+
+@pytest.mark.parametrize("shape", ["moons", "eight_gaussians", "checkerboard"])
+def test_modes_of_a_shape_are_those_of_its_classes(shape):
+    modes = read_source(shape, RECIPE, 0).modes
+    x, labels = motes.draw_labelled(shape, 4000, seed=8)
+    found = mode_coverage(x, modes)
+    assert len(modes.shares) == motes.SHAPES[shape].classes
+    assert found.distance.low < 0.01  # 0 in 95 of 100 draws
+    np.testing.assert_allclose(np.sort(found.shares), np.sort(np.bincount(labels) / len(x)), atol=0.01)
+
+
+def test_a_shape_without_classes_has_no_modes():
+    assert read_source("swiss_roll", RECIPE, 0).modes is None

@@ -21,7 +21,8 @@ from motes.diffusion.schedules import VarianceExploding
 from motes.learning import training
 from motes.learning.losses import LogNormalTimes
 from motes.learning.training import train
-from motes.recipes import Training, load_recipe
+from motes.parts import Training
+from motes.recipes import load_recipe
 
 
 class Point(Denoiser):

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
-    from motes.diagnosis import Finding, diagnose
+    from motes.diagnosis.after import Diagnosis, diagnose_model
+    from motes.diagnosis.before import diagnose
+    from motes.diagnosis.findings import Finding
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.evaluation.truth import Truth, truth
+    from motes.judging import Evaluation, evaluate
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, fit, load
@@ -37,8 +40,10 @@ _HOME = {
     "DiscreteVP": "diffusion.schedules",
     "Schedule": "diffusion.schedules",
     "VarianceExploding": "diffusion.schedules",
-    "Finding": "diagnosis",
-    "diagnose": "diagnosis",
+    "Diagnosis": "diagnosis.after",
+    "diagnose_model": "diagnosis.after",
+    "Finding": "diagnosis.findings",
+    "diagnose": "diagnosis.before",
     "DataError": "errors",
     "ModelFileError": "errors",
     "MotesError": "errors",
@@ -51,6 +56,8 @@ _HOME = {
     "sliced_w2": "evaluation.metrics",
     "Truth": "evaluation.truth",
     "truth": "evaluation.truth",
+    "Evaluation": "judging",
+    "evaluate": "judging",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",
@@ -69,7 +76,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "fit", "load", "Model", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
     "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
-    "diagnose", "Finding",
+    "evaluate", "Evaluation", "diagnose", "diagnose_model", "Diagnosis", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 

@@ -31,6 +31,11 @@ def _whole(type_: object, tokens: Any) -> int:
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+Judge = Annotated[
+    str | None,
+    Parameter(help="A shape, or a .csv or .npy file, to judge by; what it was trained on if left out."),
+]
 Changes = Annotated[
     list[str],
     Parameter(
@@ -73,7 +78,10 @@ def train(
         )
         return 130
     for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
-        print(f"{name:<10} {metrics[key]:.4f}   (two real draws: {metrics[key + '_floor']:.4f})")
+        low, high = metrics[key + "_interval"]
+        print(
+            f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {metrics[key + '_floor']:.4f})"
+        )
     print(f"C2ST 0.5 cannot be told apart; measured against {metrics['measured_against']}")
     print(f"results in {out}")
     return 0
@@ -112,6 +120,34 @@ def sample(
 
 
 @app.command
+def score(
+    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    source: Annotated[str, Parameter(help="A .csv or .npy file, or a shape, which is drawn afresh.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
+    quiet: Quiet = False,
+) -> int:
+    """How likely a model finds points: the log-likelihood of each, in nats."""
+    _start_jax()
+    from motes.data.tables import check_suffix, write_table
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import score_source
+
+    check_suffix(out)
+    found = score_source(load(model), source, Reporter(quiet))
+    write_table(out, found.log_prob[:, None], ["log_prob"])
+    n = len(found.log_prob)
+    # Of one row the mean has no standard error that could be known.
+    spread = f" ± {found.log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
+    print(f"mean log-likelihood {found.log_prob.mean():.4f}{spread} nats per row, {n:,} rows in {out}")
+    if lost := int((~(found.error <= 0.01)).sum()):
+        _note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
+    return 0
+
+
+@app.command
 def draw(
     model: Annotated[Path, Parameter(help="A model.safetensors.")],
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
@@ -131,7 +167,7 @@ def draw(
     from motes.model import load
     from motes.progress import Reporter
     from motes.runs import draw_run, refuse_pictures
-    from motes.sources import read_source
+    from motes.sources import source_of
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
@@ -140,18 +176,79 @@ def draw(
     out = out or home
     if out.resolve() != home.resolve() and not overwrite:
         refuse_pictures(out)
-    origin = source or trained.source
-    if not origin:
-        raise UsageError("this model was trained on an array; give the data: motes draw MODEL SOURCE.")
-    if not source and Path(origin).suffix and not Path(origin).is_file():
-        raise UsageError(f"the data of this model, '{origin}', is not here; give it: motes draw MODEL SOURCE.")
-    table = read_source(origin, trained.recipe, trained.seed).table
-    if len(table.columns) != trained.dim:
-        raise UsageError(f"'{origin}' has {len(table.columns)} columns; the model has {trained.dim}.")
+    table = source_of(trained, source).table
     animation = out / ("diffusion.mp4" if video else "diffusion.gif")
     for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):
         print(path)
     return 0
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="Samples, and real points, at most.")] = 10_000,
+    json: Json = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Measure how far a model's samples are from real points, each number beside that of real points."""
+    _start_jax()
+    from motes.judging import evaluate
+    from motes.model import load
+    from motes.progress import Reporter
+
+    trained, reporter = load(model), Reporter(quiet)
+    with reporter.counting("sampling", n, "rows") as count:
+        result = evaluate(trained, source, n=n, seed=seed, on_block=count)
+    _print_result(result, result.to_dict(), json)
+    return 0
+
+
+@app.command
+def diagnose(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
+    n: Annotated[int, Parameter(alias="-n", converter=_whole, help="Samples, and real points, at most.")] = 8192,
+    t: Annotated[float | None, Parameter(help="The time of the score figure; the worst one if left out.")] = None,
+    json: Json = False,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
+    style: Style = "dark",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
+    _start_jax()
+    from motes.diagnosis.after import diagnose_model
+    from motes.model import load
+    from motes.progress import Reporter
+    from motes.runs import keep_diagnosis, refuse_diagnosis
+
+    if t is not None and not 0 < t <= 1:
+        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+    if t is not None and out is None:
+        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+    if out is not None and not overwrite:
+        refuse_diagnosis(out)
+    trained, reporter = load(model), Reporter(quiet)
+    with reporter.counting("diagnosing", 5 * n, "rows") as count:
+        found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
+    _print_result(found, [finding.to_dict() for finding in found.findings], json)
+    if out is not None:
+        for path in keep_diagnosis(found, trained, source, out, t=t, style=style):
+            reporter.say(str(path))
+    return 0
+
+
+def _print_result(result: object, plain: Any, as_json: bool) -> None:
+    from json import dumps
+
+    print(dumps(plain, indent=2) if as_json else result)
 
 
 @app.command

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import equinox as eqx
 import jax
@@ -27,7 +27,9 @@ from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write
 from motes.learning.training import Progress, Trained, train
 from motes.parts import AncestralPart
 from motes.recipes import Recipe, load_recipe, parse
+from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
+from motes.sampling.stretch import Divergence
 
 
 class Model:
@@ -39,6 +41,7 @@ class Model:
         columns: names of the d columns.
         recipe: what it was trained by.
         source: what it was trained on, a shape's name or a file's; "" for an array.
+        fingerprint: of the rows that it was trained on, by which they are known again.
         seed: of the training.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
     """
@@ -51,6 +54,7 @@ class Model:
         recipe: Recipe,
         *,
         source: str = "",
+        fingerprint: str = "",
         seed: int = 0,
         training: Trained | None = None,
     ):
@@ -59,6 +63,7 @@ class Model:
         self.columns = tuple(columns)
         self.recipe = recipe
         self.source = source
+        self.fingerprint = fingerprint
         self.seed = seed
         self.training = training
 
@@ -74,6 +79,7 @@ class Model:
             self.columns,
             self.recipe,
             source=self.source,
+            fingerprint=self.fingerprint,
             seed=self.seed,
             training=self.training,
         )
@@ -93,6 +99,7 @@ class Model:
         """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
         return np.asarray(build_grid(self.recipe))
 
+    @overload
     def sample(
         self,
         n: int,
@@ -102,7 +109,33 @@ class Model:
         steps: int | None = None,
         grid: ArrayLike | None = None,
         on_block: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float64]:
+        return_log_prob: Literal[False] = False,
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: Literal[True],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: bool = False,
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
 
         Args:
@@ -112,11 +145,13 @@ class Model:
             steps: of the grid, in the place of the recipe's.
             grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
             on_block: called with the number of points done so far.
+            return_log_prob: give their log p (n,) as well, `score_samples` of them.
 
         Raises:
             UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit.
         """
-        return self.chain(n, (), seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=on_block)[0]
+        points = self.chain(n, (), seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=on_block)[0]
+        return (points, self.score_samples(points)) if return_log_prob else points
 
     def chain(
         self,
@@ -146,6 +181,46 @@ class Model:
             on_block=on_block,
         )
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def score_samples(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
+        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is."""
+        return self.likelihood(x, on_block=on_block).log_prob
+
+    def likelihood(
+        self,
+        x: ArrayLike,
+        *,
+        divergence: Divergence = "exact",
+        probes: int = 32,
+        seed: int = 0,
+        solver: Solver = "grid",
+        tolerance: float = TOLERANCE,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Likelihood:
+        """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
+
+        See `motes.sampling.likelihood.log_likelihood`. It is the law that `sample` draws from where the sampler is
+        Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another law.
+
+        Raises:
+            DataError: rows that cannot be used.
+            UsageError: an argument out of range.
+        """
+        rows = as_table(x, self.columns, to_learn=False).x
+        try:
+            found = log_likelihood(
+                self.denoiser,
+                self.standardiser.forward(rows),
+                divergence=divergence,
+                probes=probes,
+                key=seed_key(seed, "likelihood"),
+                solver=solver,
+                tolerance=tolerance,
+                on_block=on_block,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
 
     def bound(self, x: ArrayLike, *, seed: int = 0, draws: int = 1) -> Bound:
         """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
@@ -186,6 +261,7 @@ class Model:
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "source": self.source,
+            "fingerprint": self.fingerprint,
             "seed": str(self.seed),
         }
         write_checkpoint(Path(path), tensors, about)
@@ -204,12 +280,13 @@ class Model:
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns = json.loads(about["columns"])
-            seed = int(about["seed"])
+            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         skeleton = _skeleton(recipe, len(columns))
-        return cls(filled(skeleton, tensors, path), standardiser, columns, recipe, source=about["source"], seed=seed)
+        denoiser = filled(skeleton, tensors, path)
+        return cls(denoiser, standardiser, columns, recipe, source=source, fingerprint=fingerprint, seed=seed)
 
 
 def load(path: str | Path) -> Model:
@@ -249,12 +326,21 @@ def fit(
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
     table = data if isinstance(data, Table) else as_table(data, columns)
     dim = table.x.shape[1]
-    standardiser = Standardiser.fit(table.x) if chosen.data.standardise else Standardiser.identity(dim)
+    standardiser = standardiser_of(table, chosen)
     part = chosen.training
 
     def model_of(trained: Trained) -> Model:
         denoiser = trained.averaged if part.weights == "averaged" else trained.last
-        return Model(denoiser, standardiser, table.columns, chosen, source=source, seed=seed, training=trained)
+        return Model(
+            denoiser,
+            standardiser,
+            table.columns,
+            chosen,
+            source=source,
+            fingerprint=table.fingerprint,
+            seed=seed,
+            training=trained,
+        )
 
     try:
         trained = train(
@@ -276,6 +362,11 @@ def fit(
             error.result = model_of(error.result)
         raise
     return model_of(trained)
+
+
+def standardiser_of(table: Table, recipe: Recipe) -> Standardiser:
+    """Between the units of `table` and those that a recipe trains in."""
+    return Standardiser.fit(table.x) if recipe.data.standardise else Standardiser.identity(table.x.shape[1])
 
 
 def snapshot_steps(recipe: Recipe, rows: int) -> int:

@@ -110,7 +110,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
     view, box = film.view, figures.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
     for name, points in (("data", x[:, :2]), ("samples", film.reverse[-1])):
         axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=style)
-        yield _save(axes, folder / f"{name}.png")
+        yield save(axes, folder / f"{name}.png")
     some = view.panels()
     for name, clouds, order in (("forward", film.forward, some[::-1]), ("reverse", film.reverse, some)):
         figure = figures.row(
@@ -123,16 +123,29 @@ def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
             note=view.note,
             style=style,
         )
-        yield _save(figure, folder / f"{name}.png")
+        yield save(figure, folder / f"{name}.png")
 
 
-def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
-    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model."""
+def training_pictures(
+    film: Film, folder: Path, best: tuple[float, str] | None = None, *, style: str, seed: int
+) -> Iterator[Path]:
+    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model.
+
+    `best` is the loss that none can be below, and its name.
+    """
     model, training = film.view.model, film.view.model.training
     if training is None or not training.steps:
         return
-    steps, loss = training.running_loss()
-    yield _save(figures.loss_curve(steps, loss, style=style), folder / "loss.png")
+    value, label = best or (None, "")
+    axes = figures.loss_curve(
+        np.arange(training.steps) + 1,
+        training.losses,
+        best=value,
+        best_label=label,
+        window=max(training.steps // 40, 1),
+        style=style,
+    )
+    yield save(axes, folder / "loss.png")
     if not training.snapshots:
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()])
@@ -152,7 +165,7 @@ def training_pictures(film: Film, folder: Path, *, style: str, seed: int) -> Ite
         note=view.note,
         style=style,
     )
-    yield _save(figure, folder / "snapshots.png")
+    yield save(figure, folder / "snapshots.png")
 
 
 def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], None] | None = None) -> None:
@@ -182,7 +195,8 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
         figures.save_animation(told(), path)
 
 
-def _save(drawing: Figure | Axes, path: Path) -> Path:
+def save(drawing: Figure | Axes, path: Path) -> Path:
+    """Write a figure, whole or not at all."""
     figure = drawing.figure if isinstance(drawing, Axes) else drawing
     assert isinstance(figure, Figure)  # the axes were made just now
     with replacing(path) as temporary:

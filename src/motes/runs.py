@@ -18,14 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.tables import replacing, write_table
-from motes.diagnosis import diagnose
+from motes.diagnosis.after import Diagnosis
+from motes.diagnosis.before import diagnose
 from motes.errors import TrainingError, UsageError
+from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
+from motes.judging import least_loss
 from motes.learning.training import Progress
 from motes.model import Model, fit
 from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.sources import Source, read_source
+from motes.sampling.likelihood import Likelihood
+from motes.sources import Source, read_rows, read_source, source_of
 
 Array = NDArray[np.float64]
 
@@ -39,7 +43,9 @@ ARTEFACTS = (
 TRAINING_FIGURES = ("loss.png", "snapshots.png")
 FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
 PICTURES = ("diffusion.gif", "diffusion.mp4", *(f"figures/{name}" for name in FIGURES))
+DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png")
 SAMPLES = 10_000
+LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
 
 
 @dataclass(frozen=True)
@@ -71,32 +77,38 @@ def train_run(
     again = f"motes train {source} --recipe recipe.toml --seed {options.seed}"
     header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
     _write(out / "recipe.toml", header + chosen.to_toml())
+    least = least_loss(origin, chosen, seed=options.seed)
+    reporter.say(
+        f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
+    )
     steps = chosen.training.steps
     with reporter.counting("training", steps, "steps") as count:
 
         def told(now: Progress) -> None:
-            count(now.step, f"loss {now.loss:.4f}, {now.step / now.seconds:,.0f} steps/s")
+            count(
+                now.step, f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f}), {now.step / now.seconds:,.0f} steps/s"
+            )
 
         try:
             model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
-                _write_history(error.result, out)
+                _write_history(error.result, least, out)
                 error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
             raise
     model.save(out / "model.safetensors")
-    _write_history(model, out)
+    _write_history(model, least, out)
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}
     reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
-    metrics = _metrics(model, samples, origin, recipe, options.seed)
+    metrics = _metrics(model, samples, origin, least, recipe, options.seed)
     _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if options.figures:
-        draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter)
+        draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter, least)
     return model, metrics
 
 
@@ -114,10 +126,27 @@ def sample_rows(
         return model.sample(n, seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=count)
 
 
+def score_source(model: Model, source: str, reporter: Reporter) -> Likelihood:
+    """log p of the rows of a file, or of fresh points of a shape, with its progress shown."""
+    rows = read_rows(source, model, SAMPLES)
+    with reporter.counting("scoring", len(rows), "rows") as count:
+        return model.likelihood(rows, on_block=count)
+
+
 def draw_run(
-    model: Model, x: Array, out: Path, animation: Path, style: str, seed: int, reporter: Reporter
+    model: Model,
+    x: Array,
+    out: Path,
+    animation: Path,
+    style: str,
+    seed: int,
+    reporter: Reporter,
+    least: Estimate | None = None,
 ) -> list[Path]:
-    """Write every picture of a model into `out`/figures and the animation beside it; returns their paths."""
+    """Write every picture of a model into `out`/figures and the animation beside it; returns their paths.
+
+    `least` is how low the loss of its training could go, for a model that was trained just now.
+    """
     from motes.pictures import HOLD, animate, shoot, stills, training_pictures  # matplotlib is slow to load
 
     begin = time.perf_counter()
@@ -126,7 +155,8 @@ def draw_run(
     film, paths = shoot(model, x, seed=seed), []
     expected = len(FIGURES) if model.training else len(FIGURES) - len(TRAINING_FIGURES)
     with reporter.counting("figures", expected, "figures") as count:
-        later = training_pictures(film, folder, style=style, seed=seed)
+        best = (least.mean, LEAST[least.label]) if least else None
+        later = training_pictures(film, folder, best, style=style, seed=seed)
         for path in chain(stills(film, x, folder, style=style), later):
             paths.append(path)
             count(len(paths))
@@ -134,6 +164,24 @@ def draw_run(
         animate(film, animation, style=style, on_frame=count)
     reporter.say(f"drew {len(paths)} figures and {animation.name} in {time.perf_counter() - begin:.1f} s")
     return [*paths, animation]
+
+
+def keep_diagnosis(
+    found: Diagnosis, model: Model, source: str | None, out: Path, *, t: float | None, style: str
+) -> list[Path]:
+    """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths."""
+    from motes.exhibits import exhibits  # matplotlib is slow to load
+
+    _make_folder(out)
+    _write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
+    law = source_of(model, source).truth
+    return [out / DIAGNOSIS[0], *exhibits(model, found, law, out, t=t, style=style)]
+
+
+def refuse_diagnosis(out: Path) -> None:
+    """Raise UsageError where the folder holds a diagnosis that would be overwritten."""
+    if there := _present(out, DIAGNOSIS):
+        raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_pictures(out: Path) -> None:
@@ -152,46 +200,59 @@ def _prepare(out: Path, overwrite: bool) -> None:
         raise UsageError(
             f"'{out}' holds another run ({there[0].name}). Choose another --out, or replace it with --overwrite."
         )
+    _make_folder(out)
+    for path in there:
+        path.unlink()
+
+
+def _make_folder(out: Path) -> None:
     if out.is_file():
         raise UsageError(f"'{out}' is a file; expected the name of a folder.")
     out.mkdir(parents=True, exist_ok=True)
-    for path in there:
-        path.unlink()
 
 
 def _present(out: Path, names: Sequence[str]) -> list[Path]:
     return [out / name for name in names if (out / name).exists()]
 
 
-def _metrics(model: Model, samples: Array, source: Source, recipe: str, seed: int) -> dict[str, Any]:
+def _metrics(model: Model, samples: Array, source: Source, least: Estimate, recipe: str, seed: int) -> dict[str, Any]:
     training = model.training
     assert training is not None  # it was trained just now
     judge, other = source.real(SAMPLES)
     made = samples[: len(judge)]
+    distance, accuracy = sliced_w2(made, judge), c2st(made, judge)
     return {
         "source": model.source,
         "recipe": recipe,
         "seed": seed,
-        "sliced_w2": sliced_w2(made, judge),
+        "sliced_w2": distance,
+        "sliced_w2_interval": [distance.low, distance.high],
         "sliced_w2_floor": sliced_w2(other, judge),
-        "c2st": c2st(made, judge),
+        "c2st": accuracy,
+        "c2st_interval": [accuracy.low, accuracy.high],
         "c2st_floor": c2st(other, judge),
         "measured_against": source.judged_by,
         "measured_rows": len(judge),
         "train_seconds": training.seconds,
         "steps": training.steps,
         "loss": float(training.losses[-500:].mean()),
+        "least_loss": least.mean,
+        "least_loss_error": least.error,
+        "least_loss_is": least.label,
         "parameters": model.parameters,
         "rows": len(source.table.x),
         "motes": version("motes"),
     }
 
 
-def _write_history(model: Model, out: Path) -> None:
+def _write_history(model: Model, least: Estimate, out: Path) -> None:
     assert model.training is not None
-    steps, losses = model.training.running_loss()
-    lines = zip(steps, losses, strict=True)
-    _write(out / "history.jsonl", "".join(f'{{"step": {step}, "loss": {loss:.6g}}}\n' for step, loss in lines))
+    above = "excess" if least.label == EXACT else "above_bound"
+    lines = (
+        f'{{"step": {step}, "loss": {loss:.6g}, "{above}": {loss - least.mean:.4g}}}\n'
+        for step, loss in zip(*model.training.running_loss(), strict=True)
+    )
+    _write(out / "history.jsonl", "".join(lines))
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,20 +4,26 @@ A shape is drawn afresh as often as one likes. The rows of a file are all there 
 the training, and every judgement uses that part.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from motes.data.shapes import SHAPES, draw
-from motes.data.tables import Table, default_columns, read_table
+from motes.data.shapes import SHAPES, draw, draw_labelled
+from motes.data.tables import Standardiser, Table, as_table, default_columns, read_table
+from motes.diffusion.oracles import EmpiricalOracle, Oracle
+from motes.diffusion.schedules import Schedule
 from motes.errors import DataError, UsageError, check_seed, unknown
+from motes.evaluation.modes import Modes
+from motes.evaluation.truth import Truth, truth
+from motes.model import Model
 from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
 
 FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and the training rows judge
+LABELLED = 20_000  # points that stand for the modes of a shape of curves
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Source:
         held_out: rows of a file that are not trained on, (m, d); None for a shape, and for a file that is too small.
         noise: blur of a shape, None for its own.
         seed: of the draw or the division.
+        trained_on: False where `table` is not what the model that is judged has learned from.
     """
 
     name: str
@@ -37,13 +44,41 @@ class Source:
     held_out: Array | None
     noise: float | None
     seed: int
+    trained_on: bool = True
 
     @property
     def judged_by(self) -> str:
         """In words, what `real` gives."""
         if self.name in SHAPES:
             return "a fresh draw"
-        return "the training rows" if self.held_out is None else "held-out rows"
+        if self.held_out is not None:
+            return "held-out rows"
+        return "the training rows" if self.trained_on else f"rows of {self.name}"
+
+    @property
+    def truth(self) -> Truth | None:
+        """The exact law of a shape; None for a file, and for a curve without noise, which has no density."""
+        try:
+            return truth(self.name, noise=self.noise) if self.name in SHAPES else None
+        except UsageError:
+            return None
+
+    @property
+    def modes(self) -> Modes | None:
+        """Where the modes are, for a shape that has natural classes."""
+        if self.name not in SHAPES or not SHAPES[self.name].classes:
+            return None
+        if self.truth is not None and self.truth.modes is not None:
+            return Modes.at(self.truth.modes)
+        word = np.random.SeedSequence([self.seed, 141421]).generate_state(1)[0]
+        return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
+
+    def oracle(self, schedule: Schedule, standardiser: Standardiser) -> Oracle:
+        """The exact denoiser where the law is known; otherwise the one that knows the rows of `table` by heart."""
+        law = self.truth
+        if law is not None:
+            return law.oracle(schedule, standardiser)
+        return EmpiricalOracle(standardiser.forward(self.table.x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
         """Two real sets of the same size, at most `n` rows each: the judge, and one to hold against it as a floor.
@@ -74,10 +109,7 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     if name in SHAPES:
         table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
         return Source(name, table, None, part.noise, seed)
-    if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
-    if not Path(name).suffix and not Path(name).exists():
-        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
+    _check_file(name)
     table = read_table(name)
     if len(table.x) < FEWEST:
         raise DataError(
@@ -88,3 +120,68 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
         return Source(name, table, None, None, seed)
     order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
     return Source(name, Table(table.x[order[count:]], table.columns), table.x[order[:count]], None, seed)
+
+
+def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Source:
+    """What a model is judged by: what it was trained on, or the shape, file or array that is given instead.
+
+    Rows of a file that the model was trained on are divided as they were for the training.
+
+    Raises:
+        UsageError: the model's own rows are not to be had, or other columns than the model's.
+        DataError: a file or an array that cannot be used.
+    """
+    if given is None:
+        given = model.source
+        if not given:
+            raise UsageError("this model was trained on an array; give the data, a shape, a file or an array.")
+        if Path(given).suffix and not Path(given).is_file():
+            raise UsageError(f"the data of this model, '{given}', is not here; give it as SOURCE.")
+    if not isinstance(given, str):
+        table = given if isinstance(given, Table) else as_table(given)
+        table = Table(table.x[:, _order(model, table.columns, "the array")], model.columns)
+        return Source("the array", table, None, None, model.seed, table.fingerprint == model.fingerprint)
+    noise = model.recipe.data.noise if given == model.source else None
+    source = read_source(given, replace(model.recipe, data=replace(model.recipe.data, noise=noise)), model.seed)
+    order = _order(model, source.table.columns, f"'{given}'")
+    table = Table(source.table.x[:, order], model.columns)
+    held_out = None if source.held_out is None else source.held_out[:, order]
+    trained_on = table.fingerprint == model.fingerprint
+    if held_out is not None and not trained_on:
+        table, held_out = Table(np.concatenate([table.x, held_out]), model.columns), None
+    return replace(source, table=table, held_out=held_out, trained_on=trained_on)
+
+
+def _order(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
+    """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
+    ours = model.columns
+    if len(theirs) != len(ours):
+        raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
+    if default_columns(len(ours)) in (theirs, ours):
+        return list(range(len(ours)))
+    for column in ours:
+        if column not in theirs:
+            raise UsageError(f"{name} has no column '{column}'; the model has {', '.join(ours)}.")
+    return [theirs.index(column) for column in ours]
+
+
+def read_rows(name: str, model: Model, n: int) -> Array:
+    """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
+
+    Raises:
+        UsageError: neither a shape nor a file, or other columns than the model's.
+        DataError: a file that cannot be used.
+    """
+    if name in SHAPES:
+        table = Table(source_of(model, name).real(n)[0], default_columns(2))
+    else:
+        _check_file(name)
+        table = read_table(name, to_learn=False)
+    return table.x[:, _order(model, table.columns, f"'{name}'")]
+
+
+def _check_file(name: str) -> None:
+    if Path(name).is_dir():
+        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
+    if not Path(name).suffix and not Path(name).exists():
+        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")

@@ -6,6 +6,7 @@ A model learns standardised columns, and everything it gives back is in the data
 """
 
 import csv
+import hashlib
 import math
 import os
 import tempfile
@@ -31,6 +32,11 @@ class Table:
 
     x: Array
     columns: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same rows in the same order, and for no others."""
+        return hashlib.blake2b(np.ascontiguousarray(self.x).data, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,16 @@ def default_columns(dim: int) -> tuple[str, ...]:
     return ("x", "y") if dim == 2 else tuple(f"x{j}" for j in range(dim))
 
 
-def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = "the data") -> Table:
+def as_table(
+    x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = "the data", to_learn: bool = True
+) -> Table:
     """Check a matrix and name its columns.
 
     Args:
         x: numbers of shape (n, d) with n >= 2 rows and d >= 2 columns.
         columns: d names; None takes x, y or x0, x1, ...
         name: what messages call the source.
+        to_learn: from these rows; otherwise one row will do, and a column may be constant.
 
     Raises:
         DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
@@ -102,8 +111,8 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
             )
     if dim < 2:
         raise DataError(f"{name} has {dim} column{'s' * (dim != 1)}; expected two or more numeric columns.")
-    if rows < 2:
-        raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least 2.")
+    if rows < 1 + to_learn:
+        raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
     bad = np.argwhere(~np.isfinite(matrix))
     if len(bad):
         row, column = bad[0]
@@ -111,13 +120,19 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
             f"{name} holds {matrix[row, column]} in row {row + 1}, column '{names[column]}' "
             f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
         )
+    if to_learn:
+        _check_spread(matrix, names, name)
+    return Table(matrix, names)
+
+
+def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         spread = matrix.std(axis=0)
     for j, deviation in enumerate(spread):
         # A spread below rounding of the column's own size is no spread.
         if deviation <= 1e-14 * np.abs(matrix[:, j]).max():
             raise DataError(
-                f"column '{names[j]}' of {name} is constant ({matrix[0, j]:g} in all {rows} rows), "
+                f"column '{names[j]}' of {name} is constant ({matrix[0, j]:g} in all {len(matrix)} rows), "
                 "so it cannot be standardised. Remove it."
             )
         if not np.isfinite(deviation):
@@ -125,11 +140,12 @@ def as_table(x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = 
                 f"column '{names[j]}' of {name} reaches {np.abs(matrix[:, j]).max():g}, "
                 "too large to standardise. Rescale it."
             )
-    return Table(matrix, names)
 
 
-def read_table(path: str | Path) -> Table:
+def read_table(path: str | Path, *, to_learn: bool = True) -> Table:
     """Read a `.csv` (with or without a header line) or `.npy` file of two or more numeric columns.
+
+    `to_learn` is as in `as_table`.
 
     Raises:
         UsageError: no such file, or a suffix other than .csv and .npy.
@@ -140,12 +156,12 @@ def read_table(path: str | Path) -> Table:
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
-        return _read_csv(path) if suffix == ".csv" else _read_npy(path)
+        return (_read_csv if suffix == ".csv" else _read_npy)(path, to_learn)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
-def _read_npy(path: Path) -> Table:
+def _read_npy(path: Path, to_learn: bool) -> Table:
     try:
         with path.open("rb") as file:
             x = np.load(file, allow_pickle=False)
@@ -155,10 +171,10 @@ def _read_npy(path: Path) -> Table:
         raise DataError(
             f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling."
         ) from None
-    return as_table(x, name=f"'{path}'")
+    return as_table(x, name=f"'{path}'", to_learn=to_learn)
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path, to_learn: bool) -> Table:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -192,7 +208,7 @@ def _read_csv(path: Path) -> Table:
                 raise DataError(
                     f"line {line} of '{path}', column '{names[j]}': '{cell.strip()}' is not a finite number."
                 )
-    return as_table(x, names, name=f"'{path}'")
+    return as_table(x, names, name=f"'{path}'", to_learn=to_learn)
 
 
 def _is_number(cell: str) -> bool:

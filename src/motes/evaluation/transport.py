@@ -37,20 +37,24 @@ def sliced_w2_of(pair: Pair, directions: int = 200) -> Metric:
     a, b, scale = pair.a, pair.b, pair.scale
     if directions < 1:
         raise ValueError(f"directions = {directions}; expected at least 1.")
-    if a.shape[1] == 1:
-        axes = np.ones((1, 1))
-    elif a.shape[1] == 2:
-        angle = np.pi * (np.arange(directions) + 0.5) / directions
-        axes = np.stack([np.cos(angle), np.sin(angle)])  # (2, directions)
-    else:
-        axes = pair.rng_for_any_points(1).standard_normal((a.shape[1], directions))
-        axes /= np.linalg.norm(axes, axis=0)
+    axes = directions_in(a.shape[1], directions, pair.rng_for_any_points(1))
     squares, f, g = np.zeros(axes.shape[1]), np.zeros(len(a)), np.zeros(len(b))
     for k, u in enumerate(axes.T):
         squares[k], f_u, g_u = _on_a_line(a @ u, b @ u)
         f += f_u
         g += g_u
     return _over_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
+
+
+def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
+    """Unit vectors (dim, count): evenly spread over the half circle in the plane, random beyond it, one on a line."""
+    if dim == 1:
+        return np.ones((1, 1))
+    if dim == 2:
+        angle = np.pi * (np.arange(count) + 0.5) / count
+        return np.stack([np.cos(angle), np.sin(angle)])
+    axes = rng.standard_normal((dim, count))
+    return axes / np.linalg.norm(axes, axis=0)
 
 
 def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:

@@ -5,12 +5,9 @@
 Everything is in the units of `motes.draw` and in float64. Densities of curves are sums over a quadrature's nodes.
 """
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +17,7 @@ from motes.data.tables import Standardiser
 from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, Exact, Oracle
 from motes.diffusion.schedules import Schedule, VarianceExploding
 from motes.errors import UsageError
+from motes.precision import float64
 
 Array = NDArray[np.float64]
 
@@ -61,8 +59,7 @@ class Truth:
             area = np.prod(law.highs - law.lows, axis=1)  # type: ignore[union-attr]
             return Entropy(float(-np.sum(law.weights * np.log(law.weights / area))), 0.0)
         x, y = self._grid()
-        cost = len(law.weights) * (1 if isinstance(law, Atoms) else BOX_COST)
-        if len(x) * len(y) * cost > MOST_PAIRS:
+        if len(x) * len(y) * self.atoms > MOST_PAIRS:
             log_p = self.log_density(self.sample(DRAWS, seed=0))
             return Entropy(float(-log_p.mean()), float(3 * log_p.std() / np.sqrt(DRAWS)))
         step = GRID_STEP * law.spread
@@ -72,6 +69,11 @@ class Truth:
         # Each half of the step squares the error's factor exp(-2 pi^2 / step^2): a grid of twice the step bounds it.
         coarse = summand[::2, ::2].sum() * (2 * step) ** 2
         return Entropy(float(value), float(abs(value - coarse)) + 1e-8)
+
+    @property
+    def atoms(self) -> int:
+        """How many atoms the exact denoiser looks at for one point, or what costs as much."""
+        return len(self.law.weights) * (1 if isinstance(self.law, Atoms) else BOX_COST)
 
     def _grid(self) -> tuple[Array, Array]:
         law = self.law
@@ -142,14 +144,6 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
         UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
     """
     return Truth(name, shapes.law(name, noise))
-
-
-def float64() -> AbstractContextManager[None]:
-    """Inside `with float64():` JAX computes in double precision."""
-    # Recent JAX has it at the top, and drops it from where JAX 0.7 has it.
-    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
-    scope: AbstractContextManager[None] = home.enable_x64(True)
-    return scope
 
 
 def _oracle(law: Law, schedule: Schedule, standardiser: Standardiser) -> Oracle:

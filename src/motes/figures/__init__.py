@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from motes.figures.animation import frames, save_animation, save_gif, save_mp4
     from motes.figures.arrays import limits_of
     from motes.figures.curves import loss_curve, schedule_curves
+    from motes.figures.densities import density_map, density_row
+    from motes.figures.excess import error_split, excess_curve
     from motes.figures.points import grid, row, scatter, sheet
+    from motes.figures.scores import score_fields
     from motes.figures.style import STYLES, Style, rc
     from motes.figures.terminal import braille
 
@@ -26,10 +29,15 @@ _HOME = {
     "limits_of": "arrays",
     "loss_curve": "curves",
     "schedule_curves": "curves",
+    "density_map": "densities",
+    "density_row": "densities",
+    "error_split": "excess",
+    "excess_curve": "excess",
     "grid": "points",
     "row": "points",
     "scatter": "points",
     "sheet": "points",
+    "score_fields": "scores",
     "STYLES": "style",
     "Style": "style",
     "rc": "style",
@@ -40,6 +48,10 @@ __all__ = [
     "STYLES",
     "Style",
     "braille",
+    "density_map",
+    "density_row",
+    "error_split",
+    "excess_curve",
     "frames",
     "grid",
     "limits_of",
@@ -51,6 +63,7 @@ __all__ = [
     "save_mp4",
     "scatter",
     "schedule_curves",
+    "score_fields",
     "sheet",
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
+Curve = NDArray[np.float64]
 Process = Literal["forward", "reverse"]
 Limits = tuple[tuple[float, float], tuple[float, float]]
 """((x_low, x_high), (y_low, y_high)), in the data's units."""
@@ -54,6 +55,53 @@ def as_clouds(clouds: Iterable[ArrayLike], times: ArrayLike, name: str) -> tuple
             "Divide the numbers of steps by how many steps there are."
         )
     return points, at
+
+
+def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
+    """The arrays, each checked to be finite, of shape (n,), and as long as the first."""
+    curves = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
+    first = next(iter(curves))
+    for name, curve in curves.items():
+        if curve.ndim != 1 or len(curve) == 0 or len(curve) != len(curves[first]):
+            raise ValueError(
+                f"{name} has shape {curve.shape} and {first} has shape {curves[first].shape}; "
+                "expected one value each, both of shape (n,) with n at least 1."
+            )
+        bad = np.flatnonzero(~np.isfinite(curve))
+        if len(bad):
+            raise ValueError(
+                f"{name} is {curve[bad[0]]} at position {bad[0]}; expected finite numbers. "
+                f"To see the curve up to there, pass the first {bad[0]} values."
+            )
+    return list(curves.values())
+
+
+def as_grid(x: ArrayLike, y: ArrayLike) -> tuple[Curve, Curve]:
+    """Return the coordinates (nx,) and (ny,) of a grid, each checked to rise."""
+    axes = {"x": np.asarray(x, dtype=np.float64), "y": np.asarray(y, dtype=np.float64)}
+    for name, axis in axes.items():
+        if axis.ndim != 1 or len(axis) < 2:
+            raise ValueError(
+                f"{name} has shape {axis.shape}; expected the coordinates of the grid along one side, shape (n{name},) "
+                "with at least 2 of them. Of a meshgrid pass the two arrays that it was made from."
+            )
+        if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all()):
+            raise ValueError(f"{name} does not rise everywhere, or is not finite; expected rising coordinates.")
+    return axes["x"], axes["y"]
+
+
+def as_field(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    """Return values on a grid, of a shape that starts with (nx, ny); -inf may be among them, NaN and +inf may not."""
+    field = np.asarray(values, dtype=np.float64)
+    if field.shape != shape:
+        raise ValueError(
+            f"{name} has shape {field.shape}; expected {shape}: x along the first axis and y along the second, "
+            "as np.meshgrid(x, y, indexing='ij') lays out a grid."
+        )
+    bad = int((np.isnan(field) | (field == np.inf)).sum())
+    if bad:
+        raise ValueError(f"{name} has NaN or +infinity in {bad} of {field.size} places; expected numbers.")
+    return field
 
 
 def as_process(process: str) -> Process:

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from motes.figures.canvas import dress, dress_text, new_axes, new_figure
+from motes.figures.arrays import Curve, as_curves
+from motes.figures.canvas import BODY, dress, new_axes, new_figure, write_on
 from motes.figures.style import Style, as_style
-
-Curve = NDArray[np.float64]
-
-_SIZE = 11.0  # of text, in points
 
 
 def loss_curve(
@@ -21,6 +17,7 @@ def loss_curve(
     loss: ArrayLike,
     *,
     best: float | ArrayLike | None = None,
+    best_label: str = "irreducible loss",
     window: int | None = None,
     ax: Axes | None = None,
     style: str | Style = "dark",
@@ -32,13 +29,14 @@ def loss_curve(
     Args:
         steps: training steps, shape (n,), rising.
         loss: the loss at each of them, shape (n,), in whatever unit the loss has.
-        best: what no model can beat, a number or one for each step; drawn as 'irreducible loss'.
+        best: what no model can beat, a number or one for each step.
+        best_label: what that is called.
         window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
     """
     look = as_style(style)
-    at, values = _curves({"steps": steps, "loss": loss})
+    at, values = as_curves({"steps": steps, "loss": loss})
     if (np.diff(at) < 0).any():
         raise ValueError("steps go back somewhere; expected them rising. Draw one run at a time, in its own order.")
     window = max(1, len(values) // 250) if window is None else window
@@ -54,14 +52,14 @@ def loss_curve(
     ax.plot(at[settled], mean[settled], color=look.foreground, linewidth=1.8, zorder=3)
     if floor is not None:
         ax.plot(at, floor, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
-    _loss_axis(ax, mean[settled] if floor is None else np.concatenate([mean[settled], floor]), values)
+    loss_axis(ax, mean[settled] if floor is None else np.concatenate([mean[settled], floor]), values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    dress(ax, look, size=_SIZE)
+    dress(ax, look, size=BODY)
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
     ax.margins(x=0.01)
     if floor is not None:
-        text = f"irreducible loss {floor[0]:.3g}" if np.ptp(floor) == 0 else "irreducible loss"
-        _label(ax, text, float(at[-1]), float(floor[-1]), look.accent, look, ha="right", va="top", shift=(-6, -5))
+        text = f"{best_label} {floor[0]:.3g}" if np.ptp(floor) == 0 else best_label
+        write_on(ax, text, float(at[-1]), float(floor[-1]), look.accent, look, ha="right", va="top", shift=(-6, -5))
     return ax
 
 
@@ -82,7 +80,7 @@ def schedule_curves(
         style: 'dark', 'light' or a `Style`.
     """
     look = as_style(style)
-    at, signal, noise = _curves({"t": t, "alpha": alpha, "sigma": sigma})
+    at, signal, noise = as_curves({"t": t, "alpha": alpha, "sigma": sigma})
     if (signal < 0).any() or (noise < 0).any():
         raise ValueError("alpha or sigma is negative somewhere; expected scales of 0 or more.")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,8 +96,8 @@ def schedule_curves(
     )
     for axes, values, _, colour, dashes in curves:
         axes.plot(at, values, color=colour, linewidth=2.0 if dashes == "-" else 1.5, linestyle=dashes)
-    dress(ax, look, size=_SIZE)
-    dress(right, look, size=_SIZE)
+    dress(ax, look, size=BODY)
+    dress(right, look, size=BODY)
     right.patch.set_visible(False)  # or it would hide the axes below it
     right.spines["right"].set(visible=True, color=look.muted, linewidth=0.7)
     ax.set(xlabel=r"$t$  (0 data, 1 noise)", ylabel="scale of signal and noise", ylim=(0, None))
@@ -109,7 +107,7 @@ def schedule_curves(
     heights = [_heights(axes, values) for axes, values, *_ in curves]
     for i, (axes, values, name, colour, _) in enumerate(curves):
         j = _clearest(heights, i)
-        _label(axes, name, float(at[j]), float(values[j]), colour, look, ha="center", va="center")
+        write_on(axes, name, float(at[j]), float(values[j]), colour, look, ha="center", va="center")
     return ax
 
 
@@ -119,25 +117,6 @@ def _middle(values: Curve) -> tuple[float, float]:
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
     spread = max(float(high - low), 1.0)
     return float(low) - 0.1 * spread, float(high) + 0.1 * spread
-
-
-def _curves(named: dict[str, ArrayLike]) -> list[Curve]:
-    """The arrays, each checked to be finite, of shape (n,), and as long as the first."""
-    curves = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
-    first = next(iter(curves))
-    for name, curve in curves.items():
-        if curve.ndim != 1 or len(curve) == 0 or len(curve) != len(curves[first]):
-            raise ValueError(
-                f"{name} has shape {curve.shape} and {first} has shape {curves[first].shape}; "
-                "expected one value each, both of shape (n,) with n at least 1."
-            )
-        bad = np.flatnonzero(~np.isfinite(curve))
-        if len(bad):
-            raise ValueError(
-                f"{name} is {curve[bad[0]]} at position {bad[0]}; expected finite numbers. "
-                f"To see the curve up to there, pass the first {bad[0]} values."
-            )
-    return list(curves.values())
 
 
 def _one_each(best: float | ArrayLike, n: int) -> Curve:
@@ -155,7 +134,7 @@ def _running_mean(values: Curve, window: int) -> Curve:
     return np.asarray((total[end] - total[start]) / (end - start))
 
 
-def _loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
+def loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
     """Choose the scale, and let the mean fill the height: single values may leave the picture."""
     low, high = float(shown.min()), float(shown.max())
     if low > 0 and high / low > 8:
@@ -168,24 +147,6 @@ def _loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
     spread = max(high - low, 1e-12 + 0.05 * abs(high))
     top = max(high, float(np.quantile(values, 0.98)))
     ax.set_ylim(low - 0.2 * spread, top + 0.1 * spread)
-
-
-def _label(
-    ax: Axes,
-    text: str,
-    x: float,
-    y: float,
-    colour: str,
-    look: Style,
-    *,
-    ha: str,
-    va: str,
-    shift: tuple[float, float] = (0, 0),
-) -> None:
-    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines."""
-    label = ax.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
-    dress_text(label, colour, _SIZE + (3 if "$" in text else 0))
-    label.set_path_effects([withStroke(linewidth=5, foreground=look.background)])
 
 
 def _heights(ax: Axes, values: Curve) -> Curve:

@@ -32,6 +32,11 @@ class Style:
     classes: tuple[str, ...]
     """One colour a class; they differ in lightness too, so that a grey print still tells most of them apart."""
 
+    @property
+    def contrast(self) -> str:
+        """What is seen on every colour of `density`: the second class, which is chosen to differ from the first."""
+        return self.classes[1 % len(self.classes)]
+
 
 def _ramp(name: str, *stops: tuple[float, str]) -> Colormap:
     return LinearSegmentedColormap.from_list(f"motes-{name}", stops, N=256)

@@ -52,6 +52,13 @@ def karras_grid(
     return times
 
 
+def refined(grid: ArrayLike, parts: int) -> jax.Array:
+    """Each step of `grid` (N+1,) divided into `parts` that are equal in t: (N parts + 1,)."""
+    times = np.asarray(grid, np.float64)
+    places = np.arange(parts * (len(times) - 1) + 1) / parts
+    return jnp.asarray(np.interp(places, np.arange(len(times)), times))
+
+
 def log_snr_grid(schedule: Schedule, steps: int, sigma_min: float) -> jax.Array:
     """The log-SNR equally spaced from that of t = 1 to r = sigma_min, then 0, r = sigma_t / alpha_t (Lu et al. 2022).
 

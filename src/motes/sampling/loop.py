@@ -40,7 +40,7 @@ class Sampler(eqx.Module):
     @property
     @abstractmethod
     def evaluations(self) -> int | None:
-        """How often a step asks the denoiser, the last one perhaps less often; None: as often as it needs."""
+        """How often a step asks the denoiser; the last one, to s = 0, perhaps less. None: as often as it needs."""
 
     @property
     @abstractmethod

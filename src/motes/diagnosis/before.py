@@ -1,11 +1,10 @@
-"""What is wrong with a run, before it is trained: findings with a name, a number, what it means and how to mend it.
+"""What can be known to go wrong with a run before it is trained.
 
 KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another law than training ends in
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.build import build_schedule
 from motes.data.tables import Standardiser, Table, as_table
+from motes.diagnosis.findings import Finding
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        name: short and fixed, to look for in a program.
-        value: the number that gave it away.
-        meaning: what it means, one sentence.
-        fix: the options of `motes train` that mend it; "" where only the data can.
-    """
-
-    name: str
-    value: float
-    meaning: str
-    fix: str
-
-    def __str__(self) -> str:
-        mend = f" Mend it with {self.fix}" if self.fix else ""
-        return f"{self.name} = {self.value:.3g}. {self.meaning}{mend}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def diagnose(

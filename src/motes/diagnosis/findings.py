@@ -1,0 +1,29 @@
+"""One thing that is wrong: a name, a number, what it means and how to mend it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        name: short and fixed, to look for in a program.
+        value: the number that gave it away.
+        meaning: what it means, one sentence.
+        fix: the options of `motes train` that mend it; "" where only the data can.
+    """
+
+    name: str
+    value: float
+    meaning: str
+    fix: str
+
+    def __str__(self) -> str:
+        mend = f" Mend it with {self.fix}" if self.fix else ""
+        return f"{self.name} = {self.value:.3g}. {self.meaning}{mend}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)

@@ -1,0 +1,135 @@
+"""How good is a model? Its samples beside real points that it has not seen, its loss beside the least possible."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from motes.build import build_loss, build_schedule, build_times, seed_key
+from motes.data.tables import Table
+from motes.errors import UsageError, check_count
+from motes.evaluation.irreducible import Estimate, expected_loss
+from motes.evaluation.metrics import Metric, Row, compare
+from motes.evaluation.verdicts import overall, verdict
+from motes.model import Model, standardiser_of
+from motes.recipes import Recipe
+from motes.sources import Source, source_of
+
+FEWEST = 10  # rows that the metrics need
+LEAST_LOSS_PAIRS = 2e8  # of draws with atoms: a quarter of a second
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every metric of a model's samples, beside the same figure for real points.
+
+    Attributes:
+        source: what the samples are held against.
+        judged_by: how those points were had, in words.
+        size: rows of each set.
+        rows: metrics with their floors, in the order of `motes.compare`.
+    """
+
+    source: str
+    judged_by: str
+    size: int
+    rows: list[Row]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        return overall(self.rows)
+
+    def __str__(self) -> str:
+        head = ("metric", "model", "95 % interval", "real draw", "verdict")
+        lines = [
+            (row.metric.name, _number(row.metric), _interval(row.metric), _number(row.floor), verdict(row))
+            for row in self.rows
+        ]
+        widths = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
+        table = "\n".join(
+            f"{name:<{widths[0]}}  {value:>{widths[1]}}  {between:<{widths[2]}}  {floor:>{widths[3]}}  {words}"
+            for name, value, between, floor, words in (head, *lines)
+        )
+        return f"{self.size:,} samples against {self.judged_by} of {self.source}\n\n{table}\n\n{self.verdict}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "judged_by": self.judged_by,
+            "size": self.size,
+            "metrics": [
+                {
+                    "name": row.metric.name,
+                    **_plain(row.metric),
+                    "floor": _plain(row.floor),
+                    "verdict": verdict(row),
+                }
+                for row in self.rows
+            ],
+            "verdict": self.verdict,
+        }
+
+
+def evaluate(
+    model: Model,
+    source: str | ArrayLike | Table | None = None,
+    *,
+    n: int = 10_000,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Sample the model and compare with real points: a fresh draw of a shape, or rows held out of a file.
+
+    Args:
+        model: trained.
+        source: a shape, a `.csv` or `.npy` file or an array (n, d); None takes what the model was trained on.
+        n: rows of each set, fewer where there are not so many real ones.
+        seed: of the samples and of the metrics.
+        on_block: called with the number of rows sampled so far.
+
+    Raises:
+        UsageError: data that is not to be had, has other columns than the model, or too few rows.
+        DataError: data that cannot be used.
+    """
+    n = check_count(n, "samples")
+    origin = source_of(model, source)
+    judge, other = origin.real(n)
+    if len(judge) < FEWEST:
+        raise UsageError(f"{len(judge)} rows of {origin.name} to judge by; expected at least {FEWEST}.")
+    made = model.sample(len(judge), seed=seed, on_block=on_block)
+    rows = compare(made, judge, other, judge, modes=origin.modes, seed=seed)
+    return Evaluation(origin.name, origin.judged_by, len(judge), rows)
+
+
+def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:
+    """How low the training loss of a recipe can go on a source: the loss of the exact denoiser.
+
+    Where the law is unknown it is that of the denoiser which knows the rows by heart, and says so in its label.
+    """
+    standardiser = standardiser_of(origin.table, recipe)
+    oracle = origin.oracle(build_schedule(recipe), standardiser)
+    atoms = origin.truth.atoms if origin.truth else len(origin.table.x)
+    return expected_loss(
+        oracle,
+        build_loss(recipe),
+        standardiser.forward(origin.table.x),
+        build_times(recipe),
+        key=seed_key(seed, "least loss"),
+        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
+    )
+
+
+def _number(metric: Metric) -> str:
+    return f"{metric:.4g}"
+
+
+def _interval(metric: Metric) -> str:
+    return f"{metric.low:.4g} to {metric.high:.4g}" + ("" if metric.p_value is None else f", p = {metric.p_value:.2g}")
+
+
+def _plain(metric: Metric) -> dict[str, float | None]:
+    return {"value": metric.value, "low": metric.low, "high": metric.high, "p_value": metric.p_value}

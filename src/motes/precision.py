@@ -1,0 +1,14 @@
+"""Double precision, for as long as it is asked for."""
+
+from contextlib import AbstractContextManager
+from importlib import import_module
+
+import jax
+
+
+def float64() -> AbstractContextManager[None]:
+    """Inside `with float64():` JAX computes in double precision."""
+    # Recent JAX has it at the top, and drops it from where JAX 0.7 has it.
+    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
+    scope: AbstractContextManager[None] = home.enable_x64(True)
+    return scope

@@ -1,0 +1,137 @@
+"""Each planted fault of a trained model is found, and nothing is found where nothing is."""
+
+import numpy as np
+import pytest
+
+import motes
+from motes.diagnosis.after import diagnose_model
+from motes.diffusion.oracles import EmpiricalOracle
+from motes.model import Model
+from motes.sources import read_source
+
+N = 2048
+
+
+def trained(source, recipe="default", changes=()):
+    """Trained as `motes train` does."""
+    chosen = motes.load_recipe(recipe, dict(changes))
+    return motes.fit(read_source(source, chosen, 0).table, chosen, seed=0, source=source)
+
+
+def names(found):
+    return [finding.name for finding in found.findings]
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return trained("moons")
+
+
+@pytest.mark.parametrize("shape", motes.SHAPES)
+def test_nothing_is_wrong_with_the_default_recipe(shape, request):
+    model = request.getfixturevalue("moons") if shape == "moons" else trained(shape)
+    found = diagnose_model(model, n=N)
+    assert names(found) == []
+    assert found.notes == []
+    assert found.judged_by == "a fresh draw"
+    assert "Nothing is wrong that can be seen" in str(found)
+
+
+@pytest.mark.parametrize("shape", ["moons", "rings"])
+def test_of_ddpm_only_what_is_truly_there(shape):
+    found = diagnose_model(trained(shape, "ddpm"), n=N)
+    # Three rings as thin as those ask more of the network than it has learned: that is really there, as the loss says.
+    assert names(found) == [name for name in ("undertrained",) if found.excess.nats > 0.25]
+    assert (found.excess.nats > 0.25) == (shape == "rings")
+
+
+def test_the_tutorials_prior_and_its_share_of_the_error():
+    found = diagnose_model(trained("moons", "tutorial", {"training.steps": 6000}), n=N)
+    assert names(found)[0] == "prior_mismatch"
+    assert found.findings[0].value == pytest.approx(0.31, abs=0.006)
+    prior = found.split.parts["prior"]
+    assert prior.value > 4 * prior.error
+    assert prior.value > 0.9 * (found.split.total - found.split.floor)
+    assert f"{np.sqrt(prior.value):.2g}" in found.findings[0].meaning
+    # The others follow from it, are the tutorial's own, or come from 6,000 steps in the place of 79,000.
+    assert set(names(found)) <= {"prior_mismatch", "ema_too_short", "misplaced_mass", "undertrained"}
+
+
+FAULTS = {
+    "betas doubled": ("ddpm", {"schedule.start": 4e-5, "schedule.end": 0.3}, {"wasted_steps"}),
+    "ten steps": ("default", {"training.steps": 10}, {"undertrained", "ema_too_long"}),
+    "average too long": ("default", {"training.ema": 0.99999}, {"ema_too_long", "undertrained"}),
+    "two sampling steps": ("default", {"grid.steps": 2}, {"coarse_grid"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault):
+    recipe, changes, expected = FAULTS[fault]
+    assert set(names(diagnose_model(trained("moons", recipe, changes), n=N))) == expected
+
+
+def test_data_times_a_thousand(tmp_path):
+    path = str(tmp_path / "big.npy")
+    np.save(path, 1000 * motes.draw("moons", 4000, seed=0))
+    found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=N)
+    assert {"unscaled_columns", "prior_mismatch"} <= set(names(found))
+    (undertrained,) = (finding for finding in found.findings if finding.name == "undertrained")
+    assert "See unscaled_columns" in undertrained.meaning
+
+
+@pytest.fixture
+def few(tmp_path):
+    path = str(tmp_path / "few.npy")
+    np.save(path, motes.draw("moons", 200, seed=0))
+    return path
+
+
+def test_two_hundred_points_learned_by_heart(few):
+    found = diagnose_model(trained(few, changes={"training.steps": 6000, "network.width": 128}), n=N)
+    assert {"memorising", "overtrained"} <= set(names(found))
+    assert found.judged_by == "held-out rows"
+
+
+def test_who_knows_the_rows_by_heart_is_found_and_who_knows_the_law_is_not(moons):
+    rows = read_source("moons", moons.recipe, 0).table
+    by_heart = EmpiricalOracle(moons.standardiser.forward(rows.x), moons.denoiser.schedule)
+    found = {finding.name: finding for finding in diagnose_model(moons.with_denoiser(by_heart), n=N).findings}
+    assert found["memorising"].value > 0.95
+    assert "overtrained" in found
+    law = motes.truth("moons").oracle(moons.denoiser.schedule, moons.standardiser)
+    assert names(diagnose_model(moons.with_denoiser(law), n=N)) == []
+
+
+def test_mass_in_the_wrong_mode():
+    # An exact denoiser of eight Gaussians whose weights are wrong.
+    model = trained("eight_gaussians", changes={"training.steps": 1})
+    truth = motes.truth("eight_gaussians")
+    weights = np.array([0.2, *[0.8 / 7] * 7])
+    spread = truth.law.spread / model.standardiser.scale
+    wrong = EmpiricalOracle(
+        model.standardiser.forward(truth.law.nodes), model.denoiser.schedule, weights=weights, spread=spread
+    )
+    found = {finding.name: finding for finding in diagnose_model(model.with_denoiser(wrong), n=N).findings}
+    assert found["misplaced_mass"].value == pytest.approx(0.2 - 1 / 8, abs=0.03)
+    assert "mode 0 has" in found["misplaced_mass"].meaning
+
+
+def test_an_array_has_no_unseen_rows_and_says_so(moons):
+    x = read_source("moons", moons.recipe, 0).table.x
+    model = Model(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
+    found = diagnose_model(model, x, n=N)
+    assert found.judged_by == "the training rows"
+    assert "no rows were kept from the training" in found.notes[0]
+    other = diagnose_model(moons, motes.draw("moons", 3000, seed=9), n=N)
+    assert other.judged_by == "rows of the array"
+    assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
+    with pytest.raises(motes.UsageError, match="give the data"):
+        diagnose_model(model)
+
+
+def test_what_is_found_goes_into_json(moons):
+    plain = diagnose_model(moons, n=N).to_dict()
+    assert plain["findings"] == []
+    assert list(plain["split"]["parts"]) == ["prior", "learning", "discretisation"]
+    assert len(plain["excess"]["noise"]) == len(plain["excess"]["excess"]) == 25

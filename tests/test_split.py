@@ -1,0 +1,111 @@
+"""A distance taken apart: what is put in comes out, and nothing where nothing is."""
+
+import numpy as np
+import pytest
+from tests.conftest import SMALL
+
+import motes
+from motes.build import build_schedule
+from motes.data.tables import Standardiser
+from motes.diagnosis import split
+from motes.diagnosis.split import _distances, split_error
+from motes.evaluation.metrics import sliced_w2
+from motes.sources import read_source, source_of
+
+N = 2048
+
+
+def exact_model(shape, recipe="default", changes=()):
+    """A model of a shape whose network is the exact denoiser."""
+    chosen, x = motes.load_recipe(recipe, dict(changes)), motes.draw(shape, 5000, seed=0)
+    z_of = Standardiser.fit(x)
+    exact = motes.truth(shape).oracle(build_schedule(chosen), z_of)
+    return motes.Model(exact, z_of, ("x", "y"), chosen, source=shape)
+
+
+@pytest.fixture(scope="module")
+def perfect():
+    model = exact_model("eight_gaussians")
+    return split_error(model, source_of(model), N)
+
+
+def test_the_exact_denoiser_with_many_steps_is_at_the_floor(perfect):
+    for part in perfect.parts.values():
+        assert abs(part.value) < 5 * part.error + 2e-5
+    # And that floor is the distance between real draws: within the range of 20 of them, a false alarm in 10.5 each
+    # side, widened by half to one in hundreds (the distances are about as spread as their mean).
+    judge = source_of(exact_model("eight_gaussians")).real(N)[0]
+    real = [sliced_w2(motes.draw("eight_gaussians", N, seed=seed), judge) ** 2 for seed in range(100, 120)]
+    assert 0.67 * min(real) < perfect.floor < 1.5 * max(real)
+
+
+def test_the_parts_and_the_floor_are_the_total(perfect):
+    assert perfect.floor + sum(part.value for part in perfect.parts.values()) == pytest.approx(perfect.total, abs=1e-12)
+    assert list(perfect.parts) == ["prior", "learning", "discretisation"]
+    a, judge = np.random.default_rng(0).standard_normal((2, 500, 2))
+    a[:, 0] += 1
+    assert _distances([a], judge)[0][0] == pytest.approx(sliced_w2(a, judge) ** 2, rel=1e-3)  # 64 directions or 200
+
+
+def test_a_wrong_start_is_the_prior_s_alone():
+    model = exact_model("moons", "ddpm", {"schedule.end": 0.003})  # nine tenths of the signal's power stay
+    found = split_error(model, source_of(model), N)
+    prior = found.parts["prior"]
+    assert prior.value > 4 * prior.error
+    assert prior.value > 0.8 * (found.total - found.floor)
+    assert abs(found.parts["learning"].value) < 1e-9  # it is the exact denoiser that is swapped for itself
+
+
+def test_few_steps_are_the_discretisation_s_alone():
+    model = exact_model("eight_gaussians", changes={"grid.steps": 4})
+    found = split_error(model, source_of(model), N)
+    part = found.parts["discretisation"]
+    assert part.value > 5 * part.error
+    assert part.value > 0.9 * (found.total - found.floor)
+
+
+def test_an_untrained_network_is_the_learning_s_alone():
+    model = motes.fit(motes.draw("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
+    found = split_error(model, source_of(model), N)
+    assert found.parts["learning"].value > 0.9 * (found.total - found.floor)
+
+
+def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, motes.draw("moons", 5000, seed=1))
+    source = read_source(str(path), motes.load_recipe(), 0)
+    model = motes.fit(source.table, changes=SMALL | {"grid.steps": 64}, source=str(path))
+    found = split_error(model, source, N)
+    assert list(found.parts) == ["prior", "discretisation", "learning"]
+    assert found.rows == 500  # those held out
+    assert found.parts["learning"].value > 0.7 * (found.total - found.floor)
+    tutorial = motes.fit(source.table, "tutorial", changes={"training.steps": 20}, source=str(path))
+    assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
+
+
+def test_a_shift_is_its_square_and_the_error_is_the_scatter():
+    # Along u a shift c costs (c u)^2; the mean over directions of the plane is |c|^2 / 2.
+    values, errors = [], []
+    for seed in range(40):
+        a, judge = np.random.default_rng(seed).standard_normal((2, 1000, 2))
+        squares, error = _distances([a + np.array([0.3, 0.0]), a], judge)
+        values.append(squares[0] - squares[1])
+        errors.append(error[0])
+    # The standard deviation of 40 numbers is right within 11%; four times that is a false alarm in 16,000.
+    assert abs(np.std(values) / np.mean(errors) - 1) < 0.45
+    assert abs(np.mean(values) - 0.3**2 / 2) < 4 * np.std(values) / np.sqrt(40) + 0.003  # divided by a drawn variance
+
+
+def test_it_counts_as_it_goes():
+    counts = []
+    model = exact_model("eight_gaussians", changes={"grid.steps": 2})
+    split_error(model, source_of(model), 100, on_block=counts.append)
+    assert counts == [100, 200, 300, 400]
+
+
+def test_a_fine_grid_leaves_a_quarter_of_the_error_at_most():
+    for steps, order_parts in ((64, 2), (2, 64), (200, 2)):
+        model = exact_model("moons", changes={"grid.steps": steps})
+        assert len(split._fine(model)) - 1 == steps * order_parts
+    ancestral = exact_model("moons", "ddpm")
+    assert len(split._fine(ancestral)) - 1 == 400
