@@ -384,7 +384,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
     assert code == 0, err
     plain = json.loads(motes_command("evaluate", run_folder[0], "-n", 500, "--json")[1])
     assert plain["judged_by"] == "a fresh draw"
-    assert len(plain["metrics"]) == 12  # moons have modes
+    assert len(plain["metrics"]) == 13  # moons have modes
     for metric in plain["metrics"]:
         line = next(line for line in table.splitlines() if line.startswith(metric["name"] + " "))
         assert f"{metric['value']:.4g}" in line and line.endswith(metric["verdict"])

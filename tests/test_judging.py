@@ -26,15 +26,24 @@ def perfect():
 
 def test_exact_samples_are_like_a_real_draw(perfect):
     found = evaluate(perfect, n=2000)
-    # 4 tests at 1 % and 8 pairs of 95 % intervals that have to part: one false alarm in some twenty seeds.
-    assert found.verdict == "All 12 metrics: like a real draw."
+    # 4 tests at 1 % and 9 pairs of 95 % intervals that have to part: one false alarm in some twenty seeds.
+    assert found.verdict == "All 13 metrics: like a real draw."
     assert (found.judged_by, found.size) == ("a fresh draw", 2000)
     plain = json.loads(json.dumps(found.to_dict()))
-    assert [metric["verdict"] for metric in plain["metrics"]] == [GOOD] * 12
+    assert [metric["verdict"] for metric in plain["metrics"]] == [GOOD] * 13
     assert plain["metrics"][0].keys() == {"name", "value", "low", "high", "p_value", "floor", "verdict"}
     assert {metric["name"] for metric in plain["metrics"]} <= WORDS.keys()
     for row in plain["metrics"]:
         assert row["name"] in str(found)
+
+
+def test_the_likelihood_is_beside_that_of_the_exact_law(perfect):
+    row = evaluate(perfect, n=1000).rows[-1]
+    assert row.metric.name == "negative_log_likelihood"
+    # The same rows under the same law, by the flow and by its formula.
+    assert row.metric == pytest.approx(row.floor, abs=1e-3)
+    entropy = motes.truth("eight_gaussians").entropy().value
+    assert row.floor.low < entropy + 0.05 and row.floor.high > entropy - 0.05
 
 
 def test_samples_of_another_law_are_not(perfect):

@@ -21,11 +21,13 @@ from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import Oracle
 from motes.evaluation.truth import Truth
 from motes.model import Model
+from motes.parts import StepGated
 from motes.pictures import save
 
 Array = NDArray[np.float64]
 
-GRID = 160  # cells of a side
+GRID = 128  # cells of a side
+DEEP = 30.0  # nats below the densest place of slightly blurred data
 NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
 BACKDROP = 1500  # points behind a score field
 
@@ -126,4 +128,10 @@ def _densities(model: Model, exact: Oracle, x: Array, style: str) -> Figure:
     across, up = planes[0].axes(GRID, figures.limits_of(*(plane.points for plane in planes)))
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
+    if not isinstance(model.recipe.network, StepGated):  # whose flow jumps, so that it has no density to speak of
+        u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
+        learned = np.full(u.shape[:2], -np.inf)
+        near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
+        learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
+        maps, titles = [learned, *maps], ["model", *titles]
     return figures.density_row(across, up, maps, titles, style=style)

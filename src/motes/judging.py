@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from motes.build import build_loss, build_schedule, build_times, seed_key
 from motes.data.tables import Table
 from motes.errors import UsageError, check_count
 from motes.evaluation.irreducible import Estimate, expected_loss
-from motes.evaluation.metrics import Metric, Row, compare
+from motes.evaluation.metrics import Metric, Row, compare, negative_log_likelihood
 from motes.evaluation.verdicts import overall, verdict
 from motes.model import Model, standardiser_of
+from motes.parts import StepGated
 from motes.recipes import Recipe
 from motes.sources import Source, source_of
 
+Array = NDArray[np.float64]
+
+SCORED = 2000  # rows whose likelihood is taken
 FEWEST = 10  # rows that the metrics need
 LEAST_LOSS_PAIRS = 2e8  # of draws with atoms: a quarter of a second
 
@@ -102,7 +106,22 @@ def evaluate(
         raise UsageError(f"{len(judge)} rows of {origin.name} to judge by; expected at least {FEWEST}.")
     made = model.sample(len(judge), seed=seed, on_block=on_block)
     rows = compare(made, judge, other, judge, modes=origin.modes, seed=seed)
-    return Evaluation(origin.name, origin.judged_by, len(judge), rows)
+    return Evaluation(origin.name, origin.judged_by, len(judge), [*rows, *_likelihood(model, origin, judge, other)])
+
+
+def _likelihood(model: Model, origin: Source, judge: Array, other: Array) -> list[Row]:
+    """-log p of the judge, beside that of the exact law, or, where that is unknown, of the other real rows.
+
+    Nothing for a network that knows only steps: its flow jumps, and no solver can follow it.
+    """
+    if isinstance(model.recipe.network, StepGated):
+        return []
+    judge, other = judge[:SCORED], other[:SCORED]
+    ours = model.score_samples(judge)
+    least = origin.truth.log_density(judge) if origin.truth else model.score_samples(other)
+    if not (np.isfinite(ours).all() and np.isfinite(least).all()):  # a point where the law or the model has no density
+        return []
+    return [Row(negative_log_likelihood(ours), negative_log_likelihood(least))]
 
 
 def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:

@@ -69,5 +69,5 @@ WORDS: dict[str, Callable[[Metric, Metric], str]] = {
     "coverage": lambda m, f: f"{1 - m:.1%} of the data has no sample near (real draw: {1 - f:.1%})",
     "mode_distance": lambda m, f: f"{m:.1%} is in the wrong mode (real draw: {f:.1%})",
     "modes_missed": lambda m, f: f"{m:.0f} modes are missed",
-    "negative_log_likelihood": lambda m, f: f"{m - f:.2g} nats above the least possible",
+    "negative_log_likelihood": lambda m, f: f"{m - f:.2g} nats above that of a real draw",
 }
