@@ -83,7 +83,7 @@ class Churn(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "a network whose errors heun carries to the end; 100 evaluations and more"
+    when: ClassVar[str] = "fresh noise with heun's method; 128 evaluations and more"
     churn: float = eqx.field(static=True, default=10.0)
     from_level: float = eqx.field(static=True, default=0.0)
     to_level: float = eqx.field(static=True, default=1e6)

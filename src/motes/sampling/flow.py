@@ -40,7 +40,7 @@ class Heun(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "robust; many steps, where the number of evaluations does not matter"
+    when: ClassVar[str] = "robust, and without a memory; 64 evaluations and more"
 
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
@@ -68,13 +68,14 @@ class GradientEstimation(Sampler):
     The first step and the last are Euler's, the last so that it ends in x0_hat.
 
     Args:
-        gamma: 1 is Euler's method; the paper takes 2.
+        gamma: 1 is Euler's method; the paper takes 2. With 1.5 and equal steps in r it is Adams and Bashforth's method
+            of second order, and nearly so on other smooth grids.
     """
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "ten steps or so at the price of ddim's"
+    when: ClassVar[str] = "8 to 64 evaluations, with gamma = 1.5 rather than the paper's 2"
     gamma: float = eqx.field(static=True, default=2.0)
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
