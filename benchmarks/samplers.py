@@ -39,7 +39,7 @@ SHAPES = ("swiss_roll", "s_curve", "moons")
 BUDGETS = (4, 8, 16, 32, 64, 128)
 SAMPLERS: dict[str, Sampler] = {
     "ddim (euler, dpmpp_1s)": DDIM(),
-    "gradient_estimation, gamma 2": GradientEstimation(),
+    "gradient_estimation, gamma 2": GradientEstimation(2.0),
     "gradient_estimation, gamma 1.5": GradientEstimation(1.5),
     "heun": Heun(),
     "dpmpp_2s": DPMSolver2S(),

@@ -804,7 +804,7 @@ ddpm_faulty = motes.fit(x, "ddpm", changes={**quick, **faults}, seed=0)
 
 # %% [markdown]
 # The recipe `default` goes another way: it scales the network's input and output to unit variance at every noise level,
-# and samples with Heun's method on the probability flow, both after Karras et al. [4].
+# after Karras et al. [4], and samples with DPM-Solver++ on the probability flow (Lu et al. 2022).
 
 # %%
 best = motes.fit(x, "default", seed=0)

@@ -150,7 +150,7 @@ class PlainPart:
 
     kind: Literal[
         "euler", "heun", "dpmpp_1s", "dpmpp_2s", "dpmpp_2m", "dpmpp_3m", "euler_maruyama", "stochastic_heun"
-    ] = "heun"
+    ] = "dpmpp_3m"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class GradientEstimationPart:
     """Permenter & Yuan 2023."""
 
     kind: Literal["gradient_estimation"] = "gradient_estimation"
-    gamma: float = 2.0
+    gamma: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -245,9 +245,9 @@ class KarrasGrid:
     """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0."""
 
     kind: Literal["karras"] = "karras"
-    steps: int = _number(64, 1)
+    steps: int = _number(32, 1)
     sigma_min: float = _number(0.004, 0, open_low=True)
-    rho: float = _number(5.0, 0, open_low=True)
+    rho: float = _number(7.0, 0, open_low=True)
 
 
 @dataclass(frozen=True)
