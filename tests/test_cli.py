@@ -22,7 +22,9 @@ QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.e
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    return os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "COLUMNS": "100"}
+    # The command line's own cache, that of a user, and one for all workers.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    return clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="session")
