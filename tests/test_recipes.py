@@ -101,7 +101,10 @@ OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind"]
 KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
 # A discrete schedule with a network that takes any time: everything fits it but what is listed here.
 BASE = load_recipe("ddpm", ["network.kind=residual"])
-FITTING = {("schedule", "exploding"): load_recipe("default"), ("network", "step_gated"): load_recipe("ddpm")}
+FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
+    ("schedule", kind): load_recipe("default")
+    for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow")
+}
 
 
 def another(value, hint):
@@ -243,6 +246,11 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
     ("recipe", "changes", "says"),
     [
         ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule of steps"),
+        (
+            "tutorial",
+            ["schedule.kind=rectified_flow"],
+            "schedule.kind = 'rectified_flow' has none. Set schedule.kind to",
+        ),
         ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule of steps"),
         ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
         ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),

@@ -11,6 +11,7 @@ import optax
 from numpy.typing import ArrayLike
 
 from motes import parts
+from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
@@ -33,6 +34,10 @@ def build_schedule(recipe: Recipe) -> Schedule:
                 return DiscreteVP(cosine_betas(part.steps, part.offset, part.max_beta))
             case parts.Exploding():
                 return VarianceExploding(part.sigma_max, part.rho)
+            case parts.ContinuousLinear():
+                return LinearVP(part.beta_min, part.beta_max)
+            case parts.Ending():
+                return CosineVP(part.alpha_1) if part.kind == "continuous_cosine" else RectifiedFlow(part.alpha_1)
     except ValueError as error:
         raise RecipeError(f"[schedule]: {error}") from None
 

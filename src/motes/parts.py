@@ -56,6 +56,26 @@ class Exploding:
 
 
 @dataclass(frozen=True)
+class ContinuousLinear:
+    """Betas that rise linearly, without steps (Song et al. 2021)."""
+
+    kind: Literal["continuous_linear"] = "continuous_linear"
+    beta_min: float = _number(0.1, 0, 160, open_low=True)
+    beta_max: float = _number(20.0, 0, 160, open_low=True)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A quarter of a cosine, or straight lines, that end where `alpha_1` is left of the signal."""
+
+    kind: Literal["continuous_cosine", "rectified_flow"] = "rectified_flow"
+    alpha_1: float = _number(0.01, 1e-30, 0.999999)
+
+
+SchedulePart = Betas | Cosine | Exploding | ContinuousLinear | Ending
+
+
+@dataclass(frozen=True)
 class StepGated:
     """The tutorial's network."""
 

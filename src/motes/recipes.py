@@ -19,8 +19,6 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from motes.errors import RecipeError, UsageError, unknown
 from motes.parts import (
     OFF_GRID,
-    Betas,
-    Cosine,
     Data,
     DenoiserPart,
     Exploding,
@@ -33,6 +31,7 @@ from motes.parts import (
     PlainPart,
     Residual,
     SamplerPart,
+    SchedulePart,
     StepGated,
     StepsDrawn,
     Training,
@@ -46,7 +45,7 @@ class Recipe:
 
     about: str = ""
     data: Data = Data()
-    schedule: Betas | Cosine | Exploding = Exploding()
+    schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
     denoiser: DenoiserPart = DenoiserPart()
     loss: LossPart = LossPart()
