@@ -201,6 +201,19 @@ def test_a_log_snr_out_of_reach_gives_the_nearest_end(schedule):
     assert 0 <= float(schedule.t_of_log_snr(1e3)) < 1e-3
 
 
+@each
+def test_rates_are_the_slopes_of_alpha_and_sigma(schedule):
+    # Not at a step of a discrete schedule, where the slope jumps.
+    t, h = np.array([0.137, 0.5041, 0.917, 0.9999]), 1e-6
+    with float64():
+        ours = schedule.rates(t)
+        for rate, curve in zip(ours, (schedule.alpha, schedule.sigma), strict=True):
+            # The rounding of alpha and sigma, 1e-16, is divided by 2h.
+            assert np.allclose(rate, (curve(t + h) - curve(t - h)) / (2 * h), rtol=1e-5, atol=1e-8)
+        at_1 = schedule.rates(1.0)
+        assert np.allclose(at_1, schedule.rates(1 - 1e-9), rtol=1e-5)
+
+
 # --- without steps -------------------------------------------------------------------------------------------------
 
 

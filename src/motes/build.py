@@ -15,7 +15,7 @@ from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import Network, NoisePredictor, Preconditioned
+from motes.learning.denoisers import DENOISERS, Network
 from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
@@ -57,8 +57,7 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
         case parts.Residual():
             network = ResidualMLP(dim, part.width, part.depth, key=key)
-    wrapper = NoisePredictor if recipe.denoiser.kind == "eps" else Preconditioned
-    return wrapper(network=network, schedule=schedule)
+    return DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
 
 
 def build_loss(recipe: Recipe) -> Loss:

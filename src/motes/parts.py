@@ -95,9 +95,9 @@ class Residual:
 
 @dataclass(frozen=True)
 class DenoiserPart:
-    """What the network says: the noise ("eps"), or a preconditioned x_0 ("edm")."""
+    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
 
-    kind: Literal["eps", "edm"] = "edm"
+    kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ class Recipe:
         if self.denoiser.kind == "edm":
             raise RecipeError(
                 "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
-                "noise level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
+                "noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which "
+                "takes any time."
             )
         if self.sampler.kind in OFF_GRID:
             raise RecipeError(
