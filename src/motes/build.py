@@ -16,7 +16,18 @@ from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning.denoisers import DENOISERS, Network
-from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
+from motes.learning.losses import (
+    DRAWS,
+    LOSSES,
+    LogitNormalTimes,
+    LogNormalTimes,
+    Loss,
+    MinSNR,
+    StepTimes,
+    Times,
+    UniformTimes,
+    Weighted,
+)
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
@@ -62,7 +73,8 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
 
 def build_loss(recipe: Recipe) -> Loss:
     """The loss of `[loss]`."""
-    return LOSSES[recipe.loss.kind]
+    part = recipe.loss
+    return Weighted(MinSNR(part.gamma)) if isinstance(part, parts.MinSNRPart) else LOSSES[part.kind]
 
 
 def build_times(recipe: Recipe) -> Times:
@@ -74,6 +86,10 @@ def build_times(recipe: Recipe) -> Times:
             return StepTimes(schedule, DRAWS[part.draw])
         case parts.LogNormal():
             return LogNormalTimes(schedule, part.mean, part.std, DRAWS[part.draw])
+        case parts.UniformDrawn():
+            return UniformTimes(part.least, DRAWS[part.draw])
+        case parts.LogitNormal():
+            return LogitNormalTimes(part.mean, part.std, DRAWS[part.draw])
 
 
 @cache  # the same object again, so that a compiled training program is found again

@@ -102,9 +102,17 @@ class DenoiserPart:
 
 @dataclass(frozen=True)
 class LossPart:
-    """What is minimised."""
+    """What is minimised: a squared error with the weight that `learning.losses.LOSSES` has under its kind."""
 
-    kind: Literal["simple", "edm"] = "edm"
+    kind: Literal["simple", "edm", "x0", "snr", "truncated_snr", "elbo"] = "edm"
+
+
+@dataclass(frozen=True)
+class MinSNRPart:
+    """Hang et al. 2023."""
+
+    kind: Literal["min_snr"] = "min_snr"
+    gamma: float = _number(5.0, 0, open_low=True)
 
 
 Drawn = Literal["uniform", "antithetic", "stratified"]
@@ -126,6 +134,28 @@ class LogNormal:
     mean: float = -1.8
     std: float = _number(1.5, 0, open_low=True)
     draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class UniformDrawn:
+    """t is uniform between `least` and 1."""
+
+    kind: Literal["uniform"] = "uniform"
+    least: float = _number(1e-3, 0, 0.5, open_low=True)
+    draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """log(t / (1 - t)) ~ N(mean, std^2)."""
+
+    kind: Literal["logit_normal"] = "logit_normal"
+    mean: float = 0.0
+    std: float = _number(1.0, 0, open_low=True)
+    draw: Drawn = "stratified"
+
+
+TimesPart = StepsDrawn | LogNormal | UniformDrawn | LogitNormal
 
 
 @dataclass(frozen=True)

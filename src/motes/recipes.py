@@ -28,13 +28,16 @@ from motes.parts import (
     LogNormal,
     LogSNRGrid,
     LossPart,
+    MinSNRPart,
     PlainPart,
     Residual,
     SamplerPart,
     SchedulePart,
     StepGated,
     StepsDrawn,
+    TimesPart,
     Training,
+    UniformDrawn,
     UniformGrid,
 )
 
@@ -48,8 +51,8 @@ class Recipe:
     schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
     denoiser: DenoiserPart = DenoiserPart()
-    loss: LossPart = LossPart()
-    times: StepsDrawn | LogNormal = LogNormal()
+    loss: LossPart | MinSNRPart = LossPart()
+    times: TimesPart = LogNormal()
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
@@ -65,6 +68,11 @@ class Recipe:
                     f"{section}.kind = '{part.kind}' needs a schedule of steps, and schedule.kind = "
                     f"'{self.schedule.kind}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
                 )
+        if self.loss.kind == "elbo" and not isinstance(self.times, UniformDrawn):
+            raise RecipeError(
+                f"loss.kind = 'elbo' is the variational bound where t is drawn uniformly, and times.kind = "
+                f"'{self.times.kind}' draws it otherwise. Set times.kind = 'uniform', or another loss."
+            )
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
         top = self.schedule.sigma_max if isinstance(self.schedule, Exploding) else math.inf
