@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
+from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas, linear_betas, sigmoid_betas
 
@@ -24,6 +25,12 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": DiscreteVP(linear_betas(100, 1e-4, 0.1)),
     "cosine": DiscreteVP(cosine_betas(50)),
     "exploding": VarianceExploding(20.0, 7.0),
+}
+CONTINUOUS: dict[str, Schedule] = {
+    "continuous_linear": LinearVP(),
+    "continuous_cosine": CosineVP(),
+    "rectified_flow": RectifiedFlow(),
+    "functions": FunctionSchedule(lambda t: jnp.exp(-3 * t**2), lambda t: jnp.sin(t) * (1 + t)),
 }
 DISCRETE = [name for name, schedule in SCHEDULES.items() if isinstance(schedule, DiscreteVP)]
 

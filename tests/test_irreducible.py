@@ -33,7 +33,8 @@ def closed_form(schedule, loss, t):
     total = alpha2 * VARIANCES + sigma2
     if loss == "simple":
         return (alpha2 * VARIANCES / total).mean(axis=1)
-    return ((1 + alpha2 / sigma2) * VARIANCES * sigma2 / total).mean(axis=1)
+    weight = 1 + alpha2 / sigma2 if loss == "edm" else np.asarray(LOSSES[loss].weight(schedule, t))[:, None]
+    return (weight * VARIANCES * sigma2 / total).mean(axis=1)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -6,14 +6,31 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from tests.reference import SCHEDULES, ExactGaussian, Silent, Z
+from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, Z, float64
 
+from motes.diffusion.continuous import LinearVP
 from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.schedules import DiscreteVP
+from motes.learning.bounds import variational_bound
 from motes.learning.denoisers import NoisePredictor, Preconditioned
-from motes.learning.losses import LogNormalTimes, StepTimes, antithetic, edm, simple, stratified, uniform
+from motes.learning.losses import (
+    LOSSES,
+    LogitNormalTimes,
+    LogNormalTimes,
+    MinSNR,
+    StepTimes,
+    UniformTimes,
+    Weighted,
+    antithetic,
+    edm,
+    simple,
+    stratified,
+    uniform,
+)
 from motes.learning.training import train
 
-each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+ALL = SCHEDULES | CONTINUOUS
+each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 TIMES = np.array([0.25, 0.5, 0.8, 1.0])  # where float32 still tells the noise from the point
 DIM = 3
 
@@ -80,6 +97,77 @@ def test_the_edm_loss_of_a_fresh_network_is_1_at_every_time(schedule, data):
         x0 = np.sign(x0)
     rows, _ = losses(edm, Preconditioned(Silent(), schedule), x0)
     assert_mean(rows, 1.0)
+
+
+# --- weights -------------------------------------------------------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize(
+    ("loss", "weight"),
+    [
+        (LOSSES["x0"], lambda snr: np.ones_like(snr)),
+        (LOSSES["snr"], lambda snr: snr),
+        (LOSSES["truncated_snr"], lambda snr: np.maximum(snr, 1)),
+        (Weighted(MinSNR()), lambda snr: np.minimum(snr, 5)),
+        (Weighted(MinSNR(0.5)), lambda snr: np.minimum(snr, 0.5)),
+        (LOSSES["edm"], lambda snr: snr + 1),
+    ],
+)
+def test_a_weight_is_its_formula(schedule, loss, weight):
+    x0, eps = np.array([0.4, -1.2]), np.array([0.9, 0.1])
+    with float64():
+        alpha, sigma = np.asarray(schedule.alpha(TIMES)), np.asarray(schedule.sigma(TIMES))
+        for t, a, s in zip(TIMES, alpha, sigma, strict=True):
+            denoiser = ExactMixture(schedule)
+            (term,) = loss(denoiser, x0, t, eps).values()
+            error = np.mean((np.asarray(denoiser(a * x0 + s * eps, t)) - x0) ** 2)
+            assert np.isclose(term, weight(a**2 / s**2) * error, rtol=1e-9)
+
+
+@each
+def test_the_snr_loss_is_the_simple_one(schedule):
+    x0, eps = np.array([0.4, -1.2]), np.array([0.9, 0.1])
+    with float64():
+        for t in TIMES:
+            one, other = (LOSSES[kind](ExactMixture(schedule), x0, t, eps) for kind in ("simple", "snr"))
+            assert np.isclose(one["eps"], other["x0"], rtol=1e-6)
+
+
+@each
+def test_the_elbo_weight_is_half_the_fall_of_the_snr(schedule):
+    t, h = np.array([0.237, 0.5041, 0.917]), 1e-6  # between the steps of a discrete schedule
+    snr = lambda t: np.exp(schedule.log_snr(t))
+    with float64():
+        ours = LOSSES["elbo"].weight(schedule, t)
+        assert np.allclose(ours, (snr(t - h) - snr(t + h)) / (4 * h), rtol=1e-5)
+
+
+def test_the_elbo_loss_is_the_bound_of_many_steps():
+    # Between t = 0.1 and 1, in nats a point; data N(0.5, 0.7^2 I), and a denoiser that takes it for a standard normal.
+    # A step counts the error at its later, larger end: with 1600 of them the sum, by hand, is 0.25% too large.
+    schedule, steps, first = LinearVP(0.1, 12.0), 1600, 160
+    x0 = (0.5 + 0.7 * np.random.default_rng(4).standard_normal((2000, DIM))).astype(np.float32)
+    wrong = lambda schedule: ExactGaussian(schedule, 0.0, 1.0)
+
+    with float64():
+        inflow = -2 * np.log(schedule.alpha(np.arange(steps + 1) / steps))
+    discrete = DiscreteVP(-np.expm1(-np.diff(inflow)))
+    bound = variational_bound(wrong(discrete), x0, key=jax.random.key(0), variance="posterior")
+    by_steps = bound.kl[:, first - 1 :].sum(axis=1, dtype=float)  # those from t > s to s >= first/T
+
+    times = UniformTimes(least=first / steps)
+    keys = jax.random.split(jax.random.key(1), 3)
+    t = times(keys[0], len(x0) * 200).reshape(200, -1)  # one draw in each of 400,000 parts of the range
+    t = jax.random.permutation(keys[1], t.ravel()).reshape(t.shape)
+    eps = jax.random.normal(keys[2], (*t.shape, DIM))
+    rows = jax.vmap(jax.vmap(LOSSES["elbo"], (None, 0, 0, 0)), (None, None, 0, 0))
+    loss = np.asarray(jax.jit(rows)(wrong(schedule), x0, t, eps)["x0"], float).mean(axis=0)
+    by_loss = loss * DIM * (1 - first / steps)
+    # Both estimates have the same rows; a false alarm in 10^6.
+    gap = by_steps - by_loss
+    assert abs(gap.mean() - 0.0025 * by_loss.mean()) < Z * gap.std() / np.sqrt(len(x0))
+    assert Z * gap.std() / np.sqrt(len(x0)) < 0.02 * by_loss.mean()
 
 
 class Point(Denoiser):
@@ -196,3 +284,28 @@ def test_antithetic_log_noise_mirrors_about_its_mean():
 def test_the_defaults_of_log_normal_times_are_those_of_karras():
     times = LogNormalTimes(SCHEDULES["exploding"])
     assert (times.mean, times.std) == (-1.2, 1.2)
+
+
+def assert_law(times, law, draw, change=lambda t: t):
+    """`change` of a batch of times has the law it should: each a false alarm in 10^6 at most."""
+    n = 4096
+    t = np.asarray(jax.jit(lambda key: times(key, n))(jax.random.key(2)), float)
+    assert t.shape == (n,)
+    assert ((t > 0) & (t < 1)).all()
+    if draw is antithetic:
+        t = t[: n // 2]  # the other half mirrors it, so that it is no independent evidence
+    x = change(t)
+    assert abs(x.mean() - law.mean()) < Z * law.std() / np.sqrt(len(x))
+    assert stats.kstest(x, law.cdf).pvalue > 1e-6
+
+
+@each_draw
+@pytest.mark.parametrize("least", [1e-3, 0.3])
+def test_uniform_times_are_uniform_from_the_least_to_1(draw, least):
+    assert_law(UniformTimes(least, draw), stats.uniform(least, 1 - least), draw)
+
+
+@each_draw
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.0, 0.6)])
+def test_the_logit_of_logit_normal_times_is_normal(draw, mean, std):
+    assert_law(LogitNormalTimes(mean, std, draw), stats.norm(mean, std), draw, lambda t: np.log(t / (1 - t)))

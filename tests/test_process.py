@@ -1,4 +1,4 @@
-"""The forward process: Chapman-Kolmogorov, Bayes' rule by numerical integration, and the four parameterisations."""
+"""The forward process: Chapman-Kolmogorov, Bayes' rule by numerical integration, and the five parameterisations."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference import DISCRETE, SCHEDULES, ExactGaussian, float64, law, normal_logpdf
+from tests.reference import CONTINUOUS, DISCRETE, SCHEDULES, ExactGaussian, float64, law, normal_logpdf
 
 from motes.diffusion import process
 
-each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+ALL = SCHEDULES | CONTINUOUS
+each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
 
-schedules = st.sampled_from(list(SCHEDULES.values()))
+schedules = st.sampled_from(list(ALL.values()))
 times = st.floats(0.05, 1.0)
 points = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
 
@@ -117,7 +118,7 @@ def test_the_posterior_tables_are_the_posterior(schedule):
     assert np.allclose(np.exp(schedule.posterior_log_variance_clipped), clipped, rtol=1e-8)
 
 
-# --- x_0, eps, v, score --------------------------------------------------------------------------------------------
+# --- x_0, eps, v, score, velocity ----------------------------------------------------------------------------------
 
 
 @law
@@ -128,10 +129,34 @@ def test_conversions_go_there_and_back(schedule, t, x0, x_t):
             (process.eps_from_x0, process.x0_from_eps),
             (process.v_from_x0, process.x0_from_v),
             (process.score_from_x0, process.x0_from_score),
+            (process.velocity_from_x0, process.x0_from_velocity),
         ):
             again = back(schedule, x_t, there(schedule, x_t, x0, t), t)
             # Rounding of x_t, 1e-15, is divided by alpha_t on the way back.
             assert np.allclose(again, x0, rtol=1e-9, atol=1e-14 / float(schedule.alpha(t)))
+
+
+@law
+@given(schedules, times, points, points)
+def test_eps_from_v_and_from_the_velocity_is_eps(schedule, t, x0, eps):
+    with float64():
+        x_t = process.q_sample(schedule, x0, t, eps)
+        rounding = 1e-14 / float(schedule.sigma(t) * schedule.alpha(t))
+        for there, back in (
+            (process.v_from_x0, process.eps_from_v),
+            (process.velocity_from_x0, process.eps_from_velocity),
+        ):
+            again = back(schedule, x_t, there(schedule, x_t, x0, t), t)
+            assert np.allclose(again, eps, rtol=1e-9, atol=1e-12 + rounding)
+
+
+@each
+@pytest.mark.parametrize("t", [0.0, 1e-3, 1.0])
+def test_x0_from_the_velocity_is_finite_from_0_to_1(schedule, t):
+    x0 = process.x0_from_velocity(schedule, jnp.array([1.0, -2.0]), jnp.array([0.3, 0.1]), t)
+    assert np.isfinite(x0).all()
+    if t == 0:
+        assert np.allclose(x0, [1.0, -2.0], rtol=1e-6)
 
 
 @law

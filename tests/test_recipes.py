@@ -4,10 +4,13 @@ import dataclasses
 import tomllib
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import jax
+import numpy as np
 import pytest
 
-from motes.build import build_grid, build_sampler, build_schedule
+from motes.build import build_denoiser, build_grid, build_loss, build_sampler, build_schedule, build_times
 from motes.errors import RecipeError, UsageError
+from motes.learning.losses import LogitNormalTimes, MinSNR, UniformTimes, Weighted, antithetic, stratified
 from motes.parts import OFF_GRID, SamplerPart
 from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
 from motes.sampling.samplers import SAMPLERS
@@ -101,7 +104,11 @@ OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind"]
 KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
 # A discrete schedule with a network that takes any time: everything fits it but what is listed here.
 BASE = load_recipe("ddpm", ["network.kind=residual"])
-FITTING = {("schedule", "exploding"): load_recipe("default"), ("network", "step_gated"): load_recipe("ddpm")}
+FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
+    ("schedule", kind): load_recipe("default")
+    for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow")
+}
+FITTING["loss", "elbo"] = FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
 
 
 def another(value, hint):
@@ -137,6 +144,28 @@ def test_every_option_of_every_kind_can_be_set(section, kind, key, hint):
 def test_every_kind_can_be_chosen(section, kind):
     recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
     assert getattr(recipe, section).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"), [pair for pair in KINDS if pair[0] in ("schedule", "network", "denoiser", "loss", "times")]
+)
+def test_every_kind_can_be_trained(section, kind):
+    recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
+    t = build_times(recipe)(jax.random.key(0), 5)
+    x0, eps = jax.random.normal(jax.random.key(1), (2, 5, 3))
+    denoiser = build_denoiser(recipe, 3, jax.random.key(2))
+    (term,) = jax.vmap(build_loss(recipe), (None, 0, 0, 0))(denoiser, x0, t, eps).values()
+    assert term.shape == (5,)
+    assert (np.isfinite(term) & (term > 0)).all()
+
+
+def test_the_options_of_a_loss_and_of_times_reach_them():
+    recipe = load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 2.0})
+    assert build_loss(recipe) == Weighted(MinSNR(2.0))
+    recipe = load_recipe("default", {"times.kind": "uniform", "times.least": 0.2, "times.draw": "antithetic"})
+    assert build_times(recipe) == UniformTimes(0.2, antithetic)
+    recipe = load_recipe("default", {"times.kind": "logit_normal", "times.mean": -0.5, "times.std": 2.0})
+    assert build_times(recipe) == LogitNormalTimes(-0.5, 2.0, stratified)
 
 
 def test_about_can_be_set():
@@ -243,7 +272,13 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
     ("recipe", "changes", "says"),
     [
         ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule of steps"),
+        (
+            "tutorial",
+            ["schedule.kind=rectified_flow"],
+            "schedule.kind = 'rectified_flow' has none. Set schedule.kind to",
+        ),
         ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule of steps"),
+        ("default", ["loss.kind=elbo"], "times.kind = 'log_normal' draws it otherwise. Set times.kind = 'uniform'"),
         ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
         ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         ("tutorial", ["grid.steps=30"], "network.kind = 'step_gated' knows only the schedule's own steps"),

@@ -1,5 +1,7 @@
 """Schedules: every table and every t, against the papers' formulas."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import (
+    CONTINUOUS,
     DISCRETE,
     SCHEDULES,
     cosine_alphas_bar,
@@ -17,6 +20,7 @@ from tests.reference import (
     tutorial_tables,
 )
 
+from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
 from motes.diffusion.schedules import (
     BETAS,
     DiscreteVP,
@@ -29,7 +33,9 @@ from motes.diffusion.schedules import (
 from motes.sampling.grids import karras_grid, uniform_grid
 
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
-each = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+ALL = SCHEDULES | CONTINUOUS
+each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
+each_continuous = pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
 
 
 @st.composite
@@ -42,6 +48,12 @@ def discrete_schedules(draw):
 
 
 exploding_schedules = st.builds(VarianceExploding, st.floats(0.5, 100), st.floats(1, 10))
+ends = st.floats(1e-6, 0.5)
+continuous_schedules = st.one_of(
+    st.builds(LinearVP, st.floats(1e-3, 30), st.floats(1e-3, 30)),
+    st.builds(CosineVP, ends),
+    st.builds(RectifiedFlow, ends),
+)
 
 
 # --- betas and their tables ----------------------------------------------------------------------------------------
@@ -159,7 +171,7 @@ def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
 
 
 @law
-@given(st.one_of(discrete_schedules(), exploding_schedules))
+@given(st.one_of(discrete_schedules(), exploding_schedules, continuous_schedules))
 def test_log_snr_strictly_falls(schedule):
     with float64():
         log_snr = np.asarray(schedule.log_snr(jnp.arange(1, 258) / 257))
@@ -168,7 +180,7 @@ def test_log_snr_strictly_falls(schedule):
 
 
 @law
-@given(st.one_of(discrete_schedules(), exploding_schedules))
+@given(st.one_of(discrete_schedules(), exploding_schedules, continuous_schedules))
 def test_t_of_log_snr_inverts_log_snr(schedule):
     with float64():
         t = np.arange(1, 258) / 257
@@ -187,6 +199,127 @@ def test_t_of_log_snr_inverts_log_snr_in_single_precision_too(schedule):
 def test_a_log_snr_out_of_reach_gives_the_nearest_end(schedule):
     assert float(schedule.t_of_log_snr(-1e3)) == 1
     assert 0 <= float(schedule.t_of_log_snr(1e3)) < 1e-3
+
+
+@each
+def test_rates_are_the_slopes_of_alpha_and_sigma(schedule):
+    # Not at a step of a discrete schedule, where the slope jumps.
+    t, h = np.array([0.137, 0.5041, 0.917, 0.9999]), 1e-6
+    with float64():
+        ours = schedule.rates(t)
+        for rate, curve in zip(ours, (schedule.alpha, schedule.sigma), strict=True):
+            # The rounding of alpha and sigma, 1e-16, is divided by 2h.
+            assert np.allclose(rate, (curve(t + h) - curve(t - h)) / (2 * h), rtol=1e-5, atol=1e-8)
+        at_1 = schedule.rates(1.0)
+        assert np.allclose(at_1, schedule.rates(1 - 1e-9), rtol=1e-5)
+
+
+# --- without steps -------------------------------------------------------------------------------------------------
+
+
+def test_the_linear_schedule_is_the_limit_of_the_linear_betas():
+    # Song et al. 2021, appendix B: beta_k = beta(k/T) / T. What is left is of order 1 / T.
+    steps = 20_000
+    betas = (0.1 + (20 - 0.1) * np.arange(1, steps + 1) / steps) / steps
+    with float64():
+        alpha = LinearVP(0.1, 20.0).alpha(np.arange(1, steps + 1) / steps)
+    assert np.allclose(np.cumprod(1 - betas), alpha**2, atol=2e-3)
+
+
+def test_the_linear_schedule_is_equation_33():
+    t = np.linspace(0, 1, 65)
+    with float64():
+        alpha = LinearVP(0.2, 9.0).alpha(t)
+    assert np.allclose(np.log(alpha), -(t**2) * (9.0 - 0.2) / 4 - t * 0.2 / 2, atol=1e-14)
+
+
+def test_the_cosine_schedule_is_the_limit_of_the_cosine_betas():
+    t = np.arange(1, 1000) / 1000
+    with float64():
+        assert np.allclose(CosineVP(1e-12).alpha(t) ** 2, cosine_alphas_bar(1000, 0.0)[:-1], atol=1e-10)
+        assert np.allclose(CosineVP(0.1).log_snr(t), -2 * np.log(np.tan(t * np.arccos(0.1))), rtol=1e-12)
+
+
+def test_rectified_flow_is_a_straight_line_from_data_to_nearly_noise():
+    t = np.linspace(0, 1, 65)
+    with float64():
+        assert np.allclose(RectifiedFlow(1e-9).alpha(t), 1 - t, atol=2e-9)
+        assert np.allclose(RectifiedFlow(0.2).alpha(t) + RectifiedFlow(0.2).sigma(t), 1, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [CosineVP, RectifiedFlow])
+@pytest.mark.parametrize("alpha_1", [0.3, 0.01, 1e-4, 1e-12, 1e-30])
+def test_what_is_left_of_the_signal_is_what_was_asked_for_in_single_precision(kind, alpha_1):
+    schedule = kind(alpha_1)
+    assert np.isclose(float(schedule.alpha(1.0)), alpha_1, rtol=1e-6)
+    assert np.isfinite(float(schedule.log_snr(1.0)))
+
+
+@each_continuous
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_all_is_finite_from_0_to_1(schedule, precision):
+    with float64() if precision == "float64" else nullcontext():
+        t = jnp.append(0.0, jnp.geomspace(1e-12, 1, 400))
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        assert alpha.dtype == sigma.dtype == precision
+        assert (np.isfinite(alpha) & (alpha > 0)).all()
+        assert (np.isfinite(sigma) & (sigma[1:] > 0).all()).all()
+        assert np.isfinite(schedule.log_snr(t[1:])).all()
+        again = schedule.t_of_log_snr(schedule.log_snr(t))
+        # log-SNR is at most 60 or so, and its rounding is that of t, relative to t.
+        assert np.allclose(again, t, rtol=2e-5 if precision == "float32" else 1e-11, atol=1e-30)
+        assert np.isclose(schedule.prior_std, np.hypot(alpha[-1], sigma[-1]), rtol=1e-6)
+        if isinstance(schedule, LinearVP | CosineVP):
+            assert np.isclose(schedule.prior_std, 1, atol=1e-6)
+
+
+def test_the_inverse_found_numerically_is_that_of_the_formula():
+    curves = FunctionSchedule(lambda t: 1 - 0.99 * t, lambda t: 0.99 * t)
+    log_snr = np.linspace(-9, 25, 300)
+    with float64():
+        assert np.allclose(curves.t_of_log_snr(log_snr), RectifiedFlow(0.01).t_of_log_snr(log_snr), rtol=1e-12)
+        slope = jax.vmap(jax.grad(curves.t_of_log_snr))(log_snr)
+        assert np.allclose(slope, jax.vmap(jax.grad(RectifiedFlow(0.01).t_of_log_snr))(log_snr), rtol=1e-6)
+
+
+def test_a_schedule_of_functions_can_be_made_and_used_inside_a_program():
+    def spread(t):
+        schedule = FunctionSchedule(lambda t: 1.0, lambda t: 5 * t**3)
+        return schedule.alpha(t), schedule.t_of_log_snr(schedule.log_snr(t))
+
+    alpha, t = jax.jit(spread)(jnp.array([0.01, 0.5]))
+    assert np.array_equal(alpha, [1, 1])
+    assert np.allclose(t, [0.01, 0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sigma", "says"),
+    [
+        (lambda t: 0.5 - t / 4, lambda t: t, r"alpha\(0\) = 0.5; expected 1"),
+        (lambda t: 1 - t, lambda t: t, r"alpha is 0 at t = 1; expected a finite number above 0"),
+        (lambda t: 1 / (1 - t), lambda t: t, r"alpha is inf at t = 1; expected a finite"),
+        (lambda t: 1.0, lambda t: t + 0.01, r"sigma\(0\) = 0.01; expected 0 exactly"),
+        (lambda t: 1.0, lambda t: jnp.where(t > 0.5, t, 0), r"sigma is 0 at t = 0.00390625; expected a finite"),
+        (lambda t: 1.0, lambda t: t * (1.5 - t), r"the log-SNR is 1.15.* at t = 0.7539.*less than just before"),
+        (lambda t: 1.0, lambda t: jnp.minimum(t, 0.5), r"the log-SNR is 1.386.* at t = 0.503.*less than just before"),
+    ],
+)
+def test_functions_that_are_no_schedule_are_refused(alpha, sigma, says):
+    with pytest.raises(ValueError, match=says):
+        FunctionSchedule(alpha, sigma)
+
+
+@pytest.mark.parametrize("rates", [(0.0, 1.0), (0.1, -1.0), (np.nan, 1.0), (0.1, np.inf), (1.0, 400.0)])
+def test_rates_that_are_no_schedule_are_refused(rates):
+    with pytest.raises(ValueError, match=r"beta_max = .*(expected|0 in float32)"):
+        LinearVP(*rates)
+
+
+@pytest.mark.parametrize("kind", [CosineVP, RectifiedFlow])
+@pytest.mark.parametrize("alpha_1", [0.0, 1.0, -0.1, np.nan, 1e-40])
+def test_an_end_without_signal_is_refused(kind, alpha_1):
+    with pytest.raises(ValueError, match=r"alpha_1 = .*; expected a number below 1"):
+        kind(alpha_1)
 
 
 # --- grids ---------------------------------------------------------------------------------------------------------

@@ -11,11 +11,23 @@ import optax
 from numpy.typing import ArrayLike
 
 from motes import parts
+from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import Network, NoisePredictor, Preconditioned
-from motes.learning.losses import DRAWS, LOSSES, LogNormalTimes, Loss, StepTimes, Times
+from motes.learning.denoisers import DENOISERS, Network
+from motes.learning.losses import (
+    DRAWS,
+    LOSSES,
+    LogitNormalTimes,
+    LogNormalTimes,
+    Loss,
+    MinSNR,
+    StepTimes,
+    Times,
+    UniformTimes,
+    Weighted,
+)
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
@@ -33,6 +45,10 @@ def build_schedule(recipe: Recipe) -> Schedule:
                 return DiscreteVP(cosine_betas(part.steps, part.offset, part.max_beta))
             case parts.Exploding():
                 return VarianceExploding(part.sigma_max, part.rho)
+            case parts.ContinuousLinear():
+                return LinearVP(part.beta_min, part.beta_max)
+            case parts.Ending():
+                return CosineVP(part.alpha_1) if part.kind == "continuous_cosine" else RectifiedFlow(part.alpha_1)
     except ValueError as error:
         raise RecipeError(f"[schedule]: {error}") from None
 
@@ -52,13 +68,13 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
         case parts.Residual():
             network = ResidualMLP(dim, part.width, part.depth, key=key)
-    wrapper = NoisePredictor if recipe.denoiser.kind == "eps" else Preconditioned
-    return wrapper(network=network, schedule=schedule)
+    return DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
 
 
 def build_loss(recipe: Recipe) -> Loss:
     """The loss of `[loss]`."""
-    return LOSSES[recipe.loss.kind]
+    part = recipe.loss
+    return Weighted(MinSNR(part.gamma)) if isinstance(part, parts.MinSNRPart) else LOSSES[part.kind]
 
 
 def build_times(recipe: Recipe) -> Times:
@@ -70,6 +86,10 @@ def build_times(recipe: Recipe) -> Times:
             return StepTimes(schedule, DRAWS[part.draw])
         case parts.LogNormal():
             return LogNormalTimes(schedule, part.mean, part.std, DRAWS[part.draw])
+        case parts.UniformDrawn():
+            return UniformTimes(part.least, DRAWS[part.draw])
+        case parts.LogitNormal():
+            return LogitNormalTimes(part.mean, part.std, DRAWS[part.draw])
 
 
 @cache  # the same object again, so that a compiled training program is found again

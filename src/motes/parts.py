@@ -56,6 +56,26 @@ class Exploding:
 
 
 @dataclass(frozen=True)
+class ContinuousLinear:
+    """Betas that rise linearly, without steps (Song et al. 2021)."""
+
+    kind: Literal["continuous_linear"] = "continuous_linear"
+    beta_min: float = _number(0.1, 0, 160, open_low=True)
+    beta_max: float = _number(20.0, 0, 160, open_low=True)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A quarter of a cosine, or straight lines, that end where `alpha_1` is left of the signal."""
+
+    kind: Literal["continuous_cosine", "rectified_flow"] = "rectified_flow"
+    alpha_1: float = _number(0.01, 1e-30, 0.999999)
+
+
+SchedulePart = Betas | Cosine | Exploding | ContinuousLinear | Ending
+
+
+@dataclass(frozen=True)
 class StepGated:
     """The tutorial's network."""
 
@@ -75,16 +95,24 @@ class Residual:
 
 @dataclass(frozen=True)
 class DenoiserPart:
-    """What the network says: the noise ("eps"), or a preconditioned x_0 ("edm")."""
+    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
 
-    kind: Literal["eps", "edm"] = "edm"
+    kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
 
 
 @dataclass(frozen=True)
 class LossPart:
-    """What is minimised."""
+    """What is minimised: a squared error with the weight that `learning.losses.LOSSES` has under its kind."""
 
-    kind: Literal["simple", "edm"] = "edm"
+    kind: Literal["simple", "edm", "x0", "snr", "truncated_snr", "elbo"] = "edm"
+
+
+@dataclass(frozen=True)
+class MinSNRPart:
+    """Hang et al. 2023."""
+
+    kind: Literal["min_snr"] = "min_snr"
+    gamma: float = _number(5.0, 0, open_low=True)
 
 
 Drawn = Literal["uniform", "antithetic", "stratified"]
@@ -106,6 +134,28 @@ class LogNormal:
     mean: float = -1.8
     std: float = _number(1.5, 0, open_low=True)
     draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class UniformDrawn:
+    """t is uniform between `least` and 1."""
+
+    kind: Literal["uniform"] = "uniform"
+    least: float = _number(1e-3, 0, 0.5, open_low=True)
+    draw: Drawn = "stratified"
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """log(t / (1 - t)) ~ N(mean, std^2)."""
+
+    kind: Literal["logit_normal"] = "logit_normal"
+    mean: float = 0.0
+    std: float = _number(1.0, 0, open_low=True)
+    draw: Drawn = "stratified"
+
+
+TimesPart = StepsDrawn | LogNormal | UniformDrawn | LogitNormal
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from motes.errors import RecipeError, UsageError, unknown
 from motes.parts import (
     OFF_GRID,
-    Betas,
-    Cosine,
     Data,
     DenoiserPart,
     Exploding,
@@ -30,12 +28,16 @@ from motes.parts import (
     LogNormal,
     LogSNRGrid,
     LossPart,
+    MinSNRPart,
     PlainPart,
     Residual,
     SamplerPart,
+    SchedulePart,
     StepGated,
     StepsDrawn,
+    TimesPart,
     Training,
+    UniformDrawn,
     UniformGrid,
 )
 
@@ -46,11 +48,11 @@ class Recipe:
 
     about: str = ""
     data: Data = Data()
-    schedule: Betas | Cosine | Exploding = Exploding()
+    schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
     denoiser: DenoiserPart = DenoiserPart()
-    loss: LossPart = LossPart()
-    times: StepsDrawn | LogNormal = LogNormal()
+    loss: LossPart | MinSNRPart = LossPart()
+    times: TimesPart = LogNormal()
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
@@ -66,6 +68,11 @@ class Recipe:
                     f"{section}.kind = '{part.kind}' needs a schedule of steps, and schedule.kind = "
                     f"'{self.schedule.kind}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
                 )
+        if self.loss.kind == "elbo" and not isinstance(self.times, UniformDrawn):
+            raise RecipeError(
+                f"loss.kind = 'elbo' is the variational bound where t is drawn uniformly, and times.kind = "
+                f"'{self.times.kind}' draws it otherwise. Set times.kind = 'uniform', or another loss."
+            )
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
         top = self.schedule.sigma_max if isinstance(self.schedule, Exploding) else math.inf
@@ -82,7 +89,8 @@ class Recipe:
         if self.denoiser.kind == "edm":
             raise RecipeError(
                 "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
-                "noise level. Set denoiser.kind = 'eps', or network.kind = 'residual', which takes any time."
+                "noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which "
+                "takes any time."
             )
         if self.sampler.kind in OFF_GRID:
             raise RecipeError(

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.build import build_schedule
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diagnosis.findings import Finding
+from motes.parts import Exploding
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -78,8 +79,10 @@ def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
         left = float(schedule.alpha(1.0)) ** 2
         if left > 0.05 and recipe.steps is not None:
             fix.append("--set schedule.kind=quad --set schedule.start=2e-5 --set schedule.end=0.15")
-        elif recipe.steps is None:
+        elif isinstance(recipe.schedule, Exploding):
             fix.append("--set schedule.sigma_max=10")
+        elif recipe.steps is None and left > 0.05:
+            fix.append("--set schedule.kind=continuous_cosine --set schedule.alpha_1=0.01")
         yield Finding(
             "prior_mismatch",
             value,

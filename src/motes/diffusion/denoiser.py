@@ -3,7 +3,7 @@
     x0_hat = denoiser(x_t, t), E[x_0 | x_t] or an estimate of it
 
 Learned denoisers and exact ones share it, so that one can stand in for the other anywhere. A denoiser acts on one
-point, x_t of shape (d,), at one time; `vmap` it for more.
+point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can be read as eps, v, score or velocity.
 """
 
 from abc import abstractmethod
@@ -24,6 +24,32 @@ class Denoiser(eqx.Module):
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         """x0_hat (d,) for x_t (d,) at time t."""
 
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """x0_hat (d,) and eps_hat (d,) for x_t (d,) at time t > 0. What is not used of them costs nothing compiled.
+
+        A denoiser that knows eps_hat better than by a division by sigma_t says so here.
+        """
+        x0 = self(x_t, t)
+        return x0, eps_from_x0(self.schedule, x_t, x0, t)
+
     def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         """eps_hat (d,) for x_t (d,) at time t > 0: the same estimate, said as noise."""
-        return eps_from_x0(self.schedule, x_t, self(x_t, t), t)
+        return self.x0_and_eps(x_t, t)[1]
+
+    def v(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """alpha_t eps_hat - sigma_t x0_hat, (d,), for t > 0 (Salimans & Ho 2022, section 4)."""
+        x0, eps = self.x0_and_eps(x_t, t)
+        return self.schedule.alpha(t) * eps - self.schedule.sigma(t) * x0
+
+    def score(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """-eps_hat / sigma_t, (d,), for t > 0: grad log q_t(x_t), as far as the estimate is right."""
+        return -self.eps(x_t, t) / self.schedule.sigma(t)
+
+    def velocity(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """alpha_t' x0_hat + sigma_t' eps_hat, (d,), for t > 0: dx_t/dt on the probability flow.
+
+        Under a discrete schedule it jumps at each step, where it is that of later times.
+        """
+        x0, eps = self.x0_and_eps(x_t, t)
+        alpha_rate, sigma_rate = self.schedule.rates(t)
+        return alpha_rate * x0 + sigma_rate * eps

@@ -64,9 +64,10 @@ class Oracle(Denoiser):
         """log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself."""
         return self.exact(x_t, t).log_prob
 
-    def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         # -sigma_t score loses no digits where sigma_t is small, as (x_t - alpha_t x0_hat) / sigma_t does.
-        return -self.schedule.sigma(t) * self.score(x_t, t)
+        x0, score, _ = self.exact(x_t, t)
+        return x0, -self.schedule.sigma(t) * score
 
     def rows(self, x_t: ArrayLike, t: ArrayLike) -> Exact:
         """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory."""

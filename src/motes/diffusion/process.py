@@ -1,6 +1,6 @@
-"""The forward process, its posterior, and four ways to say the same thing.
+"""The forward process, its posterior, and five ways to say the same thing.
 
-    x_t = alpha_t x_0 + sigma_t eps
+    x_t = alpha_t x_0 + sigma_t eps,    velocity = alpha_t' x_0 + sigma_t' eps
 
 Every function acts on one point (d,), or on any array that broadcasts against its times. For a `DiscreteVP` schedule,
 s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule is as good.
@@ -49,7 +49,8 @@ def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
     return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
 
 
-# x_0, eps, v and the score carry the same information once x_t is known; x_0 is the hub.
+# x_0, eps, v, the score and the velocity carry the same information once x_t is known; x_0 is the hub. What gives eps
+# without a division by sigma_t gives it directly, too.
 
 
 def eps_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
@@ -73,6 +74,12 @@ def x0_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) ->
     return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
 
 
+def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2)."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return (sigma * x_t + alpha * v) / (alpha**2 + sigma**2)
+
+
 def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
     """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t)."""
     return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
@@ -81,3 +88,28 @@ def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLik
 def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: ArrayLike) -> jax.Array:
     """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t)."""
     return (x_t + schedule.sigma(t) ** 2 * score) / schedule.alpha(t)
+
+
+def velocity_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """alpha_t' x_0 + sigma_t' eps, for t > 0; with E[x_0 | x_t] it is dx_t/dt on the probability flow.
+
+    Lipman et al. 2023, eq. 15 and theorem 1; the flow is that of Song et al. 2021, eq. 13.
+    """
+    alpha_rate, sigma_rate = schedule.rates(t)
+    return alpha_rate * x0 + sigma_rate * eps_from_x0(schedule, x_t, x0, t)
+
+
+def x0_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t)."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    alpha_rate, sigma_rate = schedule.rates(t)
+    # Divided through by sigma_t', which is infinite at t = 0 where variance is preserved and 0 where it explodes.
+    delay = jnp.where(sigma > 0, sigma / sigma_rate, 0)
+    return (x_t - delay * velocity) / (alpha - alpha_rate * delay)
+
+
+def eps_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    alpha_rate, sigma_rate = schedule.rates(t)
+    return (alpha * velocity - alpha_rate * x_t) / (alpha * sigma_rate - alpha_rate * sigma)

@@ -38,6 +38,12 @@ class Schedule(eqx.Module):
         """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0."""
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0."""
+        t = jnp.asarray(t, float)
+        _, slopes = jax.jvp(lambda t: (self.alpha(t), self.sigma(t)), (t,), (jnp.ones_like(t),))
+        return slopes
+
     @property
     def prior_std(self) -> jax.Array:
         """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
@@ -133,6 +139,13 @@ class DiscreteVP(Schedule):
 
     def sigma(self, t: ArrayLike) -> jax.Array:
         return jnp.sqrt(-jnp.expm1(-self._inflow_at(t)))
+
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
+        rate = jnp.asarray(np.diff(self._inflow) * self.steps)  # of the inflow, within each step
+        k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        return -alpha * rate[k] / 2, alpha**2 * rate[k] / (2 * sigma)
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
         # alpha^2 = 1 / (1 + exp(-log_snr)), so the inflow is a softplus of -log_snr.

@@ -1,6 +1,11 @@
 """A network plus a schedule: learned denoisers.
 
 x0_hat = denoiser(x_t, t), an estimate of E[x_0 | x_t]
+
+They differ in what the network says: eps, x_0, v or the velocity, from x_t and t as they are, or, preconditioned, the
+part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to learn depends on it:
+x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity does along straight
+lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under every schedule.
 """
 
 from collections.abc import Callable
@@ -10,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.process import x0_from_eps
+from motes.diffusion.process import eps_from_v, eps_from_velocity, x0_from_eps, x0_from_v, x0_from_velocity
 from motes.diffusion.schedules import Schedule
 
 Network = Callable[[jax.Array, jax.Array], jax.Array]
@@ -23,11 +28,56 @@ class NoisePredictor(Denoiser):
     network: Network
     schedule: Schedule
 
-    def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return self.network(x_t, t)
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        eps = self.network(x_t, t)
+        return x0_from_eps(self.schedule, x_t, eps, t), eps
+
+
+class X0Predictor(Denoiser):
+    """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4)."""
+
+    network: Network
+    schedule: Schedule
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return x0_from_eps(self.schedule, x_t, self.eps(x_t, t), t)
+        return self.network(x_t, t)
+
+
+class VPredictor(Denoiser):
+    """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4)."""
+
+    network: Network
+    schedule: Schedule
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        v = self.v(x_t, t)
+        return x0_from_v(self.schedule, x_t, v, t), eps_from_v(self.schedule, x_t, v, t)
+
+    def v(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.network(x_t, t)
+
+
+class VelocityPredictor(Denoiser):
+    """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022)."""
+
+    network: Network
+    schedule: Schedule
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        u = self.velocity(x_t, t)
+        return x0_from_velocity(self.schedule, x_t, u, t), eps_from_velocity(self.schedule, x_t, u, t)
+
+    def velocity(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.network(x_t, t)
 
 
 class Preconditioned(Denoiser):
@@ -50,3 +100,12 @@ class Preconditioned(Denoiser):
         c_noise = jnp.log(jnp.maximum(ratio, 1e-6)) / 4
         c_skip, c_out = (self.sigma_data / total) ** 2, ratio * self.sigma_data / total
         return c_skip * y + c_out * self.network(y / total, c_noise)
+
+
+DENOISERS: dict[str, Callable[..., Denoiser]] = {
+    "eps": NoisePredictor,
+    "x0": X0Predictor,
+    "v": VPredictor,
+    "velocity": VelocityPredictor,
+    "edm": Preconditioned,
+}

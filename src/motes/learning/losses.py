@@ -2,6 +2,9 @@
 
     L_simple = E |eps - eps_hat(alpha_t x_0 + sigma_t eps, t)|^2        (Ho et al. 2020, eq. 14)
 
+and its relatives E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and have the same optimum, E[x_0 | x_t].
+With SNR = alpha_t^2 / sigma_t^2, L_simple is that of w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
+
 A loss acts on one row and returns named terms; the trainer sums the terms and takes the mean over rows. Any function
 of this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`.
 """
@@ -37,7 +40,64 @@ def edm(denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict
     return {"x0": weight * jnp.mean((denoiser(x_t, t) - x0) ** 2)}
 
 
-LOSSES: dict[str, Loss] = {"simple": simple, "edm": edm}
+# --- squared errors of x_0 with a weight --------------------------------------------------------------------------
+
+Weight = Callable[[Schedule, jax.Array], jax.Array]
+"""(schedule, t ()) -> w ()."""
+
+
+class Weighted(eqx.Module):
+    """Squared error of x_0 times `weight`, the mean over columns."""
+
+    weight: Weight
+
+    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
+        x_t = q_sample(denoiser.schedule, x0, t, eps)
+        return {"x0": self.weight(denoiser.schedule, t) * jnp.mean((denoiser(x_t, t) - x0) ** 2)}
+
+
+def one(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing."""
+    return jnp.ones_like(t)
+
+
+def snr(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """w = SNR: `simple`, computed from x0_hat."""
+    return jnp.exp(schedule.log_snr(t))
+
+
+def truncated_snr(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4)."""
+    return jnp.maximum(snr(schedule, t), 1)
+
+
+class MinSNR(eqx.Module):
+    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023)."""
+
+    gamma: float = eqx.field(static=True, default=5.0)
+
+    def __call__(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return jnp.minimum(snr(schedule, t), self.gamma)
+
+
+def elbo(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """w = -(dSNR/dt) / 2: the variational bound of infinitely many steps (Kingma et al. 2021, section 5).
+
+    With t uniform on [s, 1] the expected loss times (1 - s) is the part of the bound between these times, in nats a
+    column. With any other law of t it is another loss.
+    """
+    alpha_rate, sigma_rate = schedule.rates(t)
+    return snr(schedule, t) * (sigma_rate / schedule.sigma(t) - alpha_rate / schedule.alpha(t))
+
+
+LOSSES: dict[str, Loss] = {
+    "simple": simple,
+    "edm": edm,
+    "x0": Weighted(one),
+    "snr": Weighted(snr),
+    "truncated_snr": Weighted(truncated_snr),
+    "elbo": Weighted(elbo),
+}
 
 
 # --- how t is drawn: numbers u in (0, 1), each uniform, placed on the time axis -----------------------------------
@@ -97,3 +157,25 @@ class LogNormalTimes(Times):
     def __call__(self, key: jax.Array, n: int) -> jax.Array:
         u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
         return self.schedule.t_of_log_snr(-2 * (self.mean + self.std * ndtri(u)))
+
+
+class UniformTimes(Times):
+    """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite."""
+
+    least: float = eqx.field(static=True, default=1e-3)
+    draw: Draw = eqx.field(static=True, default=stratified)
+
+    def __call__(self, key: jax.Array, n: int) -> jax.Array:
+        return self.least + (1 - self.least) * self.draw(key, n, None)
+
+
+class LogitNormalTimes(Times):
+    """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1)."""
+
+    mean: float = eqx.field(static=True, default=0.0)
+    std: float = eqx.field(static=True, default=1.0)
+    draw: Draw = eqx.field(static=True, default=stratified)
+
+    def __call__(self, key: jax.Array, n: int) -> jax.Array:
+        u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
+        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))

@@ -1,0 +1,80 @@
+"""Oracles, samplers and likelihoods under schedules without steps: they know a schedule by its few methods alone."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.reference import CONTINUOUS, ExactGaussian, float64
+
+from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.sampling.grids import log_snr_grid
+from motes.sampling.likelihood import log_likelihood
+from motes.sampling.samplers import SAMPLERS, sample
+
+each = pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
+MEAN, STD = 0.3, 0.5
+POINTS = np.random.default_rng(0).normal(size=(64, 2))
+
+
+@eqx.filter_jit
+def readings(oracle, x, t):
+    return [jax.vmap(read, (0, None))(x, t) for read in (oracle.eps, oracle.v, oracle.velocity)]
+
+
+def level(schedule):
+    """r at t = 1."""
+    with float64():
+        return float(schedule.sigma(1.0)) / float(schedule.alpha(1.0))
+
+
+@each
+def test_oracles_are_finite_from_0_to_1_in_single_precision(schedule):
+    oracles = (
+        GaussianOracle([MEAN, MEAN], STD**2 * np.eye(2), schedule),
+        EmpiricalOracle(POINTS, schedule),
+        BoxesOracle([[0.0, 0.0]], [[1.0, 2.0]], None, schedule),
+    )
+    for oracle in oracles:
+        for t in jnp.array([0.0, 1e-6, 1e-3, 0.5, 1.0]):
+            x0, score, log_prob = oracle.rows(POINTS, t)
+            assert np.isfinite(x0).all() and np.isfinite(score).all() and np.isfinite(log_prob).all()
+            if t > 0:
+                assert all(np.isfinite(reading).all() for reading in readings(oracle, jnp.asarray(POINTS, float), t))
+
+
+@each
+@pytest.mark.parametrize("name", ["heun", "dpmpp_2m", "ddim", "adaptive"])
+def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
+    # In y = x / alpha the flow keeps (y - MEAN) / sqrt(STD^2 + r^2).
+    r = level(schedule)
+    start = (POINTS * float(schedule.prior_std)).astype(np.float32)
+    y = start / float(schedule.alpha(1.0))
+    expected = MEAN + (y - MEAN) * STD / np.sqrt(STD**2 + r**2)
+    grid = log_snr_grid(schedule, 200 if name != "ddim" else 1000, 1e-3)
+    key, exact = jax.random.key(0), ExactGaussian(schedule, MEAN, STD)
+    found, _ = sample(exact, 64, 2, key=key, sampler=SAMPLERS[name](), grid=grid, start=start)
+    # Second order in steps of 0.05 in the log-SNR, first order in those of 0.01.
+    assert np.allclose(found, expected, atol=5e-3)
+
+
+@each
+def test_ancestral_sampling_has_the_moments_of_the_data(schedule):
+    n = 20_000
+    grid = log_snr_grid(schedule, 200, 1e-3)
+    found, _ = sample(
+        ExactGaussian(schedule, 0.0, STD), n, 2, key=jax.random.key(1), sampler=SAMPLERS["ancestral"](), grid=grid
+    )
+    # Five standard errors, a false alarm in 10^5; and 2% for 200 steps, whose variance is beta.
+    assert (np.abs(found.mean(axis=0)) < 5 * STD / np.sqrt(n) + 2e-3).all()
+    assert (np.abs(found.std(axis=0) / STD - 1) < 5 / np.sqrt(2 * n) + 0.02).all()
+
+
+@each
+def test_the_likelihood_of_a_gaussian_is_exact(schedule):
+    found = log_likelihood(ExactGaussian(schedule, MEAN, STD), POINTS, tolerance=1e-5)
+    r = level(schedule)
+    widening = np.sqrt(STD**2 + r**2) / STD
+    y = MEAN + widening * (POINTS - MEAN)
+    expected = np.sum(-0.5 * (y**2 / (1 + r**2) + np.log(2 * np.pi * (1 + r**2))) + np.log(widening), axis=1)
+    assert np.allclose(found.log_prob, expected, atol=2e-5)
