@@ -462,6 +462,8 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # The tests may run in the background, where a shell has Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     out = tmp_path / "runs" / "long"
     assert process.stderr is not None

@@ -105,7 +105,7 @@ def solved():
         (DPMSolver2S(), (32, 96)),
         (DPMSolver2M(), (32, 96)),
         (DPMSolver3M(), (64, 192)),
-        (GradientEstimation(), (192, 768)),
+        (GradientEstimation(2.0), (192, 768)),
     ],
     ids=lambda value: repr(value) if isinstance(value, eqx.Module) else "",
 )

@@ -107,8 +107,7 @@ class _Plane:
 
 @eqx.filter_jit
 def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
-    sigma = denoiser.schedule.sigma(t)
-    scores: jax.Array = jax.lax.map(lambda x: -denoiser.eps(x, t) / sigma, x_t, batch_size=256)
+    scores: jax.Array = jax.lax.map(lambda x: denoiser.score(x, t), x_t, batch_size=256)
     return scores
 
 

@@ -69,7 +69,7 @@ class GradientEstimation(Sampler):
 
     Args:
         gamma: 1 is Euler's method; the paper takes 2. With 1.5 and equal steps in r it is Adams and Bashforth's method
-            of second order, and nearly so on other smooth grids.
+            of second order, and nearly so on other smooth grids; with any other the order is 1.
     """
 
     order: ClassVar[int] = 1
