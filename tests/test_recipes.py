@@ -52,6 +52,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.warmup": 0,
         "training.clip_norm": 1.0,
         "training.ema": 0.9,
+        "training.label_dropout": 0.1,
         "training.weights": "last",
         "training.snapshot_epochs": 100,
         "sampler.kind": "ancestral",
@@ -120,7 +121,7 @@ def another(value, hint):
     (kind, *_) = get_args(hint) or (hint,)
     if kind is bool:
         return not value
-    return {int: lambda: (value or 0) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
+    return {str: lambda: "class", int: lambda: (value or 0) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
             "schedule.offset=5",
             "unknown key in [schedule] of kind 'exploding' 'offset'. Choose from: kind, sigma_max, rho",
         ),
-        ("data.kind=moons", "unknown key in [data] 'kind'. Choose from: rows, noise, held_out, standardise"),
+        ("data.kind=moons", "unknown key in [data] 'kind'. Choose from: rows, noise, held_out, standardise, label"),
         ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
         (
             "training.decay=cosin",

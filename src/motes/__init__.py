@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.evaluation.truth import Truth, truth
+    from motes.fitting import fit
     from motes.judging import Evaluation, evaluate
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
-    from motes.model import Model, fit, load
+    from motes.model import Guidance, Model, load
     from motes.recipes import Recipe, load_recipe
     from motes.sampling.samplers import Sampler, sample
 
@@ -63,7 +64,8 @@ _HOME = {
     "Preconditioned": "learning.denoisers",
     "train": "learning.training",
     "Model": "model",
-    "fit": "model",
+    "fit": "fitting",
+    "Guidance": "model",
     "load": "model",
     "Recipe": "recipes",
     "load_recipe": "recipes",
@@ -73,7 +75,7 @@ _HOME = {
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
-    "fit", "load", "Model", "Recipe", "load_recipe",
+    "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
     "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
     "evaluate", "Evaluation", "diagnose", "diagnose_model", "Diagnosis", "Finding",

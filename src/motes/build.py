@@ -15,7 +15,7 @@ from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import DENOISERS, Network
+from motes.learning.denoisers import DENOISERS, Conditional, Network
 from motes.learning.losses import (
     DRAWS,
     LOSSES,
@@ -53,13 +53,13 @@ def build_schedule(recipe: Recipe) -> Schedule:
         raise RecipeError(f"[schedule]: {error}") from None
 
 
-def build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
-    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns."""
-    return _build_denoiser(recipe, dim, key)
+def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -> Denoiser:
+    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes."""
+    return _build_denoiser(recipe, dim, key, classes)
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
-def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
+def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
     network: Network
     match part:
@@ -67,8 +67,9 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
             assert recipe.steps is not None  # Recipe has checked it
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
         case parts.Residual():
-            network = ResidualMLP(dim, part.width, part.depth, key=key)
-    return DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
+            network = ResidualMLP(dim, part.width, part.depth, classes, key=key)
+    denoiser = DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
+    return Conditional(denoiser, classes) if classes else denoiser
 
 
 def build_loss(recipe: Recipe) -> Loss:

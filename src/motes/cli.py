@@ -36,6 +36,7 @@ Judge = Annotated[
     str | None,
     Parameter(help="A shape, or a .csv or .npy file, to judge by; what it was trained on if left out."),
 ]
+Label = Annotated[str | None, Parameter(help="A class that the model was trained with (data.label).")]
 Changes = Annotated[
     list[str],
     Parameter(
@@ -97,20 +98,31 @@ def sample(
     sampler: Annotated[str | None, Parameter(help="Instead of the recipe's; see `motes samplers`.")] = None,
     steps: Annotated[int | None, Parameter(converter=_whole, help="Instead of the recipe's.")] = None,
     grid: Annotated[str | None, Parameter(help="Instead of the recipe's, where the steps lie.")] = None,
+    label: Label = None,
+    guidance: Annotated[float | None, Parameter(help="1 is none; more makes rows more typical of their class.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float], Parameter(help="The times of guidance, between 0 (data) and 1 (noise).")
+    ] = (0.0, 1.0),
+    weak: Annotated[
+        Path | None, Parameter(help="A worse copy of the model, to be guided away from: autoguidance.")
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
     """Draw new points from a model."""
     _start_jax()
     from motes.data.tables import check_suffix, write_csv, write_table
-    from motes.model import load
+    from motes.model import Guidance, load
     from motes.progress import Reporter
-    from motes.runs import sample_rows
+    from motes.runs import Draw, sample_rows
 
     if out is not None:
         check_suffix(out)
+    if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
+        raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
     trained = load(model)
-    rows = sample_rows(trained, n, seed, Reporter(quiet), sampler, steps, grid)
+    how = None if guidance is None else Guidance(guidance, *guidance_interval, load(weak) if weak else None)
+    rows = sample_rows(trained, n, seed, Reporter(quiet), Draw(sampler, steps, grid, label, how))
     if out is None:
         write_csv(sys.stdout, rows, trained.columns)
     else:
@@ -126,6 +138,7 @@ def score(
     /,
     *,
     out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
+    label: Label = None,
     quiet: Quiet = False,
 ) -> int:
     """How likely a model finds points: the log-likelihood of each, in nats."""
@@ -136,7 +149,7 @@ def score(
     from motes.runs import score_source
 
     check_suffix(out)
-    found = score_source(load(model), source, Reporter(quiet))
+    found = score_source(load(model), source, label, Reporter(quiet))
     write_table(out, found.log_prob[:, None], ["log_prob"])
     n = len(found.log_prob)
     # Of one row the mean has no standard error that could be known.

@@ -13,7 +13,8 @@ from motes.errors import UsageError, check_count
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.metrics import Metric, Row, compare, negative_log_likelihood
 from motes.evaluation.verdicts import overall, verdict
-from motes.model import Model, standardiser_of
+from motes.fitting import standardiser_of
+from motes.model import Model
 from motes.parts import StepGated
 from motes.recipes import Recipe
 from motes.sources import Source, source_of
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 
 SCORED = 2000  # rows whose likelihood is taken
 FEWEST = 10  # rows that the metrics need
+CLASSES = 10  # of which the least loss is taken; of more, so many are drawn
 LEAST_LOSS_PAIRS = 2e8  # of draws with atoms: a quarter of a second
 
 
@@ -127,15 +129,38 @@ def _likelihood(model: Model, origin: Source, judge: Array, other: Array) -> lis
 def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:
     """How low the training loss of a recipe can go on a source: the loss of the exact denoiser.
 
-    Where the law is unknown it is that of the denoiser which knows the rows by heart, and says so in its label.
+    Where the law is unknown it is that of the denoiser which knows the rows by heart, and says so in its label. With
+    labels it is that of the exact denoiser of each class, but for the rows whose label is withheld.
     """
+    rng, labels = np.random.default_rng([seed, 112358]), origin.table.labels
+    parts = [(1.0, _least_loss(origin, recipe, None, seed))]
+    if labels is not None:
+        withheld = recipe.training.label_dropout
+        chosen = np.unique(labels)
+        if len(chosen) > CLASSES:  # as many rows of each as there are on average
+            chosen = rng.choice(labels, CLASSES)
+            shares = np.full(CLASSES, 1 / CLASSES)
+        else:
+            shares = np.array([np.mean(labels == label) for label in chosen])
+        parts = [(withheld, parts[0][1])]
+        parts += [
+            ((1 - withheld) * share, _least_loss(origin, recipe, label, seed))
+            for label, share in zip(chosen, shares, strict=True)
+        ]
+    mean = sum(weight * part.mean for weight, part in parts)
+    error = sum((weight * part.error) ** 2 for weight, part in parts) ** 0.5
+    return Estimate(mean, error, parts[0][1].label)
+
+
+def _least_loss(origin: Source, recipe: Recipe, label: str | np.integer | None, seed: int) -> Estimate:
+    """Of one class, or of all rows together."""
     standardiser = standardiser_of(origin.table, recipe)
-    oracle = origin.oracle(build_schedule(recipe), standardiser)
     atoms = origin.truth.atoms if origin.truth else len(origin.table.x)
+    mine = slice(None) if label is None else origin.table.labels == label
     return expected_loss(
-        oracle,
+        origin.oracle(build_schedule(recipe), standardiser, label),
         build_loss(recipe),
-        standardiser.forward(origin.table.x),
+        standardiser.forward(origin.table.x[mine]),
         build_times(recipe),
         key=seed_key(seed, "least loss"),
         draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),

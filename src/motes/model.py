@@ -1,7 +1,8 @@
-"""A trained model, in the data's own units: `fit` it, `sample` it, `save` it, `load` it."""
+"""A trained model, in the data's own units: `sample` it, score points with it, `save` it, `load` it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -9,27 +10,46 @@ import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
-from motes.build import (
-    build_denoiser,
-    build_draw,
-    build_grid,
-    build_loss,
-    build_optimiser,
-    build_times,
-    seed_key,
-)
-from motes.data.tables import Standardiser, Table, as_table
-from motes.diffusion.denoiser import Denoiser
-from motes.errors import ModelFileError, MotesError, TrainingError, UsageError, check_count, check_seed
+from motes.build import build_denoiser, build_draw, build_grid, seed_key
+from motes.data.classes import Classes
+from motes.data.tables import Standardiser, as_table
+from motes.diffusion.denoiser import Denoiser, Given
+from motes.errors import ModelFileError, MotesError, UsageError, check_count
 from motes.learning.bounds import Bound, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning.training import Progress, Trained, train
+from motes.learning.training import Trained
 from motes.parts import AncestralPart
-from motes.recipes import Recipe, load_recipe, parse
+from motes.recipes import Recipe, parse
+from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
 from motes.sampling.stretch import Divergence
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How samples are led away from a weaker denoiser; see `motes.sampling.guidance`.
+
+    Attributes:
+        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
+        low, high: the times between which it is used, 0 = data, 1 = noise.
+        weak: a worse copy of the model, to be led away from that ("autoguidance"); None: from all classes together.
+    """
+
+    weight: float
+    low: float = 0.0
+    high: float = 1.0
+    weak: "Model | None" = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.weight) and self.weight >= 0):
+            raise UsageError(f"guidance weight = {self.weight}; expected a number at least 0. 1 is no guidance.")
+        if not 0 <= self.low < self.high <= 1:
+            raise UsageError(
+                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
+            )
 
 
 class Model:
@@ -39,6 +59,7 @@ class Model:
         denoiser: E[x_0 | x_t], in standardised units.
         standardiser: between those and the data's units.
         columns: names of the d columns.
+        classes: those of its rows, where it was trained with labels; otherwise None.
         recipe: what it was trained by.
         source: what it was trained on, a shape's name or a file's; "" for an array.
         fingerprint: of the rows that it was trained on, by which they are known again.
@@ -53,6 +74,7 @@ class Model:
         columns: Sequence[str],
         recipe: Recipe,
         *,
+        classes: Classes | None = None,
         source: str = "",
         fingerprint: str = "",
         seed: int = 0,
@@ -62,6 +84,7 @@ class Model:
         self.standardiser = standardiser
         self.columns = tuple(columns)
         self.recipe = recipe
+        self.classes = classes
         self.source = source
         self.fingerprint = fingerprint
         self.seed = seed
@@ -78,6 +101,7 @@ class Model:
             self.standardiser,
             self.columns,
             self.recipe,
+            classes=self.classes,
             source=self.source,
             fingerprint=self.fingerprint,
             seed=self.seed,
@@ -108,6 +132,8 @@ class Model:
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[False] = False,
     ) -> NDArray[np.float64]: ...
@@ -121,6 +147,8 @@ class Model:
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[True],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -133,6 +161,8 @@ class Model:
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: bool = False,
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -144,14 +174,28 @@ class Model:
             sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
             steps: of the grid, in the place of the recipe's.
             grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
+            label: the class of all the points, or one for each (n,); None draws from all classes together.
+            guidance: a weight, by which points become more typical of their class, or a `Guidance`.
             on_block: called with the number of points done so far.
             return_log_prob: give their log p (n,) as well, `score_samples` of them.
 
         Raises:
-            UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit.
+            UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
         """
-        points = self.chain(n, (), seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=on_block)[0]
-        return (points, self.score_samples(points)) if return_log_prob else points
+        if return_log_prob and guidance is not None:
+            raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
+        points = self.chain(
+            n,
+            (),
+            seed=seed,
+            sampler=sampler,
+            steps=steps,
+            grid=grid,
+            label=label,
+            guidance=guidance,
+            on_block=on_block,
+        )[0]
+        return (points, self.score_samples(points, label=label)) if return_log_prob else points
 
     def chain(
         self,
@@ -162,6 +206,8 @@ class Model:
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
@@ -170,26 +216,94 @@ class Model:
         """
         n = check_count(n, "points")
         how, times = build_draw(self.recipe, sampler, steps, grid)
+        given = self._given(label, n)
         points, kept = sample(
-            self.denoiser,
+            self._guided(guidance, given),
             n,
             self.dim,
             key=seed_key(seed, "sample"),
             sampler=how,
             grid=times,
+            given=given,
             record=record,
             on_block=on_block,
         )
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
 
-    def score_samples(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
-        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is."""
-        return self.likelihood(x, on_block=on_block).log_prob
+    def _given(self, label: Any, n: int) -> Given | None:
+        if label is None:
+            return None
+        if self.classes is None:
+            raise UsageError(
+                f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
+                "column ('class' for a shape), or `fit(x, labels=...)`."
+            )
+        return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
+
+    def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+        if guidance is None:
+            return self.denoiser
+        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        weak = how.weak
+        if weak is None and given is None:
+            raise UsageError(
+                f"guidance {how.weight:g} leads away from all classes to one, and no label says which. Give a label, "
+                "or a worse copy of the model, Guidance(weight, weak=model)."
+            )
+        if weak is None:
+            return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
+        if (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names) != (
+            self.columns,
+            self.denoiser.schedule,
+            self.classes and self.classes.names,
+        ) or not np.array_equal(weak.standardiser.scale, self.standardiser.scale):
+            raise UsageError(
+                "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
+                "and fewer steps of training, a smaller network, or more averaging."
+            )
+        return Guided(
+            self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
+        )
+
+    def score_samples(
+        self, x: ArrayLike, *, label: Any = None, on_block: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
+
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+        """
+        return self.likelihood(x, label=label, on_block=on_block).log_prob
+
+    def predict_proba(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
+        """p(label | x) of each row of x (n, d), (n, classes) in the order of `classes.names`.
+
+        By Bayes' rule from log p(x | label) and how frequent each class was in training.
+
+        Raises:
+            UsageError: a model without classes.
+            DataError: rows that cannot be used.
+        """
+        if self.classes is None:
+            raise UsageError("this model knows no classes. Train one with labels: `fit(x, labels=...)`.")
+        rows = as_table(x, self.columns, to_learn=False).x
+        n, count = len(rows), len(self.classes)
+        every = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
+        tell = (lambda done: on_block(done // count)) if on_block else None
+        z = self.standardiser.forward(np.tile(rows, (count, 1)))
+        log_prob = log_likelihood(self.denoiser, z, given=every, on_block=tell).log_prob.reshape(count, n)
+        return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
+
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
+        """The likeliest label of each row of x (n, d), (n,)."""
+        chosen = self.predict_proba(x).argmax(axis=1)
+        assert self.classes is not None  # `predict_proba` has checked it
+        return np.array(self.classes.names)[chosen]
 
     def likelihood(
         self,
         x: ArrayLike,
         *,
+        label: Any = None,
         divergence: Divergence = "exact",
         probes: int = 32,
         seed: int = 0,
@@ -199,18 +313,20 @@ class Model:
     ) -> Likelihood:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
         See `motes.sampling.likelihood.log_likelihood`. It is the law that `sample` draws from where the sampler is
         Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another law.
 
         Raises:
             DataError: rows that cannot be used.
-            UsageError: an argument out of range.
+            UsageError: an argument out of range, an unknown label.
         """
         rows = as_table(x, self.columns, to_learn=False).x
         try:
             found = log_likelihood(
                 self.denoiser,
                 self.standardiser.forward(rows),
+                given=self._given(label, len(rows)),
                 divergence=divergence,
                 probes=probes,
                 key=seed_key(seed, "likelihood"),
@@ -248,7 +364,7 @@ class Model:
             UsageError: a denoiser that the recipe does not describe, so that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
         """
-        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim))
+        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
         if described != jax.tree.structure(self.denoiser):
             raise UsageError(
                 "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
@@ -260,6 +376,7 @@ class Model:
         about = {
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
+            "classes": json.dumps(self.classes.to_dict() if self.classes else None),
             "source": self.source,
             "fingerprint": self.fingerprint,
             "seed": str(self.seed),
@@ -279,14 +396,23 @@ class Model:
         tensors, about = read_checkpoint(path)
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
-            columns = json.loads(about["columns"])
+            columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
+            classes = Classes.from_dict(labels) if labels else None
             seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-        skeleton = _skeleton(recipe, len(columns))
-        denoiser = filled(skeleton, tensors, path)
-        return cls(denoiser, standardiser, columns, recipe, source=source, fingerprint=fingerprint, seed=seed)
+        denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
+        return cls(
+            denoiser,
+            standardiser,
+            columns,
+            recipe,
+            classes=classes,
+            source=source,
+            fingerprint=fingerprint,
+            seed=seed,
+        )
 
 
 def load(path: str | Path) -> Model:
@@ -294,89 +420,7 @@ def load(path: str | Path) -> Model:
     return Model.load(path)
 
 
-def fit(
-    data: ArrayLike | Table,
-    recipe: str | Path | Recipe = "default",
-    *,
-    changes: Sequence[str] | Mapping[str, Any] = (),
-    columns: Sequence[str] | None = None,
-    seed: int = 0,
-    source: str = "",
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Model:
-    """Train a model on the rows of `data`.
-
-    Args:
-        data: numbers (n, d), d >= 2.
-        recipe: a name ("default", "ddpm", "tutorial"), a `.toml` file or a `Recipe`.
-        changes: to it, such as {"training.steps": 8000}.
-        columns: d names.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file.
-        on_progress: called a few times a second with a `Progress`.
-
-    Returns:
-        The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
-
-    Raises:
-        DataError: data that cannot be used; the message names the place.
-        RecipeError: a recipe that cannot be followed.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
-    """
-    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
-    table = data if isinstance(data, Table) else as_table(data, columns)
-    dim = table.x.shape[1]
-    standardiser = standardiser_of(table, chosen)
-    part = chosen.training
-
-    def model_of(trained: Trained) -> Model:
-        denoiser = trained.averaged if part.weights == "averaged" else trained.last
-        return Model(
-            denoiser,
-            standardiser,
-            table.columns,
-            chosen,
-            source=source,
-            fingerprint=table.fingerprint,
-            seed=seed,
-            training=trained,
-        )
-
-    try:
-        trained = train(
-            build_denoiser(chosen, dim, seed_key(seed, "weights")),
-            standardiser.forward(table.x),
-            loss=build_loss(chosen),
-            times=build_times(chosen),
-            optimiser=build_optimiser(part),
-            steps=part.steps,
-            batch=part.batch,
-            key=seed_key(seed, "training"),
-            ema=part.ema,
-            last_batch=part.last_batch,
-            snapshot_every=snapshot_steps(chosen, len(table.x)),
-            on_progress=on_progress,
-        )
-    except TrainingError as error:
-        if isinstance(error.result, Trained):
-            error.result = model_of(error.result)
-        raise
-    return model_of(trained)
-
-
-def standardiser_of(table: Table, recipe: Recipe) -> Standardiser:
-    """Between the units of `table` and those that a recipe trains in."""
-    return Standardiser.fit(table.x) if recipe.data.standardise else Standardiser.identity(table.x.shape[1])
-
-
-def snapshot_steps(recipe: Recipe, rows: int) -> int:
-    """Steps from one snapshot of the weights to the next."""
-    part = recipe.training
-    if part.snapshot_epochs:
-        return part.snapshot_epochs * -(-rows // part.batch)
-    return -(-part.steps // 5)
-
-
-def _skeleton(recipe: Recipe, dim: int) -> Denoiser:
+def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
-    return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0))
+    count = len(classes) if classes else 0
+    return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), count)

@@ -24,6 +24,7 @@ class Data:
     noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
     held_out: float = _number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
     standardise: bool = True  # learn columns of mean 0 and standard deviation 1
+    label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class Training:
     clip_norm: float = _number(1.0, 0, open_low=True)
     ema: float = _number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
+    label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 
 

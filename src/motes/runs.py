@@ -23,9 +23,10 @@ from motes.diagnosis.before import diagnose
 from motes.errors import TrainingError, UsageError
 from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
+from motes.fitting import fit
 from motes.judging import least_loss
 from motes.learning.training import Progress
-from motes.model import Model, fit
+from motes.model import Guidance, Model
 from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.sampling.likelihood import Likelihood
@@ -112,25 +113,37 @@ def train_run(
     return model, metrics
 
 
-def sample_rows(
-    model: Model,
-    n: int,
-    seed: int,
-    reporter: Reporter,
-    sampler: str | None = None,
-    steps: int | None = None,
-    grid: str | None = None,
-) -> Array:
+@dataclass(frozen=True)
+class Draw:
+    """How rows are drawn where that differs from the recipe; see `Model.sample`."""
+
+    sampler: str | None = None
+    steps: int | None = None
+    grid: str | None = None
+    label: str | None = None
+    guidance: Guidance | None = None
+
+
+def sample_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(n, seed=seed, sampler=sampler, steps=steps, grid=grid, on_block=count)
+        return model.sample(
+            n,
+            seed=seed,
+            sampler=how.sampler,
+            steps=how.steps,
+            grid=how.grid,
+            label=how.label,
+            guidance=how.guidance,
+            on_block=count,
+        )
 
 
-def score_source(model: Model, source: str, reporter: Reporter) -> Likelihood:
+def score_source(model: Model, source: str, label: str | None, reporter: Reporter) -> Likelihood:
     """log p of the rows of a file, or of fresh points of a shape, with its progress shown."""
     rows = read_rows(source, model, SAMPLES)
     with reporter.counting("scoring", len(rows), "rows") as count:
-        return model.likelihood(rows, on_block=count)
+        return model.likelihood(rows, label=label, on_block=count)
 
 
 def draw_run(

@@ -18,6 +18,7 @@ from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.evaluation.modes import Modes
 from motes.evaluation.truth import Truth, truth
 from motes.model import Model
+from motes.parts import Data
 from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
@@ -73,12 +74,16 @@ class Source:
         word = np.random.SeedSequence([self.seed, 141421]).generate_state(1)[0]
         return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
 
-    def oracle(self, schedule: Schedule, standardiser: Standardiser) -> Oracle:
-        """The exact denoiser where the law is known; otherwise the one that knows the rows of `table` by heart."""
-        law = self.truth
-        if law is not None:
-            return law.oracle(schedule, standardiser)
-        return EmpiricalOracle(standardiser.forward(self.table.x), schedule)
+    def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
+        """The exact denoiser where the law is known; otherwise the one that knows the rows of `table` by heart.
+
+        With a `label`, that of one class.
+        """
+        law, x = self.truth, self.table.x
+        if label is not None:
+            assert self.table.labels is not None  # or there would be no label
+            x, law = x[self.table.labels == label], law and law.of_class(int(label))
+        return law.oracle(schedule, standardiser) if law else EmpiricalOracle(standardiser.forward(x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
         """Two real sets of the same size, at most `n` rows each: the judge, and one to hold against it as a floor.
@@ -107,10 +112,9 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     """
     part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
-        table = Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
-        return Source(name, table, None, part.noise, seed)
+        return Source(name, _drawn(name, part, seed), None, part.noise, seed)
     _check_file(name)
-    table = read_table(name)
+    table = read_table(name, label=part.label)
     if len(table.x) < FEWEST:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
@@ -119,7 +123,16 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     if count < FEWEST:
         return Source(name, table, None, None, seed)
     order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
-    return Source(name, Table(table.x[order[count:]], table.columns), table.x[order[:count]], None, seed)
+    return Source(name, table[order[count:]], table.x[order[:count]], None, seed)
+
+
+def _drawn(name: str, part: Data, seed: int) -> Table:
+    if not part.label:
+        return Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
+    if part.label != "class":
+        raise UsageError(f"data.label = '{part.label}'; the classes of a shape are called 'class'.")
+    x, labels = draw_labelled(name, part.rows, seed=seed, noise=part.noise)
+    return Table(x, default_columns(2), labels)
 
 
 def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Source:
@@ -176,7 +189,7 @@ def read_rows(name: str, model: Model, n: int) -> Array:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
         _check_file(name)
-        table = read_table(name, to_learn=False)
+        table = read_table(name, label=model.recipe.data.label, to_learn=False)
     return table.x[:, _order(model, table.columns, f"'{name}'")]
 
 

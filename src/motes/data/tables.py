@@ -13,13 +13,13 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
 
@@ -28,10 +28,15 @@ SUFFIXES = (".csv", ".npy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, and the names of the d columns."""
+    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,)."""
 
     x: Array
     columns: tuple[str, ...]
+    labels: NDArray[np.str_] | NDArray[np.int64] | None = None
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> "Table":
+        """Some of the rows."""
+        return Table(self.x[rows], self.columns, None if self.labels is None else self.labels[rows])
 
     @property
     def fingerprint(self) -> str:
@@ -142,13 +147,14 @@ def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
             )
 
 
-def read_table(path: str | Path, *, to_learn: bool = True) -> Table:
+def read_table(path: str | Path, *, label: str | None = None, to_learn: bool = True) -> Table:
     """Read a `.csv` (with or without a header line) or `.npy` file of two or more numeric columns.
 
-    `to_learn` is as in `as_table`.
+    The column `label` of a `.csv`, of any texts, becomes the labels of the rows. `to_learn` is as in `as_table`; not to
+    learn, that column may be missing.
 
     Raises:
-        UsageError: no such file, or a suffix other than .csv and .npy.
+        UsageError: no such file, a suffix other than .csv and .npy, or no such column.
         DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
     """
     path = Path(path)
@@ -156,7 +162,11 @@ def read_table(path: str | Path, *, to_learn: bool = True) -> Table:
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
-        return (_read_csv if suffix == ".csv" else _read_npy)(path, to_learn)
+        if suffix == ".csv":
+            return _read_csv(path, label, to_learn)
+        if label and to_learn:
+            raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
+        return _read_npy(path, to_learn)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
@@ -174,7 +184,7 @@ def _read_npy(path: Path, to_learn: bool) -> Table:
     return as_table(x, name=f"'{path}'", to_learn=to_learn)
 
 
-def _read_csv(path: Path, to_learn: bool) -> Table:
+def _read_csv(path: Path, label: str | None, to_learn: bool) -> Table:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -195,10 +205,21 @@ def _read_csv(path: Path, to_learn: bool) -> Table:
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
     body = lines[1:] if header else lines
-    x = np.empty((len(body), len(names)))
-    for i, (line, cells) in enumerate(body):
+    for line, cells in body:
         if len(cells) != len(names):
             raise DataError(f"line {line} of '{path}' has {len(cells)} cells; expected {len(names)}.")
+    if label and label not in names and to_learn:
+        raise UsageError(f"'{path}': " + unknown("label column", label, names))
+    labels = None
+    if label is not None and label in names:
+        place = names.index(label)
+        labels = np.array([cells.pop(place).strip() for _, cells in body])
+        names = names[:place] + names[place + 1 :]
+        if not all(labels):
+            line = body[list(labels).index("")][0]
+            raise DataError(f"line {line} of '{path}', column '{label}': an empty cell is no label.")
+    x = np.empty((len(body), len(names)))
+    for i, (line, cells) in enumerate(body):
         for j, cell in enumerate(cells):
             if not _is_number(cell):
                 came = f"'{cell}'" if cell.strip() else "an empty cell"
@@ -208,7 +229,7 @@ def _read_csv(path: Path, to_learn: bool) -> Table:
                 raise DataError(
                     f"line {line} of '{path}', column '{names[j]}': '{cell.strip()}' is not a finite number."
                 )
-    return as_table(x, names, name=f"'{path}'", to_learn=to_learn)
+    return replace(as_table(x, names, name=f"'{path}'", to_learn=to_learn), labels=labels)
 
 
 def _is_number(cell: str) -> bool:

@@ -7,12 +7,20 @@ point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can
 """
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 
 from motes.diffusion.process import eps_from_x0
 from motes.diffusion.schedules import Schedule
+
+
+class Given(NamedTuple):
+    """What is known of one row beside x_t."""
+
+    label: jax.Array
+    """Its class, 0, 1, ..., (); -1 where that is not known."""
 
 
 class Denoiser(eqx.Module):
@@ -53,3 +61,11 @@ class Denoiser(eqx.Module):
         x0, eps = self.x0_and_eps(x_t, t)
         alpha_rate, sigma_rate = self.schedule.rates(t)
         return alpha_rate * x0 + sigma_rate * eps
+
+    def given(self, known: Given) -> "Denoiser":
+        """The denoiser of rows of which that much is known, E[x_0 | x_t, label].
+
+        Raises:
+            TypeError: one that knows no classes.
+        """
+        raise TypeError(f"{type(self).__name__} knows no classes; it has one answer for all rows.")

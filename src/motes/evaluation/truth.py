@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import shapes
 from motes.data.laws import Atoms, Law
 from motes.data.tables import Standardiser
+from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, Exact, Oracle
 from motes.diffusion.schedules import Schedule, VarianceExploding
 from motes.errors import UsageError
@@ -98,6 +99,25 @@ class Truth:
         """The exact denoiser in the units of `standardiser`; None leaves the data as it is."""
         return _oracle(self.law, schedule, standardiser or Standardiser.identity(2))
 
+    def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
+        """As `oracle`, and told a class it is the exact denoiser of that class.
+
+        Raises:
+            UsageError: a shape without natural classes.
+        """
+        parts = [self.of_class(label).oracle(schedule, standardiser) for label in self._classes()]
+        return LabelledOracle(parts, np.ones(len(parts)))  # the classes are equally likely
+
+    def of_class(self, label: int) -> "Truth":
+        """The law of one class, by its number.
+
+        Raises:
+            UsageError: a shape without natural classes, or an unknown one.
+        """
+        if label not in self._classes():
+            raise UsageError(f"'{self.name}' has no class {label}; its classes are {list(self._classes())}.")
+        return Truth(self.name, _part(self.law, label))
+
     @property
     def modes(self) -> Array | None:
         """Centres (k, 2) of the blobs or squares, in the order of their labels; None for a shape of curves."""
@@ -112,11 +132,14 @@ class Truth:
         Raises:
             UsageError: a shape without natural classes.
         """
+        x = _points(x)
+        # The classes are equally likely.
+        return np.argmax([self.of_class(label).log_density(x) for label in self._classes()], axis=0)
+
+    def _classes(self) -> NDArray[np.int64]:
         if self.law.labels[0] < 0:
             raise UsageError(f"'{self.name}' has no natural classes.")
-        x, classes = _points(x), np.unique(self.law.labels)
-        # The classes are equally likely.
-        return np.argmax([self._exact(x, _part(self.law, label)).log_prob for label in classes], axis=0)
+        return np.unique(self.law.labels)
 
     def _exact(self, x: Array, law: Law) -> Exact:
         # At t = 0, where alpha_t = 1 and sigma_t = 0, x_t is the data.
@@ -155,11 +178,12 @@ def _oracle(law: Law, schedule: Schedule, standardiser: Standardiser) -> Oracle:
 
 
 def _part(law: Law, label: int) -> Law:
-    """The law of one class, its weights not yet divided by their sum."""
+    """The law of one class."""
     mine = law.labels == label
+    weights = law.weights[mine] / law.weights[mine].sum()
     if isinstance(law, Atoms):
-        return Atoms(law.nodes[mine], law.weights[mine], law.spread, law.labels[mine])
-    return type(law)(law.lows[mine], law.highs[mine], law.weights[mine], law.spread, law.labels[mine])
+        return Atoms(law.nodes[mine], weights, law.spread, law.labels[mine])
+    return type(law)(law.lows[mine], law.highs[mine], weights, law.spread, law.labels[mine])
 
 
 def _points(x: ArrayLike) -> Array:

@@ -6,6 +6,7 @@ They differ in what the network says: eps, x_0, v or the velocity, from x_t and 
 part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to learn depends on it:
 x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity does along straight
 lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under every schedule.
+`Conditional` makes any of them one that knows classes.
 """
 
 from collections.abc import Callable
@@ -14,15 +15,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.process import eps_from_v, eps_from_velocity, x0_from_eps, x0_from_v, x0_from_velocity
 from motes.diffusion.schedules import Schedule
 
-Network = Callable[[jax.Array, jax.Array], jax.Array]
-"""(x (d,), time feature ()) -> (d,); any Equinox module with this call will do."""
+Network = Callable[..., jax.Array]
+"""(x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well."""
 
 
-class NoisePredictor(Denoiser):
+class Learned(Denoiser):
+    """A denoiser with a network in it."""
+
+    network: eqx.AbstractVar[Network]
+
+
+class NoisePredictor(Learned):
     """The network gives eps_hat from x_t and t (Ho et al. 2020)."""
 
     network: Network
@@ -36,7 +43,7 @@ class NoisePredictor(Denoiser):
         return x0_from_eps(self.schedule, x_t, eps, t), eps
 
 
-class X0Predictor(Denoiser):
+class X0Predictor(Learned):
     """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4)."""
 
     network: Network
@@ -46,7 +53,7 @@ class X0Predictor(Denoiser):
         return self.network(x_t, t)
 
 
-class VPredictor(Denoiser):
+class VPredictor(Learned):
     """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4)."""
 
     network: Network
@@ -63,7 +70,7 @@ class VPredictor(Denoiser):
         return self.network(x_t, t)
 
 
-class VelocityPredictor(Denoiser):
+class VelocityPredictor(Learned):
     """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022)."""
 
     network: Network
@@ -80,7 +87,7 @@ class VelocityPredictor(Denoiser):
         return self.network(x_t, t)
 
 
-class Preconditioned(Denoiser):
+class Preconditioned(Learned):
     """The network's input and output are scaled to unit variance at every t (Karras et al. 2022, eq. 7, table 1).
 
     With the noise-to-signal ratio r = sigma_t / alpha_t and y = x_t / alpha_t,
@@ -102,10 +109,44 @@ class Preconditioned(Denoiser):
         return c_skip * y + c_out * self.network(y / total, c_noise)
 
 
-DENOISERS: dict[str, Callable[..., Denoiser]] = {
+DENOISERS: dict[str, Callable[..., Learned]] = {
     "eps": NoisePredictor,
     "x0": X0Predictor,
     "v": VPredictor,
     "velocity": VelocityPredictor,
     "edm": Preconditioned,
 }
+
+
+class InContext(eqx.Module):
+    """A network whose third input is set."""
+
+    network: Network
+    context: jax.Array
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        return self.network(x, time, self.context)
+
+
+class Conditional(Denoiser):
+    """E[x_0 | x_t, label]: the network of `denoiser` takes the class as a third input, one-hot.
+
+    Zeros there stand for all classes together, which it learns from rows whose label was dropped (Ho & Salimans 2022).
+    """
+
+    denoiser: Learned
+    classes: int = eqx.field(static=True)
+    schedule: Schedule
+
+    def __init__(self, denoiser: Learned, classes: int):
+        self.denoiser, self.classes, self.schedule = denoiser, classes, denoiser.schedule
+
+    def given(self, known: Given) -> Denoiser:
+        network = InContext(self.denoiser.network, jax.nn.one_hot(known.label, self.classes))
+        return eqx.tree_at(lambda denoiser: denoiser.network, self.denoiser, network)
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self.given(Given(jnp.array(-1))).x0_and_eps(x_t, t)

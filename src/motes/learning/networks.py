@@ -1,4 +1,4 @@
-"""Networks: (x (d,), time ()) -> (d,). They know nothing of diffusion."""
+"""Networks: (x (d,), time ()) -> (d,), some with a third input (c,). They know nothing of diffusion."""
 
 import math
 
@@ -50,22 +50,27 @@ class ResidualMLP(eqx.Module):
 
     The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
     log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
+
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out.
     """
 
     into: eqx.nn.Linear
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
+    context: int = eqx.field(static=True)
 
-    def __init__(self, dim: int, width: int = 64, depth: int = 4, *, key: jax.Array):
+    def __init__(self, dim: int, width: int = 64, depth: int = 4, context: int = 0, *, key: jax.Array):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size
-        self.into = _linear(dim + features, width, keys[0])
+        self.into = _linear(dim + features + context, width, keys[0])
+        self.context = context
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
         # From zero, so that the first output is the one that knows nothing, whatever the input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, dim, key=keys[-1]))
 
-    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time)])))
+    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        context = jnp.zeros(self.context) if context is None else context
+        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
         for layer in self.hidden:
             h = h + jax.nn.gelu(layer(h))
         return self.out(h)

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import TrainingError
 from motes.learning.losses import Loss, Times
 
@@ -84,6 +84,15 @@ class _State(NamedTuple):
     step: jax.Array
 
 
+class _Labels(NamedTuple):
+    labels: jax.Array  # (n,)
+    dropout: jax.Array
+
+    def of(self, rows: jax.Array, key: jax.Array) -> Given:
+        """The labels of some rows, a part of them withheld."""
+        return Given(jnp.where(jax.random.bernoulli(key, self.dropout, rows.shape), -1, self.labels[rows]))
+
+
 def train(
     denoiser: Denoiser,
     x: NDArray[np.floating],
@@ -94,6 +103,8 @@ def train(
     steps: int,
     batch: int,
     key: jax.Array,
+    labels: NDArray[np.integer] | None = None,
+    label_dropout: float = 0.1,
     ema: float = 0.99,
     last_batch: LastBatch = "fill",
     snapshot_every: int = 0,
@@ -110,6 +121,8 @@ def train(
         steps: how many updates.
         batch: rows per update, drawn without replacement until all have been seen.
         key: randomness of batches, times and noise.
+        labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
+        label_dropout: how often a row's label is withheld, so that all classes together are learned too.
         ema: decay of the moving average of the weights, per step.
         last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
         snapshot_every: keep the weights every so many steps; 0 keeps none.
@@ -124,6 +137,7 @@ def train(
     flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
     state = _State(flat, flat, optimiser.init(flat), jnp.zeros((), int))
     points = jnp.asarray(x, flat.dtype)
+    known = None if labels is None else _Labels(jnp.asarray(labels), jnp.asarray(label_dropout))
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
     losses: list[NDArray[np.float32]] = []
     snapshots: list[Snapshot] = []
@@ -144,7 +158,7 @@ def train(
             index = np.pad(index, ((0, ROOM - count), (0, 0)))
             tick = time.perf_counter()
             after, measured = _advance(
-                denoiser, loss, times, optimiser, ema, state, points, index, np.int32(count), key
+                denoiser, loss, times, optimiser, ema, state, points, known, index, np.int32(count), key
             )
             fresh = np.asarray(measured)[:count]
             if not np.isfinite(fresh).all():
@@ -197,6 +211,7 @@ def _advance(
     ema: float,
     state: _State,
     x: jax.Array,
+    known: _Labels | None,
     index: ArrayLike,
     count: ArrayLike,
     key: jax.Array,
@@ -209,7 +224,12 @@ def _advance(
         x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
         t = times(time_key, len(rows))  # (batch,)
         eps = jax.random.normal(noise_key, x0.shape)  # (batch, d)
-        terms = jax.vmap(loss, (None, 0, 0, 0))(model, x0, t, eps)
+        given = None if known is None else known.of(jnp.maximum(rows, 0), jax.random.fold_in(noise_key, 1))
+
+        def row(given: Given | None, *row: jax.Array) -> dict[str, jax.Array]:
+            return loss(model if given is None else model.given(given), *row)
+
+        terms = jax.vmap(row)(given, x0, t, eps)
         per_row = jnp.stack(list(terms.values())).sum(axis=0)  # (batch,)
         return jnp.mean(per_row, where=rows >= 0)
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.schedules import DiscreteVP
 from motes.precision import float64
 from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
@@ -54,6 +54,7 @@ def log_likelihood(
     denoiser: Denoiser,
     x: ArrayLike,
     *,
+    given: Given | None = None,
     divergence: Divergence = "exact",
     probes: int = 32,
     key: jax.Array | None = None,
@@ -69,6 +70,7 @@ def log_likelihood(
     Args:
         denoiser: learned or exact.
         x: the rows (n, d).
+        given: what is known of each row, arrays with a leading n; log p is then given that.
         divergence: "exact", one derivative per column, or, for many columns, Hutchinson's estimate from random
             directions, "rademacher" or "gaussian" (Grathwohl et al. 2019, eq. 7). It is log p that is unbiased, not p.
         probes: how many directions, at least 2.
@@ -85,6 +87,8 @@ def log_likelihood(
     rows = np.asarray(x, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
+    if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
+        raise ValueError(f"what is given is not of as many rows as there are, {len(rows)}.")
     _check(divergence, probes, key, solver, tolerance)
     with float64():
         # As arrays of this precision, so that no program converts them at every step.
@@ -94,7 +98,7 @@ def log_likelihood(
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, noise, divergence, probes, key)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
-        found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, tolerance, on_block or _nothing)
+        found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_block or _nothing)
     finite = np.isfinite(found.log_prob)
     return Likelihood(
         np.where(finite, found.log_prob, np.nan), np.where(finite, found.error, np.inf), found.standard_error
@@ -134,7 +138,9 @@ class _Carried(NamedTuple):
         return np.asarray(moved + np.abs(self.stretch.mean(axis=1) - other.stretch.mean(axis=1)))
 
 
-def _on_grids(flow: Flow, rows: Array, tolerance: float, on_block: Callable[[int], None]) -> Likelihood:
+def _on_grids(
+    flow: Flow, rows: Array, given: Given | None, tolerance: float, on_block: Callable[[int], None]
+) -> Likelihood:
     begin, end = flow.ends
     steps = max(math.ceil((end - begin) / STEP), 2 * len(GREGORY))  # enough for the weights of both ends
     columns = 1 if flow.divergence == "exact" else flow.probes
@@ -144,7 +150,7 @@ def _on_grids(flow: Flow, rows: Array, tolerance: float, on_block: Callable[[int
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
-        for some, found in _in_blocks(on_grid, flow, rows, left, grids):
+        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids):
             before = found[0] if halving == 1 else _Carried(z[some], stretch[some])
             z[some], stretch[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
@@ -157,9 +163,11 @@ def _on_grids(flow: Flow, rows: Array, tolerance: float, on_block: Callable[[int
     return _likelihood(flow, _Carried(z, stretch), error)
 
 
-def _adaptive(flow: Flow, rows: Array, tolerance: float, on_block: Callable[[int], None]) -> Likelihood:
-    parts, done = [], 0
-    for some, (loose, tight) in _in_blocks(adaptively, flow, rows, np.arange(len(rows)), [10 * tolerance, tolerance]):
+def _adaptive(
+    flow: Flow, rows: Array, given: Given | None, tolerance: float, on_block: Callable[[int], None]
+) -> Likelihood:
+    parts, done, every, tolerances = [], 0, np.arange(len(rows)), [10 * tolerance, tolerance]
+    for some, (loose, tight) in _in_blocks(adaptively, flow, rows, given, every, tolerances):
         parts.append(_likelihood(flow, tight, tight.away(loose)))
         done += len(some)
         on_block(done)
@@ -177,19 +185,21 @@ def _in_blocks(
     program: Callable[..., tuple[jax.Array, jax.Array]],
     flow: Flow,
     rows: Array,
+    given: Given | None,
     which: NDArray[np.int64],
     arguments: Sequence[float],
 ) -> Iterator[tuple[NDArray[np.int64], list[_Carried]]]:
-    """Some of `which` rows at a time, and where `program(flow, x, argument)` brings them for each of the arguments.
+    """Some of `which` rows at a time, and where `program(flow, x, given, argument)` brings them for each argument.
 
     Every block is padded to one shape, so that one compiled program serves any number of rows.
     """
     block = TILES * flow.tile(rows.shape[1])
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
+        padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # which is a thread's own
-            x = jnp.asarray(np.pad(rows[some], ((0, block - len(some)), (0, 0)), mode="edge"))
-            found = [program(flow, x, np.asarray(argument)) for argument in arguments]
+            x, known = jnp.asarray(rows[padded]), jax.tree.map(lambda part: jnp.asarray(part)[padded], given)
+            found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     first, *others = np.split(which, range(block, len(which), block))

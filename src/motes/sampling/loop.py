@@ -9,6 +9,7 @@ so that its answer does not depend on the rows beside it or on the block size.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -18,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.schedules import Schedule
 from motes.sampling.grids import check_grid
 
@@ -67,6 +68,7 @@ def sample(
     sampler: Sampler,
     grid: jax.Array,
     start: ArrayLike | None = None,
+    given: Given | None = None,
     record: Sequence[int] = (),
     block: int = BLOCK,
     on_block: Callable[[int], None] | None = None,
@@ -81,6 +83,7 @@ def sample(
         sampler: the step.
         grid: times (N+1,) from 1 down to 0.
         start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
+        given: what is known of each row, arrays with a leading n.
         record: places in `grid` to keep the points at; 0 is the start, N the end.
         block: rows that are worked on at once.
         on_block: called with the number of rows done so far, after each block.
@@ -98,6 +101,9 @@ def sample(
             raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
     if start is not None and np.shape(start) != (n, dim):
         raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
+    for known in jax.tree.leaves(given):
+        if len(known) != n:
+            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
     check_grid(grid)
     # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
     places = sorted(set(record))
@@ -106,12 +112,13 @@ def sample(
     points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
     for first in range(0, n, block):
         rows = slice(first, min(first + block, n))
+        padded = np.minimum(np.arange(first, first + block), n - 1)
         if start is None:
             x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
         else:
-            given = np.asarray(start)[rows]
-            x = jnp.asarray(np.pad(given, ((0, block - len(given)), (0, 0)), mode="edge"), float)
-        x, kept = _draw_block(denoiser, sampler, grid, slots, x, np.int32(first), key, len(places))
+            x = jnp.asarray(np.asarray(start)[padded], float)
+        known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
+        x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(first), key, len(places))
         points[rows] = np.asarray(x)[: rows.stop - first]
         chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         if on_block:
@@ -137,17 +144,23 @@ def _draw_block(
     grid: jax.Array,
     slots: ArrayLike,
     x: jax.Array,
+    given: Given | None,
     first: ArrayLike,
     key: jax.Array,
     records: int,
 ) -> tuple[jax.Array, jax.Array]:
     slots, keys = jnp.asarray(slots), _keys(key, first, len(x))
-    step = jax.vmap(sampler.step, (None, 0, None, None, 0, 0))
+
+    @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
+    def step(
+        known: Given | None, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        return sampler.step(denoiser if known is None else denoiser.given(known), x_t, t, s, state, key)
 
     def move(carry: Any, at: Any) -> Any:
         x_t, state, chain = carry
         t, s, number, slot = at
-        x_s, state = step(denoiser, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
         return (x_s, state, chain.at[slot].set(x_s)), None
 
     chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)

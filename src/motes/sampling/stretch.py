@@ -22,7 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, Given
 
 Field = Callable[[jax.Array, jax.Array], jax.Array]
 """(z (d,), v ()) -> dz/dv (d,)."""
@@ -153,16 +153,22 @@ def _total(flow: Flow, stretch: jax.Array) -> jax.Array:
 
 
 def _by_tiles(
-    flow: Flow, x: jax.Array, one: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+    flow: Flow, x: jax.Array, given: Given | None, one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]]
 ) -> tuple[jax.Array, jax.Array]:
-    return jax.lax.map(one, x, batch_size=flow.tile(x.shape[1]))
+    """`one` of the flow of each row and the row."""
+
+    def row(at: tuple[jax.Array, Given | None]) -> tuple[jax.Array, jax.Array]:
+        x, known = at
+        return one(flow if known is None else flow._replace(denoiser=flow.denoiser.given(known)), x)
+
+    return jax.lax.map(row, (x, given), batch_size=flow.tile(x.shape[1]))
 
 
 @eqx.filter_jit
-def on_grid(flow: Flow, x: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """z (block, d) and its stretch (block, k or 1). One program for any number of steps."""
 
-    def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
         z, before = _to_r_min(flow, x, directions)
         begin, end = flow.ends
@@ -170,15 +176,15 @@ def on_grid(flow: Flow, x: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.
         z, total = _integrate(field, z, directions, begin, (end - begin) / steps, steps, weight)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, one)
+    return _by_tiles(flow, x, given, one)
 
 
 @eqx.filter_jit
-def adaptively(flow: Flow, x: jax.Array, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
+def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
     """As `on_grid`, with steps of each row's own; NaN where they became too many."""
     import diffrax  # half a second to load, and only here
 
-    def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
         z, before = _to_r_min(flow, x, directions)
         begin, end = flow.ends
@@ -198,4 +204,4 @@ def adaptively(flow: Flow, x: jax.Array, tolerance: jax.Array) -> tuple[jax.Arra
         z, total = (jnp.where(solution.result == diffrax.RESULTS.successful, part[0], jnp.nan) for part in solution.ys)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, one)
+    return _by_tiles(flow, x, given, one)
