@@ -1,7 +1,9 @@
-"""Make the pictures of the README and of docs/diagnosis.md, in docs/images: python scripts/pictures.py"""
+"""Make the pictures of the README, docs/diagnosis.md and docs/classes.md, in docs/images: python scripts/pictures.py"""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 import motes
 from motes import figures
@@ -15,6 +17,7 @@ OUT = Path(__file__).parents[1] / "docs" / "images"
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     film()
+    guidance()
     diagnosis("rings", "ddpm", ("excess", "scores", "densities"))
     diagnosis("moons", "tutorial", ("error_split",))
 
@@ -29,6 +32,22 @@ def film() -> None:
         forward[::-1], view.times[::-1], reverse, view.times, limits=box, size=360, hold=12, note=view.note
     )
     figures.save_gif(frames, OUT / "swiss_roll.gif", fps=14)
+
+
+def guidance() -> None:
+    x, labels = motes.draw_labelled("pinwheel", 10_000)
+    changes = {"schedule.sigma_max": 40.0}
+    model = motes.fit(x, changes=changes, labels=labels)
+    short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
+    asked = np.arange(5000) % 5
+    draw = lambda how=None: (model.sample(len(asked), label=asked, guidance=how), asked)
+    clouds = {
+        "fresh points": motes.draw_labelled("pinwheel", len(asked), seed=5),
+        "the model": draw(),
+        "guidance 3": draw(3.0),
+        "by a worse copy": draw(motes.Guidance(2.0, weak=short)),
+    }
+    figures.sheet(clouds, limits=figures.limits_of(x)).savefig(OUT / "guidance.png")
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:

@@ -135,12 +135,14 @@ def grid(
 def sheet(
     shapes: Mapping[str, ArrayLike | tuple[ArrayLike, ArrayLike]],
     *,
+    limits: Box | None = None,
     style: str | Style = "dark",
 ) -> Figure:
-    """Draw a contact sheet: one panel a shape, in a box of its own, under its name.
+    """Draw a contact sheet: one panel a shape, under its name.
 
     Args:
         shapes: name -> points of shape (n, 2), or the tuple (points, labels).
+        limits: the box of all panels, as for `scatter`; by default each has its own.
         style: 'dark', 'light' or a `Style`.
     """
     if not shapes:
@@ -154,7 +156,7 @@ def sheet(
         points = as_points(x, name)
         classes = None if labels is None else _as_labels(labels, len(points))
         ax = new_axes(figure, down, across, i)
-        box = limits_of(points)
+        box = limits_of(points) if limits is None else as_limits(limits)
         _draw(ax, points, classes, box, look, inches=2.0)
         dress(ax, look, size=10)
         _frame(ax, box, None)
