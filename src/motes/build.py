@@ -61,15 +61,16 @@ def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -
 @eqx.filter_jit  # one program for all the little draws of the initial weights
 def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
+    columns = dim if recipe.training.masks else 0
     network: Network
     match part:
         case parts.StepGated():
             assert recipe.steps is not None  # Recipe has checked it
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
         case parts.Residual():
-            network = ResidualMLP(dim, part.width, part.depth, classes, key=key)
+            network = ResidualMLP(dim, part.width, part.depth, Conditional.context(classes, columns), key=key)
     denoiser = DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
-    return Conditional(denoiser, classes) if classes else denoiser
+    return Conditional(denoiser, classes, columns) if classes or columns else denoiser
 
 
 def build_loss(recipe: Recipe) -> Loss:

@@ -82,6 +82,7 @@ def fit(
             key=seed_key(seed, "training"),
             labels=numbers,
             label_dropout=part.label_dropout,
+            masks=part.masks,
             ema=part.ema,
             last_batch=part.last_batch,
             snapshot_every=snapshot_steps(chosen, len(table.x)),

@@ -173,6 +173,7 @@ class Training:
     ema: float = _number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
+    masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 
 

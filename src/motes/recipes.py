@@ -86,6 +86,11 @@ class Recipe:
 
     def _check_steps_alone(self, steps: int) -> None:
         """What a network needs that knows nothing but the schedule's own steps."""
+        if self.training.masks:
+            raise RecipeError(
+                "network.kind = 'step_gated' can be told nothing of a row. Set training.masks = 0, or network.kind = "
+                "'residual'."
+            )
         if self.denoiser.kind == "edm":
             raise RecipeError(
                 "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "

@@ -49,7 +49,8 @@ class LabelledOracle(Oracle):
         return Exact(share @ x0, share @ score, jax.nn.logsumexp(joint))
 
     def given(self, known: Given) -> "_OneClass":
-        return _OneClass(whole=self, label=known.label, schedule=self.schedule)
+        label = jnp.array(-1) if known.label is None else known.label
+        return _OneClass(whole=self, label=label, schedule=self.schedule)
 
     def posterior(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         """p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1]."""

@@ -6,7 +6,7 @@ They differ in what the network says: eps, x_0, v or the velocity, from x_t and 
 part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to learn depends on it:
 x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity does along straight
 lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under every schedule.
-`Conditional` makes any of them one that knows classes.
+`Conditional` makes any of them one that can be told classes and cells.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Denoiser, Given
+from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
 from motes.diffusion.process import eps_from_v, eps_from_velocity, x0_from_eps, x0_from_v, x0_from_velocity
 from motes.diffusion.schedules import Schedule
 
@@ -109,6 +109,62 @@ class Preconditioned(Learned):
         return c_skip * y + c_out * self.network(y / total, c_noise)
 
 
+class InContext(eqx.Module):
+    """A network whose third input is set, and of its first one the cells that are settled."""
+
+    network: Network
+    context: jax.Array
+    cells: Cells | None = None
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        if self.cells is not None:
+            x = jnp.where(self.cells.settled, self.cells.values, x)
+        return self.network(x, time, self.context)
+
+
+class Conditional(Denoiser):
+    """E[x_0 | x_t, label, known cells]: the network of `denoiser` is told what is known as a third input.
+
+    That is the class, one-hot, and for each of `columns` whether its cell is known, and whether it is absent. Known
+    values stand in the place of noisy ones. Zeros are the answer for all classes together, and for no cell known: it
+    learns them from rows whose label is withheld (Ho & Salimans 2022), and from rows shown without cells.
+    """
+
+    denoiser: Learned
+    classes: int = eqx.field(static=True)
+    columns: int = eqx.field(static=True)
+    schedule: Schedule
+
+    def __init__(self, denoiser: Learned, classes: int = 0, columns: int = 0):
+        self.denoiser, self.classes, self.columns = denoiser, classes, columns
+        self.schedule = denoiser.schedule
+
+    @staticmethod
+    def context(classes: int, columns: int) -> int:
+        """How long the third input of the network is."""
+        return classes + 2 * columns
+
+    def given(self, known: Given) -> Denoiser:
+        label = jnp.array(-1) if known.label is None else known.label
+        context = jax.nn.one_hot(label, self.classes)
+        cells = known.cells
+        if self.columns:
+            nothing = jnp.zeros(self.columns, bool)
+            flags = jnp.concatenate([cells.known, cells.absent] if cells else [nothing, nothing])
+            context = jnp.concatenate([context, flags.astype(context.dtype)])
+        elif cells is not None:
+            raise TypeError("this network was not trained with masks, and can be told no cells of a row.")
+        network = InContext(self.denoiser.network, context, cells)
+        told = eqx.tree_at(lambda denoiser: denoiser.network, self.denoiser, network)
+        return told if cells is None else Settled(told, cells)
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self.given(Given()).x0_and_eps(x_t, t)
+
+
 DENOISERS: dict[str, Callable[..., Learned]] = {
     "eps": NoisePredictor,
     "x0": X0Predictor,
@@ -116,37 +172,3 @@ DENOISERS: dict[str, Callable[..., Learned]] = {
     "velocity": VelocityPredictor,
     "edm": Preconditioned,
 }
-
-
-class InContext(eqx.Module):
-    """A network whose third input is set."""
-
-    network: Network
-    context: jax.Array
-
-    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-        return self.network(x, time, self.context)
-
-
-class Conditional(Denoiser):
-    """E[x_0 | x_t, label]: the network of `denoiser` takes the class as a third input, one-hot.
-
-    Zeros there stand for all classes together, which it learns from rows whose label was dropped (Ho & Salimans 2022).
-    """
-
-    denoiser: Learned
-    classes: int = eqx.field(static=True)
-    schedule: Schedule
-
-    def __init__(self, denoiser: Learned, classes: int):
-        self.denoiser, self.classes, self.schedule = denoiser, classes, denoiser.schedule
-
-    def given(self, known: Given) -> Denoiser:
-        network = InContext(self.denoiser.network, jax.nn.one_hot(known.label, self.classes))
-        return eqx.tree_at(lambda denoiser: denoiser.network, self.denoiser, network)
-
-    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return self.x0_and_eps(x_t, t)[0]
-
-    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return self.given(Given(jnp.array(-1))).x0_and_eps(x_t, t)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Denoiser, Given
+from motes.diffusion.denoiser import Cells, Denoiser, Given
 from motes.errors import TrainingError
 from motes.learning.losses import Loss, Times
 
@@ -84,13 +84,36 @@ class _State(NamedTuple):
     step: jax.Array
 
 
-class _Labels(NamedTuple):
-    labels: jax.Array  # (n,)
-    dropout: jax.Array
+class _Known(NamedTuple):
+    """What can be told of the rows, and how often it is."""
 
-    def of(self, rows: jax.Array, key: jax.Array) -> Given:
-        """The labels of some rows, a part of them withheld."""
-        return Given(jnp.where(jax.random.bernoulli(key, self.dropout, rows.shape), -1, self.labels[rows]))
+    labels: jax.Array | None  # (n,)
+    present: jax.Array | None  # (n, d)
+    dropout: float
+    masks: float
+
+    def of(self, rows: jax.Array, x0: jax.Array, key: jax.Array) -> Given:
+        """Of some rows (batch,), whose cells are x0 (batch, d)."""
+        label_key, *cell_keys = jax.random.split(key, 4)
+        label, cells = None, None
+        if self.labels is not None:
+            label = jnp.where(jax.random.bernoulli(label_key, self.dropout, rows.shape), -1, self.labels[rows])
+        if self.masks:
+            cells = self._cells(rows, x0, cell_keys)
+        return Given(label, cells)
+
+    def _cells(self, rows: jax.Array, x0: jax.Array, keys: list[jax.Array]) -> Cells:
+        # Every subset of the columns must come up: rows differ in how many cells are shown, and how many left out.
+        b = len(rows)
+        shown, out = jax.random.uniform(keys[0], (2, b))
+        place = jax.random.uniform(keys[1], x0.shape)
+        asked, some = jax.random.bernoulli(keys[2], jnp.array([[1 - self.masks], [0.5]]), (2, b))
+        shown = jnp.where(asked, 0.0, shown)[:, None]
+        out = jnp.where(asked | some, 0.0, out)[:, None]
+        present = jnp.ones_like(x0, bool) if self.present is None else self.present[rows]
+        known = present & (place < shown)
+        absent = ~present | (~known & (place < shown + (1 - shown) * out))
+        return Cells(jnp.where(known, x0, 0.0), known, absent)
 
 
 def train(
@@ -105,6 +128,8 @@ def train(
     key: jax.Array,
     labels: NDArray[np.integer] | None = None,
     label_dropout: float = 0.1,
+    present: NDArray[np.bool_] | None = None,
+    masks: float = 0.0,
     ema: float = 0.99,
     last_batch: LastBatch = "fill",
     snapshot_every: int = 0,
@@ -123,6 +148,8 @@ def train(
         key: randomness of batches, times and noise.
         labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
         label_dropout: how often a row's label is withheld, so that all classes together are learned too.
+        present: which cells of x are there (n, d), for a denoiser that can be told cells; None: all of them.
+        masks: how often some cells of a row are shown to such a denoiser, so that it learns the others given them.
         ema: decay of the moving average of the weights, per step.
         last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
         snapshot_every: keep the weights every so many steps; 0 keeps none.
@@ -137,7 +164,7 @@ def train(
     flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
     state = _State(flat, flat, optimiser.init(flat), jnp.zeros((), int))
     points = jnp.asarray(x, flat.dtype)
-    known = None if labels is None else _Labels(jnp.asarray(labels), jnp.asarray(label_dropout))
+    known = _Known(_device(labels), _device(present), label_dropout, masks)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
     losses: list[NDArray[np.float32]] = []
     snapshots: list[Snapshot] = []
@@ -180,6 +207,10 @@ def train(
     return result(interrupted=done < steps)
 
 
+def _device(array: NDArray[Any] | None) -> jax.Array | None:
+    return None if array is None else jnp.asarray(array)
+
+
 def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
     recent, have = [], 0
     for part in reversed(losses):
@@ -211,7 +242,7 @@ def _advance(
     ema: float,
     state: _State,
     x: jax.Array,
-    known: _Labels | None,
+    known: _Known,
     index: ArrayLike,
     count: ArrayLike,
     key: jax.Array,
@@ -224,10 +255,13 @@ def _advance(
         x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
         t = times(time_key, len(rows))  # (batch,)
         eps = jax.random.normal(noise_key, x0.shape)  # (batch, d)
-        given = None if known is None else known.of(jnp.maximum(rows, 0), jax.random.fold_in(noise_key, 1))
+        given = known.of(jnp.maximum(rows, 0), x0, jax.random.fold_in(noise_key, 1))
+        if given.cells is not None:
+            x0 = jnp.where(given.cells.absent, 0.0, x0)  # what `Settled` answers there
 
-        def row(given: Given | None, *row: jax.Array) -> dict[str, jax.Array]:
-            return loss(model if given is None else model.given(given), *row)
+        def row(given: Given, *row: jax.Array) -> dict[str, jax.Array]:
+            told = given.label is not None or given.cells is not None
+            return loss(model.given(given) if told else model, *row)
 
         terms = jax.vmap(row)(given, x0, t, eps)
         per_row = jnp.stack(list(terms.values())).sum(axis=0)  # (batch,)
