@@ -16,6 +16,7 @@ from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning.denoisers import DENOISERS, Network
+from motes.learning.importance import ImportanceTimes
 from motes.learning.losses import (
     DRAWS,
     LOSSES,
@@ -27,6 +28,7 @@ from motes.learning.losses import (
     Times,
     UniformTimes,
     Weighted,
+    stratified,
 )
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
@@ -80,16 +82,20 @@ def build_loss(recipe: Recipe) -> Loss:
 def build_times(recipe: Recipe) -> Times:
     """How `[times]` draws t."""
     schedule, part = build_schedule(recipe), recipe.times
+    by_importance = part.draw == "importance"
+    draw = stratified if by_importance else DRAWS[part.draw]
+    times: Times
     match part:
         case parts.StepsDrawn():
             assert isinstance(schedule, DiscreteVP)  # Recipe has checked it
-            return StepTimes(schedule, DRAWS[part.draw])
+            times = StepTimes(schedule, draw)
         case parts.LogNormal():
-            return LogNormalTimes(schedule, part.mean, part.std, DRAWS[part.draw])
+            times = LogNormalTimes(schedule, part.mean, part.std, draw)
         case parts.UniformDrawn():
-            return UniformTimes(part.least, DRAWS[part.draw])
+            times = UniformTimes(part.least, draw)
         case parts.LogitNormal():
-            return LogitNormalTimes(part.mean, part.std, DRAWS[part.draw])
+            times = LogitNormalTimes(part.mean, part.std, draw)
+    return ImportanceTimes(times) if by_importance else times
 
 
 @cache  # the same object again, so that a compiled training program is found again

@@ -115,7 +115,7 @@ class MinSNRPart:
     gamma: float = _number(5.0, 0, open_low=True)
 
 
-Drawn = Literal["uniform", "antithetic", "stratified"]
+Drawn = Literal["uniform", "antithetic", "stratified", "importance"]
 
 
 @dataclass(frozen=True)

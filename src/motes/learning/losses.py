@@ -11,6 +11,7 @@ of this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name"
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -128,11 +129,48 @@ def stratified(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
 DRAWS: dict[str, Draw] = {"uniform": uniform, "antithetic": antithetic, "stratified": stratified}
 
 
+class Drawn(NamedTuple):
+    """The times of a batch, what each row's loss is to be multiplied by (None: 1), and what `learn` wants to know."""
+
+    t: jax.Array  # (n,)
+    weight: jax.Array | None = None  # (n,)
+    cell: jax.Array | None = None  # (n,)
+
+
 class Times(eqx.Module):
-    """The times of a batch: `times(key, n)` -> t (n,)."""
+    """A law of t, and a way to draw from it: `times(key, n)` -> t (n,).
+
+    Training draws with `batch`, which may remember something from step to step; nothing unless a class says so.
+    """
+
+    @property
+    @abstractmethod
+    def draw(self) -> Draw:
+        """How u is drawn."""
 
     @abstractmethod
-    def __call__(self, key: jax.Array, n: int) -> jax.Array: ...
+    def place(self, u: jax.Array) -> jax.Array:
+        """t for each u in [0, 1]: where u is uniform, t has the law."""
+
+    @property
+    def levels(self) -> int | None:
+        """How many values t has; None for a continuous law."""
+        return None
+
+    def __call__(self, key: jax.Array, n: int) -> jax.Array:
+        return self.place(self.draw(key, n, self.levels))
+
+    def init(self) -> Any:
+        """What is remembered before the first batch."""
+        return None
+
+    def batch(self, key: jax.Array, n: int, memory: Any) -> Drawn:
+        """`n` times. The mean of weight f(t) over them is, on average over keys, the mean of f under the law."""
+        return Drawn(self(key, n))
+
+    def learn(self, memory: Any, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Any:
+        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true."""
+        return memory
 
 
 class StepTimes(Times):
@@ -141,9 +179,12 @@ class StepTimes(Times):
     schedule: DiscreteVP
     draw: Draw = eqx.field(static=True, default=uniform)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = self.draw(key, n, self.schedule.steps)
-        return self.schedule.t_of_step(jnp.floor(u * self.schedule.steps))
+    @property
+    def levels(self) -> int | None:
+        return self.schedule.steps
+
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.schedule.t_of_step(jnp.minimum(jnp.floor(u * self.schedule.steps), self.schedule.steps - 1))
 
 
 class LogNormalTimes(Times):
@@ -154,9 +195,8 @@ class LogNormalTimes(Times):
     std: float = eqx.field(static=True, default=1.2)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
-        return self.schedule.t_of_log_snr(-2 * (self.mean + self.std * ndtri(u)))
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal(u)))
 
 
 class UniformTimes(Times):
@@ -165,8 +205,8 @@ class UniformTimes(Times):
     least: float = eqx.field(static=True, default=1e-3)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        return self.least + (1 - self.least) * self.draw(key, n, None)
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.least + (1 - self.least) * u
 
 
 class LogitNormalTimes(Times):
@@ -176,6 +216,10 @@ class LogitNormalTimes(Times):
     std: float = eqx.field(static=True, default=1.0)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
-        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
+    def place(self, u: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(self.mean + self.std * _normal(u))
+
+
+def _normal(u: jax.Array) -> jax.Array:
+    """The quantile of N(0, 1) at u, kept finite."""
+    return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
