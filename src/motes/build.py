@@ -15,11 +15,12 @@ from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import DENOISERS, Network
+from motes.learning.denoisers import DENOISERS, LearnedVariance, Network
 from motes.learning.importance import ImportanceTimes
 from motes.learning.losses import (
     DRAWS,
     LOSSES,
+    Hybrid,
     LogitNormalTimes,
     LogNormalTimes,
     Loss,
@@ -63,20 +64,31 @@ def build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
 @eqx.filter_jit  # one program for all the little draws of the initial weights
 def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
+    learned = recipe.denoiser.variance == "learned"
+    outputs = 2 * dim if learned else dim
     network: Network
     match part:
         case parts.StepGated():
             assert recipe.steps is not None  # Recipe has checked it
-            network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
+            network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, outputs=outputs, key=key)
         case parts.Residual():
-            network = ResidualMLP(dim, part.width, part.depth, key=key)
-    return DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
+            network = ResidualMLP(dim, part.width, part.depth, outputs=outputs, key=key)
+    kind = DENOISERS[recipe.denoiser.kind]
+    if learned:
+        return LearnedVariance(network=network, schedule=schedule, kind=kind)
+    return kind(network=network, schedule=schedule)
 
 
 def build_loss(recipe: Recipe) -> Loss:
     """The loss of `[loss]`."""
     part = recipe.loss
-    return Weighted(MinSNR(part.gamma)) if isinstance(part, parts.MinSNRPart) else LOSSES[part.kind]
+    match part:
+        case parts.MinSNRPart():
+            return Weighted(MinSNR(part.gamma))
+        case parts.HybridPart():
+            return Hybrid(part.weight)
+        case parts.LossPart():
+            return LOSSES[part.kind]
 
 
 def build_times(recipe: Recipe) -> Times:

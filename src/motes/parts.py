@@ -98,6 +98,7 @@ class DenoiserPart:
     """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
 
     kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
+    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,14 @@ class MinSNRPart:
 
     kind: Literal["min_snr"] = "min_snr"
     gamma: float = _number(5.0, 0, open_low=True)
+
+
+@dataclass(frozen=True)
+class HybridPart:
+    """The simple loss, and the variational bound, which teaches the variance (Nichol & Dhariwal 2021)."""
+
+    kind: Literal["hybrid"] = "hybrid"
+    weight: float = _number(0.001, 0, open_low=True)
 
 
 Drawn = Literal["uniform", "antithetic", "stratified", "importance"]
@@ -182,7 +191,7 @@ class AncestralPart:
     """Ho et al. 2020, algorithm 2."""
 
     kind: Literal["ancestral"] = "ancestral"
-    variance: Literal["beta", "posterior"] = "beta"
+    variance: Literal["beta", "posterior", "learned"] = "beta"
     noiseless_last: bool = True
 
 

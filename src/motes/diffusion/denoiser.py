@@ -53,3 +53,11 @@ class Denoiser(eqx.Module):
         x0, eps = self.x0_and_eps(x_t, t)
         alpha_rate, sigma_rate = self.schedule.rates(t)
         return alpha_rate * x0 + sigma_rate * eps
+
+
+class VarianceDenoiser(Denoiser):
+    """A denoiser that knows as well how wide a reverse step should be."""
+
+    @abstractmethod
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        """Log of the variance of each column of x_s given x_t, (d,), for s < t."""

@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, VarianceDenoiser
 from motes.diffusion.process import q_sample
 from motes.diffusion.schedules import DiscreteVP, Schedule
+from motes.learning.bounds import step_term
 
 Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
 
@@ -99,6 +100,28 @@ LOSSES: dict[str, Loss] = {
     "truncated_snr": Weighted(truncated_snr),
     "elbo": Weighted(elbo),
 }
+
+
+# --- the variance of a reverse step as well ----------------------------------------------------------------------
+
+
+class Hybrid(eqx.Module):
+    """L_simple + weight L_vlb, for a denoiser that learns the variance of its steps (Nichol & Dhariwal 2021, eq. 16).
+
+    L_vlb is the variational bound without its prior, T times one step's term, in nats a column. It teaches the variance
+    alone: x0_hat in it is held fixed. t must be one of the schedule's steps.
+    """
+
+    weight: float = eqx.field(static=True, default=0.001)
+
+    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
+        schedule = denoiser.schedule
+        assert isinstance(denoiser, VarianceDenoiser) and isinstance(schedule, DiscreteVP)
+        x_t, s = q_sample(schedule, x0, t, eps), (jnp.round(t * schedule.steps) - 1) / schedule.steps
+        x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        log_variance = denoiser.log_variance(x_t, t, s)
+        term = step_term(schedule, x_t, x0, jax.lax.stop_gradient(x0_hat), log_variance, t, s)  # (d,)
+        return {"eps": jnp.mean((eps_hat - eps) ** 2), "vlb": self.weight * schedule.steps * jnp.mean(term)}
 
 
 # --- how t is drawn: numbers u in (0, 1), each uniform, placed on the time axis -----------------------------------

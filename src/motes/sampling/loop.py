@@ -47,6 +47,10 @@ class Sampler(eqx.Module):
     def stochastic(self) -> bool:
         """Whether anything is drawn at random on the way."""
 
+    def check(self, denoiser: Denoiser) -> None:
+        """Raise UsageError where `denoiser` does not know what the sampler asks for."""
+        return
+
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
         return None
@@ -99,6 +103,7 @@ def sample(
     if start is not None and np.shape(start) != (n, dim):
         raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
     check_grid(grid)
+    sampler.check(denoiser)
     # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
     places = sorted(set(record))
     slots = np.full(last + 1, len(places), dtype=np.int32)
