@@ -280,7 +280,7 @@ def test_labels_that_are_none_are_refused():
         motes.fit(x, "tutorial", labels=np.arange(40) % 2)
     with pytest.raises(UsageError, match="no labels came"):
         motes.fit(x, changes={"data.label": "class"})
-    with pytest.raises(TypeError, match="knows no classes"):
+    with pytest.raises(TypeError, match="can be told nothing"):
         GaussianOracle([0.0, 0.0], np.eye(2), SCHEDULE).given(of(1))
 
 

@@ -15,10 +15,12 @@ from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import DENOISERS, Conditional, Network
+from motes.learning.denoisers import DENOISERS, Conditional, LearnedVariance, Network
+from motes.learning.importance import ImportanceTimes
 from motes.learning.losses import (
     DRAWS,
     LOSSES,
+    Hybrid,
     LogitNormalTimes,
     LogNormalTimes,
     Loss,
@@ -27,6 +29,7 @@ from motes.learning.losses import (
     Times,
     UniformTimes,
     Weighted,
+    stratified,
 )
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
@@ -62,36 +65,52 @@ def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -
 def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
     columns = dim if recipe.training.masks else 0
+    learned = recipe.denoiser.variance == "learned"
+    outputs = 2 * dim if learned else dim
     network: Network
     match part:
         case parts.StepGated():
             assert recipe.steps is not None  # Recipe has checked it
-            network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, key=key)
+            network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, outputs=outputs, key=key)
         case parts.Residual():
-            network = ResidualMLP(dim, part.width, part.depth, Conditional.context(classes, columns), key=key)
-    denoiser = DENOISERS[recipe.denoiser.kind](network=network, schedule=schedule)
+            context = Conditional.context(classes, columns)
+            network = ResidualMLP(dim, part.width, part.depth, context, outputs=outputs, key=key)
+    kind = DENOISERS[recipe.denoiser.kind]
+    if learned:
+        return LearnedVariance(network=network, schedule=schedule, kind=kind)
+    denoiser = kind(network=network, schedule=schedule)
     return Conditional(denoiser, classes, columns) if classes or columns else denoiser
 
 
 def build_loss(recipe: Recipe) -> Loss:
     """The loss of `[loss]`."""
     part = recipe.loss
-    return Weighted(MinSNR(part.gamma)) if isinstance(part, parts.MinSNRPart) else LOSSES[part.kind]
+    match part:
+        case parts.MinSNRPart():
+            return Weighted(MinSNR(part.gamma))
+        case parts.HybridPart():
+            return Hybrid(part.weight)
+        case parts.LossPart():
+            return LOSSES[part.kind]
 
 
 def build_times(recipe: Recipe) -> Times:
     """How `[times]` draws t."""
     schedule, part = build_schedule(recipe), recipe.times
+    by_importance = part.draw == "importance"
+    draw = stratified if by_importance else DRAWS[part.draw]
+    times: Times
     match part:
         case parts.StepsDrawn():
             assert isinstance(schedule, DiscreteVP)  # Recipe has checked it
-            return StepTimes(schedule, DRAWS[part.draw])
+            times = StepTimes(schedule, draw)
         case parts.LogNormal():
-            return LogNormalTimes(schedule, part.mean, part.std, DRAWS[part.draw])
+            times = LogNormalTimes(schedule, part.mean, part.std, draw)
         case parts.UniformDrawn():
-            return UniformTimes(part.least, DRAWS[part.draw])
+            times = UniformTimes(part.least, draw)
         case parts.LogitNormal():
-            return LogitNormalTimes(part.mean, part.std, DRAWS[part.draw])
+            times = LogitNormalTimes(part.mean, part.std, draw)
+    return ImportanceTimes(times) if by_importance else times
 
 
 @cache  # the same object again, so that a compiled training program is found again

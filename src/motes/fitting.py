@@ -119,6 +119,8 @@ def _classes_of(
         raise RecipeError(
             "network.kind = 'step_gated' takes no labels. Set network.kind = 'residual', or train without them."
         )
+    if recipe.denoiser.variance == "learned":
+        raise RecipeError("denoiser.variance = 'learned' goes with no labels. Set 'fixed', or train without them.")
     if np.shape(labels) != (len(table.x),):
         raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
     classes = Classes.of(labels)

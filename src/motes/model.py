@@ -17,7 +17,7 @@ from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import ModelFileError, MotesError, UsageError, check_count
-from motes.learning.bounds import Bound, variational_bound
+from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Trained
 from motes.parts import AncestralPart
@@ -338,11 +338,18 @@ class Model:
             raise UsageError(str(error)) from None
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
 
-    def bound(self, x: ArrayLike, *, seed: int = 0, draws: int = 1) -> Bound:
+    def bound(self, x: ArrayLike, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
         """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
 
+        Args:
+            x: rows.
+            variance: of a reverse step, "beta", "posterior" or "learned"; None takes that of the recipe's sampler, and
+                with another sampler than ancestral the learned one, or beta where none was learned.
+            seed: of the noise.
+            draws: of it, for each step.
+
         Raises:
-            UsageError: a recipe whose schedule has no steps.
+            UsageError: a recipe whose schedule has no steps; a variance that there is not.
         """
         if self.recipe.steps is None:
             raise UsageError(
@@ -350,8 +357,13 @@ class Model:
             )
         z = self.standardiser.forward(as_table(x, self.columns).x)
         part = self.recipe.sampler
-        variance = part.variance if isinstance(part, AncestralPart) else "beta"
-        bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
+        if variance is None:
+            own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
+            variance = part.variance if isinstance(part, AncestralPart) else own
+        try:
+            bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
         return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
 

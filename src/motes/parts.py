@@ -99,6 +99,7 @@ class DenoiserPart:
     """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
 
     kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
+    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,15 @@ class MinSNRPart:
     gamma: float = _number(5.0, 0, open_low=True)
 
 
-Drawn = Literal["uniform", "antithetic", "stratified"]
+@dataclass(frozen=True)
+class HybridPart:
+    """The simple loss, and the variational bound, which teaches the variance (Nichol & Dhariwal 2021)."""
+
+    kind: Literal["hybrid"] = "hybrid"
+    weight: float = _number(0.001, 0, open_low=True)
+
+
+Drawn = Literal["uniform", "antithetic", "stratified", "importance"]
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ class AncestralPart:
     """Ho et al. 2020, algorithm 2."""
 
     kind: Literal["ancestral"] = "ancestral"
-    variance: Literal["beta", "posterior"] = "beta"
+    variance: Literal["beta", "posterior", "learned"] = "beta"
     noiseless_last: bool = True
 
 

@@ -19,11 +19,13 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from motes.errors import RecipeError, UsageError, unknown
 from motes.parts import (
     OFF_GRID,
+    AncestralPart,
     Data,
     DenoiserPart,
     Exploding,
     GivenGrid,
     GridPart,
+    HybridPart,
     KarrasGrid,
     LogNormal,
     LogSNRGrid,
@@ -51,7 +53,7 @@ class Recipe:
     schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
     denoiser: DenoiserPart = DenoiserPart()
-    loss: LossPart | MinSNRPart = LossPart()
+    loss: LossPart | MinSNRPart | HybridPart = LossPart()
     times: TimesPart = LogNormal()
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
@@ -83,6 +85,42 @@ class Recipe:
             )
         if isinstance(self.network, StepGated) and self.steps is not None:
             self._check_steps_alone(self.steps)
+        self._check_variance()
+
+    def _check_variance(self) -> None:
+        """What the variance of a reverse step needs to be learned, and to be sampled with."""
+        learned, hybrid = self.denoiser.variance == "learned", isinstance(self.loss, HybridPart)
+        if hybrid and not learned:
+            raise RecipeError(
+                "loss.kind = 'hybrid' teaches the variance of a reverse step, and denoiser.variance = 'fixed' learns "
+                "none. Set denoiser.variance = 'learned', or another loss."
+            )
+        if learned and not hybrid:
+            raise RecipeError(
+                f"denoiser.variance = 'learned' is taught by the variational bound, and loss.kind = '{self.loss.kind}' "
+                "has none. Set loss.kind = 'hybrid', or denoiser.variance = 'fixed'."
+            )
+        if learned and not (self.steps and isinstance(self.times, StepsDrawn)):
+            raise RecipeError(
+                f"denoiser.variance = 'learned' is taught step by step, and here are schedule.kind = "
+                f"'{self.schedule.kind}' and times.kind = '{self.times.kind}'. Set schedule.kind to linear, quad, "
+                "sigmoid or cosine, and times.kind = 'steps'."
+            )
+        if learned and self.denoiser.kind == "edm":
+            raise RecipeError(
+                "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and "
+                "denoiser.kind = 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
+            )
+        if learned and (self.training.masks or self.data.label):
+            raise RecipeError(
+                "denoiser.variance = 'learned' goes with no labels and no masks. Set denoiser.variance = 'fixed', or "
+                "leave out data.label and training.masks."
+            )
+        if isinstance(self.sampler, AncestralPart) and self.sampler.variance == "learned" and not learned:
+            raise RecipeError(
+                "sampler.variance = 'learned' needs a network that learns it: set denoiser.variance = 'learned' and "
+                "loss.kind = 'hybrid', or sampler.variance = 'beta' or 'posterior'."
+            )
 
     def _check_steps_alone(self, steps: int) -> None:
         """What a network needs that knows nothing but the schedule's own steps."""

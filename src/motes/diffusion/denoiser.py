@@ -112,3 +112,11 @@ class Settled(Denoiser):
             jnp.where(settled, values, x0),
             jnp.where(settled, eps_from_x0(self.schedule, x_t, values, t), eps),
         )
+
+
+class VarianceDenoiser(Denoiser):
+    """A denoiser that knows as well how wide a reverse step should be."""
+
+    @abstractmethod
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        """Log of the variance of each column of x_s given x_t, (d,), for s < t."""

@@ -23,7 +23,8 @@ from jax.scipy.special import log_ndtr, logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import VarianceDenoiser
+from motes.diffusion.process import q_posterior
 from motes.diffusion.schedules import Schedule
 
 # Parameters stay in NumPy's float64 and take the precision of the program that uses them.
@@ -46,7 +47,7 @@ class Exact(NamedTuple):
     """log q_t(x_t) in nats, ()."""
 
 
-class Oracle(Denoiser):
+class Oracle(VarianceDenoiser):
     """A denoiser that is exact. A new one is one method, `exact`."""
 
     @abstractmethod
@@ -68,6 +69,21 @@ class Oracle(Denoiser):
         # -sigma_t score loses no digits where sigma_t is small, as (x_t - alpha_t x0_hat) / sigma_t does.
         x0, score, _ = self.exact(x_t, t)
         return x0, -self.schedule.sigma(t) * score
+
+    def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """Var[x_0 | x_t] of each column, (d,), for t > 0: Tweedie's formula, differentiated."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        slope = jax.vmap(lambda v: v @ jax.jvp(lambda x: self.score(x, t), (x_t,), (v,))[1])
+        return jnp.maximum((sigma / alpha) ** 2 * (1 + sigma**2 * slope(jnp.eye(x_t.size))), 0)
+
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        """Of each column of x_s given x_t: with it a Gaussian step is as near to the truth as one can be.
+
+        Bao et al. 2022 (SN-DDPM), theorem 3.1: what the posterior leaves open, and what x_t leaves open of x_0.
+        """
+        nothing = jnp.zeros(())
+        of_x0, open_ = q_posterior(self.schedule, nothing, nothing + 1, t, s)
+        return jnp.log(jnp.maximum(open_ + of_x0**2 * self.variance(x_t, t), 1e-30))
 
     def rows(self, x_t: ArrayLike, t: ArrayLike) -> Exact:
         """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory."""

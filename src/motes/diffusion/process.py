@@ -44,6 +44,18 @@ def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike,
     return Gaussian(factor * kept * x_t + schedule.alpha(s) * share * x0, share * schedule.sigma(s) ** 2)
 
 
+def log_variance_between(schedule: Schedule, share: jax.Array | float, t: ArrayLike, s: ArrayLike) -> jax.Array:
+    """share log beta + (1 - share) log of the posterior's variance, for s < t (Nichol & Dhariwal 2021, eq. 15).
+
+    beta is the variance of q(x_t | x_s). At s = 0, where the posterior's variance is 0, that of the step before takes
+    its place, from min(2t, 1) to t, as in `DiscreteVP.posterior_log_variance_clipped`; beta, where there is none.
+    """
+    nothing, last, before = jnp.zeros(()), jnp.asarray(s) <= 0, jnp.minimum(2 * jnp.asarray(t), 1)
+    beta = q_transition(schedule, nothing, s, t).variance
+    least = q_posterior(schedule, nothing, nothing, jnp.where(last, before, t), jnp.where(last, t, s)).variance
+    return share * jnp.log(beta) + (1 - share) * jnp.log(jnp.where(last & (before <= t), beta, least))
+
+
 def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
     # Variance of x_t given x_s over sigma_t^2. With the log-SNR it does not lose its digits when s is close to t.
     return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))

@@ -1,7 +1,7 @@
 """The loss that is left when the denoiser is exact: how low a training curve can go.
 
     L*(t) = E loss(oracle, x_0, t, eps),    x_0 from the data, eps ~ N(0, I)
-    tr Cov[x_0 | x_t] = (sigma_t / alpha_t)^2 (d + sigma_t^2 div score(x_t))      (Tweedie's formula, differentiated)
+    Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 + sigma_t^2 d score(x_t)/dx_t)      (column by column; Tweedie's formula)
 
 Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
 twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).
@@ -63,7 +63,8 @@ def irreducible_loss(
 
     Args:
         denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
-        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `LOSSES` are.
+        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `LOSSES` are, or a sum of
+            such errors of each column, as `Hybrid` is.
         x0: rows of the data, standardised (n, d).
         t: times (m,) in (0, 1].
         key: of the rows and the noise.
@@ -130,8 +131,5 @@ def _given_x_t(oracle: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) ->
     assert isinstance(oracle, Oracle)
     alpha, sigma = oracle.schedule.alpha(t), oracle.schedule.sigma(t)
     x_t = alpha * x0 + sigma * eps
-    dim = len(x0)
-    slope = jax.vmap(lambda v: v @ jax.jvp(lambda x: oracle.score(x, t), (x_t,), (v,))[1])
-    variance = (sigma / alpha) ** 2 * (dim + sigma**2 * slope(jnp.eye(dim)).sum())
-    missed = oracle(x_t, t) + jnp.sqrt(jnp.maximum(variance, 0) / dim)
+    missed = oracle(x_t, t) + jnp.sqrt(oracle.variance(x_t, t))
     return missed, t, (x_t - alpha * missed) / sigma

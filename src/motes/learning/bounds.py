@@ -7,7 +7,7 @@ Points are real numbers, so the decoder p(x_0|x_1) is the Gaussian of the last r
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.process import q_posterior, q_sample, q_transition
-from motes.diffusion.schedules import DiscreteVP
+from motes.diffusion.denoiser import Denoiser, VarianceDenoiser
+from motes.diffusion.process import log_variance_between, q_posterior, q_sample, q_transition
+from motes.diffusion.schedules import DiscreteVP, Schedule
+from motes.errors import UsageError
 
-Variance = Literal["beta", "posterior"]
+Variance = Literal["beta", "posterior", "learned"]
+SHARES = {"beta": 1.0, "posterior": 0.0}  # of log beta in the log of the variance
 
 
 class Bound(NamedTuple):
@@ -50,11 +52,12 @@ def variational_bound(
         denoiser: one with a discrete schedule.
         x0: points (n, d) in the units that the denoiser was trained in.
         key: randomness of x_t.
-        variance: of the reverse step, beta or that of the posterior (clipped at the last step), as when sampling.
+        variance: of the reverse step, beta, that of the posterior (clipped at the last step), or the denoiser's own.
         draws: more make each term less noisy; the terms stay unbiased.
 
     Raises:
         TypeError: a schedule without steps.
+        UsageError: the learned variance of a denoiser that has learned none.
         ValueError: another variance.
     """
     schedule = denoiser.schedule
@@ -62,12 +65,47 @@ def variational_bound(
         raise TypeError(
             f"the bound is a sum over steps; expected a DiscreteVP schedule, got {type(schedule).__name__}."
         )
-    if variance not in ("beta", "posterior"):
-        raise ValueError(f"variance = {variance!r}; expected 'beta' or 'posterior'.")
+    check_variance(variance)
+    if variance == "learned":
+        check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)
     terms = _terms(denoiser, points, key, variance, draws)
     prior, steps = (np.asarray(term) for term in terms)
     return Bound(prior, steps[1:].T, steps[0], points.shape[1])
+
+
+def step_term(
+    schedule: Schedule,
+    x_t: jax.Array,
+    x0: jax.Array,
+    x0_hat: jax.Array,
+    log_variance: jax.Array,
+    t: jax.Array,
+    s: jax.Array,
+) -> jax.Array:
+    """What the step from x_t to x_s adds to the bound, column by column, (d,) in nats.
+
+    It is KL(q(x_s|x_t,x_0) || p(x_s|x_t)), or -log p(x_0|x_t) where s = 0; `log_variance` is that of p, (d,) or ().
+    """
+    truth, guess = q_posterior(schedule, x_t, x0, t, s), q_posterior(schedule, x_t, x0_hat, t, s)
+    error = (truth.mean - guess.mean) ** 2 * jnp.exp(-log_variance)
+    gap = jnp.log(truth.variance) - log_variance  # -inf at s = 0
+    return 0.5 * jnp.where(s > 0, error + jnp.expm1(gap) - gap, error + jnp.log(2 * jnp.pi) + log_variance)
+
+
+def check_variance(variance: str) -> None:
+    """Raise ValueError unless `variance` is one that a reverse step can have."""
+    if variance not in get_args(Variance):
+        raise ValueError(f"variance = {variance!r}; expected 'beta', 'posterior' or 'learned'.")
+
+
+def check_knows_variance(denoiser: Denoiser) -> None:
+    """Raise UsageError unless `denoiser` knows how wide a reverse step is."""
+    if not isinstance(denoiser, VarianceDenoiser):
+        raise UsageError(
+            f"variance = 'learned' is the denoiser's own, and {type(denoiser).__name__} knows none. Train with "
+            "denoiser.variance = 'learned' and loss.kind = 'hybrid', or take 'beta' or 'posterior'."
+        )
 
 
 @eqx.filter_jit
@@ -76,20 +114,17 @@ def _terms(
 ) -> tuple[jax.Array, jax.Array]:
     schedule = denoiser.schedule
     assert isinstance(schedule, DiscreteVP)
-    log_clipped = jnp.asarray(schedule.posterior_log_variance_clipped)
 
     def term(k: jax.Array, point: jax.Array, key: jax.Array) -> jax.Array:
         # One step of one point from one draw of x_t: the KL, or -log p(x_0|x_1) where k = 0.
         t, s = schedule.t_of_step(k), k / schedule.steps
         x_t = q_sample(schedule, point, t, jax.random.normal(key, point.shape))
-        truth = q_posterior(schedule, x_t, point, t, s)
-        guess = q_posterior(schedule, x_t, denoiser(x_t, t), t, s)
-        spread = q_transition(schedule, x_t, s, t).variance if variance == "beta" else jnp.exp(log_clipped[k])
-        error = jnp.sum((truth.mean - guess.mean) ** 2) / spread
-        ratio = truth.variance / spread
-        kl = 0.5 * (error + point.size * (ratio - 1 - jnp.log(ratio)))
-        nll = 0.5 * (error + point.size * jnp.log(2 * jnp.pi * spread))
-        return jnp.where(k == 0, nll, kl)
+        if variance == "learned":
+            assert isinstance(denoiser, VarianceDenoiser)
+            log_variance = denoiser.log_variance(x_t, t, s)
+        else:
+            log_variance = log_variance_between(schedule, SHARES[variance], t, s)
+        return jnp.sum(step_term(schedule, x_t, point, denoiser(x_t, t), log_variance, t, s))
 
     def step(k: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.fold_in(key, k), (draws, len(x0)))

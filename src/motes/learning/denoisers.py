@@ -15,8 +15,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
-from motes.diffusion.process import eps_from_v, eps_from_velocity, x0_from_eps, x0_from_v, x0_from_velocity
+from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled, VarianceDenoiser
+from motes.diffusion.process import (
+    eps_from_v,
+    eps_from_velocity,
+    log_variance_between,
+    x0_from_eps,
+    x0_from_v,
+    x0_from_velocity,
+)
 from motes.diffusion.schedules import Schedule
 
 Network = Callable[..., jax.Array]
@@ -163,6 +170,43 @@ class Conditional(Denoiser):
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         return self.given(Given()).x0_and_eps(x_t, t)
+
+
+class Half(eqx.Module):
+    """The first or the second d of the 2 d numbers that a network gives for a point (d,)."""
+
+    network: Network
+    second: bool = eqx.field(static=True)
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        said = self.network(x, time)
+        return said[x.size :] if self.second else said[: x.size]
+
+
+class LearnedVariance(VarianceDenoiser):
+    """The network gives 2 d numbers from x_t and t: what `kind` reads as x0_hat, and v, which says how wide a step is.
+
+    The variance lies a share (v + 1) / 2 of the way from the posterior's to beta, in logarithms; v = -1 and v = 1 are
+    the two, and nothing keeps v between them (Nichol & Dhariwal 2021, eq. 15).
+    """
+
+    network: Network
+    schedule: Schedule
+    kind: Callable[..., Denoiser] = eqx.field(static=True, default=NoisePredictor)
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self._mean(x_t, t)
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self._mean.x0_and_eps(x_t, t)
+
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        v = Half(self.network, second=True)(x_t, t)
+        return log_variance_between(self.schedule, (v + 1) / 2, t, s)
+
+    @property
+    def _mean(self) -> Denoiser:
+        return self.kind(network=Half(self.network, second=False), schedule=self.schedule)
 
 
 DENOISERS: dict[str, Callable[..., Learned]] = {

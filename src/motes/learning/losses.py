@@ -11,15 +11,17 @@ of this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name"
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, VarianceDenoiser
 from motes.diffusion.process import q_sample
 from motes.diffusion.schedules import DiscreteVP, Schedule
+from motes.learning.bounds import step_term
 
 Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
 
@@ -100,6 +102,28 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+# --- the variance of a reverse step as well ----------------------------------------------------------------------
+
+
+class Hybrid(eqx.Module):
+    """L_simple + weight L_vlb, for a denoiser that learns the variance of its steps (Nichol & Dhariwal 2021, eq. 16).
+
+    L_vlb is the variational bound without its prior, T times one step's term, in nats a column. It teaches the variance
+    alone: x0_hat in it is held fixed. t must be one of the schedule's steps.
+    """
+
+    weight: float = eqx.field(static=True, default=0.001)
+
+    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
+        schedule = denoiser.schedule
+        assert isinstance(denoiser, VarianceDenoiser) and isinstance(schedule, DiscreteVP)
+        x_t, s = q_sample(schedule, x0, t, eps), (jnp.round(t * schedule.steps) - 1) / schedule.steps
+        x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        log_variance = denoiser.log_variance(x_t, t, s)
+        term = step_term(schedule, x_t, x0, jax.lax.stop_gradient(x0_hat), log_variance, t, s)  # (d,)
+        return {"eps": jnp.mean((eps_hat - eps) ** 2), "vlb": self.weight * schedule.steps * jnp.mean(term)}
+
+
 # --- how t is drawn: numbers u in (0, 1), each uniform, placed on the time axis -----------------------------------
 
 Draw = Callable[[jax.Array, int, int | None], jax.Array]
@@ -128,11 +152,48 @@ def stratified(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
 DRAWS: dict[str, Draw] = {"uniform": uniform, "antithetic": antithetic, "stratified": stratified}
 
 
+class Drawn(NamedTuple):
+    """The times of a batch, what each row's loss is to be multiplied by (None: 1), and what `learn` wants to know."""
+
+    t: jax.Array  # (n,)
+    weight: jax.Array | None = None  # (n,)
+    cell: jax.Array | None = None  # (n,)
+
+
 class Times(eqx.Module):
-    """The times of a batch: `times(key, n)` -> t (n,)."""
+    """A law of t, and a way to draw from it: `times(key, n)` -> t (n,).
+
+    Training draws with `batch`, which may remember something from step to step; nothing unless a class says so.
+    """
+
+    @property
+    @abstractmethod
+    def draw(self) -> Draw:
+        """How u is drawn."""
 
     @abstractmethod
-    def __call__(self, key: jax.Array, n: int) -> jax.Array: ...
+    def place(self, u: jax.Array) -> jax.Array:
+        """t for each u in [0, 1]: where u is uniform, t has the law."""
+
+    @property
+    def levels(self) -> int | None:
+        """How many values t has; None for a continuous law."""
+        return None
+
+    def __call__(self, key: jax.Array, n: int) -> jax.Array:
+        return self.place(self.draw(key, n, self.levels))
+
+    def init(self) -> Any:
+        """What is remembered before the first batch."""
+        return None
+
+    def batch(self, key: jax.Array, n: int, memory: Any) -> Drawn:
+        """`n` times. The mean of weight f(t) over them is, on average over keys, the mean of f under the law."""
+        return Drawn(self(key, n))
+
+    def learn(self, memory: Any, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Any:
+        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true."""
+        return memory
 
 
 class StepTimes(Times):
@@ -141,9 +202,12 @@ class StepTimes(Times):
     schedule: DiscreteVP
     draw: Draw = eqx.field(static=True, default=uniform)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = self.draw(key, n, self.schedule.steps)
-        return self.schedule.t_of_step(jnp.floor(u * self.schedule.steps))
+    @property
+    def levels(self) -> int | None:
+        return self.schedule.steps
+
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.schedule.t_of_step(jnp.minimum(jnp.floor(u * self.schedule.steps), self.schedule.steps - 1))
 
 
 class LogNormalTimes(Times):
@@ -154,9 +218,8 @@ class LogNormalTimes(Times):
     std: float = eqx.field(static=True, default=1.2)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
-        return self.schedule.t_of_log_snr(-2 * (self.mean + self.std * ndtri(u)))
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal(u)))
 
 
 class UniformTimes(Times):
@@ -165,8 +228,8 @@ class UniformTimes(Times):
     least: float = eqx.field(static=True, default=1e-3)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        return self.least + (1 - self.least) * self.draw(key, n, None)
+    def place(self, u: jax.Array) -> jax.Array:
+        return self.least + (1 - self.least) * u
 
 
 class LogitNormalTimes(Times):
@@ -176,6 +239,10 @@ class LogitNormalTimes(Times):
     std: float = eqx.field(static=True, default=1.0)
     draw: Draw = eqx.field(static=True, default=stratified)
 
-    def __call__(self, key: jax.Array, n: int) -> jax.Array:
-        u = jnp.clip(self.draw(key, n, None), 1e-6, 1 - 1e-6)
-        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
+    def place(self, u: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(self.mean + self.std * _normal(u))
+
+
+def _normal(u: jax.Array) -> jax.Array:
+    """The quantile of N(0, 1) at u, kept finite."""
+    return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))

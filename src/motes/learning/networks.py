@@ -1,4 +1,4 @@
-"""Networks: (x (d,), time ()) -> (d,), some with a third input (c,). They know nothing of diffusion."""
+"""Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
 
 import math
 
@@ -30,12 +30,14 @@ class StepGatedMLP(eqx.Module):
     gates: tuple[jax.Array, ...]  # each (T, width), drawn from U(0, 1)
     out: eqx.nn.Linear
 
-    def __init__(self, dim: int, steps: int, width: int = 128, depth: int = 3, *, key: jax.Array):
+    def __init__(
+        self, dim: int, steps: int, width: int = 128, depth: int = 3, *, outputs: int | None = None, key: jax.Array
+    ):
         keys = jax.random.split(key, 2 * depth + 1)
         sizes = [dim] + [width] * depth
         self.layers = tuple(eqx.nn.Linear(sizes[i], width, key=keys[i]) for i in range(depth))
         self.gates = tuple(jax.random.uniform(k, (steps, width)) for k in keys[depth : 2 * depth])
-        self.out = eqx.nn.Linear(width, dim, key=keys[-1])
+        self.out = eqx.nn.Linear(width, outputs or dim, key=keys[-1])
 
     def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
         steps = self.gates[0].shape[0]
@@ -59,14 +61,23 @@ class ResidualMLP(eqx.Module):
     out: eqx.nn.Linear
     context: int = eqx.field(static=True)
 
-    def __init__(self, dim: int, width: int = 64, depth: int = 4, context: int = 0, *, key: jax.Array):
+    def __init__(
+        self,
+        dim: int,
+        width: int = 64,
+        depth: int = 4,
+        context: int = 0,
+        *,
+        outputs: int | None = None,
+        key: jax.Array,
+    ):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size
         self.into = _linear(dim + features + context, width, keys[0])
         self.context = context
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
         # From zero, so that the first output is the one that knows nothing, whatever the input.
-        self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, dim, key=keys[-1]))
+        self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
 
     def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
         context = jnp.zeros(self.context) if context is None else context

@@ -81,6 +81,7 @@ class _State(NamedTuple):
     weights: jax.Array  # (p,)
     average: jax.Array  # (p,)
     optimiser: optax.OptState
+    times: Any  # what they remember
     step: jax.Array
 
 
@@ -162,7 +163,7 @@ def train(
         TrainingError: the loss was not finite; its `result` holds the last good weights.
     """
     flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
-    state = _State(flat, flat, optimiser.init(flat), jnp.zeros((), int))
+    state = _State(flat, flat, optimiser.init(flat), times.init(), jnp.zeros((), int))
     points = jnp.asarray(x, flat.dtype)
     known = _Known(_device(labels), _device(present), label_dropout, masks)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
@@ -249,11 +250,11 @@ def _advance(
 ) -> tuple[_State, jax.Array]:
     """`count` steps of training on the batches `index` (ROOM, batch); also the loss of each."""
 
-    def objective(weights: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
+    def objective(weights: jax.Array, rows: jax.Array, state: _State) -> tuple[jax.Array, Any]:
         model = _with_weights(denoiser, weights)
-        time_key, noise_key = jax.random.split(jax.random.fold_in(key, step))
+        time_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
         x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
-        t = times(time_key, len(rows))  # (batch,)
+        drawn = times.batch(time_key, len(rows), state.times)
         eps = jax.random.normal(noise_key, x0.shape)  # (batch, d)
         given = known.of(jnp.maximum(rows, 0), x0, jax.random.fold_in(noise_key, 1))
         if given.cells is not None:
@@ -263,19 +264,21 @@ def _advance(
             told = given.label is not None or given.cells is not None
             return loss(model.given(given) if told else model, *row)
 
-        terms = jax.vmap(row)(given, x0, t, eps)
+        terms = jax.vmap(row)(given, x0, drawn.t, eps)
         per_row = jnp.stack(list(terms.values())).sum(axis=0)  # (batch,)
-        return jnp.mean(per_row, where=rows >= 0)
+        seen = times.learn(state.times, drawn, per_row, rows >= 0)
+        weighted = per_row if drawn.weight is None else drawn.weight * per_row
+        return jnp.mean(weighted, where=rows >= 0), seen
 
     index = jnp.asarray(index)
 
     def step(i: jax.Array, carry: tuple[_State, jax.Array]) -> tuple[_State, jax.Array]:
         state, losses = carry
-        value, slope = jax.value_and_grad(objective)(state.weights, index[i], state.step)
+        (value, seen), slope = jax.value_and_grad(objective, has_aux=True)(state.weights, index[i], state)
         change, memory = optimiser.update(slope, state.optimiser, state.weights)
         weights = optax.apply_updates(state.weights, change)
         average = ema * state.average + (1 - ema) * weights
-        return _State(weights, average, memory, state.step + 1), losses.at[i].set(value)
+        return _State(weights, average, memory, seen, state.step + 1), losses.at[i].set(value)
 
     return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
 

@@ -7,14 +7,15 @@ q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability f
 step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.denoiser import Denoiser, VarianceDenoiser
 from motes.diffusion.process import q_posterior, q_transition
+from motes.learning.bounds import Variance, check_knows_variance, check_variance
 from motes.sampling.coordinates import level, log_step
 from motes.sampling.loop import Sampler, State
 
@@ -23,7 +24,8 @@ class Ancestral(Sampler):
     """Draw x_s from q(x_s | x_t, x0_hat), Ho et al. 2020, algorithm 2.
 
     Args:
-        variance: "beta", that of q(x_t | x_s), or "posterior", that of q(x_s | x_t, x_0).
+        variance: "beta", that of q(x_t | x_s); "posterior", that of q(x_s | x_t, x_0); or "learned", what the denoiser
+            itself says.
         noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
     """
 
@@ -31,12 +33,15 @@ class Ancestral(Sampler):
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to follow DDPM; many steps"
-    variance: Literal["beta", "posterior"] = eqx.field(static=True, default="beta")
+    variance: Variance = eqx.field(static=True, default="beta")
     noiseless_last: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self) -> None:
-        if self.variance not in ("beta", "posterior"):
-            raise ValueError(f"variance = {self.variance!r}; expected 'beta' or 'posterior'.")
+        check_variance(self.variance)
+
+    def check(self, denoiser: Denoiser) -> None:
+        if self.variance == "learned":
+            check_knows_variance(denoiser)
 
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
@@ -44,6 +49,9 @@ class Ancestral(Sampler):
         mean, variance = q_posterior(denoiser.schedule, x_t, denoiser(x_t, t), t, s)
         if self.variance == "beta":
             variance = q_transition(denoiser.schedule, x_t, s, t).variance
+        elif self.variance == "learned":
+            assert isinstance(denoiser, VarianceDenoiser)  # `check` has seen to it
+            variance = jnp.exp(denoiser.log_variance(x_t, t, s))
         if self.noiseless_last:
             variance = jnp.where(s > 0, variance, 0.0)
         return mean + jnp.sqrt(variance) * jax.random.normal(key, x_t.shape), state

@@ -48,6 +48,10 @@ class Sampler(eqx.Module):
     def stochastic(self) -> bool:
         """Whether anything is drawn at random on the way."""
 
+    def check(self, denoiser: Denoiser) -> None:
+        """Raise UsageError where `denoiser` does not know what the sampler asks for."""
+        return
+
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
         return None
@@ -105,6 +109,7 @@ def sample(
         if len(known) != n:
             raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
     check_grid(grid)
+    sampler.check(denoiser)
     # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
     places = sorted(set(record))
     slots = np.full(last + 1, len(places), dtype=np.int32)
