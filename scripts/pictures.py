@@ -8,7 +8,7 @@ import numpy as np
 import motes
 from motes import figures
 from motes.exhibits import exhibits
-from motes.pictures import View, evenly
+from motes.pictures import View, evenly, film_grid
 from motes.sources import read_source, source_of
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
@@ -25,7 +25,8 @@ def main() -> None:
 def film() -> None:
     x = motes.draw("swiss_roll", 10_000)
     model = motes.fit(x)
-    view = View(model, evenly(len(model.grid), 40))
+    grid = film_grid(model)
+    view = View(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
     box = figures.limits_of(forward[-1], forward[0])
     frames = figures.frames(

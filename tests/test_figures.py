@@ -1,5 +1,6 @@
 """Figures say the truth: titles state the time that is drawn, panels share a box, a film's file holds the film."""
 
+import io
 import re
 import subprocess
 import sys
@@ -212,6 +213,18 @@ def test_rc_gives_your_own_plots_the_look_and_takes_it_back():
         figure, _ = plt.subplots()
         plt.close(figure)
     assert mpl.colors.to_hex(figure.get_facecolor()) == figures.STYLES["dark"].background
+
+
+@pytest.mark.parametrize("style", ["dark", "light"])
+def test_rc_colours_an_image_that_is_saved_inside_it(style):
+    file = io.BytesIO()
+    for _ in range(2):  # and again
+        with figures.rc(style):
+            figure, axes = plt.subplots()
+            image = axes.imshow(np.eye(3))
+            figure.savefig(file)
+            plt.close(figure)
+    assert image.get_cmap() == figures.STYLES[style].density
 
 
 # ---- curves

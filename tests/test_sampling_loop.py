@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments
+from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
 from motes.diffusion.schedules import DiscreteVP
 from motes.sampling.grids import uniform_grid
@@ -102,6 +102,23 @@ class Counting(Sampler):
 
 def test_a_new_sampler_keeps_a_state_of_its_own():
     assert np.array_equal(small(3, sampler=Counting())[0], np.full((3, 2), 4.0))
+
+
+class Width(Sampler):
+    """Moves every point to the number of bytes that it is computed in."""
+
+    order: ClassVar[int] = 0
+    evaluations: ClassVar[int] = 0
+    stochastic: ClassVar[bool] = False
+
+    def step(self, denoiser, x_t, t, s, state, key):
+        return jnp.full_like(x_t, x_t.dtype.itemsize), state
+
+
+def test_every_block_is_computed_in_the_callers_precision():
+    assert np.array_equal(small(21, sampler=Width())[0], np.full((21, 2), 4.0))
+    with float64():
+        assert np.array_equal(small(21, sampler=Width())[0], np.full((21, 2), 8.0))
 
 
 def test_single_rows_and_single_columns_are_fine():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from motes.diagnosis.after import Diagnosis, diagnose_model
     from motes.diagnosis.before import diagnose
     from motes.diagnosis.findings import Finding
+    from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
@@ -41,6 +42,10 @@ _HOME = {
     "DiscreteVP": "diffusion.schedules",
     "Schedule": "diffusion.schedules",
     "VarianceExploding": "diffusion.schedules",
+    "LinearVP": "diffusion.continuous",
+    "CosineVP": "diffusion.continuous",
+    "RectifiedFlow": "diffusion.continuous",
+    "FunctionSchedule": "diffusion.continuous",
     "Diagnosis": "diagnosis.after",
     "diagnose_model": "diagnosis.after",
     "Finding": "diagnosis.findings",
@@ -76,7 +81,8 @@ _HOME = {
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
-    "Schedule", "DiscreteVP", "VarianceExploding", "Denoiser", "NoisePredictor", "Preconditioned",
+    "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
+    "Denoiser", "NoisePredictor", "Preconditioned",
     "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
     "evaluate", "Evaluation", "diagnose", "diagnose_model", "Diagnosis", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",

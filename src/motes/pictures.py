@@ -7,6 +7,7 @@ x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,23 @@ from motes.build import build_schedule
 from motes.data.tables import default_columns, replacing
 from motes.diffusion.denoiser import Denoiser
 from motes.model import Model
+from motes.sampling.grids import refined
 
 Array = NDArray[np.float64]
 
 PANELS = 10
-FRAMES = 100
+FRAMES = 100  # of the film in each direction, at most
+SMOOTH = 64  # and at least, where times between those of the sampler make sense
 SNAPSHOT_POINTS = 2_000
 HOLD = 30  # frames that the film rests at either end
 
 
 class View:
-    """How a model's points are shown at some places of its grid, which runs from noise to data.
+    """How a model's points are shown at some places of a grid, its own or another, which runs from noise to data.
 
     Attributes:
         columns: names of the two that are drawn; None for points of the plane.
+        grid: times (N+1,).
         places: the places.
         times: t of each, falling.
         note: small print that says what was divided, where anything was.
@@ -40,13 +44,14 @@ class View:
         zoom: what x_t is divided by at each.
     """
 
-    def __init__(self, model: Model, places: Sequence[int]):
+    def __init__(self, model: Model, places: Sequence[int], grid: NDArray[np.float32] | None = None):
         self.model = model
+        self.grid = model.grid if grid is None else grid
         # The plane needs no names; columns of a table have their own units, so their axes are scaled on their own.
         plane = model.columns == default_columns(2)
         self.columns = None if plane else (model.columns[0], model.columns[1])
         self.places = list(places)
-        self.times = model.grid[self.places].astype(float)
+        self.times = self.grid[self.places].astype(float)
         # T, where every time is that of a step.
         steps = model.recipe.steps
         on_steps = steps is not None and np.allclose(self.times * steps, (self.times * steps).round(), atol=1e-4)
@@ -76,7 +81,7 @@ class View:
     def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
         """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given."""
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.chain(n, self.places, seed=seed)[1])
+        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, grid=self.grid)[1])
         return model.standardiser.inverse(z / self.zoom)[..., :2]
 
 
@@ -91,8 +96,9 @@ class Film:
 
 
 def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
-    """Up to 101 times of the model's grid, both ends among them, with up to `n` points each."""
-    view = View(model, evenly(len(model.grid), FRAMES + 1))
+    """Up to 101 times of `film_grid`, both ends among them, with up to `n` points each."""
+    grid = film_grid(model)
+    view = View(model, evenly(len(grid), FRAMES + 1), grid)
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
     reverse = view.reverse(n, seed=seed)
@@ -100,15 +106,26 @@ def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     return Film(view, forward, reverse, limits)
 
 
+def film_grid(model: Model) -> NDArray[np.float32]:
+    """The times of the model's sampler, and where they are too few for smooth motion others between them.
+
+    A schedule of steps keeps its own: the film is to show those.
+    """
+    if model.recipe.steps is not None:
+        return model.grid
+    return np.asarray(refined(model.grid, ceil(SMOOTH / (len(model.grid) - 1))), np.float32)
+
+
 def evenly(n: int, wanted: int) -> list[int]:
     """At most `wanted` of the numbers 0 ... n-1, evenly spread, both ends among them."""
     return sorted(set(np.linspace(0, n - 1, min(wanted, n)).round().astype(int).tolist()))
 
 
-def stills(film: Film, x: Array, folder: Path, *, style: str) -> Iterator[Path]:
+def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
     """Write the data, the samples, a row of the forward process and one of the reverse chain."""
     view, box = film.view, figures.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
-    for name, points in (("data", x[:, :2]), ("samples", film.reverse[-1])):
+    samples = view.model.sample(film.reverse.shape[1], seed=seed)  # the film may have come there by other steps
+    for name, points in (("data", x[:, :2]), ("samples", samples[:, :2])):
         axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=style)
         yield save(axes, folder / f"{name}.png")
     some = view.panels()
@@ -148,7 +165,7 @@ def training_pictures(
     yield save(axes, folder / "loss.png")
     if not training.snapshots:
         return
-    view = View(model, [film.view.places[i] for i in film.view.panels()])
+    view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
     rows = [
         view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last)

@@ -6,9 +6,9 @@ from importlib import import_module
 import jax
 
 
-def float64() -> AbstractContextManager[None]:
-    """Inside `with float64():` JAX computes in double precision."""
+def float64(on: bool = True) -> AbstractContextManager[None]:
+    """Inside `with float64():` JAX computes in double precision, inside `with float64(False):` in single."""
     # Recent JAX has it at the top, and drops it from where JAX 0.7 has it.
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
-    scope: AbstractContextManager[None] = home.enable_x64(True)
+    scope: AbstractContextManager[None] = home.enable_x64(on)
     return scope

@@ -170,7 +170,7 @@ def draw_run(
     with reporter.counting("figures", expected, "figures") as count:
         best = (least.mean, LEAST[least.label]) if least else None
         later = training_pictures(film, folder, best, style=style, seed=seed)
-        for path in chain(stills(film, x, folder, style=style), later):
+        for path in chain(stills(film, x, folder, style=style, seed=seed), later):
             paths.append(path)
             count(len(paths))
     with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:

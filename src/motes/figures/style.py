@@ -124,6 +124,9 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
     so changing them, even for a moment, would leak into other threads.
     """
     look = as_style(style)
+    density = f"motes-{look.name}"  # rcParams would take the colour map itself, but then no image could be drawn
+    mpl.colormaps.unregister(density)
+    mpl.colormaps.register(look.density, name=density)
     return mpl.rc_context(
         {
             "figure.facecolor": look.background,
@@ -141,7 +144,7 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": cycler(color=look.classes),
-            "image.cmap": look.density,
+            "image.cmap": density,
             "mathtext.fontset": "cm",
         }
     )

@@ -3,12 +3,14 @@
     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
 
 To add a sampler, subclass `Sampler`; the files beside this one hold those that there are, and `samplers.py` names them.
-The loop works in padded blocks, so that one compiled program serves any number of rows; each row has a key of its own,
-so that its answer does not depend on the rows beside it or on the block size.
+The loop works in padded blocks, several at a time, so that one compiled program serves any number of rows; each row has
+a key of its own, so that its answer does not depend on the rows beside it or on the block size.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.schedules import Schedule
+from motes.precision import float64
 from motes.sampling.grids import check_grid
 
 State = Any
@@ -115,20 +118,33 @@ def sample(
     slots = np.full(last + 1, len(places), dtype=np.int32)
     slots[places] = np.arange(len(places))
     points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
-    for first in range(0, n, block):
+    double = jnp.result_type(float) == jnp.float64
+
+    def work(first: int) -> int:
         rows = slice(first, min(first + block, n))
         padded = np.minimum(np.arange(first, first + block), n - 1)
-        if start is None:
-            x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
-        else:
-            x = jnp.asarray(np.asarray(start)[padded], float)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
-        x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(first), key, len(places))
+        with float64(double):  # which is a thread's own
+            if start is None:
+                x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
+            else:
+                x = jnp.asarray(np.asarray(start)[padded], float)
+            x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(first), key, len(places))
         points[rows] = np.asarray(x)[: rows.stop - first]
         chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
-        if on_block:
-            on_block(rows.stop)
+        return rows.stop
+
+    first, *others = range(0, n, block)
+    tell = on_block or _nothing
+    tell(work(first))  # alone, so that no two threads compile the same program
+    # A program of such narrow matrices hardly occupies more than a core.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in pool.map(work, others):
+            tell(done)
     return points, chain[[places.index(place) for place in record]]
+
+
+def _nothing(done: int) -> None: ...
 
 
 @eqx.filter_jit
