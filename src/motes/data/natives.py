@@ -101,6 +101,8 @@ def _is_arrow_text(series: nw.Series[Any]) -> bool:
 
 def _of_arrow_text(native: Any) -> Series:
     """Text, or a dictionary of it, whose codes Arrow knows already."""
+    if not len(native):
+        return coded([], np.zeros(0, bool))
     encoded = native if hasattr(native.type, "index_type") else native.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
     chunk = encoded.chunk(0) if hasattr(encoded, "num_chunks") else encoded
