@@ -58,6 +58,7 @@ bench:
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
 	.venv-bench/bin/python benchmarks/samplers.py
+	.venv-bench/bin/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-bench runs

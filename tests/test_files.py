@@ -108,6 +108,20 @@ def test_text_that_cannot_be_read_says_where_and_why(file, content, says):
     assert "table.csv" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("last", "type_"),
+    [("1.5", "real"), ("x", "label"), ("", "whole"), ("+3", "real")],
+    ids=["real", "text", "gap", "sign"],
+)
+def test_a_type_that_shows_only_at_the_end_of_a_file_is_seen(file, last, type_):
+    n = 200_000  # more than a block
+    column = read_frame(file(b"a,b\n" + b"1,2020-01-01\n" * n + f"{last},\n".encode())).columns["a"]
+    assert column.type == type_
+    assert len(column) == n + 1
+    assert column.missing.sum() == (last == "")
+    assert column.cells()[0] == ("1" if type_ == "label" else 1)
+
+
 def test_bytes_that_are_no_text_are_found_deep_in_a_file(file):
     content = b"a,b\n" + b"1,x\n" * 100_000 + b"1,\xff\n" + b"1,x\n" * 1000
     with pytest.raises(DataError, match=r"line 100002 .*column 'b'"):

@@ -82,10 +82,14 @@ class Codec:
             return 0.0, 1.0  # that is what they are for
         seen, counts = np.unique(values, return_counts=True)
         nodes, weights = np.polynomial.legendre.leggauss(8)
-        y = np.stack([self.encode(seen, np.full(len(seen), (1 + node) / 2))[0] for node in nodes])
-        share = weights[:, None] / 2 * counts / counts.sum()
-        mean = float((share * y).sum())
-        return mean, float(np.sqrt((share * (y - mean) ** 2).sum()))
+        share = counts / counts.sum()
+        means, variances = np.zeros(len(nodes)), np.zeros(len(nodes))
+        for i, node in enumerate(nodes):
+            y, _ = self.encode(seen, np.full(len(seen), (1 + node) / 2))
+            means[i] = share @ y
+            variances[i] = share @ (y - means[i]) ** 2
+        mean = weights @ means / 2
+        return float(mean), float(np.sqrt(weights @ (variances + (means - mean) ** 2) / 2))
 
     @property
     def becomes(self) -> str:

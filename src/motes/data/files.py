@@ -67,16 +67,9 @@ def _read_text(path: Path, separator: str) -> Frame:
             return as_frame(read_numbers(path, separator, to_learn=False))
         except DataError as error:
             raise DataError(f"{error} Without pyarrow every cell has to be a number; for all else: {EXTRA}.") from None
-    import pyarrow.csv
-
     names, skip = _names(path, separator)
     try:
-        table = pyarrow.csv.read_csv(
-            path,
-            pyarrow.csv.ReadOptions(column_names=names, skip_rows=skip),
-            pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
-            pyarrow.csv.ConvertOptions(strings_can_be_null=True, auto_dict_encode=True),
-        )
+        table = _parsed(pa, path, separator, names, skip)
     except pa.ArrowInvalid as error:
         _find(path, separator, lambda line, cells: _ragged(path, line, cells, len(names)))
         if "skip initial" in str(error):  # the header, and not so much as a line's end after it
@@ -86,7 +79,32 @@ def _read_text(path: Path, separator: str) -> Frame:
         raise DataError(f"'{path}' {NO_ROWS}")
     if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
         _find(path, separator, lambda line, cells: _not_utf8(path, line, cells, names))
-    return Frame({name: _renumbered(series) for name, series in as_frame(table, name=f"'{path}'").columns.items()})
+    made: dict[str, Series] = {}
+    for name in names:  # one at a time, so that what Arrow holds of it can go
+        made[name] = _renumbered(as_frame(table.select([name]), name=f"'{path}'").columns[name])
+        table = table.drop_columns([name])
+    return Frame(made)
+
+
+def _parsed(pa: Any, path: Path, separator: str, names: tuple[str, ...], skip: int) -> Any:
+    """The text as an Arrow table."""
+    from pyarrow import csv as arrow
+
+    reading = arrow.ReadOptions(column_names=names, skip_rows=skip)
+    parsing = arrow.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank)
+
+    def converting(**options: Any) -> Any:
+        return arrow.ConvertOptions(strings_can_be_null=True, **options)
+
+    with arrow.open_csv(path, reading, parsing, converting()) as start:
+        types = {field.name: field.type for field in start.schema}
+    text = pa.dictionary(pa.int32(), pa.string())
+    known = {name: text if kind == pa.string() else kind for name, kind in types.items() if kind != pa.null()}
+    try:
+        # By the types of its first block: pyarrow keeps all of a text whose types are open.
+        return arrow.read_csv(path, reading, parsing, converting(column_types=known))
+    except pa.ArrowInvalid:
+        return arrow.read_csv(path, reading, parsing, converting(auto_dict_encode=True))
 
 
 def _skip_blank(row: Any) -> str:
