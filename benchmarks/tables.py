@@ -1,7 +1,7 @@
 """How long does a table of a million rows take on its way to z and back, and in how much memory?
 
-Ten columns, one of each kind. Times are CPU seconds; memory is by how much a step raises the peak of its own process, in
-units of the 80 bytes that the ten float64 of a row take in z.
+Ten columns, one of each kind. Times are CPU seconds; memory is by how much a step raises the peak of its own process,
+in units of the 80 bytes that the ten float64 of a row take in z.
 
     python benchmarks/tables.py [--rows 1000000]
 """

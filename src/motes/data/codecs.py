@@ -6,7 +6,7 @@ where w is the number x, or that of a discrete cell plus uniform noise u. One dr
 average (Theis et al. 2016, section 3.1), and the density of a cell integrates to the mass of its value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,10 +109,14 @@ def fit_codec(column: Column, series: Series, name: str) -> tuple[Codec, NDArray
     Raises:
         DataError: cells that do not fit the column's kind; the message names the first.
     """
-    draft = {"date": _date_codec, "integer": _integer_codec}.get(column.kind)
-    if column.kind in ("boolean", "categorical", "ordered"):
-        draft = _label_codec
-    codec = (draft or _real_codec)(column, series, name)
+    fits = {
+        "integer": _integer_codec,
+        "boolean": _label_codec,
+        "categorical": _label_codec,
+        "ordered": _label_codec,
+        "date": _date_codec,
+    }
+    codec = fits.get(column.kind, _real_codec)(column, series, name)
     return codec, codec.read(series, name)
 
 
@@ -122,7 +126,7 @@ def _real_codec(column: Column, series: Series, name: str) -> Codec:
         return open_ended
     x = open_ended.read(series, name)
     if column.kind == "heavy":
-        return Codec(column.name, "real", Reals(), fit_asinh(x))
+        return replace(open_ended, curve=fit_asinh(x))
     low, high = column.low or 0.0, np.inf if column.high is None else column.high
     at_low, at_high = float((x == low).mean()), float((x == high).mean())
     inner = x[(x > low) & (x < high)]
@@ -130,7 +134,7 @@ def _real_codec(column: Column, series: Series, name: str) -> Codec:
     # As wide as it is likely, in the units of what lies inside.
     below, above = float(at_low * size), float(at_high * size)
     curve = Log(low - below) if np.isinf(high) else Logit(low - below, high + above)
-    return Codec(column.name, "real", Reals(low, high, below, above), curve)
+    return replace(open_ended, cells=Reals(low, high, below, above), curve=curve)
 
 
 def _integer_codec(column: Column, series: Series, name: str) -> Codec:
@@ -147,8 +151,8 @@ def _integer_codec(column: Column, series: Series, name: str) -> Codec:
         cells = Steps(low, step, None, column.low is None, False)
     else:
         cells = Steps(low % step, step, None, False, False)  # none is below 0, and none shall be
-    k = Codec(column.name, series.type, cells, Identity()).read(series, name)
-    return Codec(column.name, series.type, cells, _integer_curve(cells, k))
+    codec = replace(whole, cells=cells)
+    return replace(codec, curve=_integer_curve(cells, codec.read(series, name)))
 
 
 def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
@@ -170,7 +174,7 @@ def _date_codec(column: Column, series: Series, name: str) -> Codec:
     fine = Codec(column.name, "date", Steps(0, 1, None, True, True), Identity(), days=series.days)
     x = fine.read(series, name)
     step = next((unit for unit, _ in UNITS if not (x % unit).any()), 1)
-    return Codec(column.name, "date", Steps(int(x.min()), step, None, True, True), Identity(), days=series.days)
+    return replace(fine, cells=Steps(int(x.min()), step, None, True, True))
 
 
 def _label_codec(column: Column, series: Series, name: str) -> Codec:
@@ -184,9 +188,6 @@ def _label_codec(column: Column, series: Series, name: str) -> Codec:
         seen = [label for label in column.order if label in seen]
     if column.kind == "boolean" and len(seen) != 2:
         raise DataError(f"column '{column.name}' of {name} has {len(seen)} values; a boolean column has two.")
-    labels = Labels(tuple(seen))
-    made = Codec(column.name, series.type, labels, Identity(), ordered=series.ordered)
-    codes = made.read(series, name)
-    return Codec(
-        column.name, series.type, labels, Cells.of(np.bincount(codes, minlength=len(seen))), ordered=series.ordered
-    )
+    codec = Codec(column.name, series.type, Labels(tuple(seen)), Identity(), ordered=series.ordered)
+    codes = codec.read(series, name)
+    return replace(codec, curve=Cells.of(np.bincount(codes, minlength=len(seen))))

@@ -5,8 +5,8 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 """
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ SAID: dict[Type, str] = {
     "label": "text",
     "date": "dates",
 }
+EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000_000  # microseconds
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # of the years 1 to 9999, which all libraries know
 
@@ -59,7 +60,7 @@ class Series:
     def cells(self) -> list[Any]:
         """Plain Python values; None where missing."""
         if self.type == "date":
-            made = [_EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
+            made = [EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
             plain: list[Any] = [value.date() for value in made] if self.days else list(made)
         elif self.type == "label":
             plain = [self.labels[code] if code < len(self.labels) else None for code in self.values.tolist()]
@@ -68,9 +69,6 @@ class Series:
         if not self.missing.any():
             return plain
         return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
-
-
-_EPOCH = datetime.datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -303,19 +301,3 @@ def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     with np.errstate(invalid="ignore"):
         cut = matrix.astype(dtype)
     return cut if np.array_equal(cut, matrix) else matrix
-
-
-def stacked(parts: Iterator[Series]) -> Series:
-    """One column of the parts of a column, in their order; labels become those of all parts."""
-    all_parts = list(parts)
-    first = all_parts[0]
-    if len(all_parts) == 1:
-        return first
-    missing = np.concatenate([part.missing for part in all_parts])
-    if first.type != "label":
-        return replace(first, values=np.concatenate([part.values for part in all_parts]), missing=missing)
-    labels = sorted({str(label) for part in all_parts for label in part.labels})
-    index = {label: code for code, label in enumerate(labels)}
-    tables = [np.array([index[str(label)] for label in part.labels] or [0], np.int64) for part in all_parts]
-    values = np.concatenate([table[part.values] for table, part in zip(tables, all_parts, strict=True)])
-    return Series("label", values, missing, tuple(labels))
