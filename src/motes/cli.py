@@ -89,6 +89,40 @@ def train(
 
 
 @app.command
+def columns(
+    file: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file.")],
+    /,
+    *,
+    changes: Annotated[
+        list[str],
+        Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
+    ] = [],  # noqa: B006 - never changed
+    json: Json = False,
+) -> int:
+    """Show what each column of a table will be treated as, and why."""
+    from motes.data.columns import overrides_of
+    from motes.data.encoder import Encoder
+    from motes.data.files import read_frame
+    from motes.recipes import split_change
+
+    overrides = overrides_of([split_change(change) for change in changes])
+    encoder = Encoder.fit(read_frame(file), overrides, name=f"'{file}'")
+    described = encoder.described()
+    if json:
+        _print_result(None, {"rows": encoder.rows, "width": encoder.width, "columns": described}, True)
+        return 0
+    table = [("column", "kind", "becomes", "missing", "why")]
+    table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    widths = [max(len(row[j]) for row in table) for j in range(4)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    print(f"\n{encoder.rows:,} rows; {encoder.width} of {len(described)} columns are learned.")
+    for warning in encoder.warnings:
+        _note(f"warning: {warning}")
+    return 0
+
+
+@app.command
 def sample(
     model: Annotated[Path, Parameter(help="A model.safetensors.")],
     /,

@@ -211,7 +211,7 @@ def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str
         values, where = _toml(path.read_text(encoding="utf-8", errors="replace"), f"'{path}'"), f"'{path}'"
     else:
         values, where = _toml(recipe_text(str(recipe)), str(recipe)), f"recipe '{recipe}'"
-    pairs = changes.items() if isinstance(changes, Mapping) else [_split(change) for change in changes]
+    pairs = changes.items() if isinstance(changes, Mapping) else [split_change(change) for change in changes]
     # A new kind first: it decides which other keys there are.
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
         _change(values, key, value, where)
@@ -306,7 +306,12 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         raise RecipeError(f"{where} is not a TOML file: {error}.") from None
 
 
-def _split(change: str) -> tuple[str, Any]:
+def split_change(change: str) -> tuple[str, Any]:
+    """ "section.key=value", as on the command line, in its two parts; the value is TOML, or a bare word.
+
+    Raises:
+        RecipeError: no "=" or no key.
+    """
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"--set {change}: expected section.key=value, such as training.steps=8000.")

@@ -113,7 +113,7 @@ def as_table(
     if len(names) != dim:
         raise DataError(f"{name} has {dim} columns but {len(names)} names: {', '.join(names)}.")
     for column in names:
-        if _is_number(str(column)):
+        if is_number(str(column)):
             raise DataError(
                 f"{name} has a column named '{column}', which a file cannot tell from a cell. Give it a word."
             )
@@ -166,15 +166,20 @@ def read_table(path: str | Path, *, label: str | None = None, to_learn: bool = T
         raise UsageError(f"there is no file '{path}'.")
     try:
         if suffix == ".csv":
-            return _read_csv(path, label, to_learn)
+            return read_numbers(path, label=label, to_learn=to_learn)
         if label and to_learn:
             raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
-        return _read_npy(path, to_learn)
+        return as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
-def _read_npy(path: Path, to_learn: bool) -> Table:
+def load_npy(path: Path) -> NDArray:
+    """The one array of a `.npy` file.
+
+    Raises:
+        DataError: no such file of NumPy's, or one that is pickled.
+    """
     try:
         with path.open("rb") as file:
             x = np.load(file, allow_pickle=False)
@@ -184,13 +189,18 @@ def _read_npy(path: Path, to_learn: bool) -> Table:
         raise DataError(
             f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling."
         ) from None
-    return as_table(x, name=f"'{path}'", to_learn=to_learn)
+    return x
 
 
-def _read_csv(path: Path, label: str | None, to_learn: bool) -> Table:
+def read_numbers(path: Path, separator: str = ",", *, label: str | None = None, to_learn: bool = True) -> Table:
+    """Read text whose cells are numbers, but for those of the column `label`, with or without a header line.
+
+    Raises:
+        DataError: as `read_table`.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, delimiter=separator)
             lines = [(reader.line_num, cells) for cells in reader if "".join(cells).strip() or len(cells) > 1]
     except UnicodeDecodeError as error:
         raise DataError(f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}).") from None
@@ -198,15 +208,7 @@ def _read_csv(path: Path, label: str | None, to_learn: bool) -> Table:
         raise DataError(f"'{path}' is not a CSV file: {error}.") from None
     if not lines:
         raise DataError(f"'{path}' is empty; expected two or more numeric columns.")
-    first = lines[0][1]
-    header = not any(_is_number(cell) for cell in first)
-    names = tuple(cell.strip() for cell in first) if header else default_columns(len(first))
-    for other in (";", "\t"):
-        if len(names) == 1 and other in first[0]:
-            raise DataError(f"'{path}' looks like a table whose cells are separated by {other!r}; expected ','.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
+    names, header = header_of(lines[0][1], path, separator)
     body = lines[1:] if header else lines
     for line, cells in body:
         if len(cells) != len(names):
@@ -224,7 +226,7 @@ def _read_csv(path: Path, label: str | None, to_learn: bool) -> Table:
     x = np.empty((len(body), len(names)))
     for i, (line, cells) in enumerate(body):
         for j, cell in enumerate(cells):
-            if not _is_number(cell):
+            if not is_number(cell):
                 came = f"'{cell}'" if cell.strip() else "an empty cell"
                 raise DataError(f"line {line} of '{path}', column '{names[j]}': {came} is not a number.")
             x[i, j] = float(cell)
@@ -235,7 +237,29 @@ def _read_csv(path: Path, label: str | None, to_learn: bool) -> Table:
     return replace(as_table(x, names, name=f"'{path}'", to_learn=to_learn), labels=labels)
 
 
-def _is_number(cell: str) -> bool:
+def header_of(first: Sequence[str], path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
+    """The names of the columns of a text whose first line has the cells `first`, and whether that line names them.
+
+    A line without a number does; otherwise it is a row, and the names are x, y or x0, x1, ...
+
+    Raises:
+        DataError: a name twice, or cells that another character separates.
+    """
+    header = not any(is_number(cell) for cell in first)
+    names = tuple(cell.strip() for cell in first) if header else default_columns(len(first))
+    for other in {",", ";", "\t"} - {separator}:
+        if len(names) == 1 and other in first[0]:
+            raise DataError(
+                f"'{path}' looks like a table whose cells are separated by {other!r}; expected {separator!r}."
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
+    return names, header
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell of a text file is a number."""
     if not cell.isascii() or "_" in cell:
         return False  # Python reads 1_000 and digits of other scripts; a table means something else by them
     try:
@@ -256,7 +280,7 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
     suffix = check_suffix(path)
     if len(columns) != x.shape[1]:
         raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
-    if numbers := [column for column in columns if _is_number(column)]:
+    if numbers := [column for column in columns if is_number(column)]:
         raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
     with replacing(path) as temporary:
         if suffix == ".npy":

@@ -1,0 +1,76 @@
+"""How long does a table of a million rows take on its way to z and back, and in how much memory?
+
+Ten columns, one of each kind. Times are CPU seconds; memory is by how much a step raises the peak of its own process,
+in units of the 80 bytes that the ten float64 of a row take in z.
+
+    python benchmarks/tables.py [--rows 1000000]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from motes.data.encoder import Encoder
+from motes.data.files import read_frame, write_frame
+from motes.data.frames import Frame, as_frame
+
+
+def table(n: int) -> Frame:
+    """Rows with a column of each kind."""
+    rng = np.random.default_rng(0)
+    seconds = np.datetime64("2020-01-01") + rng.integers(0, 10**8, n).astype("m8[s]")
+    columns = {
+        "real": rng.normal(size=n),
+        "positive": rng.lognormal(size=n),
+        "share": rng.beta(0.6, 0.8, size=n),
+        "heavy": rng.standard_t(2, size=n),
+        "few": rng.poisson(2, n),
+        "many": rng.normal(500, 120, n).round().astype(int).clip(0),
+        "skewed": rng.lognormal(5, 1.5, size=n).astype(int),
+        "flag": rng.random(n) < 0.1,
+        "word": np.array(["red", "green", "blue"])[rng.choice(3, n, p=[0.7, 0.2, 0.1])],
+        "second": seconds.astype("M8[us]"),
+    }
+    return Frame({name: as_frame(column[:, None], [name]).columns[name] for name, column in columns.items()})
+
+
+def measure(step: str, folder: Path, n: int) -> None:
+    """Run one step in this process and print what it took."""
+    if step == "write":
+        for suffix in ("parquet", "csv"):
+            write_frame(folder / f"table.{suffix}", table(n))
+            write_frame(folder / f"small.{suffix}", table(10))
+        return
+    if step.startswith("read"):
+        read_frame(folder / f"small.{step.split()[1]}")  # what pyarrow itself takes is not the table's
+        work = lambda: read_frame(folder / f"table.{step.split()[1]}")
+    else:
+        frame = read_frame(folder / "table.parquet")
+        if step == "fit":
+            work = lambda: Encoder.fit(frame)
+        else:
+            encoder = Encoder.fit(frame)
+            z = encoder.encode(frame).z if step == "decode" else None
+            work = (lambda: encoder.encode(frame)) if z is None else (lambda: encoder.decode(z))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    work()
+    took = time.process_time() - start
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (80 * n)
+    print(f"{step:<13} {took:5.2f} s   {peak:4.1f} x z")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    n = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as name:
+        # Each in its own process, also the writing: a process starts with the peak of the one that it comes from.
+        for step in ("write", "read parquet", "read csv", "fit", "encode", "decode"):
+            process = multiprocessing.get_context("spawn").Process(target=measure, args=(step, Path(name), n))
+            process.start()
+            process.join()

@@ -1,0 +1,193 @@
+"""One column of a table <-> real numbers y, by an increasing map with its log-determinant.
+
+    y = f(w),    log p(x) = log of the mean over u of p(y) |dy/dw|
+
+where w is the number x, or that of a discrete cell plus uniform noise u. One draw of u gives log p(x) or less on
+average (Theis et al. 2016, section 3.1), and the density of a cell integrates to the mass of its value.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.bijections import Asinh, Bijection, Cells, Identity, Log, Logit, Softplus, fit_asinh
+from motes.data.cells import UNITS, Labels, Reals, Steps
+from motes.data.columns import HEAVY, SKEWED, Column, cell_at, check_finite, common_step, shape_of
+from motes.data.frames import Series, Type
+from motes.errors import DataError
+
+Array = NDArray[np.float64]
+
+FEW = 32  # whole numbers in a row that become cells of their own
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one column is encoded.
+
+    Attributes:
+        column: its name.
+        type: of the series that `decode` gives.
+        cells: its values <-> numbers w.
+        curve: w <-> y.
+        ordered, days: of that series.
+    """
+
+    column: str
+    type: Type
+    cells: Reals | Steps | Labels
+    curve: Bijection
+    ordered: bool = False
+    days: bool = False
+
+    def read(self, series: Series, name: str) -> NDArray[Any]:
+        """The known cells in the form that `encode` takes, (m,).
+
+        Raises:
+            DataError: a cell that this column cannot hold; the message names its row.
+        """
+        check_finite(series, self.column, name)
+
+        def refuse(place: int, expected: str) -> DataError:
+            row = int(np.flatnonzero(~series.missing)[place])
+            came = cell_at(series, row)
+            came = f"'{came}'" if isinstance(came, str) else str(came)
+            return DataError(f"{name}, row {row + 1}, column '{self.column}': {came} came; expected {expected}.")
+
+        if series.missing.all():
+            return np.zeros(0, np.float64 if isinstance(self.cells, Reals) else np.int64)
+        return self.cells.read(series, refuse)
+
+    def encode(self, values: NDArray[Any], u: Array) -> tuple[Array, Array]:
+        """Values and noise (m,) -> y and log |dy/dx|, the density of u in it, (m,) each."""
+        w, log_wide = self.cells.spread(values, u)
+        return self.curve.forward(w), self.curve.log_det(w) + log_wide
+
+    def decode(self, y: Array, missing: NDArray[np.bool_]) -> Series:
+        """Any y (n,) -> cells that training could have held."""
+        values = self.cells.gather(self.curve.inverse(np.where(missing, 0.0, y)))
+        if isinstance(self.cells, Labels):
+            if self.type != "label":  # numbers that were taken for labels
+                dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
+                return Series(self.type, np.array(self.cells.labels, dtype)[values], missing)
+            return Series("label", values, missing, self.cells.labels, self.ordered)
+        dtype = {"real": np.float64, "truth": np.bool_}.get(self.type, np.int64)
+        return Series(self.type, values.astype(dtype), missing, days=self.days)
+
+    def moments(self, values: NDArray[Any]) -> tuple[float, float]:
+        """Mean and standard deviation of y over values (m,) and over the noise."""
+        if isinstance(self.curve, Cells):
+            return 0.0, 1.0  # that is what they are for
+        seen, counts = np.unique(values, return_counts=True)
+        nodes, weights = np.polynomial.legendre.leggauss(8)
+        share = counts / counts.sum()
+        means, variances = np.zeros(len(nodes)), np.zeros(len(nodes))
+        for i, node in enumerate(nodes):
+            y, _ = self.encode(seen, np.full(len(seen), (1 + node) / 2))
+            means[i] = share @ y
+            variances[i] = share @ (y - means[i]) ** 2
+        mean = weights @ means / 2
+        return float(mean), float(np.sqrt(weights @ (variances + (means - mean) ** 2) / 2))
+
+    @property
+    def becomes(self) -> str:
+        """In words, what the column is for the network."""
+        if isinstance(self.curve, Cells):
+            return f"{len(self.curve.edges) - 1} cells of a normal law"
+        word = {Log: "logarithm", Logit: "logit", Asinh: "asinh", Softplus: "softplus"}.get(type(self.curve), "")
+        return ", ".join(filter(None, (self.cells.about, word))) or "as it is"
+
+
+# --- fitting --------------------------------------------------------------------------------------------------------
+
+
+def fit_codec(column: Column, series: Series, name: str) -> tuple[Codec, NDArray[Any]]:
+    """The codec of a column that varies, and its known cells in the form that the codec encodes.
+
+    Raises:
+        DataError: cells that do not fit the column's kind; the message names the first.
+    """
+    fits = {
+        "integer": _integer_codec,
+        "boolean": _label_codec,
+        "categorical": _label_codec,
+        "ordered": _label_codec,
+        "date": _date_codec,
+    }
+    codec = fits.get(column.kind, _real_codec)(column, series, name)
+    return codec, codec.read(series, name)
+
+
+def _real_codec(column: Column, series: Series, name: str) -> Codec:
+    open_ended = Codec(column.name, "real", Reals(), Identity())
+    if column.kind == "real":
+        return open_ended
+    x = open_ended.read(series, name)
+    if column.kind == "heavy":
+        return replace(open_ended, curve=fit_asinh(x))
+    low, high = column.low or 0.0, np.inf if column.high is None else column.high
+    at_low, at_high = float((x == low).mean()), float((x == high).mean())
+    inner = x[(x > low) & (x < high)]
+    size = (np.median(inner) if len(inner) else 1.0) if np.isinf(high) else high - low
+    # As wide as it is likely, in the units of what lies inside.
+    below, above = float(at_low * size), float(at_high * size)
+    curve = Log(low - below) if np.isinf(high) else Logit(low - below, high + above)
+    return replace(open_ended, cells=Reals(low, high, below, above), curve=curve)
+
+
+def _integer_codec(column: Column, series: Series, name: str) -> Codec:
+    whole = Codec(column.name, series.type, Steps(0, 1, None, True, False), Identity())
+    x = whole.read(series, name)
+    seen = np.unique(x)
+    low = int(seen[0] if column.low is None else column.low)
+    high = int(seen[-1] if column.high is None else column.high)
+    step = column.step or common_step(x, np.union1d(seen, [low, high]))
+    count = (high - low) // step + 1
+    if count <= FEW or column.high is not None:
+        cells = Steps(low, step, count, False, False)
+    elif column.low is not None or low < 0:
+        cells = Steps(low, step, None, column.low is None, False)
+    else:
+        cells = Steps(low % step, step, None, False, False)  # none is below 0, and none shall be
+    codec = replace(whole, cells=cells)
+    return replace(codec, curve=_integer_curve(cells, codec.read(series, name)))
+
+
+def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
+    if cells.count is not None and cells.count <= FEW:
+        # Half a row for each number that lies between others and was not seen.
+        return Cells.of(np.maximum(np.bincount(k, minlength=cells.count), 0.5))
+    if cells.count is not None:
+        return Logit(0.0, float(cells.count))
+    w = k + 0.5
+    skewness, kurtosis = shape_of(w)
+    if cells.both_ways:
+        return fit_asinh(w) if kurtosis > HEAVY else Identity()
+    if skewness > SKEWED and abs(shape_of(np.log(w))[0]) < skewness / 2:
+        return Log()
+    return Softplus(0.0, float(w.std() / 2))
+
+
+def _date_codec(column: Column, series: Series, name: str) -> Codec:
+    fine = Codec(column.name, "date", Steps(0, 1, None, True, True), Identity(), days=series.days)
+    x = fine.read(series, name)
+    step = next((unit for unit, _ in UNITS if not (x % unit).any()), 1)
+    return replace(fine, cells=Steps(int(x.min()), step, None, True, True))
+
+
+def _label_codec(column: Column, series: Series, name: str) -> Codec:
+    if series.type == "date":
+        raise DataError(f"column '{column.name}' of {name} holds dates; expected labels. Set its kind to \"date\".")
+    if series.type == "label":
+        seen = [series.labels[code] for code in np.unique(series.known)]
+    else:
+        seen = np.unique(series.known).tolist()
+    if column.order is not None:
+        seen = [label for label in column.order if label in seen]
+    if column.kind == "boolean" and len(seen) != 2:
+        raise DataError(f"column '{column.name}' of {name} has {len(seen)} values; a boolean column has two.")
+    codec = Codec(column.name, series.type, Labels(tuple(seen)), Identity(), ordered=series.ordered)
+    codes = codec.read(series, name)
+    return replace(codec, curve=Cells.of(np.bincount(codes, minlength=len(seen))))

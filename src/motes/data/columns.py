@@ -1,0 +1,315 @@
+"""What each column of a table is: inferred from its cells, or said by whoever knows better.
+
+infer(frame, {"age": "integer", "size": {"kind": "ordered", "order": ["S", "M", "L"]}})
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.frames import Frame, Label, Series
+from motes.errors import DataError, UsageError, unknown
+
+Kind = Literal["real", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
+Option = Literal["low", "high", "step", "order"]
+
+OPTIONS: dict[str, tuple[Option, ...]] = {
+    "integer": ("low", "high", "step"),
+    "bounded": ("low", "high"),
+    "ordered": ("order",),
+}
+SKEWED = 1.0  # skewness from which a logarithm is tried
+HEAVY = 8.0  # excess kurtosis from which tails are heavy; that of a normal law is 0, of an exponential one 6
+ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
+ENOUGH = 20  # rows: that all are even, say, is then no accident
+MANY_MISSING = 0.5
+HUGE = 1e150  # whose square is no float
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column is, and why.
+
+    Attributes:
+        name: of the column.
+        kind: what it is treated as.
+        why: the evidence, in a phrase.
+        constant: it holds one value or none, so that there is nothing to learn.
+        missing: number of cells without a value.
+        warnings: what whoever trains on it should know.
+        low, high: ends of the interval of a bounded or an integer column, which belong to it.
+        step: between the whole numbers of an integer column.
+        order: of the labels of an ordered column.
+    """
+
+    name: str
+    kind: Kind
+    why: str
+    constant: bool = False
+    missing: int = 0
+    warnings: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    step: int | None = None
+    order: tuple[Label, ...] | None = None
+
+
+def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str = "the data") -> list[Column]:
+    """What each column of `frame` is.
+
+    Args:
+        frame: rows to learn from.
+        overrides: column -> kind, or a mapping with "kind" and the options of that kind: integer has low, high and
+            step; bounded has low and high (0 and 1 if left out); ordered has order, its labels from first to last.
+        name: what messages call the source.
+
+    Raises:
+        UsageError: an override for no column, of no kind, or with an option that the kind does not have.
+        DataError: a cell that is infinite; the message names row and column.
+    """
+    given = {column: _override(column, value, frame.names) for column, value in (overrides or {}).items()}
+    return [_column(column, series, given.get(column), name) for column, series in frame.columns.items()]
+
+
+def _column(column: str, series: Series, given: dict[str, Any] | None, name: str) -> Column:
+    check_finite(series, column, name)
+    known = series.known
+    missing = int(series.missing.sum())
+    warnings = []
+    if is_constant(known):
+        kind, why = _plain_kind(series), f"{_said(series)} in all {len(known):,} rows that have a value"
+        warnings.append("constant: kept aside, and given back as it is")
+        if not len(known):
+            why, warnings = "no row has a value", ["all missing: kept aside, and given back as it is"]
+        if given is not None:
+            kind = given["kind"]
+        return Column(column, kind, why, True, missing, tuple(warnings))
+    if missing > MANY_MISSING * len(series):
+        warnings.append(f"{missing / len(series):.0%} missing")
+    if series.type == "real" and np.abs(known).max() >= HUGE:
+        warnings.append(f"reaches {np.abs(known).max():g}")
+    if given is not None:
+        options = {key: value for key, value in given.items() if key != "kind"}
+        warnings += _never_seen(series, options.get("order", ()))
+        return Column(column, given["kind"], "as you say", False, missing, tuple(warnings), **options)
+    kind, why, more = _inferred(series, known)
+    low, high = (0.0, 1.0) if kind == "bounded" else (None, None)
+    return Column(column, kind, why, False, missing, (*warnings, *more), low, high)
+
+
+def _inferred(series: Series, known: NDArray[Any]) -> tuple[Kind, str, list[str]]:
+    """Kind, why, and warnings of a column that varies."""
+    if series.type == "truth":
+        return "boolean", f"true in {known.mean():.0%} of the rows", []
+    if series.type == "date":
+        first, last = known.min(), known.max()
+        form = "D" if series.days else "s"
+        return "date", f"dates from {_date(first, form)} to {_date(last, form)}", []
+    if series.type == "label":
+        kind: Kind = "ordered" if series.ordered else "categorical"
+        count = len(np.unique(known))
+        return kind, f"{count:,} labels{', in order' if series.ordered else ''}", _label_warnings(series, count)
+    if is_whole(known):
+        seen = np.unique(known)
+        step = common_step(known, seen)
+        steps = f" in steps of {step}" if step > 1 else ""
+        return "integer", f"{len(seen):,} distinct whole numbers from {seen[0]:.0f} to {seen[-1]:.0f}{steps}", []
+    return _inferred_real(known)
+
+
+def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str, list[str]]:
+    low, high = float(known.min()), float(known.max())
+    skewness, kurtosis = shape_of(known)
+    if low >= 0 and high <= 1 and low < 0.01 and high > 0.99 and len(np.unique(known)) > 20:
+        return "bounded", f"between 0 and 1, from {low:.2g} to {high:.2g}", []
+    if low >= 0 and skewness > SKEWED:
+        above = known[known > 0]
+        if not is_constant(above) and abs(shape_of(np.log(above))[0]) < skewness / 2:
+            zeros = len(known) - len(above)
+            where = "all above 0" if not zeros else f"none below 0, 0 in {zeros / len(known):.0%}"
+            return "positive", f"{where}, skewness {skewness:.1f}: logarithm", _atoms(known, 0.0)
+    if kurtosis > HEAVY:
+        return "heavy", f"excess kurtosis {kurtosis:.0f}, that of a normal law is 0: tails drawn in", _atoms(known)
+    return "real", f"numbers from {low:.4g} to {high:.4g}", _atoms(known)
+
+
+def _atoms(known: NDArray[np.float64], but: float | None = None) -> list[str]:
+    """A warning where many rows hold one real number: no density can hold that."""
+    values, counts = np.unique(known, return_counts=True)
+    counts = np.where(values == but, 0, counts) if but is not None else counts
+    most = int(counts.argmax())
+    if counts[most] <= max(1, ATOM * len(known)):
+        return []
+    return [f"{values[most]:g} in {counts[most] / len(known):.0%} of the rows, which a continuous law only comes near"]
+
+
+def _label_warnings(series: Series, count: int) -> list[str]:
+    if count == len(series.known) > 20:
+        return ["every row has a label of its own: a name to leave out, rather than a category"]
+    seen = [series.labels[code] for code in np.unique(series.known)]
+    odd = [label for label in seen if not _reads_as_number(label)]
+    if not 0 < len(odd) <= len(seen) // 2:
+        return []
+    code = series.labels.index(odd[0])
+    row = int(np.flatnonzero((series.values == code) & ~series.missing)[0]) + 1
+    return [f"numbers but for {len(odd)} of its labels, such as '{odd[0]}' in row {row}"]
+
+
+def _never_seen(series: Series, order: Sequence[Label]) -> list[str]:
+    seen = np.unique(series.known).tolist()
+    if series.type == "label":
+        seen = [series.labels[code] for code in seen]
+    never = [str(label) for label in order if label not in seen]
+    return [f"never seen, so never given back: {', '.join(never)}"] if never else []
+
+
+def _reads_as_number(label: Label) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain_kind(series: Series) -> Kind:
+    if series.type == "real" and len(series.known) and is_whole(series.known):
+        return "integer"
+    kinds: dict[str, Kind] = {
+        "real": "real", "whole": "integer", "truth": "boolean", "label": "categorical", "date": "date",
+    }  # fmt: skip
+    return kinds[series.type]
+
+
+def _said(series: Series) -> str:
+    """The one value of a constant column."""
+    row = int(np.flatnonzero(~series.missing)[0]) if len(series.known) else 0
+    return str(cell_at(series, row)) if len(series) else ""
+
+
+def cell_at(series: Series, row: int) -> Any:
+    """One cell as a plain Python value."""
+    one = slice(row, row + 1)
+    return Series(
+        series.type, series.values[one], series.missing[one], series.labels, series.ordered, series.days
+    ).cells()[0]
+
+
+def _date(value: int, form: str) -> str:
+    return str(np.datetime64(int(value), "us").astype(f"M8[{form}]"))
+
+
+# --- what cells look like -------------------------------------------------------------------------------------------
+
+
+def check_finite(series: Series, column: str, name: str) -> None:
+    """Refuse an infinite cell.
+
+    Raises:
+        DataError: it names row and column.
+    """
+    if series.type != "real":
+        return
+    endless = np.flatnonzero(np.isinf(series.values) & ~series.missing)
+    if len(endless):
+        row = endless[0]
+        more = f" ({len(endless):,} such cells in this column)" if len(endless) > 1 else ""
+        raise DataError(
+            f"{name}, row {row + 1}, column '{column}': {series.values[row]} is not a finite number{more}. "
+            "Leave the cell empty, which says that it is missing, or remove the row."
+        )
+
+
+def is_constant(known: NDArray[Any]) -> bool:
+    """Whether there is nothing to learn; a spread below rounding of the column's own size is no spread."""
+    if not len(known):
+        return True
+    if known.dtype.kind != "f":
+        return bool((known == known[0]).all())
+    largest = np.abs(known).max()
+    # In units of the largest, whose square is a float.
+    return bool(largest == 0 or (known / largest).std() <= 1e-14)
+
+
+def is_whole(known: NDArray[Any]) -> bool:
+    """Whether all are whole numbers that float64 tells apart."""
+    if known.dtype.kind != "f":
+        return True
+    return bool((np.rint(known) == known).all() and np.abs(known).max() < 2**53)
+
+
+def common_step(known: NDArray[Any], seen: NDArray[Any]) -> int:
+    """The largest step of which all whole numbers `seen` are multiples, counted from one of them; 1 of few rows."""
+    return int(np.gcd.reduce(np.diff(seen.astype(np.int64)))) if len(known) >= ENOUGH else 1
+
+
+def shape_of(x: NDArray[Any]) -> tuple[float, float]:
+    """Skewness and excess kurtosis of x (n,), which varies."""
+    x = x / np.abs(x).max()
+    z = (x - x.mean()) / x.std()
+    square = z * z
+    return float((square * z).mean()), float((square * square).mean()) - 3
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+def overrides_of(changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Overrides from keys and values of a command line: "columns.age" and "integer".
+
+    Raises:
+        UsageError: a key that does not begin with "columns.".
+    """
+    made = {}
+    for key, value in changes:
+        section, _, column = key.partition(".")
+        if section != "columns" or not column:
+            raise UsageError(f"--set {key}: expected columns.NAME=KIND, such as columns.age=integer.")
+        made[column] = value
+    return made
+
+
+def _override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """{"kind": ..., and its options}, checked."""
+    if column not in names:
+        raise UsageError(unknown("column", column, names))
+    given = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "kind" not in given:
+        raise UsageError(
+            f'column \'{column}\' = {value!r}; expected a kind, such as "integer", or {{kind = "ordered", '
+            'order = ["S", "M", "L"]}.'
+        )
+    kind = given["kind"]
+    if kind not in get_args(Kind):
+        raise UsageError(f"column '{column}': " + unknown("kind", str(kind), get_args(Kind)))
+    allowed = OPTIONS.get(kind, ())
+    made: dict[str, Any] = {"kind": kind}
+    for key, option in given.items():
+        if key == "kind":
+            continue
+        if key not in allowed:
+            has = f"it has {', '.join(allowed)}" if allowed else "it has none"
+            raise UsageError(f"column '{column}': kind '{kind}' has no option '{key}'; {has}.")
+        made[key] = _option(column, kind, key, option)
+    low, high = made.get("low"), made.get("high")
+    if kind == "bounded":
+        made["low"], made["high"] = low, high = 0.0 if low is None else low, 1.0 if high is None else high
+    if low is not None and high is not None and low >= high:
+        raise UsageError(f"column '{column}': low = {low:g} and high = {high:g}; expected low < high.")
+    return made
+
+
+def _option(column: str, kind: str, key: str, value: Any) -> Any:
+    if key == "order":
+        fits = isinstance(value, list | tuple) and len(value) > 1 and len(set(map(str, value))) == len(value)
+        if not fits or not all(isinstance(label, str | int | float) for label in value):
+            raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
+        return tuple(value)
+    whole = kind == "integer"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    if not number or (whole and value != int(value)) or (key == "step" and value < 1):
+        said = "a whole number of at least 1" if key == "step" else "a whole number" if whole else "a finite number"
+        raise UsageError(f"column '{column}': {key} = {value!r}; expected {said}.")
+    return int(value) if whole else float(value)

@@ -1,0 +1,288 @@
+"""A whole table <-> a matrix z of standardised numbers, one column of it for each column that there is to learn.
+
+    z = (y - mean) / scale,    y = f(x) column by column,    log p(x) = log p(z) + sum_j log |dz_j/dx_j|
+
+`Standardiser` is the case of real columns alone. A density is per unit of a real column and a mass per value of a
+discrete one; a cell that is missing says nothing, so its log-determinant is 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data.codecs import Codec, fit_codec
+from motes.data.columns import Column, cell_at, infer
+from motes.data.frames import Frame, Mask, Series, as_frame
+from motes.data.states import plain_of, restored
+from motes.data.tables import Standardiser
+from motes.errors import DataError, check_seed
+
+Array = NDArray[np.float64]
+
+BITS = 16  # of the noise: k + u is exact for k up to 2^36
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as a network sees them.
+
+    Attributes:
+        z: (n, d), of mean 0 and standard deviation 1 over the rows of the training; 0 where missing.
+        known: (n, d), False where missing.
+        log_dets: (n, d), log |dz/dx| of each cell; 0 where missing.
+    """
+
+    z: Array
+    known: Mask
+    log_dets: Array
+
+    @property
+    def log_det(self) -> Array:
+        """(n,): what is added to log p(z) of the known cells of a row to have log p(x) of them."""
+        return self.log_dets.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The invertible map between a table and z; `fit` makes it.
+
+    Attributes:
+        columns: all of them, as they are treated and why.
+        codecs: of the d columns that vary, in their order.
+        kept: the one value, a series of length 1, of each column that does not.
+        standardiser: y <-> z, (d,).
+        rows: how many it was fitted to.
+    """
+
+    columns: tuple[Column, ...]
+    codecs: tuple[Codec, ...]
+    kept: Mapping[str, Series]
+    standardiser: Standardiser
+    rows: int
+
+    @classmethod
+    def fit(
+        cls,
+        data: Any,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        standardise: bool = True,
+        name: str = "the data",
+    ) -> "Encoder":
+        """Decide what each column is, and how it is encoded.
+
+        Args:
+            data: rows to learn from, whatever `as_frame` takes.
+            overrides: column -> kind and its options; see `motes.data.columns.infer`.
+            standardise: give z mean 0 and standard deviation 1; otherwise z = y.
+            name: what messages call the data.
+
+        Raises:
+            DataError: no rows, nothing to learn, or a cell that does not fit; the message names row and column.
+            UsageError: an override that does not fit.
+        """
+        frame = as_frame(data, name=name)
+        if not len(frame):
+            raise DataError(f"{name} has no rows; expected at least 2 to learn from.")
+        columns = infer(frame, overrides, name=name)
+        vary = [column for column in columns if not column.constant]
+        if not vary:
+            raise DataError(f"no column of {name} varies, so there is nothing to learn.")
+        fitted = [fit_codec(column, frame.columns[column.name], name) for column in vary]
+        codecs = tuple(codec for codec, _ in fitted)
+        standardiser = _standardiser(frame, fitted) if standardise else Standardiser.identity(len(codecs))
+        kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
+        return cls(tuple(columns), codecs, kept, standardiser, len(frame))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all columns of the table."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Of the columns of z."""
+        return tuple(codec.column for codec in self.codecs)
+
+    @property
+    def width(self) -> int:
+        """d, the number of columns of z."""
+        return len(self.codecs)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever trains on this table should know, a sentence for each."""
+        return [f"column '{column.name}': {said}." for column in self.columns for said in column.warnings]
+
+    def described(self) -> list[dict[str, Any]]:
+        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings."""
+        becomes = {codec.column: codec.becomes for codec in self.codecs}
+        return [
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "becomes": becomes.get(column.name, "kept aside"),
+                "why": column.why,
+                "missing": column.missing / self.rows,
+                "warnings": list(column.warnings),
+            }
+            for column in self.columns
+        ]
+
+    def frame(self, data: Any, *, name: str = "the data") -> Frame:
+        """Rows with the columns of the training, in its order; an array has no names, so its order is taken for that.
+
+        Raises:
+            DataError: a column too few or too many.
+        """
+        unnamed = isinstance(data, np.ndarray | list | tuple)
+        frame = as_frame(data, self.names if unnamed else None, name=name)
+        if gone := [column for column in self.names if column not in frame.columns]:
+            raise DataError(
+                f"{name} has no column '{gone[0]}'; the training had {', '.join(self.names)}. "
+                "A column that is not known is given with all its cells missing."
+            )
+        if more := [column for column in frame.names if column not in self.names]:
+            raise DataError(
+                f"{name} has a column '{more[0]}', which the training had not ({', '.join(self.names)}). Remove it."
+            )
+        return frame.select(self.names)
+
+    def encode(self, data: Any, seed: int = 0, *, name: str = "the data") -> Encoded:
+        """Rows of n cells each -> z. The noise within the cells of discrete columns is that of `seed`.
+
+        Raises:
+            DataError: what `frame` raises; a cell that its column cannot hold, such as a label that training did not
+                see, or another value in a column that was constant. The message names row and column.
+        """
+        frame, seed = self.frame(data, name=name), check_seed(seed)
+        self._check_kept(frame, name)
+        n = len(frame)
+        y, log_dets = np.zeros((n, self.width)), np.zeros((n, self.width))
+        known = np.ones((n, self.width), bool)
+        for j, codec in enumerate(self.codecs):
+            series = frame.columns[codec.column]
+            here = ~series.missing
+            rows = slice(None) if here.all() else here
+            values = codec.read(series, name)
+            known[:, j] = here
+            y[rows, j], log_dets[rows, j] = codec.encode(values, _noise(codec, seed, j, n)[rows])
+        z = self.standardiser.forward(y)
+        log_dets -= np.log(self.standardiser.scale)
+        if not known.all():
+            z[~known] = log_dets[~known] = 0.0
+        return Encoded(z, known, log_dets)
+
+    def decode(self, z: ArrayLike, known: Mask | None = None) -> Frame:
+        """Any z (n, d) -> rows that the training could have held; cells that are not `known` (n, d) are missing.
+
+        `Frame.like` gives them the type that the training's rows came in.
+        """
+        z = np.asarray(z, np.float64)
+        if z.ndim != 2 or z.shape[1] != self.width:
+            raise DataError(f"z has shape {z.shape}; expected (rows, {self.width}).")
+        if np.isnan(z).any():
+            row, j = np.argwhere(np.isnan(z))[0]
+            raise DataError(f"z is nan in row {row + 1}, column '{self.learned[j]}'; expected numbers.")
+        with np.errstate(over="ignore"):
+            y = self.standardiser.inverse(z)
+        missing = np.zeros(z.shape, bool) if known is None else ~np.asarray(known, bool)
+        made = {codec.column: codec.decode(y[:, j], missing[:, j]) for j, codec in enumerate(self.codecs)}
+        for name, one in self.kept.items():
+            made[name] = replace(one, values=np.repeat(one.values, len(z)), missing=np.repeat(one.missing, len(z)))
+        return Frame({name: made[name] for name in self.names})
+
+    def _check_kept(self, frame: Frame, name: str) -> None:
+        for column, one in self.kept.items():
+            series = frame.columns[column]
+            other = ~series.missing if one.missing[0] else _differs(series, one)
+            if other.any():
+                row = int(other.argmax())
+                was = "missing" if one.missing[0] else cell_at(one, 0)
+                raise DataError(
+                    f"{name}, row {row + 1}, column '{column}': {cell_at(series, row)} came; "
+                    f"this column was {was} in all rows of the training."
+                )
+
+    # --- on disk ---
+
+    def to_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same encoder of them."""
+        about = {
+            "columns": [plain_of(column) for column in self.columns],
+            "codecs": [plain_of(codec) for codec in self.codecs],
+            "kept": {name: plain_of(one) for name, one in self.kept.items()},
+            "rows": self.rows,
+        }
+        return {"mean": self.standardiser.mean, "scale": self.standardiser.scale}, about
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> "Encoder":
+        """What `to_state` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: anything else.
+        """
+        columns, codecs = (tuple(map(restored, about[key])) for key in ("columns", "codecs"))
+        kept = {name: restored(plain) for name, plain in about["kept"].items()}
+        return cls(columns, codecs, kept, Standardiser(arrays["mean"], arrays["scale"]), about["rows"])
+
+
+def _standardiser(frame: Frame, fitted: list[tuple[Codec, NDArray[Any]]]) -> Standardiser:
+    mean, scale = np.zeros(len(fitted)), np.ones(len(fitted))
+    whole = []  # columns of real numbers without a gap, together as `Standardiser.fit` takes them
+    for j, (codec, values) in enumerate(fitted):
+        if codec.cells.noisy:
+            mean[j], scale[j] = codec.moments(values)
+        elif len(values) == len(frame):
+            whole.append(j)
+        else:
+            y = codec.curve.forward(values)
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean[j], scale[j] = y.mean(), y.std()
+    if whole:
+        y = np.empty((len(frame), len(whole)))  # row by row in memory: the order in which its sums are taken
+        for i, j in enumerate(whole):
+            y[:, i] = fitted[j][0].curve.forward(fitted[j][1])
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = Standardiser.fit(y)
+        mean[whole], scale[whole] = part.mean, part.scale
+    for j, (codec, values) in enumerate(fitted):
+        if not np.isfinite(scale[j]):
+            raise DataError(
+                f"column '{codec.column}' reaches {np.abs(values).max():g}, too large to standardise. "
+                'Rescale it, or set its kind to "heavy".'
+            )
+    return Standardiser(mean, scale)
+
+
+def _noise(codec: Codec, seed: int, j: int, n: int) -> Array:
+    """(n,) inside (0, 1); a row's does not depend on which of the rows before it are missing."""
+    if not codec.cells.noisy:
+        return np.zeros(n)
+    words = np.random.default_rng([seed, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16)
+    return (words + 0.5) / 2**BITS
+
+
+def _one(series: Series) -> Series:
+    """The one value of a column that does not vary, or one missing cell."""
+    row = int(np.argmin(series.missing))
+    one = series.values[row : row + 1]
+    gone = series.missing[row : row + 1]
+    return replace(series, values=np.zeros_like(one) if gone[0] else one, missing=gone)
+
+
+def _differs(series: Series, one: Series) -> Mask:
+    """Where a cell is another value than that of a column that was constant, but for rounding."""
+    was = cell_at(one, 0)
+    if series.type == "label":
+        other = np.array([label != was for label in series.labels] or [False])[series.values]
+    elif one.type == "label" or (series.type == "date") != (one.type == "date"):
+        other = np.ones(len(series), bool)
+    else:
+        value = one.values[0].astype(np.float64)
+        other = np.abs(series.values - value) > 1e-9 * np.abs(value)
+    return other & ~series.missing

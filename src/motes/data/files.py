@@ -1,0 +1,269 @@
+"""Files of any kinds of columns <-> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
+
+pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
+"""
+
+import csv
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.frames import Frame, Series, as_frame, of_values, unique_names
+from motes.data.tables import header_of, is_number, load_npy, read_numbers, replacing
+from motes.errors import DataError, UsageError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+NO_ROWS = "names its columns and has no rows."
+EXTRA = "pip install 'motes[tables]'"
+Lines = Iterator[tuple[int, list[str]]]
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file that can be read and written, in lower case.
+
+    Raises:
+        UsageError: another one.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{suffix}'; expected a name that ends in {', '.join(SUFFIXES)}.")
+    return suffix
+
+
+def read_frame(path: str | Path) -> Frame:
+    """Read the columns of a file. Empty cells are missing; in text so are NA, NaN, null and their like.
+
+    Raises:
+        UsageError: no such file, another suffix, or pyarrow is needed and not installed.
+        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than UTF-8, a
+            column of no kind that is known; the message names the line or the column.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
+    try:
+        if suffix in SEPARATORS:
+            return _read_text(path, SEPARATORS[suffix])
+        if suffix == ".parquet":
+            return _read_parquet(path)
+        return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def _read_text(path: Path, separator: str) -> Frame:
+    pa = _pyarrow()
+    if pa is None:
+        try:
+            return as_frame(read_numbers(path, separator, to_learn=False))
+        except DataError as error:
+            raise DataError(f"{error} Without pyarrow every cell has to be a number; for all else: {EXTRA}.") from None
+    names, skip = _names(path, separator)
+    try:
+        table = _parsed(pa, path, separator, names, skip)
+    except pa.ArrowInvalid as error:
+        _find(path, separator, lambda line, cells: _ragged(path, line, cells, len(names)))
+        if "skip initial" in str(error):  # the header, and not so much as a line's end after it
+            raise DataError(f"'{path}' {NO_ROWS}") from None
+        raise DataError(f"'{path}' is not a text of rows and columns: {error}.") from None
+    if not len(table):
+        raise DataError(f"'{path}' {NO_ROWS}")
+    if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
+        _find(path, separator, lambda line, cells: _not_utf8(path, line, cells, names))
+    made: dict[str, Series] = {}
+    for name in names:  # one at a time, so that what Arrow holds of it can go
+        made[name] = _renumbered(as_frame(table.select([name]), name=f"'{path}'").columns[name])
+        table = table.drop_columns([name])
+    return Frame(made)
+
+
+def _parsed(pa: Any, path: Path, separator: str, names: tuple[str, ...], skip: int) -> Any:
+    """The text as an Arrow table."""
+    from pyarrow import csv as arrow
+
+    reading = arrow.ReadOptions(column_names=names, skip_rows=skip)
+    parsing = arrow.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank)
+
+    def converting(**options: Any) -> Any:
+        return arrow.ConvertOptions(strings_can_be_null=True, **options)
+
+    with arrow.open_csv(path, reading, parsing, converting()) as start:
+        types = {field.name: field.type for field in start.schema}
+    text = pa.dictionary(pa.int32(), pa.string())
+    known = {name: text if kind == pa.string() else kind for name, kind in types.items() if kind != pa.null()}
+    try:
+        # By the types of its first block: pyarrow keeps all of a text whose types are open.
+        return arrow.read_csv(path, reading, parsing, converting(column_types=known))
+    except pa.ArrowInvalid:
+        return arrow.read_csv(path, reading, parsing, converting(auto_dict_encode=True))
+
+
+def _skip_blank(row: Any) -> str:
+    return "error" if row.text is None or row.text.strip() else "skip"
+
+
+def _names(path: Path, separator: str) -> tuple[tuple[str, ...], int]:
+    """The names of the columns, and how many lines come before the first row."""
+    for line, cells in _lines(path, separator):
+        if "".join(cells).strip() or len(cells) > 1:
+            names, header = header_of(cells, path, separator)
+            if said := _not_utf8(path, line, cells, names):
+                raise DataError(said)
+            return names, line if header else line - 1
+    raise DataError(f"'{path}' is empty; expected rows and columns.")
+
+
+def _lines(path: Path, separator: str) -> Lines:
+    """The number and the cells of each line; bytes that are no text are kept as surrogates."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.reader(file, delimiter=separator)
+        try:
+            for cells in reader:
+                yield reader.line_num, cells
+        except csv.Error as error:
+            raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
+
+
+def _find(path: Path, separator: str, complaint: Callable[[int, list[str]], str | None]) -> None:
+    """Go through a file again, by lines, for the first one of which there is something to say."""
+    for line, cells in _lines(path, separator):
+        if said := complaint(line, cells):
+            raise DataError(said)
+
+
+def _ragged(path: Path, line: int, cells: list[str], width: int) -> str | None:
+    if len(cells) == width or not ("".join(cells).strip() or len(cells) > 1):
+        return None
+    return f"line {line} of '{path}' has {len(cells)} cells; expected {width}."
+
+
+def _not_utf8(path: Path, line: int, cells: list[str], names: tuple[str, ...]) -> str | None:
+    for name, cell in zip(names, cells, strict=False):
+        if any("\udc80" <= letter <= "\udcff" for letter in cell):
+            came = cell.encode("utf-8", "surrogateescape")
+            column = name.encode("utf-8", "replace").decode()
+            return f"line {line} of '{path}', column '{column}': {came!r} is not UTF-8 text. Save the file as UTF-8."
+    return None
+
+
+def _renumbered(series: Series) -> Series:
+    """Text whose labels are all numbers, such as +3, which pyarrow takes for a word."""
+    if series.type != "label" or not series.labels or not all(is_number(str(label)) for label in series.labels):
+        return series
+    values = np.array([float(label) for label in series.labels])[series.values]
+    return Series("real", np.where(series.missing, np.nan, values), series.missing | np.isnan(values))
+
+
+# --- Parquet and NumPy ----------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Frame:
+    pa = _pyarrow()
+    if pa is None:
+        raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = unique_names(file.schema_arrow.names, f"'{path}'")
+            made: dict[str, Series] = {}
+            for name in names:  # one at a time, so that the file is never in memory twice
+                made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
+            return Frame(made)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"'{path}' is not a Parquet file: {error}.") from None
+
+
+def _read_npz(path: Path) -> Frame:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise DataError(f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling.") from None
+    if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
+        return as_frame(next(iter(arrays.values())), name=f"'{path}'")
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        said = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"'{path}' holds {said or 'nothing'}; expected columns of the same length, or one matrix.")
+    return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_frame(path: str | Path, frame: Frame) -> None:
+    """Write the columns to a file, whole or not at all. A missing cell is an empty one, in NumPy's files NaN.
+
+    Raises:
+        UsageError: another suffix; a column that is named by a number, in text; pyarrow is needed and not installed.
+        DataError: text or dates in a `.npy` file.
+        OSError: the folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    write = {".parquet": _write_parquet, ".npy": _write_npy, ".npz": _write_npz}.get(suffix)
+    if write is None:
+        if numbers := [name for name in frame.names if is_number(name)]:
+            raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
+            write_text(text, frame, SEPARATORS[suffix])
+        return
+    if suffix == ".parquet" and _pyarrow() is None:
+        raise UsageError(f"writing '{path}' needs pyarrow: {EXTRA}.")
+    with replacing(path) as temporary:
+        write(temporary, frame)
+
+
+def write_text(file: Any, frame: Frame, separator: str = ",") -> None:
+    """Write a header and rows to an open text file; each number in full."""
+    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+    writer.writerow(frame.names)
+    writer.writerows(zip(*(series.cells() for series in frame.columns.values()), strict=True))
+
+
+def _write_parquet(path: Path, frame: Frame) -> None:
+    from pyarrow import parquet
+
+    from motes.data.natives import to_arrow_table
+
+    parquet.write_table(to_arrow_table(frame), path)
+
+
+def _write_npy(path: Path, frame: Frame) -> None:
+    with path.open("wb") as file:
+        np.save(file, frame.like(np.empty((0, 0))))
+
+
+def _write_npz(path: Path, frame: Frame) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez knows no column called "file"
+        for name, series in frame.columns.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, _npz_array(series), allow_pickle=False)
+
+
+def _npz_array(series: Series) -> NDArray[Any]:
+    if series.type == "label":
+        return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
+    if series.type == "date":
+        micro = np.where(series.missing, np.datetime64("NaT"), series.values.astype("M8[us]"))
+        return micro.astype("M8[D]") if series.days else micro
+    return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
+
+
+def _pyarrow() -> Any:
+    """The module, or None where it is not installed."""
+    try:
+        import pyarrow
+    except ImportError:
+        return None
+    return pyarrow

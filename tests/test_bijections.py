@@ -1,0 +1,100 @@
+"""Bijections: they go up, they go back, and their log-determinants are derivatives."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from tests.reference import law
+
+from motes.data.bijections import Asinh, Cells, Identity, Log, Logit, Softplus, fit_asinh
+
+CELLS = Cells.of(np.array([5, 1, 0.5, 20]))
+# Each with values inside its interval, from end to end.
+CURVES = {
+    "identity": (Identity(), np.linspace(-50, 50, 201)),
+    "log": (Log(), np.geomspace(1e-200, 1e200, 201)),
+    "log from -2": (Log(-2.0), -2 + np.geomspace(1e-3, 1e9, 201)),
+    "softplus": (Softplus(3.0, 2.0), 3 + np.geomspace(1e-3, 1e3, 201)),
+    "logit": (Logit(-1.0, 4.0), -1 + 5 * stats.norm.cdf(np.linspace(-5, 5, 201))),
+    "asinh": (Asinh(1.0, 0.3), 1 + np.sinh(np.linspace(-20, 20, 201))),
+    "asinh, wide": (Asinh(1e250, 1e290), np.linspace(-1e300, 1e300, 201)),
+    "cells": (CELLS, (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
+}
+each = pytest.mark.parametrize(("curve", "x"), CURVES.values(), ids=CURVES)
+
+
+@each
+def test_it_rises_and_goes_back(curve, x):
+    z = curve.forward(x)
+    assert (np.diff(z) > 0).all()
+    assert np.allclose(curve.inverse(z), x, rtol=1e-9, atol=1e-12)
+
+
+@each
+def test_the_log_determinant_is_the_logarithm_of_the_derivative(curve, x):
+    # Over how far the derivative changes; that of the cells jumps at whole numbers, which are 0.01 away.
+    room = {
+        Log: lambda: x - curve.low,
+        Softplus: lambda: np.minimum(x - curve.low, curve.width),
+        Logit: lambda: np.minimum(x - curve.low, curve.high - x),
+        Asinh: lambda: np.hypot(x - curve.centre, curve.width),
+    }.get(type(curve), lambda: np.ones_like(x))()
+    step = 1e-4 * room
+    slope = (curve.forward(x + step) - curve.forward(x - step)) / (2 * step)
+    # A central difference is wrong by its step squared, and by rounding over its step.
+    assert np.allclose(curve.log_det(x), np.log(slope), atol=1e-4)
+
+
+@law
+@given(st.sampled_from(sorted(CURVES)), st.floats(allow_nan=False))
+def test_any_number_comes_back_inside_and_finite(name, z):
+    curve, _ = CURVES[name]
+    x = float(curve.inverse(np.array([z]))[0])
+    assert np.isfinite(x)
+    low = getattr(curve, "low", 0 if isinstance(curve, Cells) else -np.inf)
+    high = getattr(curve, "high", 4 if isinstance(curve, Cells) else np.inf)
+    assert low <= x <= high
+
+
+def test_the_mass_of_a_cell_is_its_probability():
+    # Phi over the cell is an integral of the normal density times the derivative.
+    edges = CELLS.inverse(CELLS.forward(np.array([1.0, 2.0, 3.0])))
+    assert np.allclose(edges, [1, 2, 3])
+    mass = np.diff(stats.norm.cdf([-np.inf, *CELLS.forward(np.array([1.0, 2.0, 3.0])), np.inf]))
+    assert np.allclose(mass, np.array([5, 1, 0.5, 20]) / 26.5, rtol=1e-12)
+
+
+def test_a_uniform_cell_is_normal_after_it():
+    # Kolmogorov and Smirnov at p > 1e-6: a false alarm once in a million seeds.
+    rng = np.random.default_rng(0)
+    k = rng.choice(4, size=4000, p=np.diff(CELLS.edges))
+    assert stats.kstest(CELLS.forward(k + rng.random(4000)), "norm").pvalue > 1e-6
+
+
+def test_every_z_decodes_to_the_cell_that_it_came_from():
+    z = np.linspace(-8, 8, 2001)
+    assert np.array_equal(np.floor(CELLS.inverse(z)), np.searchsorted(stats.norm.ppf(CELLS.edges), z, "right") - 1)
+
+
+@pytest.mark.parametrize("centre", [0.0, 1e6])
+@pytest.mark.parametrize("width", [1e-6, 1.0, 1e9])
+def test_the_fitted_curve_finds_johnsons_law(centre, width):
+    # x = centre + width sinh(z): S_U with gamma 0, delta 1. The likelihood at the fit is that at the truth or higher.
+    z = np.random.default_rng(1).standard_normal(4000)
+    x = centre + width * np.sinh(2 * z)
+
+    def likelihood(curve):
+        y = curve.forward(x)
+        return stats.norm.logpdf(y, y.mean(), y.std()).mean() + curve.log_det(x).mean()
+
+    assert likelihood(fit_asinh(x)) > likelihood(Asinh(centre, width)) - 1e-4
+
+
+def test_tails_of_1e308_are_drawn_in():
+    x = np.concatenate([np.random.default_rng(2).standard_cauchy(500), [1e308, -1.5e308]])
+    curve = fit_asinh(x)
+    z = curve.forward(x)
+    assert np.isfinite(z).all()
+    assert np.allclose(curve.inverse(z), x, rtol=1e-9)
+    assert np.isfinite(curve.log_det(x)).all()

@@ -1,0 +1,243 @@
+"""Files of any columns: what is read is what is there, and what cannot be read says which line and which column."""
+
+import datetime
+import sys
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+from tests.reference import law
+
+from motes.data.files import SUFFIXES, read_frame, write_frame
+from motes.data.frames import as_frame
+from motes.data.tables import read_table
+from motes.errors import DataError, UsageError
+
+MIXED = (
+    "n,word,day,time,flag,none\n"
+    '1,red,2020-01-31,2020-01-01 03:00:00,true,\n,NA,2020-02-01,2020-01-01T03:00:01.25,False,\n3,"a, b",,,,NaN\n'
+)
+CELLS = {
+    "n": [1, None, 3],
+    "word": ["red", None, "a, b"],
+    "day": [datetime.date(2020, 1, 31), datetime.date(2020, 2, 1), None],
+    "time": [datetime.datetime(2020, 1, 1, 3), datetime.datetime(2020, 1, 1, 3, 0, 1, 250_000), None],
+    "flag": [True, False, None],
+    "none": [None, None, None],
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def cells(frame):
+    return {name: series.cells() for name, series in frame.columns.items()}
+
+
+@pytest.fixture
+def without_pyarrow(monkeypatch):
+    for name in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+# --- text ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n  \n"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_columns_of_all_types_are_read(file, suffix, start, end):
+    content = MIXED if suffix == ".csv" else MIXED.replace('"a, b"', "a; b").replace(",", "\t").replace(";", ",")
+    frame = read_frame(file((start + content).replace("\n", end), f"table{suffix}"))
+    assert cells(frame) == CELLS
+    assert [series.type for series in frame.columns.values()] == ["whole", "label", "date", "date", "truth", "real"]
+
+
+NUMBERS = "a,b\n1.5,-2\n3,4.25\n0,1e-3\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [NUMBERS, NUMBERS[4:], ' a , b\n 1.5 , -2\n+3,4.25\n0,.001\n', '"a","b"\n"1.5","-2"\n"3","4.25"\n"0","1e-3"\n'],
+    ids=["header", "no header", "spaces and signs", "quotes"],
+)  # fmt: skip
+@pytest.mark.parametrize("installed", [True, False], ids=["pyarrow", "plain"])
+def test_numbers_are_read_as_read_table_reads_them(file, content, installed, request):
+    path = file(content)
+    if not installed:
+        request.getfixturevalue("without_pyarrow")
+    frame, table = read_frame(path), read_table(path)
+    assert frame.names == table.columns
+    for j, series in enumerate(frame.columns.values()):
+        assert np.array_equal(series.values, table.x[:, j])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"a,b\n", "names its columns and has no rows"),
+        (b"a,b", "names its columns and has no rows"),
+        (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cells; expected 2"),
+        (b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 .*has 3 cells; expected 2"),  # a cell of two lines
+        (b"a,b,a\n1,2,3\n", "two columns named 'a'"),
+        (b"a;b\n1;x\n", "separated by ';'"),
+        (b"a\tb\n1\tx\n", "separated by '.t'"),
+        (b"a,b\n1,x\n3,\xff\xe9\n", r"line 3 .*column 'b': b'.xff.xe9' is not UTF-8 text. Save"),
+        (b"a,\xe9\n1,x\n", "line 1 .*column .*is not UTF-8 text"),
+        (b"a,b\n12:30:00,x\n", "column 'a' .*Time"),
+        (b"a,b\nx," + b"y" * 3_000_000 + b"\n", "line 2 .*is no row of cells"),
+    ],
+    ids=lambda value: None if isinstance(value, bytes) else value[:25],
+)
+def test_text_that_cannot_be_read_says_where_and_why(file, content, says):
+    with pytest.raises(DataError, match=says) as error:
+        read_frame(file(content))
+    assert "table.csv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("last", "type_"),
+    [("1.5", "real"), ("x", "label"), ("", "whole"), ("+3", "real")],
+    ids=["real", "text", "gap", "sign"],
+)
+def test_a_type_that_shows_only_at_the_end_of_a_file_is_seen(file, last, type_):
+    n = 200_000  # more than a block
+    column = read_frame(file(b"a,b\n" + b"1,2020-01-01\n" * n + f"{last},\n".encode())).columns["a"]
+    assert column.type == type_
+    assert len(column) == n + 1
+    assert column.missing.sum() == (last == "")
+    assert column.cells()[0] == ("1" if type_ == "label" else 1)
+
+
+def test_bytes_that_are_no_text_are_found_deep_in_a_file(file):
+    content = b"a,b\n" + b"1,x\n" * 100_000 + b"1,\xff\n" + b"1,x\n" * 1000
+    with pytest.raises(DataError, match=r"line 100002 .*column 'b'"):
+        read_frame(file(content))
+
+
+def test_without_pyarrow_the_extra_is_named(file, without_pyarrow):
+    with pytest.raises(
+        DataError, match=r"line 2 .*column 'word': 'red' is not a number.*pip install 'motes\[tables\]'"
+    ):
+        read_frame(file(MIXED))
+    with pytest.raises(UsageError, match=r"pip install 'motes\[tables\]'"):
+        read_frame(file(b"", "table.parquet"))
+    with pytest.raises(UsageError, match=r"pip install 'motes\[tables\]'"):
+        write_frame(file(b"", "table.parquet"), as_frame([[1, 2]]))
+
+
+# --- Parquet and NumPy ----------------------------------------------------------------------------------------------
+
+
+def test_parquet_in_row_groups_with_its_own_categories(tmp_path):
+    column = pa.array(["b", None, "a", "b"] * 50).dictionary_encode()
+    table = pa.table({"x": np.arange(200.0), "c": column, "file": pa.array([1, 2, None, 4] * 50, pa.int16())})
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=7)
+    assert cells(read_frame(tmp_path / "t.parquet")) == table.to_pydict()
+
+
+def test_parquet_is_never_in_memory_twice(tmp_path):
+    # Arrow's own memory counts too: at no time more than the columns and two of them besides.
+    n, d = 50_000, 20
+    rng = np.random.default_rng(0)
+    parquet.write_table(
+        pa.table({f"x{j}": rng.random(n) for j in range(d)}), tmp_path / "t.parquet", row_group_size=5000
+    )
+    tracemalloc.start()
+    before = pa.total_allocated_bytes()
+    frame = read_frame(tmp_path / "t.parquet")
+    held = tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before
+    tracemalloc.stop()
+    assert len(frame) == n
+    assert held < 8 * n * d * 1.5
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        (b"hello", "t.parquet", "not a Parquet file"),
+        (b"", "t.parquet", "not a Parquet file"),
+        (b"hello", "t.npz", "not an archive of arrays"),
+        (b"", "t.npz", "not an archive of arrays"),
+        (b"hello", "t.npy", "not a NumPy file of one array"),
+    ],
+)
+def test_bytes_that_are_no_table_are_a_data_error(file, content, name, says):
+    with pytest.raises(DataError, match=says):
+        read_frame(file(content, name))
+
+
+def test_archives_hold_columns_or_one_matrix(tmp_path):
+    np.savez(tmp_path / "t.npz", a=np.arange(3), b=np.array(["x", "", "y"]), c=np.array(["2020-01-01"] * 3, "M8[D]"))
+    frame = read_frame(tmp_path / "t.npz")
+    assert cells(frame)["b"] == ["x", None, "y"]
+    assert frame.columns["c"].days
+    np.savez(tmp_path / "t.npz", np.ones((3, 2)))
+    assert read_frame(tmp_path / "t.npz").names == ("x", "y")
+    np.savez(tmp_path / "t.npz", a=np.arange(3), b=np.arange(4))
+    with pytest.raises(DataError, match=r"holds a \(3,\), b \(4,\); expected columns of the same length"):
+        read_frame(tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", a=np.array([{}, 1], dtype=object))
+    with pytest.raises(DataError, match="without pickling"):
+        read_frame(tmp_path / "t.npz")
+
+
+def test_another_suffix_and_a_missing_file_are_misuse(tmp_path):
+    for name in ("t.txt", "t", "t.csv.gz"):
+        with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz"):
+            read_frame(tmp_path / name)
+    with pytest.raises(UsageError, match="no file"):
+        read_frame(tmp_path / "t.csv")
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npz"])
+def test_what_is_written_is_read_back(tmp_path, file, suffix):
+    frame = read_frame(file(MIXED))
+    write_frame(tmp_path / f"back{suffix}", frame)
+    back = read_frame(tmp_path / f"back{suffix}")
+    assert cells(back) == CELLS
+    assert back.columns["day"].days
+    assert not back.columns["time"].days
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+@law
+@given(
+    st.lists(st.tuples(st.floats(-1e300, 1e300), st.integers(-(2**53), 2**53)), min_size=1, max_size=5),
+    st.sampled_from(SUFFIXES),
+)
+def test_numbers_are_read_back_to_the_bit(folder, rows, suffix):
+    frame = as_frame(np.array(rows, dtype=object), ["file", "b"])
+    write_frame(folder / f"t{suffix}", frame)
+    back = read_frame(folder / f"t{suffix}")
+    assert [list(map(float, series.cells())) for series in back.columns.values()] == [
+        list(map(float, column)) for column in zip(*rows, strict=True)
+    ]
+
+
+def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(UsageError, match="'2019' would be read back as a cell"):
+        write_frame(tmp_path / "t.csv", as_frame([[1]], ["2019"]))
+    with pytest.raises(DataError, match="column 'x' holds text"):
+        write_frame(tmp_path / "t.npy", as_frame([["a", 1]]))
+    assert not list(tmp_path.iterdir())
