@@ -54,6 +54,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.clip_norm": 1.0,
         "training.ema": 0.9,
         "training.weights": "last",
+        "training.averages": 0,
         "training.snapshot_epochs": 100,
         "sampler.kind": "ancestral",
         "sampler.variance": "beta",
