@@ -45,7 +45,15 @@ def run_folder(tmp_path_factory, environment):
 def test_a_run_leaves_everything_that_is_promised(run_folder):
     out, done = run_folder
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    promised = {"model.safetensors", "recipe.toml", "metrics.json", "history.jsonl", "samples.csv", "diffusion.gif"}
+    promised = {
+        "model.safetensors",
+        "averages.safetensors",
+        "recipe.toml",
+        "metrics.json",
+        "history.jsonl",
+        "samples.csv",
+        "diffusion.gif",
+    }
     assert files == promised | {f"figures/{name}" for name in FIGURES}
     assert str(out.relative_to(out.parents[1])) in done.stdout
     assert "sliced W2" in done.stdout

@@ -56,6 +56,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.label_dropout": 0.1,
         "training.masks": 0.0,
         "training.weights": "last",
+        "training.averages": 0,
         "training.snapshot_epochs": 100,
         "sampler.kind": "ancestral",
         "sampler.variance": "beta",
@@ -113,7 +114,8 @@ FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
     for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow")
 }
 FITTING["loss", "hybrid"] = load_recipe(BASE, {"denoiser.variance": "learned", "loss.kind": "hybrid"})
-FITTING["loss", "elbo"] = FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
+FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
+FITTING["loss", "elbo"] = load_recipe("default", ["times.kind=uniform", "schedule.kind=continuous_cosine"])
 
 
 def another(value, hint):
@@ -283,6 +285,7 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
             "schedule.kind = 'rectified_flow' has none. Set schedule.kind to",
         ),
         ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule of steps"),
+        ("default", ["loss.kind=elbo", "times.kind=uniform"], "beyond all numbers near t = 0"),
         ("default", ["loss.kind=elbo"], "times.kind = 'log_normal' draws it otherwise. Set times.kind = 'uniform'"),
         ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
         ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),

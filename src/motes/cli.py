@@ -195,6 +195,41 @@ def score(
 
 
 @app.command
+def ema(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
+    length: Annotated[
+        float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Average a model's weights over another length of its training; tries several, if none is given."""
+    _start_jax()
+    from motes.judging import LENGTHS, judge_lengths
+    from motes.model import load
+    from motes.progress import Reporter
+
+    if length is not None and out is None:
+        raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
+    if out is not None and out.suffix != ".safetensors":
+        raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .safetensors.")
+    trained = load(model)
+    if length is None:
+        with Reporter(quiet).counting("judging", len(LENGTHS) + 1, "lengths") as count:
+            found = judge_lengths(trained, source, seed=seed, on_length=count)
+        print(found)
+        length = found.best
+    if out is not None:
+        trained.averaged_over(length).save(out)
+        print(f"the average over {length:g} of the training in {out}")
+    return 0
+
+
+@app.command
 def draw(
     model: Annotated[Path, Parameter(help="A model.safetensors.")],
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,

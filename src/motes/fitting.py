@@ -86,6 +86,7 @@ def fit(
             ema=part.ema,
             last_batch=part.last_batch,
             snapshot_every=snapshot_steps(chosen, len(table.x)),
+            averages=part.averages,
             on_progress=on_progress,
         )
     except TrainingError as error:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.build import build_loss, build_schedule, build_times, seed_key
 from motes.data.tables import Table
 from motes.errors import UsageError, check_count
+from motes.evaluation.excess import excess_loss, noise_levels
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.metrics import Metric, Row, compare, negative_log_likelihood
 from motes.evaluation.verdicts import overall, verdict
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 SCORED = 2000  # rows whose likelihood is taken
 FEWEST = 10  # rows that the metrics need
 CLASSES = 10  # of which the least loss is taken; of more, so many are drawn
+LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # of averages of the weights, as shares of the training
+LENGTH_ROWS = 8192  # real points that a length is judged by
 LEAST_LOSS_PAIRS = 2e8  # of draws with atoms: a quarter of a second
 
 
@@ -165,6 +168,84 @@ def _least_loss(origin: Source, recipe: Recipe, label: str | np.integer | None, 
         key=seed_key(seed, "least loss"),
         draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
     )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What a model loses with other averages of its weights.
+
+    Attributes:
+        judged_by: the points, in words.
+        measure: what `losses` are, in words.
+        lengths: of the averages; None for the weights that the model has.
+        losses, errors: one for each length, and its standard error. All have the same rows, times and noise, so that
+            their differences are known better than that.
+    """
+
+    judged_by: str
+    measure: str
+    lengths: tuple[float | None, ...]
+    losses: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        """The length of least loss, the present weights left out."""
+        return min((loss, length) for loss, length in zip(self.losses, self.lengths, strict=True) if length)[1]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'present' if length is None else format(length, 'g'):>7}  {loss:>10.5f} ± {error:.5f}"
+            + ("  best" if length == self.best else "")
+            for length, loss, error in zip(self.lengths, self.losses, self.errors, strict=True)
+        ]
+        return "\n".join([f" length  {self.measure}, by {self.judged_by}", *lines])
+
+
+def judge_lengths(
+    model: Model,
+    source: str | ArrayLike | Table | None = None,
+    *,
+    lengths: tuple[float, ...] = LENGTHS,
+    seed: int = 0,
+    on_length: Callable[[int], None] | None = None,
+) -> Lengths:
+    """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen points.
+
+    Where the law of the points is known it is the network's error in nats a row, otherwise the loss of the training.
+
+    Args:
+        model: with averages, as `motes train` leaves them.
+        source: what to judge by; None takes what the model was trained on.
+        lengths: to try, as shares of the training; one that too little was stored for is left out.
+        seed: of rows, times and noise.
+        on_length: called with the number of lengths tried so far, the present weights first.
+
+    Raises:
+        UsageError: no averages, a length out of range, or data that is not to be had.
+        DataError: data that cannot be used.
+    """
+    origin, stored = source_of(model, source), model.averages
+    rows = model.standardiser.forward(origin.real(LENGTH_ROWS)[0])
+    if stored is not None:
+        lengths = tuple(length for length in lengths if stored.can_make(length))
+    schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
+    exact = origin.truth.oracle(schedule, model.standardiser) if origin.truth else None
+    t, _ = noise_levels(schedule, model.lowest_noise)
+    found: list[tuple[float, float]] = []
+    for length in (None, *lengths):
+        denoiser = model.denoiser if length is None else model.averaged_over(length).denoiser
+        if exact is not None:
+            excess = excess_loss(denoiser, exact, rows, t, key=key)
+            found.append((excess.nats, excess.nats_error))
+        else:
+            loss = expected_loss(denoiser, build_loss(model.recipe), rows, build_times(model.recipe), key=key)
+            found.append((loss.mean, loss.error))
+        if on_length:
+            on_length(len(found))
+    losses, errors = zip(*found, strict=True)
+    measure = "excess loss in nats a row" if exact is not None else "loss"
+    return Lengths(f"{origin.judged_by} of {origin.name}", measure, (None, *lengths), losses, errors)
 
 
 def _number(metric: Metric) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -17,15 +18,18 @@ from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import ModelFileError, MotesError, UsageError, check_count
+from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning.training import Trained
+from motes.learning.training import Trained, with_weights
 from motes.parts import AncestralPart
 from motes.recipes import Recipe, parse
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
 from motes.sampling.stretch import Divergence
+
+AVERAGES = "averages.safetensors"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Model:
         fingerprint: of the rows that it was trained on, by which they are known again.
         seed: of the training.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
+        folder: where it was loaded from; None where it was trained in this process.
+        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
     """
 
     def __init__(
@@ -79,6 +85,8 @@ class Model:
         fingerprint: str = "",
         seed: int = 0,
         training: Trained | None = None,
+        folder: Path | None = None,
+        length: float | None = None,
     ):
         self.denoiser = denoiser
         self.standardiser = standardiser
@@ -89,13 +97,18 @@ class Model:
         self.fingerprint = fingerprint
         self.seed = seed
         self.training = training
+        self.folder = folder
+        self.length = length
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
         return f"Model{on}({self.dim} columns, {self.parameters:,} parameters)"
 
-    def with_denoiser(self, denoiser: Denoiser) -> "Model":
-        """The same model with other weights, or with an exact denoiser, in the place of its own."""
+    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> "Model":
+        """The same model with other weights, or with an exact denoiser, in the place of its own.
+
+        `length` is that of the average which the weights are, where it is not the recipe's.
+        """
         return Model(
             denoiser,
             self.standardiser,
@@ -106,7 +119,52 @@ class Model:
             fingerprint=self.fingerprint,
             seed=self.seed,
             training=self.training,
+            folder=self.folder,
+            length=length,
         )
+
+    @cached_property
+    def averages(self) -> Averages | None:
+        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
+        if self.training is not None or self.folder is None:
+            return self.training.averages if self.training else None
+        path = self.folder / AVERAGES
+        if not path.is_file():
+            return None
+        tensors, about = read_checkpoint(path)
+        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
+            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
+        return Averages(**tensors)
+
+    def averaged_over(self, sigma_rel: float) -> "Model":
+        """The same model with another average of its weights, over this share of its training, such as 0.1.
+
+        It is the standard deviation of the steps that count, as a share of all: see `motes.learning.averages`.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+            ModelFileError: they are damaged, or of another model.
+        """
+        if self.averages is None:
+            raise UsageError(
+                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
+                "training.averages = 0."
+            )
+        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
+
+    def save_averages(self, folder: Path) -> None:
+        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        if self.averages is not None:
+            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+
+    @property
+    def _run(self) -> str:
+        """What tells its training from any other."""
+        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
 
     @property
     def dim(self) -> int:
@@ -117,6 +175,11 @@ class Model:
     def parameters(self) -> int:
         """Number of trained numbers."""
         return sum(array.size for array in jax.tree.leaves(eqx.filter(self.denoiser, eqx.is_inexact_array)))
+
+    @property
+    def lowest_noise(self) -> float:
+        """sigma_t / alpha_t at the last time that its sampler asks the network about."""
+        return float(np.exp(-np.asarray(self.denoiser.schedule.log_snr(self.grid[-2])) / 2))
 
     @property
     def grid(self) -> NDArray[np.float32]:
@@ -393,6 +456,8 @@ class Model:
             "fingerprint": self.fingerprint,
             "seed": str(self.seed),
         }
+        if self.length is not None:
+            about["length"] = repr(self.length)
         write_checkpoint(Path(path), tensors, about)
 
     @classmethod
@@ -411,6 +476,7 @@ class Model:
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
             classes = Classes.from_dict(labels) if labels else None
             seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
+            length = float(about["length"]) if "length" in about else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
@@ -424,6 +490,8 @@ class Model:
             source=source,
             fingerprint=fingerprint,
             seed=seed,
+            folder=path.parent,
+            length=length,
         )
 
 

@@ -183,6 +183,7 @@ class Training:
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
+    averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 
 

@@ -75,6 +75,12 @@ class Recipe:
                 f"loss.kind = 'elbo' is the variational bound where t is drawn uniformly, and times.kind = "
                 f"'{self.times.kind}' draws it otherwise. Set times.kind = 'uniform', or another loss."
             )
+        if self.loss.kind == "elbo" and isinstance(self.schedule, Exploding):
+            raise RecipeError(
+                "loss.kind = 'elbo' weights by how fast the noise comes in, which for schedule.kind = 'exploding' is "
+                "beyond all numbers near t = 0. Set schedule.kind to 'continuous_linear', 'continuous_cosine', "
+                "'rectified_flow' or one with steps."
+            )
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
         top = self.schedule.sigma_max if isinstance(self.schedule, Exploding) else math.inf

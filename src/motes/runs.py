@@ -1,6 +1,7 @@
 """A whole run, from a source to a folder of results.
 
-    model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  figures/*.png  diffusion.gif
+    model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  figures/*.png
+    diffusion.gif
 
 What was learned is written first, so that nothing that fails or is interrupted later can lose it.
 """
@@ -26,7 +27,7 @@ from motes.evaluation.metrics import c2st, sliced_w2
 from motes.fitting import fit
 from motes.judging import least_loss
 from motes.learning.training import Progress
-from motes.model import Guidance, Model
+from motes.model import AVERAGES, Guidance, Model
 from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.sampling.likelihood import Likelihood
@@ -36,6 +37,7 @@ Array = NDArray[np.float64]
 
 ARTEFACTS = (
     "model.safetensors",
+    AVERAGES,
     "recipe.toml",
     "samples.csv",
     "history.jsonl",
@@ -96,10 +98,12 @@ def train_run(
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
                 _write_history(error.result, least, out)
+                error.result.save_averages(out)
                 error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
             raise
     model.save(out / "model.safetensors")
     _write_history(model, least, out)
+    model.save_averages(out)
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_grid, seed_key
+from motes.build import seed_key
 from motes.data.tables import Table
 from motes.diagnosis.before import diagnose
 from motes.diagnosis.findings import Finding
@@ -143,7 +143,7 @@ def diagnose_model(
 
 def _excess(model: Model, origin: Source, judge: Array, seed: int) -> tuple[ExcessLoss, str]:
     schedule, z = model.denoiser.schedule, model.standardiser.forward(judge[:EXCESS_ROWS])
-    t, _ = noise_levels(schedule, _lowest(model))
+    t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
         exact = origin.truth.oracle(schedule, model.standardiser)
         return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
@@ -156,12 +156,6 @@ def _excess(model: Model, origin: Source, judge: Array, seed: int) -> tuple[Exce
 def _above(model: Model, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
     """The excess over a reference that need not be exact."""
     return excess_loss(model.denoiser, reference, z[:EXCESS_ROWS], t, key=key, exact=False, repeats=repeats)
-
-
-def _lowest(model: Model) -> float:
-    """The last noise level that the network is asked about."""
-    t = float(np.asarray(build_grid(model.recipe))[-2])
-    return float(np.exp(-np.asarray(model.denoiser.schedule.log_snr(t)) / 2))
 
 
 def _gaussian(rows: Array, schedule: Schedule) -> Oracle:

@@ -23,7 +23,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Cells, Denoiser, Given
-from motes.errors import TrainingError
+from motes.errors import TrainingError, UsageError
+from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.losses import Loss, Times
 
 LastBatch = Literal["fill", "partial"]
@@ -58,6 +59,7 @@ class Trained:
     seconds: float
     interrupted: bool = False
     snapshots: list[Snapshot] = field(default_factory=list)
+    averages: Averages | None = None  # from which `averaged_over` makes its own
 
     def __repr__(self) -> str:
         end = f", loss {self.losses[-500:].mean():.4g}" if self.steps else ""
@@ -67,6 +69,16 @@ class Trained:
     def steps(self) -> int:
         """Steps that were taken."""
         return len(self.losses)
+
+    def averaged_over(self, sigma_rel: float) -> Denoiser:
+        """With an average of the weights whose length is this share of the training: see `learning.averages`.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+        """
+        if self.averages is None:
+            raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
+        return with_weights(self.last, self.averages.over(sigma_rel))
 
     def running_loss(self, windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The mean loss of equal windows of steps: the last step of each window, and the mean."""
@@ -80,6 +92,7 @@ class Trained:
 class _State(NamedTuple):
     weights: jax.Array  # (p,)
     average: jax.Array  # (p,)
+    powers: jax.Array  # (lengths, p), averages with profiles that are powers
     optimiser: optax.OptState
     times: Any  # what they remember
     step: jax.Array
@@ -134,6 +147,7 @@ def train(
     ema: float = 0.99,
     last_batch: LastBatch = "fill",
     snapshot_every: int = 0,
+    averages: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train `denoiser` on the rows of `x`.
@@ -154,6 +168,7 @@ def train(
         ema: decay of the moving average of the weights, per step.
         last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
         snapshot_every: keep the weights every so many steps; 0 keeps none.
+        averages: how often over the run two averages are stored, from which one of any length can be made; 0: never.
         on_progress: called a few times a second.
 
     Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
@@ -163,30 +178,35 @@ def train(
         TrainingError: the loss was not finite; its `result` holds the last good weights.
     """
     flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
-    state = _State(flat, flat, optimiser.init(flat), times.init(), jnp.zeros((), int))
+    lengths = LENGTHS if averages else ()
+    powers = jnp.zeros((len(lengths), flat.size), flat.dtype)
+    state = _State(flat, flat, powers, optimiser.init(flat), times.init(), jnp.zeros((), int))
     points = jnp.asarray(x, flat.dtype)
     known = _Known(_device(labels), _device(present), label_dropout, masks)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
     losses: list[NDArray[np.float32]] = []
     snapshots: list[Snapshot] = []
+    stored: dict[int, NDArray[np.float32]] = {}
+    store_every = -(-steps // averages) if averages else steps
     begin, done, stride = time.perf_counter(), 0, 8
 
     def both() -> tuple[Denoiser, Denoiser]:
-        return _with_weights(denoiser, state.average), _with_weights(denoiser, state.weights)
+        return with_weights(denoiser, state.average), with_weights(denoiser, state.weights)
 
     def result(interrupted: bool = False) -> Trained:
         every = np.concatenate(losses) if losses else np.zeros(0, np.float32)
-        return Trained(*both(), every, time.perf_counter() - begin, interrupted, snapshots)
+        kept = _averages(stored | {done: np.asarray(state.powers)}) if lengths and done else None
+        return Trained(*both(), every, time.perf_counter() - begin, interrupted, snapshots, kept)
 
     with _interruptible() as stop:
         while done < steps and not stop.is_set():
             to_snapshot = snapshot_every - done % snapshot_every if snapshot_every else steps
-            count = min(stride, steps - done, to_snapshot)
+            count = min(stride, steps - done, to_snapshot, store_every - done % store_every)
             index = np.stack([next(batches) for _ in range(count)])
             index = np.pad(index, ((0, ROOM - count), (0, 0)))
             tick = time.perf_counter()
             after, measured = _advance(
-                denoiser, loss, times, optimiser, ema, state, points, known, index, np.int32(count), key
+                denoiser, loss, times, optimiser, ema, lengths, state, points, known, index, np.int32(count), key
             )
             fresh = np.asarray(measured)[:count]
             if not np.isfinite(fresh).all():
@@ -201,6 +221,8 @@ def train(
             done += count
             if snapshot_every and done % snapshot_every == 0:
                 snapshots.append(Snapshot(done, *both()))
+            if lengths and done % store_every == 0:
+                stored[done] = np.asarray(state.powers)
             now = time.perf_counter()
             stride = int(np.clip(count * PATIENCE / (now - tick), 8, ROOM)) if len(losses) > 1 else stride
             if on_progress:
@@ -222,6 +244,11 @@ def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
     return float(np.concatenate(recent[::-1])[-window:].mean())
 
 
+def _averages(stored: dict[int, NDArray[np.float32]]) -> Averages:
+    steps = np.repeat(np.array(list(stored)), len(LENGTHS))
+    return Averages(steps, np.tile(LENGTHS, len(stored)), np.concatenate(list(stored.values())))
+
+
 def _batches(rng: np.random.Generator, n: int, batch: int, last: LastBatch) -> Iterator[NDArray[np.int32]]:
     # Row numbers (batch,), one permutation after another; -1 marks the empty places of a partial batch.
     rest = np.zeros(0, np.int32)
@@ -229,6 +256,8 @@ def _batches(rng: np.random.Generator, n: int, batch: int, last: LastBatch) -> I
         rows = np.concatenate([rest, rng.permutation(n).astype(np.int32)])
         if last == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
+            # Places stand for parts of the range of times, so the empty ones must not be the last.
+            rows[-batch:] = rng.permutation(rows[-batch:])
         whole = len(rows) // batch * batch
         yield from rows[:whole].reshape(-1, batch)
         rest = rows[whole:]
@@ -241,6 +270,7 @@ def _advance(
     times: Times,
     optimiser: optax.GradientTransformation,
     ema: float,
+    lengths: tuple[float, ...],
     state: _State,
     x: jax.Array,
     known: _Known,
@@ -251,7 +281,7 @@ def _advance(
     """`count` steps of training on the batches `index` (ROOM, batch); also the loss of each."""
 
     def objective(weights: jax.Array, rows: jax.Array, state: _State) -> tuple[jax.Array, Any]:
-        model = _with_weights(denoiser, weights)
+        model = with_weights(denoiser, weights)
         time_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
         x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
         drawn = times.batch(time_key, len(rows), state.times)
@@ -278,16 +308,17 @@ def _advance(
         change, memory = optimiser.update(slope, state.optimiser, state.weights)
         weights = optax.apply_updates(state.weights, change)
         average = ema * state.average + (1 - ema) * weights
-        return _State(weights, average, memory, seen, state.step + 1), losses.at[i].set(value)
+        powers = state.powers + rates(lengths, state.step + 1)[:, None] * (weights - state.powers)
+        return _State(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
 
     return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
 
 
 @eqx.filter_jit
-def _with_weights(denoiser: Denoiser, flat: jax.Array) -> Denoiser:
+def with_weights(denoiser: Denoiser, flat: ArrayLike) -> Denoiser:
     """`denoiser` with its floating-point arrays taken from the vector `flat`."""
     arrays, rest = eqx.partition(denoiser, eqx.is_inexact_array)
-    return eqx.combine(ravel_pytree(arrays)[1](flat), rest)
+    return eqx.combine(ravel_pytree(arrays)[1](jnp.asarray(flat)), rest)
 
 
 @contextmanager

@@ -1,0 +1,248 @@
+"""Averages of any length, made after the training: their profiles, and that they are what tracking would have given."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import integrate
+from tests.conftest import SMALL
+
+import motes
+from motes.diffusion.denoiser import Denoiser
+from motes.diffusion.schedules import VarianceExploding
+from motes.errors import ModelFileError, UsageError
+from motes.judging import judge_lengths
+from motes.learning import averages
+from motes.learning.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
+from motes.learning.losses import UniformTimes
+from motes.learning.training import train
+
+# --- profiles ------------------------------------------------------------------------------------------------------
+
+
+def profile(gamma, t):
+    return lambda u: np.where(u <= t, (gamma + 1) * u**gamma / t ** (gamma + 1), 0)
+
+
+@pytest.mark.parametrize("sigma_rel", [0.005, 0.02, 0.05, 0.1, 0.25, EVEN])
+def test_length_and_power_go_back_and_forth(sigma_rel):
+    gamma = gamma_of(sigma_rel)
+    assert gamma >= -1e-9
+    assert np.isclose(sigma_rel_of(gamma), sigma_rel, rtol=1e-9)
+    # The length is the standard deviation of the profile.
+    mean, square = (integrate.quad(lambda u, k=k: u**k * profile(gamma, 1)(u), 0, 1, points=[0.9])[0] for k in (1, 2))
+    assert np.isclose(np.sqrt(square - mean**2), sigma_rel, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sigma_rel", [0.0, -0.1, 0.3])
+def test_a_length_that_no_profile_has_is_an_error(sigma_rel):
+    with pytest.raises(ValueError, match="plain mean"):
+        gamma_of(sigma_rel)
+
+
+@pytest.mark.parametrize("a", [(16.97, 1.0), (6.94, 0.4), (0.0, 0.7)])
+@pytest.mark.parametrize("b", [(16.97, 0.9), (6.94, 0.4), (2.5, 0.05)])
+def test_inner_products_are_those_of_quadrature(a, b):
+    p, q = profile(*a), profile(*b)
+    expected = integrate.quad(lambda u: p(u) * q(u), 0, min(a[1], b[1]))[0]
+    assert np.isclose(inner_product(*a, *b), expected, rtol=1e-8)
+    assert inner_product(*a, *b) == inner_product(*b, *a)
+
+
+def test_the_recursion_weighs_each_step_by_its_part_of_the_profile():
+    steps = 300
+    shares = np.zeros((2, steps))
+    for k in range(steps):
+        rate = np.asarray(rates(LENGTHS, jnp.asarray(k + 1)), float)[:, None]
+        shares = (1 - rate) * shares + rate * np.eye(steps)[k]
+    edges = np.arange(steps + 1) / steps
+    for length, ours in zip(LENGTHS, shares, strict=True):
+        assert np.allclose(ours, np.diff(edges ** (gamma_of(length) + 1)), atol=1e-6)
+
+
+# --- what training stores ------------------------------------------------------------------------------------------
+
+
+class Point(Denoiser):
+    """x0_hat is one learned point, whatever the input."""
+
+    where: jax.Array
+    schedule: VarianceExploding
+
+    def __call__(self, x_t, t):
+        return self.where
+
+
+def half_distance(denoiser, x0, t, eps):
+    return {"half": 0.5 * jnp.sum((denoiser.where - x0) ** 2)}
+
+
+def wander(steps=1600, **options):
+    """A point that walks from one corner to the data and jitters there, as weights do."""
+    x = np.random.default_rng(0).standard_normal((256, 3))
+    settings = dict(averages=32, on_progress=None) | options
+    return train(
+        Point(jnp.full(3, 4.0), VarianceExploding(20.0)),
+        x,
+        loss=half_distance,
+        times=UniformTimes(),
+        optimiser=optax.sgd(3e-3),
+        steps=steps,
+        batch=4,
+        key=jax.random.key(0),
+        **settings,
+    )
+
+
+def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
+    made = wander()
+    lengths = (0.03, 0.075, 0.14, 0.2)
+    monkeypatch.setattr("motes.learning.training.LENGTHS", lengths)
+    tracked = wander(averages=1).averages
+    assert tracked.lengths.tolist() == list(lengths)
+    spread = np.linalg.norm(tracked.weights[0] - tracked.weights[-1])
+    for length, weights in zip(tracked.lengths, tracked.weights, strict=True):
+        ours = made.averaged_over(float(length)).where
+        assert np.linalg.norm(ours - weights) < 0.02 * spread
+    # Nearest length among those that were kept: what one would have without.
+    assert np.linalg.norm(made.averages.weights[-1] - tracked.weights[-1]) > 0.2 * spread
+
+
+def test_stored_profiles_come_back_exactly():
+    stored = wander().averages
+    assert np.array_equal(np.unique(stored.steps), np.arange(50, 1601, 50))
+    for length in LENGTHS:
+        (place,) = np.flatnonzero((stored.steps == 1600) & (stored.lengths == length))
+        assert np.allclose(stored.shares(length), np.arange(len(stored.steps)) == place, atol=1e-6)
+        assert np.allclose(stored.over(length), stored.weights[place], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [SHORTEST, 0.06, LONGEST])
+def test_shares_add_up_to_1_and_their_profile_is_the_one_asked_for(length):
+    stored = wander(averages=32, steps=64).averages
+    shares, t = stored.shares(length), stored.steps / 64
+    assert np.isclose(shares.sum(), 1)
+    u = (np.arange(20_000) + 0.5) / 20_000
+    made = sum(
+        share * profile(gamma_of(sigma), end)(u) for share, sigma, end in zip(shares, stored.lengths, t, strict=True)
+    )
+    wanted = profile(gamma_of(length), 1)(u)
+    assert np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2)) < 0.05
+
+
+def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for(monkeypatch):
+    with_them, without = wander(), wander(averages=0)
+    assert np.array_equal(with_them.last.where, without.last.where)
+    assert np.array_equal(with_them.averaged.where, without.averaged.where)
+    assert without.averages is None
+    with pytest.raises(UsageError, match="no averages were kept"):
+        without.averaged_over(0.1)
+    monkeypatch.setattr("motes.learning.training.PATIENCE", 1e-9)  # eight steps a call
+    assert np.array_equal(wander().averages.weights, with_them.averages.weights)
+
+
+@pytest.mark.parametrize("length", [0.0, 0.01, 0.28, 1.0, float("nan")])
+def test_a_length_out_of_range_is_an_error(length):
+    with pytest.raises(UsageError, match=r"expected from 0\.02 to 0\.25 of the training"):
+        wander(steps=64).averages.over(length)
+
+
+def test_an_interrupted_run_still_has_averages():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
+    try:
+        stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.step >= 100 else None
+        result = wander(steps=10**6, on_progress=stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.interrupted
+    assert result.averages.steps.tolist() == [result.steps] * 2  # long before the first store
+    with pytest.raises(UsageError, match="cannot be made of the 2 averages that were stored"):
+        result.averaged_over(0.2)
+    direct = wander(steps=result.steps, averages=1)
+    assert np.array_equal(result.averaged_over(0.1).where, direct.averaged_over(0.1).where)
+
+
+# --- models, files, the command ------------------------------------------------------------------------------------
+
+
+def test_a_model_takes_another_length_and_is_saved_with_it(small_model, tmp_path):
+    longer = small_model.averaged_over(0.2)
+    assert not np.array_equal(longer.sample(20), small_model.sample(20))
+    longer.save(tmp_path / "longer.safetensors")
+    again = motes.load(tmp_path / "longer.safetensors")
+    assert again.length == 0.2
+    assert np.array_equal(again.sample(20), longer.sample(20))
+    with pytest.raises(UsageError, match="this model has no averages"):
+        again.averaged_over(0.1)
+
+
+@pytest.fixture(scope="module")
+def saved(small_model, tmp_path_factory):
+    """A run's folder as far as averages are concerned."""
+    folder = tmp_path_factory.mktemp("run")
+    small_model.save(folder / "model.safetensors")
+    small_model.save_averages(folder)
+    return folder
+
+
+def test_averages_are_found_beside_a_loaded_model(saved, small_model):
+    ours, theirs = motes.load(saved).averaged_over(0.07), small_model.averaged_over(0.07)
+    assert np.array_equal(ours.sample(20), theirs.sample(20))
+
+
+def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
+    other = motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=2)
+    other.save(tmp_path / "model.safetensors")
+    small_model.save_averages(tmp_path)
+    with pytest.raises(ModelFileError, match="belongs to another model"):
+        motes.load(tmp_path).averaged_over(0.1)
+
+
+def test_lengths_are_judged_on_unseen_points(saved):
+    model = motes.load(saved)
+    model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
+    found = judge_lengths(model, lengths=(0.05, 0.25))
+    assert found.lengths == (None, 0.05, 0.25)
+    assert found.measure == "excess loss in nats a row"
+    assert found.best == 0.05
+    assert found.losses[2] - found.losses[1] > 5 * found.errors[2]
+    rows = judge_lengths(model, motes.draw("moons", 300, seed=8), lengths=(0.05, 0.25))
+    assert rows.measure == "loss"
+    assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
+
+
+def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command):
+    code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["length", "excess", "loss"]
+    assert lines[1].split()[0] == "present"
+    (best,) = [line.split()[0] for line in lines if line.endswith("best")]
+    assert motes.load("best.safetensors").length == float(best)
+    code, out, _ = motes_command("ema", saved / "model.safetensors", "--out", "one.safetensors", "--length", "0.12")
+    assert (code, out) == (0, "the average over 0.12 of the training in one.safetensors\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--length", "0.1"], "say where with --out FILE"),
+        (["--length", "0.5", "--out", "a.safetensors"], "from 0.02 to 0.25"),
+        (["--out", "a.npy"], "ends in .safetensors"),
+    ],
+)
+def test_wrong_words_of_the_command_are_explained(saved, motes_command, words, says):
+    code, _, err = motes_command("ema", saved, *words)
+    assert code == 2
+    assert says in err
+
+
+def test_steps_fewer_than_stores_are_stored_one_by_one():
+    stored = wander(steps=5).averages
+    assert stored.steps.tolist() == np.repeat(np.arange(1, 6), 2).tolist()
+    assert np.isfinite(stored.over(0.1)).all()
+    assert averages.Averages(stored.steps[:2], stored.lengths[:2], stored.weights[:2]).over(0.1).shape == (3,)
