@@ -157,7 +157,7 @@ def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
     np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
     assert not np.array_equal(result.snapshots[0].last.where, result.last.where)
     recipe = load_recipe("default", {"training.batch": 128, "training.snapshot_epochs": 3})
-    assert motes.model.snapshot_steps(recipe, 10_000) == 3 * 79
+    assert motes.fitting.snapshot_steps(recipe, 10_000) == 3 * 79
 
 
 def test_progress_tells_the_running_mean_and_the_end():
