@@ -51,7 +51,8 @@ def test_the_tutorials_prior_and_its_share_of_the_error():
     assert found.findings[0].value == pytest.approx(0.31, abs=0.006)
     prior = found.split.parts["prior"]
     assert prior.value > 4 * prior.error
-    assert prior.value > 0.9 * (found.split.total - found.split.floor)
+    # By far the largest part, though 6,000 steps in the place of 79,000 leave something unlearned.
+    assert all(prior.value > 4 * abs(part.value) for name, part in found.split.parts.items() if name != "prior")
     assert f"{np.sqrt(prior.value):.2g}" in found.findings[0].meaning
     # The others follow from it, are the tutorial's own, or come from 6,000 steps in the place of 79,000.
     assert set(names(found)) <= {"prior_mismatch", "ema_too_short", "misplaced_mass", "undertrained"}
