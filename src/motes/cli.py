@@ -146,9 +146,10 @@ def sample(
     """Draw new points from a model."""
     _start_jax()
     from motes.data.tables import check_suffix, write_csv, write_table
-    from motes.model import Guidance, load
+    from motes.model import Guidance
     from motes.progress import Reporter
     from motes.runs import Draw, sample_rows
+    from motes.tabular import load
 
     if out is not None:
         check_suffix(out)
@@ -178,9 +179,9 @@ def score(
     """How likely a model finds points: the log-likelihood of each, in nats."""
     _start_jax()
     from motes.data.tables import check_suffix, write_table
-    from motes.model import load
     from motes.progress import Reporter
     from motes.runs import score_source
+    from motes.tabular import load
 
     check_suffix(out)
     found = score_source(load(model), source, label, Reporter(quiet))
@@ -210,8 +211,8 @@ def ema(
     """Average a model's weights over another length of its training; tries several, if none is given."""
     _start_jax()
     from motes.judging import LENGTHS, judge_lengths
-    from motes.model import load
     from motes.progress import Reporter
+    from motes.tabular import load
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
@@ -246,10 +247,10 @@ def draw(
 ) -> int:
     """Draw the pictures and the animation of a model."""
     _start_jax()
-    from motes.model import load
     from motes.progress import Reporter
     from motes.runs import draw_run, refuse_pictures
     from motes.sources import source_of
+    from motes.tabular import load
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
@@ -279,8 +280,8 @@ def evaluate(
     """Measure how far a model's samples are from real points, each number beside that of real points."""
     _start_jax()
     from motes.judging import evaluate
-    from motes.model import load
     from motes.progress import Reporter
+    from motes.tabular import load
 
     trained, reporter = load(model), Reporter(quiet)
     with reporter.counting("sampling", n, "rows") as count:
@@ -307,9 +308,9 @@ def diagnose(
     """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
     _start_jax()
     from motes.diagnosis.after import diagnose_model
-    from motes.model import load
     from motes.progress import Reporter
     from motes.runs import keep_diagnosis, refuse_diagnosis
+    from motes.tabular import load
 
     if t is not None and not 0 < t <= 1:
         raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")

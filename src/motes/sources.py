@@ -119,11 +119,17 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
         )
-    count = round(part.held_out * len(table.x))
+    learn, judge = divided(len(table.x), part.held_out, seed)
+    return Source(name, table[learn], table.x[judge] if len(judge) else None, None, seed)
+
+
+def divided(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the `n` rows of a file are trained on, and which are held out: no less than 20, or none."""
+    count = round(share * n)
     if count < FEWEST:
-        return Source(name, table, None, None, seed)
-    order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
-    return Source(name, table[order[count:]], table.x[order[:count]], None, seed)
+        return np.arange(n), np.zeros(0, np.int64)
+    order = np.random.default_rng([seed, 161803]).permutation(n)
+    return order[count:], order[:count]
 
 
 def _drawn(name: str, part: Data, seed: int) -> Table:

@@ -6,7 +6,7 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,10 @@ class Series:
         """The values that are not missing."""
         return self.values if not self.missing.any() else self.values[~self.missing]
 
+    def take(self, rows: NDArray[np.integer] | slice) -> "Series":
+        """Some of the cells."""
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
+
     def cells(self) -> list[Any]:
         """Plain Python values; None where missing."""
         if self.type == "date":
@@ -84,6 +88,10 @@ class Frame:
     def names(self) -> tuple[str, ...]:
         """Of the columns, in their order."""
         return tuple(self.columns)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> "Frame":
+        """Some of the rows."""
+        return Frame({name: series.take(rows) for name, series in self.columns.items()})
 
     def select(self, names: Sequence[str]) -> "Frame":
         """These columns, in this order.

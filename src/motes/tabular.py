@@ -1,0 +1,377 @@
+"""A trained model of a table of any columns, in the data's own units and types.
+
+    log p(x) = log p(z) + sum over the known columns of log |dz/dx|,    z = encoder(x)
+
+It is a `Model` of the matrix z and the `Encoder` between that and the table. It answers for any subset of the columns.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.build import build_draw, seed_key
+from motes.conditions import conditions_of
+from motes.data.classes import Classes
+from motes.data.encoder import Encoded, Encoder
+from motes.data.frames import Frame
+from motes.data.tables import Standardiser, Table
+from motes.diffusion.denoiser import Cells, Given
+from motes.errors import ModelFileError, RecipeError, TrainingError, UsageError, check_count, check_seed
+from motes.fitting import fit
+from motes.learning.checkpoints import read_checkpoint, write_checkpoint
+from motes.learning.training import Progress
+from motes.model import Guidance, Model, model_path
+from motes.recipes import Recipe, load_recipe
+from motes.sampling.likelihood import TOLERANCE, Likelihood, log_likelihood
+from motes.sampling.loop import Sampler, sample
+from motes.sampling.particles import conditional_rows, conditional_sample
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Drawn(Frame):
+    """Rows, and how many independent ones they are worth.
+
+    Attributes:
+        effective: the effective sample size. It is the number of rows, unless an interval is known, or a model without
+            masks was told anything.
+    """
+
+    effective: float = 0.0
+
+
+class TableModel:
+    """What was learned of a table.
+
+    Attributes:
+        model: of the matrix z.
+        encoder: between that and the table.
+    """
+
+    def __init__(self, model: Model, encoder: Encoder):
+        self.model = model
+        self.encoder = encoder
+
+    def __repr__(self) -> str:
+        on = f" of {self.model.source}" if self.model.source else ""
+        return f"TableModel{on}({len(self.columns)} columns, {self.model.parameters:,} parameters)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return self.encoder.names
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return self.model.recipe
+
+    @property
+    def classes(self) -> Classes | None:
+        """Those of the rows, where it was trained with labels."""
+        return self.model.classes
+
+    @property
+    def masked(self) -> bool:
+        """Whether it was trained to be told any cells of a row; otherwise particles have to do it."""
+        return self.recipe.training.masks > 0
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        label: Any = None,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Drawn:
+        """Draw `n` new rows. `Frame.like` gives them the type of any table of these columns.
+
+        Args:
+            n: how many.
+            given: what is known of them: column -> value, or (low, high), one of which may be None.
+            seed, label, sampler, steps, grid, guidance, on_block: as for `Model.sample`.
+
+        Raises:
+            UsageError: what does not fit the columns or the model, or can hardly be.
+            DataError: a value that its column cannot hold.
+        """
+        n, seed = check_count(n, "rows"), check_seed(seed)
+        asked = conditions_of(self.encoder, given or {})
+        how, times = build_draw(self.recipe, sampler, steps, grid)
+        known = asked.rows(n)
+        told = self._told(label, n, self.encoder.encode(known, seed) if asked.valued.any() and self.masked else None)
+        denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
+        boxed = asked.limited if self.masked else asked.limited | asked.valued
+        if not boxed.any():
+            width, z, effective = self.encoder.width, None, float(n)
+            z, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
+        else:
+            if sampler is not None:
+                raise UsageError(
+                    f"sampler = {sampler!r}, but rows within an interval{'' if self.masked else ', or of known cells,'} "
+                    "are drawn by particles, which have a sampler of their own. Leave it out."
+                )
+            low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
+            found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=told, on_block=on_block)
+            z, effective = _inside(found.rows, low, high), found.ess
+        rows = asked.within(self.encoder.put(self.encoder.decode(z), known))
+        return Drawn(rows.columns, effective)
+
+    def impute(
+        self,
+        data: Any,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        label: Any = None,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> list[Frame]:
+        """Fill in the missing cells, `draws` times, each time with a draw from their law given the other cells.
+
+        Args:
+            data: rows (n) with holes; what is known comes back to the bit.
+            draws: how many tables; their spread is what is not known.
+            seed: of the draws.
+            label: the class of all rows, or one for each (n,).
+            on_block: called with the number of rows filled in so far, of all draws together.
+            name: what messages call the data.
+
+        Raises:
+            DataError: a cell that its column cannot hold; the message names row and column.
+            UsageError: an unknown label.
+        """
+        frame, draws, seed = self.encoder.frame(data, name=name), check_count(draws, "draws"), check_seed(seed)
+        missing = np.stack([frame.columns[column].missing for column in self.encoder.learned], axis=1)
+        holes = np.flatnonzero(missing.any(axis=1))
+        label = label if label is None or np.ndim(label) == 0 else np.asarray(label)[holes]
+        made = []
+        for number, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
+            tell = (lambda done, before=number * len(holes): on_block(before + done)) if on_block else None
+            made.append(self._filled(frame, holes, label, int(word), tell, name))
+        return made
+
+    def _filled(
+        self,
+        frame: Frame,
+        holes: NDArray[np.int64],
+        label: Any,
+        seed: int,
+        on_block: Callable[[int], None] | None,
+        name: str,
+    ) -> Frame:
+        """One draw of `impute`."""
+        encoded = self.encoder.encode(frame, seed, name=name)
+        z = encoded.z.astype(np.float32)
+        if len(holes):
+            how, times = build_draw(self.recipe)
+            some = Encoded(z[holes], encoded.known[holes], encoded.log_dets[holes])
+            told, key = self._told(label, len(holes), some if self.masked else None), seed_key(seed, "impute")
+            denoiser = self.model.denoiser
+            if self.masked:
+                z[holes], _ = sample(
+                    denoiser,
+                    len(holes),
+                    self.encoder.width,
+                    key=key,
+                    sampler=how,
+                    grid=times,
+                    given=told,
+                    on_block=on_block,
+                )
+            else:
+                z[holes] = conditional_rows(
+                    denoiser, some.z, some.known, key=key, grid=times, given=told, on_block=on_block
+                ).rows[:, 0]
+        return self.encoder.put(self.encoder.decode(z), frame)
+
+    def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
+        """log p of the known cells of each row, (n,), in nats of the data's units; a mass for discrete columns.
+
+        With a `label`, one for all rows or one for each (n,), it is log p(row | label).
+
+        Raises:
+            DataError: a cell that its column cannot hold; the message names row and column.
+            UsageError: missing cells and a model without masks; an unknown label.
+        """
+        return self.likelihood(data, label=label, on_block=on_block).log_prob
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        label: Any = None,
+        tolerance: float = TOLERANCE,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Likelihood:
+        """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
+        encoded = self.encoder.encode(data, None, name=name)
+        told = self.model.given(label, len(encoded.z))
+        if (cells := self._absent(encoded)) is not None:
+            told = (told or Given())._replace(cells=cells)
+        found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=on_block)
+        return found._replace(log_prob=found.log_prob + encoded.log_det)
+
+    def predict_proba(self, data: Any, *, on_block: Callable[[int], None] | None = None) -> Array:
+        """p(label | known cells) of each row, (n, classes) in the order of `classes.names`.
+
+        Raises:
+            UsageError: a model without classes, or missing cells and one without masks.
+            DataError: a cell that its column cannot hold; the message names row and column.
+        """
+        encoded = self.encoder.encode(data, None)
+        return self.model.class_probabilities(encoded.z, cells=self._absent(encoded), on_block=on_block)
+
+    def _told(self, label: Any, n: int, encoded: Encoded | None) -> Given | None:
+        """What a denoiser is told of n rows: their class, and the known cells of `encoded`."""
+        told = self.model.given(label, n)
+        if encoded is None:
+            return told
+        cells = Cells(encoded.z, encoded.known, np.zeros_like(encoded.known))  # type: ignore[arg-type]
+        return (told or Given())._replace(cells=cells)
+
+    def _absent(self, encoded: Encoded) -> Cells | None:
+        """Which cells nobody asks for, where some are missing."""
+        if encoded.known.all():
+            return None
+        if not self.masked:
+            row, j = np.argwhere(~encoded.known)[0]
+            raise UsageError(
+                f"row {row + 1} has no '{self.encoder.learned[j]}', and this model was trained without masks, so that "
+                "it knows the likelihood of whole rows alone. Train with --set training.masks=0.5, or impute first."
+            )
+        return Cells(encoded.z, np.zeros_like(encoded.known), ~encoded.known)  # type: ignore[arg-type]
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, whole or not at all.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        write_checkpoint(Path(path), *self.parts())
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        tensors, about = self.model.parts()
+        arrays, codecs = self.encoder.to_state()
+        tensors |= {f"encoder.{name}": array for name, array in arrays.items()}
+        return tensors, about | {"encoder": json.dumps(codecs)}
+
+    @classmethod
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "TableModel":
+        """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
+
+        Raises:
+            ModelFileError: anything else.
+        """
+        tensors = {name: array for name, array in tensors.items() if not name.startswith("estimator.")}
+        try:
+            arrays = {name: tensors.pop(f"encoder.{name}") for name in ("mean", "scale")}
+            encoder = Encoder.from_state(arrays, json.loads(about["encoder"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
+        return cls(Model.of_parts(tensors, about, path), encoder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of NumPy, so that it can be read where there is another device, or none.
+        return dict(zip(("tensors", "about"), self.parts(), strict=True))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        whole = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
+        self.__dict__.update(vars(whole))
+
+
+def load(path: str | Path) -> Model | TableModel:
+    """Read a model file, or the one in the folder of a run. No code in it is run.
+
+    Raises:
+        ModelFileError: no such file, another format, or any damage.
+    """
+    path = model_path(path)
+    tensors, about = read_checkpoint(path)
+    return (TableModel if "encoder" in about else Model).of_parts(tensors, about, path)
+
+
+def fit_table(
+    data: Any,
+    recipe: str | Path | Recipe = "table",
+    *,
+    changes: Sequence[str] | Mapping[str, Any] = (),
+    columns: Mapping[str, Any] | None = None,
+    labels: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    seed: int = 0,
+    source: str = "",
+    start: TableModel | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TableModel:
+    """Train a model on the rows of a table of any columns.
+
+    Args:
+        data: whatever `motes.data.frames.as_frame` takes: a NumPy array, a pandas, polars or Arrow table, ...
+        recipe: a name, a `.toml` file or a `Recipe`; its section [columns] says what columns are.
+        changes: to it, such as {"training.steps": 8000}.
+        columns: what columns are, in the place of what the recipe says or what is inferred; see `data.columns.infer`.
+        labels: the class of each row (n,), whole numbers or texts.
+        weights: how much each row counts (n,), at least 0.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        source: what the data is called in the model file and in messages.
+        start: a model of the same columns, to go on from.
+        on_progress: called a few times a second with a `Progress`.
+
+    Raises:
+        DataError: data that cannot be used; the message names the row and the column.
+        UsageError, RecipeError: a recipe that cannot be followed, columns that there are not.
+        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+    """
+    chosen = load_recipe(recipe, changes)
+    name = f"'{source}'" if source else "the data"
+    if start is None:
+        overrides = {**chosen.columns, **(columns or {})}
+        encoder = Encoder.fit(data, overrides, standardise=chosen.data.standardise, name=name)
+    else:
+        encoder = start.encoder
+    encoded = encoder.encode(data, seed, name=name)
+    if not encoded.known.all() and not chosen.training.masks:
+        row, j = np.argwhere(~encoded.known)[0]
+        raise RecipeError(
+            f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {row + 1}, column "
+            f"'{encoder.learned[j]}', and training.masks = 0. Set training.masks = 0.5, by which it learns rows with holes."
+        )
+    try:
+        model = fit(
+            Table(encoded.z, encoder.learned),
+            chosen,
+            labels=labels,
+            weights=weights,
+            present=None if encoded.known.all() else encoded.known,
+            standardiser=Standardiser.identity(encoder.width),
+            start=None if start is None else start.model.denoiser,
+            seed=seed,
+            source=source,
+            on_progress=on_progress,
+        )
+    except TrainingError as error:
+        if isinstance(error.result, Model):
+            error.result = TableModel(error.result, encoder)
+        raise
+    return TableModel(model, encoder)
+
+
+def _inside(z: NDArray[np.floating], low: Array, high: Array) -> Array:
+    """Points within the box: single precision may have put one just beyond an end of it."""
+    return np.clip(z.astype(np.float64), np.nextafter(low, high), np.nextafter(high, low))
