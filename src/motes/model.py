@@ -21,7 +21,8 @@ from motes.errors import ModelFileError, MotesError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning.training import Trained, with_weights
+from motes.learning.training import Trained
+from motes.learning.weights import weights_of, with_weights
 from motes.parts import AncestralPart
 from motes.recipes import Recipe, parse
 from motes.sampling.guidance import Guided
@@ -174,7 +175,7 @@ class Model:
     @property
     def parameters(self) -> int:
         """Number of trained numbers."""
-        return sum(array.size for array in jax.tree.leaves(eqx.filter(self.denoiser, eqx.is_inexact_array)))
+        return int(weights_of(self.denoiser).size)
 
     @property
     def lowest_noise(self) -> float:

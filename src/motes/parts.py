@@ -96,9 +96,10 @@ class Residual:
 
 @dataclass(frozen=True)
 class DenoiserPart:
-    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
+    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0: "edm" for data
+    of unit variance, "gaussian" for data with the covariance of the training rows."""
 
-    kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
+    kind: Literal["eps", "x0", "v", "velocity", "edm", "gaussian"] = "edm"
     variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
 
 
@@ -183,6 +184,9 @@ class Training:
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
+    validation: float = _number(0.0, 0, 0.5)  # share of the rows that says when to stop; 0: all steps are taken
+    check_every: int = _number(100, 1)  # steps from one look at these rows to the next
+    patience: int = _number(10, 1)  # looks without a better loss, after which training stops
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 

@@ -91,6 +91,11 @@ class Recipe:
             )
         if isinstance(self.network, StepGated) and self.steps is not None:
             self._check_steps_alone(self.steps)
+        if self.training.validation and self.training.weights == "last":
+            raise RecipeError(
+                f"training.validation = {self.training.validation:g} judges the averaged weights, and training.weights "
+                "= 'last'. Set weights = 'averaged', or validation = 0."
+            )
         self._check_variance()
 
     def _check_variance(self) -> None:
@@ -112,10 +117,11 @@ class Recipe:
                 f"'{self.schedule.kind}' and times.kind = '{self.times.kind}'. Set schedule.kind to linear, quad, "
                 "sigmoid or cosine, and times.kind = 'steps'."
             )
-        if learned and self.denoiser.kind == "edm":
+        if learned and self.denoiser.kind in ("edm", "gaussian"):
             raise RecipeError(
                 "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and "
-                "denoiser.kind = 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
+                f"denoiser.kind = '{self.denoiser.kind}' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or "
+                "'velocity'."
             )
         if learned and (self.training.masks or self.data.label):
             raise RecipeError(
@@ -135,11 +141,11 @@ class Recipe:
                 "network.kind = 'step_gated' can be told nothing of a row. Set training.masks = 0, or network.kind = "
                 "'residual'."
             )
-        if self.denoiser.kind == "edm":
+        if self.denoiser.kind in ("edm", "gaussian"):
             raise RecipeError(
-                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
-                "noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which "
-                "takes any time."
+                f"network.kind = 'step_gated' takes the number of a step, and denoiser.kind = '{self.denoiser.kind}' "
+                "gives it a noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = "
+                "'residual', which takes any time."
             )
         if self.sampler.kind in OFF_GRID:
             raise RecipeError(

@@ -52,9 +52,19 @@ class Standardiser:
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array) -> "Standardiser":
-        """Mean and standard deviation of each column of `x` (n, d)."""
-        return cls(x.mean(axis=0), x.std(axis=0))
+    def fit(cls, x: Array, weights: Array | None = None, present: NDArray[np.bool_] | None = None) -> "Standardiser":
+        """Mean and standard deviation of each column of `x` (n, d), over the cells that are `present` (n, d).
+
+        `weights` (n,) say how often each row counts; without them it is once.
+        """
+        if weights is None and present is None:
+            return cls(x.mean(axis=0), x.std(axis=0))
+        count = np.ones((len(x), 1)) if weights is None else weights[:, None]
+        count = count if present is None else count * present
+        total = np.broadcast_to(count, x.shape).sum(axis=0)
+        filled = np.where(count > 0, x, 0)
+        mean = (count * filled).sum(axis=0) / total
+        return cls(mean, np.sqrt((count * (filled - mean) ** 2).sum(axis=0) / total))
 
     @classmethod
     def identity(cls, dim: int) -> "Standardiser":

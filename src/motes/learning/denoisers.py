@@ -3,10 +3,10 @@
 x0_hat = denoiser(x_t, t), an estimate of E[x_0 | x_t]
 
 They differ in what the network says: eps, x_0, v or the velocity, from x_t and t as they are, or, preconditioned, the
-part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to learn depends on it:
-x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity does along straight
-lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under every schedule.
-`Conditional` makes any of them one that can be told classes and cells.
+part of x_0 that x_t itself, or a Gaussian law, does not tell. Any of them works under any schedule; what is easy to
+learn depends on it: x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity
+does along straight lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under
+every schedule. `Conditional` makes any of them one that can be told classes and cells.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,9 @@ from motes.diffusion.process import (
     x0_from_velocity,
 )
 from motes.diffusion.schedules import Schedule
+from motes.learning.gaussian import Gaussian
+
+JITTER = 1e-6  # of the sum of all variances
 
 Network = Callable[..., jax.Array]
 """(x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well."""
@@ -34,6 +37,10 @@ class Learned(Denoiser):
     """A denoiser with a network in it."""
 
     network: eqx.AbstractVar[Network]
+
+    def in_context(self, context: jax.Array, cells: Cells | None) -> "Learned":
+        """With a network that is told `context` as its third input, and the cells of a row, where they are known."""
+        return eqx.tree_at(lambda denoiser: denoiser.network, self, InContext(self.network, context, cells))
 
 
 class NoisePredictor(Learned):
@@ -116,6 +123,63 @@ class Preconditioned(Learned):
         return c_skip * y + c_out * self.network(y / total, c_noise)
 
 
+class GaussianPreconditioned(Learned):
+    """The network adds to what a Gaussian law of the data would tell: a silent one is exact for Gaussian data.
+
+    In the principal axes of the law's covariance, with variances lambda, and w = axes^T (y - mean), it has the
+    direction i scaled to unit variance at every t, and so has its own answer:
+
+        eps_hat = axes (r / (lambda + r^2) w - sqrt(lambda / (lambda + r^2)) F(w / sqrt(lambda + r^2), log(r) / 4))
+
+    and x0_hat = y - r eps_hat, r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, which is the case of
+    N(0, sigma_data^2 I). Columns that depend on each other linearly thus cost a network nothing.
+
+    Of known and absent `cells` the Gaussian part makes all that a Gaussian can: it is the law given the known cells.
+    """
+
+    network: Network
+    schedule: Schedule
+    law: Gaussian
+    cells: Cells | None = None
+
+    def in_context(self, context: jax.Array, cells: Cells | None) -> "Learned":
+        return GaussianPreconditioned(
+            network=InContext(self.network, context), schedule=self.schedule, law=self.law, cells=cells
+        )
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        alpha, law = self.schedule.alpha(t), self.law
+        y, ratio = x_t / alpha, self.schedule.sigma(t) / alpha
+        away, total = y - law.mean, law.variances + ratio**2
+        pull = law.axes @ (law.axes.T @ away / total)  # -score of the law blurred by r
+        if self.cells is not None:
+            solved = _given_cells(law, self.cells, away, ratio)
+            told = self.cells.settled.any()
+            away, pull = (jnp.where(told, ours, plain) for ours, plain in zip(solved, (away, pull), strict=True))
+        said = self.network(law.axes.T @ away / jnp.sqrt(total), jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
+        eps = ratio * pull - law.axes @ (jnp.sqrt(law.variances / total) * said)
+        return y - ratio * eps, eps
+
+
+def _given_cells(law: Gaussian, cells: Cells, away: jax.Array, ratio: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """x - mean with known values and, for the absent ones, what is expected; and (C + R)^-1 of it where it is seen.
+
+    C is the covariance, R the variance of the noise: r^2 where a cell is asked for, none where it is known.
+    """
+    seen = ~cells.absent
+    away = jnp.where(seen, jnp.where(cells.known, cells.values - law.mean, away), 0.0)
+    covariance = law.covariance * jnp.outer(seen, seen)
+    noise = jnp.where(seen, jnp.where(cells.known, 0.0, ratio**2), 1.0)
+    # Rounding must not make it indefinite; the network mends what this costs.
+    jitter = JITTER * law.variances.sum()
+    factor = jax.scipy.linalg.cho_factor(covariance + jnp.diag(noise + jitter), lower=True)
+    pull = jax.scipy.linalg.cho_solve(factor, away)
+    return jnp.where(seen, away, law.covariance @ pull), pull
+
+
 class InContext(eqx.Module):
     """A network whose third input is set, and of its first one the cells that are settled."""
 
@@ -161,8 +225,7 @@ class Conditional(Denoiser):
             context = jnp.concatenate([context, flags.astype(context.dtype)])
         elif cells is not None:
             raise TypeError("this network was not trained with masks, and can be told no cells of a row.")
-        network = InContext(self.denoiser.network, context, cells)
-        told = eqx.tree_at(lambda denoiser: denoiser.network, self.denoiser, network)
+        told = self.denoiser.in_context(context, cells)
         return told if cells is None else Settled(told, cells)
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:

@@ -1,0 +1,78 @@
+"""Rows as a learner meets them: what it is told of each, and the loss that it has there.
+
+Training and judging by held-out rows see rows in this one way, so that their losses can be compared.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.diffusion.denoiser import Cells, Denoiser, Given
+from motes.learning.losses import Loss
+
+
+class Rows(NamedTuple):
+    """Points, what can be told of them, and how often it is."""
+
+    x: jax.Array  # (n, d)
+    labels: jax.Array | None  # (n,)
+    present: jax.Array | None  # (n, d)
+    dropout: float
+    masks: float
+
+    @classmethod
+    def of(
+        cls,
+        x: NDArray[np.floating],
+        labels: NDArray[np.integer] | None,
+        present: NDArray[np.bool_] | None,
+        dropout: float,
+        masks: float,
+    ) -> "Rows":
+        """Of arrays that are not on the device yet."""
+        on_device = lambda part: None if part is None else jnp.asarray(part)
+        return cls(jnp.asarray(x, float), on_device(labels), on_device(present), dropout, masks)
+
+    def told(self, index: jax.Array, key: jax.Array) -> Given:
+        """What a network is told of the rows `index` (b,) this time."""
+        label_key, *cell_keys = jax.random.split(key, 4)
+        label, cells = None, None
+        if self.labels is not None:
+            label = jnp.where(jax.random.bernoulli(label_key, self.dropout, index.shape), -1, self.labels[index])
+        if self.masks:
+            cells = self._cells(index, cell_keys)
+        return Given(label, cells)
+
+    def _cells(self, index: jax.Array, keys: list[jax.Array]) -> Cells:
+        # Every subset of the columns must come up: rows differ in how many cells are shown, and how many left out.
+        x0, b = self.x[index], len(index)
+        shown, out = jax.random.uniform(keys[0], (2, b))
+        place = jax.random.uniform(keys[1], x0.shape)
+        asked, some = jax.random.bernoulli(keys[2], jnp.array([[1 - self.masks], [0.5]]), (2, b))
+        shown = jnp.where(asked, 0.0, shown)[:, None]
+        out = jnp.where(asked | some, 0.0, out)[:, None]
+        present = jnp.ones_like(x0, bool) if self.present is None else self.present[index]
+        known = present & (place < shown)
+        absent = ~present | (~known & (place < shown + (1 - shown) * out))
+        return Cells(jnp.where(known, x0, 0.0), known, absent)
+
+    def losses(
+        self, denoiser: Denoiser, loss: Loss, index: jax.Array, t: jax.Array, eps: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
+
+        `key` is for what is told of them.
+        """
+        x0, given = self.x[index], self.told(index, key)
+        if given.cells is not None:
+            x0 = jnp.where(given.cells.absent, 0.0, x0)  # what `Settled` answers there
+
+        def row(given: Given, *row: jax.Array) -> dict[str, jax.Array]:
+            told = given.label is not None or given.cells is not None
+            return loss(denoiser.given(given) if told else denoiser, *row)
+
+        terms = jax.vmap(row)(given, x0, t, eps)
+        return jnp.stack(list(terms.values())).sum(axis=0)
