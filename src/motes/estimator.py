@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, DensityMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -24,7 +23,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from motes.data.natives import collected
+from motes.data.natives import collected, is_frame
 from motes.data.templates import packed, template_of, unpacked
 from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
@@ -203,7 +202,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     @available_if(_has_classes)
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each row, (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
 
     # --- on disk ---
 
@@ -259,7 +259,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     def _validated(self, X: Any, *, reset: bool = False) -> Any:
         """X in the type that it came in, checked as scikit-learn does it, but for what `as_frame` checks better."""
-        if not isinstance(X, np.ndarray | list | tuple) and not issparse(X):
+        if is_frame(X):
             X = collected(X, "X")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

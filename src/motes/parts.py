@@ -23,6 +23,7 @@ class Data:
     rows: int = _number(10_000, 2)  # drawn from a shape; a file is taken whole
     noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
     held_out: float = _number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
+    encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
     standardise: bool = True  # learn columns of mean 0 and standard deviation 1
     label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
 

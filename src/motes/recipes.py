@@ -9,7 +9,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -58,6 +58,7 @@ class Recipe:
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are; see `data.columns.infer`
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",
@@ -174,10 +175,13 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries, as in the TOML file; what is left out is left out."""
         plain = dataclasses.asdict(self)
-        return {
+        whole = {
             key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
             for key, value in plain.items()
         }
+        if not self.columns:
+            del whole["columns"]
+        return whole
 
     def to_toml(self) -> str:
         """The text of the recipe's file."""
@@ -238,10 +242,13 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         if name == "about":
             parts[name] = _checked(str, value, "about")
             continue
-        if name not in Recipe.SECTIONS:
-            raise RecipeError(f"{where}: " + unknown("section", name, Recipe.SECTIONS))
+        if name not in (*Recipe.SECTIONS, "columns"):
+            raise RecipeError(f"{where}: " + unknown("section", name, (*Recipe.SECTIONS, "columns")))
         if not isinstance(value, Mapping):
             raise RecipeError(f"{where}: {name} = {value!r}; expected a section [{name}] with keys of its own.")
+        if name == "columns":
+            parts[name] = dict(value)  # whose names and kinds only the data can check
+            continue
         parts[name] = _part(_member(sections[name], name, value.get("kind"), where), name, value, where)
     return Recipe(**parts)
 
@@ -339,15 +346,15 @@ def _change(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     if section == "about" and not dot:
         values["about"] = value
         return
-    if section not in Recipe.SECTIONS:
-        raise RecipeError(f"{key}: " + unknown("section", section, Recipe.SECTIONS))
+    if section not in (*Recipe.SECTIONS, "columns"):
+        raise RecipeError(f"{key}: " + unknown("section", section, (*Recipe.SECTIONS, "columns")))
     if not name:
         raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
     now = values.get(section, {})
     if not isinstance(now, Mapping):
         return  # `parse` will say that this is no section
     values[section] = dict(now)
-    if name == "kind":
+    if name == "kind" and section != "columns":
         # Keys that the new kind does not have go with the old one.
         known = _hints(_member(get_type_hints(Recipe)[section], section, value, where))
         values[section] = {k: v for k, v in values[section].items() if k in known}

@@ -155,3 +155,119 @@ def evaluate_table(
     origin = read_table_source(name, model.recipe, model.model.seed)
     samples = draw_rows(model, n, seed, reporter)
     return _judged(model, origin, samples, target, seed)
+
+
+def draw_rows(model: TableModel, n: int, seed: int, reporter: Reporter, given: dict[str, Any] | None = None, how: Draw = Draw()) -> Drawn:
+    """`model.sample` with its progress shown."""
+    with reporter.counting("sampling", n, "rows") as count:
+        return model.sample(
+            n,
+            given=given,
+            seed=seed,
+            label=how.label,
+            sampler=how.sampler,
+            steps=how.steps,
+            grid=how.grid,
+            guidance=how.guidance,
+            on_block=count,
+        )
+
+
+def score_file(model: TableModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
+    """log p of the rows of a file, with its progress shown."""
+    frame = read_frame(source)
+    if model.recipe.data.label in frame.columns:
+        frame, _ = split_labels(frame, model.recipe.data.label, source)
+    with reporter.counting("scoring", len(frame), "rows") as count:
+        return model.likelihood(frame, label=label, on_block=count, name=f"'{source}'")
+
+
+def impute_file(model: TableModel, source: str, *, draws: int, seed: int, reporter: Reporter) -> tuple[Frame, int]:
+    """The rows of a file with their holes filled in, and how many cells that were.
+
+    Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
+
+    Raises:
+        UsageError: no such file, or a column `draw` already.
+        DataError: a file that cannot be used.
+    """
+    frame = model.encoder.frame(read_frame(source), name=f"'{source}'")
+    learned = [frame.columns[name].missing for name in model.encoder.learned]
+    holes = int(np.any(learned, axis=0).sum())
+    with reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
+        made = model.impute(frame, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+    cells = int(np.sum(learned))
+    return (made[0] if draws == 1 else numbered(made)), cells
+
+
+def numbered(frames: Sequence[Frame]) -> Frame:
+    """Tables of the same columns, one below the other, with a column that says of which each row is."""
+    if NUMBERED in frames[0].columns:
+        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+    number = np.repeat(np.arange(1, len(frames) + 1), len(frames[0]))
+    columns = {NUMBERED: Series("whole", number, np.zeros(len(number), bool))}
+    for name, one in frames[0].columns.items():
+        parts = [frame.columns[name] for frame in frames]
+        values, missing = (np.concatenate([getattr(part, key) for part in parts]) for key in ("values", "missing"))
+        columns[name] = replace(one, values=values, missing=missing)
+    return Frame(columns)
+
+
+def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
+    """What is known, from texts such as "age=40", "city=Graz" and "price=10..500", "price=..500", "price=10..".
+
+    Raises:
+        UsageError: no "=", a column that there is not, or one twice.
+    """
+    made: dict[str, Any] = {}
+    kinds = {column.name: column.kind for column in encoder.columns}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not text:
+            raise UsageError(f"--given {word}: expected COLUMN=VALUE, or COLUMN=LOW..HIGH, such as age=40 or price=..500.")
+        if name not in kinds:
+            raise UsageError(f"--given {word}: " + unknown("column", name, encoder.names))
+        if name in made:
+            raise UsageError(f"--given {word}: column '{name}' is given twice.")
+        low, dots, high = text.partition("..")
+        if dots and kinds[name] not in ("categorical", "boolean"):
+            made[name] = tuple(_cell(end, encoder, name) if end else None for end in (low, high))
+        else:
+            made[name] = _cell(text, encoder, name)
+    return made
+
+
+def _cell(text: str, encoder: Encoder, name: str) -> Any:
+    """A cell as its column holds it: text stays text among labels, and a number is one elsewhere."""
+    codec = next((codec for codec in encoder.codecs if codec.column == name), None)
+    type_ = encoder.kept[name].type if codec is None else codec.type
+    if type_ == "truth" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if type_ in ("label", "date", "truth"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers.") from None
+
+
+def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
+    ...
+
+
+def _keep(model: TableModel, out: Path) -> None:
+    """The model, what its averages are made from, and its losses."""
+    training = model.model.training
+    assert training is not None  # it was trained just now
+    model.save(out / "model.safetensors")
+    model.model.save_averages(out)
+    lines = [{"step": int(step), "loss": float(f"{loss:.6g}")} for step, loss in zip(*training.running_loss(), strict=True)]
+    if training.held_out is not None:
+        held = zip(training.held_out.steps.tolist(), training.held_out.losses.tolist(), strict=True)
+        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in held]
+    lines.sort(key=lambda line: line["step"])
+    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in lines))

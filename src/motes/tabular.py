@@ -18,7 +18,7 @@ from motes.build import build_draw, seed_key
 from motes.conditions import conditions_of
 from motes.data.classes import Classes
 from motes.data.encoder import Encoded, Encoder
-from motes.data.frames import Frame
+from motes.data.frames import Frame, Mask, as_frame, words_of
 from motes.data.tables import Standardiser, Table
 from motes.diffusion.denoiser import Cells, Given
 from motes.errors import ModelFileError, RecipeError, TrainingError, UsageError, check_count, check_seed
@@ -32,6 +32,8 @@ from motes.sampling.loop import Sampler, sample
 from motes.sampling.particles import conditional_rows, conditional_sample
 
 Array = NDArray[np.float64]
+
+MOST_REPEATS = 8  # of a row for its weight
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,12 @@ class TableModel:
         asked = conditions_of(self.encoder, given or {})
         how, times = build_draw(self.recipe, sampler, steps, grid)
         known = asked.rows(n)
-        told = self._told(label, n, self.encoder.encode(known, seed) if asked.valued.any() and self.masked else None)
+        cells = self.encoder.encode(known, seed) if asked.valued.any() and self.masked else None
+        told = self._told(label, n, None if cells is None else (cells.z, cells.known))
         denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
         boxed = asked.limited if self.masked else asked.limited | asked.valued
         if not boxed.any():
-            width, z, effective = self.encoder.width, None, float(n)
+            width, effective = self.encoder.width, float(n)
             z, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
         else:
             if sampler is not None:
@@ -156,10 +159,13 @@ class TableModel:
         missing = np.stack([frame.columns[column].missing for column in self.encoder.learned], axis=1)
         holes = np.flatnonzero(missing.any(axis=1))
         label = label if label is None or np.ndim(label) == 0 else np.asarray(label)[holes]
-        made = []
-        for number, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
-            tell = (lambda done, before=number * len(holes): on_block(before + done)) if on_block else None
-            made.append(self._filled(frame, holes, label, int(word), tell, name))
+        told: Callable[[int], None] | None = None
+        made: list[Frame] = []
+        if on_block is not None:
+            tell = on_block
+            told = lambda done: tell(len(made) * len(holes) + done)
+        for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
+            made.append(self._filled(frame, holes, label, int(word), told, name))
         return made
 
     def _filled(
@@ -173,28 +179,19 @@ class TableModel:
     ) -> Frame:
         """One draw of `impute`."""
         encoded = self.encoder.encode(frame, seed, name=name)
-        z = encoded.z.astype(np.float32)
+        z, known = encoded.z[holes], encoded.known[holes]
         if len(holes):
-            how, times = build_draw(self.recipe)
-            some = Encoded(z[holes], encoded.known[holes], encoded.log_dets[holes])
-            told, key = self._told(label, len(holes), some if self.masked else None), seed_key(seed, "impute")
-            denoiser = self.model.denoiser
+            how, grid = build_draw(self.recipe)
+            told, key = self._told(label, len(z), (z, known) if self.masked else None), seed_key(seed, "impute")
+            denoiser, (m, width) = self.model.denoiser, z.shape
             if self.masked:
-                z[holes], _ = sample(
-                    denoiser,
-                    len(holes),
-                    self.encoder.width,
-                    key=key,
-                    sampler=how,
-                    grid=times,
-                    given=told,
-                    on_block=on_block,
-                )
+                z, _ = sample(denoiser, m, width, key=key, sampler=how, grid=grid, given=told, on_block=on_block)
             else:
-                z[holes] = conditional_rows(
-                    denoiser, some.z, some.known, key=key, grid=times, given=told, on_block=on_block
-                ).rows[:, 0]
-        return self.encoder.put(self.encoder.decode(z), frame)
+                found = conditional_rows(denoiser, z, known, key=key, grid=grid, given=told, on_block=on_block)
+                z = found.rows[:, 0]
+        whole = encoded.z
+        whole[holes] = z
+        return self.encoder.put(self.encoder.decode(whole), frame)
 
     def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
         """log p of the known cells of each row, (n,), in nats of the data's units; a mass for discrete columns.
@@ -234,13 +231,13 @@ class TableModel:
         encoded = self.encoder.encode(data, None)
         return self.model.class_probabilities(encoded.z, cells=self._absent(encoded), on_block=on_block)
 
-    def _told(self, label: Any, n: int, encoded: Encoded | None) -> Given | None:
-        """What a denoiser is told of n rows: their class, and the known cells of `encoded`."""
+    def _told(self, label: Any, n: int, cells: tuple[Array, Mask] | None) -> Given | None:
+        """What a denoiser is told of n rows: their class, and their cells as z (n, d) with those that are known."""
         told = self.model.given(label, n)
-        if encoded is None:
+        if cells is None:
             return told
-        cells = Cells(encoded.z, encoded.known, np.zeros_like(encoded.known))  # type: ignore[arg-type]
-        return (told or Given())._replace(cells=cells)
+        values, known = cells
+        return (told or Given())._replace(cells=Cells(values, known, np.zeros_like(known)))  # type: ignore[arg-type]
 
     def _absent(self, encoded: Encoded) -> Cells | None:
         """Which cells nobody asks for, where some are missing."""
@@ -316,6 +313,7 @@ def fit_table(
     weights: ArrayLike | None = None,
     seed: int = 0,
     source: str = "",
+    encoder: Encoder | None = None,
     start: TableModel | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TableModel:
@@ -327,10 +325,11 @@ def fit_table(
         changes: to it, such as {"training.steps": 8000}.
         columns: what columns are, in the place of what the recipe says or what is inferred; see `data.columns.infer`.
         labels: the class of each row (n,), whole numbers or texts.
-        weights: how much each row counts (n,), at least 0.
+        weights: how much each row counts (n,), at least 0: 2 is as good as the row twice, and 0 as no such row.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file and in messages.
-        start: a model of the same columns, to go on from.
+        encoder: one that was fitted to these rows already.
+        start: a model of the same columns, to go on from, with its encoder.
         on_progress: called a few times a second with a `Progress`.
 
     Raises:
@@ -340,17 +339,19 @@ def fit_table(
     """
     chosen = load_recipe(recipe, changes)
     name = f"'{source}'" if source else "the data"
-    if start is None:
-        overrides = {**chosen.columns, **(columns or {})}
-        encoder = Encoder.fit(data, overrides, standardise=chosen.data.standardise, name=name)
-    else:
+    frame, labels, weights = _in_order(as_frame(data, name=name), labels, weights)
+    if start is not None:
         encoder = start.encoder
-    encoded = encoder.encode(data, seed, name=name)
+    elif encoder is None:
+        overrides = {**chosen.columns, **(columns or {})}
+        encoder = Encoder.fit(frame, overrides, standardise=chosen.data.standardise, name=name)
+    encoded = encoder.encode(frame, seed, name=name)
     if not encoded.known.all() and not chosen.training.masks:
         row, j = np.argwhere(~encoded.known)[0]
         raise RecipeError(
             f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {row + 1}, column "
-            f"'{encoder.learned[j]}', and training.masks = 0. Set training.masks = 0.5, by which it learns rows with holes."
+            f"'{encoder.learned[j]}', and training.masks = 0. Set training.masks = 0.5, so that it learns from rows "
+            "with holes."
         )
     try:
         model = fit(
@@ -370,6 +371,29 @@ def fit_table(
             error.result = TableModel(error.result, encoder)
         raise
     return TableModel(model, encoder)
+
+
+def _in_order(
+    frame: Frame, labels: ArrayLike | None, weights: ArrayLike | None
+) -> tuple[Frame, NDArray[Any] | None, NDArray[Any] | None]:
+    """Rows in an order of their own, so that the order in which they came has no bearing on what is learned.
+
+    Small whole weights are rows that come so often.
+    """
+    n = len(frame)
+    rows = np.arange(n)
+    columns = [(series.known, series.missing) for series in frame.columns.values()]
+    if labels is not None and np.shape(labels) == (n,):  # or `fit` will refuse them
+        columns.append((np.unique(np.asarray(labels).astype(str), return_inverse=True)[1], np.zeros(n, bool)))
+    if weights is not None and np.shape(weights) == (n,):
+        heavy = np.asarray(weights, float)
+        columns.append((heavy, np.zeros(n, bool)))
+        if np.isin(heavy, np.arange(MOST_REPEATS + 1)).all() and heavy.any():
+            rows, weights = np.repeat(rows, heavy.astype(int)), None
+            columns.pop()
+    rows = rows[np.argsort(words_of(columns, n)[rows], kind="stable")]
+    taken = [None if part is None else np.asarray(part)[rows] for part in (labels, weights)]
+    return frame.take(rows), taken[0], taken[1]
 
 
 def _inside(z: NDArray[np.floating], low: Array, high: Array) -> Array:

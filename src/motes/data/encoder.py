@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer
-from motes.data.frames import Frame, Mask, Series, as_frame
+from motes.data.frames import Frame, Mask, Series, as_frame, mixed, words_of
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
 from motes.errors import DataError, check_seed
@@ -183,14 +183,11 @@ class Encoder:
 
     def _words(self, frame: Frame, name: str) -> NDArray[np.uint64]:
         """64 bits of each row, (n,), which depend on its known cells and on nothing else."""
-        words = np.zeros(len(frame), np.uint64)
-        for codec in self.codecs:
-            series = frame.columns[codec.column]
-            values = codec.read(series, name) + 0  # -0.0 is 0.0
-            here = ~series.missing
-            words = _mixed(words + np.uint64(0x9E3779B97F4A7C15))
-            words[here] ^= values.astype(np.float64 if values.dtype.kind == "f" else np.int64).view(np.uint64)
-        return words
+        columns = [frame.columns[codec.column] for codec in self.codecs]
+        cells = [
+            (codec.read(series, name), series.missing) for codec, series in zip(self.codecs, columns, strict=True)
+        ]
+        return words_of(cells, len(frame))
 
     def decode(self, z: ArrayLike, known: Mask | None = None) -> Frame:
         """Any z (n, d) -> rows that the training could have held; cells that are not `known` (n, d) are missing.
@@ -295,17 +292,10 @@ def _noise(codec: Codec, j: int, n: int, source: int | None | NDArray[np.uint64]
     if not codec.cells.noisy:
         return np.zeros(n)
     if isinstance(source, np.ndarray):
-        words = (_mixed(source + np.uint64(j)) >> np.uint64(64 - BITS)).astype(np.float64)
+        words = (mixed(source + np.uint64(j)) >> np.uint64(64 - BITS)).astype(np.float64)
     else:
         words = np.random.default_rng([source, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16)
     return (words + 0.5) / 2**BITS
-
-
-def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 def _one(series: Series) -> Series:

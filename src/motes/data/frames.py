@@ -5,7 +5,7 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -125,6 +125,28 @@ class Frame:
         if (names := tuple(names_of(template))) != self.names:
             raise DataError(f"columns {', '.join(self.names)}; the template has {', '.join(names)}.")
         return to_native(self, template)
+
+
+def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
+    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
+
+    Args:
+        columns: the known cells (m,) and the mask of the missing ones (n,) of each column.
+        n: how many rows.
+    """
+    words = np.zeros(n, np.uint64)
+    for known, missing in columns:
+        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
+        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
+        words[~missing] ^= values.view(np.uint64)
+    return mixed(words)
+
+
+def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:
