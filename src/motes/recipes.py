@@ -58,7 +58,9 @@ class Recipe:
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
-    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are; see `data.columns.infer`
+    columns: Mapping[str, Any] = field(
+        default_factory=dict, hash=False
+    )  # what columns of a table are; see `data.columns.infer`
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",

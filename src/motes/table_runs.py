@@ -1,6 +1,6 @@
 """A whole run on a table of any columns, from a file to a folder of results, and what is asked of its model.
 
-    model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
+model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
 """
 
 import json
@@ -157,7 +157,9 @@ def evaluate_table(
     return _judged(model, origin, samples, target, seed)
 
 
-def draw_rows(model: TableModel, n: int, seed: int, reporter: Reporter, given: dict[str, Any] | None = None, how: Draw = Draw()) -> Drawn:
+def draw_rows(
+    model: TableModel, n: int, seed: int, reporter: Reporter, given: dict[str, Any] | None = None, how: Draw = Draw()
+) -> Drawn:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(
@@ -224,7 +226,9 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not text:
-            raise UsageError(f"--given {word}: expected COLUMN=VALUE, or COLUMN=LOW..HIGH, such as age=40 or price=..500.")
+            raise UsageError(
+                f"--given {word}: expected COLUMN=VALUE, or COLUMN=LOW..HIGH, such as age=40 or price=..500."
+            )
         if name not in kinds:
             raise UsageError(f"--given {word}: " + unknown("column", name, encoder.names))
         if name in made:
@@ -252,11 +256,14 @@ def _cell(text: str, encoder: Encoder, name: str) -> Any:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers.") from None
+        raise UsageError(
+            f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers."
+        ) from None
 
 
-def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
-    ...
+def _judged(
+    model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int
+) -> TableEvaluation: ...
 
 
 def _keep(model: TableModel, out: Path) -> None:
@@ -265,7 +272,9 @@ def _keep(model: TableModel, out: Path) -> None:
     assert training is not None  # it was trained just now
     model.save(out / "model.safetensors")
     model.model.save_averages(out)
-    lines = [{"step": int(step), "loss": float(f"{loss:.6g}")} for step, loss in zip(*training.running_loss(), strict=True)]
+    lines = [
+        {"step": int(step), "loss": float(f"{loss:.6g}")} for step, loss in zip(*training.running_loss(), strict=True)
+    ]
     if training.held_out is not None:
         held = zip(training.held_out.steps.tolist(), training.held_out.losses.tolist(), strict=True)
         lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in held]

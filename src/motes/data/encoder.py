@@ -184,9 +184,7 @@ class Encoder:
     def _words(self, frame: Frame, name: str) -> NDArray[np.uint64]:
         """64 bits of each row, (n,), which depend on its known cells and on nothing else."""
         columns = [frame.columns[codec.column] for codec in self.codecs]
-        cells = [
-            (codec.read(series, name), series.missing) for codec, series in zip(self.codecs, columns, strict=True)
-        ]
+        cells = [(codec.read(series, name), series.missing) for codec, series in zip(self.codecs, columns, strict=True)]
         return words_of(cells, len(frame))
 
     def decode(self, z: ArrayLike, known: Mask | None = None) -> Frame:

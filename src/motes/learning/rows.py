@@ -3,7 +3,7 @@
 Training and judging by held-out rows see rows in this one way, so that their losses can be compared.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Cells, Denoiser, Given
 from motes.learning.losses import Loss
+
+LEAST = 512  # rows for which there is room
 
 
 class Rows(NamedTuple):
@@ -32,9 +34,19 @@ class Rows(NamedTuple):
         dropout: float,
         masks: float,
     ) -> "Rows":
-        """Of arrays that are not on the device yet."""
-        on_device = lambda part: None if part is None else jnp.asarray(part)
-        return cls(jnp.asarray(x, float), on_device(labels), on_device(present), dropout, masks)
+        """Of arrays that are not on the device yet. There they are a little longer, so that few lengths need programs."""
+        n = len(x)
+        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
+        more = -n % step
+
+        def on_device(part: NDArray[Any] | None, dtype: Any = None) -> jax.Array | None:
+            if part is None:
+                return None
+            return jnp.asarray(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))), dtype)
+
+        points = on_device(np.asarray(x), float)
+        assert points is not None
+        return cls(points, on_device(labels), on_device(present), dropout, masks)
 
     def told(self, index: jax.Array, key: jax.Array) -> Given:
         """What a network is told of the rows `index` (b,) this time."""

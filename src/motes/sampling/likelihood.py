@@ -198,17 +198,20 @@ def _in_blocks(
     which: NDArray[np.int64],
     arguments: Sequence[float],
 ) -> Iterator[tuple[NDArray[np.int64], list[_Carried]]]:
-    """Some of `which` rows at a time, and where `program(flow, x, given, argument)` brings them for each argument.
+    """Some of `which` rows at a time, and where `program(flow, x, given, tiles, argument)` brings them.
 
-    Every block is padded to one shape, so that one compiled program serves any number of rows.
+    Every block is padded to one shape, so that one compiled program serves any number of rows; but no time is spent on
+    its tiles that are empty.
     """
-    block = TILES * flow.tile(rows.shape[1])
+    tile = flow.tile(rows.shape[1])
+    block = TILES * tile
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # which is a thread's own
             x, known = jnp.asarray(rows[padded]), _of_rows(given, padded)
-            found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
+            tiles = np.asarray(-(-len(some) // tile))
+            found = [program(flow, x, known, tiles, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     first, *others = np.split(which, range(block, len(which), block))

@@ -159,20 +159,34 @@ def _total(flow: Flow, stretch: jax.Array) -> jax.Array:
 
 
 def _by_tiles(
-    flow: Flow, x: jax.Array, given: Given | None, one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]]
+    flow: Flow,
+    x: jax.Array,
+    given: Given | None,
+    tiles: jax.Array,
+    one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]],
 ) -> tuple[jax.Array, jax.Array]:
-    """`one` of the flow of each row and the row."""
+    """`one` of the flow of each row and the row, for the rows of the first `tiles` tiles; 0 for the others."""
 
-    def row(at: tuple[jax.Array, Given | None]) -> tuple[jax.Array, jax.Array]:
-        x, known = at
+    def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         return one(flow if known is None else flow._replace(denoiser=flow.denoiser.given(known)), x)
 
-    return jax.lax.map(row, (x, given), batch_size=flow.tile(x.shape[1]))
+    size = flow.tile(x.shape[1])
+    parts = jax.tree.map(lambda part: part.reshape(-1, size, *part.shape[1:]), (x, given))
+    tile = lambda i: jax.vmap(row)(*jax.tree.map(lambda part: part[i], parts))
+
+    def fill(i: jax.Array, made: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return jax.tree.map(lambda whole, part: whole.at[i].set(part), made, tile(i))
+
+    empty = jax.tree.map(lambda part: jnp.zeros((len(x) // size, *part.shape), part.dtype), jax.eval_shape(tile, 0))
+    z, stretch = jax.lax.fori_loop(0, tiles, fill, empty)
+    return z.reshape(x.shape), stretch.reshape(len(x), -1)
 
 
 @eqx.filter_jit
-def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """z (block, d) and its stretch (block, k or 1). One program for any number of steps."""
+def on_grid(
+    flow: Flow, x: jax.Array, given: Given | None, tiles: jax.Array, steps: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """z (block, d) and its stretch (block, k or 1) of the first `tiles` tiles. One program for any number of steps."""
 
     def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
@@ -182,11 +196,13 @@ def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> 
         z, total = _integrate(field, z, directions, begin, (end - begin) / steps, steps, weight)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, one)
+    return _by_tiles(flow, x, given, tiles, one)
 
 
 @eqx.filter_jit
-def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
+def adaptively(
+    flow: Flow, x: jax.Array, given: Given | None, tiles: jax.Array, tolerance: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """As `on_grid`, with steps of each row's own; NaN where they became too many."""
     import diffrax  # half a second to load, and only here
 
@@ -210,4 +226,4 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
         z, total = (jnp.where(solution.result == diffrax.RESULTS.successful, part[0], jnp.nan) for part in solution.ys)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, one)
+    return _by_tiles(flow, x, given, tiles, one)
