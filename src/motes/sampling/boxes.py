@@ -7,8 +7,10 @@ cells is told to one compiled program. Intervals are drawn in turn, each given t
 Geweke, Hajivassiliou and Keane: Geweke 1991); the product of the probabilities that are met makes up for that.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -17,13 +19,15 @@ from motes.diffusion import cut_normal
 LOG_2PI = cut_normal.LOG_2PI
 
 
-class Box(NamedTuple):
+class Box(eqx.Module):
     """What is asked of one row: low <= x <= high."""
 
     low: jax.Array
     """(d,), -inf where there is no bound."""
     high: jax.Array
     """(d,), inf where there is no bound."""
+    cuts: bool = eqx.field(static=True)
+    """Whether any cell may be an interval; where none is, there is much less to compile."""
 
     @property
     def known(self) -> jax.Array:
@@ -66,45 +70,53 @@ def draw(law: Law, box: Box, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     normal_key, uniform_key = jax.random.split(key)
     normal = jax.random.normal(normal_key, law.mean.shape)
-    least = jnp.finfo(normal.dtype).tiny
-    uniform = jax.random.uniform(uniform_key, law.mean.shape, minval=least)
+    uniform = jax.random.uniform(uniform_key, law.mean.shape, minval=jnp.finfo(normal.dtype).tiny)
 
-    def pick(i: jax.Array, mean: jax.Array, std: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-        inside = jnp.clip(mean + std * cut_normal.draw(uniform[i], a, b), box.low[i], box.high[i])
-        return jnp.where(box.known[i], box.low[i], jnp.where(box.cut[i], inside, mean + std * normal[i]))
+    def pick(law: Law, i: jax.Array) -> jax.Array:
+        z = normal[i]
+        if box.cuts:
+            z = jnp.where(box.cut[i], cut_normal.draw(uniform[i], *_ends(law, box, i)), z)
+        # The bounds of a known cell are its value.
+        return jnp.clip(law.mean[i] + jnp.sqrt(_variance(law, i)) * z, box.low[i], box.high[i])
 
     return _in_turn(law, box, pick)
 
 
 def log_mass_in_turn(law: Law, box: Box, x: jax.Array) -> jax.Array:
     """The product that `draw` would have met on its way to `x` (d,), as a log."""
-    return _in_turn(law, box, lambda i, mean, std, a, b: x[i])[1]
+    return _in_turn(law, box, lambda law, i: x[i])[1]
 
 
 def log_mass_apart(law: Law, box: Box) -> jax.Array:
-    """The sum over the intervals of the log-probability of each by itself."""
-    std = jnp.sqrt(jax.vmap(_variance, (None, 0))(law, jnp.arange(len(law.mean))))
-    log_mass = _log_mass(box, (box.low - law.mean) / std, (box.high - law.mean) / std, ...)
-    return log_mass.sum()
+    """The sum over the intervals of the log-probability of each by itself, ()."""
+    each = jax.vmap(lambda i: _log_mass(law, box, i))
+    return each(jnp.arange(len(law.mean))).sum()
 
 
-def _in_turn(law: Law, box: Box, pick) -> tuple[jax.Array, jax.Array]:  # type: ignore[no-untyped-def]
+def _in_turn(law: Law, box: Box, pick: Callable[[Law, jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
     def cell(i: jax.Array, carry: tuple[Law, jax.Array, jax.Array]) -> tuple[Law, jax.Array, jax.Array]:
         law, x, log_mass = carry
-        mean, variance = law.mean[i], _variance(law, i)
-        std = jnp.sqrt(variance)
-        a, b = (box.low[i] - mean) / std, (box.high[i] - mean) / std
-        x = x.at[i].set(pick(i, mean, std, a, b))
-        return _told(law, i, x[i] - mean, variance, ~box.known[i]), x, log_mass + _log_mass(box, a, b, i)
+        value, log_mass = pick(law, i), log_mass + _log_mass(law, box, i)
+        law = _told(law, i, value - law.mean[i], _variance(law, i), ~box.known[i])
+        return law, x.at[i].set(value), log_mass
 
     x, nothing = jnp.zeros_like(law.mean), jnp.zeros((), law.mean.dtype)
     _, x, log_mass = jax.lax.fori_loop(0, len(x), cell, (law, x, nothing))
     return x, log_mass
 
 
-def _log_mass(box: Box, a: jax.Array, b: jax.Array, i) -> jax.Array:  # type: ignore[no-untyped-def]
-    cut = box.cut[i]
-    return jnp.where(cut, cut_normal.log_mass(jnp.where(cut, a, -1.0), jnp.where(cut, b, 1.0)), 0.0)
+def _log_mass(law: Law, box: Box, i: jax.Array) -> jax.Array:
+    """Log-probability of the interval of cell i, 0 where it has none."""
+    if not box.cuts:
+        return jnp.zeros((), law.mean.dtype)
+    return jnp.where(box.cut[i], cut_normal.log_mass(*_ends(law, box, i)), 0.0)
+
+
+def _ends(law: Law, box: Box, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The interval of cell i in standard deviations from its mean; any other where it has none."""
+    ends = ((end[i] - law.mean[i]) / jnp.sqrt(_variance(law, i)) for end in (box.low, box.high))
+    low, high = (jnp.where(box.cut[i], end, default) for end, default in zip(ends, (-1.0, 1.0), strict=True))
+    return low, high
 
 
 def _variance(law: Law, i: jax.Array) -> jax.Array:
