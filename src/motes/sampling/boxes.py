@@ -49,6 +49,25 @@ class Law(NamedTuple):
     """(d, d), positive definite but for cells that are known."""
 
 
+def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
+    """A symmetric `matrix` (d, d) as it is where it is a covariance; otherwise a covariance near it.
+
+    It is the product L D L^T of the matrix, but with no entry of D below `least`, and with no correlation, of what the
+    cells before leave open, above 1. (An eigenvalue decomposition would be another way. On CPUs that of XLA takes more
+    time than all the rest, and programs that run it side by side can wait for each other for ever.)
+    """
+    cells = jnp.arange(len(matrix))
+
+    def cell(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        rest, built = carry
+        std = jnp.sqrt(jnp.maximum(jnp.diagonal(rest), least))
+        column = jnp.where(cells == i, std, jnp.clip(rest[:, i] / std[i], -std, std))
+        part = jnp.outer(*2 * [jnp.where(cells >= i, column, 0.0)])
+        return rest - part, built + part
+
+    return jax.lax.fori_loop(0, len(matrix), cell, (matrix, jnp.zeros_like(matrix)))[1]
+
+
 def observe(law: Law, values: jax.Array, which: jax.Array, noise: jax.Array | float = 0.0) -> tuple[Law, jax.Array]:
     """The law given the cells `which` (d,) plus noise of that variance, and the log-density of `values` (d,) there."""
 
