@@ -2,12 +2,12 @@
 
 numbers           Spearman's rank correlation, from -1 to 1
 labels            Cramér's V, without its bias (Bergsma 2013, eq. 5 to 8)
-one of each       the correlation ratio of the ranks, sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), without its bias (Kelley 1935)
+one of each       sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), eta the correlation ratio of the ranks (Kelley 1935)
 
 A pair is taken over the rows where both cells are known. Ranks are those among the known cells of a column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,9 @@ def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -
     """
     numbers, labels = np.flatnonzero(~discrete), np.flatnonzero(discrete)
     made = np.full((len(discrete), len(discrete)), np.nan)
+    of_labels = [count for count, one in zip(levels, discrete, strict=True) if one]
     ranks, known = _ranks(x[:, numbers])
-    one_hot = _one_hot(x[:, labels], [levels[j] for j in labels])
+    one_hot = _one_hot(x[:, labels], of_labels)
     # Every sum that there is to take, in one product.
     parts = [ranks, ranks**2, known, one_hot]
     ends = np.cumsum([part.shape[1] for part in parts])
@@ -55,7 +56,7 @@ def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -
     r, s, k, h = (slice(end - part.shape[1], end) for part, end in zip(parts, ends, strict=True))
     made[np.ix_(numbers, numbers)] = _spearman(sums[r, r], sums[r, k], sums[s, k], sums[k, k])
     if len(labels):
-        starts = np.concatenate([[0], np.cumsum([levels[j] for j in labels])[:-1]]).astype(np.intp)
+        starts = np.concatenate([[0], np.cumsum(of_labels)[:-1]]).astype(np.intp)
         made[np.ix_(labels, labels)] = _cramers_v(sums[h, h], starts)
         if len(numbers):
             ratio = _correlation_ratio(sums[h, k], sums[h, r], sums[h, s], starts)
@@ -94,7 +95,8 @@ def compare_associations(
     return Differences(of_a, of_b, _mean(a, b, gaps, apart, rng), p_values)
 
 
-def _mean(a: Array, b: Array, gaps: Array, apart, rng: np.random.Generator) -> Metric:  # type: ignore[no-untyped-def]
+def _mean(a: Array, b: Array, gaps: Array, apart: Callable[[Array, Array], Array], rng: np.random.Generator) -> Metric:
+    """Of the gaps (1 + permutations, pairs), of which the first are those of a and b."""
     if not gaps.shape[1]:
         return Metric("association_difference", 0.0, 0.0, 0.0, 1.0)
     means = gaps.mean(axis=1)

@@ -22,7 +22,7 @@ QUANTILES = (0.05, 0.5)
 
 @dataclass(frozen=True)
 class Points:
-    """Rows as the distance sees them: numbers `z` (n, p), NaN where missing; codes of labels (n, q), -1 where missing."""
+    """Rows as the distance sees them: numbers `z` (n, p), NaN where missing, and codes (n, q), -1 where missing."""
 
     z: Array
     codes: Codes

@@ -19,7 +19,7 @@ def bars_of(made: Array, real: Array, labels: tuple[str, ...]) -> Bars:
     low, high = np.quantile(np.concatenate([np.quantile(x, [LEFT_OUT, 1 - LEFT_OUT]) for x in (made, real)]), [0, 1])
     edges = _edges(np.concatenate([made, real]), float(low), float(high))
     shares = [np.histogram(x, edges)[0] / len(x) for x in (real, made)]
-    return Bars(*shares, edges=edges)
+    return Bars(shares[0], shares[1], edges=edges)
 
 
 def _edges(x: Array, low: float, high: float) -> Array:
@@ -41,14 +41,12 @@ def _edges(x: Array, low: float, high: float) -> Array:
 def _of_labels(made: Array, real: Array, labels: tuple[str, ...]) -> Bars:
     shares = [counted(x, len(labels)) / len(x) for x in (real, made)]
     if len(labels) <= MOST_LABELS:
-        return Bars(*shares, labels=labels)
+        return Bars(shares[0], shares[1], labels)
     order = np.argsort(-np.maximum(*shares), kind="stable")
     top: NDArray[np.intp] = np.sort(order[: MOST_LABELS - 1])
     rest = order[MOST_LABELS - 1 :]
-    return Bars(
-        *(np.append(share[top], share[rest].sum()) for share in shares),
-        labels=(*(labels[k] for k in top), f"{OTHERS} ({len(rest)})"),
-    )
+    real_share, made_share = (np.append(share[top], share[rest].sum()) for share in shares)
+    return Bars(real_share, made_share, (*(labels[k] for k in top), f"{OTHERS} ({len(rest)})"))
 
 
 def centre_of(x: Array, kind: str) -> tuple[float, float]:

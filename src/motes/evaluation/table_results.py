@@ -51,7 +51,7 @@ class ColumnResult:
         p_value: of equal laws, after Holm's correction over the columns.
         w1: how far its numbers have to be carried, in standard deviations; None of labels.
         centre: (mean, standard deviation) of made and of real numbers, (median, quartile range / 1.349) of heavy tails.
-        missing: shares of missing cells, (made, real); `missing_p` as `p_value`.
+        missing: missing cells, (made, real); `missing_p` as `p_value`.
         judgement, missing_judgement: in words.
         bars: a picture of it; None without cells.
     """
@@ -154,10 +154,10 @@ class TableEvaluation:
 
     @property
     def judgements(self) -> dict[str, Judgement]:
-        """By section; that of the columns is the worst of theirs."""
+        """By section; the columns are as bad as the worst of them."""
         made = {
-            "columns": _worst([column.judgement for column in self.columns]),
-            "missing": _worst([column.missing_judgement for column in self.columns]),
+            "columns": _together([(c.name, c.judgement) for c in self.columns]),
+            "missing": _together([(c.name, c.missing_judgement) for c in self.columns]),
             "classifier": self.telling.judgement,
             "privacy": self.privacy.judgement,
         }
@@ -172,36 +172,39 @@ class TableEvaluation:
     @property
     def level(self) -> Level:
         """The worst of all."""
-        return _worst(list(self.judgements.values())).level
+        return max((one.level for one in self.judgements.values()), key=LEVELS.index)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        bad, slight = self._of_level("bad"), self._of_level("slight")
+        given_away = self.privacy.judgement.level != "good"
+        if not bad and not slight:
+            return "Real rows, and some give training rows away." if given_away else "The made rows are like real ones."
+        said = "The made rows are not like real ones" if bad else "The made rows are nearly like real ones"
+        return f"{said}, and some give training rows away." if given_away else f"{said}."
+
+    @property
+    def details(self) -> str:
+        """What is different, what is not, and whether training rows are given away."""
+        bad, slight, good = self._of_level("bad"), self._of_level("slight"), self._of_level("good")
+        parts = [f"Off: {', '.join(bad)}."] if bad else []
+        parts += [f"A little off: {', '.join(slight)}."] if slight else []
+        parts += [f"Like a real draw: {', '.join(good)}."] if good else []
+        private = self.privacy.judgement
+        return " ".join([*parts, f"Privacy: {private.words}."])
 
     @property
     def verdict(self) -> str:
-        """What is different and what is not, in a few sentences."""
-        said = {level: [self._named(key) for key, one in self.judgements.items()
-                        if key != "privacy" and one.level == level] for level in LEVELS}  # fmt: skip
-        parts = []
-        if said["bad"]:
-            parts.append(f"The made rows are not like real ones in {_listed(said['bad'])}.")
-        if said["slight"]:
-            parts.append(f"{'They' if parts else 'The made rows'} differ a little in {_listed(said['slight'])}.")
-        if not parts:
-            parts.append(f"The made rows are like real ones in {_listed(said['good'])}.")
-        elif said["good"]:
-            parts.append(f"They are like real ones in {_listed(said['good'])}.")
-        private = self.privacy.judgement
-        parts.append("No training row is given away." if private.level == "good" else f"Privacy: {private.words}.")
-        return " ".join(parts)
+        """Both."""
+        return f"{self.headline} {self.details}"
 
-    def _named(self, key: str) -> str:
-        if key in ("columns", "missing"):
-            judged = [(c.judgement if key == "columns" else c.missing_judgement, c.name) for c in self.columns]
-            bad = [name for one, name in judged if one.level != "good"]
-            what = SECTIONS[key]
-            if not bad:
-                return what
-            shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
-            return f"{what} ({len(bad)} of {len(judged)}: {shown})"
-        return SECTIONS[key]
+    def _of_level(self, level: Level) -> list[str]:
+        return [
+            f"{SECTIONS[key]} ({one.words})" if key in ("columns", "missing") and level != "good" else SECTIONS[key]
+            for key, one in self.judgements.items()
+            if key != "privacy" and one.level == level
+        ]
 
     def __str__(self) -> str:
         from motes.evaluation.table_text import as_text
@@ -217,22 +220,25 @@ class TableEvaluation:
 
 LEVELS: tuple[Level, ...] = ("good", "slight", "bad")
 SECTIONS = {
-    "columns": "the columns one by one",
-    "missing": "the missing cells",
-    "associations": "the associations between columns",
-    "classifier": "the eyes of a classifier",
-    "usefulness": "what can be learned from them",
-    "likelihood": "the likelihood of held-out rows",
+    "columns": "columns",
+    "missing": "missing cells",
+    "associations": "associations",
+    "classifier": "classifier",
+    "usefulness": "usefulness",
+    "likelihood": "likelihood",
     "privacy": "privacy",
 }
+NAMED = 5  # columns
 
 
-def _worst(judgements: Sequence[Judgement]) -> Judgement:
-    return max(judgements, key=lambda one: LEVELS.index(one.level), default=LIKE_REAL)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _together(judged: Sequence[tuple[str, Judgement]]) -> Judgement:
+    """Of all columns: as bad as the worst."""
+    bad = [name for name, one in judged if one.level != "good"]
+    if not bad:
+        return LIKE_REAL
+    shown = ", ".join(bad[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+    worst = max((one.level for _, one in judged), key=LEVELS.index)
+    return Judgement(worst, f"{len(bad)} of {len(judged)}: {shown}")
 
 
 def number(value: float | None) -> str:

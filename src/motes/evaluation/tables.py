@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.encoder import Encoder
-from motes.data.frames import Frame
+from motes.data.frames import Frame, Mask
 from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import table_words as words
 from motes.evaluation.associations import associations, compare_associations
@@ -32,6 +32,7 @@ from motes.evaluation.table_results import (
 )
 from motes.evaluation.two_sample import c2st_of_columns
 from motes.evaluation.usefulness import Task, Usefulness, usefulness
+from motes.evaluation.verdicts import ALPHA
 from motes.evaluation.views import View, counted, places, view_of
 
 FEWEST = 20  # rows of each
@@ -76,6 +77,8 @@ def judge_table(
         UsageError: fewer than 20 rows of a kind, no such target, one that does not vary, or log p that does not fit.
         DataError: columns or cells that are not those of the encoder.
     """
+    from threadpoolctl import threadpool_limits
+
     seed = check_seed(seed)
     if target is not None and target not in encoder.names:
         raise UsageError(unknown("column", target, encoder.names))
@@ -84,18 +87,20 @@ def judge_table(
         if n < FEWEST:
             raise UsageError(f"{n} rows {name}; expected at least {FEWEST} to compare.")
     whole = view_of(encoder, {"the made rows": made, "the held-out rows": judge, "the training rows": train})
+    likelihood = None if log_prob is None else _likelihood(log_prob, encoder.width)
     job = _Job(whole, encoder, seed)
-    found = TableEvaluation(
-        rows=sizes,
-        columns=job.columns(),
-        associations=job.associations() if len(whole.names) > 1 else None,
-        telling=job.telling(),
-        usefulness=None if target is None else job.usefulness(target),
-        likelihood=None if log_prob is None else _likelihood(log_prob, encoder.width),
-        privacy=job.privacy(),
-        notes=(),
-        seed=seed,
-    )
+    with threadpool_limits(1):  # the threads of small matrices wait for each other
+        found = TableEvaluation(
+            rows=sizes,
+            columns=job.columns(),
+            associations=job.associations() if len(whole.names) > 1 else None,
+            telling=job.telling(),
+            usefulness=None if target is None else job.usefulness(target),
+            likelihood=likelihood,
+            privacy=job.privacy(),
+            notes=(),
+            seed=seed,
+        )
     return replace(found, notes=tuple(job.notes))
 
 
@@ -116,9 +121,9 @@ class _Job:
             "floor": _some(self.training, n, self.rng(3)),
         }
         self.view = replace(whole, x=chosen)
-        self.gaps = np.isnan(chosen["real"]).any(axis=0) & ~np.isnan(self.all_made).any(axis=0)
+        self.gaps: Mask = np.asarray(np.isnan(chosen["real"]).any(axis=0) & ~np.isnan(self.all_made).any(axis=0))
         if self.gaps.any():
-            names = [name for name, gap in zip(whole.names, self.gaps, strict=True) if gap]
+            names = [name for name, gap in zip(whole.names, self.gaps.tolist(), strict=True) if gap]
             self.notes.append(
                 f"no missing cell was made in {', '.join(names)}; the classifier and the distances to training rows "
                 "see the made rows with the gaps of held-out rows."
@@ -190,7 +195,7 @@ class _Job:
             (names[i], names[j], float(found.b[i, j]), float(found.a[i, j]), float(found.p_values[i, j]))
             for i, j in order[:PAIRS_NAMED]
         )
-        count = int((found.p_values[upper] < words.ALPHA).sum())
+        count = int((found.p_values[upper] < ALPHA).sum())
         row = Row(found.mean, Metric("association_difference", value, value, value))
         judgement = words.of_associations(row, largest, count, len(upper[0]))
         return AssociationResult(names, found.a, found.b, row, largest, judgement)
@@ -218,12 +223,15 @@ class _Job:
         cells, _ = self._merged(LABELS_OF_TREES, "learning")
         y, classes = self._target(j, target)
         others = np.arange(len(self.view.names)) != j
-        tasks = []
-        for key, most in (("made", TASK_ROWS), ("floor", TASK_ROWS), ("real", TASK_ROWS // 2)):
+
+        def task(key: str, most: int) -> Task:
             rows = np.flatnonzero(~np.isnan(y[key]))[:most]
-            tasks.append(Task(cells[key][rows][:, others], y[key][rows]))
+            return Task(cells[key][rows][:, others], y[key][rows])
+
+        made, real, test = task("made", TASK_ROWS), task("floor", TASK_ROWS), task("real", TASK_ROWS // 2)
+        discrete = self.view.discrete[others]
         try:
-            found = usefulness(*tasks, self.view.discrete[others], target=target, classes=classes, rng=self.rng(8))
+            found = usefulness(made, real, test, discrete, target=target, classes=classes, rng=self.rng(8))
         except ValueError as error:
             raise UsageError(f"target '{target}': {error}") from None
         return found, words.of_usefulness(found)
@@ -237,7 +245,8 @@ class _Job:
         if not self.view.discrete[j] and len(seen) > 2:
             numeric = [name for name, labels in zip(self.view.names, self.view.discrete, strict=True) if not labels]
             place = [name for name in self.encoder.learned if name in numeric].index(target)
-            return {key: places(self.encoder, self.view, cells)[0][:, place] for key, cells in self.view.x.items()}, None
+            z = {key: places(self.encoder, self.view, cells)[0] for key, cells in self.view.x.items()}
+            return {key: cells[:, place] for key, cells in z.items()}, None
         if len(seen) > CLASSES:
             self.notes.append(f"of target '{target}' the {CLASSES} most frequent of {len(seen)} labels are learned.")
         classes = np.sort(seen[np.argsort(-counts, kind="stable")[:CLASSES]])
@@ -266,7 +275,8 @@ class _Job:
                 f"the closest of all {len(self.training):,} training rows is sought for {most:,} rows of each set."
             )
         made, real = made[:most], real[:most]
-        parts, beyond = zip(*(self._points(x) for x in (self.with_gaps(made, real, 9), real, self.training)), strict=True)
+        sets = (self.with_gaps(made, real, 9), real, self.training)
+        parts, beyond = zip(*map(self._points, sets), strict=True)
         if sum(beyond):
             self.notes.append(
                 f"{sum(beyond):,} numbers beyond what the encoder knows are taken at the nearest that it knows, "

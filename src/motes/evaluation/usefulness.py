@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from motes.evaluation.results import Array, Metric, Z
 
 FOLDS = 5  # models of each set, each without a fifth of its rows: they show what the choice of the rows does
-RESAMPLES = 999
+RESAMPLES = 299
 SURE = 2.3263478740408408  # a standard normal lies above it with probability 0.01
 
 

@@ -152,7 +152,7 @@ def _numbers(column: Column, series: Series, name: str) -> Array:
     dates = column.kind == "date"
     if dates and series.type == "label":
         return _dates(column, series, name)
-    if (series.type == "date") != dates and not series.missing.all() or series.type == "label":
+    if ((series.type == "date") != dates and not series.missing.all()) or series.type == "label":
         raise DataError(
             f"column '{column.name}' of {name} holds {SAID[series.type]}; expected {'dates' if dates else 'numbers'}."
         )
