@@ -122,12 +122,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         )
         training = model.model.training
         assert training is not None  # it was trained just now
-        before = self.history_ if start is not None else np.zeros(0, np.float32)
-        self.history_ = np.concatenate([before, training.losses])
+        before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
+        self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
         self.model_ = model
         self.template_ = template_of(X)
-        if model.classes is not None:
+        if labels is not None:
             self.classes_ = np.unique(labels)
         elif hasattr(self, "classes_"):
             del self.classes_
@@ -193,13 +193,13 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """`impute` with one draw, always the same."""
         return self.impute(X, random_state=0 if self.random_state is None else self.random_state)
 
-    @available_if(_has_classes)
+    @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """p(y | row) of each row, (n, classes) in the order of `classes_`."""
         check_is_fitted(self)
         return self.model_.predict_proba(self._validated(X))
 
-    @available_if(_has_classes)
+    @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each row, (n,)."""
         chosen = self.predict_proba(X).argmax(axis=1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,19 +111,16 @@ class Model:
 
         `length` is that of the average which the weights are, where it is not the recipe's.
         """
-        return Model(
-            denoiser,
-            self.standardiser,
-            self.columns,
-            self.recipe,
-            classes=self.classes,
-            source=self.source,
-            fingerprint=self.fingerprint,
-            seed=self.seed,
-            training=self.training,
-            folder=self.folder,
-            length=length,
-        )
+        return self._with(denoiser=denoiser, length=length)
+
+    def with_standardiser(self, standardiser: Standardiser) -> "Model":
+        """The same model in other units."""
+        return self._with(standardiser=standardiser)
+
+    def _with(self, **changes: Any) -> "Model":
+        made = copy(self)
+        vars(made).update(changes)
+        return made
 
     @cached_property
     def averages(self) -> Averages | None:

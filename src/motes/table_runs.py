@@ -4,8 +4,7 @@ model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl
 """
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.encoder import Encoder
-from motes.data.files import read_frame, write_frame
-from motes.data.frames import Frame, Series, as_frame
+from motes.data.files import SUFFIXES, read_frame, write_frame
+from motes.data.frames import Frame, Series, joined
+from motes.data.shapes import SHAPES
+from motes.data.tables import SUFFIXES as POINTS
 from motes.errors import DataError, TrainingError, UsageError, unknown
-from motes.evaluation.tables import TableEvaluation, judge_table
+from motes.evaluation.table_results import TableEvaluation
+from motes.evaluation.tables import judge_table
 from motes.learning.training import Progress
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
@@ -26,7 +28,29 @@ from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
 from motes.tabular import Drawn, TableModel, fit_table
 
+SCORED = 20_000  # rows times columns of which the likelihood is taken
+DEFAULT = Draw()
 NUMBERED = "draw"  # the column that says which of several draws a row is of
+
+
+def recipe_for(source: str, recipe: str | None) -> str:
+    """The recipe that was asked for, or the one that suits a source: `default` for points of the plane.
+
+    Those are a shape, or a file of two columns of numbers without a hole; any other file is a table.
+    """
+    if recipe is not None:
+        return recipe
+    path = Path(source)
+    if source in SHAPES or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return "default"
+    columns = read_frame(path).columns.values()
+    numbers = all(series.type in ("real", "whole") and not series.missing.any() for series in columns)
+    return "default" if numbers and len(columns) == 2 and path.suffix.lower() in POINTS else "table"
+
+
+def is_table(source: str, recipe: str, changes: Sequence[str]) -> bool:
+    """Whether the columns of `source` are encoded by their kinds."""
+    return source not in SHAPES and load_recipe(recipe, changes).data.encode
 
 
 @dataclass(frozen=True)
@@ -143,22 +167,33 @@ def train_table(
 def evaluate_table(
     model: TableModel, source: str | None, *, target: str | None, n: int, seed: int, reporter: Reporter
 ) -> TableEvaluation:
-    """How near a model's rows come to those of a file; see `judge_table`.
+    """How near a model's rows come to those of a file: the rows held out of its training, or another file's.
 
     Raises:
-        UsageError: a file that is not there, or has other columns.
+        UsageError: a file that is not there, has other columns, or too few rows.
         DataError: a file that cannot be used.
     """
-    name = source or model.model.source
-    if not name:
+    trained_on = model.model.source
+    name = source or trained_on
+    if not name or not Path(name).suffix:
         raise UsageError("this model was trained on a table in memory; give a file as SOURCE.")
     origin = read_table_source(name, model.recipe, model.model.seed)
+    if name != trained_on:
+        rows = origin.learn if origin.judge is None else joined([origin.learn, origin.judge])
+        home = read_table_source(trained_on, model.recipe, model.model.seed) if Path(trained_on).is_file() else None
+        origin = TableSource(name, rows, None) if home is None else TableSource(name, home.learn, rows)
     samples = draw_rows(model, n, seed, reporter)
+    reporter.say("comparing")
     return _judged(model, origin, samples, target, seed)
 
 
 def draw_rows(
-    model: TableModel, n: int, seed: int, reporter: Reporter, given: dict[str, Any] | None = None, how: Draw = Draw()
+    model: TableModel,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    given: Mapping[str, Any] | None = None,
+    how: Draw = DEFAULT,
 ) -> Drawn:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
@@ -207,12 +242,7 @@ def numbered(frames: Sequence[Frame]) -> Frame:
     if NUMBERED in frames[0].columns:
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
     number = np.repeat(np.arange(1, len(frames) + 1), len(frames[0]))
-    columns = {NUMBERED: Series("whole", number, np.zeros(len(number), bool))}
-    for name, one in frames[0].columns.items():
-        parts = [frame.columns[name] for frame in frames]
-        values, missing = (np.concatenate([getattr(part, key) for part in parts]) for key in ("values", "missing"))
-        columns[name] = replace(one, values=values, missing=missing)
-    return Frame(columns)
+    return Frame({NUMBERED: Series("whole", number, np.zeros(len(number), bool)), **joined(frames).columns})
 
 
 def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
@@ -261,9 +291,32 @@ def _cell(text: str, encoder: Encoder, name: str) -> Any:
         ) from None
 
 
-def _judged(
-    model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int
-) -> TableEvaluation: ...
+def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
+    """`judge_table` with the likelihood; where no rows were held out, half of those that there are stand for them."""
+    learn, judge, notes = origin.learn, origin.judge, tuple[str, ...]()
+    if judge is None:
+        order = np.random.default_rng([seed, 314159]).permutation(len(learn))
+        learn, judge = learn.take(order[::2]), learn.take(order[1::2])
+        notes = (
+            "no rows of a training are here that could be told from held-out ones, so one half of the rows stands for "
+            "each: what is said of likelihood and of distances to training rows says nothing about memory.",
+        )
+    count = int(np.clip(SCORED // model.encoder.width, 100, 1000))
+    log_prob = None
+    if model.masked or not any(series.missing.any() for part in (learn, judge) for series in part.columns.values()):
+        ours, theirs = (model.score_samples(part.take(slice(count))) for part in (judge, learn))
+        log_prob = ours, theirs
+    found = judge_table(samples, judge, learn, model.encoder, target=target, log_prob=log_prob, seed=seed)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:
+    """`report.html`."""
+    from motes.reporting.page import write_report
+
+    source = model.model.source
+    about = {"model": repr(model), "trained on": source or "a table in memory"}
+    write_report(found, path, title=f"Made rows beside those of {Path(source).name or 'the table'}", about=about)
 
 
 def _keep(model: TableModel, out: Path) -> None:

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.build import build_draw, seed_key
 from motes.conditions import conditions_of
+from motes.data.bijections import Identity
+from motes.data.cells import Reals
 from motes.data.classes import Classes
+from motes.data.codecs import Codec
+from motes.data.columns import Column
 from motes.data.encoder import Encoded, Encoder
 from motes.data.frames import Frame, Mask, as_frame, words_of
 from motes.data.tables import Standardiser, Table
@@ -116,19 +121,24 @@ class TableModel:
         told = self._told(label, n, None if cells is None else (cells.z, cells.known))
         denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
         boxed = asked.limited if self.masked else asked.limited | asked.valued
+        drawn: NDArray[np.floating]
         if not boxed.any():
             width, effective = self.encoder.width, float(n)
-            z, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
+            drawn, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
         else:
             if sampler is not None:
+                where = "within an interval" if self.masked else "of known cells, or within an interval,"
                 raise UsageError(
-                    f"sampler = {sampler!r}, but rows within an interval{'' if self.masked else ', or of known cells,'} "
-                    "are drawn by particles, which have a sampler of their own. Leave it out."
+                    f"sampler = {sampler!r}, but rows {where} are drawn by particles, which have a sampler of their "
+                    "own. Leave it out."
                 )
             low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
-            found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=told, on_block=on_block)
-            z, effective = _inside(found.rows, low, high), found.ess
-        rows = asked.within(self.encoder.put(self.encoder.decode(z), known))
+            one = jax.tree.map(lambda part: part[0], told)  # all rows are told the same
+            found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=on_block)
+            order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
+            drawn = _inside(found.rows, low, high)[order]
+            effective = min(found.ess, float(n))
+        rows = asked.within(self.encoder.put(self.encoder.decode(drawn), known))
         return Drawn(rows.columns, effective)
 
     def impute(
@@ -137,7 +147,6 @@ class TableModel:
         *,
         draws: int = 1,
         seed: int = 0,
-        label: Any = None,
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> list[Frame]:
@@ -147,51 +156,47 @@ class TableModel:
             data: rows (n) with holes; what is known comes back to the bit.
             draws: how many tables; their spread is what is not known.
             seed: of the draws.
-            label: the class of all rows, or one for each (n,).
             on_block: called with the number of rows filled in so far, of all draws together.
             name: what messages call the data.
 
         Raises:
             DataError: a cell that its column cannot hold; the message names row and column.
-            UsageError: an unknown label.
+            UsageError: cells that are impossible to the model.
         """
         frame, draws, seed = self.encoder.frame(data, name=name), check_count(draws, "draws"), check_seed(seed)
         missing = np.stack([frame.columns[column].missing for column in self.encoder.learned], axis=1)
         holes = np.flatnonzero(missing.any(axis=1))
-        label = label if label is None or np.ndim(label) == 0 else np.asarray(label)[holes]
         told: Callable[[int], None] | None = None
         made: list[Frame] = []
         if on_block is not None:
             tell = on_block
             told = lambda done: tell(len(made) * len(holes) + done)
         for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
-            made.append(self._filled(frame, holes, label, int(word), told, name))
+            made.append(self._filled(frame, holes, int(word), told, name))  # noqa: PERF401 - `told` counts them
         return made
 
     def _filled(
         self,
         frame: Frame,
         holes: NDArray[np.int64],
-        label: Any,
         seed: int,
         on_block: Callable[[int], None] | None,
         name: str,
     ) -> Frame:
         """One draw of `impute`."""
         encoded = self.encoder.encode(frame, seed, name=name)
-        z, known = encoded.z[holes], encoded.known[holes]
         if len(holes):
+            z, known = encoded.z[holes], encoded.known[holes]
             how, grid = build_draw(self.recipe)
-            told, key = self._told(label, len(z), (z, known) if self.masked else None), seed_key(seed, "impute")
+            key = seed_key(seed, "impute")
             denoiser, (m, width) = self.model.denoiser, z.shape
             if self.masked:
-                z, _ = sample(denoiser, m, width, key=key, sampler=how, grid=grid, given=told, on_block=on_block)
+                told = self._told(None, m, (z, known))
+                drawn, _ = sample(denoiser, m, width, key=key, sampler=how, grid=grid, given=told, on_block=on_block)
             else:
-                found = conditional_rows(denoiser, z, known, key=key, grid=grid, given=told, on_block=on_block)
-                z = found.rows[:, 0]
-        whole = encoded.z
-        whole[holes] = z
-        return self.encoder.put(self.encoder.decode(whole), frame)
+                drawn = conditional_rows(denoiser, z, known, key=key, grid=grid, on_block=on_block)[0][:, 0]
+            encoded.z[holes] = drawn
+        return self.encoder.put(self.encoder.decode(encoded.z), frame)
 
     def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
         """log p of the known cells of each row, (n,), in nats of the data's units; a mass for discrete columns.
@@ -301,6 +306,33 @@ def load(path: str | Path) -> Model | TableModel:
     path = model_path(path)
     tensors, about = read_checkpoint(path)
     return (TableModel if "encoder" in about else Model).of_parts(tensors, about, path)
+
+
+def load_points(path: str | Path, asked: str) -> Model:
+    """Read the model file of points.
+
+    Raises:
+        UsageError: it is that of a table, to which what is asked does not apply.
+        ModelFileError: as `load`.
+    """
+    model = load(path)
+    if isinstance(model, TableModel):
+        raise UsageError(
+            f"'{path}' is a model of a table, and `{asked}` is for models of points. "
+            "`motes evaluate` says how good a model of a table is."
+        )
+    return model
+
+
+def as_tabular(model: Model | TableModel) -> TableModel:
+    """The model itself, or a model of points as one of a table of real columns, which can be told cells."""
+    if isinstance(model, TableModel):
+        return model
+    width = model.dim
+    real = tuple(Column(name, "real", "a model of points") for name in model.columns)
+    codecs = tuple(Codec(name, "real", Reals(), Identity()) for name in model.columns)
+    inner = model.with_standardiser(Standardiser.identity(width))
+    return TableModel(inner, Encoder(real, codecs, {}, model.standardiser, 0))
 
 
 def fit_table(

@@ -163,8 +163,7 @@ class Encoder:
         frame = self.frame(data, name=name)
         self._check_kept(frame, name)
         n = len(frame)
-        own = self._words(frame, name) if seed is None else None
-        seed = seed if seed is None else check_seed(seed)
+        source = self._words(frame, name) if seed is None else check_seed(seed)
         y, log_dets = np.zeros((n, self.width)), np.zeros((n, self.width))
         known = np.ones((n, self.width), bool)
         for j, codec in enumerate(self.codecs):
@@ -173,7 +172,7 @@ class Encoder:
             rows = slice(None) if here.all() else here
             values = codec.read(series, name)
             known[:, j] = here
-            u = _noise(codec, j, n, seed if own is None else own)
+            u = _noise(codec, j, n, source)
             y[rows, j], log_dets[rows, j] = codec.encode(values, u[rows])
         z = self.standardiser.forward(y)
         log_dets -= np.log(self.standardiser.scale)
@@ -282,7 +281,7 @@ def _standardiser(frame: Frame, fitted: list[tuple[Codec, NDArray[Any]]]) -> Sta
     return Standardiser(mean, scale)
 
 
-def _noise(codec: Codec, j: int, n: int, source: int | None | NDArray[np.uint64]) -> Array:
+def _noise(codec: Codec, j: int, n: int, source: int | NDArray[np.uint64]) -> Array:
     """(n,) inside (0, 1), from a seed or from the words of the rows.
 
     A row's does not depend on which of the rows before it are missing.
@@ -290,10 +289,10 @@ def _noise(codec: Codec, j: int, n: int, source: int | None | NDArray[np.uint64]
     if not codec.cells.noisy:
         return np.zeros(n)
     if isinstance(source, np.ndarray):
-        words = (mixed(source + np.uint64(j)) >> np.uint64(64 - BITS)).astype(np.float64)
+        words = mixed(source + np.uint64(j)) >> np.uint64(64 - BITS)
     else:
-        words = np.random.default_rng([source, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16)
-    return (words + 0.5) / 2**BITS
+        words = np.random.default_rng([source, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16).astype(np.uint64)
+    return (words.astype(np.float64) + 0.5) / 2**BITS
 
 
 def _one(series: Series) -> Series:

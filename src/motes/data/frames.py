@@ -127,6 +127,27 @@ class Frame:
         return to_native(self, template)
 
 
+def joined(frames: Sequence[Frame]) -> Frame:
+    """Rows of the same columns, one frame below the other.
+
+    Raises:
+        DataError: columns of other names or types.
+    """
+    first, made = frames[0], {}
+    for name, one in first.columns.items():
+        parts = [frame.columns[name] for frame in frames if frame.names == first.names]
+        if len(parts) < len(frames) or {part.type for part in parts} != {one.type}:
+            raise DataError(f"column '{name}' is not the same in all of these tables.")
+        labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
+        place = {label: code for code, label in enumerate(labels)}
+        values = [part.values for part in parts]
+        if labels:
+            values = [np.array([place[label] for label in part.labels] or [0])[part.values] for part in parts]
+        missing = np.concatenate([part.missing for part in parts])
+        made[name] = replace(one, values=np.concatenate(values), missing=missing, labels=labels)
+    return Frame(made)
+
+
 def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
     """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
 

@@ -34,7 +34,7 @@ class Rows(NamedTuple):
         dropout: float,
         masks: float,
     ) -> "Rows":
-        """Of arrays that are not on the device yet. There they are a little longer, so that few lengths need programs."""
+        """Of arrays that are not on the device yet, where they are a little longer: few lengths need few programs."""
         n = len(x)
         step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
         more = -n % step
