@@ -88,9 +88,9 @@ def train_run(
     with reporter.counting("training", steps, "steps") as count:
 
         def told(now: Progress) -> None:
-            count(
-                now.step, f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f}), {now.step / now.seconds:,.0f} steps/s"
-            )
+            unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
+            loss = f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f})"
+            count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
             model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
@@ -107,7 +107,9 @@ def train_run(
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}
-    reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
+    trained = model.training
+    best = "" if trained.held_out is None else f"; the weights after {trained.held_out.best:,} were the best"
+    reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
     metrics = _metrics(model, samples, origin, least, recipe, options.seed)
@@ -269,7 +271,10 @@ def _write_history(model: Model, least: Estimate, out: Path) -> None:
         f'{{"step": {step}, "loss": {loss:.6g}, "{above}": {loss - least.mean:.4g}}}\n'
         for step, loss in zip(*model.training.running_loss(), strict=True)
     )
-    _write(out / "history.jsonl", "".join(lines))
+    looks = model.training.held_out
+    judged = () if looks is None else zip(looks.steps, looks.losses, strict=True)
+    unseen = (f'{{"step": {step}, "held_out": {loss:.6g}}}\n' for step, loss in judged)
+    _write(out / "history.jsonl", "".join(chain(lines, unseen)))
 
 
 def _write(path: Path, text: str) -> None:
