@@ -184,7 +184,7 @@ class Training:
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
-    validation: float = _number(0.0, 0, 0.5)  # share of the rows that says when to stop; 0: all steps are taken
+    validation: float = _number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
     check_every: int = _number(100, 1)  # steps from one look at these rows to the next
     patience: int = _number(10, 1)  # looks without a better loss, after which training stops
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
