@@ -23,7 +23,6 @@ from motes.learning.denoisers import (
     LearnedVariance,
     Network,
 )
-from motes.learning.gaussian import Gaussian
 from motes.learning.importance import ImportanceTimes
 from motes.learning.losses import (
     DRAWS,
@@ -39,6 +38,7 @@ from motes.learning.losses import (
     Weighted,
     stratified,
 )
+from motes.learning.mixture import Mixture
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
@@ -64,7 +64,7 @@ def build_schedule(recipe: Recipe) -> Schedule:
         raise RecipeError(f"[schedule]: {error}") from None
 
 
-def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, law: Gaussian | None = None) -> Denoiser:
+def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, law: Mixture | None = None) -> Denoiser:
     """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes.
 
     `law` is what denoiser.kind = "gaussian" begins from; None: N(0, I).
@@ -73,7 +73,7 @@ def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, l
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
-def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law: Gaussian | None) -> Denoiser:
+def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law: Mixture | None) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
     columns = dim if recipe.training.masks else 0
     learned = recipe.denoiser.variance == "learned"
@@ -87,8 +87,8 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law:
             context = Conditional.context(classes, columns)
             network = ResidualMLP(dim, part.width, part.depth, context, outputs=outputs, key=key)
     denoiser: Learned
-    if recipe.denoiser.kind == "gaussian":
-        law = law or Gaussian.standard(dim)
+    if isinstance(recipe.denoiser, parts.GaussianPart):
+        law = law or Mixture.standard(dim, recipe.denoiser.components)
         denoiser = GaussianPreconditioned(network=network, schedule=schedule, law=law)
     else:
         kind = DENOISERS[recipe.denoiser.kind]

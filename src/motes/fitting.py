@@ -15,17 +15,18 @@ from motes.data.classes import Classes
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
-from motes.learning.gaussian import Gaussian
+from motes.learning.mixture import Mixture, choose
 from motes.learning.stopping import Held
 from motes.learning.training import Progress, Trained, train
 from motes.model import Model
-from motes.parts import StepGated
+from motes.parts import GaussianPart, StepGated
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MOST_HELD = 10_000  # rows that say when to stop: more would say the same
+SOLVED = 20_000  # components times cubes of columns, with masks
 
 
 def fit(
@@ -81,10 +82,9 @@ def fit(
     z = units.forward(table.x)
     numbers = None if classes is None else classes.numbers(table.labels, len(z))
     rows = _Rows(z if present is None else np.where(present, z, 0.0), numbers, present, weights)
-    learn, judge = _parted(len(z), chosen.training.validation, seed)
 
     def model_of(trained: Trained) -> Model:
-        denoiser = trained.averaged if part.weights == "averaged" else trained.last
+        denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
         return Model(
             denoiser,
             units,
@@ -97,32 +97,22 @@ def fit(
             training=trained,
         )
 
-    part = chosen.training
-    denoiser = _begin(start, chosen, rows, seed, len(classes) if classes else 0)
+    count = len(classes) if classes else 0
+    if start is not None:
+        begin = lambda rows: _checked_start(start, chosen, z.shape[1], count)
+    elif isinstance(chosen.denoiser, GaussianPart):
+        choice = choose(rows.x, _most(chosen, z.shape[1]), weights, present)
+        chosen = replace(chosen, denoiser=replace(chosen.denoiser, components=choice.components))
+        begin = lambda rows: fresh(Mixture.fit(rows.x, choice, rows.weights, rows.present))
+    else:
+        begin = lambda rows: fresh(None)
+    fresh = lambda law: build_denoiser(chosen, z.shape[1], seed_key(seed, "weights"), count, law)
     try:
-        trained = train(
-            denoiser,
-            **rows.some(learn)._asdict(),
-            held=Held(*rows.some(judge), every=part.check_every, patience=part.patience) if len(judge) else None,
-            loss=build_loss(chosen),
-            times=build_times(chosen),
-            optimiser=build_optimiser(part),
-            steps=part.steps,
-            batch=part.batch,
-            key=seed_key(seed, "training"),
-            label_dropout=part.label_dropout,
-            masks=part.masks,
-            ema=part.ema,
-            last_batch=part.last_batch,
-            snapshot_every=snapshot_steps(chosen, len(learn)),
-            averages=part.averages,
-            on_progress=on_progress,
-        )
+        return model_of(_train(begin, rows, chosen, seed, on_progress))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
         raise
-    return model_of(trained)
 
 
 def standardiser_of(
@@ -226,23 +216,69 @@ class _Rows(NamedTuple):
         return _Rows(*some)
 
 
+def _train(
+    begin: Callable[[_Rows], Denoiser],
+    rows: _Rows,
+    recipe: Recipe,
+    seed: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> Trained:
+    """Train what `begin` makes of some rows on them: on all, or on a part, and then perhaps on all anew."""
+    part = recipe.training
+
+    def run(rows: _Rows, steps: int, held: Held | None) -> Trained:
+        return train(
+            begin(rows),
+            **rows._asdict(),
+            held=held,
+            loss=build_loss(recipe),
+            times=build_times(recipe),
+            optimiser=build_optimiser(part),
+            steps=steps,
+            batch=part.batch,
+            key=seed_key(seed, "training"),
+            label_dropout=part.label_dropout,
+            masks=part.masks,
+            ema=part.ema,
+            last_batch=part.last_batch,
+            snapshot_every=snapshot_steps(recipe, len(rows.x)),
+            averages=part.averages,
+            on_progress=on_progress,
+        )
+
+    if not part.validation:
+        return run(rows, part.steps, None)
+    learn, judge = _parted(len(rows.x), part.validation, seed)
+    trained = run(rows.some(learn), part.steps, Held(*rows.some(judge), every=part.check_every, patience=part.patience))
+    if not part.refit or trained.interrupted:
+        return trained
+    assert trained.held_out is not None  # rows were held out
+    again = run(rows, trained.held_out.best, None)
+    return replace(again, held_out=trained.held_out, seconds=trained.seconds + again.seconds)
+
+
 def _parted(n: int, validation: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows to learn from and those to judge by, both in their order."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation"))))
     order = rng.permutation(n)
-    m = int(np.clip(round(validation * n), 1, MOST_HELD)) if validation else 0
+    m = int(np.clip(round(validation * n), 1, MOST_HELD))
     return np.sort(order[m:]), np.sort(order[:m])
 
 
-def _begin(start: Denoiser | None, recipe: Recipe, rows: _Rows, seed: int, classes: int) -> Denoiser:
-    law = None
-    if recipe.denoiser.kind == "gaussian" and start is None:
-        law = Gaussian.fit(rows.x, rows.weights, rows.present)
-    fresh = build_denoiser(recipe, rows.x.shape[1], seed_key(seed, "weights"), classes, law)
-    if start is None:
-        return fresh
-    shape = lambda leaf: (leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf
-    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, fresh)):
+def _most(recipe: Recipe, dim: int) -> int:
+    """How many components a mixture may have. With masks each row is solved for anew, and that takes its time."""
+    assert isinstance(recipe.denoiser, GaussianPart)
+    return (
+        min(recipe.denoiser.components, max(SOLVED // dim**3, 1))
+        if recipe.training.masks
+        else recipe.denoiser.components
+    )
+
+
+def _checked_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> Denoiser:
+    wanted = eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), classes)
+    shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
+    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
         raise UsageError(
             "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
             "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."

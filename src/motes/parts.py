@@ -97,11 +97,19 @@ class Residual:
 
 @dataclass(frozen=True)
 class DenoiserPart:
-    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0: "edm" for data
-    of unit variance, "gaussian" for data with the covariance of the training rows."""
+    """What the network says: eps, x_0, v, the velocity of the probability flow, or a preconditioned x_0 ("edm")."""
 
-    kind: Literal["eps", "x0", "v", "velocity", "edm", "gaussian"] = "edm"
+    kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
     variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
+
+
+@dataclass(frozen=True)
+class GaussianPart:
+    """What a Gaussian of the data, or a mixture of some, does not tell of x_0."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    variance: Literal["fixed"] = "fixed"
+    components: int = _number(1, 1)  # at most: left-out rows choose
 
 
 @dataclass(frozen=True)
@@ -185,9 +193,10 @@ class Training:
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
-    validation: float = _number(0.0, 0, 0.5)  # share of the rows that says when to stop; 0: all steps are taken
+    validation: float = _number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
     check_every: int = _number(100, 1)  # steps from one look at these rows to the next
     patience: int = _number(10, 1)  # looks without a better loss, after which training stops
+    refit: bool = False  # then train all rows anew, for as many steps as were best
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 

@@ -23,6 +23,7 @@ from motes.parts import (
     Data,
     DenoiserPart,
     Exploding,
+    GaussianPart,
     GivenGrid,
     GridPart,
     HybridPart,
@@ -52,7 +53,7 @@ class Recipe:
     data: Data = Data()
     schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
-    denoiser: DenoiserPart = DenoiserPart()
+    denoiser: DenoiserPart | GaussianPart = DenoiserPart()
     loss: LossPart | MinSNRPart | HybridPart = LossPart()
     times: TimesPart = LogNormal()
     training: Training = Training()
@@ -98,6 +99,11 @@ class Recipe:
             raise RecipeError(
                 f"training.validation = {self.training.validation:g} judges the averaged weights, and training.weights "
                 "= 'last'. Set weights = 'averaged', or validation = 0."
+            )
+        if self.training.refit and not self.training.validation:
+            raise RecipeError(
+                "training.refit = true takes as many steps as were best for held-out rows, and training.validation = 0 "
+                "holds none out. Set validation = 0.2, or refit = false."
             )
         self._check_variance()
 
@@ -199,7 +205,7 @@ def on_steps(times: Iterable[float], steps: int) -> bool:
 
 def recipe_names() -> list[str]:
     """The recipes that come with motes."""
-    return ["default", "ddpm", "tutorial"]
+    return ["default", "table", "ddpm", "tutorial"]
 
 
 def recipe_text(name: str) -> str:

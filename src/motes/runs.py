@@ -87,26 +87,28 @@ def train_run(
     with reporter.counting("training", steps, "steps") as count:
 
         def told(now: Progress) -> None:
-            count(
-                now.step, f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f}), {now.step / now.seconds:,.0f} steps/s"
-            )
+            unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
+            loss = f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f})"
+            count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
             model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
-                _write_history(error.result, least, out)
+                write_history(error.result, out, least)
                 error.result.save_averages(out)
                 error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
             raise
     model.save(out / "model.safetensors")
-    _write_history(model, least, out)
+    write_history(model, out, least)
     model.save_averages(out)
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}
-    reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
+    trained = model.training
+    best = "" if trained.held_out is None else f"; the weights after {trained.held_out.best:,} were the best"
+    reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
     metrics = _metrics(model, samples, origin, least, recipe, options.seed)
@@ -268,14 +270,20 @@ def _metrics(model: Model, samples: Array, source: Source, least: Estimate, reci
     }
 
 
-def _write_history(model: Model, least: Estimate, out: Path) -> None:
-    assert model.training is not None
-    above = "excess" if least.label == EXACT else "above_bound"
-    lines = (
-        f'{{"step": {step}, "loss": {loss:.6g}, "{above}": {loss - least.mean:.4g}}}\n'
-        for step, loss in zip(*model.training.running_loss(), strict=True)
-    )
-    write(out / "history.jsonl", "".join(lines))
+def write_history(model: Model, out: Path, least: Estimate | None = None) -> None:
+    """The losses of a training, and how far they are above the least, where that is known."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    lines = []
+    for step, loss in zip(*training.running_loss(), strict=True):
+        line = {"step": int(step), "loss": float(f"{loss:.6g}")}
+        if least is not None:
+            line["excess" if least.label == EXACT else "above_bound"] = float(f"{loss - least.mean:.4g}")
+        lines.append(line)
+    if (looks := training.held_out) is not None:
+        judged = zip(looks.steps.tolist(), looks.losses.tolist(), strict=True)
+        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in judged]
+    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write(path: Path, text: str) -> None:

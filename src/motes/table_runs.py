@@ -23,7 +23,7 @@ from motes.evaluation.tables import judge_table
 from motes.learning.training import Progress
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
-from motes.runs import SAMPLES, Draw, Options, prepare, write, write_recipe
+from motes.runs import SAMPLES, Draw, Options, prepare, write, write_history, write_recipe
 from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
 from motes.tabular import Drawn, TableModel, fit_table
@@ -321,15 +321,6 @@ def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:
 
 def _keep(model: TableModel, out: Path) -> None:
     """The model, what its averages are made from, and its losses."""
-    training = model.model.training
-    assert training is not None  # it was trained just now
     model.save(out / "model.safetensors")
     model.model.save_averages(out)
-    lines = [
-        {"step": int(step), "loss": float(f"{loss:.6g}")} for step, loss in zip(*training.running_loss(), strict=True)
-    ]
-    if training.held_out is not None:
-        held = zip(training.held_out.steps.tolist(), training.held_out.losses.tolist(), strict=True)
-        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in held]
-    lines.sort(key=lambda line: line["step"])
-    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write_history(model.model, out)

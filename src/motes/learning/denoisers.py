@@ -25,9 +25,9 @@ from motes.diffusion.process import (
     x0_from_velocity,
 )
 from motes.diffusion.schedules import Schedule
-from motes.learning.gaussian import Gaussian
+from motes.learning.mixture import Mixture
 
-JITTER = 1e-6  # of the sum of all variances
+JITTER = 1e-6  # of the sum of all variances, added to each
 
 Network = Callable[..., jax.Array]
 """(x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well."""
@@ -124,22 +124,23 @@ class Preconditioned(Learned):
 
 
 class GaussianPreconditioned(Learned):
-    """The network adds to what a Gaussian law of the data would tell: a silent one is exact for Gaussian data.
+    """The network adds to what a Gaussian, or a mixture of some, would tell: a silent one is exact for such data.
 
-    In the principal axes of the law's covariance, with variances lambda, and w = axes^T (y - mean), it has the
-    direction i scaled to unit variance at every t, and so has its own answer:
+    With r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, and w = axes^T (y - mean) in the principal
+    axes of the mixture's covariance, where each direction is scaled to unit variance at every t by its variance lambda,
 
-        eps_hat = axes (r / (lambda + r^2) w - sqrt(lambda / (lambda + r^2)) F(w / sqrt(lambda + r^2), log(r) / 4))
+        eps_hat = r pull(y, r) - axes sqrt(lambda / (lambda + r^2)) F(w / sqrt(lambda + r^2), log(r) / 4)
 
-    and x0_hat = y - r eps_hat, r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, which is the case of
-    N(0, sigma_data^2 I). Columns that depend on each other linearly thus cost a network nothing.
+    and x0_hat = y - r eps_hat. -pull is the score of the mixture blurred by r; of one Gaussian N(0, sigma_data^2 I) it
+    is -y / (sigma_data^2 + r^2), and all this is `Preconditioned`. Columns that depend on each other linearly, and rows
+    in a few heaps, thus cost a network nothing.
 
-    Of known and absent `cells` the Gaussian part makes all that a Gaussian can: it is the law given the known cells.
+    Of known and absent `cells` the mixture makes all that it can: it is the law given the known cells.
     """
 
     network: Network
     schedule: Schedule
-    law: Gaussian
+    law: Mixture
     cells: Cells | None = None
 
     def in_context(self, context: jax.Array, cells: Cells | None) -> "Learned":
@@ -153,31 +154,45 @@ class GaussianPreconditioned(Learned):
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         alpha, law = self.schedule.alpha(t), self.law
         y, ratio = x_t / alpha, self.schedule.sigma(t) / alpha
-        away, total = y - law.mean, law.variances + ratio**2
-        pull = law.axes @ (law.axes.T @ away / total)  # -score of the law blurred by r
+        seen, pull = y, _pull(law, y, ratio)
         if self.cells is not None:
-            solved = _given_cells(law, self.cells, away, ratio)
             told = self.cells.settled.any()
-            away, pull = (jnp.where(told, ours, plain) for ours, plain in zip(solved, (away, pull), strict=True))
-        said = self.network(law.axes.T @ away / jnp.sqrt(total), jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
+            filled = _pull_given(law, self.cells, y, ratio)
+            seen, pull = (jnp.where(told, ours, plain) for ours, plain in zip(filled, (seen, pull), strict=True))
+        total = law.variances + ratio**2
+        away = law.axes.T @ (seen - law.mean) / jnp.sqrt(total)
+        said = self.network(away, jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
         eps = ratio * pull - law.axes @ (jnp.sqrt(law.variances / total) * said)
         return y - ratio * eps, eps
 
 
-def _given_cells(law: Gaussian, cells: Cells, away: jax.Array, ratio: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x - mean with known values and, for the absent ones, what is expected; and (C + R)^-1 of it where it is seen.
+def _pull(law: Mixture, y: jax.Array, ratio: jax.Array) -> jax.Array:
+    """Minus the score of the law blurred by r, at y (d,)."""
+    total = law.each_variances + ratio**2  # (k, d)
+    along = jnp.einsum("kij,ki->kj", law.each_axes, y - law.means)  # (k, d)
+    log_share = law.log_weights - 0.5 * jnp.sum(along**2 / total + jnp.log(total), axis=1)  # (k,)
+    share = jax.nn.softmax(log_share)
+    return jnp.einsum("k,kij,kj->i", share, law.each_axes, along / total)
 
-    C is the covariance, R the variance of the noise: r^2 where a cell is asked for, none where it is known.
-    """
+
+def _pull_given(law: Mixture, cells: Cells, y: jax.Array, ratio: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """y with known values and, for absent cells, what is expected there; and the pull where cells are asked for."""
     seen = ~cells.absent
-    away = jnp.where(seen, jnp.where(cells.known, cells.values - law.mean, away), 0.0)
-    covariance = law.covariance * jnp.outer(seen, seen)
     noise = jnp.where(seen, jnp.where(cells.known, 0.0, ratio**2), 1.0)
-    # Rounding must not make it indefinite; the network mends what this costs.
-    jitter = JITTER * law.variances.sum()
-    factor = jax.scipy.linalg.cho_factor(covariance + jnp.diag(noise + jitter), lower=True)
-    pull = jax.scipy.linalg.cho_solve(factor, away)
-    return jnp.where(seen, away, law.covariance @ pull), pull
+    y = jnp.where(cells.known, cells.values, y)
+
+    def one(log_weight: jax.Array, mean: jax.Array, covariance: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        away = jnp.where(seen, y - mean, 0.0)
+        # Rounding must not make it indefinite; the network mends what this costs.
+        noisy = jnp.diag(noise + JITTER * jnp.trace(covariance))
+        factor = jnp.linalg.cholesky(covariance * jnp.outer(seen, seen) + noisy)
+        pull = jax.scipy.linalg.cho_solve((factor, True), away)
+        log_share = log_weight - 0.5 * away @ pull - jnp.log(jnp.diag(factor)).sum()
+        return log_share, pull, mean + covariance @ pull
+
+    log_share, pull, expected = jax.vmap(one)(law.log_weights, law.means, law.covariances)
+    share = jax.nn.softmax(log_share)
+    return jnp.where(seen, y, share @ expected), share @ pull
 
 
 class InContext(eqx.Module):

@@ -88,3 +88,13 @@ class Rows(NamedTuple):
 
         terms = jax.vmap(row)(given, x0, t, eps)
         return jnp.stack(list(terms.values())).sum(axis=0)
+
+
+def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """n row numbers in random order: each comes n times its share of the weights (n,), rounded up or down by chance."""
+    # With equal weights that is a permutation, and a draw is never noisier than it must be.
+    order = rng.permutation(np.flatnonzero(weights))
+    ends = np.cumsum(weights[order], dtype=np.float64)
+    places = (np.arange(len(weights)) + rng.random()) / len(weights)
+    picked = np.searchsorted(ends / ends[-1], places, side="right")
+    return rng.permutation(order[np.minimum(picked, len(order) - 1)])

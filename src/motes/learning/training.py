@@ -25,7 +25,7 @@ from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.losses import Loss, Times
-from motes.learning.rows import Rows
+from motes.learning.rows import Rows, systematic
 from motes.learning.stopping import Held, HeldOut, Watch
 from motes.learning.weights import weights_of, with_weights
 
@@ -268,7 +268,7 @@ def _batches(
     # Row numbers (batch,), one epoch after another; -1 marks the empty places of a partial batch.
     rest = np.zeros(0, np.int32)
     while True:
-        epoch = rng.permutation(n) if weights is None else _weighted_epoch(rng, weights)
+        epoch = rng.permutation(n) if weights is None else systematic(rng, weights)
         rows = np.concatenate([rest, epoch.astype(np.int32)])
         if last == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
@@ -277,16 +277,6 @@ def _batches(
         whole = len(rows) // batch * batch
         yield from rows[:whole].reshape(-1, batch)
         rest = rows[whole:]
-
-
-def _weighted_epoch(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:
-    # n rows by systematic sampling: each comes n times its share of the weights, rounded up or down by chance. With
-    # equal weights that is a permutation, and a draw is never noisier than it must be.
-    order = rng.permutation(np.flatnonzero(weights))
-    ends = np.cumsum(weights[order], dtype=np.float64)
-    places = (np.arange(len(weights)) + rng.random()) / len(weights)
-    picked = np.searchsorted(ends / ends[-1], places, side="right")
-    return rng.permutation(order[np.minimum(picked, len(order) - 1)])
 
 
 @eqx.filter_jit
