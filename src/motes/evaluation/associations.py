@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from motes.evaluation.results import Array, Metric, Z
 
-PERMUTATIONS = 199
+PERMUTATIONS = 399
 GROUPS = 20  # of rows, each left out in turn, for the interval
 
 

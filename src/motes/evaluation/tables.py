@@ -82,6 +82,8 @@ def judge_table(
     seed = check_seed(seed)
     if target is not None and target not in encoder.names:
         raise UsageError(unknown("column", target, encoder.names))
+    if target is not None and len(encoder.names) == 1:
+        raise UsageError(f"target '{target}' is the only column; there is nothing to tell it from.")
     sizes = {"made": len(made), "held out": len(judge), "training": len(train)}
     for name, n in sizes.items():
         if n < FEWEST:

@@ -52,7 +52,7 @@ class View:
                 for x in made.values():
                     here = ~np.isnan(x[:, j])
                     x[here, j] = codes[x[here, j].astype(np.intp)]
-            levels.append(min(len(labels), most))
+            levels.append(int(np.clip(len(labels), 1, most)))
         return made, tuple(levels)
 
 

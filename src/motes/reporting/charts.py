@@ -49,17 +49,18 @@ def histogram(real: Array, made: Array, edges: Array, said: str, *, dates: bool 
 
 def label_bars(labels: Sequence[str], real: Array, made: Array, said: str) -> Html:
     """Two bars for each label: real above made."""
-    step, left = 21.0, 112.0
+    step, left = 30.0, 112.0
     top = max(float(real.max()), float(made.max())) or 1.0
     room = WIDTH - left - 44
     parts = []
     for i, (label, theirs, ours) in enumerate(zip(labels, real, made, strict=True)):
         y = 4 + i * step
         parts += [
-            _text(_cut(label, 17), left - 8, y + 12, "end"),
-            _shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=7),
-            _shape("rect", "made-bar", x=left, y=y + 8, width=max(ours / top * room, 0.5), height=7),
-            _text(f"{max(theirs, ours):.1%}", left + max(theirs, ours) / top * room + 5, y + 12, "start"),
+            _text(_cut(label, 17), left - 8, y + 15, "end"),
+            _shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=11),
+            _shape("rect", "made-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
+            _text(f"{theirs:.1%}", left + theirs / top * room + 5, y + 9.5, "start"),
+            _text(f"{ours:.1%}", left + ours / top * room + 5, y + 21.5, "start"),
         ]
     return picture(WIDTH, 6 + len(labels) * step, said, parts)
 

@@ -17,7 +17,7 @@ def columns(found: TableEvaluation) -> list[Child]:
     """A table of all columns, and a picture of each."""
     tops = [c.distance.metric.high for c in found.columns if c.distance is not None]
     top = max([*tops, 0.05])
-    head = ("column", "kind", "distance", "", "real draw", "missing, made and real", "verdict")
+    head = ("column", "kind", "distance", "95 % interval", "real draw", "missing, made and real", "verdict")
     rows = [_column(column, top) for column in found.columns]
     pictures = [_card(column) for column in found.columns]
     judged = found.judgements
@@ -213,7 +213,7 @@ def privacy(found: TableEvaluation) -> list[Child]:
         _explained("privacy"),
         _legend(),
         classed("figure", "card half", picture),
-        table("Made rows and held-out rows beside the rows of the training.", ("", "made rows", "held-out rows"), rows),
+        table("Made rows and held-out rows beside the rows of the training.", ("measure", "made rows", "held-out rows"), rows),
     ]
 
 

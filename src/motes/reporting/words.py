@@ -25,16 +25,16 @@ EXPLAINED = {
     "training, so made rows should lie as far off as they do.",
 }
 METHODS = {
-    "floor": "Each number stands beside the same number for training rows, as many of them as were made: what a "
+    "a real draw": "Each number stands beside the same number for training rows, as many of them as were made: what a "
     "perfect model would get.",
-    "believed": "A difference is believed when chance would give it in less than 1 of 100 cases, over all columns or "
+    "what counts": "A difference is believed when chance would give it in less than 1 of 100 cases, over all columns or "
     "pairs together. There is a handful of such tests, so a perfect model fails one of them in about one "
     "report of fifteen. A difference that is believed but small is called a little off.",
     "columns": "Numbers: the Kolmogorov-Smirnov distance. Labels: total variation, tested by chi squared. Holm's "
     "correction over the columns. Intervals are for 95 %.",
     "missing": "Fisher's exact test of the shares of missing cells, with Holm's correction.",
     "associations": "Numbers: Spearman's rank correlation. Labels: Cramér's V without its bias. One of each: the "
-    "correlation ratio of the ranks without its bias. Tests by 199 permutations of the rows, for all "
+    "correlation ratio of the ranks without its bias. Tests by 399 permutations of the rows, for all "
     "pairs together.",
     "classifier": "50 boosted trees learn from one half of the rows and are tested on the other; the p-value is "
     "hypergeometric. A column is telling by how much the accuracy falls when its cells are shuffled.",
