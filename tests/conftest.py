@@ -40,7 +40,6 @@ def small_model() -> Model:
 def motes_command(capsys, monkeypatch, tmp_path):
     """`motes_command("shapes", ...)` runs it in an empty folder and returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_start_jax", lambda: None)  # the test session's own JAX settings stay
 
     def command(*words: str | Path) -> tuple[int, str, str]:
         code = cli._run([str(word) for word in words], debug=False)

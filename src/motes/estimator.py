@@ -265,9 +265,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             return X
         if isinstance(X, list | tuple) and np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
             X = np.asarray(X, dtype=object)  # [1, "a"] holds a number
-        return validate_data(
-            self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset
-        )
+        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=1 + reset)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -26,7 +26,7 @@ from motes.data.encoder import Encoded, Encoder
 from motes.data.frames import Frame, Mask, as_frame, words_of
 from motes.data.tables import Standardiser, Table
 from motes.diffusion.denoiser import Cells, Given
-from motes.errors import ModelFileError, RecipeError, TrainingError, UsageError, check_count, check_seed
+from motes.errors import DataError, ModelFileError, RecipeError, TrainingError, UsageError, check_count, check_seed
 from motes.fitting import fit
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.learning.training import Progress
@@ -371,28 +371,38 @@ def fit_table(
     """
     chosen = load_recipe(recipe, changes)
     name = f"'{source}'" if source else "the data"
-    frame, labels, weights = _in_order(as_frame(data, name=name), labels, weights)
-    if start is not None:
-        encoder = start.encoder
-    elif encoder is None:
-        overrides = {**chosen.columns, **(columns or {})}
-        encoder = Encoder.fit(frame, overrides, standardise=chosen.data.standardise, name=name)
-    encoded = encoder.encode(frame, seed, name=name)
+    frame = as_frame(data, name=name)
+    ordered, labels, weights = _in_order(frame, labels, weights)
+
+    def encoded_by(frame: Frame) -> tuple[Encoder, Encoded]:
+        fitted = encoder if start is None else start.encoder
+        if fitted is None:
+            overrides = {**chosen.columns, **(columns or {})}
+            fitted = Encoder.fit(frame, overrides, standardise=chosen.data.standardise, name=name)
+        return fitted, fitted.encode(frame, seed, name=name)
+
+    try:
+        fitted, encoded = encoded_by(ordered)
+    except DataError:
+        encoded_by(frame)  # which says it with the number that the row came with
+        raise
     if not encoded.known.all() and not chosen.training.masks:
-        row, j = np.argwhere(~encoded.known)[0]
+        column, holes = next(
+            (n, s.missing) for n, s in frame.columns.items() if n in fitted.learned and s.missing.any()
+        )
         raise RecipeError(
-            f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {row + 1}, column "
-            f"'{encoder.learned[j]}', and training.masks = 0. Set training.masks = 0.5, so that it learns from rows "
+            f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {holes.argmax() + 1}, column "
+            f"'{column}', and training.masks = 0. Set training.masks = 0.5, so that it learns from rows "
             "with holes."
         )
     try:
         model = fit(
-            Table(encoded.z, encoder.learned),
+            Table(encoded.z, fitted.learned),
             chosen,
             labels=labels,
             weights=weights,
             present=None if encoded.known.all() else encoded.known,
-            standardiser=Standardiser.identity(encoder.width),
+            standardiser=Standardiser.identity(fitted.width),
             start=None if start is None else start.model.denoiser,
             seed=seed,
             source=source,
@@ -400,9 +410,9 @@ def fit_table(
         )
     except TrainingError as error:
         if isinstance(error.result, Model):
-            error.result = TableModel(error.result, encoder)
+            error.result = TableModel(error.result, fitted)
         raise
-    return TableModel(model, encoder)
+    return TableModel(model, fitted)
 
 
 def _in_order(

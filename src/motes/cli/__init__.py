@@ -7,7 +7,7 @@ from cyclopts import CycloptsError
 from rich.console import Console
 
 from motes.cli import asking, judging, listing, training
-from motes.cli.app import app, note
+from motes.cli.common import app, note
 from motes.errors import MotesError
 
 __all__ = ["app", "asking", "judging", "listing", "main", "training"]

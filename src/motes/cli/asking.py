@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.app import Given, Label, Quiet, Seed, app, note, start_jax, whole
+from motes.cli.common import Given, Label, Quiet, Seed, app, note, start_jax, whole
 from motes.errors import UsageError
 
 

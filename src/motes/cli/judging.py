@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.app import Json, Judge, Quiet, Seed, Style, app, print_result, start_jax, whole
+from motes.cli.common import Json, Judge, Quiet, Seed, Style, app, print_result, start_jax, whole
 from motes.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, get_args
 
 from cyclopts import Parameter
 
-from motes.cli.app import Seed, Style, app, whole
+from motes.cli.common import Seed, Style, app, whole
 from motes.errors import UsageError, unknown
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.app import Changes, Json, Judge, Quiet, Seed, Style, app, note, print_result, start_jax
+from motes.cli.common import Changes, Json, Judge, Quiet, Seed, Style, app, note, print_result, start_jax
 from motes.errors import UsageError
 
 if TYPE_CHECKING:

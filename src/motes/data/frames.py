@@ -160,6 +160,7 @@ def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np
         values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
         words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
         words[~missing] ^= values.view(np.uint64)
+        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
     return mixed(words)
 
 
