@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
-from motes.diffusion.oracles import BoxesOracle, GaussianOracle, MixtureOracle
+from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import UsageError
 from motes.sampling.grids import karras_grid, uniform_grid
@@ -170,7 +170,7 @@ def test_a_row_does_not_depend_on_its_neighbours(drawn):
 
 def test_the_sample_size_that_is_told_is_the_one_that_the_means_have():
     # A row far from the data: of 128 particles a handful are left, though nearly all have the same weight in the end.
-    known = np.array([False, True, False, False, False, True])
+    known = np.array([True, True, False, True, True, False])
     for scale, most in ((0.5, PARTICLES), (2.5, 20)):
         x, repeats = scale * MIXTURE.draw(1, np.random.default_rng(6))[0], 64
         rows, ess = conditional_rows(
@@ -184,7 +184,7 @@ def test_the_sample_size_that_is_told_is_the_one_that_the_means_have():
         )
         _, mean, covariance = MIXTURE.given(x, known)
         actual = np.diag(covariance) / ((rows.mean(axis=1)[:, ~known] - mean) ** 2).mean(axis=0)
-        assert actual.min() / 3 < np.median(ess) < 2 * actual.min()
+        assert actual.min() / 3 < np.median(ess) < 3 * actual.min()
         assert np.median(ess) < most + 0.01
 
 
@@ -212,7 +212,7 @@ def test_a_gaussian_in_an_interval_is_a_truncated_gaussian(a, b):
     found = of_box(*on(column, low, high))
     x = found.rows[:, column]
     assert ((low <= x) & (x <= high)).all()
-    assert found.ess > 0.98 * N
+    assert found.ess > 0.6 * N  # of 30 standard deviations; all but 2 per cent within 1
     cut = stats.truncnorm(a, b, MEAN[column], std)
     assert abs(x.mean() - cut.mean()) < Z * cut.std() / np.sqrt(N) + 1e-6
     spread = np.sqrt((cut.stats("k") + 2) / N)
@@ -258,23 +258,26 @@ def test_the_rarer_the_event_the_fewer_rows_are_left():
     assert (np.diff([each.log_evidence for each in found]) < 0).all()
 
 
-def test_steps_of_a_discrete_schedule_will_do():
-    schedule = DiscreteVP(cosine_betas(50))
-    found = of_box(*on(2, 1.0, INF), denoiser=GaussianOracle(MEAN, COVARIANCE, schedule), grid=uniform_grid(8))
-    cut = stats.truncnorm(1.0 - MEAN[2], INF, MEAN[2], 1.0)
-    assert abs(found.rows[:, 2].mean() - cut.mean()) < Z * cut.std() / np.sqrt(N) + 0.01
-
-
-# --- boxes where there is no data, and where nothing can be --------------------------------------------------------
-
-
-def test_a_box_where_there_is_no_data_is_told_by_its_evidence():
-    squares = BoxesOracle([[-1.0] * D], [[1.0] * D], None, VE)
-    low, high = on(0, 3.0, 4.0)
-    found = of_box(low, high, denoiser=squares, n=512)
+def test_where_there_is_no_data_the_evidence_says_so_and_all_is_finite():
+    found = of_box(*on(1, 60.0, 61.0), denoiser=MIXED, grid=GRID, n=1024)
     assert np.isfinite(found.rows).all()
-    assert ((low <= found.rows) & (found.rows <= high)).all()
-    assert found.log_evidence < -100
+    assert ((found.rows[:, 1] >= 60) & (found.rows[:, 1] <= 61)).all()
+    assert found.log_evidence < -1000
+
+
+def test_steps_of_a_discrete_schedule_will_do():
+    schedule, x = DiscreteVP(cosine_betas(50)), np.full((8, D), 0.5)
+    known = np.tile(np.arange(D) == 2, (8, 1))
+    rows, _ = conditional_rows(
+        GaussianOracle(MEAN, COVARIANCE, schedule),
+        x,
+        known,
+        key=jax.random.key(11),
+        grid=uniform_grid(10),
+        draws=PARTICLES,
+        particles=PARTICLES,
+    )
+    assert_white(whitened(GAUSSIAN, x[0], known[0], rows.reshape(-1, D)), 0.01)
 
 
 class Broken(Denoiser):
@@ -287,11 +290,11 @@ class Broken(Denoiser):
 
 
 def test_where_no_particle_survives_it_is_an_error():
-    with pytest.raises(UsageError, match="none of 512 particles survived"):
-        of_box(*on(0, 1.0, 2.0), denoiser=Broken(VE), n=5)
-    known = np.array([[True, False]])
-    with pytest.raises(UsageError, match="none of 128 particles survived for row 0"):
-        conditional_rows(Broken(VE), np.ones((1, 2)), known, key=jax.random.key(0), grid=SHORT)
+    options = {"key": jax.random.key(0), "grid": jnp.array([1.0, 0.5, 0.0]), "particles": 4}
+    with pytest.raises(UsageError, match="none of 8 particles survived"):
+        conditional_sample(Broken(VE), [1.0, -INF], [1.0, INF], 5, **options)
+    with pytest.raises(UsageError, match="none of 4 particles survived for row 0"):
+        conditional_rows(Broken(VE), np.ones((1, 2)), np.array([[True, False]]), **options)
 
 
 # --- denoisers that can be told cells --------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
         rest, built = carry
         std = jnp.sqrt(jnp.maximum(jnp.diagonal(rest), least))
         column = jnp.where(cells == i, std, jnp.clip(rest[:, i] / std[i], -std, std))
-        part = jnp.outer(*2 * [jnp.where(cells >= i, column, 0.0)])
+        column = jnp.where(cells >= i, column, 0.0)
+        part = jnp.outer(column, column)
         return rest - part, built + part
 
     return jax.lax.fori_loop(0, len(matrix), cell, (matrix, jnp.zeros_like(matrix)))[1]
@@ -116,6 +117,7 @@ def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax
     Its density is that of `law` over the product of the probabilities of the intervals, in turn. Known cells are to
     have been observed before. An interval takes its uniform number on (0, 1), any other cell its normal one.
     """
+
     def pick(i: jax.Array, mean: jax.Array, std: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
         z = normal[i]
         if box.cuts:
@@ -141,8 +143,8 @@ def _in_turn(law: Law, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Ar
     return x, ends
 
 
-def _tiny(law: Law) -> jax.Array:
-    return jnp.finfo(law.mean.dtype).tiny
+def _tiny(law: Law) -> float:
+    return float(jnp.finfo(law.mean.dtype).tiny)
 
 
 def _variance(law: Law, i: jax.Array) -> jax.Array:

@@ -315,7 +315,7 @@ def _population(
 
     def move(carry: Any, at: Any) -> Any:
         y, log_weights, log_evidence, ancestors = carry
-        t, s, number, place, (*normal, uniform) = at
+        t, s, number, place, (row_noise, step_noise, uniform) = at
         sees = jax.vmap(partial(_view, denoiser, order, box), (0, None))(y, t)
         log_weights, total = _normalised(log_weights + sees.log_known + sees.log_cut)
         settled = jnp.where(box.known, 0.0, _settled(sees.told, jnp.exp(log_weights)))
@@ -323,7 +323,7 @@ def _population(
         chosen = jnp.where(few, _systematic(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
-        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, *map(ndtri, normal), uniform)
+        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, ndtri(row_noise), ndtri(step_noise), uniform)
         return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), settled
 
     y = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0) * ndtri(noise[0, 0])
