@@ -87,7 +87,7 @@ def _within_reach(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _draw_short(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     # Here the density is exponential. A slope of 0 is as good as this one, which can be divided by.
     width = high - low
-    slope = jnp.maximum(-(low + high) / 2 * width, 1e-3)
+    slope = jnp.maximum(-(low + high) / 2 * width, jnp.finfo(u.dtype).eps ** 0.5)
     return high + width / slope * jnp.log(u + (1 - u) * jnp.exp(-slope))
 
 

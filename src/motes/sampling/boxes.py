@@ -4,7 +4,7 @@
 
 All goes one cell after another, each by a step of the Kalman filter, so that no matrix is ever inverted and any set of
 cells is told to one compiled program. Intervals are drawn in turn, each given the cells before it (the sampler of
-Geweke, Hajivassiliou and Keane: Geweke 1991); the product of the probabilities that are met makes up for that.
+Geweke, Hajivassiliou and Keane: Geweke 1991); the product of their probabilities makes up for that.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,8 @@ def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
         rest, built = carry
         std = jnp.sqrt(jnp.maximum(jnp.diagonal(rest), least))
         column = jnp.where(cells == i, std, jnp.clip(rest[:, i] / std[i], -std, std))
-        part = jnp.outer(*2 * [jnp.where(cells >= i, column, 0.0)])
+        column = jnp.where(cells >= i, column, 0.0)
+        part = jnp.outer(column, column)
         return rest - part, built + part
 
     return jax.lax.fori_loop(0, len(matrix), cell, (matrix, jnp.zeros_like(matrix)))[1]
@@ -82,64 +83,72 @@ def observe(law: Law, values: jax.Array, which: jax.Array, noise: jax.Array | fl
     return jax.lax.fori_loop(0, len(values), cell, (law, jnp.zeros((), law.mean.dtype)))
 
 
-def draw(law: Law, box: Box, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A row (d,) in the box, one cell after another, and the log of the product of the probabilities met on the way.
+class Ends(NamedTuple):
+    """The bounds of each cell in standard deviations from its mean, at the moment when it is told."""
 
-    Known cells are to have been observed before.
+    a: jax.Array
+    """(d,)."""
+    b: jax.Array
+    """(d,)."""
+
+
+def log_mass(box: Box, ends: Ends) -> jax.Array:
+    """The sum over the intervals of their log-probabilities, ()."""
+    if not box.cuts:
+        return jnp.zeros((), ends.a.dtype)
+    a, b = jnp.where(box.cut, ends.a, -1.0), jnp.where(box.cut, ends.b, 1.0)
+    return jnp.where(box.cut, cut_normal.log_mass(a, b), 0.0).sum()
+
+
+def ends_apart(law: Law, box: Box) -> Ends:
+    """Of each cell by itself."""
+    std = jnp.sqrt(jnp.maximum(jnp.diagonal(law.covariance), _tiny(law)))
+    return Ends((box.low - law.mean) / std, (box.high - law.mean) / std)
+
+
+def ends_in_turn(law: Law, box: Box, x: jax.Array) -> Ends:
+    """Of each cell given those of `x` (d,) before it."""
+    return _in_turn(law, box, lambda i, mean, std, a, b: x[i])[1]
+
+
+def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax.Array, Ends]:
+    """A row (d,) in the box from noise (d,), one cell after another, each given those before it.
+
+    Its density is that of `law` over the product of the probabilities of the intervals, in turn. Known cells are to
+    have been observed before. An interval takes its uniform number on (0, 1), any other cell its normal one.
     """
-    normal_key, uniform_key = jax.random.split(key)
-    normal = jax.random.normal(normal_key, law.mean.shape)
-    uniform = jax.random.uniform(uniform_key, law.mean.shape, minval=jnp.finfo(normal.dtype).tiny)
 
-    def pick(law: Law, i: jax.Array) -> jax.Array:
+    def pick(i: jax.Array, mean: jax.Array, std: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
         z = normal[i]
         if box.cuts:
-            z = jnp.where(box.cut[i], cut_normal.draw(uniform[i], *_ends(law, box, i)), z)
-        # The bounds of a known cell are its value.
-        return jnp.clip(law.mean[i] + jnp.sqrt(_variance(law, i)) * z, box.low[i], box.high[i])
+            cut = cut_normal.draw(uniform[i], jnp.where(box.cut[i], a, -1.0), jnp.where(box.cut[i], b, 1.0))
+            z = jnp.where(box.cut[i], cut, z)
+        return jnp.clip(mean + std * z, box.low[i], box.high[i])  # the bounds of a known cell are its value
 
     return _in_turn(law, box, pick)
 
 
-def log_mass_in_turn(law: Law, box: Box, x: jax.Array) -> jax.Array:
-    """The product that `draw` would have met on its way to `x` (d,), as a log."""
-    return _in_turn(law, box, lambda law, i: x[i])[1]
+def _in_turn(law: Law, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Array, Ends]:
+    def cell(i: jax.Array, carry: tuple[Law, jax.Array, Ends]) -> tuple[Law, jax.Array, Ends]:
+        law, x, ends = carry
+        mean, variance = law.mean[i], _variance(law, i)
+        std = jnp.sqrt(variance)
+        a, b = (box.low[i] - mean) / std, (box.high[i] - mean) / std
+        x = x.at[i].set(pick(i, mean, std, a, b))
+        law = _told(law, i, x[i] - mean, variance, ~box.known[i])
+        return law, x, Ends(ends.a.at[i].set(a), ends.b.at[i].set(b))
+
+    x = jnp.zeros_like(law.mean)
+    _, x, ends = jax.lax.fori_loop(0, len(x), cell, (law, x, Ends(x, x)))
+    return x, ends
 
 
-def log_mass_apart(law: Law, box: Box) -> jax.Array:
-    """The sum over the intervals of the log-probability of each by itself, ()."""
-    each = jax.vmap(lambda i: _log_mass(law, box, i))
-    return each(jnp.arange(len(law.mean))).sum()
-
-
-def _in_turn(law: Law, box: Box, pick: Callable[[Law, jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
-    def cell(i: jax.Array, carry: tuple[Law, jax.Array, jax.Array]) -> tuple[Law, jax.Array, jax.Array]:
-        law, x, log_mass = carry
-        value, log_mass = pick(law, i), log_mass + _log_mass(law, box, i)
-        law = _told(law, i, value - law.mean[i], _variance(law, i), ~box.known[i])
-        return law, x.at[i].set(value), log_mass
-
-    x, nothing = jnp.zeros_like(law.mean), jnp.zeros((), law.mean.dtype)
-    _, x, log_mass = jax.lax.fori_loop(0, len(x), cell, (law, x, nothing))
-    return x, log_mass
-
-
-def _log_mass(law: Law, box: Box, i: jax.Array) -> jax.Array:
-    """Log-probability of the interval of cell i, 0 where it has none."""
-    if not box.cuts:
-        return jnp.zeros((), law.mean.dtype)
-    return jnp.where(box.cut[i], cut_normal.log_mass(*_ends(law, box, i)), 0.0)
-
-
-def _ends(law: Law, box: Box, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The interval of cell i in standard deviations from its mean; any other where it has none."""
-    ends = ((end[i] - law.mean[i]) / jnp.sqrt(_variance(law, i)) for end in (box.low, box.high))
-    low, high = (jnp.where(box.cut[i], end, default) for end, default in zip(ends, (-1.0, 1.0), strict=True))
-    return low, high
+def _tiny(law: Law) -> float:
+    return float(jnp.finfo(law.mean.dtype).tiny)
 
 
 def _variance(law: Law, i: jax.Array) -> jax.Array:
-    return jnp.maximum(law.covariance[i, i], jnp.finfo(law.mean.dtype).tiny)
+    return jnp.maximum(law.covariance[i, i], _tiny(law))
 
 
 def _told(law: Law, i: jax.Array, away: jax.Array, total: jax.Array, whether: jax.Array) -> Law:

@@ -23,13 +23,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import UsageError, check_count
 from motes.precision import float64
-from motes.sampling.boxes import Box, Law, as_covariance, draw, log_mass_apart, log_mass_in_turn, observe
+from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 from motes.sampling.coordinates import level
 from motes.sampling.grids import check_grid
 
@@ -307,35 +308,31 @@ def _population(
     denoiser = denoiser if given is None else denoiser.given(given)
     order = jnp.argsort(~box.cut)  # intervals first: nothing that is drawn before them leaves them less probable
     box, back = Box(box.low[order], box.high[order], box.cuts), jnp.argsort(order)
-    start_key, place_key, key = jax.random.split(key, 3)
+    steps, dim = len(grid) - 1, len(order)
+    # All that is random, at once: every other call would take a second to compile. The first row is for both ends.
+    noise = jax.random.uniform(key, (steps + 1, 1 + 3 * particles * dim), minval=jnp.finfo(box.low.dtype).tiny)
+    places, noise = noise[:, 0], noise[:, 1:].reshape(steps + 1, 3, particles, dim)
 
     def move(carry: Any, at: Any) -> Any:
-        y, log_weights, log_evidence, ancestors, expected = carry
-        t, s, number = at
+        y, log_weights, log_evidence, ancestors = carry
+        t, s, number, place, (row_noise, step_noise, uniform) = at
         sees = jax.vmap(partial(_view, denoiser, order, box), (0, None))(y, t)
-        log_weights, total = _normalised(log_weights + sees.log_known + sees.log_cut - expected)
+        log_weights, total = _normalised(log_weights + sees.log_known + sees.log_cut)
         settled = jnp.where(box.known, 0.0, _settled(sees.told, jnp.exp(log_weights)))
         few = jax.nn.logsumexp(2 * log_weights) > jnp.log(2 / particles)  # fewer than half, as they weigh
-        resample_key, move_key = jax.random.split(jax.random.fold_in(key, number))
-        chosen = jnp.where(few, _systematic(log_weights, resample_key), jnp.arange(particles))
+        chosen = jnp.where(few, _systematic(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
-        ancestors = ancestors.at[number].set(chosen)
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
-        step = jax.vmap(partial(_step, denoiser, box), (0, 0, None, None, 0))
-        y, factor, expected = step(y, sees, t, s, jax.random.split(move_key, particles))
-        return (y, log_weights + factor, log_evidence + total, ancestors, expected), settled
+        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, ndtri(row_noise), ndtri(step_noise), uniform)
+        return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), settled
 
-    std = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0)
-    y = std * jax.random.normal(start_key, (particles, len(order)))
-    equal, nothing = jnp.full_like(y[:, 0], -jnp.log(particles)), jnp.zeros_like(y[:, 0])
-    steps = len(grid) - 1
-    carry = y, equal, nothing[0], jnp.zeros((steps, particles), int), nothing
-    (rows, log_weights, log_evidence, ancestors, _), settled = jax.lax.scan(
-        move, carry, (grid[:-1], grid[1:], jnp.arange(steps))
-    )
+    y = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0) * ndtri(noise[0, 0])
+    equal = jnp.full_like(y[:, 0], -jnp.log(particles))
+    carry = y, equal, jnp.zeros_like(equal[0]), jnp.zeros((steps, particles), int)
+    times = grid[:-1], grid[1:], jnp.arange(steps), places[1:], noise[1:]
+    (rows, log_weights, log_evidence, ancestors), settled = jax.lax.scan(move, carry, times)
     log_weights, total = _normalised(log_weights)
-    place = jax.random.uniform(place_key)
-    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, settled[:, back], place)
+    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, settled[:, back], places[0])
 
 
 class View(NamedTuple):
@@ -363,28 +360,35 @@ def _view(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.A
     covariance = r**2 * (columns + columns.T) / 2 + least * jnp.eye(len(y), dtype=y.dtype)
     law = Law(mean, as_covariance(covariance, least))
     told, log_known = observe(law, box.low, box.known)
-    return View(law, told, log_known, log_mass_apart(told, box))
+    return View(law, told, log_known, log_mass(box, ends_apart(told, box)))
 
 
 def _step(
-    denoiser: Denoiser, box: Box, y: jax.Array, sees: View, t: jax.Array, s: jax.Array, key: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """y at s < t (d,), a factor of the weight and what the box is expected to be worth there, both as logs, ().
+    denoiser: Denoiser,
+    box: Box,
+    t: jax.Array,
+    s: jax.Array,
+    y: jax.Array,
+    sees: View,
+    row_noise: jax.Array,
+    step_noise: jax.Array,
+    uniform: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """y at s < t (d,), and the log of what its weight is multiplied by before it is looked at there, ().
 
-    At s = 0 there is no noise left, y is a row and nothing more is expected.
+    At s = 0 there is no noise left, and y is a row.
     """
-    row_key, noise_key = jax.random.split(key)
-    x0, log_mass = draw(sees.told, box, row_key)
+    x0, ends = draw(sees.told, box, row_noise, uniform)
     r_t, r_s = level(denoiser.schedule, t), level(denoiser.schedule, s)
     kept = (r_s / r_t) ** 2
     variance = r_s**2 / (1 - kept)
-    seen = x0 + jnp.sqrt(variance) * jax.random.normal(noise_key, x0.shape)  # all of x_0 that y at s tells
+    seen = x0 + jnp.sqrt(variance) * step_noise  # all of x_0 that y at s tells
     law, _ = observe(sees.law, seen, jnp.ones(x0.shape, bool), variance)
     told, log_known = observe(law, box.low, box.known)
-    # Of a single interval this is its probability given y at s. Of several it is not, but that of an x_0 drawn again,
-    # which makes x_0 an auxiliary variable that leaves the weights right.
-    expected = log_known + log_mass_in_turn(told, box, x0)
-    return kept * y + (1 - kept) * seen, log_mass - sees.log_cut, expected
+    # What the box is expected to be worth at s. Of one interval this is its probability given y there. Of several it is
+    # that of a second way to x_0: an auxiliary variable, which leaves the weights right.
+    expected = jnp.where(s > 0, log_known + log_mass(box, ends_in_turn(told, box, x0)), 0.0)
+    return kept * y + (1 - kept) * seen, log_mass(box, ends) - sees.log_cut - expected
 
 
 def _normalised(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -394,10 +398,10 @@ def _normalised(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(jnp.isfinite(total), log_weights - total, -jnp.log(len(log_weights))), total
 
 
-def _systematic(log_weights: jax.Array, key: jax.Array) -> jax.Array:
+def _systematic(log_weights: jax.Array, place: jax.Array) -> jax.Array:
     """(p,), which particle stands in each place after resampling."""
     p = len(log_weights)
-    places = (jnp.arange(p) + jax.random.uniform(key)) / p
+    places = (jnp.arange(p) + place) / p
     return jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(log_weights)), places), p - 1)
 
 
