@@ -25,7 +25,8 @@ from motes.recipes import Recipe, load_recipe
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MOST_HELD = 10_000  # rows that say when to stop: more would say the same
+MOST_HELD = 2_000  # rows that say when to stop: more would say the same
+WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 20_000  # components times cubes of columns, with masks
 
 
@@ -250,7 +251,7 @@ def _train(
         return run(rows, part.steps, None)
     learn, judge = _parted(len(rows.x), part.validation, seed)
     trained = run(rows.some(learn), part.steps, Held(*rows.some(judge), every=part.check_every, patience=part.patience))
-    if not part.refit or trained.interrupted:
+    if not part.refit or trained.interrupted or len(judge) < WORTH_IT * len(rows.x):
         return trained
     assert trained.held_out is not None  # rows were held out
     again = run(rows, trained.held_out.best, None)
