@@ -59,6 +59,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.validation": 0.0,
         "training.check_every": 100,
         "training.patience": 10,
+        "training.refit": False,
         "training.averages": 0,
         "training.snapshot_epochs": 100,
         "sampler.kind": "ancestral",

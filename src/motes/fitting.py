@@ -25,7 +25,8 @@ from motes.recipes import Recipe, load_recipe
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MOST_HELD = 10_000  # rows that say when to stop: more would say the same
+MOST_HELD = 2_000  # rows that say when to stop: more would say the same
+WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 20_000  # components times cubes of columns, with masks
 
 
@@ -97,16 +98,7 @@ def fit(
             training=trained,
         )
 
-    count = len(classes) if classes else 0
-    if start is not None:
-        begin = lambda rows: _checked_start(start, chosen, z.shape[1], count)
-    elif isinstance(chosen.denoiser, GaussianPart):
-        choice = choose(rows.x, _most(chosen, z.shape[1]), weights, present)
-        chosen = replace(chosen, denoiser=replace(chosen.denoiser, components=choice.components))
-        begin = lambda rows: fresh(Mixture.fit(rows.x, choice, rows.weights, rows.present))
-    else:
-        begin = lambda rows: fresh(None)
-    fresh = lambda law: build_denoiser(chosen, z.shape[1], seed_key(seed, "weights"), count, law)
+    begin, chosen = _beginning(start, chosen, rows, len(classes) if classes else 0, seed)
     try:
         return model_of(_train(begin, rows, chosen, seed, on_progress))
     except TrainingError as error:
@@ -216,8 +208,39 @@ class _Rows(NamedTuple):
         return _Rows(*some)
 
 
+Begin = Callable[[_Rows], Denoiser]
+"""The denoiser that the training of some rows begins from."""
+
+
+def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int, seed: int) -> tuple[Begin, Recipe]:
+    """How training begins; and the recipe, which now says what was chosen by the rows."""
+    dim = rows.x.shape[1]
+    if start is not None:
+        _check_start(start, recipe, dim, classes)
+        return lambda rows: start, recipe
+    part, key = recipe.denoiser, seed_key(seed, "weights")
+    if not isinstance(part, GaussianPart):
+        return lambda rows: build_denoiser(recipe, dim, key, classes), recipe
+    # With masks each row is solved for anew, with each component, and that takes its time.
+    most = min(part.components, max(SOLVED // dim**3, 1)) if recipe.training.masks else part.components
+    choice = choose(rows.x, most, rows.weights, rows.present)
+    chosen = replace(recipe, denoiser=replace(part, components=choice.components))
+    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present)
+    return lambda rows: build_denoiser(chosen, dim, key, classes, law(rows)), chosen
+
+
+def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
+    wanted = eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), classes)
+    shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
+    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
+        raise UsageError(
+            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
+            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
+        )
+
+
 def _train(
-    begin: Callable[[_Rows], Denoiser],
+    begin: Begin,
     rows: _Rows,
     recipe: Recipe,
     seed: int,
@@ -226,10 +249,10 @@ def _train(
     """Train what `begin` makes of some rows on them: on all, or on a part, and then perhaps on all anew."""
     part = recipe.training
 
-    def run(rows: _Rows, steps: int, held: Held | None) -> Trained:
+    def run(denoiser: Denoiser, weights: Array | None, steps: int, held: Held | None) -> Trained:
         return train(
-            begin(rows),
-            **rows._asdict(),
+            denoiser,
+            **rows._replace(weights=weights)._asdict(),
             held=held,
             loss=build_loss(recipe),
             times=build_times(recipe),
@@ -247,13 +270,17 @@ def _train(
         )
 
     if not part.validation:
-        return run(rows, part.steps, None)
+        return run(begin(rows), rows.weights, part.steps, None)
     learn, judge = _parted(len(rows.x), part.validation, seed)
-    trained = run(rows.some(learn), part.steps, Held(*rows.some(judge), every=part.check_every, patience=part.patience))
-    if not part.refit or trained.interrupted:
+    held = Held(*rows.some(judge), every=part.check_every, patience=part.patience)
+    # By weights of 0, so that all rows are there and the compiled program is the same for both trainings.
+    weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
+    weights[judge] = 0
+    trained = run(begin(rows.some(learn)), weights, part.steps, held)
+    if not part.refit or trained.interrupted or len(judge) < WORTH_IT * len(rows.x):
         return trained
     assert trained.held_out is not None  # rows were held out
-    again = run(rows, trained.held_out.best, None)
+    again = run(begin(rows), rows.weights, trained.held_out.best, None)
     return replace(again, held_out=trained.held_out, seconds=trained.seconds + again.seconds)
 
 
@@ -263,24 +290,3 @@ def _parted(n: int, validation: float, seed: int) -> tuple[NDArray[np.int64], ND
     order = rng.permutation(n)
     m = int(np.clip(round(validation * n), 1, MOST_HELD))
     return np.sort(order[m:]), np.sort(order[:m])
-
-
-def _most(recipe: Recipe, dim: int) -> int:
-    """How many components a mixture may have. With masks each row is solved for anew, and that takes its time."""
-    assert isinstance(recipe.denoiser, GaussianPart)
-    return (
-        min(recipe.denoiser.components, max(SOLVED // dim**3, 1))
-        if recipe.training.masks
-        else recipe.denoiser.components
-    )
-
-
-def _checked_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> Denoiser:
-    wanted = eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), classes)
-    shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
-    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
-        raise UsageError(
-            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
-            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
-        )
-    return start

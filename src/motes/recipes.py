@@ -100,11 +100,6 @@ class Recipe:
                 f"training.validation = {self.training.validation:g} judges the averaged weights, and training.weights "
                 "= 'last'. Set weights = 'averaged', or validation = 0."
             )
-        if self.training.refit and not self.training.validation:
-            raise RecipeError(
-                "training.refit = true takes as many steps as were best for held-out rows, and training.validation = 0 "
-                "holds none out. Set validation = 0.2, or refit = false."
-            )
         self._check_variance()
 
     def _check_variance(self) -> None:

@@ -91,10 +91,13 @@ class Rows(NamedTuple):
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:
-    """n row numbers in random order: each comes n times its share of the weights (n,), rounded up or down by chance."""
-    # With equal weights that is a permutation, and a draw is never noisier than it must be.
+    """As many row numbers as there are weights (n,) above 0, in random order, each as often as its share says.
+
+    That number is rounded up or down by chance (systematic sampling). With equal weights each row comes once, and no
+    other way to draw is less noisy.
+    """
     order = rng.permutation(np.flatnonzero(weights))
     ends = np.cumsum(weights[order], dtype=np.float64)
-    places = (np.arange(len(weights)) + rng.random()) / len(weights)
+    places = (np.arange(len(order)) + rng.random()) / len(order)
     picked = np.searchsorted(ends / ends[-1], places, side="right")
     return rng.permutation(order[np.minimum(picked, len(order) - 1)])
