@@ -7,7 +7,7 @@ It is a `Model` of the matrix z and the `Encoder` between that and the table. It
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from motes.fitting import fit
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.learning.training import Progress
 from motes.model import Guidance, Model, model_path
+from motes.parts import GaussianPart
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.sampling.loop import Sampler, sample
@@ -370,6 +371,8 @@ def fit_table(
         TrainingError: the loss was not finite; `result` is the model of the last good weights.
     """
     chosen = load_recipe(recipe, changes)
+    if start is not None and isinstance(start.recipe.denoiser, GaussianPart):
+        chosen = replace(chosen, denoiser=start.recipe.denoiser)  # which says how many components rows have chosen
     name = f"'{source}'" if source else "the data"
     frame = as_frame(data, name=name)
     ordered, labels, weights = _in_order(frame, labels, weights)
