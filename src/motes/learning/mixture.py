@@ -101,17 +101,17 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
     variances, axes = _principal(_shrunk(covariance, share))
     w = ((rows - mean) @ axes) / np.sqrt(variances)
     score += 0.5 * np.log(variances).sum()
-    blurs: tuple[float, ...] = BLURS
+    blurs, in_vain = BLURS, 0
     for components in NUMBERS:
-        if components > min(most, len(rows) // (2 * FOLDS)):
+        if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
             break
         scores = [_left_out(w, Choice(share, components, blur)) for blur in blurs]
-        if max(scores) <= score:
-            break
-        best = Choice(share, components, blurs[int(np.argmax(scores))])
-        score = max(scores)
-        # More components want no less blur, and about as much.
-        blurs = tuple(blur for blur in BLURS if best.blur <= blur <= 4 * best.blur)
+        in_vain += 1
+        if max(scores) > score:
+            best = Choice(share, components, blurs[int(np.argmax(scores))])
+            score, in_vain = max(scores), 0
+            # More components want no less blur, and not much more.
+            blurs = tuple(blur for blur in BLURS if best.blur <= blur <= 4 * best.blur)
     return best
 
 
@@ -181,7 +181,9 @@ def _expected(w: Array, choice: Choice) -> Any:
     """A mixture by expectation and maximisation."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    # Small matrices are not worth a second thread: on busy cores it costs more than it brings.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near the top is near enough
         return GaussianMixture(choice.components, reg_covar=choice.blur, random_state=0).fit(w)
