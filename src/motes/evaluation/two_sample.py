@@ -119,17 +119,20 @@ def c2st_of_columns(a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.ran
     from threadpoolctl import threadpool_limits
 
     x, y, fold = _folded((a, b), 2, rng)
-    train, test, truth = fold == 0, x[fold == 1], y[fold == 1]
-    falls = np.zeros(x.shape[1])
+    train, truth, falls = fold == 0, y[fold == 1], np.zeros(x.shape[1])
+    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees refuse a column without a known cell
+    if not len(known):
+        return Telling(_named(np.full(len(truth), 0.5), truth), falls)
+    test = x[fold == 1][:, known]
     with threadpool_limits(1, "openmp"):
-        trees = _boosted(discrete).fit(x[train], y[train])
+        trees = _boosted(discrete[known]).fit(x[train][:, known], y[train])
         accuracy = _named(trees.predict_proba(test)[:, 1], truth)
-        for j in range(x.shape[1]):
-            column = test[:, j].copy()
+        for k, j in enumerate(known):
+            column = test[:, k].copy()
             for _ in range(SHUFFLES):
-                test[:, j] = rng.permutation(column)
+                test[:, k] = rng.permutation(column)
                 falls[j] += (accuracy - _right(trees.predict_proba(test)[:, 1], truth)) / SHUFFLES
-            test[:, j] = column
+            test[:, k] = column
     return Telling(accuracy, falls)
 
 

@@ -213,7 +213,11 @@ def privacy(found: TableEvaluation) -> list[Child]:
         _explained("privacy"),
         _legend(),
         classed("figure", "card half", picture),
-        table("Made rows and held-out rows beside the rows of the training.", ("measure", "made rows", "held-out rows"), rows),
+        table(
+            "Made rows and held-out rows beside the rows of the training.",
+            ("measure", "made rows", "held-out rows"),
+            rows,
+        ),
     ]
 
 

@@ -27,8 +27,8 @@ EXPLAINED = {
 METHODS = {
     "a real draw": "Each number stands beside the same number for training rows, as many of them as were made: what a "
     "perfect model would get.",
-    "what counts": "A difference is believed when chance would give it in less than 1 of 100 cases, over all columns or "
-    "pairs together. There is a handful of such tests, so a perfect model fails one of them in about one "
+    "what counts": "A difference is believed when chance would give it in less than 1 of 100 cases, over all columns "
+    "or pairs together. There is a handful of such tests, so a perfect model fails one of them in about one "
     "report of fifteen. A difference that is believed but small is called a little off.",
     "columns": "Numbers: the Kolmogorov-Smirnov distance. Labels: total variation, tested by chi squared. Holm's "
     "correction over the columns. Intervals are for 95 %.",
