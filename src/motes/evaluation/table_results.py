@@ -201,7 +201,7 @@ class TableEvaluation:
 
     def _of_level(self, level: Level) -> list[str]:
         return [
-            f"{SECTIONS[key]} ({one.words})" if key in ("columns", "missing") and level != "good" else SECTIONS[key]
+            OF_COLUMNS[key] + one.words if key in OF_COLUMNS and level != "good" else SECTIONS[key]
             for key, one in self.judgements.items()
             if key != "privacy" and one.level == level
         ]
@@ -228,6 +228,7 @@ SECTIONS = {
     "likelihood": "likelihood",
     "privacy": "privacy",
 }
+OF_COLUMNS = {"columns": "", "missing": "missing cells of "}
 NAMED = 5  # columns
 
 
@@ -238,7 +239,7 @@ def _together(judged: Sequence[tuple[str, Judgement]]) -> Judgement:
         return LIKE_REAL
     shown = ", ".join(bad[:NAMED]) + (", ..." if len(bad) > NAMED else "")
     worst = max((one.level for _, one in judged), key=LEVELS.index)
-    return Judgement(worst, f"{len(bad)} of {len(judged)}: {shown}")
+    return Judgement(worst, f"{len(bad)} of {len(judged)} columns ({shown})")
 
 
 def number(value: float | None) -> str:

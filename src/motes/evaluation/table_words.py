@@ -10,7 +10,7 @@ from motes.evaluation.table_results import LIKE_REAL, ColumnResult, Judgement, L
 from motes.evaluation.usefulness import Usefulness
 from motes.evaluation.verdicts import ALPHA
 
-SLIGHT_SHARE = 0.05  # of the rows: a difference below it is slight
+SLIGHT_SHARE = 0.05  # of the rows, beyond a real draw: a difference below it is slight
 SLIGHT_ASSOCIATION = 0.1
 SLIGHT_ACCURACY = 0.55
 SLIGHT_KEPT = 0.95
@@ -22,8 +22,8 @@ def of_column(column: ColumnResult) -> Judgement:
     """A column with a distance."""
     if column.distance is None or column.p_value is None or column.p_value >= ALPHA:
         return LIKE_REAL
-    level = _graded(column.distance.metric, SLIGHT_SHARE)
-    return Judgement(level, _labels(column) if column.discrete else _shape(column))
+    beyond = column.distance.metric - column.distance.floor  # of many labels any two draws are some way apart
+    return Judgement(_graded(beyond, SLIGHT_SHARE), _labels(column) if column.discrete else _shape(column))
 
 
 def _labels(column: ColumnResult) -> str:
@@ -72,7 +72,8 @@ def of_associations(
         return Judgement(_graded(worst, SLIGHT_ASSOCIATION), words)
     if row.metric.p_value is not None and row.metric.p_value < ALPHA:
         return Judgement(
-            _graded(row.metric, SLIGHT_ASSOCIATION), f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})"
+            _graded(row.metric - row.floor, SLIGHT_ASSOCIATION),
+            f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})",
         )
     return LIKE_REAL
 
