@@ -30,7 +30,11 @@ def _labels(column: ColumnResult) -> str:
     bars = column.bars
     if bars is None:
         return "other labels"
-    worst = int(np.argmax(np.abs(bars.made - bars.real)))
+    # The label that chance explains least, not the one with most rows.
+    both = bars.made + bars.real
+    worst = int(
+        np.argmax(np.divide(np.abs(bars.made - bars.real), np.sqrt(both), out=np.zeros_like(both), where=both > 0))
+    )
     made, real = bars.made[worst], bars.real[worst]
     if made == 0:
         return f"'{bars.labels[worst]}' is never made (real {real:.1%})"
@@ -71,10 +75,8 @@ def of_associations(
         words = f"{count} of {pairs} pairs differ, most clearly {a} and {b}: {made:.2f} (real {real:.2f})"
         return Judgement(_graded(worst, SLIGHT_ASSOCIATION), words)
     if row.metric.p_value is not None and row.metric.p_value < ALPHA:
-        return Judgement(
-            _graded(row.metric - row.floor, SLIGHT_ASSOCIATION),
-            f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})",
-        )
+        words = f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})"
+        return Judgement(_graded(row.metric - row.floor, SLIGHT_ASSOCIATION), words)
     return LIKE_REAL
 
 

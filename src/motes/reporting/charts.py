@@ -67,7 +67,7 @@ def label_bars(labels: Sequence[str], real: Array, made: Array, said: str) -> Ht
 
 def interval(mark: Mark, floor: float, top: float, said: str) -> Html:
     """One value between 0 and `top` with its interval, and a tick at its floor; as high as a line of text."""
-    width = 150
+    width = 120
 
     def at(value: float) -> float:
         return float(np.clip(value / top, 0, 1)) * (width - 8) + 4

@@ -17,7 +17,7 @@ def columns(found: TableEvaluation) -> list[Child]:
     """A table of all columns, and a picture of each."""
     tops = [c.distance.metric.high for c in found.columns if c.distance is not None]
     top = max([*tops, 0.05])
-    head = ("column", "kind", "distance", "95 % interval", "real draw", "W1", "missing, made and real", "verdict")
+    head = ("column", "kind", "distance", "95 % interval", "real draw", "W1", "missing (real)", "verdict")
     rows = [_column(column, top) for column in found.columns]
     pictures = [_card(column) for column in found.columns]
     judged = found.judgements
@@ -39,7 +39,7 @@ def _column(column: ColumnResult, top: float) -> list[Child]:
         distance = [f"{metric.value:.3f}", charts.interval(_mark("", metric, column.judgement.level), floor, top, said),
                     f"{floor.value:.3f}"]  # fmt: skip
     made, real = column.missing
-    missing = "none" if made == real == 0 else f"{made:.1%}, {real:.1%}"
+    missing = "none" if made == real == 0 else f"{made:.1%} ({real:.1%})"
     judged = [one for one in (column.judgement, column.missing_judgement) if one.level != "good"]
     said_of = [_judged(one) for one in judged] or [_judged(column.judgement)]
     w1 = "-" if column.w1 is None else f"{column.w1:.3f}"
