@@ -12,6 +12,7 @@ from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.evaluation import associations as pairs
 from motes.evaluation.tables import judge_table
+from motes.reporting.charts import ticks
 from motes.reporting.elements import element
 from motes.reporting.page import write_report
 
@@ -277,6 +278,17 @@ def test_numbers_in_pictures_are_numbers(written):
     for tag, attributes in Page(written[1]).tags:
         if tag in ("rect", "line", "circle", "path", "text"):
             assert not any("nan" in str(value) or "inf" in str(value) for value in attributes.values()), attributes
+
+
+@pytest.mark.parametrize("low", [-3.7e-5, 0.0, 0.4, 16.5, 1e6])
+@pytest.mark.parametrize("span", [1e-3, 0.6, 1.0, 52.0, 9e5])
+def test_ticks_are_few_round_and_inside(low, span):
+    found = np.array(ticks(low, low + span))
+    assert 2 <= len(found) <= 6
+    assert (found >= low - 1e-9 * span).all() and (found <= low + span * (1 + 1e-9) + 1e-6).all()
+    step = np.diff(found)[0]
+    assert f"{step:.0e}"[0] in "125"
+    assert step == pytest.approx(float(f"{step:.0e}"), rel=1e-4)
 
 
 @pytest.mark.parametrize("text", [EVIL, "</style>", "\x00\x08", "a\u202eb", "&lt;", '" onload="x'])
