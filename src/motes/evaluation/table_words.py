@@ -104,7 +104,7 @@ def of_usefulness(found: Usefulness) -> Judgement:
 
 def of_likelihood(gap: Metric, impossible: tuple[int, int], width: int) -> Judgement:
     """Training rows more likely than held-out ones: learned by heart."""
-    if impossible[0] > impossible[1]:
+    if impossible[0]:
         return Judgement("bad", f"{impossible[0]:,} held-out rows are impossible to the model")
     if gap.p_value is None or gap.p_value >= ALPHA:
         return Judgement("good", "held-out rows are as likely as those of the training")
