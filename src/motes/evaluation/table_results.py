@@ -74,7 +74,8 @@ class ColumnResult:
 class AssociationResult:
     """All pairs of columns: associations (d, d) of made and of real rows; `difference` is the mean over the pairs.
 
-    The floor of that has no interval of its own. `largest` names pairs as (column, column, real, made, p), the most different first.
+    The floor of that has no interval of its own. `largest` names pairs as (column, column, real, made, p), the most
+    different first.
     """
 
     names: tuple[str, ...]
