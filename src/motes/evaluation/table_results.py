@@ -74,7 +74,8 @@ class ColumnResult:
 class AssociationResult:
     """All pairs of columns: associations (d, d) of made and of real rows; `difference` is the mean over the pairs.
 
-    `largest` names pairs as (column, column, real, made, p), the most different first.
+    The floor of that has no interval of its own. `largest` names pairs as (column, column, real, made, p), the most
+    different first.
     """
 
     names: tuple[str, ...]
@@ -177,12 +178,10 @@ class TableEvaluation:
     @property
     def headline(self) -> str:
         """The verdict in a sentence."""
-        bad, slight = self._of_level("bad"), self._of_level("slight")
-        given_away = self.privacy.judgement.level != "good"
-        if not bad and not slight:
-            return "Real rows, and some give training rows away." if given_away else "The made rows are like real ones."
-        said = "The made rows are not like real ones" if bad else "The made rows are nearly like real ones"
-        return f"{said}, and some give training rows away." if given_away else f"{said}."
+        how = {"bad": "not like", "slight": "nearly like", "good": "like"}
+        worst = max((one.level for key, one in self.judgements.items() if key != "privacy"), key=LEVELS.index)
+        away = "" if self.privacy.judgement.level == "good" else ", and some give training rows away"
+        return f"The made rows are {how[worst]} real ones{away}."
 
     @property
     def details(self) -> str:
@@ -201,7 +200,7 @@ class TableEvaluation:
 
     def _of_level(self, level: Level) -> list[str]:
         return [
-            f"{SECTIONS[key]} ({one.words})" if key in ("columns", "missing") and level != "good" else SECTIONS[key]
+            OF_COLUMNS[key] + one.words if key in OF_COLUMNS and level != "good" else SECTIONS[key]
             for key, one in self.judgements.items()
             if key != "privacy" and one.level == level
         ]
@@ -228,6 +227,7 @@ SECTIONS = {
     "likelihood": "likelihood",
     "privacy": "privacy",
 }
+OF_COLUMNS = {"columns": "", "missing": "missing cells of "}
 NAMED = 5  # columns
 
 
@@ -238,7 +238,7 @@ def _together(judged: Sequence[tuple[str, Judgement]]) -> Judgement:
         return LIKE_REAL
     shown = ", ".join(bad[:NAMED]) + (", ..." if len(bad) > NAMED else "")
     worst = max((one.level for _, one in judged), key=LEVELS.index)
-    return Judgement(worst, f"{len(bad)} of {len(judged)}: {shown}")
+    return Judgement(worst, f"{len(bad)} of {len(judged)} columns ({shown})")
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from motes.evaluation.table_results import LIKE_REAL, ColumnResult, Judgement, L
 from motes.evaluation.usefulness import Usefulness
 from motes.evaluation.verdicts import ALPHA
 
-SLIGHT_SHARE = 0.05  # of the rows: a difference below it is slight
+SLIGHT_SHARE = 0.05  # of the rows, beyond a real draw: a difference below it is slight
 SLIGHT_ASSOCIATION = 0.1
 SLIGHT_ACCURACY = 0.55
 SLIGHT_KEPT = 0.95
@@ -22,15 +22,19 @@ def of_column(column: ColumnResult) -> Judgement:
     """A column with a distance."""
     if column.distance is None or column.p_value is None or column.p_value >= ALPHA:
         return LIKE_REAL
-    level = _graded(column.distance.metric, SLIGHT_SHARE)
-    return Judgement(level, _labels(column) if column.discrete else _shape(column))
+    beyond = column.distance.metric - column.distance.floor  # of many labels any two draws are some way apart
+    return Judgement(_graded(beyond, SLIGHT_SHARE), _labels(column) if column.discrete else _shape(column))
 
 
 def _labels(column: ColumnResult) -> str:
     bars = column.bars
     if bars is None:
         return "other labels"
-    worst = int(np.argmax(np.abs(bars.made - bars.real)))
+    # The label that chance explains least, not the one with most rows.
+    both = bars.made + bars.real
+    worst = int(
+        np.argmax(np.divide(np.abs(bars.made - bars.real), np.sqrt(both), out=np.zeros_like(both), where=both > 0))
+    )
     made, real = bars.made[worst], bars.real[worst]
     if made == 0:
         return f"'{bars.labels[worst]}' is never made (real {real:.1%})"
@@ -71,9 +75,8 @@ def of_associations(
         words = f"{count} of {pairs} pairs differ, most clearly {a} and {b}: {made:.2f} (real {real:.2f})"
         return Judgement(_graded(worst, SLIGHT_ASSOCIATION), words)
     if row.metric.p_value is not None and row.metric.p_value < ALPHA:
-        return Judgement(
-            _graded(row.metric, SLIGHT_ASSOCIATION), f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})"
-        )
+        words = f"on average {row.metric:.2g} apart (real draw {row.floor:.2g})"
+        return Judgement(_graded(row.metric - row.floor, SLIGHT_ASSOCIATION), words)
     return LIKE_REAL
 
 
@@ -101,7 +104,7 @@ def of_usefulness(found: Usefulness) -> Judgement:
 
 def of_likelihood(gap: Metric, impossible: tuple[int, int], width: int) -> Judgement:
     """Training rows more likely than held-out ones: learned by heart."""
-    if impossible[0] > impossible[1]:
+    if impossible[0]:
         return Judgement("bad", f"{impossible[0]:,} held-out rows are impossible to the model")
     if gap.p_value is None or gap.p_value >= ALPHA:
         return Judgement("good", "held-out rows are as likely as those of the training")

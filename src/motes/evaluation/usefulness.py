@@ -135,10 +135,12 @@ def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | N
         if classes is not None and len(np.unique(y)) == 1:  # nothing to learn
             guesses.append(np.repeat(np.eye(classes)[None, int(y[0])], len(x), axis=0))
             continue
-        model = trees(max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete)
+        known = ~np.isnan(task.x[mine]).all(axis=0)  # trees refuse a column without a known cell
+        features = discrete[known]
+        model = trees(max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=features)
         with threadpool_limits(1, "openmp"):
-            model.fit(task.x[mine], y)
-            guess = model.predict(x) if classes is None else model.predict_proba(x)
+            model.fit(task.x[mine][:, known], y)
+            guess = model.predict(x[:, known]) if classes is None else model.predict_proba(x[:, known])
         if classes is not None:
             all_classes = np.zeros((len(x), classes))
             all_classes[:, model.classes_.astype(np.intp)] = guess

@@ -67,7 +67,7 @@ def label_bars(labels: Sequence[str], real: Array, made: Array, said: str) -> Ht
 
 def interval(mark: Mark, floor: float, top: float, said: str) -> Html:
     """One value between 0 and `top` with its interval, and a tick at its floor; as high as a line of text."""
-    width = 150
+    width = 120
 
     def at(value: float) -> float:
         return float(np.clip(value / top, 0, 1)) * (width - 8) + 4
@@ -183,9 +183,10 @@ def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers from `low` to `high`."""
-    power = 10.0 ** np.floor(np.log10((high - low) / 3))
-    step = power * max(factor for factor in (1, 2, 5) if factor * power <= (high - low) / 3 * (1 + 1e-9))
+    """Two to six round numbers from `low` to `high`."""
+    least = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(least))
+    step = power * min(factor for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
     return [float(k * step) for k in np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)]
 
 
@@ -195,7 +196,7 @@ def _short(value: float, span: float) -> str:
         return "0"
     if max(abs(value), span) >= 1e6 or span < 1e-3:
         return f"{value:.4g}"
-    return f"{value:,.{int(np.clip(np.ceil(-np.log10(span / 3) - 1e-9), 0, 6))}f}"
+    return f"{value:,.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
 
 
 def _date(value: float) -> str:

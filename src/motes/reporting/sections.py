@@ -3,7 +3,7 @@
 import numpy as np
 
 from motes.evaluation.results import Metric
-from motes.evaluation.table_results import ColumnResult, Judgement, TableEvaluation, number
+from motes.evaluation.table_results import OF_COLUMNS, ColumnResult, Judgement, TableEvaluation, number
 from motes.reporting import charts
 from motes.reporting.charts import Mark
 from motes.reporting.elements import Child, Html, classed, element, table
@@ -17,13 +17,13 @@ def columns(found: TableEvaluation) -> list[Child]:
     """A table of all columns, and a picture of each."""
     tops = [c.distance.metric.high for c in found.columns if c.distance is not None]
     top = max([*tops, 0.05])
-    head = ("column", "kind", "distance", "95 % interval", "real draw", "missing, made and real", "verdict")
+    head = ("column", "kind", "distance", "95 % interval", "real draw", "W1", "missing (real)", "verdict")
     rows = [_column(column, top) for column in found.columns]
     pictures = [_card(column) for column in found.columns]
     judged = found.judgements
     return [
-        _said(judged["columns"], "values of "),
-        *([_said(judged["missing"], "missing cells of ")] if judged["missing"].level != "good" else []),
+        _said(judged["columns"]),
+        *([_said(judged["missing"], OF_COLUMNS["missing"])] if judged["missing"].level != "good" else []),
         _explained("columns"),
         table("Distances of single columns, with 95 % intervals; the tick is the distance of a real draw.", head, rows),
         _legend(),
@@ -39,10 +39,11 @@ def _column(column: ColumnResult, top: float) -> list[Child]:
         distance = [f"{metric.value:.3f}", charts.interval(_mark("", metric, column.judgement.level), floor, top, said),
                     f"{floor.value:.3f}"]  # fmt: skip
     made, real = column.missing
-    missing = "none" if made == real == 0 else f"{made:.1%}, {real:.1%}"
+    missing = "none" if made == real == 0 else f"{made:.1%} ({real:.1%})"
     judged = [one for one in (column.judgement, column.missing_judgement) if one.level != "good"]
     said_of = [_judged(one) for one in judged] or [_judged(column.judgement)]
-    return [column.name, column.kind, *distance, missing, Html("; ".join(said_of))]
+    w1 = "-" if column.w1 is None else f"{column.w1:.3f}"
+    return [column.name, column.kind, *distance, w1, missing, Html("; ".join(said_of))]
 
 
 def _card(column: ColumnResult) -> Html:
