@@ -41,7 +41,7 @@ GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 
 # Small matrices stay in the cache nearest to a core, and XLA gives each a core alone; several blocks at once occupy the
 # others. On two cores this took half the time of matrices that are large enough to be divided.
-TILE = 192  # rows of a matrix: points times (directions + 1)
+TILE = 384  # rows of a matrix: points times (directions + 1)
 
 
 class Flow(NamedTuple):
