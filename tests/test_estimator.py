@@ -90,7 +90,7 @@ def test_rows_come_in_the_type_names_and_dtypes_of_what_came_in(people, kind, tm
 
 
 def test_in_the_units_of_the_data():
-    """log p of a normal law, after as good as no training: the recipe's denoiser begins with the Gaussian of the data."""
+    """log p of a normal law, after as good as no training: the recipe's denoiser begins with the data's Gaussian."""
     law = stats.multivariate_normal([100.0, -3e-3], [[25.0, 1e-3], [1e-3, 1e-6]])
     x, fresh = law.rvs(4000, random_state=1), law.rvs(500, random_state=2)
     model = tiny(max_steps=1).fit(x)
@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said(people, tmp_path):
     x = as_numpy(people).astype(float)
     with pytest.raises(DataError, match="row 3, column 'y'"):
         tiny().fit(np.where(np.arange(400).reshape(200, 2) == 5, np.inf, x))
-    with pytest.raises(UsageError, match="max_steps|steps"):
+    with pytest.raises(UsageError, match="steps"):
         tiny(max_steps=0).fit(x)
     with pytest.raises(MotesError, match="Did you mean 'table'"):
         tiny(recipe="tabel").fit(x)
@@ -201,7 +201,7 @@ def test_what_is_wrong_is_said(people, tmp_path):
         model.score_samples(people.drop(columns="age"))
     with pytest.raises(DataError, match="row 2, column 'city': 'Bonn' came"):
         model.score_samples(people[:2].assign(city=["Graz", "Bonn"]))
-    with pytest.raises(ValueError, match="labels|label"):
+    with pytest.raises(ValueError, match="label"):
         model.sample(3, y="old")
     with pytest.raises(MotesError, match="no file can hold"):
         tiny(max_steps=1, random_state=np.random.RandomState(0)).fit(x).save(tmp_path / "m.safetensors")
