@@ -242,5 +242,7 @@ def _together(judged: Sequence[tuple[str, Judgement]]) -> Judgement:
 
 
 def number(value: float | None) -> str:
-    """To four digits; a dash for none."""
-    return "-" if value is None or np.isnan(value) else f"{value:.4g}"
+    """To four digits or to the unit; a dash for none."""
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"

@@ -4,6 +4,7 @@ import numpy as np
 
 from motes.evaluation.results import Metric
 from motes.evaluation.table_results import OF_COLUMNS, ColumnResult, Judgement, TableEvaluation, number
+from motes.evaluation.verdicts import GOOD
 from motes.reporting import charts
 from motes.reporting.charts import Mark
 from motes.reporting.elements import Child, Html, classed, element, table
@@ -240,8 +241,9 @@ def _judged(one: Judgement) -> Html:
 
 
 def _said(one: Judgement, of: str = "") -> Html:
-    words = f"{of}{one.words}." if one.level != "good" else f"{one.words}."
-    return classed("p", "said", classed("span", one.level, f"{LEVELS[one.level].capitalize()}: "), words)
+    if one.words == GOOD:
+        return classed("p", "said", classed("span", one.level, f"{GOOD.capitalize()}."))
+    return classed("p", "said", classed("span", one.level, f"{LEVELS[one.level].capitalize()}: "), f"{of}{one.words}.")
 
 
 def _explained(key: str, more: str = "") -> Html:
