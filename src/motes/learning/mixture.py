@@ -101,7 +101,8 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
     variances, axes = _principal(_shrunk(covariance, share))
     w = ((rows - mean) @ axes) / np.sqrt(variances)
     score += 0.5 * np.log(variances).sum()
-    blurs, in_vain = BLURS, 0
+    blurs: tuple[float, ...] = BLURS
+    in_vain = 0
     for components in NUMBERS:
         if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
             break
