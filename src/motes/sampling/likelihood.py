@@ -37,8 +37,6 @@ HALVINGS = 5  # of the step, at most
 # the t of a discrete schedule the slope has a kink at each step of that, and nothing is sure.
 SHRINKS, SHRINKS_WITH_KINKS = 5, 1
 
-TILES = 4  # in a block
-
 
 class Likelihood(NamedTuple):
     """Nats per row, all (n,) in float64."""
@@ -173,7 +171,7 @@ def _on_grids(
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
-        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids):
+        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
             before = found[0] if halving == 1 else _Carried(z[some], stretch[some])
             z[some], stretch[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
@@ -215,12 +213,14 @@ def _in_blocks(
     given: Given | None,
     which: NDArray[np.int64],
     arguments: Sequence[float],
+    *,
+    compiled: bool = False,
 ) -> Iterator[tuple[NDArray[np.int64], list[_Carried]]]:
     """Some of `which` rows at a time, and where `program(flow, x, given, argument)` brings them for each argument.
 
     Every block is padded to one shape, so that one compiled program serves any number of rows.
     """
-    block = TILES * flow.tile(rows.shape[1])
+    block = flow.block(rows.shape[1])
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
@@ -229,7 +229,9 @@ def _in_blocks(
             found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
-    first, *others = np.split(which, range(block, len(which), block))
-    yield first, work(first)  # alone, so that no two threads compile the same program
+    blocks = np.split(which, range(block, len(which), block))
+    if not compiled:  # the first alone, so that no two threads compile the same program
+        yield blocks[0], work(blocks[0])
+        del blocks[0]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from zip(others, pool.map(work, others), strict=True)
+        yield from zip(blocks, pool.map(work, blocks), strict=True)
