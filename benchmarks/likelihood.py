@@ -1,9 +1,10 @@
 """How much faster are exact log-likelihoods of `recipe default` than those of flow_matching's ODESolver?
 
-Both follow the same vector field in the same coordinates: the network is written again in PyTorch, with the weights of
-the trained one. Errors are those against Diffrax's Dopri8 at a tolerance of 1e-9, on a part of the rows. Of many
+Both follow the same flow of the same network, which is written again in PyTorch with the weights of the trained one.
+ODESolver follows it on its own library's path from noise to data, CondOT, and in the coordinates that motes uses, which
+suit it better. Errors are those against Diffrax's Dopri8 at a tolerance of 1e-9, on a part of the rows. Of many
 settings of ODESolver the cheapest is taken whose error is not above ours, in the root mean square of the rows and in
-their 99th percentile; both are then measured in turn, and the medians of the ratios are printed.
+their 99th percentile; both sides are then measured in turn, and the medians of the ratios are printed.
 
     python benchmarks/likelihood.py [--rounds 3] [--rows 10000] [--judged 500] [--shape moons]
 """
@@ -50,15 +51,14 @@ class Network(torch.nn.Module):
 
 
 class Flow:
-    """The probability flow of `motes.sampling.stretch` in PyTorch, from t = 1, the data, to t = 0, as ODESolver has it.
+    """The probability flow of the trained model in PyTorch, from 1, the data, to 0, as ODESolver has it.
 
     Below r_min the score is held, so that there are two stretches of it, each solved by one call.
     """
 
     def __init__(self, denoiser, dtype: torch.dtype):
         self.network = Network(denoiser.network).to(dtype)
-        r_max = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
-        self.begin, self.end = (math.asinh((math.log(r) - CENTRE) / BEND) for r in (R_MIN, r_max))
+        self.r_max = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
         self.dtype = dtype
 
     def eps(self, y, r):
@@ -71,21 +71,54 @@ class Flow:
         return -R_MIN / 2 * self.eps(x, R_MIN)
 
     def field(self, x, t):
-        v = self.end + t * (self.begin - self.end)
+        raise NotImplementedError
+
+    def scale(self, r: float) -> float:
+        """y / x on the path, for a noise-to-signal ratio r."""
+        raise NotImplementedError
+
+    def log_prob(self, x: np.ndarray, method: str, **options: float | None) -> np.ndarray:
+        x, first, last = torch.tensor(x, dtype=self.dtype), self.scale(R_MIN), self.scale(self.r_max)
+        spread = math.sqrt(1 + self.r_max**2) / last  # of x in the prior
+        nothing = lambda y: torch.zeros(len(y), dtype=self.dtype)
+        normal = lambda x: -0.5 * ((x / spread) ** 2 + math.log(2 * math.pi * spread**2)).sum(1)
+        y, before = ODESolver(self.held).compute_likelihood(x, nothing, 0.5, "rk4", exact_divergence=True)
+        _, after = ODESolver(self.field).compute_likelihood(
+            y / first, normal, method=method, exact_divergence=True, **options
+        )
+        return (before + after - x.shape[1] * math.log(first)).numpy()
+
+
+class CondOT(Flow):
+    """x = y / (1 + r), at time 1 / (1 + r): straight lines from noise to data, less their ends."""
+
+    def scale(self, r: float) -> float:
+        return 1 + r
+
+    def field(self, x, t):
+        begin, end = 1 / (1 + self.r_max), 1 / (1 + R_MIN)
+        time = begin + t * (end - begin)
+        y, r = x / time, (1 - time) / time
+        eps = self.eps(y, r)
+        return (end - begin) * (y - (1 + r) * eps)  # x0_hat - eps_hat
+
+
+class Bent(Flow):
+    """The coordinates of `motes.sampling.stretch`."""
+
+    def scale(self, r: float) -> float:
+        return math.sqrt(1 + r**2)
+
+    def field(self, x, t):
+        begin, end = (math.asinh((math.log(r) - CENTRE) / BEND) for r in (R_MIN, self.r_max))
+        v = end + t * (begin - end)
         r = torch.exp(CENTRE + BEND * torch.sinh(v))
         tau = torch.sqrt(1 + r**2)
         slope = BEND * torch.cosh(v) * (r / tau * self.eps(tau * x, r) - (r / tau) ** 2 * x)
-        return (self.begin - self.end) * slope
+        return (begin - end) * slope
 
-    def log_prob(self, x: np.ndarray, method: str, **options: float | None) -> np.ndarray:
-        x, tau = torch.tensor(x, dtype=self.dtype), math.sqrt(1 + R_MIN**2)
-        nothing = lambda y: torch.zeros(len(y), dtype=self.dtype)
-        normal = lambda z: -0.5 * (z**2 + math.log(2 * math.pi)).sum(1) - x.shape[1] * math.log(tau)
-        y, before = ODESolver(self.held).compute_likelihood(x, nothing, 0.5, "rk4", exact_divergence=True)
-        _, after = ODESolver(self.field).compute_likelihood(
-            y / tau, normal, method=method, exact_divergence=True, **options
-        )
-        return (before + after).numpy()
+
+PATHS = {"on its own path": CondOT, "in our coordinates": Bent}
 
 
 def settings() -> dict[str, tuple[torch.dtype, dict]]:
@@ -114,6 +147,27 @@ def errors(answer: np.ndarray, exact: np.ndarray) -> tuple[float, float, float]:
     return float(np.sqrt(np.mean(away**2))), float(np.quantile(away, 0.99)), float(away.max())
 
 
+def cheapest(
+    flows: dict[torch.dtype, Flow], z: np.ndarray, log_det: float, exact: np.ndarray, ours: tuple[float, float, float]
+) -> str:
+    """The setting of ODESolver that takes least CPU time of those that are as exact as ours."""
+    best, least = "", math.inf
+    for name, (dtype, options) in settings().items():
+        answer: list[np.ndarray] = []
+        try:
+            _, cpu = cost(lambda: answer.append(flows[dtype].log_prob(z, **options)))  # noqa: B023
+        except AssertionError as error:  # of torchdiffeq, where steps become too short for the precision
+            print(f"{name:<26}{error}")
+            continue
+        theirs = errors(answer[0] + log_det, exact)
+        print(f"{name:<26}" + "".join(f"{e:10.1e}" for e in theirs) + f"{cpu:13.2f}", flush=True)
+        if theirs[0] <= ours[0] and theirs[1] <= ours[1] and cpu < least:
+            best, least = name, cpu
+    if not best:
+        raise SystemExit("no setting of ODESolver is as exact")
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -125,36 +179,30 @@ def main() -> None:
     x = motes.draw(arguments.shape, arguments.rows, seed=1_000_003)
     z, few = model.standardiser.forward(x), arguments.judged
     exact = model.likelihood(x[:few], solver="adaptive", tolerance=1e-9).log_prob
-    flows = {dtype: Flow(model.denoiser, dtype) for dtype in (torch.float32, torch.float64)}
-    log_det = model.standardiser.log_det
     ours = errors(model.score_samples(x)[:few], exact)  # and compiled
     print(f"{'':<26}{'rms':>10}{'99 %':>10}{'largest':>10} nats{'CPU s':>8}, {few} rows")
     print(f"{'motes':<26}" + "".join(f"{e:10.1e}" for e in ours))
-    best, cheapest = "", math.inf
-    torch.set_num_threads(1)
-    for name, (dtype, options) in settings().items():
-        answer: list[np.ndarray] = []
-        _, cpu = cost(lambda: answer.append(flows[dtype].log_prob(z[:few], **options)))  # noqa: B023
-        theirs = errors(answer[0] + log_det, exact)
-        print(f"{name:<26}" + "".join(f"{e:10.1e}" for e in theirs) + f"{cpu:13.2f}", flush=True)
-        if theirs[0] <= ours[0] and theirs[1] <= ours[1] and cpu < cheapest:
-            best, cheapest = name, cpu
-    if not best:
-        raise SystemExit("no setting of ODESolver is as exact")
-    dtype, options = settings()[best]
-    threads = best_threads(lambda: cost(lambda: flows[dtype].log_prob(z[:2_000], **options))[0])
-    torch.set_num_threads(threads)
-    pairs = [
-        (cost(lambda: model.score_samples(x)), cost(lambda: flows[dtype].log_prob(z, **options)))
-        for _ in range(arguments.rounds)
-    ]
-    for i, unit in enumerate(("s", "CPU s")):
-        a, b = (statistics.median(side[i] for side in sides) for sides in zip(*pairs, strict=True))
-        ratio = statistics.median(theirs[i] / ours[i] for ours, theirs in pairs)
-        print(
-            f"{arguments.rows:,} log-likelihoods: motes {a:.2f} {unit}, flow_matching ({best}, {threads} thread(s)) "
-            f"{b:.1f} {unit}: {ratio:.1f} times"
-        )
+    for path, kind in PATHS.items():
+        print(f"flow_matching {path}")
+        torch.set_num_threads(1)
+        flows = {dtype: kind(model.denoiser, dtype) for dtype in (torch.float32, torch.float64)}
+        best = cheapest(flows, z[:few], model.standardiser.log_det, exact, ours)
+        dtype, options = settings()[best]
+        work = lambda rows: flows[dtype].log_prob(z[:rows], **options)  # noqa: B023
+        threads = best_threads(lambda: cost(lambda: work(2_000))[0])  # noqa: B023
+        torch.set_num_threads(threads)
+        pairs = [
+            (cost(lambda: model.score_samples(x)), cost(lambda: work(arguments.rows)))  # noqa: B023
+            for _ in range(arguments.rounds)
+        ]
+        for i, unit in enumerate(("s", "CPU s")):
+            a, b = (statistics.median(side[i] for side in sides) for sides in zip(*pairs, strict=True))
+            ratio = statistics.median(theirs[i] / ours[i] for ours, theirs in pairs)
+            print(
+                f"{arguments.rows:,} log-likelihoods: motes {a:.2f} {unit}, flow_matching {path} ({best}, {threads} "
+                f"thread(s)) {b:.1f} {unit}: {ratio:.1f} times",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -118,6 +118,14 @@ def test_the_grid_agrees_with_the_adaptive_solver(trained):
         assert (true <= 10 * tolerance).all()
 
 
+def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
+    # Both on the same two grids: it is the tolerance that decides about the precision.
+    monkeypatch.setattr("motes.sampling.likelihood.HALVINGS", 1)
+    x = motes.draw("moons", 60, seed=5)
+    single, double = (trained.likelihood(x, tolerance=tolerance).log_prob for tolerance in (1e-4, 0.99e-4))
+    assert 0 < np.abs(single - double).max() < 1e-5
+
+
 def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     # A network with a jump in time at each step has no smooth slope.
     model = motes.fit(

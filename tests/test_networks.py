@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference import float64
 
-from motes.learning.networks import ResidualMLP, StepGatedMLP, softplus
+from motes.learning.networks import InSingle, ResidualMLP, StepGatedMLP, softplus
 
 STEPS = 100
 
@@ -116,3 +117,16 @@ def test_the_residual_network_maps_a_point_to_a_point(dim):
     out = outputs(jax.random.key(0))
     assert out.shape == (4, dim)
     assert np.isfinite(out).all()
+
+
+def test_in_single_precision_no_matrix_is_of_double():
+    network = ResidualMLP(2, 8, 2, context=3, key=jax.random.key(0))
+    arguments = np.array([0.3, -1.2]), np.array(0.7), np.ones(3)
+    single = InSingle(network)(*(jnp.asarray(part) for part in arguments))
+    with float64():
+        told = [jnp.asarray(part) for part in arguments]
+        program = str(jax.make_jaxpr(InSingle(network))(*told))
+        assert "f64[8,8]" not in program and "f32[8,8]" in program and "f64[8]" not in program
+        answer = InSingle(network)(*told)
+    assert answer.dtype == np.float64
+    np.testing.assert_array_equal(answer, single)

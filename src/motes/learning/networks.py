@@ -1,6 +1,7 @@
 """Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
 
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -80,15 +81,29 @@ class ResidualMLP(eqx.Module):
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
 
     def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        context = jnp.zeros(self.context) if context is None else context
+        context = jnp.zeros(self.context, x.dtype) if context is None else context
         h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
         for layer in self.hidden:
             h = h + jax.nn.gelu(layer(h))
         return self.out(h)
 
 
+class InSingle(eqx.Module):
+    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
+
+    network: Callable[..., jax.Array]
+
+    def __init__(self, network: Callable[..., jax.Array]):
+        in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
+        self.network = jax.tree.map(in_single, network)
+
+    def __call__(self, x: jax.Array, *told: jax.Array) -> jax.Array:
+        single = (part.astype(jnp.float32) for part in (x, *told))
+        return self.network(*single).astype(x.dtype)
+
+
 def _time_features(time: jax.Array) -> jax.Array:
-    angle = time * (math.pi / 4) * 2.0 ** jnp.arange(4)
+    angle = time * (math.pi / 4) * jnp.array([1, 2, 4, 8], time.dtype)
     return jnp.concatenate([jnp.atleast_1d(time), jnp.sin(angle), jnp.cos(angle)])
 
 

@@ -41,7 +41,7 @@ GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 
 # Small matrices stay in the cache nearest to a core, and XLA gives each a core alone; several blocks at once occupy the
 # others. On two cores this took half the time of matrices that are large enough to be divided.
-TILE = 192  # rows of a matrix: points times (directions + 1)
+MATRIX = 384  # rows: points times (directions + 1)
 
 
 class Flow(NamedTuple):
@@ -60,10 +60,10 @@ class Flow(NamedTuple):
         begin, end = (math.asinh((math.log(r) - CENTRE) / BEND) for r in (self.r_min, self.r_max))
         return begin, end
 
-    def tile(self, dim: int) -> int:
-        """Points in a tile."""
+    def block(self, dim: int) -> int:
+        """Points in a block."""
         directions = dim if self.divergence == "exact" else self.probes
-        return max(TILE // (directions + 1), 1)
+        return max(MATRIX // (directions + 1), 1)
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
@@ -158,16 +158,15 @@ def _total(flow: Flow, stretch: jax.Array) -> jax.Array:
     return stretch.sum(keepdims=True) if flow.divergence == "exact" else stretch
 
 
-def _by_tiles(
+def _of_each(
     flow: Flow, x: jax.Array, given: Given | None, one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]]
 ) -> tuple[jax.Array, jax.Array]:
     """`one` of the flow of each row and the row."""
 
-    def row(at: tuple[jax.Array, Given | None]) -> tuple[jax.Array, jax.Array]:
-        x, known = at
+    def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         return one(flow if known is None else flow._replace(denoiser=flow.denoiser.given(known)), x)
 
-    return jax.lax.map(row, (x, given), batch_size=flow.tile(x.shape[1]))
+    return jax.vmap(row)(x, given)
 
 
 @eqx.filter_jit
@@ -182,7 +181,7 @@ def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> 
         z, total = _integrate(field, z, directions, begin, (end - begin) / steps, steps, weight)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, one)
+    return _of_each(flow, x, given, one)
 
 
 @eqx.filter_jit
@@ -210,4 +209,4 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
         z, total = (jnp.where(solution.result == diffrax.RESULTS.successful, part[0], jnp.nan) for part in solution.ys)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, one)
+    return _of_each(flow, x, given, one)
