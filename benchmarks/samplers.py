@@ -157,8 +157,8 @@ def main() -> None:
     table("the same on the worst of the shapes", worst, columns)
     table("rms deviation from the flow's end (meant for what draws nothing at random)", away, columns)
     grids = {
-        "karras 0.004, rho 5 (the recipe)": lambda s: karras_grid(s, 16, 0.004, rho=5.0),
-        "karras 0.004, rho 7": lambda s: karras_grid(s, 16, 0.004, rho=7.0),
+        "karras 0.004, rho 5": lambda s: karras_grid(s, 16, 0.004, rho=5.0),
+        "karras 0.004, rho 7 (the recipe)": lambda s: karras_grid(s, 16, 0.004, rho=7.0),
         "karras 0.01, rho 7": lambda s: karras_grid(s, 16, 0.01, rho=7.0),
         "karras 0.02, rho 7": lambda s: karras_grid(s, 16, 0.02, rho=7.0),
         "log_snr 0.004": lambda s: log_snr_grid(s, 16, 0.004),
