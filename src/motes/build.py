@@ -174,6 +174,8 @@ def build_draw(
     changes: dict[str, Any] = {}
     if isinstance(sampler, str):
         changes["sampler.kind"] = sampler
+    if isinstance(grid, str) and grid == "given" and not isinstance(recipe.grid, parts.GivenGrid):
+        raise UsageError("grid 'given' needs its times: in Python give them, grid=[1.0, 0.4, 0.0], or train with them.")
     if isinstance(grid, str):
         changes["grid.kind"] = grid
     elif grid is not None:

@@ -62,9 +62,9 @@ def check_count(n: object, what: str) -> int:
     return int(n.__index__())
 
 
-def unknown(kind: str, came: str, choices: Iterable[str]) -> str:
-    """The sentence for a name that is not among `choices`: what came, the nearest one, and all of them."""
+def unknown(kind: str, came: str, choices: Iterable[str], where: str = "") -> str:
+    """The sentence for a name that is not among `choices`: what came, and where, the nearest one, and all of them."""
     choices = list(choices)
     near = difflib.get_close_matches(came, choices, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{came}'.{hint} Choose from: {', '.join(choices)}."
+    return f"unknown {kind} '{came}'{where}.{hint} Choose from: {', '.join(choices)}."

@@ -263,7 +263,7 @@ def _member(annotation: Any, section: str, kind: Any, where: str = "the recipe")
             return member
     kinds = [kind for member in members for kind in _kinds(member)]
     if not kinds:
-        raise RecipeError(f"{where}: " + unknown(f"key in [{section}]", "kind", _hints(members[0])))
+        raise RecipeError(f"{where}: " + unknown("key", "kind", _hints(members[0]), f" in [{section}]"))
     raise RecipeError(f"{where}: " + unknown(f"{section}.kind", str(kind), kinds))
 
 
@@ -273,7 +273,7 @@ def _part(part: Any, section: str, values: Mapping[str, Any], where: str) -> Any
     for key, value in values.items():
         if key not in hints:
             kind = f" of kind '{values['kind']}'" if "kind" in values else ""
-            raise RecipeError(f"{where}: " + unknown(f"key in [{section}]{kind}", key, hints))
+            raise RecipeError(f"{where}: " + unknown("key", key, hints, f" in [{section}]{kind}"))
         made[key] = _checked(hints[key], value, f"{section}.{key}", where)
         check = fields[key].metadata
         if check and not check["good"](made[key]):

@@ -59,7 +59,8 @@ def loss_curve(
     ax.margins(x=0.01)
     if floor is not None:
         text = f"{best_label} {floor[0]:.3g}" if np.ptp(floor) == 0 else best_label
-        write_on(ax, text, float(at[-1]), float(floor[-1]), look.accent, look, ha="right", va="top", shift=(-6, -5))
+        # At the beginning, where the mean is far above.
+        write_on(ax, text, float(at[0]), float(floor[0]), look.accent, look, ha="left", va="top", shift=(6, -5))
     return ax
 
 
