@@ -368,7 +368,7 @@ def test_a_file_is_a_recipe(file):
         ("[trainning]\n", "unknown section 'trainning'. Did you mean 'training'"),
         ("training = 5\n", r"training = 5; expected a section \[training\]"),
         ("[[training]]\nsteps = 5\n", r"expected a section \[training\]"),
-        ("[training]\nstep = 5\n", "unknown key in .training. 'step'"),
+        ("[training]\nstep = 5\n", "unknown key 'step' in .training."),
         ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 1"),
         ('[schedule]\nkind = ["linear"]\n', "unknown schedule.kind"),
     ],
