@@ -7,9 +7,7 @@ grids agree, so that its answer does not depend on the rows beside it.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -24,6 +22,7 @@ from motes.diffusion.schedules import DiscreteVP
 from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
+from motes.sampling.loop import on_all_cores
 from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
@@ -116,7 +115,7 @@ def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     has_network = lambda part: single and isinstance(part, Learned | LearnedVariance)
 
     def convert(part: Any) -> Any:
-        if single and isinstance(part, Learned | LearnedVariance):
+        if has_network(part):
             return eqx.tree_at(lambda learned: learned.network, part, InSingle(part.network))
         return part.astype(float) if eqx.is_inexact_array(part) else part
 
@@ -230,8 +229,4 @@ def _in_blocks(
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     blocks = np.split(which, range(block, len(which), block))
-    if not compiled:  # the first alone, so that no two threads compile the same program
-        yield blocks[0], work(blocks[0])
-        del blocks[0]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from zip(blocks, pool.map(work, blocks), strict=True)
+    yield from zip(blocks, on_all_cores(work, blocks, compiled=compiled), strict=True)
