@@ -540,11 +540,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_files(room, kept, tmp_path, 
     assert left == kept | {"recipe.toml"}
 
 
-def test_a_full_standard_output_is_one_line(environment):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(unbuffered, environment):
+    setting = environment | {"PYTHONUNBUFFERED": unbuffered}  # empty: the error comes at the end, as for a user
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*MOTES, "recipes"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*MOTES, "recipes"], env=setting, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "No space left" in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_debug_brings_the_traceback(environment, tmp_path):
