@@ -91,7 +91,7 @@ def kde(z):
     return KernelDensity(bandwidth=width * (len(some) / len(z)) ** (1 / (z.shape[1] + 4))).fit(z).score_samples
 
 
-def flow(z, epochs=1000, patience=30):
+def flow(z, epochs=300, patience=15):
     """A neural spline flow of three transforms, with the weights that were best for a held-out tenth."""
     import copy
 
@@ -107,7 +107,7 @@ def flow(z, epochs=1000, patience=30):
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     best, kept, waited = math.inf, None, 0
     batch = 256
-    least = max(1, 20 * batch // len(learn))  # an epoch of few rows is looked at only so often
+    least = max(1, 5 * batch // len(learn))  # an epoch of few rows is looked at only so often
     for epoch in range(epochs * least):
         for rows in torch.randperm(len(learn)).split(batch):
             optimiser.zero_grad()

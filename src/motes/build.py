@@ -85,7 +85,10 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law:
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, outputs=outputs, key=key)
         case parts.Residual():
             context = Conditional.context(classes, columns)
-            network = ResidualMLP(dim, part.width, part.depth, context, outputs=outputs, key=key)
+            inputs = 2 * dim if isinstance(recipe.denoiser, parts.GaussianPart) else dim
+            network = ResidualMLP(
+                inputs, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key
+            )
     denoiser: Learned
     if isinstance(recipe.denoiser, parts.GaussianPart):
         law = law or Mixture.standard(dim, recipe.denoiser.components)

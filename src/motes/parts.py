@@ -93,6 +93,7 @@ class Residual:
     kind: Literal["residual"] = "residual"
     width: int = _number(64, 1)
     depth: int = _number(4, 1)
+    dropout: float = _number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
 
 
 @dataclass(frozen=True)

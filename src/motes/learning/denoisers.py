@@ -126,14 +126,15 @@ class Preconditioned(Learned):
 class GaussianPreconditioned(Learned):
     """The network adds to what a Gaussian, or a mixture of some, would tell: a silent one is exact for such data.
 
-    With r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, and w = axes^T (y - mean) in the principal
-    axes of the mixture's covariance, where each direction is scaled to unit variance at every t by its variance lambda,
+    With r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, the mixture's mean and covariance C, its
+    principal axes, and w = axes^T (C + r^2)^(-1/2) (y - mean), which has unit variance in every direction at every t,
 
-        eps_hat = r pull(y, r) - axes sqrt(lambda / (lambda + r^2)) F(w / sqrt(lambda + r^2), log(r) / 4)
+        eps_hat = r pull(y, r) - (C (C + r^2)^-1)^(1/2) F([w, (y - mean) / sqrt(1 + r^2)], log(r) / 4)
 
     and x0_hat = y - r eps_hat. -pull is the score of the mixture blurred by r; of one Gaussian N(0, sigma_data^2 I) it
     is -y / (sigma_data^2 + r^2), and all this is `Preconditioned`. Columns that depend on each other linearly, and rows
-    in a few heaps, thus cost a network nothing.
+    in a few heaps, thus cost a network nothing. It sees the columns as they are as well, since values that come up
+    often, and the edges of a law, lie along these. So it takes 2 d numbers, and gives d.
 
     Of known and absent `cells` the mixture makes all that it can: it is the law given the known cells.
     """
@@ -159,10 +160,10 @@ class GaussianPreconditioned(Learned):
             told = self.cells.settled.any()
             filled = _pull_given(law, self.cells, y, ratio)
             seen, pull = (jnp.where(told, ours, plain) for ours, plain in zip(filled, (seen, pull), strict=True))
-        total = law.variances + ratio**2
-        away = law.axes.T @ (seen - law.mean) / jnp.sqrt(total)
-        said = self.network(away, jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
-        eps = ratio * pull - law.axes @ (jnp.sqrt(law.variances / total) * said)
+        away, total = seen - law.mean, law.variances + ratio**2
+        inputs = [law.axes.T @ away / jnp.sqrt(total), away / jnp.sqrt(1 + ratio**2)]
+        said = self.network(jnp.concatenate(inputs), jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
+        eps = ratio * pull - law.axes @ (jnp.sqrt(law.variances / total) * (law.axes.T @ said))
         return y - ratio * eps, eps
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Cells, Denoiser, Given
 from motes.learning.losses import Loss
+from motes.learning.networks import thinned
 
 LEAST = 512  # rows for which there is room
 
@@ -72,21 +73,30 @@ class Rows(NamedTuple):
         return Cells(jnp.where(known, x0, 0.0), known, absent)
 
     def losses(
-        self, denoiser: Denoiser, loss: Loss, index: jax.Array, t: jax.Array, eps: jax.Array, key: jax.Array
+        self,
+        denoiser: Denoiser,
+        loss: Loss,
+        index: jax.Array,
+        t: jax.Array,
+        eps: jax.Array,
+        key: jax.Array,
+        *,
+        thin: jax.Array | None = None,
     ) -> jax.Array:
         """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
 
-        `key` is for what is told of them.
+        `key` is for what is told of them, `thin` for the units that are left out, if any are.
         """
         x0, given = self.x[index], self.told(index, key)
         if given.cells is not None:
             x0 = jnp.where(given.cells.absent, 0.0, x0)  # what `Settled` answers there
 
-        def row(given: Given, *row: jax.Array) -> dict[str, jax.Array]:
+        def row(given: Given, thin: jax.Array | None, *row: jax.Array) -> dict[str, jax.Array]:
             told = given.label is not None or given.cells is not None
-            return loss(denoiser.given(given) if told else denoiser, *row)
+            one = denoiser.given(given) if told else denoiser
+            return loss(one if thin is None else thinned(one, thin), *row)
 
-        terms = jax.vmap(row)(given, x0, t, eps)
+        terms = jax.vmap(row)(given, None if thin is None else jax.random.split(thin, len(t)), x0, t, eps)
         return jnp.stack(list(terms.values())).sum(axis=0)
 
 

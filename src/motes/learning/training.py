@@ -300,7 +300,8 @@ def _advance(
         time_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
         drawn = times.batch(time_key, len(index), state.times)
         eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
-        per_row = rows.losses(model, loss, index, drawn.t, eps, jax.random.fold_in(noise_key, 1))  # (batch,)
+        told_key, thin_key = jax.random.fold_in(noise_key, 1), jax.random.fold_in(noise_key, 2)
+        per_row = rows.losses(model, loss, index, drawn.t, eps, told_key, thin=thin_key)  # (batch,)
         seen = times.learn(state.times, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row
         return jnp.mean(weighted, where=counts), seen
