@@ -19,6 +19,7 @@ from reference import Z
 D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
 GRID = karras_grid(VE, 32, 0.01)
+COSINE = DiscreteVP(cosine_betas(50))
 SHORT = karras_grid(VE, 8, 0.01)  # a Gaussian law is exact on any grid
 SUBSETS = np.array([[i >> j & 1 for j in range(D)] for i in range(1, 2**D - 1)], bool)  # all 62 that are proper
 INF = np.inf
@@ -169,23 +170,18 @@ def test_a_row_does_not_depend_on_its_neighbours(drawn):
 
 
 def test_the_sample_size_that_is_told_is_the_one_that_the_means_have():
-    # A row far from the data: of 128 particles a handful are left, though nearly all have the same weight in the end.
-    known = np.array([True, True, False, True, True, False])
-    for scale, most in ((0.5, PARTICLES), (2.5, 20)):
-        x, repeats = scale * MIXTURE.draw(1, np.random.default_rng(6))[0], 64
-        rows, ess = conditional_rows(
-            MIXED,
-            np.tile(x, (repeats, 1)),
-            np.tile(known, (repeats, 1)),
-            key=jax.random.key(7),
-            grid=GRID,
-            draws=PARTICLES,
-            particles=PARTICLES,
-        )
-        _, mean, covariance = MIXTURE.given(x, known)
-        actual = np.diag(covariance) / ((rows.mean(axis=1)[:, ~known] - mean) ** 2).mean(axis=0)
-        assert actual.min() / 3 < np.median(ess) < 3 * actual.min()
-        assert np.median(ess) < most + 0.01
+    # At twice a likely row few particles are left to tell, though in the end nearly all weigh the same.
+    known, likely, found = np.array([1, 1, 0, 1, 1, 0], bool), MIXTURE.draw(1, np.random.default_rng(7))[0], []
+    for x in (likely, 2 * likely):
+        repeats = np.tile(x, (64, 1)), np.tile(known, (64, 1))
+        options = {"key": jax.random.key(7), "grid": GRID, "draws": PARTICLES, "particles": PARTICLES}
+        rows, ess = conditional_rows(MIXED, *repeats, **options)
+        rows = rows[:, :, ~known]
+        # A variance of 64 means is known to within 18 per cent.
+        actual = rows.var(axis=(0, 1)) / rows.mean(axis=1).var(axis=0)
+        assert actual.min() / 2 < np.median(ess) < 2 * actual.min()
+        found.append(np.median(ess))
+    assert found[1] < found[0] / 3
 
 
 # --- boxes -----------------------------------------------------------------------------------------------------------
@@ -247,7 +243,8 @@ def test_the_evidence_is_the_density_of_the_known_cells():
     for subset in SUBSETS[::10]:
         x = GAUSSIAN.draw(1, np.random.default_rng(10))[0]
         low, high = np.where(subset, x, -INF), np.where(subset, x, INF)
-        assert abs(of_box(low, high).log_evidence - GAUSSIAN.given(x, subset)[0]) < 0.01
+        found = of_box(low, high, n=2048, particles=PARTICLES)
+        assert abs(found.log_evidence - GAUSSIAN.given(x, subset)[0]) < 0.01
 
 
 def test_the_rarer_the_event_the_fewer_rows_are_left():
@@ -263,21 +260,6 @@ def test_where_there_is_no_data_the_evidence_says_so_and_all_is_finite():
     assert np.isfinite(found.rows).all()
     assert ((found.rows[:, 1] >= 60) & (found.rows[:, 1] <= 61)).all()
     assert found.log_evidence < -1000
-
-
-def test_steps_of_a_discrete_schedule_will_do():
-    schedule, x = DiscreteVP(cosine_betas(50)), np.full((8, D), 0.5)
-    known = np.tile(np.arange(D) == 2, (8, 1))
-    rows, _ = conditional_rows(
-        GaussianOracle(MEAN, COVARIANCE, schedule),
-        x,
-        known,
-        key=jax.random.key(11),
-        grid=uniform_grid(10),
-        draws=PARTICLES,
-        particles=PARTICLES,
-    )
-    assert_white(whitened(GAUSSIAN, x[0], known[0], rows.reshape(-1, D)), 0.01)
 
 
 class Broken(Denoiser):
@@ -338,7 +320,8 @@ def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_i
     value, (low, high) = 0.7, on(2, 0.5, INF)
     if also_in_the_box:
         low[0] = high[0] = value
-    told = of_box(low, high, denoiser=FirstTold(VE), given=first_cell(value))
+    # On the steps of a discrete schedule, which ends in a little less noise.
+    told = of_box(low, high, denoiser=FirstTold(COSINE), grid=uniform_grid(10), given=first_cell(value))
     low[0] = high[0] = value
     whole = of_box(low, high)
     np.testing.assert_array_equal(told.rows[:, 0], value if also_in_the_box else np.float32(value))
@@ -352,7 +335,7 @@ def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_i
 def test_a_box_that_contradicts_what_is_given_is_an_error():
     for given, said in ((first_cell(0.7), "column 0 .* as 0.7"), (first_cell(0.0, absent=True), "as absent")):
         with pytest.raises(UsageError, match=said):
-            of_box(*on(0, 1.0, 2.0), denoiser=FirstTold(VE), given=given)
+            of_box(*on(0, 1.0, 2.0), denoiser=FirstTold(COSINE), given=given)
 
 
 # --- misuse ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ float32. Functions act elementwise; by symmetry each looks at the side below 0.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr, ndtri
+from jax.scipy.special import log_ndtr, ndtr, ndtri
 
 LOG_2PI = float(np.log(2 * np.pi))
 REACH = 40.0  # from 0, or from the end that is nearest to 0: nothing that counts is further away
@@ -46,7 +46,7 @@ def _mean_density_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, 
     below = b < 0
     outer, inner = jnp.where(below, a, -1.0), jnp.where(below, b, -1.0)
     log_a = jnp.where(below, slope + _log_mills(outer), log_ndtr(a) + LOG_2PI / 2)  # log Phi(a) / phi(c)
-    log_b = jnp.where(below, _log_mills(inner), log_ndtr(jnp.where(below, 0.0, b)) + LOG_2PI / 2)
+    log_b = jnp.where(below, _log_mills(inner), jnp.log(ndtr(jnp.where(below, 0.0, b))) + LOG_2PI / 2)
     log_mass = log_b + jnp.log1p(-jnp.exp(log_a - log_b))
     fall = jnp.where(below, jnp.expm1(slope), jnp.exp(-(a**2) / 2) - jnp.exp(-(b**2) / 2))
     return log_mass - jnp.minimum(b, 0) ** 2 / 2 - LOG_2PI / 2 - jnp.log(width), fall * jnp.exp(-log_mass)
@@ -54,13 +54,16 @@ def _mean_density_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, 
 
 def _log_mills(b: jax.Array) -> jax.Array:
     """log(Phi(b) / phi(b)) for b < 0."""
-    far = b < -5
+    far = b < FAR
     near = jnp.where(far, 0.0, b)
-    x = jnp.where(far, -b, 5.0)
+    return jnp.where(far, _log_mills_far(jnp.where(far, b, FAR)), jnp.log(ndtr(near)) + near**2 / 2 + LOG_2PI / 2)
+
+
+def _log_mills_far(b: jax.Array) -> jax.Array:
+    """The same for b <= FAR."""
     # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64. A loop, not unrolled:
     # forty nested divisions take the compiler seconds.
-    fraction = jax.lax.fori_loop(0, 40, lambda k, rest: x + (40 - k) / rest, x)
-    return jnp.where(far, -jnp.log(fraction), log_ndtr(near) + near**2 / 2 + LOG_2PI / 2)
+    return -jnp.log(jax.lax.fori_loop(0, 40, lambda k, rest: -b + (40 - k) / rest, -b))
 
 
 def log_mass(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -94,8 +97,8 @@ def _draw_short(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
 def _draw_long(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     far = high < FAR
     near = jnp.where(far, 0.0, high)
-    share = u + (1 - u) * jnp.exp(log_ndtr(low) - log_ndtr(near))  # Phi(z) / Phi(high)
-    p = jnp.exp(log_ndtr(near)) * share
+    below = ndtr(low)
+    p = below + u * (ndtr(near) - below)
     z_near = ndtri(jnp.minimum(p, 1 - jnp.finfo(p.dtype).eps))
     return jnp.where(far, _draw_far(u, jnp.where(far, low, FAR - 1), jnp.where(far, high, FAR)), z_near)
 
@@ -103,11 +106,11 @@ def _draw_long(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
 def _draw_far(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     # z = high - step with log Phi(high) - log Phi(z) = fall. Squares are never subtracted: what is left of them is
     # step (step / 2 - high). Newton's method from the root without the Mills ratios, which is right to 1 / high^2.
-    at_high = _log_mills(high)
-    ratio = jnp.exp((high - low) * (high + low) / 2 + _log_mills(low) - at_high)
+    at_high = _log_mills_far(high)
+    ratio = jnp.exp((high - low) * (high + low) / 2 + _log_mills_far(low) - at_high)
     fall = -jnp.log(u + (1 - u) * ratio)
     step = 2 * fall / (jnp.sqrt(high**2 + 2 * fall) - high)
     for _ in range(2):
-        at_z = _log_mills(high - step)
+        at_z = _log_mills_far(high - step)
         step = step - (step * (step / 2 - high) + at_high - at_z - fall) * jnp.exp(at_z)
     return high - step

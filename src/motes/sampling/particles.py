@@ -38,7 +38,7 @@ Array = NDArray[Any]
 
 BLOCK = 2048  # particles that are worked on at once, fewer where there are many columns:
 NUMBERS = 2**21  # entries of all their covariances
-FLOOR = 1e-4  # of a variance of x_0 given x_t, over that of data of unit variance
+FLOOR = 1e-4  # of a variance of x_0 given x_t, over the largest one
 
 
 class Conditioned(NamedTuple):
@@ -355,10 +355,10 @@ def _view(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.A
     slope = lambda direction: jax.jvp(x0_hat, (y,), (direction,))
     mean, columns = jax.vmap(slope, out_axes=(None, 1))(jnp.eye(len(y), dtype=y.dtype))
     # Tweedie's formula, differentiated: Cov[x_0 | x_t] = r^2 d x0_hat / dy. The slope of a network need not be that of
-    # any law. A little is added so that no cell is ever said by the others to the last digit.
-    least = FLOOR * r**2 / (1 + r**2)
-    covariance = r**2 * (columns + columns.T) / 2 + least * jnp.eye(len(y), dtype=y.dtype)
-    law = Law(mean, as_covariance(covariance, least))
+    # any law. A little is added, so that in float32 no cell is said by the others to the last digit.
+    slopes = r**2 * (columns + columns.T) / 2
+    least = FLOOR * jnp.maximum(jnp.diagonal(slopes).max(), FLOOR * r**2 / (1 + r**2))
+    law = Law(mean, as_covariance(slopes, least) + least * jnp.eye(len(y), dtype=y.dtype))
     told, log_known = observe(law, box.low, box.known)
     return View(law, told, log_known, log_mass(box, ends_apart(told, box)))
 
