@@ -61,6 +61,7 @@ bench:
 	.venv-bench/bin/python benchmarks/million.py
 	.venv-bench/bin/python benchmarks/likelihood.py
 	.venv-bench/bin/python benchmarks/heldout.py
+	.venv-bench/bin/python benchmarks/averages.py
 	.venv-bench/bin/python benchmarks/tables.py
 	.venv-bench/bin/python benchmarks/tables_likelihood.py
 

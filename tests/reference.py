@@ -1,7 +1,7 @@
 """Independent answers, in NumPy float64 written from the papers, and exact denoisers to hold motes against.
 
-Nothing here calls the code under test, except for the two classes that the code under test calls: `ExactGaussian` and
-`ExactMixture` are denoisers whose E[x_0 | x_t] is written down here.
+Nothing here calls the code under test, except for the classes that the code under test calls: `ExactGaussian` and
+`ExactMixture` are denoisers whose E[x_0 | x_t] is written down here, and `Point` is one that has nothing to it.
 """
 
 import equinox as eqx
@@ -89,6 +89,24 @@ def karras_levels(steps, sigma_min, sigma_max, rho):
     return (
         sigma_max ** (1 / rho) + i / (steps - 1) * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))
     ) ** rho  # fmt: skip
+
+
+# --- one learned point: training can be followed by hand -----------------------------------------------------------
+
+
+class Point(Denoiser):
+    """x0_hat is one learned point, whatever the input: the best is the mean of the data."""
+
+    where: jax.Array
+    schedule: Schedule
+
+    def __call__(self, x_t, t):
+        return self.where
+
+
+def half_distance(denoiser, x0, t, eps):
+    """A loss of `Point` whose gradient is where - x_0."""
+    return {"half": 0.5 * jnp.sum((denoiser.where - x0) ** 2)}
 
 
 # --- Gaussian data: everything in closed form ----------------------------------------------------------------------

@@ -10,9 +10,9 @@ import optax
 import pytest
 from scipy import integrate
 from tests.conftest import SMALL
+from tests.reference import Point, half_distance
 
 import motes
-from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import VarianceExploding
 from motes.errors import ModelFileError, UsageError
 from motes.judging import judge_lengths
@@ -65,20 +65,6 @@ def test_the_recursion_weighs_each_step_by_its_part_of_the_profile():
 
 
 # --- what training stores ------------------------------------------------------------------------------------------
-
-
-class Point(Denoiser):
-    """x0_hat is one learned point, whatever the input."""
-
-    where: jax.Array
-    schedule: VarianceExploding
-
-    def __call__(self, x_t, t):
-        return self.where
-
-
-def half_distance(denoiser, x0, t, eps):
-    return {"half": 0.5 * jnp.sum((denoiser.where - x0) ** 2)}
 
 
 def wander(steps=1600, **options):

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tests.conftest import SMALL
+from tests.reference import SCHEDULES, Z
 
 import motes
-from conftest import SMALL
 from motes.data.classes import Classes
 from motes.diffusion.denoiser import Given
 from motes.diffusion.labelled import LabelledOracle
@@ -19,7 +20,6 @@ from motes.sampling.grids import karras_grid
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import DPMSolver2M, Heun, sample
-from reference import SCHEDULES, Z
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])

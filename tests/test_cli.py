@@ -293,6 +293,8 @@ MISUSES = {
     "samples too few": (["evaluate", "MODEL", "-n", "3"], "expected at least 10"),
     "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
     "unknown sampler": (["sample", "MODEL", "--sampler", "hein"], "Did you mean 'heun'"),
+    "guidance without classes": (["sample", "MODEL", "--guidance", "2"], "this model knows none"),
+    "a grid without times": (["sample", "MODEL", "--grid", "given"], "needs its times"),
     "unknown grid": (["sample", "MODEL", "--grid", "karas"], "Did you mean 'karras'"),
     "no steps": (["sample", "MODEL", "--steps", "0"], "grid.steps = 0; expected a number at least 1"),
     "no such recipe": (["recipes", "ddmp"], "Did you mean 'ddpm'"),
@@ -538,11 +540,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_files(room, kept, tmp_path, 
     assert left == kept | {"recipe.toml"}
 
 
-def test_a_full_standard_output_is_one_line(environment):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(unbuffered, environment):
+    setting = environment | {"PYTHONUNBUFFERED": unbuffered}  # empty: the error comes at the end, as for a user
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*MOTES, "recipes"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*MOTES, "recipes"], env=setting, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "No space left" in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_debug_brings_the_traceback(environment, tmp_path):

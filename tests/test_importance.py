@@ -6,12 +6,10 @@ import numpy as np
 import optax
 import pytest
 from scipy import integrate, special, stats
-from tests.reference import SCHEDULES, Z
+from tests.reference import SCHEDULES, Point, Z
 
 import motes
 from motes.build import build_times
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.schedules import Schedule
 from motes.learning.importance import CELLS, ENOUGH, RECENT, UNIFORM, ImportanceTimes, Seen, chances
 from motes.learning.losses import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
 from motes.learning.training import train
@@ -144,16 +142,6 @@ def test_a_loss_with_a_sharp_peak_is_estimated_with_less_noise():
         variance[name] = (weight * peak(t) * noise(t.shape)).mean(axis=1).var()
     # Of 2000 batches each variance is known to 4% or so (a batch's mean is near to normal): a third is 15 errors away.
     assert variance["importance"] < variance["stratified"] / 2 < variance["uniform"] / 2
-
-
-class Point(Denoiser):
-    """x0_hat is one learned point, whatever the input."""
-
-    where: jax.Array
-    schedule: Schedule
-
-    def __call__(self, x_t, t):
-        return self.where
 
 
 @pytest.mark.parametrize("last_batch", ["fill", "partial"])  # partial: 30 of the 64 rows count

@@ -6,10 +6,9 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, Z, float64
+from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, Z, float64
 
 from motes.diffusion.continuous import LinearVP
-from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP
 from motes.learning.bounds import variational_bound
 from motes.learning.denoisers import NoisePredictor, Preconditioned
@@ -168,16 +167,6 @@ def test_the_elbo_loss_is_the_bound_of_many_steps():
     gap = by_steps - by_loss
     assert abs(gap.mean() - 0.0025 * by_loss.mean()) < Z * gap.std() / np.sqrt(len(x0))
     assert Z * gap.std() / np.sqrt(len(x0)) < 0.02 * by_loss.mean()
-
-
-class Point(Denoiser):
-    """x0_hat is one learned point, whatever the input."""
-
-    where: jax.Array
-    schedule: object
-
-    def __call__(self, x_t, t):
-        return self.where
 
 
 def test_the_terms_of_a_custom_loss_are_summed():

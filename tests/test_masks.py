@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tests.conftest import SMALL
+from tests.reference import SCHEDULES, Z
 
 import motes
-from conftest import SMALL
 from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
 from motes.diffusion.oracles import GaussianOracle
 from motes.diffusion.schedules import Schedule, VarianceExploding
@@ -18,7 +19,6 @@ from motes.learning.rows import Rows
 from motes.sampling.grids import karras_grid, uniform_grid
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import SAMPLERS, DPMSolver3M, sample
-from reference import SCHEDULES, Z
 
 MEAN, STD = np.array([0.5, -1.0, 0.2, 0.0]), np.array([0.5, 1.0, 0.2, 2.0])
 

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 import pytest
 from tests.conftest import SMALL
+from tests.reference import Point, half_distance
 
 import motes
 from motes.build import build_denoiser, build_optimiser, seed_key
-from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import VarianceExploding
 from motes.learning import training
 from motes.learning.losses import LogNormalTimes
@@ -25,23 +25,9 @@ from motes.parts import Training
 from motes.recipes import load_recipe
 
 
-class Point(Denoiser):
-    """x0_hat is one learned point, whatever the input: the best is the mean of the data."""
-
-    where: jax.Array
-    schedule: VarianceExploding
-
-    def __call__(self, x_t, t):
-        return self.where
-
-
-def distance(denoiser, x0, t, eps):
-    return {"half": 0.5 * jnp.sum((denoiser.where - x0) ** 2)}
-
-
 def train_point(x, steps=40, **options):
     settings = dict(
-        loss=distance,
+        loss=half_distance,
         times=LogNormalTimes(VarianceExploding(20.0)),
         optimiser=optax.sgd(0.3),
         batch=len(x),

@@ -318,10 +318,10 @@ class Model:
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         weak = how.weak
         if weak is None and given is None:
-            why = "no label says which. Give one" if self.classes else "this model knows none. Train one with labels"
+            why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
             raise UsageError(
-                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or be guided by a worse copy "
-                "of the model: Guidance(weight, weak=model), --weak MODEL."
+                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
+                "copy of the model: Guidance(weight, weak=model), --weak MODEL."
             )
         if weak is None:
             return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)

@@ -24,9 +24,13 @@ def main() -> None:
     words = [word for word in words if word != "--debug"]
     try:
         code = _run(words, debug)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does. Nothing is left to say, not even at exit.
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The reader of our output has gone, as `head` does, or its disk is full, which `_run` has said. Nothing is left
+        # to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
@@ -35,6 +39,7 @@ def main() -> None:
 def _run(words: list[str], debug: bool) -> int:
     try:
         result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
+        sys.stdout.flush()  # here, where an error is told as any other
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
         code, text = 2, f"{error}\nSee `motes --help`."

@@ -7,9 +7,7 @@ grids agree, so that its answer does not depend on the rows beside it.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -24,6 +22,7 @@ from motes.diffusion.schedules import DiscreteVP
 from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
+from motes.sampling.loop import on_all_cores
 from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
@@ -36,8 +35,6 @@ HALVINGS = 5  # of the step, at most
 # Half the step divides the error by this nearly always; by 16 in the limit, and before it by more. Where a network sees
 # the t of a discrete schedule the slope has a kink at each step of that, and nothing is sure.
 SHRINKS, SHRINKS_WITH_KINKS = 5, 1
-
-TILES = 4  # in a block
 
 
 class Likelihood(NamedTuple):
@@ -118,7 +115,7 @@ def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     has_network = lambda part: single and isinstance(part, Learned | LearnedVariance)
 
     def convert(part: Any) -> Any:
-        if single and isinstance(part, Learned | LearnedVariance):
+        if has_network(part):
             return eqx.tree_at(lambda learned: learned.network, part, InSingle(part.network))
         return part.astype(float) if eqx.is_inexact_array(part) else part
 
@@ -173,7 +170,7 @@ def _on_grids(
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
-        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids):
+        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
             before = found[0] if halving == 1 else _Carried(z[some], stretch[some])
             z[some], stretch[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
@@ -215,24 +212,21 @@ def _in_blocks(
     given: Given | None,
     which: NDArray[np.int64],
     arguments: Sequence[float],
+    *,
+    compiled: bool = False,
 ) -> Iterator[tuple[NDArray[np.int64], list[_Carried]]]:
-    """Some of `which` rows at a time, and where `program(flow, x, given, tiles, argument)` brings them.
+    """Some of `which` rows at a time, and where `program(flow, x, given, argument)` brings them for each argument.
 
-    Every block is padded to one shape, so that one compiled program serves any number of rows; but no time is spent on
-    its tiles that are empty.
+    Every block is padded to one shape, so that one compiled program serves any number of rows.
     """
-    tile = flow.tile(rows.shape[1])
-    block = TILES * tile
+    block = flow.block(rows.shape[1])
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # which is a thread's own
             x, known = jnp.asarray(rows[padded]), _of_rows(given, padded)
-            tiles = np.asarray(-(-len(some) // tile))
-            found = [program(flow, x, known, tiles, np.asarray(argument)) for argument in arguments]
+            found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
-    first, *others = np.split(which, range(block, len(which), block))
-    yield first, work(first)  # alone, so that no two threads compile the same program
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from zip(others, pool.map(work, others), strict=True)
+    blocks = np.split(which, range(block, len(which), block))
+    yield from zip(blocks, on_all_cores(work, blocks, compiled=compiled), strict=True)

@@ -9,10 +9,10 @@ a key of its own, so that its answer does not depend on the rows beside it or on
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,6 +27,8 @@ from motes.precision import float64
 from motes.sampling.grids import check_grid
 
 State = Any
+A = TypeVar("A")
+B = TypeVar("B")
 BLOCK = 2048
 
 
@@ -134,17 +136,22 @@ def sample(
         chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
 
-    first, *others = range(0, n, block)
-    tell = on_block or _nothing
-    tell(work(first))  # alone, so that no two threads compile the same program
-    # A program of such narrow matrices hardly occupies more than a core.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in pool.map(work, others):
-            tell(done)
+    for done in on_all_cores(work, range(0, n, block)):
+        if on_block:
+            on_block(done)
     return points, chain[[places.index(place) for place in record]]
 
 
-def _nothing(done: int) -> None: ...
+def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
+    """`work(part)` of each part, in their order, several at a time.
+
+    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
+    matrices as narrow as those here hardly occupies more than a core.
+    """
+    alone = 0 if compiled else 1
+    yield from map(work, parts[:alone])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(work, parts[alone:])
 
 
 @eqx.filter_jit

@@ -41,7 +41,7 @@ GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 
 # Small matrices stay in the cache nearest to a core, and XLA gives each a core alone; several blocks at once occupy the
 # others. On two cores this took half the time of matrices that are large enough to be divided.
-TILE = 384  # rows of a matrix: points times (directions + 1)
+MATRIX = 384  # rows: points times (directions + 1)
 
 
 class Flow(NamedTuple):
@@ -60,10 +60,10 @@ class Flow(NamedTuple):
         begin, end = (math.asinh((math.log(r) - CENTRE) / BEND) for r in (self.r_min, self.r_max))
         return begin, end
 
-    def tile(self, dim: int) -> int:
-        """Points in a tile."""
+    def block(self, dim: int) -> int:
+        """Points in a block."""
         directions = dim if self.divergence == "exact" else self.probes
-        return max(TILE // (directions + 1), 1)
+        return max(MATRIX // (directions + 1), 1)
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
@@ -158,35 +158,20 @@ def _total(flow: Flow, stretch: jax.Array) -> jax.Array:
     return stretch.sum(keepdims=True) if flow.divergence == "exact" else stretch
 
 
-def _by_tiles(
-    flow: Flow,
-    x: jax.Array,
-    given: Given | None,
-    tiles: jax.Array,
-    one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]],
+def _of_each(
+    flow: Flow, x: jax.Array, given: Given | None, one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]]
 ) -> tuple[jax.Array, jax.Array]:
-    """`one` of the flow of each row and the row, for the rows of the first `tiles` tiles; 0 for the others."""
+    """`one` of the flow of each row and the row."""
 
     def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         return one(flow if known is None else flow._replace(denoiser=flow.denoiser.given(known)), x)
 
-    size = flow.tile(x.shape[1])
-    parts = jax.tree.map(lambda part: part.reshape(-1, size, *part.shape[1:]), (x, given))
-    tile = lambda i: jax.vmap(row)(*jax.tree.map(lambda part: part[i], parts))
-
-    def fill(i: jax.Array, made: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return jax.tree.map(lambda whole, part: whole.at[i].set(part), made, tile(i))
-
-    empty = jax.tree.map(lambda part: jnp.zeros((len(x) // size, *part.shape), part.dtype), jax.eval_shape(tile, 0))
-    z, stretch = jax.lax.fori_loop(0, tiles, fill, empty)
-    return z.reshape(x.shape), stretch.reshape(len(x), -1)
+    return jax.vmap(row)(x, given)
 
 
 @eqx.filter_jit
-def on_grid(
-    flow: Flow, x: jax.Array, given: Given | None, tiles: jax.Array, steps: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """z (block, d) and its stretch (block, k or 1) of the first `tiles` tiles. One program for any number of steps."""
+def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """z (block, d) and its stretch (block, k or 1). One program for any number of steps."""
 
     def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
@@ -196,13 +181,11 @@ def on_grid(
         z, total = _integrate(field, z, directions, begin, (end - begin) / steps, steps, weight)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, tiles, one)
+    return _of_each(flow, x, given, one)
 
 
 @eqx.filter_jit
-def adaptively(
-    flow: Flow, x: jax.Array, given: Given | None, tiles: jax.Array, tolerance: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
     """As `on_grid`, with steps of each row's own; NaN where they became too many."""
     import diffrax  # half a second to load, and only here
 
@@ -226,4 +209,4 @@ def adaptively(
         z, total = (jnp.where(solution.result == diffrax.RESULTS.successful, part[0], jnp.nan) for part in solution.ys)
         return z, _total(flow, before + total)
 
-    return _by_tiles(flow, x, given, tiles, one)
+    return _of_each(flow, x, given, one)
