@@ -107,6 +107,8 @@ class InSingle(eqx.Module):
     def __call__(self, x: jax.Array, *told: jax.Array) -> jax.Array:
         single = (part.astype(jnp.float32) for part in (x, *told))
         return self.network(*single).astype(x.dtype)
+
+
 class Thinned(eqx.Module):
     """A network with units left out, others for each key."""
 
