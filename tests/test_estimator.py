@@ -24,6 +24,7 @@ TINY = {
     "training.validation": 0.0,
     "training.averages": 0,
     "training.masks": 0.5,
+    "denoiser.components": 1,  # another number is another program to compile
     "network.width": 8,
     "network.depth": 1,
     "grid.steps": 4,
