@@ -30,6 +30,15 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_module():
+    """Compiled programs are dropped where a module ends: thousands of them do not fit in one process."""
+    yield
+    import jax
+
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def small_model() -> Model:
     """The default recipe with next to no training: for everything that is not about quality."""

@@ -33,6 +33,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "data.noise": 0.1,
         "data.held_out": 0.0,
         "data.standardise": False,
+        "data.encode": False,
         "schedule.kind": "sigmoid",
         "schedule.steps": 100,
         "schedule.start": 1e-5,
@@ -231,7 +232,10 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
             "schedule.offset=5",
             "unknown key 'offset' in [schedule] of kind 'exploding'. Choose from: kind, sigma_max, rho",
         ),
-        ("data.kind=moons", "unknown key 'kind' in [data]. Choose from: rows, noise, held_out, standardise, label"),
+        (
+            "data.kind=moons",
+            "unknown key 'kind' in [data]. Choose from: rows, noise, held_out, standardise, encode, label",
+        ),
         ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
         (
             "training.decay=cosin",

@@ -157,7 +157,9 @@ def train_table(
     write_frame(out / "samples.csv", samples)
     reporter.say("comparing with rows that it has not seen")
     found = _judged(model, origin, samples, None, options.seed)
-    about = {"source": source, "seed": options.seed, "train_seconds": training.seconds, "steps": training.steps}
+    about: dict[str, Any] = {"source": source, "seed": options.seed}
+    about |= {"measured_against": "held-out rows" if origin.judge is not None else "rows of the training"}
+    about |= {"train_seconds": training.seconds, "steps": training.steps}
     write(out / "metrics.json", json.dumps(about | found.to_dict(), indent=2) + "\n")
     if options.figures:
         write_page(found, out / "report.html", model)

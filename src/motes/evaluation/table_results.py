@@ -158,10 +158,12 @@ class TableEvaluation:
         """By section; the columns are as bad as the worst of them."""
         made = {
             "columns": _together([(c.name, c.judgement) for c in self.columns]),
-            "missing": _together([(c.name, c.missing_judgement) for c in self.columns]),
             "classifier": self.telling.judgement,
             "privacy": self.privacy.judgement,
         }
+        # Whole rows are no fault of a model that makes no gaps; a note says so.
+        if gaps := [(c.name, c.missing_judgement) for c in self.columns if c.missing[0] or not c.missing[1]]:
+            made["missing"] = _together(gaps)
         if self.associations is not None:
             made["associations"] = self.associations.judgement
         if self.usefulness is not None:

@@ -60,8 +60,8 @@ def of_missing(column: ColumnResult) -> Judgement:
     made, real = column.missing
     if column.missing_p >= ALPHA:
         return LIKE_REAL
-    if made == 0:
-        return Judgement(_graded(real, SLIGHT_SHARE), f"no missing cell is made (real {real:.1%})")
+    if made == 0:  # whole rows, as it is meant; a note says so
+        return LIKE_REAL
     return Judgement(_graded(abs(made - real), SLIGHT_SHARE), f"missing in {made:.1%} of the rows (real {real:.1%})")
 
 

@@ -24,7 +24,7 @@ def columns(found: TableEvaluation) -> list[Child]:
     judged = found.judgements
     return [
         _said(judged["columns"]),
-        *([_said(judged["missing"], OF_COLUMNS["missing"])] if judged["missing"].level != "good" else []),
+        *([_said(gaps, OF_COLUMNS["missing"])] if (gaps := judged.get("missing")) and gaps.level != "good" else []),
         _explained("columns"),
         table("Distances of single columns, with 95 % intervals; the tick is the distance of a real draw.", head, rows),
         _legend(),
