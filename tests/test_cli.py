@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import motes
+from motes import progress
 from motes.runs import FIGURES
 from motes.sampling.samplers import SAMPLERS
 
@@ -99,6 +101,17 @@ def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
     assert "training: 40/40 steps loss" in done.stderr
     assert "steps/s" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SOON", 0.02)
+    with progress.Reporter().counting("training", 10**9, "steps") as count:
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < 0.5:
+            count(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 5  # at 0.02, 0.04, ... 0.32 seconds
+    assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
 
 
 def test_a_terminal_gets_a_bar(tmp_path, environment):
@@ -277,7 +290,7 @@ MISUSES = {
     "wrong style": (["train", "moons", "--style", "drak"], "drak"),
     "no rows": (["sample", "MODEL", "-n", "0"], "at least 1"),
     "rows in words": (["sample", "MODEL", "-n", "ten"], "ten"),
-    "wrong output": (["sample", "MODEL", "--out", "x.txt"], "expected .csv"),
+    "wrong output": (["sample", "MODEL", "--out", "x.txt"], "ends in .csv, .tsv"),
     "nothing to score": (["score", "MODEL"], "SOURCE"),
     "no place for scores": (["score", "MODEL", "moons"], "--out"),
     "no such shape to score": (["score", "MODEL", "mons", "--out", "s.csv"], "Did you mean 'moons'"),

@@ -234,7 +234,7 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
         ),
         (
             "data.kind=moons",
-            "unknown key 'kind' in [data]. Choose from: rows, noise, held_out, standardise, encode, label",
+            "unknown key 'kind' in [data]. Choose from: rows, noise, held_out, encode, standardise, label",
         ),
         ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
         (
