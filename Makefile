@@ -34,7 +34,7 @@ check: venv-test
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: venv-test
 	$(BIN)/ruff check --fix .
@@ -46,14 +46,14 @@ notebook: venv-test
 test-lowest:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest .uv "uv" ""
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
-	.venv-lowest/bin/python -m pytest -n 2
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
@@ -63,6 +63,7 @@ bench:
 	.venv-bench/bin/python benchmarks/heldout.py
 	.venv-bench/bin/python benchmarks/averages.py
 	.venv-bench/bin/python benchmarks/tables.py
+	.venv-bench/bin/python benchmarks/tables_likelihood.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-bench runs

@@ -30,6 +30,15 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_module():
+    """Compiled programs are dropped where a module ends: thousands of them do not fit in one process."""
+    yield
+    import jax
+
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def small_model() -> Model:
     """The default recipe with next to no training: for everything that is not about quality."""
@@ -40,7 +49,6 @@ def small_model() -> Model:
 def motes_command(capsys, monkeypatch, tmp_path):
     """`motes_command("shapes", ...)` runs it in an empty folder and returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_start_jax", lambda: None)  # the test session's own JAX settings stay
 
     def command(*words: str | Path) -> tuple[int, str, str]:
         code = cli._run([str(word) for word in words], debug=False)

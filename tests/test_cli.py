@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import motes
+from motes import progress
 from motes.runs import FIGURES
 from motes.sampling.samplers import SAMPLERS
 
@@ -99,6 +101,17 @@ def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
     assert "training: 40/40 steps loss" in done.stderr
     assert "steps/s" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SOON", 0.02)
+    with progress.Reporter().counting("training", 10**9, "steps") as count:
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < 0.5:
+            count(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 5  # at 0.02, 0.04, ... 0.32 seconds
+    assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
 
 
 def test_a_terminal_gets_a_bar(tmp_path, environment):
@@ -221,7 +234,7 @@ def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
 def test_recipes_are_listed_and_printed(motes_command):
     code, out, _ = motes_command("recipes")
     assert code == 0
-    for name in ("default", "ddpm", "tutorial"):
+    for name in ("default", "table", "ddpm", "tutorial"):
         assert name in out
         code, text, _ = motes_command("recipes", name)
         assert motes.recipes.parse(tomllib.loads(text)) == motes.load_recipe(name)
@@ -277,7 +290,7 @@ MISUSES = {
     "wrong style": (["train", "moons", "--style", "drak"], "drak"),
     "no rows": (["sample", "MODEL", "-n", "0"], "at least 1"),
     "rows in words": (["sample", "MODEL", "-n", "ten"], "ten"),
-    "wrong output": (["sample", "MODEL", "--out", "x.txt"], ".csv or .npy"),
+    "wrong output": (["sample", "MODEL", "--out", "x.txt"], "ends in .csv, .tsv"),
     "nothing to score": (["score", "MODEL"], "SOURCE"),
     "no place for scores": (["score", "MODEL", "moons"], "--out"),
     "no such shape to score": (["score", "MODEL", "mons", "--out", "s.csv"], "Did you mean 'moons'"),
@@ -337,7 +350,7 @@ BAD_DATA = {
 def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
     text, said = BAD_DATA[name]
     (tmp_path / "data.csv").write_text(text)
-    code, out, err = motes_command("train", "data.csv")
+    code, out, err = motes_command("train", "data.csv", "--recipe", "default")  # as points of the plane
     assert (code, out) == (1, "")
     assert said in err
     assert "Traceback" not in err
@@ -356,14 +369,17 @@ def test_rows_that_cannot_be_scored_are_named(text, said, run_folder, motes_comm
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_a_file_of_four_columns_is_learned_with_its_names(motes_command, tmp_path):
+def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
     code, _out, err = motes_command("train", "four.csv", *QUICK)
     assert code == 0, err
-    made = motes.read_table(tmp_path / "runs" / "four" / "samples.csv")
+    run = tmp_path / "runs" / "four"
+    made = motes.read_table(run / "samples.csv")
     assert made.columns == ("age", "height", "weight", "steps a day")
-    assert json.loads((tmp_path / "runs" / "four" / "metrics.json").read_text())["measured_against"] == "held-out rows"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["measured_against"] == "held-out rows" and metrics["rows"]["held out"] == 30
+    assert "steps a day" in (run / "report.html").read_text()
 
 
 def test_a_run_folder_is_as_good_as_the_model_in_it(run_folder, motes_command):
@@ -422,9 +438,9 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path)
     assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
 
 
-def test_diagnose_of_a_table_has_no_figure_of_scores(motes_command, tmp_path):
+def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_path):
     np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(400, 3)))
-    assert motes_command("train", "three.npy", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
+    assert motes_command("train", "three.npy", "--recipe", "default", "--out", "run", "-q", *QUICK)[0] == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["least_loss_is"] == "a bound for memorising"
     assert "above_bound" in (tmp_path / "run" / "history.jsonl").read_text()

@@ -33,7 +33,7 @@ def test_the_lines_of_the_readme_run(tmp_path):
     assert (tmp_path / "roll.safetensors").exists()
 
 
-@pytest.mark.parametrize("page", ["extending", "diagnosis", "likelihood", "tables"])
+@pytest.mark.parametrize("page", ["conditions", "extending", "diagnosis", "likelihood", "report", "tables"])
 def test_the_examples_of_a_page_run(page, tmp_path):
     run(blocks(ROOT / "docs" / f"{page}.md"), tmp_path)
 

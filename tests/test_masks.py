@@ -15,7 +15,7 @@ from motes.diffusion.oracles import GaussianOracle
 from motes.diffusion.schedules import Schedule, VarianceExploding
 from motes.errors import RecipeError
 from motes.learning.losses import LOSSES
-from motes.learning.training import _Known
+from motes.learning.rows import Rows
 from motes.sampling.grids import karras_grid, uniform_grid
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import SAMPLERS, DPMSolver3M, sample
@@ -126,7 +126,7 @@ def test_every_subset_of_cells_comes_up_and_none_that_is_missing_is_shown():
     n, d, masks = 40_000, 3, 0.5
     x0 = jnp.ones((n, d))
     present = jnp.asarray(np.random.default_rng(1).random((n, d)) < 0.8)
-    told = _Known(None, present, 0.1, masks).of(jnp.arange(n), x0, jax.random.key(5)).cells
+    told = Rows(x0, None, present, 0.1, masks).told(jnp.arange(n), jax.random.key(5)).cells
     known, absent = np.asarray(told.known), np.asarray(told.absent)
     assert not (known & absent).any()
     assert not known[~np.asarray(present)].any()
@@ -142,7 +142,7 @@ def test_every_subset_of_cells_comes_up_and_none_that_is_missing_is_shown():
 
 
 def test_without_masks_nothing_is_told():
-    assert _Known(None, None, 0.1, 0.0).of(jnp.arange(3), jnp.ones((3, 2)), jax.random.key(0)) == Given()
+    assert Rows(jnp.ones((3, 2)), None, None, 0.1, 0.0).told(jnp.arange(3), jax.random.key(0)) == Given()
 
 
 # --- learned ---------------------------------------------------------------------------------------------------------

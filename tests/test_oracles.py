@@ -232,6 +232,30 @@ def test_score_gradient_tweedies_formula_and_noise_are_one_truth(name):
                 np.testing.assert_allclose(eps_from_x0(schedule, x, exact.x0, t), eps, rtol=1e-6)
 
 
+@eqx.filter_jit
+def variances(oracle, kind, x, t):
+    return jax.vmap(kind.variance, (None, 0, None))(oracle, jnp.asarray(x, float), t)
+
+
+@both
+@pytest.mark.parametrize("name", ["blurred", "empirical"])
+def test_the_variance_by_moments_is_the_derivative_of_the_score(name, schedule):
+    x = jnp.asarray(RNG.standard_normal((6, 2)) * 1.5)
+    with float64():
+        oracle = oracles(schedule)[name]
+        for t in jnp.array([0.05, 0.4, 1.0]):
+            moments, derivative = (variances(oracle, kind, x, t) for kind in (EmpiricalOracle, Oracle))
+            np.testing.assert_allclose(moments, derivative, rtol=1e-6, atol=1e-12)
+
+
+@both
+def test_the_variance_keeps_its_digits_in_float32_where_there_is_little_noise(schedule):
+    # What a noise of 1e-3 leaves open of data that is smooth at that scale is its square.
+    t = schedule.t_of_log_snr(jnp.asarray(-2 * np.log(1e-3)))
+    found = variances(oracles(schedule)["blurred"], EmpiricalOracle, jnp.asarray(POINTS[:5], float), t)
+    np.testing.assert_allclose(found, 1e-6, rtol=2e-3)
+
+
 def test_one_point_at_a_time_says_the_same():
     oracle, x, t = oracles(VP)["mixture"], jnp.array([0.3, -0.7]), jnp.asarray(0.4)
     exact = oracle.exact(x, t)

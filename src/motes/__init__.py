@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from motes.diffusion.denoiser import Denoiser
     from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
+    from motes.estimator import DiffusionModel
     from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.evaluation.truth import Truth, truth
     from motes.fitting import fit
     from motes.judging import Evaluation, evaluate
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
-    from motes.model import Guidance, Model, load
+    from motes.model import Guidance, Model
     from motes.recipes import Recipe, load_recipe
     from motes.sampling.samplers import Sampler, sample
+    from motes.tabular import TableModel, load
 
 _HOME = {
     "SHAPES": "data.shapes",
@@ -71,7 +73,9 @@ _HOME = {
     "Model": "model",
     "fit": "fitting",
     "Guidance": "model",
-    "load": "model",
+    "load": "tabular",
+    "TableModel": "tabular",
+    "DiffusionModel": "estimator",
     "Recipe": "recipes",
     "load_recipe": "recipes",
     "Sampler": "sampling.samplers",
@@ -80,6 +84,7 @@ _HOME = {
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
+    "DiffusionModel", "TableModel",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",

@@ -15,7 +15,14 @@ from motes.diffusion.continuous import CosineVP, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import BETAS, DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.denoisers import DENOISERS, Conditional, LearnedVariance, Network
+from motes.learning.denoisers import (
+    DENOISERS,
+    Conditional,
+    GaussianPreconditioned,
+    Learned,
+    LearnedVariance,
+    Network,
+)
 from motes.learning.importance import ImportanceTimes
 from motes.learning.losses import (
     DRAWS,
@@ -31,6 +38,7 @@ from motes.learning.losses import (
     Weighted,
     stratified,
 )
+from motes.learning.mixture import Mixture
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
@@ -56,13 +64,16 @@ def build_schedule(recipe: Recipe) -> Schedule:
         raise RecipeError(f"[schedule]: {error}") from None
 
 
-def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -> Denoiser:
-    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes."""
-    return _build_denoiser(recipe, dim, key, classes)
+def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, law: Mixture | None = None) -> Denoiser:
+    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes.
+
+    `law` is what denoiser.kind = "gaussian" begins from; None: N(0, I).
+    """
+    return _build_denoiser(recipe, dim, key, classes, law)
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
-def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int) -> Denoiser:
+def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law: Mixture | None) -> Denoiser:
     schedule, part = build_schedule(recipe), recipe.network
     columns = dim if recipe.training.masks else 0
     learned = recipe.denoiser.variance == "learned"
@@ -74,11 +85,19 @@ def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int) -> D
             network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, outputs=outputs, key=key)
         case parts.Residual():
             context = Conditional.context(classes, columns)
-            network = ResidualMLP(dim, part.width, part.depth, context, outputs=outputs, key=key)
-    kind = DENOISERS[recipe.denoiser.kind]
-    if learned:
-        return LearnedVariance(network=network, schedule=schedule, kind=kind)
-    denoiser = kind(network=network, schedule=schedule)
+            inputs = 2 * dim if isinstance(recipe.denoiser, parts.GaussianPart) else dim
+            network = ResidualMLP(
+                inputs, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key
+            )
+    denoiser: Learned
+    if isinstance(recipe.denoiser, parts.GaussianPart):
+        law = law or Mixture.standard(dim, recipe.denoiser.components)
+        denoiser = GaussianPreconditioned(network=network, schedule=schedule, law=law)
+    else:
+        kind = DENOISERS[recipe.denoiser.kind]
+        if learned:
+            return LearnedVariance(network=network, schedule=schedule, kind=kind)
+        denoiser = kind(network=network, schedule=schedule)
     return Conditional(denoiser, classes, columns) if classes or columns else denoiser
 
 

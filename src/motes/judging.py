@@ -27,7 +27,7 @@ FEWEST = 10  # rows that the metrics need
 CLASSES = 10  # of which the least loss is taken; of more, so many are drawn
 LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # of averages of the weights, as shares of the training
 LENGTH_ROWS = 8192  # real points that a length is judged by
-LEAST_LOSS_PAIRS = 2e8  # of draws with atoms: a quarter of a second
+LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A trained model, in the data's own units: `sample` it, score points with it, `save` it, `load` it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,13 @@ from scipy.special import softmax
 from motes.build import build_denoiser, build_draw, build_grid, seed_key
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
-from motes.diffusion.denoiser import Denoiser, Given
+from motes.diffusion.denoiser import Cells, Denoiser, Given
 from motes.errors import ModelFileError, MotesError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning.training import Trained, with_weights
+from motes.learning.training import Trained
+from motes.learning.weights import weights_of, with_weights
 from motes.parts import AncestralPart
 from motes.recipes import Recipe, parse
 from motes.sampling.guidance import Guided
@@ -109,19 +111,16 @@ class Model:
 
         `length` is that of the average which the weights are, where it is not the recipe's.
         """
-        return Model(
-            denoiser,
-            self.standardiser,
-            self.columns,
-            self.recipe,
-            classes=self.classes,
-            source=self.source,
-            fingerprint=self.fingerprint,
-            seed=self.seed,
-            training=self.training,
-            folder=self.folder,
-            length=length,
-        )
+        return self._with(denoiser=denoiser, length=length)
+
+    def with_standardiser(self, standardiser: Standardiser) -> "Model":
+        """The same model in other units."""
+        return self._with(standardiser=standardiser)
+
+    def _with(self, **changes: Any) -> "Model":
+        made = copy(self)
+        vars(made).update(changes)
+        return made
 
     @cached_property
     def averages(self) -> Averages | None:
@@ -174,7 +173,7 @@ class Model:
     @property
     def parameters(self) -> int:
         """Number of trained numbers."""
-        return sum(array.size for array in jax.tree.leaves(eqx.filter(self.denoiser, eqx.is_inexact_array)))
+        return int(weights_of(self.denoiser).size)
 
     @property
     def lowest_noise(self) -> float:
@@ -279,9 +278,9 @@ class Model:
         """
         n = check_count(n, "points")
         how, times = build_draw(self.recipe, sampler, steps, grid)
-        given = self._given(label, n)
+        given = self.given(label, n)
         points, kept = sample(
-            self._guided(guidance, given),
+            self.guided(guidance, given),
             n,
             self.dim,
             key=seed_key(seed, "sample"),
@@ -293,7 +292,12 @@ class Model:
         )
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
 
-    def _given(self, label: Any, n: int) -> Given | None:
+    def given(self, label: Any, n: int) -> Given | None:
+        """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
+
+        Raises:
+            UsageError: an unknown label, or a model without classes.
+        """
         if label is None:
             return None
         if self.classes is None:
@@ -303,7 +307,12 @@ class Model:
             )
         return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
 
-    def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+    def guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+        """The denoiser, or the guided one of rows of which that much is known.
+
+        Raises:
+            UsageError: nothing to be led away from.
+        """
         if guidance is None:
             return self.denoiser
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
@@ -347,14 +356,28 @@ class Model:
             UsageError: a model without classes.
             DataError: rows that cannot be used.
         """
+        rows = as_table(x, self.columns, to_learn=False).x
+        return self.class_probabilities(self.standardiser.forward(rows), on_block=on_block)
+
+    def class_probabilities(
+        self, z: NDArray[np.float64], *, cells: Cells | None = None, on_block: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """p(label | z) of standardised rows z (n, d), (n, classes), from their cells that are not settled.
+
+        Raises:
+            UsageError: a model without classes.
+        """
         if self.classes is None:
             raise UsageError("this model knows no classes. Train one with labels: `fit(x, labels=...)`.")
-        rows = as_table(x, self.columns, to_learn=False).x
-        n, count = len(rows), len(self.classes)
-        every = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
+        n, count = len(z), len(self.classes)
+
+        def every(part: NDArray[Any]) -> NDArray[Any]:
+            return np.tile(part, (count, 1))
+
+        label = np.repeat(np.arange(count, dtype=np.int32), n)
+        known = Given(label, None if cells is None else Cells(*map(every, cells)))  # type: ignore[arg-type]
         tell = (lambda done: on_block(done // count)) if on_block else None
-        z = self.standardiser.forward(np.tile(rows, (count, 1)))
-        log_prob = log_likelihood(self.denoiser, z, given=every, on_block=tell).log_prob.reshape(count, n)
+        log_prob = log_likelihood(self.denoiser, every(z), given=known, on_block=tell).log_prob.reshape(count, n)
         return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
@@ -390,7 +413,7 @@ class Model:
             found = log_likelihood(
                 self.denoiser,
                 self.standardiser.forward(rows),
-                given=self._given(label, len(rows)),
+                given=self.given(label, len(rows)),
                 divergence=divergence,
                 probes=probes,
                 key=seed_key(seed, "likelihood"),
@@ -446,6 +469,10 @@ class Model:
                 "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
                 "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
             )
+        write_checkpoint(Path(path), *self.parts())
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `of_parts` makes the same model."""
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
@@ -459,7 +486,7 @@ class Model:
         }
         if self.length is not None:
             about["length"] = repr(self.length)
-        write_checkpoint(Path(path), tensors, about)
+        return tensors, about
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -468,10 +495,16 @@ class Model:
         Raises:
             ModelFileError: no such file, another format, or any damage.
         """
-        path = Path(path)
-        if path.is_dir():  # that of a run
-            path = path / "model.safetensors"
-        tensors, about = read_checkpoint(path)
+        path = model_path(path)
+        return cls.of_parts(*read_checkpoint(path), path)
+
+    @classmethod
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "Model":
+        """What `parts` gave; `path` is where it comes from.
+
+        Raises:
+            ModelFileError: anything else.
+        """
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
@@ -496,9 +529,10 @@ class Model:
         )
 
 
-def load(path: str | Path) -> Model:
-    """Read a model file. See `Model.load`."""
-    return Model.load(path)
+def model_path(path: str | Path) -> Path:
+    """The model file itself, where `path` is the folder of a run."""
+    path = Path(path)
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:

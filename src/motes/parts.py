@@ -23,6 +23,7 @@ class Data:
     rows: int = _number(10_000, 2)  # drawn from a shape; a file is taken whole
     noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
     held_out: float = _number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
+    encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
     standardise: bool = True  # learn columns of mean 0 and standard deviation 1
     label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
 
@@ -92,6 +93,7 @@ class Residual:
     kind: Literal["residual"] = "residual"
     width: int = _number(64, 1)
     depth: int = _number(4, 1)
+    dropout: float = _number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,15 @@ class DenoiserPart:
 
     kind: Literal["eps", "x0", "v", "velocity", "edm"] = "edm"
     variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
+
+
+@dataclass(frozen=True)
+class GaussianPart:
+    """What a Gaussian of the data, or a mixture of some, does not tell of x_0."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    variance: Literal["fixed"] = "fixed"
+    components: int = _number(1, 1)  # at most: left-out rows choose
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,10 @@ class Training:
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
     masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
+    validation: float = _number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
+    check_every: int = _number(100, 1)  # steps from one look at these rows to the next
+    patience: int = _number(10, 1)  # looks without a better loss, after which training stops
+    refit: bool = False  # then train all rows anew, for as many steps as were best
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
 

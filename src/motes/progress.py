@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-LINES = 10  # plain lines from start to end where there is no terminal
+LINES = 10  # plain lines from start to end where there is no terminal,
+SOON = 5.0  # and one after so many seconds, after twice as many, and so on
 
 
 class Count(Protocol):
@@ -63,13 +64,14 @@ class Reporter:
 
                 yield move
         else:
-            said = 0
+            said, due = 0, SOON
 
             def line(done: int, note: str = "") -> None:
-                nonlocal said
-                if done * LINES // total > said:
-                    said = done * LINES // total
-                    left = (time.perf_counter() - begin) * (total - done) / done
+                nonlocal said, due
+                seconds = time.perf_counter() - begin
+                if done * LINES // total > said or (done and seconds > due):
+                    said, due = done * LINES // total, max(due, 2 * seconds)
+                    left = seconds * (total - done) / done
                     after = f", {left:.0f} s left" if done < total else ""
                     self.say(f"{label}: {done:,}/{total:,} {unit} {note}".rstrip() + after)
 

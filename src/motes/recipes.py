@@ -9,7 +9,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,7 @@ from motes.parts import (
     Data,
     DenoiserPart,
     Exploding,
+    GaussianPart,
     GivenGrid,
     GridPart,
     HybridPart,
@@ -52,12 +53,15 @@ class Recipe:
     data: Data = Data()
     schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
-    denoiser: DenoiserPart = DenoiserPart()
+    denoiser: DenoiserPart | GaussianPart = DenoiserPart()
     loss: LossPart | MinSNRPart | HybridPart = LossPart()
     times: TimesPart = LogNormal()
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
+    columns: Mapping[str, Any] = field(
+        default_factory=dict, hash=False
+    )  # what columns of a table are; see `data.columns.infer`
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",
@@ -91,6 +95,11 @@ class Recipe:
             )
         if isinstance(self.network, StepGated) and self.steps is not None:
             self._check_steps_alone(self.steps)
+        if self.training.validation and self.training.weights == "last":
+            raise RecipeError(
+                f"training.validation = {self.training.validation:g} judges the averaged weights, and training.weights "
+                "= 'last'. Set weights = 'averaged', or validation = 0."
+            )
         self._check_variance()
 
     def _check_variance(self) -> None:
@@ -112,10 +121,11 @@ class Recipe:
                 f"'{self.schedule.kind}' and times.kind = '{self.times.kind}'. Set schedule.kind to linear, quad, "
                 "sigmoid or cosine, and times.kind = 'steps'."
             )
-        if learned and self.denoiser.kind == "edm":
+        if learned and self.denoiser.kind in ("edm", "gaussian"):
             raise RecipeError(
                 "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and "
-                "denoiser.kind = 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
+                f"denoiser.kind = '{self.denoiser.kind}' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or "
+                "'velocity'."
             )
         if learned and (self.training.masks or self.data.label):
             raise RecipeError(
@@ -135,11 +145,11 @@ class Recipe:
                 "network.kind = 'step_gated' can be told nothing of a row. Set training.masks = 0, or network.kind = "
                 "'residual'."
             )
-        if self.denoiser.kind == "edm":
+        if self.denoiser.kind in ("edm", "gaussian"):
             raise RecipeError(
-                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a "
-                "noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which "
-                "takes any time."
+                f"network.kind = 'step_gated' takes the number of a step, and denoiser.kind = '{self.denoiser.kind}' "
+                "gives it a noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = "
+                "'residual', which takes any time."
             )
         if self.sampler.kind in OFF_GRID:
             raise RecipeError(
@@ -168,10 +178,13 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries, as in the TOML file; what is left out is left out."""
         plain = dataclasses.asdict(self)
-        return {
+        whole = {
             key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
             for key, value in plain.items()
         }
+        if not self.columns:
+            del whole["columns"]
+        return whole
 
     def to_toml(self) -> str:
         """The text of the recipe's file."""
@@ -187,7 +200,7 @@ def on_steps(times: Iterable[float], steps: int) -> bool:
 
 def recipe_names() -> list[str]:
     """The recipes that come with motes."""
-    return ["default", "ddpm", "tutorial"]
+    return ["default", "table", "ddpm", "tutorial"]
 
 
 def recipe_text(name: str) -> str:
@@ -232,10 +245,13 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         if name == "about":
             parts[name] = _checked(str, value, "about")
             continue
-        if name not in Recipe.SECTIONS:
-            raise RecipeError(f"{where}: " + unknown("section", name, Recipe.SECTIONS))
+        if name not in (*Recipe.SECTIONS, "columns"):
+            raise RecipeError(f"{where}: " + unknown("section", name, (*Recipe.SECTIONS, "columns")))
         if not isinstance(value, Mapping):
             raise RecipeError(f"{where}: {name} = {value!r}; expected a section [{name}] with keys of its own.")
+        if name == "columns":
+            parts[name] = dict(value)  # whose names and kinds only the data can check
+            continue
         parts[name] = _part(_member(sections[name], name, value.get("kind"), where), name, value, where)
     return Recipe(**parts)
 
@@ -333,15 +349,15 @@ def _change(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     if section == "about" and not dot:
         values["about"] = value
         return
-    if section not in Recipe.SECTIONS:
-        raise RecipeError(f"{key}: " + unknown("section", section, Recipe.SECTIONS))
+    if section not in (*Recipe.SECTIONS, "columns"):
+        raise RecipeError(f"{key}: " + unknown("section", section, (*Recipe.SECTIONS, "columns")))
     if not name:
         raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
     now = values.get(section, {})
     if not isinstance(now, Mapping):
         return  # `parse` will say that this is no section
     values[section] = dict(now)
-    if name == "kind":
+    if name == "kind" and section != "columns":
         # Keys that the new kind does not have go with the old one.
         known = _hints(_member(get_type_hints(Recipe)[section], section, value, where))
         values[section] = {k: v for k, v in values[section].items() if k in known}

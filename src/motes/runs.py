@@ -29,7 +29,7 @@ from motes.judging import least_loss
 from motes.learning.training import Progress
 from motes.model import AVERAGES, Guidance, Model
 from motes.progress import Reporter
-from motes.recipes import load_recipe
+from motes.recipes import Recipe, load_recipe
 from motes.sampling.likelihood import Likelihood
 from motes.sources import Source, read_rows, read_source, source_of
 
@@ -42,6 +42,7 @@ ARTEFACTS = (
     "samples.csv",
     "history.jsonl",
     "metrics.json",
+    "report.html",
 )
 TRAINING_FIGURES = ("loss.png", "snapshots.png")
 FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
@@ -74,12 +75,10 @@ def train_run(
     """
     chosen = load_recipe(recipe, changes)
     origin = read_source(source, chosen, options.seed)
-    _prepare(out, options.overwrite)
+    prepare(out, options.overwrite)
     for finding in diagnose(origin.table, chosen):
         reporter.warn(str(finding))
-    again = f"motes train {source} --recipe recipe.toml --seed {options.seed}"
-    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
-    _write(out / "recipe.toml", header + chosen.to_toml())
+    write_recipe(out, source, chosen, options.seed)
     least = least_loss(origin, chosen, seed=options.seed)
     reporter.say(
         f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
@@ -88,30 +87,32 @@ def train_run(
     with reporter.counting("training", steps, "steps") as count:
 
         def told(now: Progress) -> None:
-            count(
-                now.step, f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f}), {now.step / now.seconds:,.0f} steps/s"
-            )
+            unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
+            loss = f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f})"
+            count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
             model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
-                _write_history(error.result, least, out)
+                write_history(error.result, out, least)
                 error.result.save_averages(out)
                 error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
             raise
     model.save(out / "model.safetensors")
-    _write_history(model, least, out)
+    write_history(model, out, least)
     model.save_averages(out)
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}
-    reporter.say(f"trained {steps:,} steps in {model.training.seconds:.1f} s")
+    trained = model.training
+    best = "" if trained.held_out is None else f"; the weights after {trained.held_out.best:,} were the best"
+    reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
     metrics = _metrics(model, samples, origin, least, recipe, options.seed)
-    _write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if options.figures:
         draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter, least)
     return model, metrics
@@ -190,7 +191,7 @@ def keep_diagnosis(
     from motes.exhibits import exhibits  # matplotlib is slow to load
 
     _make_folder(out)
-    _write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
+    write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
     law = source_of(model, source).truth
     return [out / DIAGNOSIS[0], *exhibits(model, found, law, out, t=t, style=style)]
 
@@ -210,7 +211,7 @@ def refuse_pictures(out: Path) -> None:
         )
 
 
-def _prepare(out: Path, overwrite: bool) -> None:
+def prepare(out: Path, overwrite: bool) -> None:
     """Make the folder; refuse one that holds a run, or clear that run away."""
     there = _present(out, ARTEFACTS + PICTURES)
     if there and not overwrite:
@@ -220,6 +221,13 @@ def _prepare(out: Path, overwrite: bool) -> None:
     _make_folder(out)
     for path in there:
         path.unlink()
+
+
+def write_recipe(out: Path, source: str, recipe: Recipe, seed: int) -> None:
+    """What ran, and how to run it again."""
+    again = f"motes train {source} --recipe recipe.toml --seed {seed}"
+    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
+    write(out / "recipe.toml", header + recipe.to_toml())
 
 
 def _make_folder(out: Path) -> None:
@@ -262,16 +270,23 @@ def _metrics(model: Model, samples: Array, source: Source, least: Estimate, reci
     }
 
 
-def _write_history(model: Model, least: Estimate, out: Path) -> None:
-    assert model.training is not None
-    above = "excess" if least.label == EXACT else "above_bound"
-    lines = (
-        f'{{"step": {step}, "loss": {loss:.6g}, "{above}": {loss - least.mean:.4g}}}\n'
-        for step, loss in zip(*model.training.running_loss(), strict=True)
-    )
-    _write(out / "history.jsonl", "".join(lines))
+def write_history(model: Model, out: Path, least: Estimate | None = None) -> None:
+    """The losses of a training, and how far they are above the least, where that is known."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    lines = []
+    for step, loss in zip(*training.running_loss(), strict=True):
+        line = {"step": int(step), "loss": float(f"{loss:.6g}")}
+        if least is not None:
+            line["excess" if least.label == EXACT else "above_bound"] = float(f"{loss - least.mean:.4g}")
+        lines.append(line)
+    if (looks := training.held_out) is not None:
+        judged = zip(looks.steps.tolist(), looks.losses.tolist(), strict=True)
+        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in judged]
+    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ from motes.recipes import Recipe
 Array = NDArray[np.float64]
 
 FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and the training rows judge
+SPARE = 5  # times as many rows has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
 
 
@@ -119,11 +120,17 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
         )
-    count = round(part.held_out * len(table.x))
-    if count < FEWEST:
-        return Source(name, table, None, None, seed)
-    order = np.random.default_rng([seed, 161803]).permutation(len(table.x))
-    return Source(name, table[order[count:]], table.x[order[:count]], None, seed)
+    learn, judge = divided(len(table.x), part.held_out, seed)
+    return Source(name, table[learn], table.x[judge] if len(judge) else None, None, seed)
+
+
+def divided(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the `n` rows of a file are trained on, and which are held out: no less than 20, or none of so few."""
+    count = max(round(share * n), FEWEST)
+    if not share or n < SPARE * FEWEST:
+        return np.arange(n), np.zeros(0, np.int64)
+    order = np.random.default_rng([seed, 161803]).permutation(n)
+    return order[count:], order[:count]
 
 
 def _drawn(name: str, part: Data, seed: int) -> Table:

@@ -65,6 +65,18 @@ class Reals:
         high = self.high if self.above > 0 else np.nextafter(self.high, -np.inf)
         return np.clip(w, low, high)
 
+    def between(self, low: Series | None, high: Series | None, refuse: Refuse) -> tuple[float, float]:
+        """The interval of w that the numbers from low to high fill, both included; None: there is no such end."""
+        first = -np.inf if low is None else float(_numbers(low, refuse)[0])
+        last = np.inf if high is None else float(_numbers(high, refuse)[0])
+        if first > self.high or last < self.low:
+            raise refuse(0, f"numbers {self._said()}")
+        return -np.inf if first <= self.low else first, np.inf if last >= self.high else last
+
+    def plain(self, x: NDArray[Any]) -> NDArray[Any]:
+        """What `gather` gives of the values that `read` gave: themselves."""
+        return x
+
     @property
     def about(self) -> str:
         """In words, what becomes of the cells."""
@@ -119,6 +131,26 @@ class Steps:
         k = np.clip(np.floor(w), float(least), float(most)).astype(np.int64)
         return self.low + self.step * np.clip(k, least, most)  # again, for beyond 2^53 a float of them is rounded
 
+    def between(self, low: Series | None, high: Series | None, refuse: Refuse) -> tuple[float, float]:
+        """The interval of w that the whole numbers from low to high fill, both included; None: there is no such end."""
+        read = _dates if self.dates else _numbers
+        first, last = -np.inf, np.inf
+        if low is not None:
+            first = float(np.ceil((read(low, refuse)[0] - self.low) / self.step))
+        if high is not None:
+            last = float(np.floor((read(high, refuse)[0] - self.low) / self.step)) + 1
+        if not self.both_ways:
+            first = max(first, 0.0)
+        if self.count is not None:
+            last = min(last, float(self.count))
+        if first >= last:
+            raise refuse(0, "an interval with a value of the training in it")
+        return first, last
+
+    def plain(self, k: NDArray[Any]) -> NDArray[Any]:
+        """What `gather` gives of the numbers k that `read` gave."""
+        return self.low + self.step * k
+
     @property
     def about(self) -> str:
         """In words, what becomes of the cells."""
@@ -169,6 +201,18 @@ class Labels:
     def gather(self, w: Array) -> NDArray[Any]:
         """w -> codes."""
         return np.clip(np.floor(w), 0, len(self.labels) - 1).astype(np.int64)
+
+    def between(self, low: Series | None, high: Series | None, refuse: Refuse) -> tuple[float, float]:
+        """The interval of w that the labels from low to high fill, both included; None: there is no such end."""
+        first = 0.0 if low is None else float(self.read(low, refuse)[0])
+        last = len(self.labels) if high is None else float(self.read(high, refuse)[0]) + 1
+        if first >= last:
+            raise refuse(0, "the first label before the last")
+        return first, last
+
+    def plain(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """What `gather` gives of the codes that `read` gave: themselves."""
+        return codes
 
     def _said(self) -> str:
         shown = ", ".join(str(label) for label in self.labels[:8])

@@ -1,6 +1,5 @@
 """The classes of rows: names <-> the numbers 0, 1, ... that a network is told."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +14,17 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Classes:
-    """Their names, in order, and how many training rows each had."""
+    """Their names, in order, and how many training rows each had, or what their weights add up to."""
 
     names: tuple[Name, ...]
-    counts: tuple[int, ...]
+    counts: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.names)
 
     @classmethod
-    def of(cls, labels: ArrayLike) -> "Classes":
-        """Those that occur among `labels` (n,), whole numbers or texts.
+    def of(cls, labels: ArrayLike, weights: NDArray[np.float64] | None = None) -> "Classes":
+        """Those that occur among `labels` (n,), whole numbers or texts, of rows with these weights (n,), or 1 each.
 
         Raises:
             DataError: anything else, fewer than two classes, or more than a thousand.
@@ -39,7 +38,8 @@ class Classes:
             for i, label in enumerate(array):
                 if not isinstance(label, str | int | np.integer):
                     raise DataError(f"the label of row {i + 1} is {label!r}; expected a whole number or a text.")
-        names, counts = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_counts=True)
+        names, places = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True)
+        counts = np.bincount(places, weights)
         if not 2 <= len(names) <= MOST:
             raise DataError(
                 f"the labels have {len(names)} class{'es' * (len(names) != 1)} in {len(array)} rows; expected 2 to "
@@ -76,7 +76,7 @@ class Classes:
         names, places = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         return np.array([self.number(name) for name in names], np.int32)[places]
 
-    def to_dict(self) -> dict[str, Sequence[Name]]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"names": self.names, "counts": self.counts}
 

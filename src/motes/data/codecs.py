@@ -67,7 +67,23 @@ class Codec:
 
     def decode(self, y: Array, missing: NDArray[np.bool_]) -> Series:
         """Any y (n,) -> cells that training could have held."""
-        values = self.cells.gather(self.curve.inverse(np.where(missing, 0.0, y)))
+        return self._series(self.cells.gather(self.curve.inverse(np.where(missing, 0.0, y))), missing)
+
+    def put(self, made: Series, given: Series, name: str) -> Series:
+        """`made`, which `decode` gave, with the known cells of `given` in their places, to the bit.
+
+        Raises:
+            DataError: a cell that this column cannot hold; the message names its row.
+        """
+        known = self.cells.plain(self.read(given, name))
+        if given.missing.all():
+            return made
+        whole = self._series(known, np.zeros(len(known), bool)).values
+        values = np.array(made.values)
+        values[~given.missing] = whole
+        return replace(made, values=values, missing=made.missing & given.missing)
+
+    def _series(self, values: NDArray[Any], missing: NDArray[np.bool_]) -> Series:
         if isinstance(self.cells, Labels):
             if self.type != "label":  # numbers that were taken for labels
                 dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
@@ -75,6 +91,28 @@ class Codec:
             return Series("label", values, missing, self.cells.labels, self.ordered)
         dtype = {"real": np.float64, "truth": np.bool_}.get(self.type, np.int64)
         return Series(self.type, values.astype(dtype), missing, days=self.days)
+
+    def between(self, low: Series | None, high: Series | None, name: str) -> tuple[float, float]:
+        """The interval of y that the cells from low to high fill, both included; None: there is no such end.
+
+        Args:
+            low, high: series of length 1.
+            name: what messages call the source.
+
+        Raises:
+            DataError: an end that this column cannot hold, or nothing between the two.
+        """
+
+        def refuse(place: int, expected: str) -> DataError:
+            said = " to ".join("the end" if end is None else str(cell_at(end, 0)) for end in (low, high))
+            came = str(cell_at(low, 0)) if low is not None and low is high else f"{said} was asked for"
+            return DataError(f"{name}, column '{self.column}': {came}; expected {expected}.")
+
+        w = np.array(self.cells.between(low, high, refuse))
+        ends = np.isinf(w)
+        with np.errstate(divide="ignore"):  # the ends of an interval are infinitely far for its bijection
+            y = np.where(ends, w, self.curve.forward(np.where(ends, 1.0, w)))
+        return float(y[0]), float(y[1])
 
     def moments(self, values: NDArray[Any]) -> tuple[float, float]:
         """Mean and standard deviation of y over values (m,) and over the noise."""

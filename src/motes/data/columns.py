@@ -191,10 +191,7 @@ def _said(series: Series) -> str:
 
 def cell_at(series: Series, row: int) -> Any:
     """One cell as a plain Python value."""
-    one = slice(row, row + 1)
-    return Series(
-        series.type, series.values[one], series.missing[one], series.labels, series.ordered, series.days
-    ).cells()[0]
+    return series.take(slice(row, row + 1)).cells()[0]
 
 
 def _date(value: int, form: str) -> str:

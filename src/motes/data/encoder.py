@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer
-from motes.data.frames import Frame, Mask, Series, as_frame
+from motes.data.frames import Frame, Mask, Series, as_frame, mixed, words_of
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
 from motes.errors import DataError, check_seed
@@ -151,16 +151,19 @@ class Encoder:
             )
         return frame.select(self.names)
 
-    def encode(self, data: Any, seed: int = 0, *, name: str = "the data") -> Encoded:
+    def encode(self, data: Any, seed: int | None = 0, *, name: str = "the data") -> Encoded:
         """Rows of n cells each -> z. The noise within the cells of discrete columns is that of `seed`.
+
+        Without one, None, it is the row's own: equal rows get equal noise, wherever they stand.
 
         Raises:
             DataError: what `frame` raises; a cell that its column cannot hold, such as a label that training did not
                 see, or another value in a column that was constant. The message names row and column.
         """
-        frame, seed = self.frame(data, name=name), check_seed(seed)
+        frame = self.frame(data, name=name)
         self._check_kept(frame, name)
         n = len(frame)
+        source = self._words(frame, name) if seed is None else check_seed(seed)
         y, log_dets = np.zeros((n, self.width)), np.zeros((n, self.width))
         known = np.ones((n, self.width), bool)
         for j, codec in enumerate(self.codecs):
@@ -169,12 +172,19 @@ class Encoder:
             rows = slice(None) if here.all() else here
             values = codec.read(series, name)
             known[:, j] = here
-            y[rows, j], log_dets[rows, j] = codec.encode(values, _noise(codec, seed, j, n)[rows])
+            u = _noise(codec, j, n, source)
+            y[rows, j], log_dets[rows, j] = codec.encode(values, u[rows])
         z = self.standardiser.forward(y)
         log_dets -= np.log(self.standardiser.scale)
         if not known.all():
             z[~known] = log_dets[~known] = 0.0
         return Encoded(z, known, log_dets)
+
+    def _words(self, frame: Frame, name: str) -> NDArray[np.uint64]:
+        """64 bits of each row, (n,), which depend on its known cells and on nothing else."""
+        columns = [frame.columns[codec.column] for codec in self.codecs]
+        cells = [(codec.read(series, name), series.missing) for codec, series in zip(self.codecs, columns, strict=True)]
+        return words_of(cells, len(frame))
 
     def decode(self, z: ArrayLike, known: Mask | None = None) -> Frame:
         """Any z (n, d) -> rows that the training could have held; cells that are not `known` (n, d) are missing.
@@ -192,8 +202,20 @@ class Encoder:
         missing = np.zeros(z.shape, bool) if known is None else ~np.asarray(known, bool)
         made = {codec.column: codec.decode(y[:, j], missing[:, j]) for j, codec in enumerate(self.codecs)}
         for name, one in self.kept.items():
-            made[name] = replace(one, values=np.repeat(one.values, len(z)), missing=np.repeat(one.missing, len(z)))
+            made[name] = one.take(np.zeros(len(z), np.int64))
         return Frame({name: made[name] for name in self.names})
+
+    def put(self, made: Frame, given: Any, *, name: str = "the data") -> Frame:
+        """`made`, which `decode` gave, with the known cells of `given` in their places, to the bit.
+
+        Raises:
+            DataError: what `encode` raises.
+        """
+        frame = self.frame(given, name=name)
+        cells = dict(made.columns)
+        for codec in self.codecs:
+            cells[codec.column] = codec.put(cells[codec.column], frame.columns[codec.column], name)
+        return Frame(cells)
 
     def _check_kept(self, frame: Frame, name: str) -> None:
         for column, one in self.kept.items():
@@ -259,20 +281,25 @@ def _standardiser(frame: Frame, fitted: list[tuple[Codec, NDArray[Any]]]) -> Sta
     return Standardiser(mean, scale)
 
 
-def _noise(codec: Codec, seed: int, j: int, n: int) -> Array:
-    """(n,) inside (0, 1); a row's does not depend on which of the rows before it are missing."""
+def _noise(codec: Codec, j: int, n: int, source: int | NDArray[np.uint64]) -> Array:
+    """(n,) inside (0, 1), from a seed or from the words of the rows.
+
+    A row's does not depend on which of the rows before it are missing.
+    """
     if not codec.cells.noisy:
         return np.zeros(n)
-    words = np.random.default_rng([seed, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16)
-    return (words + 0.5) / 2**BITS
+    if isinstance(source, np.ndarray):
+        words = mixed(source + np.uint64(j)) >> np.uint64(64 - BITS)
+    else:
+        words = np.random.default_rng([source, 662607, j]).integers(0, 2**BITS, n, dtype=np.uint16).astype(np.uint64)
+    return (words.astype(np.float64) + 0.5) / 2**BITS
 
 
 def _one(series: Series) -> Series:
     """The one value of a column that does not vary, or one missing cell."""
     row = int(np.argmin(series.missing))
-    one = series.values[row : row + 1]
-    gone = series.missing[row : row + 1]
-    return replace(series, values=np.zeros_like(one) if gone[0] else one, missing=gone)
+    one = series.take(slice(row, row + 1))
+    return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
 
 
 def _differs(series: Series, one: Series) -> Mask:

@@ -5,8 +5,8 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,10 @@ class Series:
         """The values that are not missing."""
         return self.values if not self.missing.any() else self.values[~self.missing]
 
+    def take(self, rows: NDArray[np.integer] | slice) -> "Series":
+        """Some of the cells."""
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
+
     def cells(self) -> list[Any]:
         """Plain Python values; None where missing."""
         if self.type == "date":
@@ -84,6 +88,10 @@ class Frame:
     def names(self) -> tuple[str, ...]:
         """Of the columns, in their order."""
         return tuple(self.columns)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> "Frame":
+        """Some of the rows."""
+        return Frame({name: series.take(rows) for name, series in self.columns.items()})
 
     def select(self, names: Sequence[str]) -> "Frame":
         """These columns, in this order.
@@ -117,6 +125,50 @@ class Frame:
         if (names := tuple(names_of(template))) != self.names:
             raise DataError(f"columns {', '.join(self.names)}; the template has {', '.join(names)}.")
         return to_native(self, template)
+
+
+def joined(frames: Sequence[Frame]) -> Frame:
+    """Rows of the same columns, one frame below the other.
+
+    Raises:
+        DataError: columns of other names or types.
+    """
+    first, made = frames[0], {}
+    for name, one in first.columns.items():
+        parts = [frame.columns[name] for frame in frames if frame.names == first.names]
+        if len(parts) < len(frames) or {part.type for part in parts} != {one.type}:
+            raise DataError(f"column '{name}' is not the same in all of these tables.")
+        labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
+        place = {label: code for code, label in enumerate(labels)}
+        values = [part.values for part in parts]
+        if labels:
+            values = [np.array([place[label] for label in part.labels] or [0])[part.values] for part in parts]
+        missing = np.concatenate([part.missing for part in parts])
+        made[name] = replace(one, values=np.concatenate(values), missing=missing, labels=labels)
+    return Frame(made)
+
+
+def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
+    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
+
+    Args:
+        columns: the known cells (m,) and the mask of the missing ones (n,) of each column.
+        n: how many rows.
+    """
+    words = np.zeros(n, np.uint64)
+    for known, missing in columns:
+        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
+        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
+        words[~missing] ^= values.view(np.uint64)
+        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
+    return mixed(words)
+
+
+def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:

@@ -16,6 +16,11 @@ from motes.errors import DataError, UsageError
 EXPECTED = "a NumPy array, rows as lists, a pandas, polars or Arrow table, or another that narwhals knows"
 
 
+def is_frame(data: Any) -> bool:
+    """Whether narwhals knows it as a table."""
+    return nw.from_native(data, pass_through=True) is not data
+
+
 def collected(data: Any, name: str) -> Any:
     """A table in memory: itself, or what a lazy one (polars, Dask, DuckDB, ...) comes to.
 

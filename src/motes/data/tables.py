@@ -52,9 +52,19 @@ class Standardiser:
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array) -> "Standardiser":
-        """Mean and standard deviation of each column of `x` (n, d)."""
-        return cls(x.mean(axis=0), x.std(axis=0))
+    def fit(cls, x: Array, weights: Array | None = None, present: NDArray[np.bool_] | None = None) -> "Standardiser":
+        """Mean and standard deviation of each column of `x` (n, d), over the cells that are `present` (n, d).
+
+        `weights` (n,) say how often each row counts; without them it is once.
+        """
+        if weights is None and present is None:
+            return cls(x.mean(axis=0), x.std(axis=0))
+        count = np.ones((len(x), 1)) if weights is None else weights[:, None]
+        count = count if present is None else count * present
+        total = np.broadcast_to(count, x.shape).sum(axis=0)
+        filled = np.where(count > 0, x, 0)
+        mean = (count * filled).sum(axis=0) / total
+        return cls(mean, np.sqrt((count * (filled - mean) ** 2).sum(axis=0) / total))
 
     @classmethod
     def identity(cls, dim: int) -> "Standardiser":
@@ -89,7 +99,7 @@ def as_table(
     """Check a matrix and name its columns.
 
     Args:
-        x: numbers of shape (n, d) with n >= 2 rows and d >= 2 columns.
+        x: numbers of shape (n, d) with n >= 2 rows and d >= 1 columns.
         columns: d names; None takes x, y or x0, x1, ...
         name: what messages call the source.
         to_learn: from these rows; otherwise one row will do, and a column may be constant.
@@ -117,8 +127,8 @@ def as_table(
             raise DataError(
                 f"{name} has a column named '{column}', which a file cannot tell from a cell. Give it a word."
             )
-    if dim < 2:
-        raise DataError(f"{name} has {dim} column{'s' * (dim != 1)}; expected two or more numeric columns.")
+    if not dim:
+        raise DataError(f"{name} has no columns; expected at least one of numbers.")
     if rows < 1 + to_learn:
         raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
     bad = np.argwhere(~np.isfinite(matrix))
@@ -169,7 +179,7 @@ def read_table(path: str | Path, *, label: str | None = None, to_learn: bool = T
             return read_numbers(path, label=label, to_learn=to_learn)
         if label and to_learn:
             raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
-        return as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn)
+        return _wide(as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn), path)
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
@@ -234,7 +244,14 @@ def read_numbers(path: Path, separator: str = ",", *, label: str | None = None, 
                 raise DataError(
                     f"line {line} of '{path}', column '{names[j]}': '{cell.strip()}' is not a finite number."
                 )
-    return replace(as_table(x, names, name=f"'{path}'", to_learn=to_learn), labels=labels)
+    return replace(_wide(as_table(x, names, name=f"'{path}'", to_learn=to_learn), path), labels=labels)
+
+
+def _wide(table: Table, path: Path) -> Table:
+    """`table` itself. What is made of a file is drawn in the plane."""
+    if len(table.columns) < 2:
+        raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
+    return table
 
 
 def header_of(first: Sequence[str], path: Path, separator: str) -> tuple[tuple[str, ...], bool]:

@@ -13,16 +13,18 @@ data, and `log_prob` and `score` are those of data blurred by `FLOOR`, large but
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr, logsumexp
+from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.diffusion.cut_normal import mean_density
 from motes.diffusion.denoiser import VarianceDenoiser
 from motes.diffusion.process import q_posterior
 from motes.diffusion.schedules import Schedule
@@ -286,13 +288,33 @@ class EmpiricalOracle(Oracle):
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         variances = _now(self.spread) ** 2
         alpha, total = _total(self.schedule, variances, t)  # (), (d,)
+        log_mass, atom = self._sums(x_t, t, lambda atoms: atoms)  # the second is E[atom | x_t], (d,)
+        away = x_t - alpha * atom
+        log_prob = log_mass - 0.5 * jnp.sum(jnp.log(total) + LOG_2PI)
+        return Exact(atom + alpha * variances / total * away, -away / total, log_prob)
+
+    def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        # As `Oracle` has it, from second moments: a fifth of the time of the derivative.
+        variances, sigma = _now(self.spread) ** 2, self.schedule.sigma(t)
+        alpha, total = _total(self.schedule, variances, t)
+        near = alpha * x_t / (alpha**2 + sigma**2)  # squares of what is far from 0 would lose digits
+        away = lambda atoms: atoms - near[:, None]
+        first, second = jnp.split(self._sums(x_t, t, lambda a: jnp.concatenate([away(a), away(a) ** 2]))[1], 2)
+        of_atom = jnp.maximum(second - first**2, 0)
+        return (sigma**2 / total) ** 2 * of_atom + variances * sigma**2 / total
+
+    def _sums(
+        self, x_t: jax.Array, t: jax.Array, read: Callable[[jax.Array], jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        """log sum_i w_i N(x_t; atom_i) but for a constant, (), and E[read(atom) | x_t] (k,), read: (d, b) -> (k, b)."""
+        alpha, total = _total(self.schedule, _now(self.spread) ** 2, t)  # (), (d,)
         scale = 1 / jnp.sqrt(total)[:, None]
 
         def log_joint(atoms: jax.Array, log_weights: jax.Array) -> jax.Array:  # (b,), but for a constant
             # Differences first: |x|^2 - 2 x.a + |a|^2 would lose the digits that tell near atoms apart.
             return log_weights - 0.5 * jnp.sum(((x_t[:, None] - alpha * atoms) * scale) ** 2, axis=0)
 
-        # Sums over all atoms of exp(log_joint - top) and of that times the atom, with the top so far (Milakov &
+        # Sums over all atoms of exp(log_joint - top) and of that times what is read, with the top so far (Milakov &
         # Gimelshein 2018).
         @jax.checkpoint
         def add(carry, block):  # type: ignore[no-untyped-def]
@@ -301,16 +323,14 @@ class EmpiricalOracle(Oracle):
             log_p = log_joint(atoms, log_weights)
             higher = jnp.maximum(top, jax.lax.stop_gradient(log_p.max()))
             p, keep = jnp.exp(log_p - higher), jnp.exp(top - higher)
-            return (higher, keep * mass + p.sum(), keep * moment + atoms @ p), None
+            return (higher, keep * mass + p.sum(), keep * moment + read(atoms) @ p), None
 
         blocks = _now(self._atoms), _now(self._log_weights)
         zero = jnp.zeros_like(x_t, dtype=jnp.result_type(x_t, total))
-        start = jnp.full_like(zero[0], -jnp.inf), zero[0], zero
+        moment = jnp.zeros_like(jax.eval_shape(read, blocks[0][0]), dtype=zero.dtype)[:, 0]
+        start = jnp.full_like(zero[0], -jnp.inf), zero[0], moment
         (top, mass, moment), _ = jax.lax.scan(add, start, blocks)
-        atom = moment / mass  # E[atom | x_t], (d,)
-        away = x_t - alpha * atom
-        log_prob = top + jnp.log(mass) - 0.5 * jnp.sum(jnp.log(total) + LOG_2PI)
-        return Exact(atom + alpha * variances / total * away, -away / total, log_prob)
+        return top + jnp.log(mass), moment / mass
 
 
 # --- boxes --------------------------------------------------------------------------------------------------------
@@ -357,56 +377,8 @@ class BoxesOracle(Oracle):
         alpha, total = _total(self.schedule, variances, t)  # (), (d,)
         scale = jnp.sqrt(total)
         # x_t = alpha u + scale z, u uniform in the box: given x_t, z is a standard normal cut to [a, a + width].
-        log_mean, z = _cut_normal((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
+        log_mean, z = mean_density((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
         log_joint = _now(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
         place = jnp.clip(x_t - scale * z, alpha * lows, alpha * highs)  # alpha E[u | x_t]
         x0 = place / alpha + alpha * variances / total * (x_t - place)
         return _mix(log_joint, x0, -z / scale)
-
-
-NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
-
-
-def _cut_normal(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The log of the mean of the standard normal density over [a, a + width], and E[z] of a normal cut to it."""
-    middle = a + width / 2
-    sign = jnp.where(middle > 0, -1.0, 1.0)  # by symmetry, look at the side below 0
-    middle = sign * middle
-    # The density falls by exp(slope) from one end to the other. Where it hardly does, and the interval is short, a
-    # difference of two cdfs would cancel, while Gauss's rule is exact to the last digit.
-    short = (width < 2) & (width * middle > -8)
-    log_mean_short, z_short = _cut_normal_short(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
-    log_mean_long, z_long = _cut_normal_long(jnp.where(short, -4.0, middle), jnp.where(short, 4.0, width))
-    return jnp.where(short, log_mean_short, log_mean_long), sign * jnp.where(short, z_short, z_long)
-
-
-def _cut_normal_short(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    step = width[..., None] / 2 * _now(NODES)
-    weight = _now(NODE_WEIGHTS) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2)
-    mean = weight.sum(axis=-1)  # over the density in the middle
-    z = middle + (weight * step).sum(axis=-1) / mean
-    return jnp.log(mean) - middle**2 / 2 - LOG_2PI / 2, z
-
-
-def _cut_normal_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Everything is said relative to phi(c), c the place nearest to 0, so that no two large squares are ever subtracted:
-    # for an interval below 0 that is its end b, and phi(a) / phi(b) = exp(slope).
-    a, b, slope = middle - width / 2, middle + width / 2, middle * width
-    below = b < 0
-    outer, inner = jnp.where(below, a, -1.0), jnp.where(below, b, -1.0)
-    log_a = jnp.where(below, slope + _log_mills(outer), log_ndtr(a) + LOG_2PI / 2)  # log Phi(a) / phi(c)
-    log_b = jnp.where(below, _log_mills(inner), log_ndtr(jnp.where(below, 0.0, b)) + LOG_2PI / 2)
-    log_mass = log_b + jnp.log1p(-jnp.exp(log_a - log_b))
-    fall = jnp.where(below, jnp.expm1(slope), jnp.exp(-(a**2) / 2) - jnp.exp(-(b**2) / 2))
-    return log_mass - jnp.minimum(b, 0) ** 2 / 2 - LOG_2PI / 2 - jnp.log(width), fall * jnp.exp(-log_mass)
-
-
-def _log_mills(b: jax.Array) -> jax.Array:
-    """log(Phi(b) / phi(b)) for b < 0."""
-    far = b < -5
-    near = jnp.where(far, 0.0, b)
-    x = jnp.where(far, -b, 5.0)
-    # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64. A loop, not unrolled:
-    # forty nested divisions take the compiler seconds.
-    fraction = jax.lax.fori_loop(0, 40, lambda k, rest: x + (40 - k) / rest, x)
-    return jnp.where(far, -jnp.log(fraction), log_ndtr(near) + near**2 / 2 + LOG_2PI / 2)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -54,13 +55,15 @@ class ResidualMLP(eqx.Module):
     The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
     log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
 
-    With `context` = c it takes a vector (c,) as well, zeros where it is left out.
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out. With a `key`, as in training, that
+    `dropout` of the units is left out, before and after each hidden layer (Srivastava et al. 2014).
     """
 
     into: eqx.nn.Linear
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
     context: int = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -69,22 +72,26 @@ class ResidualMLP(eqx.Module):
         depth: int = 4,
         context: int = 0,
         *,
+        dropout: float = 0.0,
         outputs: int | None = None,
         key: jax.Array,
     ):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size
         self.into = _linear(dim + features + context, width, keys[0])
-        self.context = context
+        self.context, self.dropout = context, dropout
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
         # From zero, so that the first output is the one that knows nothing, whatever the input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
 
-    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
         h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
-        for layer in self.hidden:
-            h = h + jax.nn.gelu(layer(h))
+        keys = [None] * (2 * len(self.hidden)) if key is None else [*jax.random.split(key, 2 * len(self.hidden))]
+        for layer, before, after in zip(self.hidden, keys[::2], keys[1::2], strict=True):
+            h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
         return self.out(h)
 
 
@@ -100,6 +107,31 @@ class InSingle(eqx.Module):
     def __call__(self, x: jax.Array, *told: jax.Array) -> jax.Array:
         single = (part.astype(jnp.float32) for part in (x, *told))
         return self.network(*single).astype(x.dtype)
+
+
+class Thinned(eqx.Module):
+    """A network with units left out, others for each key."""
+
+    network: ResidualMLP
+    key: jax.Array
+
+    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        return self.network(x, time, context, key=self.key)
+
+
+M = TypeVar("M", bound=eqx.Module)
+
+
+def thinned(module: M, key: jax.Array) -> M:
+    """`module`, in which every network that has a dropout leaves units out."""
+    drops = lambda part: isinstance(part, ResidualMLP) and part.dropout > 0
+    return jax.tree.map(lambda part: Thinned(part, key) if drops(part) else part, module, is_leaf=drops)
+
+
+def _thin(h: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
+    if key is None or not dropout:
+        return h
+    return jnp.where(jax.random.bernoulli(key, 1 - dropout, h.shape), h / (1 - dropout), 0)
 
 
 def _time_features(time: jax.Array) -> jax.Array:

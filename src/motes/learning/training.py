@@ -18,14 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion.denoiser import Cells, Denoiser, Given
+from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.losses import Loss, Times
+from motes.learning.rows import Rows, systematic
+from motes.learning.stopping import Held, HeldOut, Watch
+from motes.learning.weights import weights_of, with_weights
 
 LastBatch = Literal["fill", "partial"]
 ROOM = 512  # steps for which there is room in one call
@@ -39,6 +41,7 @@ class Progress(NamedTuple):
     steps: int
     loss: float
     seconds: float
+    held_out: float | None = None  # the newest loss of held-out rows, where there are any
 
 
 class Snapshot(NamedTuple):
@@ -51,7 +54,10 @@ class Snapshot(NamedTuple):
 
 @dataclass(repr=False)
 class Trained:
-    """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves."""
+    """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
+
+    With held-out rows both are those of the step `held_out.best`, as are the last `snapshots` and `averages`.
+    """
 
     averaged: Denoiser
     last: Denoiser
@@ -60,6 +66,7 @@ class Trained:
     interrupted: bool = False
     snapshots: list[Snapshot] = field(default_factory=list)
     averages: Averages | None = None  # from which `averaged_over` makes its own
+    held_out: HeldOut | None = None  # the losses of held-out rows, where there were any
 
     def __repr__(self) -> str:
         end = f", loss {self.losses[-500:].mean():.4g}" if self.steps else ""
@@ -98,38 +105,6 @@ class _State(NamedTuple):
     step: jax.Array
 
 
-class _Known(NamedTuple):
-    """What can be told of the rows, and how often it is."""
-
-    labels: jax.Array | None  # (n,)
-    present: jax.Array | None  # (n, d)
-    dropout: float
-    masks: float
-
-    def of(self, rows: jax.Array, x0: jax.Array, key: jax.Array) -> Given:
-        """Of some rows (batch,), whose cells are x0 (batch, d)."""
-        label_key, *cell_keys = jax.random.split(key, 4)
-        label, cells = None, None
-        if self.labels is not None:
-            label = jnp.where(jax.random.bernoulli(label_key, self.dropout, rows.shape), -1, self.labels[rows])
-        if self.masks:
-            cells = self._cells(rows, x0, cell_keys)
-        return Given(label, cells)
-
-    def _cells(self, rows: jax.Array, x0: jax.Array, keys: list[jax.Array]) -> Cells:
-        # Every subset of the columns must come up: rows differ in how many cells are shown, and how many left out.
-        b = len(rows)
-        shown, out = jax.random.uniform(keys[0], (2, b))
-        place = jax.random.uniform(keys[1], x0.shape)
-        asked, some = jax.random.bernoulli(keys[2], jnp.array([[1 - self.masks], [0.5]]), (2, b))
-        shown = jnp.where(asked, 0.0, shown)[:, None]
-        out = jnp.where(asked | some, 0.0, out)[:, None]
-        present = jnp.ones_like(x0, bool) if self.present is None else self.present[rows]
-        known = present & (place < shown)
-        absent = ~present | (~known & (place < shown + (1 - shown) * out))
-        return Cells(jnp.where(known, x0, 0.0), known, absent)
-
-
 def train(
     denoiser: Denoiser,
     x: NDArray[np.floating],
@@ -144,6 +119,8 @@ def train(
     label_dropout: float = 0.1,
     present: NDArray[np.bool_] | None = None,
     masks: float = 0.0,
+    weights: NDArray[np.floating] | None = None,
+    held: Held | None = None,
     ema: float = 0.99,
     last_batch: LastBatch = "fill",
     snapshot_every: int = 0,
@@ -153,7 +130,7 @@ def train(
     """Train `denoiser` on the rows of `x`.
 
     Args:
-        denoiser: where to start; every floating-point array in it is trained.
+        denoiser: where to start; every floating-point array in it is trained, but for those of `Fixed` parts.
         x: rows (n, d) in the units that the denoiser works in.
         loss: per row, see `motes.learning.losses`.
         times: draws the times of a batch.
@@ -165,6 +142,10 @@ def train(
         label_dropout: how often a row's label is withheld, so that all classes together are learned too.
         present: which cells of x are there (n, d), for a denoiser that can be told cells; None: all of them.
         masks: how often some cells of a row are shown to such a denoiser, so that it learns the others given them.
+        weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
+            rows, and 0 as none; None: 1 each.
+        held: rows by which the averages of the weights are judged now and then. The best are kept, and training ends
+            before its last step where nothing better is found for long.
         ema: decay of the moving average of the weights, per step.
         last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
         snapshot_every: keep the weights every so many steps; 0 keeps none.
@@ -177,36 +158,50 @@ def train(
     Raises:
         TrainingError: the loss was not finite; its `result` holds the last good weights.
     """
-    flat, _ = ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))
+    flat = weights_of(denoiser)
     lengths = LENGTHS if averages else ()
     powers = jnp.zeros((len(lengths), flat.size), flat.dtype)
     state = _State(flat, flat, powers, optimiser.init(flat), times.init(), jnp.zeros((), int))
-    points = jnp.asarray(x, flat.dtype)
-    known = _Known(_device(labels), _device(present), label_dropout, masks)
-    batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch)
+    rows = Rows.of(x, labels, present, label_dropout, masks)
+    batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch, weights)
     losses: list[NDArray[np.float32]] = []
     snapshots: list[Snapshot] = []
     stored: dict[int, NDArray[np.float32]] = {}
     store_every = -(-steps // averages) if averages else steps
+    watch = _watch(held, denoiser, loss, times, key, label_dropout, masks)
     begin, done, stride = time.perf_counter(), 0, 8
 
-    def both() -> tuple[Denoiser, Denoiser]:
+    def both(state: _State) -> tuple[Denoiser, Denoiser]:
         return with_weights(denoiser, state.average), with_weights(denoiser, state.weights)
 
     def result(interrupted: bool = False) -> Trained:
         every = np.concatenate(losses) if losses else np.zeros(0, np.float32)
-        kept = _averages(stored | {done: np.asarray(state.powers)}) if lengths and done else None
-        return Trained(*both(), every, time.perf_counter() - begin, interrupted, snapshots, kept)
+        best = watch.best if watch else state
+        end = int(best.step)
+        until = {step: powers for step, powers in stored.items() if step <= end} | {end: np.asarray(best.powers)}
+        return Trained(
+            *both(best),
+            every,
+            time.perf_counter() - begin,
+            interrupted,
+            [shot for shot in snapshots if shot.step <= end],
+            _averages(until) if lengths and end else None,
+            watch.seen if watch else None,
+        )
 
+    if watch:
+        watch.look(state, 0, state.average)
     with _interruptible() as stop:
-        while done < steps and not stop.is_set():
-            to_snapshot = snapshot_every - done % snapshot_every if snapshot_every else steps
-            count = min(stride, steps - done, to_snapshot, store_every - done % store_every)
+        while done < steps and not stop.is_set() and not (watch and watch.in_vain):
+            ends = [steps, done + stride, _next(done, store_every)]
+            ends += [_next(done, snapshot_every)] if snapshot_every else []
+            ends += [_next(done, watch.every)] if watch else []
+            count = min(ends) - done
             index = np.stack([next(batches) for _ in range(count)])
             index = np.pad(index, ((0, ROOM - count), (0, 0)))
             tick = time.perf_counter()
             after, measured = _advance(
-                denoiser, loss, times, optimiser, ema, lengths, state, points, known, index, np.int32(count), key
+                denoiser, loss, times, optimiser, ema, lengths, state, rows, index, np.int32(count), key
             )
             fresh = np.asarray(measured)[:count]
             if not np.isfinite(fresh).all():
@@ -220,18 +215,36 @@ def train(
             losses.append(fresh)
             done += count
             if snapshot_every and done % snapshot_every == 0:
-                snapshots.append(Snapshot(done, *both()))
+                snapshots.append(Snapshot(done, *both(state)))
             if lengths and done % store_every == 0:
                 stored[done] = np.asarray(state.powers)
             now = time.perf_counter()
             stride = int(np.clip(count * PATIENCE / (now - tick), 8, ROOM)) if len(losses) > 1 else stride
+            if watch and (done % watch.every == 0 or done == steps):
+                watch.look(state, done, state.average)
             if on_progress:
-                on_progress(Progress(done, steps, _recent_mean(losses), now - begin))
-    return result(interrupted=done < steps)
+                on_progress(Progress(done, steps, _recent_mean(losses), now - begin, watch.last if watch else None))
+    return result(interrupted=stop.is_set() and done < steps)
 
 
-def _device(array: NDArray[Any] | None) -> jax.Array | None:
-    return None if array is None else jnp.asarray(array)
+def _next(done: int, every: int) -> int:
+    """The next multiple of `every` after `done`."""
+    return done + every - done % every
+
+
+def _watch(
+    held: Held | None,
+    denoiser: Denoiser,
+    loss: Loss,
+    times: Times,
+    key: jax.Array,
+    label_dropout: float,
+    masks: float,
+) -> Watch | None:
+    if held is None:
+        return None
+    apart = jax.random.fold_in(key, 2**32 - 1)  # the steps have the numbers from 0 on
+    return Watch(held, denoiser, loss, times, apart, label_dropout=label_dropout, masks=masks)
 
 
 def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
@@ -249,11 +262,14 @@ def _averages(stored: dict[int, NDArray[np.float32]]) -> Averages:
     return Averages(steps, np.tile(LENGTHS, len(stored)), np.concatenate(list(stored.values())))
 
 
-def _batches(rng: np.random.Generator, n: int, batch: int, last: LastBatch) -> Iterator[NDArray[np.int32]]:
-    # Row numbers (batch,), one permutation after another; -1 marks the empty places of a partial batch.
+def _batches(
+    rng: np.random.Generator, n: int, batch: int, last: LastBatch, weights: NDArray[np.floating] | None = None
+) -> Iterator[NDArray[np.int32]]:
+    # Row numbers (batch,), one epoch after another; -1 marks the empty places of a partial batch.
     rest = np.zeros(0, np.int32)
     while True:
-        rows = np.concatenate([rest, rng.permutation(n).astype(np.int32)])
+        epoch = rng.permutation(n) if weights is None else systematic(rng, weights)
+        rows = np.concatenate([rest, epoch.astype(np.int32)])
         if last == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
             # Places stand for parts of the range of times, so the empty ones must not be the last.
@@ -272,33 +288,23 @@ def _advance(
     ema: float,
     lengths: tuple[float, ...],
     state: _State,
-    x: jax.Array,
-    known: _Known,
+    rows: Rows,
     index: ArrayLike,
     count: ArrayLike,
     key: jax.Array,
 ) -> tuple[_State, jax.Array]:
     """`count` steps of training on the batches `index` (ROOM, batch); also the loss of each."""
 
-    def objective(weights: jax.Array, rows: jax.Array, state: _State) -> tuple[jax.Array, Any]:
-        model = with_weights(denoiser, weights)
+    def objective(weights: jax.Array, places: jax.Array, state: _State) -> tuple[jax.Array, Any]:
+        model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
         time_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
-        x0 = x[jnp.maximum(rows, 0)]  # (batch, d)
-        drawn = times.batch(time_key, len(rows), state.times)
-        eps = jax.random.normal(noise_key, x0.shape)  # (batch, d)
-        given = known.of(jnp.maximum(rows, 0), x0, jax.random.fold_in(noise_key, 1))
-        if given.cells is not None:
-            x0 = jnp.where(given.cells.absent, 0.0, x0)  # what `Settled` answers there
-
-        def row(given: Given, *row: jax.Array) -> dict[str, jax.Array]:
-            told = given.label is not None or given.cells is not None
-            return loss(model.given(given) if told else model, *row)
-
-        terms = jax.vmap(row)(given, x0, drawn.t, eps)
-        per_row = jnp.stack(list(terms.values())).sum(axis=0)  # (batch,)
-        seen = times.learn(state.times, drawn, per_row, rows >= 0)
+        drawn = times.batch(time_key, len(index), state.times)
+        eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
+        told_key, thin_key = jax.random.fold_in(noise_key, 1), jax.random.fold_in(noise_key, 2)
+        per_row = rows.losses(model, loss, index, drawn.t, eps, told_key, thin=thin_key)  # (batch,)
+        seen = times.learn(state.times, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row
-        return jnp.mean(weighted, where=rows >= 0), seen
+        return jnp.mean(weighted, where=counts), seen
 
     index = jnp.asarray(index)
 
@@ -312,13 +318,6 @@ def _advance(
         return _State(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
 
     return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
-
-
-@eqx.filter_jit
-def with_weights(denoiser: Denoiser, flat: ArrayLike) -> Denoiser:
-    """`denoiser` with its floating-point arrays taken from the vector `flat`."""
-    arrays, rest = eqx.partition(denoiser, eqx.is_inexact_array)
-    return eqx.combine(ravel_pytree(arrays)[1](jnp.asarray(flat)), rest)
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""The command line. It parses, calls `motes.runs` and `motes.load`, and prints; JAX loads only where it is needed."""
+
+import os
+import sys
+
+from cyclopts import CycloptsError
+from rich.console import Console
+
+from motes.cli import asking, judging, listing, training
+from motes.cli.common import app, note
+from motes.errors import MotesError
+
+__all__ = ["app", "asking", "judging", "listing", "main", "training"]
+
+
+def main() -> None:
+    """Entry point: exit codes 0 (done), 1 (failed), 2 (misuse), 130 (interrupted)."""
+    words = sys.argv[1:]
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = _run(words, debug)
+    except BrokenPipeError:
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The reader of our output has gone, as `head` does, or its disk is full, which `_run` has said. Nothing is left
+        # to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
+        sys.stdout.flush()  # here, where an error is told as any other
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        code, text = 2, f"{error}\nSee `motes --help`."
+        if debug:
+            raise
+    except MotesError as error:
+        code, text = error.exit_code, str(error)
+        if debug:
+            raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        code, text = 1, f"cannot use{where}: {error.strerror or error}."
+        if debug:
+            raise
+    except KeyboardInterrupt:
+        code, text = (
+            130,
+            "interrupted. The files that were finished are kept; `motes draw` makes the pictures of a model.",
+        )
+        if debug:
+            raise
+    except MemoryError:
+        code, text = 1, "out of memory. Ask for fewer rows or a smaller network."
+    except Exception as error:
+        if debug:
+            raise
+        code = 1
+        text = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+    note(f"motes: {text}")
+    return code

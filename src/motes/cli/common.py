@@ -1,0 +1,78 @@
+"""The application that the commands belong to, and what they share: options, JAX's cache, notes."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+app = App(
+    name="motes",
+    help="Diffusion models for points: train one in seconds, watch it work, sample it.",
+    help_epilogue="Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. `--debug` shows where an error came from.",
+    version=lambda: _version(),
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def whole(type_: object, tokens: Any) -> int:
+    """A whole number; 1.5 is none."""
+    return int(tokens[0].value)
+
+
+Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
+Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
+Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+Judge = Annotated[
+    str | None,
+    Parameter(help="A shape, or a .csv or .npy file, to judge by; what it was trained on if left out."),
+]
+Given = Annotated[
+    list[str],
+    Parameter(
+        negative="",
+        help="What is known of the rows: COLUMN=VALUE or COLUMN=LOW..HIGH, such as price=..500. Repeatable.",
+    ),
+]
+Label = Annotated[str | None, Parameter(help="A class that the model was trained with (data.label).")]
+Changes = Annotated[
+    list[str],
+    Parameter(
+        name="--set",
+        negative="",
+        help="Change one value of the recipe, such as training.steps=8000. Repeatable.",
+    ),
+]
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"motes {version('motes')}"
+
+
+def start_jax() -> None:
+    """Keep compiled programs from one command to the next; a cache that cannot be used does no harm."""
+    import warnings
+
+    from platformdirs import user_cache_dir
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(user_cache_dir("motes")) / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+
+
+def print_result(result: object, plain: Any, as_json: bool) -> None:
+    from json import dumps
+
+    print(dumps(plain, indent=2) if as_json else result)

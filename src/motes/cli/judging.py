@@ -1,0 +1,123 @@
+"""`motes evaluate`, `motes diagnose`, `motes draw`: how good a model is, and what it looks like."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from motes.cli.common import Json, Judge, Quiet, Seed, Style, app, print_result, start_jax, whole
+from motes.errors import UsageError
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Samples, and real points, at most.")] = 10_000,
+    target: Annotated[
+        str | None, Parameter(help="Of a table: a column to be told from the others, learned from made and real rows.")
+    ] = None,
+    report: Annotated[Path | None, Parameter(help="Of a table: an .html file for the whole report.")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Measure how far a model's samples are from real ones, each number beside that of real ones."""
+    start_jax()
+    from motes.judging import evaluate
+    from motes.progress import Reporter
+    from motes.tabular import TableModel, load
+
+    trained, reporter = load(model), Reporter(quiet)
+    if isinstance(trained, TableModel):
+        from motes.table_runs import evaluate_table, write_page
+
+        found = evaluate_table(trained, source, target=target, n=n, seed=seed, reporter=reporter)
+        if report is not None:
+            write_page(found, report, trained)
+            reporter.say(f"report in {report}")
+        print_result(found, found.to_dict(), json)
+        return 0
+    if target is not None or report is not None:
+        raise UsageError("--target and --report are for models of tables, and this is one of points.")
+    with reporter.counting("sampling", n, "rows") as count:
+        result = evaluate(trained, source, n=n, seed=seed, on_block=count)
+    print_result(result, result.to_dict(), json)
+    return 0
+
+
+@app.command
+def diagnose(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
+    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Samples, and real points, at most.")] = 8192,
+    t: Annotated[float | None, Parameter(help="The time of the score figure; the worst one if left out.")] = None,
+    json: Json = False,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
+    style: Style = "dark",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
+    start_jax()
+    from motes.diagnosis.after import diagnose_model
+    from motes.progress import Reporter
+    from motes.runs import keep_diagnosis, refuse_diagnosis
+    from motes.tabular import load_points
+
+    if t is not None and not 0 < t <= 1:
+        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+    if t is not None and out is None:
+        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+    if out is not None and not overwrite:
+        refuse_diagnosis(out)
+    trained, reporter = load_points(model, "motes diagnose"), Reporter(quiet)
+    with reporter.counting("diagnosing", 5 * n, "rows") as count:
+        found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
+    print_result(found, [finding.to_dict() for finding in found.findings], json)
+    if out is not None:
+        for path in keep_diagnosis(found, trained, source, out, t=t, style=style):
+            reporter.say(str(path))
+    return 0
+
+
+@app.command
+def draw(
+    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the pictures of another model there.")] = False,
+    video: Annotated[
+        bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install 'motes[video]').")
+    ] = False,
+    style: Style = "dark",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Draw the pictures and the animation of a model."""
+    start_jax()
+    from motes.progress import Reporter
+    from motes.runs import draw_run, refuse_pictures
+    from motes.sources import source_of
+    from motes.tabular import load_points
+
+    if video and find_spec("imageio_ffmpeg") is None:
+        raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
+    trained = load_points(model, "motes draw")
+    home = model if model.is_dir() else model.parent
+    out = out or home
+    if out.resolve() != home.resolve() and not overwrite:
+        refuse_pictures(out)
+    table = source_of(trained, source).table
+    animation = out / ("diffusion.mp4" if video else "diffusion.gif")
+    for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):
+        print(path)
+    return 0

@@ -1,0 +1,150 @@
+"""`motes train`, `motes columns`, `motes ema`: what is learned."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from motes.cli.common import Changes, Json, Judge, Quiet, Seed, Style, app, note, print_result, start_jax
+from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes.model import Model
+
+
+@app.command
+def train(
+    source: Annotated[
+        str, Parameter(help="A shape (see `motes shapes`), or a .csv, .tsv, .parquet, .npy or .npz file.")
+    ],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
+    recipe: Annotated[
+        str | None,
+        Parameter(help="A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out."),
+    ] = None,
+    changes: Changes = [],  # noqa: B006 - never changed
+    seed: Seed = 0,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
+    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
+    style: Style = "dark",
+    quiet: Quiet = False,
+) -> int:
+    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
+    start_jax()
+    from motes.progress import Reporter
+    from motes.runs import Options, train_run
+    from motes.table_runs import is_table, recipe_for, train_table
+
+    reporter = Reporter(quiet)
+    out = out or _free(Path("runs") / Path(source).stem)
+    options = Options(seed=seed, overwrite=overwrite, figures=figures, style=style)
+    chosen = recipe_for(source, recipe)
+    if is_table(source, chosen, changes):
+        of_table, found = train_table(source, out, chosen, changes, options, reporter)
+        if found is None:
+            return _interrupted(of_table.model, out)
+        print(found)
+        print(f"\nresults in {out}")
+        return 0
+    model, metrics = train_run(source, out, chosen, changes, options, reporter)
+    training = model.training
+    assert training is not None
+    if training.interrupted:
+        return _interrupted(model, out)
+    for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
+        low, high = metrics[key + "_interval"]
+        print(
+            f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {metrics[key + '_floor']:.4f})"
+        )
+    print(f"C2ST 0.5 cannot be told apart; measured against {metrics['measured_against']}")
+    print(f"results in {out}")
+    return 0
+
+
+@app.command
+def columns(
+    file: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file.")],
+    /,
+    *,
+    changes: Annotated[
+        list[str],
+        Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
+    ] = [],  # noqa: B006 - never changed
+    json: Json = False,
+) -> int:
+    """Show what each column of a table will be treated as, and why."""
+    from motes.data.columns import overrides_of
+    from motes.data.encoder import Encoder
+    from motes.data.files import read_frame
+    from motes.recipes import split_change
+
+    overrides = overrides_of([split_change(change) for change in changes])
+    encoder = Encoder.fit(read_frame(file), overrides, name=f"'{file}'")
+    described = encoder.described()
+    if json:
+        print_result(None, {"rows": encoder.rows, "width": encoder.width, "columns": described}, True)
+        return 0
+    table = [("column", "kind", "becomes", "missing", "why")]
+    table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    widths = [max(len(row[j]) for row in table) for j in range(4)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    print(f"\n{encoder.rows:,} rows; {encoder.width} of {len(described)} columns are learned.")
+    for warning in encoder.warnings:
+        note(f"warning: {warning}")
+    return 0
+
+
+@app.command
+def ema(
+    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    source: Judge = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
+    length: Annotated[
+        float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Average a model's weights over another length of its training; tries several, if none is given."""
+    start_jax()
+    from motes.judging import LENGTHS, judge_lengths
+    from motes.progress import Reporter
+    from motes.tabular import load_points
+
+    if length is not None and out is None:
+        raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
+    if out is not None and out.suffix != ".safetensors":
+        raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .safetensors.")
+    trained = load_points(model, "motes ema")
+    if length is None:
+        with Reporter(quiet).counting("judging", len(LENGTHS) + 1, "lengths") as count:
+            found = judge_lengths(trained, source, seed=seed, on_length=count)
+        print(found)
+        length = found.best
+    if out is not None:
+        trained.averaged_over(length).save(out)
+        print(f"the average over {length:g} of the training in {out}")
+    return 0
+
+
+def _interrupted(model: "Model", out: Path) -> int:
+    assert model.training is not None  # it was trained just now
+    note(
+        f"Interrupted after {model.training.steps:,} of {model.recipe.training.steps:,} steps. "
+        f"What was learned is in '{out / 'model.safetensors'}'."
+    )
+    return 130
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is free: a default never stands in the way."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

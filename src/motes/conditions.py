@@ -1,0 +1,120 @@
+"""What is known of the rows that are asked for: a value, or an interval, for some columns of a table.
+
+    {"age": 40, "city": "Graz", "price": (None, 500)}
+
+Every column of a table is an increasing map of one column of z, so that each condition is an interval of z, and all of
+them are a box: low <= z <= high. A real number that is known is an interval of width 0, a discrete value is its cell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.encoder import Encoder
+from motes.data.frames import Frame, Mask, Series, of_values
+from motes.errors import UsageError, unknown
+
+Array = NDArray[np.float64]
+Ends = tuple[Series | None, Series | None]
+
+HERE = "given"  # what messages call the conditions
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is known of every row that is asked for, checked against the columns of a table.
+
+    Attributes:
+        cells: one row: the cells of known value; the others are missing.
+        ends: column -> the ends of its interval, for the columns of which no value but an interval is known.
+        low, high: (d,), the box of z; infinite where nothing is known.
+        valued: (d,), of which columns of z a value is known.
+    """
+
+    cells: Frame
+    ends: Mapping[str, Ends]
+    low: Array
+    high: Array
+    valued: Mask
+
+    @property
+    def limited(self) -> Mask:
+        """(d,): of which columns of z an interval is known."""
+        return (np.isfinite(self.low) | np.isfinite(self.high)) & ~self.valued
+
+    def rows(self, n: int) -> Frame:
+        """`cells`, n times."""
+        return self.cells.take(np.zeros(n, np.int64))
+
+    def within(self, rows: Frame) -> Frame:
+        """`rows` without real numbers that rounding has put beyond an end of their interval."""
+        made = dict(rows.columns)
+        for name, ends in self.ends.items():
+            if made[name].type == "real":
+                low, high = (None if end is None else end.values[0] for end in ends)
+                made[name] = replace(made[name], values=np.clip(made[name].values, low, high))
+        return Frame(made)
+
+
+def conditions_of(encoder: Encoder, given: Mapping[str, Any]) -> Conditions:
+    """Check what is known of the rows of a table.
+
+    Args:
+        encoder: of the table.
+        given: column -> a value, or (low, high), both included, of which one may be None: no end.
+
+    Raises:
+        UsageError: a column that there is not, or an interval that is none.
+        DataError: a value that its column cannot hold, such as a label that the training did not see.
+    """
+    cells: dict[str, Series] = {}
+    ends: dict[str, Ends] = {}
+    kinds = {column.name: column.kind for column in encoder.columns}
+    for name, value in given.items():
+        if name not in kinds:
+            raise UsageError(unknown("column", str(name), encoder.names))
+        if isinstance(value, tuple):
+            if name in encoder.kept or kinds[name] in ("categorical", "boolean"):
+                why = "is the same in all rows" if name in encoder.kept else f"is {kinds[name]}, without an order"
+                raise UsageError(f"column '{name}' {why}, so that an interval {value!r} says nothing. Give one value.")
+            ends[name] = _ends(name, value)
+        else:
+            cells[name] = _one(name, value)
+    nothing = Series("real", np.full(1, np.nan), np.ones(1, bool))
+    row = Frame({name: cells.get(name, nothing) for name in encoder.names})
+    encoder.encode(row, name=HERE)  # which checks the values
+    low, high = np.full((2, encoder.width), [[-np.inf], [np.inf]])
+    for j, codec in enumerate(encoder.codecs):
+        of = cells.get(codec.column)
+        pair = ends.get(codec.column) if of is None else (of, of)
+        if pair is not None:
+            _check_order(codec.column, pair)
+            low[j], high[j] = codec.between(*pair, HERE)
+    valued = np.array([codec.column in cells for codec in encoder.codecs])
+    forward = encoder.standardiser.forward
+    return Conditions(row, ends, forward(low), forward(high), valued)
+
+
+def _ends(name: str, pair: tuple[Any, ...]) -> Ends:
+    if len(pair) != 2 or pair == (None, None):
+        raise UsageError(f"column '{name}' = {pair!r}; expected (low, high), one of which may be None, or a value.")
+    low, high = (None if end is None else _one(name, end) for end in pair)
+    return low, high
+
+
+def _one(name: str, value: Any) -> Series:
+    series = of_values(np.array([value], dtype=object), name, HERE)
+    if series.missing[0]:
+        raise UsageError(f"column '{name}' = {value!r}, which says nothing. Leave the column out.")
+    return series
+
+
+def _check_order(name: str, pair: Ends) -> None:
+    low, high = pair
+    if low is high or low is None or high is None or {low.type, high.type} & {"label"}:
+        return  # whether labels are in order is for their column to say
+    if low.values[0] > high.values[0]:
+        raise UsageError(f"column '{name}': from {low.cells()[0]} to {high.cells()[0]}; expected low <= high.")

@@ -1,0 +1,146 @@
+"""When to stop: the loss of rows that are held out of the training.
+
+    L(weights) = sum_i v_i sum_k loss(x_i, t_ik, eps_ik) / sum_i v_i K
+
+The times, the noise and what is told of the rows are the same at every look, so that two losses differ by the weights
+of the network alone: far smaller differences show than the losses are sure to.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.diffusion.denoiser import Denoiser
+from motes.learning.losses import Loss, Times
+from motes.learning.rows import Rows
+from motes.learning.weights import with_weights
+
+LEAST = 8192  # rows times draws for a look
+BLOCK = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Rows that are not trained on, and how training is judged by them.
+
+    Attributes:
+        x: (m, d), in the units that the denoiser works in.
+        labels: classes of the rows (m,), where training has labels.
+        present: which cells are there (m, d); None: all of them.
+        weights: of the rows (m,), at least 0, not all 0; None: 1 each.
+        every: steps from one look to the next.
+        patience: looks in a row that find nothing better, after which training stops.
+    """
+
+    x: NDArray[np.floating]
+    labels: NDArray[np.integer] | None = None
+    present: NDArray[np.bool_] | None = None
+    weights: NDArray[np.floating] | None = None
+    every: int = 100
+    patience: int = 10
+
+
+class HeldOut(NamedTuple):
+    """The losses of the averaged weights on held-out rows."""
+
+    steps: NDArray[np.int64]
+    """After how many steps each was taken, (k,), from 0 on."""
+    losses: NDArray[np.float64]
+    """(k,)."""
+
+    @property
+    def best(self) -> int:
+        """The step after which the loss was least; these weights are the ones that are kept."""
+        return int(self.steps[self.losses.argmin()])
+
+
+class Watch:
+    """Looks at the weights now and then, and remembers the best.
+
+    Args:
+        held: the rows.
+        denoiser: whose weights they are.
+        loss: per row.
+        times: their law is that of the times.
+        key: of the times, the noise and what is told.
+        label_dropout, masks: as in training.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        denoiser: Denoiser,
+        loss: Loss,
+        times: Times,
+        key: jax.Array,
+        *,
+        label_dropout: float,
+        masks: float,
+    ):
+        self.every, self._patience = held.every, held.patience
+        self._steps: list[int] = []
+        self._losses: list[float] = []
+        self.best: Any = None
+        m = len(held.x)
+        draws = -(-LEAST // m)
+        weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
+        blocks = -(-m * draws // BLOCK)
+        pad = blocks * BLOCK - m * draws
+        index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
+        share = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
+        time_key, place_key, draw_key = jax.random.split(key, 3)
+        # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
+        t = jax.random.permutation(place_key, times(time_key, blocks * BLOCK))
+        rows = Rows.of(held.x, held.labels, held.present, label_dropout, masks)
+        parts = (jnp.asarray(part).reshape(blocks, BLOCK) for part in (index, share, t))
+        self._loss = partial(_loss, denoiser, loss, rows, _Draws(*parts), draw_key)
+
+    def look(self, state: Any, step: int, weights: jax.Array) -> None:
+        """Judge `weights`; `state` is kept where they are the best so far."""
+        value = float(self._loss(weights))
+        value = value if np.isfinite(value) else np.inf
+        if not self._losses or value < min(self._losses):
+            self.best = state
+        self._steps.append(step)
+        self._losses.append(value)
+
+    @property
+    def last(self) -> float:
+        """The newest loss."""
+        return self._losses[-1]
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether patience is at its end."""
+        return len(self._losses) - int(np.argmin(self._losses)) > self._patience
+
+    @property
+    def seen(self) -> HeldOut:
+        """All looks so far."""
+        return HeldOut(np.array(self._steps, np.int64), np.array(self._losses))
+
+
+class _Draws(NamedTuple):
+    row: jax.Array  # its number, (blocks, BLOCK)
+    share: jax.Array  # of the mean
+    t: jax.Array
+
+
+@eqx.filter_jit
+def _loss(denoiser: Denoiser, loss: Loss, rows: Rows, draws: _Draws, key: jax.Array, weights: jax.Array) -> jax.Array:
+    """The mean loss, block by block."""
+    model = with_weights(denoiser, weights)
+
+    def block(at: tuple[jax.Array, _Draws]) -> jax.Array:
+        i, some = at
+        noise_key, told_key = jax.random.split(jax.random.fold_in(key, i))
+        eps = jax.random.normal(noise_key, (BLOCK, rows.x.shape[1]))
+        return jnp.sum(some.share * rows.losses(model, loss, some.row, some.t, eps, told_key))
+
+    return jax.lax.map(block, (jnp.arange(len(draws.t)), draws)).sum()

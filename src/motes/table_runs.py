@@ -1,0 +1,328 @@
+"""A whole run on a table of any columns, from a file to a folder of results, and what is asked of its model.
+
+model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.encoder import Encoder
+from motes.data.files import SUFFIXES, read_frame, write_frame
+from motes.data.frames import Frame, Series, joined
+from motes.data.shapes import SHAPES
+from motes.data.tables import SUFFIXES as POINTS
+from motes.errors import DataError, TrainingError, UsageError, unknown
+from motes.evaluation.table_results import TableEvaluation
+from motes.evaluation.tables import judge_table
+from motes.learning.training import Progress
+from motes.progress import Reporter
+from motes.recipes import Recipe, load_recipe
+from motes.runs import SAMPLES, Draw, Options, prepare, write, write_history, write_recipe
+from motes.sampling.likelihood import Likelihood
+from motes.sources import FEWEST, divided
+from motes.tabular import Drawn, TableModel, fit_table
+
+SCORED = 20_000  # rows times columns of which the likelihood is taken
+DEFAULT = Draw()
+NUMBERED = "draw"  # the column that says which of several draws a row is of
+
+
+def recipe_for(source: str, recipe: str | None) -> str:
+    """The recipe that was asked for, or the one that suits a source: `default` for points of the plane.
+
+    Those are a shape, or a file of two columns of numbers without a hole; any other file is a table.
+    """
+    if recipe is not None:
+        return recipe
+    path = Path(source)
+    if source in SHAPES or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return "default"
+    columns = read_frame(path).columns.values()
+    numbers = all(series.type in ("real", "whole") and not series.missing.any() for series in columns)
+    return "default" if numbers and len(columns) == 2 and path.suffix.lower() in POINTS else "table"
+
+
+def is_table(source: str, recipe: str, changes: Sequence[str]) -> bool:
+    """Whether the columns of `source` are encoded by their kinds."""
+    return source not in SHAPES and load_recipe(recipe, changes).data.encode
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """Rows of a file.
+
+    Attributes:
+        name: the file's.
+        learn: the rows to train on.
+        judge: rows that are held out, in the same columns; None where there are too few to spare any.
+        labels: the class of each row of `learn`, where the recipe names a column of classes.
+    """
+
+    name: str
+    learn: Frame
+    judge: Frame | None
+    labels: NDArray[np.str_] | None = None
+
+
+def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
+    """The rows of a file, a part of them held out as [data] says, without the column of classes.
+
+    Raises:
+        UsageError: no such file, or no such column of classes.
+        DataError: a file that cannot be used, or too few rows.
+    """
+    frame = read_frame(name)
+    if len(frame) < FEWEST:
+        raise DataError(f"'{name}' has {len(frame)} rows; at least {FEWEST} are needed to learn from and to judge by.")
+    learn, judge = divided(len(frame), recipe.data.held_out, seed)
+    frame, labels = split_labels(frame, recipe.data.label, name)
+    return TableSource(
+        name,
+        frame.take(learn) if len(judge) else frame,
+        frame.take(judge) if len(judge) else None,
+        None if labels is None else labels[learn],
+    )
+
+
+def split_labels(frame: Frame, label: str | None, name: str) -> tuple[Frame, NDArray[np.str_] | None]:
+    """The other columns, and the class of each row as a text.
+
+    Raises:
+        UsageError: no such column.
+        DataError: a row without a class.
+    """
+    if label is None:
+        return frame, None
+    if label not in frame.columns:
+        raise UsageError(f"'{name}': " + unknown("label column", label, frame.names))
+    series = frame.columns[label]
+    if series.missing.any():
+        row = int(series.missing.argmax())
+        raise DataError(f"'{name}', row {row + 1}, column '{label}': an empty cell is no label.")
+    return frame.select([column for column in frame.names if column != label]), np.array(list(map(str, series.cells())))
+
+
+def train_table(
+    source: str, out: Path, recipe: str | Path | Recipe, changes: Sequence[str], options: Options, reporter: Reporter
+) -> tuple[TableModel, TableEvaluation | None]:
+    """Train on the file `source` and leave everything in the folder `out`; returns the model and how good it is.
+
+    After Ctrl-C during the training, the model, the recipe and the history of what was learned are there.
+
+    Raises:
+        UsageError, DataError, RecipeError: nothing was begun.
+        TrainingError: the loss was not finite; the last good model is there.
+    """
+    chosen = load_recipe(recipe, changes)
+    origin = read_table_source(source, chosen, options.seed)
+    encoder = Encoder.fit(origin.learn, chosen.columns, standardise=chosen.data.standardise, name=f"'{source}'")
+    prepare(out, options.overwrite)
+    for warning in encoder.warnings:
+        reporter.warn(warning)
+    write_recipe(out, source, chosen, options.seed)
+    with reporter.counting("training", chosen.training.steps, "steps") as count:
+
+        def told(now: Progress) -> None:
+            held = "" if now.held_out is None else f", held out {now.held_out:.4f}"
+            count(now.step, f"loss {now.loss:.4f}{held}, {now.step / now.seconds:,.0f} steps/s")
+
+        try:
+            model = fit_table(
+                origin.learn,
+                chosen,
+                encoder=encoder,
+                labels=origin.labels,
+                seed=options.seed,
+                source=source,
+                on_progress=told,
+            )
+        except TrainingError as error:
+            if isinstance(error.result, TableModel):
+                _keep(error.result, out)
+                error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
+            raise
+    _keep(model, out)
+    training = model.model.training
+    assert training is not None  # it was trained just now
+    if training.interrupted:
+        return model, None
+    reporter.say(f"trained {training.steps:,} steps in {training.seconds:.1f} s")
+    samples = draw_rows(model, SAMPLES, options.seed, reporter)
+    write_frame(out / "samples.csv", samples)
+    reporter.say("comparing with rows that it has not seen")
+    found = _judged(model, origin, samples, None, options.seed)
+    about: dict[str, Any] = {"source": source, "seed": options.seed}
+    about |= {"measured_against": "held-out rows" if origin.judge is not None else "rows of the training"}
+    about |= {"train_seconds": training.seconds, "steps": training.steps}
+    write(out / "metrics.json", json.dumps(about | found.to_dict(), indent=2) + "\n")
+    if options.figures:
+        write_page(found, out / "report.html", model)
+    return model, found
+
+
+def evaluate_table(
+    model: TableModel, source: str | None, *, target: str | None, n: int, seed: int, reporter: Reporter
+) -> TableEvaluation:
+    """How near a model's rows come to those of a file: the rows held out of its training, or another file's.
+
+    Raises:
+        UsageError: a file that is not there, has other columns, or too few rows.
+        DataError: a file that cannot be used.
+    """
+    trained_on = model.model.source
+    name = source or trained_on
+    if not name or not Path(name).suffix:
+        raise UsageError("this model was trained on a table in memory; give a file as SOURCE.")
+    origin = read_table_source(name, model.recipe, model.model.seed)
+    if name != trained_on:
+        rows = origin.learn if origin.judge is None else joined([origin.learn, origin.judge])
+        home = read_table_source(trained_on, model.recipe, model.model.seed) if Path(trained_on).is_file() else None
+        origin = TableSource(name, rows, None) if home is None else TableSource(name, home.learn, rows)
+    samples = draw_rows(model, n, seed, reporter)
+    reporter.say("comparing")
+    return _judged(model, origin, samples, target, seed)
+
+
+def draw_rows(
+    model: TableModel,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    given: Mapping[str, Any] | None = None,
+    how: Draw = DEFAULT,
+) -> Drawn:
+    """`model.sample` with its progress shown."""
+    with reporter.counting("sampling", n, "rows") as count:
+        return model.sample(
+            n,
+            given=given,
+            seed=seed,
+            label=how.label,
+            sampler=how.sampler,
+            steps=how.steps,
+            grid=how.grid,
+            guidance=how.guidance,
+            on_block=count,
+        )
+
+
+def score_file(model: TableModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
+    """log p of the rows of a file, with its progress shown."""
+    frame = read_frame(source)
+    if model.recipe.data.label in frame.columns:
+        frame, _ = split_labels(frame, model.recipe.data.label, source)
+    with reporter.counting("scoring", len(frame), "rows") as count:
+        return model.likelihood(frame, label=label, on_block=count, name=f"'{source}'")
+
+
+def impute_file(model: TableModel, source: str, *, draws: int, seed: int, reporter: Reporter) -> tuple[Frame, int]:
+    """The rows of a file with their holes filled in, and how many cells that were.
+
+    Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
+
+    Raises:
+        UsageError: no such file, or a column `draw` already.
+        DataError: a file that cannot be used.
+    """
+    frame = model.encoder.frame(read_frame(source), name=f"'{source}'")
+    learned = [frame.columns[name].missing for name in model.encoder.learned]
+    holes = int(np.any(learned, axis=0).sum())
+    with reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
+        made = model.impute(frame, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+    cells = int(np.sum(learned))
+    return (made[0] if draws == 1 else numbered(made)), cells
+
+
+def numbered(frames: Sequence[Frame]) -> Frame:
+    """Tables of the same columns, one below the other, with a column that says of which each row is."""
+    if NUMBERED in frames[0].columns:
+        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+    number = np.repeat(np.arange(1, len(frames) + 1), len(frames[0]))
+    return Frame({NUMBERED: Series("whole", number, np.zeros(len(number), bool)), **joined(frames).columns})
+
+
+def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
+    """What is known, from texts such as "age=40", "city=Graz" and "price=10..500", "price=..500", "price=10..".
+
+    Raises:
+        UsageError: no "=", a column that there is not, or one twice.
+    """
+    made: dict[str, Any] = {}
+    kinds = {column.name: column.kind for column in encoder.columns}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not text:
+            raise UsageError(
+                f"--given {word}: expected COLUMN=VALUE, or COLUMN=LOW..HIGH, such as age=40 or price=..500."
+            )
+        if name not in kinds:
+            raise UsageError(f"--given {word}: " + unknown("column", name, encoder.names))
+        if name in made:
+            raise UsageError(f"--given {word}: column '{name}' is given twice.")
+        low, dots, high = text.partition("..")
+        if dots and kinds[name] not in ("categorical", "boolean"):
+            made[name] = tuple(_cell(end, encoder, name) if end else None for end in (low, high))
+        else:
+            made[name] = _cell(text, encoder, name)
+    return made
+
+
+def _cell(text: str, encoder: Encoder, name: str) -> Any:
+    """A cell as its column holds it: text stays text among labels, and a number is one elsewhere."""
+    codec = next((codec for codec in encoder.codecs if codec.column == name), None)
+    type_ = encoder.kept[name].type if codec is None else codec.type
+    if type_ == "truth" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if type_ in ("label", "date", "truth"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers."
+        ) from None
+
+
+def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
+    """`judge_table` with the likelihood; where no rows were held out, half of those that there are stand for them."""
+    learn, judge, notes = origin.learn, origin.judge, tuple[str, ...]()
+    if judge is None:
+        order = np.random.default_rng([seed, 314159]).permutation(len(learn))
+        learn, judge = learn.take(order[::2]), learn.take(order[1::2])
+        notes = (
+            "no rows of a training are here that could be told from held-out ones, so one half of the rows stands for "
+            "each: what is said of likelihood and of distances to training rows says nothing about memory.",
+        )
+    count = int(np.clip(SCORED // model.encoder.width, 100, 1000))
+    log_prob = None
+    if model.masked or not any(series.missing.any() for part in (learn, judge) for series in part.columns.values()):
+        ours, theirs = (model.score_samples(part.take(slice(count))) for part in (judge, learn))
+        log_prob = ours, theirs
+    found = judge_table(samples, judge, learn, model.encoder, target=target, log_prob=log_prob, seed=seed)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:
+    """`report.html`."""
+    from motes.reporting.page import write_report
+
+    source = model.model.source
+    about = {"model": repr(model), "trained on": source or "a table in memory"}
+    write_report(found, path, title=f"Made rows beside those of {Path(source).name or 'the table'}", about=about)
+
+
+def _keep(model: TableModel, out: Path) -> None:
+    """The model, what its averages are made from, and its losses."""
+    model.save(out / "model.safetensors")
+    model.model.save_averages(out)
+    write_history(model.model, out)

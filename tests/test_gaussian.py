@@ -1,0 +1,223 @@
+"""A denoiser about a Gaussian law: exact where the data is Gaussian, whatever is known of a row."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.covariance import empirical_covariance
+
+import motes
+from conftest import SMALL
+from motes.build import build_denoiser
+from motes.diffusion.denoiser import Cells, Given
+from motes.diffusion.oracles import GaussianOracle, MixtureOracle
+from motes.diffusion.schedules import VarianceExploding
+from motes.learning.denoisers import Conditional, GaussianPreconditioned
+from motes.learning.mixture import LEAST_VARIANCE, Choice, Mixture, choose
+from motes.learning.networks import ResidualMLP
+from motes.learning.weights import weights_of, with_weights
+from motes.recipes import load_recipe
+from motes.sampling.likelihood import log_likelihood
+from reference import SCHEDULES, Z, float64
+
+RNG = np.random.default_rng(0)
+MEAN = np.array([0.3, -0.2, 0.5, 0.0])
+ROOT = RNG.standard_normal((4, 4)) * [1.0, 0.7, 0.3, 0.05]
+COVARIANCE = ROOT @ ROOT.T
+
+
+class Silent(eqx.Module):
+    """Says 0, with a third input or without one."""
+
+    def __call__(self, x, time, context=None):
+        return jnp.zeros(len(x) // 2)
+
+
+def law_of(mean, covariance):
+    variances, axes = np.linalg.eigh(covariance)
+    return Mixture.of(mean, axes, variances, np.zeros(1), mean[None], axes[None], variances[None])
+
+
+WEIGHTS = np.array([0.5, 0.3, 0.2])
+MEANS = np.array([MEAN, -MEAN, [2.0, 0.0, 0.0, 1.0]])
+COVARIANCES = np.stack([COVARIANCE, np.diag([0.2, 0.5, 1.0, 0.01]), 0.3 * COVARIANCE[::-1, ::-1]])
+
+
+def mixture(schedule, network):
+    """Of the three above."""
+    variances, axes = np.linalg.eigh(COVARIANCES)
+    law = Mixture.of(MEAN, *np.linalg.eigh(COVARIANCE)[::-1], np.log(WEIGHTS), MEANS, axes, variances)
+    return GaussianPreconditioned(network=network, schedule=schedule, law=law)
+
+
+def silent(schedule, mean=MEAN, covariance=COVARIANCE):
+    return GaussianPreconditioned(network=Silent(), schedule=schedule, law=law_of(mean, covariance))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_with_a_silent_network_it_is_the_exact_denoiser_of_gaussian_data(name):
+    schedule = SCHEDULES[name]
+    x_t, t = RNG.standard_normal((50, 4)) * 3, np.tile([0.02, 0.1, 0.3, 0.7, 1.0], 10)
+    with float64():
+        for ours, oracle in (
+            (silent(schedule), GaussianOracle(MEAN, COVARIANCE, schedule)),
+            (mixture(schedule, Silent()), MixtureOracle(WEIGHTS, MEANS, COVARIANCES, schedule)),
+        ):
+            found, exact = (jax.vmap(one.x0_and_eps)(jnp.asarray(x_t), jnp.asarray(t)) for one in (ours, oracle))
+            for said, true in zip(found, exact, strict=True):
+                np.testing.assert_allclose(said, true, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 4])
+def test_its_likelihood_is_that_of_the_gaussian(d):
+    x = RNG.multivariate_normal(MEAN, COVARIANCE, 20)[:, :d]
+    found = log_likelihood(silent(VarianceExploding(1e5, 7.0), MEAN[:d], COVARIANCE[:d, :d]), x, tolerance=1e-5)
+    exact = stats.multivariate_normal(MEAN[:d], COVARIANCE[:d, :d]).logpdf(x)
+    np.testing.assert_allclose(found.log_prob, exact, atol=2e-4)
+
+
+def given_known(asked, known, x0, schedule):
+    """The exact denoiser of the asked columns of the mixture, given the known ones."""
+    log_weights, means, covariances = np.log(WEIGHTS), [], []
+    for k, (mean, covariance) in enumerate(zip(MEANS, COVARIANCES, strict=True)):
+        gain = covariance[np.ix_(asked, known)] @ np.linalg.inv(covariance[np.ix_(known, known)])
+        means.append(mean[asked] + gain @ (x0 - mean)[known])
+        covariances.append(covariance[np.ix_(asked, asked)] - gain @ covariance[np.ix_(known, asked)])
+        if len(known):
+            log_weights[k] += stats.multivariate_normal(mean[known], covariance[np.ix_(known, known)]).logpdf(x0[known])
+    return MixtureOracle(np.exp(log_weights - log_weights.max()), means, covariances, schedule)
+
+
+def test_what_is_known_of_a_row_is_taken_in_exactly():
+    schedule = SCHEDULES["exploding"]
+    told = Conditional(mixture(schedule, Silent()), columns=4)
+    x0, eps, t = np.array([0.5, -1.0, 0.8, 0.4]), np.array([0.3, -0.2, 1.1, 0.6]), 0.5
+    for state in ([0, 0, 0, 0], [0, 1, 0, 1], [2, 0, 0, 0], [0, 1, 2, 0], [1, 1, 0, 2], [2, 0, 2, 1]):
+        state = np.array(state)  # 0 asked for, 1 known, 2 absent
+        asked, known = (state == 0).nonzero()[0], (state == 1).nonzero()[0]
+        x_t = np.where(state == 2, 9.0, x0 + float(schedule.sigma(t)) * eps)
+        cells = Cells(jnp.where(state == 1, x0, 0.0), jnp.asarray(state == 1), jnp.asarray(state == 2))
+        with float64():
+            found = told.given(Given(cells=cells))(jnp.asarray(x_t), jnp.asarray(t))
+            exact = given_known(asked, known, x0, schedule)(jnp.asarray(x_t[asked]), jnp.asarray(t))
+        np.testing.assert_allclose(found[asked], exact, atol=2e-4)  # of the jitter
+        np.testing.assert_allclose(found[known], x0[known], atol=1e-6)
+
+
+# --- the law ---------------------------------------------------------------------------------------------------------
+
+
+def fitted(x, most=1, weights=None, present=None):
+    return Mixture.fit(x, choose(x, most, weights, present), weights, present)
+
+
+def test_the_law_of_many_rows_is_their_mean_and_covariance():
+    x = RNG.multivariate_normal(MEAN, COVARIANCE, 3000)
+    law = fitted(x)
+    np.testing.assert_allclose(law.mean, x.mean(axis=0), atol=1e-5)
+    # Shrunk by next to nothing.
+    assert np.abs(law.covariances[0] - empirical_covariance(x)).max() < 2e-3
+    np.testing.assert_allclose(law.axes.T @ law.axes, np.eye(4), atol=1e-5)
+
+
+def test_few_rows_are_shrunk_and_fresh_ones_are_likelier_for_it():
+    rng = np.random.default_rng(1)
+    root = rng.standard_normal((12, 12))
+    x, fresh = (rng.standard_normal((n, 12)) @ root for n in (30, 2000))
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    shrunk, plain = (
+        stats.multivariate_normal(np.zeros(12), np.asarray(covariance, float)).logpdf((fresh - mean) / scale)
+        for covariance in (fitted((x - mean) / scale).covariances[0], empirical_covariance(x / scale))
+    )
+    assert (shrunk - plain).mean() > Z * (shrunk - plain).std() / np.sqrt(2000)
+
+
+def test_heaps_are_found_and_fresh_rows_are_likelier_for_it():
+    rng = np.random.default_rng(2)
+    draw = lambda n: (
+        MEANS[which := rng.choice(3, n, p=WEIGHTS)] * 3
+        + np.einsum("nij,nj->ni", np.linalg.cholesky(COVARIANCES)[which], rng.standard_normal((n, 4)))
+    )
+    x, fresh, schedule = draw(900), draw(2000), VarianceExploding(20.0)
+    law = fitted(x, 8)
+    assert law.means.shape[0] >= 3
+    assert fitted(x, 2).means.shape[0] == 2
+    weights = np.exp(np.asarray(law.log_weights, float))
+    covariances = np.asarray(law.covariances, float)
+    covariances = (covariances + covariances.swapaxes(1, 2)) / 2  # symmetric in float64
+    several = MixtureOracle(weights / weights.sum(), law.means, covariances, schedule)
+    one = GaussianOracle(x.mean(axis=0), empirical_covariance(x), schedule)
+    more = np.asarray(several.rows(fresh, 0.0).log_prob - one.rows(fresh, 0.0).log_prob)
+    assert more.mean() > Z * more.std() / np.sqrt(2000)
+
+
+def test_a_gaussian_is_taken_for_one():
+    assert choose(np.random.default_rng(3).standard_normal((400, 3)), 8).components == 1
+
+
+def test_weights_of_the_law_are_repetitions():
+    x = RNG.multivariate_normal(MEAN, COVARIANCE, 40)
+    weights, choice = np.arange(40) % 4, Choice(0.01)
+    once = Mixture.fit(x, choice, weights.astype(float))
+    often = Mixture.fit(np.repeat(x, weights, axis=0), choice)
+    np.testing.assert_allclose(once.mean, often.mean, atol=1e-6)
+    np.testing.assert_allclose(once.covariances, often.covariances, atol=1e-5)
+
+
+def test_missing_cells_are_not_read():
+    x = RNG.multivariate_normal(MEAN, COVARIANCE, 4000)
+    present = RNG.random(x.shape) < 0.7
+    law = fitted(np.where(present, x, 1e6), 4, None, present)
+    np.testing.assert_allclose(law.mean, MEAN, atol=Z * np.sqrt(np.diag(COVARIANCE).max() / 2000))
+    assert np.abs(law.covariances[0] - COVARIANCE).max() < Z * 3 * COVARIANCE.max() / np.sqrt(2000)
+
+
+def test_columns_that_follow_from_others_keep_a_least_variance():
+    x = RNG.standard_normal((500, 2))
+    law = fitted(np.column_stack([x, x.sum(axis=1) / np.sqrt(2)]))
+    assert law.variances.min() >= 0.99 * LEAST_VARIANCE
+    assert np.isfinite(law.covariances).all()
+
+
+# --- in a model ------------------------------------------------------------------------------------------------------
+
+ABOUT = SMALL | {"denoiser.kind": "gaussian"}
+
+
+def test_training_leaves_the_law_alone_and_a_file_holds_it(tmp_path):
+    x = motes.draw("moons", 300)
+    model = motes.fit(x, changes=ABOUT, seed=1)
+    law = fitted(model.standardiser.forward(x))
+    np.testing.assert_array_equal(model.denoiser.law.axes, law.axes)
+    np.testing.assert_array_equal(model.denoiser.law.variances, law.variances)
+    assert model.recipe.denoiser.components == 1
+    assert model.parameters == weights_of(ResidualMLP(4, 16, 2, outputs=2, key=jax.random.key(0))).size
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(motes.load(tmp_path / "model.safetensors").sample(10), model.sample(10))
+
+
+def test_weights_go_there_and_back():
+    denoiser = build_denoiser(
+        load_recipe("default", ABOUT), 3, jax.random.key(0), law=law_of(np.zeros(3), np.diag(np.arange(1.0, 4.0)))
+    )
+    flat = weights_of(denoiser)
+    moved = with_weights(denoiser, flat + 1)
+    np.testing.assert_array_equal(weights_of(moved), flat + 1)
+    assert eqx.tree_equal(moved.law, denoiser.law)
+
+
+def test_a_column_alone_is_learned_sampled_and_scored():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(-2, 0.5, 1500), rng.normal(2, 0.5, 1500)])[:, None]
+    changes = ABOUT | {"training.steps": 600, "training.batch": 256, "training.ema": 0.98}
+    model = motes.fit(x, changes=changes, seed=2)
+    mixture = lambda x: np.log(0.5 * stats.norm(-2, 0.5).pdf(x) + 0.5 * stats.norm(2, 0.5).pdf(x))
+    fresh = np.concatenate([rng.normal(-2, 0.5, 500), rng.normal(2, 0.5, 500)])
+    excess = mixture(fresh) - model.score_samples(fresh[:, None])
+    single = mixture(fresh) - stats.norm(x.mean(), x.std()).logpdf(fresh)
+    assert excess.mean() < 0.25 * single.mean()
+    samples = model.sample(1000, seed=4)[:, 0]
+    assert samples.shape == (1000,)
+    assert 0.4 < (samples > 0).mean() < 0.6

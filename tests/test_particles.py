@@ -1,0 +1,372 @@
+"""Conditional draws by weighted particles, against the exact conditional laws of Gaussians and mixtures of them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
+from motes.diffusion.oracles import GaussianOracle, MixtureOracle
+from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas
+from motes.errors import UsageError
+from motes.sampling.grids import karras_grid, uniform_grid
+from motes.sampling.particles import conditional_rows, conditional_sample
+from reference import Z
+
+D, PARTICLES = 6, 128
+VE = VarianceExploding(80.0, 7.0)
+GRID = karras_grid(VE, 32, 0.01)
+COSINE = DiscreteVP(cosine_betas(50))
+SHORT = karras_grid(VE, 8, 0.01)  # a Gaussian law is exact on any grid
+SUBSETS = np.array([[i >> j & 1 for j in range(D)] for i in range(1, 2**D - 1)], bool)  # all 62 that are proper
+INF = np.inf
+
+
+def correlations(rng):
+    a = rng.standard_normal((D, D))
+    c = a @ a.T
+    return c / np.sqrt(np.outer(np.diag(c), np.diag(c)))
+
+
+class Mixture(NamedTuple):
+    """A law with everything in closed form."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def draw(self, n, rng):
+        which = rng.choice(len(self.weights), size=n, p=self.weights)
+        return np.array([rng.multivariate_normal(self.means[k], self.covariances[k]) for k in which])
+
+    def given(self, x, known):
+        """Log-density of the known cells; mean and covariance of the others."""
+        if known.all():
+            raise ValueError("nothing is left")
+        block = lambda c, i, j: c[np.ix_(i, j)]
+        log_p, means, covariances = [], [], []
+        for w, m, c in zip(*self, strict=True):
+            gain = block(c, ~known, known) @ np.linalg.inv(block(c, known, known))
+            log_p.append(np.log(w) + stats.multivariate_normal(m[known], block(c, known, known)).logpdf(x[known]))
+            means.append(m[~known] + gain @ (x[known] - m[known]))
+            covariances.append(block(c, ~known, ~known) - gain @ block(c, known, ~known))
+        total = np.logaddexp.reduce(log_p)
+        share, means = np.exp(log_p - total), np.array(means)
+        mean = share @ means
+        away = means - mean
+        return total, mean, np.einsum("k,kij->ij", share, np.array(covariances)) + (share * away.T) @ away
+
+
+def standardised_mixture(seed):
+    rng = np.random.default_rng(seed)
+    weights, means = np.array([0.5, 0.3, 0.2]), rng.standard_normal((3, D))
+    covariances = np.array([rng.uniform(0.15, 0.4) * correlations(rng) for _ in weights])
+    away = means - weights @ means
+    std = np.sqrt(np.einsum("k,kii->i", weights, covariances) + weights @ away**2)
+    return Mixture(weights, away / std, covariances / np.outer(std, std))
+
+
+MIXTURE = standardised_mixture(0)
+GAUSSIAN = Mixture(np.ones(1), np.full((1, D), 0.2), correlations(np.random.default_rng(1))[None])
+MEAN, COVARIANCE = GAUSSIAN.means[0], GAUSSIAN.covariances[0]
+MIXED = MixtureOracle(*MIXTURE, VE)
+NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
+
+
+def whitened(law, x, known, rows):
+    """The unknown cells of `rows` (k, d), so that exact draws have mean 0 and covariance 1."""
+    _, mean, covariance = law.given(x, known)
+    return np.linalg.solve(np.linalg.cholesky(covariance), (rows[:, ~known] - mean).T).T
+
+
+def assert_white(white, tolerance):
+    """Mean 0 and covariance 1 up to `tolerance` and chance, Z standard errors of each."""
+    n, d = white.shape
+    assert (np.abs(white.mean(axis=0)) < tolerance + Z / np.sqrt(n)).all()
+    products = np.einsum("ni,nj->nij", white, white)
+    assert (np.abs(products.mean(axis=0) - np.eye(d)) < tolerance + Z * products.std(axis=0) / np.sqrt(n)).all()
+
+
+# --- known cells: every subset ---------------------------------------------------------------------------------------
+
+
+def test_of_a_gaussian_every_subset_has_its_conditional_law_and_no_particle_is_lost():
+    rng, repeats = np.random.default_rng(2), 8
+    known = np.tile(SUBSETS, (repeats, 1))
+    x = GAUSSIAN.draw(len(SUBSETS), rng)[np.tile(np.arange(len(SUBSETS)), repeats)]
+    rows, ess = conditional_rows(
+        NORMAL, x, known, key=jax.random.key(3), grid=SHORT, draws=PARTICLES, particles=PARTICLES
+    )
+    assert (ess > 0.99 * PARTICLES).all()
+    whites = [
+        whitened(GAUSSIAN, x[i], subset, rows[i :: len(SUBSETS)].reshape(-1, D)) for i, subset in enumerate(SUBSETS)
+    ]
+    for white in whites:
+        assert_white(white, 0.0)
+    # All together: 190,000 numbers, so that an error of 1 per cent that all had in common would be seen.
+    white = np.concatenate([white.ravel() for white in whites])
+    assert abs(white.mean()) < Z / np.sqrt(len(white))
+    assert abs(white.std() - 1) < Z / np.sqrt(2 * len(white))
+
+
+class Drawn(NamedTuple):
+    x: np.ndarray
+    known: np.ndarray
+    rows: np.ndarray
+    ess: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Eight rows of the mixture for each of the 62 subsets, with 128 draws of each."""
+    known = np.tile(SUBSETS, (8, 1))
+    x = MIXTURE.draw(len(known), np.random.default_rng(4))
+    found = conditional_rows(MIXED, x, known, key=jax.random.key(5), grid=GRID, draws=PARTICLES, particles=PARTICLES)
+    return Drawn(x, known, *found)
+
+
+def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent(drawn):
+    for i, subset in enumerate(SUBSETS):
+        places = range(i, len(drawn.x), len(SUBSETS))
+        white = [whitened(MIXTURE, drawn.x[j], subset, drawn.rows[j]) for j in places]
+        assert_white(np.concatenate(white), 0.05)
+    every = [whitened(MIXTURE, *row).ravel() for row in zip(drawn.x, drawn.known, drawn.rows, strict=True)]
+    white = np.concatenate(every)
+    n = drawn.ess.sum()  # no more than that is independent from row to row, and little of it within a row
+    assert abs(white.mean()) < 0.01 + Z / np.sqrt(n)
+    assert abs(white.std() - 1) < 0.02 + Z / np.sqrt(2 * n)
+
+
+def test_intervals_of_the_draws_cover_the_truth_as_often_as_they_say(drawn):
+    ranks = (drawn.rows < drawn.x[:, None, :]).sum(axis=1)[~drawn.known]  # uniform on 0 ... 128 for exact draws
+    inside = (ranks >= 6) & (ranks <= PARTICLES - 6)
+    expected = (PARTICLES - 11) / (PARTICLES + 1)
+    assert abs(expected - 0.9) < 0.01
+    assert abs(inside.mean() - expected) < 0.02  # 2 per cent: 2.6 standard errors if the cells of a row tell the same
+
+
+def test_known_cells_come_back_bit_for_bit(drawn):
+    shown = np.broadcast_to(drawn.x[:, None], drawn.rows.shape)
+    mask = np.broadcast_to(drawn.known[:, None], drawn.rows.shape)
+    assert drawn.rows.dtype == np.float64
+    np.testing.assert_array_equal(drawn.rows[mask], shown[mask])
+    assert np.isfinite(drawn.rows).all()
+    x = drawn.x[:2].astype(np.float32)
+    rows, _ = conditional_rows(
+        MIXED, x, drawn.known[:2], key=jax.random.key(0), grid=GRID, draws=PARTICLES, particles=PARTICLES
+    )
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[mask[:2]], np.broadcast_to(x[:, None], rows.shape)[mask[:2]])
+
+
+def test_a_row_does_not_depend_on_its_neighbours(drawn):
+    options = {"grid": GRID, "draws": PARTICLES, "particles": PARTICLES, "key": jax.random.key(5)}
+    rows, ess = conditional_rows(MIXED, drawn.x[:20], drawn.known[:20], **options)
+    np.testing.assert_array_equal(rows, drawn.rows[:20])
+    np.testing.assert_array_equal(ess, drawn.ess[:20])
+
+
+def test_the_sample_size_that_is_told_is_the_one_that_the_means_have():
+    # At twice a likely row few particles are left to tell, though in the end nearly all weigh the same.
+    known, likely, found = np.array([1, 1, 0, 1, 1, 0], bool), MIXTURE.draw(1, np.random.default_rng(7))[0], []
+    for x in (likely, 2 * likely):
+        repeats = np.tile(x, (64, 1)), np.tile(known, (64, 1))
+        options = {"key": jax.random.key(7), "grid": GRID, "draws": PARTICLES, "particles": PARTICLES}
+        rows, ess = conditional_rows(MIXED, *repeats, **options)
+        rows = rows[:, :, ~known]
+        # A variance of 64 means is known to within 18 per cent.
+        actual = rows.var(axis=(0, 1)) / rows.mean(axis=1).var(axis=0)
+        assert actual.min() / 2 < np.median(ess) < 2 * actual.min()
+        found.append(np.median(ess))
+    assert found[1] < found[0] / 3
+
+
+# --- boxes -----------------------------------------------------------------------------------------------------------
+
+N = 4096
+
+
+def of_box(low, high, denoiser=NORMAL, grid=SHORT, n=N, **more):
+    return conditional_sample(denoiser, low, high, n, key=jax.random.key(8), grid=grid, **more)
+
+
+def on(column, low, high):
+    lows, highs = np.full(D, -INF), np.full(D, INF)
+    lows[column], highs[column] = low, high
+    return lows, highs
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(-1.0, 0.5), (1.0, INF), (-INF, -2.0), (6.0, INF), (1.0, 1.01), (-INF, 5.0), (30.0, 31.0)]
+)
+def test_a_gaussian_in_an_interval_is_a_truncated_gaussian(a, b):
+    column, std = 2, np.sqrt(COVARIANCE[2, 2])
+    low, high = MEAN[column] + std * a, MEAN[column] + std * b
+    found = of_box(*on(column, low, high))
+    x = found.rows[:, column]
+    assert ((low <= x) & (x <= high)).all()
+    assert found.ess > 0.6 * N  # of 30 standard deviations; all but 2 per cent within 1
+    cut = stats.truncnorm(a, b, MEAN[column], std)
+    assert abs(x.mean() - cut.mean()) < Z * cut.std() / np.sqrt(N) + 1e-6
+    spread = np.sqrt((cut.stats("k") + 2) / N)
+    assert abs(x.var() / cut.var() - 1) < Z * spread + 1e-3
+    # The others follow by regression.
+    slope = COVARIANCE[column] / COVARIANCE[column, column]
+    mean = MEAN + slope * (cut.mean() - MEAN[column])
+    variance = np.diag(COVARIANCE) + slope**2 * (cut.var() - COVARIANCE[column, column])
+    assert (np.abs(found.rows.mean(axis=0) - mean) < Z * np.sqrt(variance / N) + 1e-6).all()
+    log_p = np.log(stats.norm.cdf(b) - stats.norm.cdf(a)) if a < 5 else stats.norm.logsf(a)
+    assert abs(found.log_evidence - log_p) < 0.01 + 1e-4 * abs(log_p)
+
+
+def test_several_intervals_of_correlated_columns_beside_a_known_one():
+    low, high = np.full(D, -INF), np.full(D, INF)
+    low[0], high[0], high[2], low[4], low[5], high[5] = 0.8, 2.0, -0.3, 0.4, -0.5, -0.5
+    found = of_box(low, high)
+    known = np.arange(D) == 5
+    log_p, mean, covariance = GAUSSIAN.given(low, known)
+    every = np.random.default_rng(9).multivariate_normal(mean, covariance, 1_000_000)
+    exact = every[((low[~known] <= every) & (every <= high[~known])).all(axis=1)]
+    assert len(exact) > 2000
+    x, std = found.rows[:, ~known], exact.std(axis=0)
+    chance = Z * np.sqrt(1 / len(exact) + 1 / found.ess)
+    assert ((low <= found.rows) & (found.rows <= high)).all()
+    assert (np.abs(x.mean(axis=0) - exact.mean(axis=0)) < chance * std).all()
+    assert (np.abs(x.std(axis=0) / std - 1) < chance).all()
+    assert abs(found.log_evidence - log_p - np.log(len(exact) / len(every))) < 5 / np.sqrt(len(exact)) + 0.05
+
+
+def test_the_evidence_is_the_density_of_the_known_cells():
+    for subset in SUBSETS[::10]:
+        x = GAUSSIAN.draw(1, np.random.default_rng(10))[0]
+        low, high = np.where(subset, x, -INF), np.where(subset, x, INF)
+        found = of_box(low, high, n=2048, particles=PARTICLES)
+        assert abs(found.log_evidence - GAUSSIAN.given(x, subset)[0]) < 0.01
+
+
+def test_the_rarer_the_event_the_fewer_rows_are_left():
+    found = [of_box(*on(1, a, INF), denoiser=MIXED, grid=GRID, n=1024) for a in (-INF, 1.0, 2.5, 4.0)]
+    ess = [each.ess for each in found]
+    assert ess[0] == pytest.approx(1024, rel=1e-3)
+    assert (np.diff(ess) < 0).all()
+    assert (np.diff([each.log_evidence for each in found]) < 0).all()
+
+
+def test_where_there_is_no_data_the_evidence_says_so_and_all_is_finite():
+    found = of_box(*on(1, 60.0, 61.0), denoiser=MIXED, grid=GRID, n=1024)
+    assert np.isfinite(found.rows).all()
+    assert ((found.rows[:, 1] >= 60) & (found.rows[:, 1] <= 61)).all()
+    assert found.log_evidence < -1000
+
+
+class Broken(Denoiser):
+    """Answers with no numbers."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t, t):
+        return jnp.full_like(x_t, jnp.nan)
+
+
+def test_where_no_particle_survives_it_is_an_error():
+    options = {"key": jax.random.key(0), "grid": jnp.array([1.0, 0.5, 0.0]), "particles": 4}
+    with pytest.raises(UsageError, match="none of 8 particles survived"):
+        conditional_sample(Broken(VE), [1.0, -INF], [1.0, INF], 5, **options)
+    with pytest.raises(UsageError, match="none of 4 particles survived for row 0"):
+        conditional_rows(Broken(VE), np.ones((1, 2)), np.array([[True, False]]), **options)
+
+
+# --- denoisers that can be told cells --------------------------------------------------------------------------------
+
+
+class FirstTold(Denoiser):
+    """The exact denoiser of the Gaussian above given its first cell, which it has to be told."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t, t):
+        raise AssertionError("it has to be told")
+
+    def given(self, known):
+        return Settled(_Given(self.schedule, known.cells.values[0]), known.cells)
+
+
+class _Given(Denoiser):
+    schedule: Schedule
+    value: jax.Array
+
+    def __call__(self, x_t, t):
+        slope = jnp.asarray(COVARIANCE[1:, 0] / COVARIANCE[0, 0], float)
+        covariance = jnp.asarray(COVARIANCE[1:, 1:] - np.outer(COVARIANCE[1:, 0], COVARIANCE[0, 1:]), float)
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        mean = jnp.asarray(MEAN[1:], float) + slope * (self.value - MEAN[0])
+        total = alpha**2 * covariance + sigma**2 * jnp.eye(D - 1)
+        x0 = mean + alpha * covariance @ jnp.linalg.solve(total, x_t[1:] - alpha * mean)
+        return jnp.concatenate([jnp.zeros(1), x0])
+
+
+def first_cell(value, absent=False):
+    first = np.arange(D) == 0
+    none = np.zeros(D, bool)
+    cells = Cells(np.where(first, np.float32(value), 0), none if absent else first, first if absent else none)
+    return Given(cells=cells)
+
+
+@pytest.mark.parametrize("also_in_the_box", [False, True])
+def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_in_the_box):
+    value, (low, high) = 0.7, on(2, 0.5, INF)
+    if also_in_the_box:
+        low[0] = high[0] = value
+    # On the steps of a discrete schedule, which ends in a little less noise.
+    told = of_box(low, high, denoiser=FirstTold(COSINE), grid=uniform_grid(10), given=first_cell(value))
+    low[0] = high[0] = value
+    whole = of_box(low, high)
+    np.testing.assert_array_equal(told.rows[:, 0], value if also_in_the_box else np.float32(value))
+    std = whole.rows.std(axis=0)[1:]
+    assert (np.abs(told.rows.mean(axis=0) - whole.rows.mean(axis=0))[1:] < Z * std * np.sqrt(2 / N)).all()
+    assert (np.abs(told.rows.std(axis=0)[1:] / std - 1) < 2 * Z / np.sqrt(N)).all()
+    density = stats.norm(MEAN[0], 1.0).logpdf(value)
+    assert abs(whole.log_evidence - told.log_evidence - density) < 0.02
+
+
+def test_a_box_that_contradicts_what_is_given_is_an_error():
+    for given, said in ((first_cell(0.7), "column 0 .* as 0.7"), (first_cell(0.0, absent=True), "as absent")):
+        with pytest.raises(UsageError, match=said):
+            of_box(*on(0, 1.0, 2.0), denoiser=FirstTold(COSINE), given=given)
+
+
+# --- misuse ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        ([0.0, 1.0], [0.0, 0.5], "column 1 is to be from 1 to 0.5"),
+        ([0.0, np.nan], [0.0, np.nan], "column 1 .* nan"),
+        ([INF, 0.0], [INF, 0.0], "column 0 .* inf"),
+        ([0.0], [0.0, 1.0], "shapes"),
+        ([[0.0, 1.0]], [[0.0, 1.0]], "those of one row"),
+    ],
+)
+def test_a_box_that_is_none_is_an_error(low, high, said):
+    with pytest.raises(UsageError, match=said):
+        of_box(low, high)
+
+
+def test_other_misfits_are_told():
+    low, high = on(0, 0.0, 1.0)
+    for options, said in (({"n": 0}, "n = 0 rows"), ({"particles": 1}, "particles = 1")):
+        with pytest.raises(UsageError, match=said):
+            of_box(low, high, **options)
+    with pytest.raises(ValueError, match="grid"):
+        of_box(low, high, grid=jnp.array([1.0, 0.5]))
+    fill = lambda values, known, **more: conditional_rows(
+        NORMAL, values, known, key=jax.random.key(0), grid=SHORT, **more
+    )
+    with pytest.raises(UsageError, match="of type bool"):
+        fill(np.ones((2, D)), np.ones((2, D)))
+    with pytest.raises(UsageError, match="draws = 9 from 8 particles"):
+        fill(np.ones((2, D)), np.ones((2, D), bool), draws=9, particles=8)

@@ -1,0 +1,225 @@
+"""Rows that count more, rows that say when to stop, and going on from a denoiser."""
+
+import jax
+import numpy as np
+import pytest
+
+import motes
+from conftest import SMALL
+from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
+from motes.errors import DataError, RecipeError, UsageError
+from motes.learning import training
+from motes.learning.stopping import Held
+from motes.learning.training import train
+from motes.learning.weights import weights_of
+from motes.recipes import load_recipe
+from reference import Z
+from test_training import X, train_point
+
+# --- sample weights --------------------------------------------------------------------------------------------------
+
+
+def drawn(weights, epochs, last="fill"):
+    weights = np.asarray(weights, float)
+    batches = training._batches(np.random.default_rng(0), len(weights), (weights > 0).sum(), last, weights)
+    return np.stack([np.bincount(next(batches), minlength=len(weights)) for _ in range(epochs)])
+
+
+def test_rows_are_drawn_as_often_as_their_weights_say_and_never_further_off_than_one():
+    weights = np.array([2.0, 1.0, 0.0, 0.5, 3.5, 1.0, 0.25])
+    counts, expected = drawn(weights, 4000), 6 * weights / weights.sum()
+    assert (np.abs(counts - expected) < 1).all()
+    assert (counts.sum(axis=1) == 6).all()  # as many as rows that count
+    # A count is one of two neighbours: of variance 1/4 at most.
+    assert (np.abs(counts.mean(axis=0) - expected) < Z * 0.5 / np.sqrt(4000)).all()
+    assert (counts[:, 2] == 0).all()
+
+
+def test_equal_weights_are_epochs_of_every_row_once():
+    assert (drawn(np.full(9, 0.3), 50) == 1).all()
+
+
+def test_a_weight_is_a_repetition_and_none_is_no_row():
+    # Large batches of a loss that has its least at the mean: it ends at that of the rows, repeated.
+    weights = np.array([2.0, 1.0, 0.0, 1.0])
+    mean = np.repeat(X, weights.astype(int), axis=0).mean(axis=0)
+    # 1,000 epochs a batch, in each of which a row comes once more or less by chance, and is 7 from the mean at most.
+    found = train_point(X, weights=weights, batch=3000).last.where
+    np.testing.assert_allclose(found, mean, atol=Z * 7 * np.sqrt(0.25 * 1000) / 3000)
+    assert np.abs(X.mean(axis=0) - mean).min() > 0.2
+
+
+def test_a_fit_with_weights_learns_the_weighted_law():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-3, 0.5, (300, 2)), rng.normal(3, 0.5, (300, 2))])
+    weights = np.repeat([3.0, 1.0], 300)
+    changes = SMALL | {"training.steps": 400}
+    model = motes.fit(x, changes=changes, weights=weights, seed=1)
+    often = np.repeat(x, weights.astype(int), axis=0)
+    np.testing.assert_allclose(model.standardiser.mean, often.mean(axis=0))
+    np.testing.assert_allclose(model.standardiser.scale, often.std(axis=0))
+    assert 0.65 < (model.sample(1000, seed=2)[:, 0] < 0).mean() < 0.85
+    # Rows without weight are no rows: what they hold is never read.
+    weights[:300] = 0
+    x[:300] = 1e9
+    alone, same = motes.fit(x, changes=SMALL, weights=weights), motes.fit(x[300:], changes=SMALL, weights=weights[300:])
+    np.testing.assert_array_equal(alone.sample(10), same.sample(10))
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        (np.ones(3), "one for each row"),
+        (np.r_[-1.0, np.ones(39)], "weight of row 1 is -1"),
+        (np.r_[np.ones(39), np.nan], "weight of row 40 is nan"),
+        (np.r_[1.0, np.zeros(39)], "1 rows have a weight above 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weights, says):
+    with pytest.raises(DataError, match=says):
+        motes.fit(motes.draw("moons", 40), changes=SMALL, weights=weights)
+
+
+def test_classes_count_by_weight():
+    x = motes.draw("moons", 40)
+    model = motes.fit(x, changes=SMALL, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2)
+    np.testing.assert_allclose(model.classes.weights, [1 / 3, 2 / 3])
+
+
+# --- held-out rows ---------------------------------------------------------------------------------------------------
+
+STOPPING = {
+    "network.width": 64,
+    "network.depth": 2,
+    "training.steps": 4000,
+    "training.decay": "constant",
+    "training.batch": 64,
+    "training.ema": 0.9,
+    "training.validation": 0.3,
+    "training.check_every": 50,
+    "training.patience": 4,
+    "training.averages": 0,
+}
+
+
+def heaps():
+    """200 rows of five columns in two heaps: little to learn, and then much to learn by heart."""
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((200, 5)) + 3 * rng.choice([-1.0, 1.0], 200)[:, None]
+
+
+@pytest.fixture(scope="module")
+def overfitted():
+    return motes.fit(heaps(), changes=STOPPING, seed=0)
+
+
+def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
+    trained = overfitted.training
+    seen = trained.held_out
+    assert trained.steps < 4000
+    assert not trained.interrupted
+    np.testing.assert_array_equal(seen.steps, np.arange(0, trained.steps + 1, 50))
+    assert trained.steps == seen.best + 4 * 50
+    assert seen.losses[seen.steps == seen.best] == seen.losses.min()
+    # What was best is what is left, to the bit: a training that ends there.
+    assert seen.best > 0
+    again = motes.fit(heaps(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
+    np.testing.assert_array_equal(weights_of(again.denoiser), weights_of(overfitted.denoiser))
+
+
+def test_looking_changes_nothing_of_the_training():
+    settings = dict(
+        loss=build_loss(load_recipe()), times=build_times(load_recipe()), batch=50, steps=60, key=jax.random.key(1)
+    )
+    recipe = load_recipe("default", SMALL)
+    x = np.random.default_rng(6).standard_normal((100, 2))
+    denoiser = build_denoiser(recipe, 2, seed_key(0, "weights"))
+    plain, looked = (
+        train(denoiser, x, optimiser=build_optimiser(recipe.training), held=held, **settings)
+        for held in (None, Held(x[:20], every=25, patience=100))
+    )
+    np.testing.assert_array_equal(plain.losses, looked.losses)
+    np.testing.assert_array_equal(looked.held_out.steps, [0, 25, 50, 60])
+    assert plain.held_out is None
+
+
+def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
+    # The loss of `Point` has no noise: half the squared distance to the rows, by their weights.
+    rows, weights = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 3.0, 0.0])
+    trained = train_point(X, steps=30, held=Held(rows, weights=weights, every=10, patience=99))
+    for step, found in zip(trained.held_out.steps, trained.held_out.losses, strict=True):
+        where = np.asarray(train_point(X, steps=int(step)).averaged.where) if step else np.zeros(2)
+        expected = np.average(0.5 * ((rows - where) ** 2).sum(axis=1), weights=weights)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_snapshots_and_averages_end_with_the_best():
+    far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
+    trained = train_point(X, steps=60, held=Held(far, every=5, patience=3), snapshot_every=5, averages=4)
+    assert trained.held_out.best == 0
+    assert trained.steps == 15
+    assert trained.snapshots == []
+    assert trained.averages is None
+    np.testing.assert_array_equal(trained.averaged.where, np.zeros(2))
+    near = X.mean(axis=0)[None]
+    trained = train_point(X, steps=60, held=Held(near, every=5, patience=3), snapshot_every=5, averages=4)
+    assert trained.averages.steps.max() == trained.held_out.best == trained.snapshots[-1].step
+    np.testing.assert_array_equal(trained.snapshots[-1].averaged.where, trained.averaged.where)
+
+
+def test_progress_tells_the_held_out_loss():
+    told = []
+    trained = train_point(X, steps=20, held=Held(X, every=10, patience=9), on_progress=told.append)
+    assert told[-1].held_out == trained.held_out.losses[-1]
+
+
+def test_labels_masks_and_missing_cells_are_judged_too():
+    rng = np.random.default_rng(7)
+    x, present = rng.standard_normal((90, 3)), rng.random((90, 3)) < 0.8
+    x[~present] = np.nan
+    changes = SMALL | {"denoiser.kind": "gaussian", "training.masks": 0.5, "training.check_every": 30}
+    model = motes.fit(
+        x,
+        changes=changes | {"training.validation": 0.2, "training.refit": True},
+        labels=np.arange(90) % 2,
+        present=present,
+        weights=np.ones(90),
+    )
+    assert np.isfinite(model.training.held_out.losses).all()
+    assert model.training.steps == model.training.held_out.best
+    assert np.isfinite(model.sample(5, label=1)).all()
+    np.testing.assert_allclose(model.standardiser.mean, np.nanmean(x, axis=0))
+    np.testing.assert_allclose(model.standardiser.scale, np.nanstd(x, axis=0))
+
+
+def test_missing_cells_need_masks_and_a_shape():
+    x = motes.draw("moons", 40)
+    with pytest.raises(RecipeError, match=r"2 cells are missing.*training\.masks"):
+        motes.fit(x, changes=SMALL, present=np.arange(40)[:, None] > np.zeros(2))
+    with pytest.raises(DataError, match="one for each cell"):
+        motes.fit(x, changes=SMALL, present=np.ones(40, bool))
+
+
+def test_validation_judges_averaged_weights():
+    with pytest.raises(RecipeError, match="judges the averaged weights"):
+        load_recipe("default", {"training.validation": 0.1, "training.weights": "last"})
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_goes_on_from_a_denoiser(small_model):
+    x = motes.draw("moons", 400, seed=3)
+    still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
+    on = motes.fit(x, changes=still, start=small_model.denoiser, standardiser=small_model.standardiser)
+    np.testing.assert_allclose(weights_of(on.denoiser), weights_of(small_model.denoiser), atol=1e-6)
+    assert on.standardiser is small_model.standardiser
+
+
+def test_a_start_that_does_not_fit_is_refused(small_model):
+    x = motes.draw("moons", 400, seed=3)
+    with pytest.raises(UsageError, match="start without a standardiser"):
+        motes.fit(x, changes=SMALL, start=small_model.denoiser)
+    for changes in ({"network.width": 17}, {"denoiser.kind": "gaussian"}, {"schedule.sigma_max": 20.0}):
+        with pytest.raises(UsageError, match="not a denoiser of this recipe"):
+            motes.fit(x, changes=SMALL | changes, start=small_model.denoiser, standardiser=small_model.standardiser)
