@@ -184,6 +184,75 @@ class Cells:
         return np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
 
 
+@dataclass(frozen=True)
+class Quantiles:
+    """z = Phi^-1(F(x)), where F rises along straight lines through (knots, edges); beyond them z goes on straight.
+
+    `knots` and `edges` (K+1,) rise, these within 0 to 1; where they begin at 0, so does the interval. `slope` is dz/dx
+    beyond the knots.
+    """
+
+    knots: Array
+    edges: Array
+    slope: float
+
+    @classmethod
+    def of(cls, k: NDArray[np.integer], *, bounded: bool = False, count: int | None = None) -> "Quantiles":
+        """Of whole numbers k (n,) that came up, each filling what is from k to k + 1.
+
+        What lies between them is given as many rows as numbers have come up once, which is how often a new one comes
+        (Good 1953), but half a row each at most; half a row each is for the tails.
+
+        Args:
+            k: the numbers.
+            bounded: there are none below 0, and so no tail.
+            count: there are none from here on.
+        """
+        seen, counts = np.unique(k, return_counts=True)
+        starts = np.union1d(np.union1d(seen, seen + 1), [0] * bounded + [count] * (count is not None)).astype(np.int64)
+        rows = np.zeros(len(starts) - 1)
+        rows[np.searchsorted(starts, seen)] = counts
+        between = rows == 0
+        rows[between] = min(0.5, max((counts == 1).sum(), 0.5) / max(between.sum(), 1))
+        edges = (0.0 if bounded else 0.5) + np.concatenate([[0.0], np.cumsum(rows)])
+        whole = edges[-1] + (0.5 if count is None else 0.0)
+        return cls(starts.astype(np.float64), edges / whole, 1 / float(np.std(k)))
+
+    def forward(self, x: Array) -> Array:
+        """x -> z."""
+        from scipy.special import ndtri
+
+        inside = np.clip(x, self.knots[0], self.knots[-1])
+        i = self._piece(inside)
+        share = (inside - self.knots[i]) / (self.knots[i + 1] - self.knots[i])
+        return np.asarray(
+            ndtri(self.edges[i] + share * (self.edges[i + 1] - self.edges[i])) + self.slope * (x - inside)
+        )
+
+    def inverse(self, z: Array) -> Array:
+        """z -> x."""
+        from scipy.special import ndtr, ndtri
+
+        first, last = ndtri(self.edges[0]), ndtri(self.edges[-1])
+        inside = np.clip(z, first, last)
+        place = ndtr(inside)
+        i = np.clip(np.searchsorted(self.edges, place, side="right") - 1, 0, len(self.edges) - 2)
+        share = np.clip((place - self.edges[i]) / (self.edges[i + 1] - self.edges[i]), 0.0, 1 - 2.0**-20)
+        x = self.knots[i] + share * (self.knots[i + 1] - self.knots[i])
+        with np.errstate(over="ignore"):
+            return np.clip(np.where(z > last, self.knots[-1], x) + (z - inside) / self.slope, -LARGEST, LARGEST)
+
+    def log_det(self, x: Array) -> Array:
+        """log |dz/dx|: log of the slope of F over phi(z), or of `slope` beyond the knots."""
+        i, z = self._piece(x), self.forward(x)
+        rise = np.log(np.diff(self.edges) / np.diff(self.knots))[i] + 0.5 * z**2 + HALF_LOG_TWO_PI
+        beyond = (x < self.knots[0]) | (x >= self.knots[-1])
+        return np.where(beyond, np.log(self.slope), rise)
+
+    def _piece(self, x: Array) -> NDArray[np.int64]:
+        return np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, len(self.knots) - 2)
+
+
 def _exp(z: Array) -> Array:
     """exp(z), at least the smallest float above 0 and at most the largest."""
     with np.errstate(over="ignore", under="ignore"):

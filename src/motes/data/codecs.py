@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.bijections import Asinh, Bijection, Cells, Identity, Log, Logit, Softplus, fit_asinh
+from motes.data.bijections import Asinh, Bijection, Cells, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
 from motes.data.cells import UNITS, Labels, Reals, Steps
 from motes.data.columns import HEAVY, SKEWED, Column, cell_at, check_finite, common_step, shape_of
+from motes.data.decimals import Decimals
 from motes.data.frames import Series, Type
 from motes.errors import DataError
 
 Array = NDArray[np.float64]
 
 FEW = 32  # whole numbers in a row that become cells of their own
+ROWS_EACH = 20  # rows for every number that comes up, on average, from which quantiles are to be trusted
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Codec:
 
     column: str
     type: Type
-    cells: Reals | Steps | Labels
+    cells: Reals | Decimals | Steps | Labels
     curve: Bijection
     ordered: bool = False
     days: bool = False
@@ -57,7 +59,7 @@ class Codec:
             return DataError(f"{name}, row {row + 1}, column '{self.column}': {came} came; expected {expected}.")
 
         if series.missing.all():
-            return np.zeros(0, np.float64 if isinstance(self.cells, Reals) else np.int64)
+            return np.zeros(0, np.float64 if isinstance(self.cells, Reals | Decimals) else np.int64)
         return self.cells.read(series, refuse)
 
     def encode(self, values: NDArray[Any], u: Array) -> tuple[Array, Array]:
@@ -134,6 +136,8 @@ class Codec:
         """In words, what the column is for the network."""
         if isinstance(self.curve, Cells):
             return f"{len(self.curve.edges) - 1} cells of a normal law"
+        if isinstance(self.curve, Quantiles):
+            return f"{self.cells.about}, quantiles"
         word = {Log: "logarithm", Logit: "logit", Asinh: "asinh", Softplus: "softplus"}.get(type(self.curve), "")
         return ", ".join(filter(None, (self.cells.about, word))) or "as it is"
 
@@ -160,9 +164,11 @@ def fit_codec(column: Column, series: Series, name: str) -> tuple[Codec, NDArray
 
 def _real_codec(column: Column, series: Series, name: str) -> Codec:
     open_ended = Codec(column.name, "real", Reals(), Identity())
+    x = open_ended.read(series, name)
+    if column.decimals is not None:
+        return _decimal_codec(column, Decimals.of(x, column.decimals), series, name)
     if column.kind == "real":
         return open_ended
-    x = open_ended.read(series, name)
     if column.kind == "heavy":
         return replace(open_ended, curve=fit_asinh(x))
     low, high = column.low or 0.0, np.inf if column.high is None else column.high
@@ -173,6 +179,29 @@ def _real_codec(column: Column, series: Series, name: str) -> Codec:
     below, above = float(at_low * size), float(at_high * size)
     curve = Log(low - below) if np.isinf(high) else Logit(low - below, high + above)
     return replace(open_ended, cells=Reals(low, high, below, above), curve=curve)
+
+
+def _decimal_codec(column: Column, decimals: Decimals, series: Series, name: str) -> Codec:
+    unit = 10**decimals.places
+    if column.kind == "positive":
+        decimals = replace(decimals, first=0, bounded=True)
+    if column.kind == "bounded":
+        first, last = round((column.low or 0.0) * unit), round((1.0 if column.high is None else column.high) * unit)
+        decimals = replace(decimals, first=first, bounded=True, count=last - first + 1)
+    codec = Codec(column.name, "real", decimals, Identity())
+    w, _ = decimals.spread(codec.read(series, name), np.full(len(series.known), 0.5))
+    if (curve := _quantiles(np.floor(w).astype(np.int64), decimals.bounded, decimals.count)) is not None:
+        return replace(codec, curve=curve)
+    if decimals.count is not None:
+        return replace(codec, curve=Logit(0.0, float(decimals.count)))
+    if column.kind == "heavy":
+        return replace(codec, curve=fit_asinh(w))
+    return replace(codec, curve=Log()) if column.kind == "positive" else codec
+
+
+def _quantiles(k: NDArray[np.int64], bounded: bool, count: int | None = None) -> Quantiles | None:
+    """Those of whole numbers, where each comes up often: what is there of peaks is then there for good."""
+    return Quantiles.of(k, bounded=bounded, count=count) if len(np.unique(k)) * ROWS_EACH <= len(k) else None
 
 
 def _integer_codec(column: Column, series: Series, name: str) -> Codec:
@@ -197,6 +226,8 @@ def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
     if cells.count is not None and cells.count <= FEW:
         # Half a row for each number that lies between others and was not seen.
         return Cells.of(np.maximum(np.bincount(k, minlength=cells.count), 0.5))
+    if (curve := _quantiles(k, not cells.both_ways, cells.count)) is not None:
+        return curve
     if cells.count is not None:
         return Logit(0.0, float(cells.count))
     w = k + 0.5

@@ -14,11 +14,14 @@ from motes.data.frames import Frame, Label, Series
 from motes.errors import DataError, UsageError, unknown
 
 Kind = Literal["real", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
-Option = Literal["low", "high", "step", "order"]
+Option = Literal["low", "high", "step", "order", "decimals"]
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "integer": ("low", "high", "step"),
-    "bounded": ("low", "high"),
+    "bounded": ("low", "high", "decimals"),
+    "real": ("decimals",),
+    "positive": ("decimals",),
+    "heavy": ("decimals",),
     "ordered": ("order",),
 }
 SKEWED = 1.0  # skewness from which a logarithm is tried
@@ -26,6 +29,8 @@ HEAVY = 8.0  # excess kurtosis from which tails are heavy; that of a normal law 
 ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
 ENOUGH = 20  # rows: that all are even, say, is then no accident
 MANY_MISSING = 0.5
+DECIMALS = 6  # and no more are taken for rounding
+COARSE = 100  # steps of floating-point numbers to one unit of the last decimal, at least
 HUGE = 1e150  # whose square is no float
 
 
@@ -43,6 +48,7 @@ class Column:
         low, high: ends of the interval of a bounded or an integer column, which belong to it.
         step: between the whole numbers of an integer column.
         order: of the labels of an ordered column.
+        decimals: to which the real numbers are rounded; None: to none.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Column:
     high: float | None = None
     step: int | None = None
     order: tuple[Label, ...] | None = None
+    decimals: int | None = None
 
 
 def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str = "the data") -> list[Column]:
@@ -63,7 +70,8 @@ def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str
     Args:
         frame: rows to learn from.
         overrides: column -> kind, or a mapping with "kind" and the options of that kind: integer has low, high and
-            step; bounded has low and high (0 and 1 if left out); ordered has order, its labels from first to last.
+            step; bounded has low and high (0 and 1 if left out); ordered has order, its labels from first to last;
+            real, bounded, positive and heavy have decimals, to which new numbers are rounded.
         name: what messages call the source.
 
     Raises:
@@ -97,7 +105,10 @@ def _column(column: str, series: Series, given: dict[str, Any] | None, name: str
         return Column(column, given["kind"], "as you say", False, missing, tuple(warnings), **options)
     kind, why, more = _inferred(series, known)
     low, high = (0.0, 1.0) if kind == "bounded" else (None, None)
-    return Column(column, kind, why, False, missing, (*warnings, *more), low, high)
+    decimals = decimals_of(known) if kind in ("real", "bounded", "positive", "heavy") else None
+    if decimals:
+        why = f"{why}, {decimals} decimal{'s' if decimals > 1 else ''}"
+    return Column(column, kind, why, False, missing, (*warnings, *more), low, high, decimals=decimals)
 
 
 def _inferred(series: Series, known: NDArray[Any]) -> tuple[Kind, str, list[str]]:
@@ -242,6 +253,26 @@ def common_step(known: NDArray[Any], seen: NDArray[Any]) -> int:
     return int(np.gcd.reduce(np.diff(seen.astype(np.int64)))) if len(known) >= ENOUGH else 1
 
 
+def decimals_of(x: NDArray[np.float64]) -> int | None:
+    """The fewest decimals that all of x (n,) have; None: more than six, or few rows."""
+    largest, single = np.abs(x).max(), is_single(x)
+    if len(x) < ENOUGH:
+        return None
+    step = np.finfo(np.float32 if single else np.float64).eps * largest
+    for places in range(1, DECIMALS + 1):
+        if 10.0**-places < COARSE * step:
+            return None
+        found = np.rint(x * 10.0**places) / 10.0**places
+        if (found.astype(np.float32) == x.astype(np.float32) if single else found == x).all():
+            return places
+    return None
+
+
+def is_single(x: NDArray[np.float64]) -> bool:
+    """Whether all of x (n,) are numbers of single precision."""
+    return bool(np.abs(x).max() < np.finfo(np.float32).max and (x.astype(np.float32) == x).all())
+
+
 def shape_of(x: NDArray[Any]) -> tuple[float, float]:
     """Skewness and excess kurtosis of x (n,), which varies."""
     x = x / np.abs(x).max()
@@ -304,9 +335,11 @@ def _option(column: str, kind: str, key: str, value: Any) -> Any:
         if not fits or not all(isinstance(label, str | int | float) for label in value):
             raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
         return tuple(value)
-    whole = kind == "integer"
+    whole = kind == "integer" or key == "decimals"
     number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    if not number or (whole and value != int(value)) or (key == "step" and value < 1):
-        said = "a whole number of at least 1" if key == "step" else "a whole number" if whole else "a finite number"
+    outside = (key == "step" and value < 1) or (key == "decimals" and not 1 <= value <= DECIMALS)
+    if not number or (whole and value != int(value)) or outside:
+        said = "a whole number" if whole else "a finite number"
+        said += {"step": " of at least 1", "decimals": f" from 1 to {DECIMALS}"}.get(key, "")
         raise UsageError(f"column '{column}': {key} = {value!r}; expected {said}.")
     return int(value) if whole else float(value)

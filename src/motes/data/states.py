@@ -5,15 +5,31 @@ from typing import Any
 
 import numpy as np
 
-from motes.data.bijections import Asinh, Cells, Identity, Log, Logit, Softplus
+from motes.data.bijections import Asinh, Cells, Identity, Log, Logit, Quantiles, Softplus
 from motes.data.cells import Labels, Reals, Steps
 from motes.data.codecs import Codec
 from motes.data.columns import Column
+from motes.data.decimals import Decimals
 from motes.data.frames import Series
 
 PARTS: dict[str, type] = {
     part.__name__: part
-    for part in (Asinh, Cells, Codec, Column, Identity, Labels, Log, Logit, Reals, Series, Softplus, Steps)
+    for part in (
+        Asinh,
+        Cells,
+        Codec,
+        Column,
+        Decimals,
+        Identity,
+        Labels,
+        Log,
+        Logit,
+        Quantiles,
+        Reals,
+        Series,
+        Softplus,
+        Steps,
+    )
 }
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from motes.data.cells import Reals
 from motes.data.codecs import Codec
 from motes.data.columns import Column
+from motes.data.decimals import Decimals
 from motes.data.encoder import Encoder
 from motes.data.frames import SAID, Frame, Mask, Series
 from motes.errors import DataError
@@ -114,8 +115,9 @@ def places(encoder: Encoder, view: View, x: Array) -> tuple[Array, int]:
 def _place(codec: Codec, x: Array) -> tuple[Array, int]:
     cells = codec.cells
     if isinstance(cells, Reals):
-        allowed = cells.gather(x)
-        values = allowed
+        values = allowed = cells.gather(x)
+    elif isinstance(cells, Decimals):
+        values = allowed = cells.nearest(x)
     else:
         low, step = cells.low, cells.step  # type: ignore[union-attr]  # labels are no numbers
         allowed = cells.gather(np.floor((x - low) / step) + 0.5)

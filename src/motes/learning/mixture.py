@@ -3,8 +3,9 @@
     x_0 ~ sum_k weights_k N(means_k, axes_k diag(variances_k) axes_k^T)
 
 Few rows leave the small variances of a covariance too small. So the likelihood of left-out rows chooses how far the
-covariance of all rows is shrunk towards the identity; and how many components there are, and by how much of that
-covariance each is blurred.
+covariance of all rows is shrunk towards the identity; how many components there are, and by how much of that
+covariance, or of the identity, each is blurred. The one suits columns that depend on each other everywhere, the other
+columns that do so because there are heaps.
 """
 
 import warnings
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 
 SHARES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)  # of the identity
 NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of components
-BLURS = (0.01, 0.03, 0.1, 0.3)  # of a component, as a share of the covariance of all rows
+BLURS = (0.01, 0.03, 0.1, 0.3)  # of a component, as a share of the covariance of all rows, or of the identity
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST = 20_000  # rows that a mixture is fitted to
@@ -37,6 +38,7 @@ class Choice(NamedTuple):
     share: float = 0.0
     components: int = 1
     blur: float = 0.0
+    evenly: bool = False  # by the identity
 
 
 class Mixture(Fixed):
@@ -71,9 +73,8 @@ class Mixture(Fixed):
         variances, axes = _principal(_shrunk(covariance, choice.share))
         if choice.components == 1:
             return cls.of(mean, axes, variances, np.zeros(1), mean[None], axes[None], variances[None])
-        root = axes * np.sqrt(variances)  # x - mean = root @ w, and w has the covariance I
-        w = _repeated(x, weights)
-        found = _expected(((w - mean) @ axes) / np.sqrt(variances), choice)
+        w, root = _whitened(_repeated(x, weights), mean, axes, variances, choice.evenly)
+        found = _expected(w, choice)
         inner = [_principal(root @ one @ root.T) for one in found.covariances_]
         each_variances, each_axes = (np.stack(part) for part in zip(*inner, strict=True))
         means = mean + found.means_ @ root.T
@@ -99,21 +100,33 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
         return best
     mean, covariance = _moments(rows, np.ones(len(rows)))
     variances, axes = _principal(_shrunk(covariance, share))
-    w = ((rows - mean) @ axes) / np.sqrt(variances)
-    score += 0.5 * np.log(variances).sum()
-    blurs: tuple[float, ...] = BLURS
-    in_vain = 0
-    for components in NUMBERS:
-        if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
-            break
-        scores = [_left_out(w, Choice(share, components, blur)) for blur in blurs]
-        in_vain += 1
-        if max(scores) > score:
-            best = Choice(share, components, blurs[int(np.argmax(scores))])
-            score, in_vain = max(scores), 0
-            # More components want no less blur, and not much more.
-            blurs = tuple(blur for blur in BLURS if best.blur <= blur <= 4 * best.blur)
+    for evenly in (False, True):
+        w, root = _whitened(rows, mean, axes, variances, evenly)
+        volume = float(np.linalg.slogdet(root)[1])
+        blurs: tuple[float, ...] = BLURS
+        ours, in_vain = -np.inf, 0
+        for components in NUMBERS:
+            if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
+                break
+            choices = [Choice(share, components, blur, evenly) for blur in blurs]
+            scores = [_left_out(w, choice) - volume for choice in choices]
+            top = int(np.argmax(scores))
+            in_vain += 1
+            if scores[top] > ours:
+                ours, in_vain = scores[top], 0
+                # More components want no less blur, and not much more.
+                blurs = tuple(blur for blur in BLURS if blurs[top] <= blur <= 4 * blurs[top])
+            if scores[top] > score:
+                best, score = choices[top], scores[top]
     return best
+
+
+def _whitened(x: Array, mean: Array, axes: Array, variances: Array, evenly: bool) -> tuple[Array, Array]:
+    """w (n, d), and the root (d, d) with x - mean = root @ w by which components are blurred."""
+    if evenly:
+        return x - mean, np.eye(x.shape[1])
+    std = np.sqrt(variances)
+    return ((x - mean) @ axes) / std, axes * std
 
 
 def _repeated(x: Array, weights: Array | None) -> Array:

@@ -21,7 +21,7 @@ from motes.learning.losses import Loss, Times
 from motes.learning.rows import Rows
 from motes.learning.weights import with_weights
 
-LEAST = 8192  # rows times draws for a look
+LEAST = 2048  # rows times draws for a look
 BLOCK = 512
 
 
