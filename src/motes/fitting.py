@@ -27,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 MOST_HELD = 2_000  # rows that say when to stop: more would say the same
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
-SOLVED = 20_000  # components times cubes of columns, with masks
+SOLVED = 5_000  # components times cubes of columns, with masks
 
 
 def fit(
