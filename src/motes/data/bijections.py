@@ -78,8 +78,7 @@ class Softplus:
 
     def forward(self, x: Array) -> Array:
         """x -> z."""
-        u = (x - self.low) / self.width
-        return self.width * (u + np.log(-np.expm1(-u)))
+        return (x - self.low) + self.width * self._log_rise(x)
 
     def inverse(self, z: Array) -> Array:
         """z -> x."""
@@ -88,7 +87,14 @@ class Softplus:
 
     def log_det(self, x: Array) -> Array:
         """log |dz/dx| = -log(1 - exp(-(x - low) / width))."""
-        return -np.log(-np.expm1(-(x - self.low) / self.width))
+        return -self._log_rise(x)
+
+    def _log_rise(self, x: Array) -> Array:
+        """log(1 - exp(-(x - low) / width)), and its limit where that is 0 to the last digit."""
+        u = (x - self.low) / self.width
+        near = u < SMALLEST
+        limit = np.log(x - self.low) - np.log(self.width)
+        return np.where(near, limit, np.log(-np.expm1(-np.where(near, 1.0, u))))
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,15 @@ class Quantiles:
         whole = edges[-1] + (0.5 if count is None else 0.0)
         return cls(starts.astype(np.float64), edges / whole, 1 / float(np.std(k)))
 
+    @classmethod
+    def flat(cls, x: Array, width: float, least: float | None = None) -> "Quantiles":
+        """As if x (n,), each in the middle of so wide a cell, came from a uniform law; `least`: where the tail ends."""
+        low, high, tail = float(x.min()) - width / 2, float(x.max()) + width / 2, 0.5 / (len(x) + 1)
+        knots, edges = [low, high], [tail, 1 - tail]
+        if least is not None:
+            knots, edges = ([least, *knots], [0.0, *edges]) if low > least else (knots, [0.0, 1 - tail])
+        return cls(np.array(knots), np.array(edges), 1 / float(np.std(x)))
+
     def forward(self, x: Array) -> Array:
         """x -> z."""
         from scipy.special import ndtri
@@ -237,8 +252,9 @@ class Quantiles:
         inside = np.clip(z, first, last)
         place = ndtr(inside)
         i = np.clip(np.searchsorted(self.edges, place, side="right") - 1, 0, len(self.edges) - 2)
-        share = np.clip((place - self.edges[i]) / (self.edges[i + 1] - self.edges[i]), 0.0, 1 - 2.0**-20)
+        share = np.maximum((place - self.edges[i]) / (self.edges[i + 1] - self.edges[i]), 0.0)
         x = self.knots[i] + share * (self.knots[i + 1] - self.knots[i])
+        x = np.minimum(x, np.nextafter(self.knots[i + 1], -np.inf))  # which is still in the same cell
         with np.errstate(over="ignore"):
             return np.clip(np.where(z > last, self.knots[-1], x) + (z - inside) / self.slope, -LARGEST, LARGEST)
 

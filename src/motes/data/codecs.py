@@ -6,6 +6,7 @@ where w is the number x, or that of a discrete cell plus uniform noise u. One dr
 average (Theis et al. 2016, section 3.1), and the density of a cell integrates to the mass of its value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 
 from motes.data.bijections import Asinh, Bijection, Cells, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
 from motes.data.cells import UNITS, Labels, Reals, Steps
-from motes.data.columns import HEAVY, SKEWED, Column, cell_at, check_finite, common_step, shape_of
+from motes.data.columns import (
+    HEAVY,
+    Column,
+    cell_at,
+    check_finite,
+    common_step,
+    is_flat,
+    shape_of,
+    wants_logarithm,
+)
 from motes.data.decimals import Decimals
 from motes.data.frames import Series, Type
 from motes.errors import DataError
@@ -162,22 +172,30 @@ def fit_codec(column: Column, series: Series, name: str) -> tuple[Codec, NDArray
     return codec, codec.read(series, name)
 
 
+# Kinds of real numbers without a bound: the curve of numbers, each in the middle of so wide a cell.
+OPEN: dict[str, Callable[[Array, float], Bijection]] = {
+    "real": lambda w, width: Identity(),
+    "flat": Quantiles.flat,
+    "heavy": lambda w, width: fit_asinh(w),
+}
+
+
 def _real_codec(column: Column, series: Series, name: str) -> Codec:
     open_ended = Codec(column.name, "real", Reals(), Identity())
     x = open_ended.read(series, name)
     if column.decimals is not None:
         return _decimal_codec(column, Decimals.of(x, column.decimals), series, name)
-    if column.kind == "real":
-        return open_ended
-    if column.kind == "heavy":
-        return replace(open_ended, curve=fit_asinh(x))
+    if column.kind in OPEN:
+        return replace(open_ended, curve=OPEN[column.kind](x, 0.0))
     low, high = column.low or 0.0, np.inf if column.high is None else column.high
     at_low, at_high = float((x == low).mean()), float((x == high).mean())
     inner = x[(x > low) & (x < high)]
     size = (np.median(inner) if len(inner) else 1.0) if np.isinf(high) else high - low
     # As wide as it is likely, in the units of what lies inside.
     below, above = float(at_low * size), float(at_high * size)
-    curve = Log(low - below) if np.isinf(high) else Logit(low - below, high + above)
+    curve: Bijection = Logit(low - below, high + above)
+    if np.isinf(high):
+        curve = _curve_above(np.where(x == low, low - below / 2, x), low - below, 0.0)
     return replace(open_ended, cells=Reals(low, high, below, above), curve=curve)
 
 
@@ -194,9 +212,14 @@ def _decimal_codec(column: Column, decimals: Decimals, series: Series, name: str
         return replace(codec, curve=curve)
     if decimals.count is not None:
         return replace(codec, curve=Logit(0.0, float(decimals.count)))
-    if column.kind == "heavy":
-        return replace(codec, curve=fit_asinh(w))
-    return replace(codec, curve=Log()) if column.kind == "positive" else codec
+    return replace(codec, curve=_curve_above(w, 0.0, 1.0) if decimals.bounded else OPEN[column.kind](w, 1.0))
+
+
+def _curve_above(w: Array, low: float, width: float) -> Bijection:
+    """For numbers above `low`, each in the middle of so wide a cell."""
+    if is_flat(w):
+        return Quantiles.flat(w, width, low)
+    return Log(low) if wants_logarithm(w - low) else Softplus(low, float(w.std() / 2))
 
 
 def _quantiles(k: NDArray[np.int64], bounded: bool, count: int | None = None) -> Quantiles | None:
@@ -231,19 +254,20 @@ def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
     if cells.count is not None:
         return Logit(0.0, float(cells.count))
     w = k + 0.5
-    skewness, kurtosis = shape_of(w)
-    if cells.both_ways:
-        return fit_asinh(w) if kurtosis > HEAVY else Identity()
-    if skewness > SKEWED and abs(shape_of(np.log(w))[0]) < skewness / 2:
-        return Log()
-    return Softplus(0.0, float(w.std() / 2))
+    if not cells.both_ways:
+        return _curve_above(w, 0.0, 1.0)
+    if is_flat(w):
+        return Quantiles.flat(w, 1.0)
+    return fit_asinh(w) if shape_of(w)[1] > HEAVY else Identity()
 
 
 def _date_codec(column: Column, series: Series, name: str) -> Codec:
     fine = Codec(column.name, "date", Steps(0, 1, None, True, True), Identity(), days=series.days)
     x = fine.read(series, name)
     step = next((unit for unit, _ in UNITS if not (x % unit).any()), 1)
-    return replace(fine, cells=Steps(int(x.min()), step, None, True, True))
+    coarse = replace(fine, cells=Steps(int(x.min()), step, None, True, True))
+    w = coarse.read(series, name) + 0.5
+    return replace(coarse, curve=Quantiles.flat(w, 1.0)) if is_flat(w) else coarse
 
 
 def _label_codec(column: Column, series: Series, name: str) -> Codec:

@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 from motes.data.frames import Frame, Label, Series
 from motes.errors import DataError, UsageError, unknown
 
-Kind = Literal["real", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
+Kind = Literal["real", "flat", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
 Option = Literal["low", "high", "step", "order", "decimals"]
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "integer": ("low", "high", "step"),
     "bounded": ("low", "high", "decimals"),
     "real": ("decimals",),
+    "flat": ("decimals",),
     "positive": ("decimals",),
     "heavy": ("decimals",),
     "ordered": ("order",),
 }
 SKEWED = 1.0  # skewness from which a logarithm is tried
+FLAT = (-1.4, -1.0)  # excess kurtosis of a law that is as if cut off at both ends: -1.2 if uniform, -2 in two heaps
+NEAR = 2.0  # standard deviations from 0 within which it counts that no number is below
 HEAVY = 8.0  # excess kurtosis from which tails are heavy; that of a normal law is 0, of an exponential one 6
 ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
 ENOUGH = 20  # rows: that all are even, say, is then no accident
@@ -71,7 +74,7 @@ def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str
         frame: rows to learn from.
         overrides: column -> kind, or a mapping with "kind" and the options of that kind: integer has low, high and
             step; bounded has low and high (0 and 1 if left out); ordered has order, its labels from first to last;
-            real, bounded, positive and heavy have decimals, to which new numbers are rounded.
+            all kinds of real numbers have decimals, to which new ones are rounded.
         name: what messages call the source.
 
     Raises:
@@ -105,7 +108,7 @@ def _column(column: str, series: Series, given: dict[str, Any] | None, name: str
         return Column(column, given["kind"], "as you say", False, missing, tuple(warnings), **options)
     kind, why, more = _inferred(series, known)
     low, high = (0.0, 1.0) if kind == "bounded" else (None, None)
-    decimals = decimals_of(known) if kind in ("real", "bounded", "positive", "heavy") else None
+    decimals = decimals_of(known) if "decimals" in OPTIONS.get(kind, ()) else None
     if decimals:
         why = f"{why}, {decimals} decimal{'s' if decimals > 1 else ''}"
     return Column(column, kind, why, False, missing, (*warnings, *more), low, high, decimals=decimals)
@@ -136,12 +139,16 @@ def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str, list[str]]:
     skewness, kurtosis = shape_of(known)
     if low >= 0 and high <= 1 and low < 0.01 and high > 0.99 and len(np.unique(known)) > 20:
         return "bounded", f"between 0 and 1, from {low:.2g} to {high:.2g}", []
-    if low >= 0 and skewness > SKEWED:
-        above = known[known > 0]
-        if not is_constant(above) and abs(shape_of(np.log(above))[0]) < skewness / 2:
-            zeros = len(known) - len(above)
-            where = "all above 0" if not zeros else f"none below 0, 0 in {zeros / len(known):.0%}"
-            return "positive", f"{where}, skewness {skewness:.1f}: logarithm", _atoms(known, 0.0)
+    logarithm = low >= 0 and wants_logarithm(known)
+    spread = (known / max(high, -low)).std() * max(high, -low)  # whose squares are floats
+    near = 0 <= low <= NEAR * spread and kurtosis <= HEAVY and len(known) >= ENOUGH
+    if logarithm or near:
+        zeros = int((known == 0).sum())
+        where = "all above 0" if not zeros else f"none below 0, 0 in {zeros / len(known):.0%}"
+        skewed = f", skewness {skewness:.1f}: logarithm" if logarithm else f", up to {high:.4g}"
+        return "positive", where + skewed, _atoms(known, 0.0)
+    if is_flat(known):
+        return "flat", f"numbers from {low:.4g} to {high:.4g}, as if cut off at both ends", _atoms(known)
     if kurtosis > HEAVY:
         return "heavy", f"excess kurtosis {kurtosis:.0f}, that of a normal law is 0: tails drawn in", _atoms(known)
     return "real", f"numbers from {low:.4g} to {high:.4g}", _atoms(known)
@@ -271,6 +278,17 @@ def decimals_of(x: NDArray[np.float64]) -> int | None:
 def is_single(x: NDArray[np.float64]) -> bool:
     """Whether all of x (n,) are numbers of single precision."""
     return bool(np.abs(x).max() < np.finfo(np.float32).max and (x.astype(np.float32) == x).all())
+
+
+def is_flat(x: NDArray[Any]) -> bool:
+    """Whether x (n,) looks cut off at both ends; of few rows it cannot be told."""
+    return len(x) >= ENOUGH and FLAT[0] < shape_of(x)[1] < FLAT[1]
+
+
+def wants_logarithm(x: NDArray[np.float64]) -> bool:
+    """Whether it makes numbers x (n,), none below 0, far less skewed."""
+    above, skewness = x[x > 0], shape_of(x)[0]
+    return bool(skewness > SKEWED and not is_constant(above) and abs(shape_of(np.log(above))[0]) < skewness / 2)
 
 
 def shape_of(x: NDArray[Any]) -> tuple[float, float]:
