@@ -64,7 +64,7 @@ def test_the_density_is_that_of_the_rounded_law_over_its_width(rows):
         p.append(np.exp(stats.norm.logpdf(encoded.z[:, 0]) + encoded.log_det))
     rounded = stats.norm(3, 1)
     exact = (rounded.cdf(at.x + 0.05) - rounded.cdf(at.x - 0.05)) / 0.1
-    # The mean and deviation of 500 rows are known to 1/22, the mass of a cell of 20,000 in the tails to 1/20: 4 of those.
+    # Mean and deviation of 500 rows are known to 1/22, the mass of a cell of 20,000 in the tails to 1/20: 4 of those.
     np.testing.assert_allclose(np.mean(p, axis=0), exact, rtol=0.2)
 
 

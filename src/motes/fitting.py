@@ -27,7 +27,8 @@ Mask = NDArray[np.bool_]
 
 MOST_HELD = 2_000  # rows that say when to stop: more would say the same
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
-SOLVED = 5_000  # components times cubes of columns, with masks
+SOLVED = 5_000  # components times cubes of columns, with masks, and more of few rows:
+FEW_ROWS, OF_FEW = 5_000, 20_000  # their training is short, and the network has less to learn the rest from
 
 
 def fit(
@@ -222,7 +223,8 @@ def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int
     if not isinstance(part, GaussianPart):
         return lambda rows: build_denoiser(recipe, dim, key, classes), recipe
     # With masks each row is solved for anew, with each component, and that takes its time.
-    most = min(part.components, max(SOLVED // dim**3, 1)) if recipe.training.masks else part.components
+    solved = OF_FEW if len(rows.x) <= FEW_ROWS else SOLVED
+    most = min(part.components, max(solved // dim**3, 1)) if recipe.training.masks else part.components
     choice = choose(rows.x, most, rows.weights, rows.present)
     chosen = replace(recipe, denoiser=replace(part, components=choice.components))
     law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present)

@@ -27,6 +27,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
 }
 SKEWED = 1.0  # skewness from which a logarithm is tried
 FLAT = (-1.4, -1.0)  # excess kurtosis of a law that is as if cut off at both ends: -1.2 if uniform, -2 in two heaps
+EDGE = 0.03  # share of the rows in each outer twentieth of such a law; of a uniform one it is 0.05
 NEAR = 2.0  # standard deviations from 0 within which it counts that no number is below
 HEAVY = 8.0  # excess kurtosis from which tails are heavy; that of a normal law is 0, of an exponential one 6
 ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
@@ -282,7 +283,11 @@ def is_single(x: NDArray[np.float64]) -> bool:
 
 def is_flat(x: NDArray[Any]) -> bool:
     """Whether x (n,) looks cut off at both ends; of few rows it cannot be told."""
-    return len(x) >= ENOUGH and FLAT[0] < shape_of(x)[1] < FLAT[1]
+    if len(x) < ENOUGH or not FLAT[0] < shape_of(x)[1] < FLAT[1]:
+        return False
+    low, high = float(x.min()), float(x.max())
+    edge = 0.05 * (high - low)
+    return min((x <= low + edge).mean(), (x >= high - edge).mean()) > EDGE
 
 
 def wants_logarithm(x: NDArray[np.float64]) -> bool:
