@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from tests.reference import law
 
-from motes.data.bijections import Asinh, Cells, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
+from motes.data.bijections import Asinh, Cells, Heaps, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
 
 CELLS = Cells.of(np.array([5, 1, 0.5, 20]))
 COUNTED = np.repeat([3, 4, 9, 30], [10, 100, 40, 1])
@@ -21,6 +21,7 @@ CURVES = {
     "asinh": (Asinh(1.0, 0.3), 1 + np.sinh(np.linspace(-20, 20, 201))),
     "asinh, wide": (Asinh(1e250, 1e290), np.linspace(-1e300, 1e300, 201)),
     "cells": (CELLS, (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
+    "heaps": (Heaps(4), (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
     "quantiles": (Quantiles.of(COUNTED), (np.arange(-20, 60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel()),
     "quantiles from 0": (
         Quantiles.of(COUNTED, bounded=True),
@@ -59,8 +60,8 @@ def test_any_number_comes_back_inside_and_finite(name, z):
     curve, _ = CURVES[name]
     x = float(curve.inverse(np.array([z]))[0])
     assert np.isfinite(x)
-    low = getattr(curve, "low", 0 if isinstance(curve, Cells) or name == "quantiles from 0" else -np.inf)
-    high = getattr(curve, "high", 4 if isinstance(curve, Cells) else np.inf)
+    low = getattr(curve, "low", 0 if isinstance(curve, Cells | Heaps) or name == "quantiles from 0" else -np.inf)
+    high = getattr(curve, "high", 4 if isinstance(curve, Cells | Heaps) else np.inf)
     assert low <= x <= high
 
 

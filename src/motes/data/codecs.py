@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.bijections import Asinh, Bijection, Cells, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
+from motes.data.bijections import Asinh, Bijection, Cells, Heaps, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
 from motes.data.cells import UNITS, Labels, Reals, Steps
 from motes.data.columns import (
     HEAVY,
@@ -146,6 +146,8 @@ class Codec:
         """In words, what the column is for the network."""
         if isinstance(self.curve, Cells):
             return f"{len(self.curve.edges) - 1} cells of a normal law"
+        if isinstance(self.curve, Heaps):
+            return f"{self.curve.count} heaps apart"
         if isinstance(self.curve, Quantiles):
             return f"{self.cells.about}, quantiles"
         word = {Log: "logarithm", Logit: "logit", Asinh: "asinh", Softplus: "softplus"}.get(type(self.curve), "")
@@ -282,5 +284,7 @@ def _label_codec(column: Column, series: Series, name: str) -> Codec:
     if column.kind == "boolean" and len(seen) != 2:
         raise DataError(f"column '{column.name}' of {name} has {len(seen)} values; a boolean column has two.")
     codec = Codec(column.name, series.type, Labels(tuple(seen)), Identity(), ordered=series.ordered)
+    if column.kind != "ordered":
+        return replace(codec, curve=Heaps(len(seen)))
     codes = codec.read(series, name)
     return replace(codec, curve=Cells.of(np.bincount(codes, minlength=len(seen))))

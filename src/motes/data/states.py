@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from motes.data.bijections import Asinh, Cells, Identity, Log, Logit, Quantiles, Softplus
+from motes.data.bijections import Asinh, Cells, Heaps, Identity, Log, Logit, Quantiles, Softplus
 from motes.data.cells import Labels, Reals, Steps
 from motes.data.codecs import Codec
 from motes.data.columns import Column
@@ -20,6 +20,7 @@ PARTS: dict[str, type] = {
         Codec,
         Column,
         Decimals,
+        Heaps,
         Identity,
         Labels,
         Log,

@@ -1,0 +1,94 @@
+"""How good are made rows of a table, and how long does the fit take, beside ForestDiffusion?
+
+Wine and breast cancer of scikit-learn, with the class as a column. Of each split 80 per cent are learned; as many rows
+are made, and held against the others:
+
+    TSTR    train on made rows, test on real ones: the area under the ROC curve (for three classes, of each against the
+            others, and the mean) of boosted trees that tell the class
+    C2ST    the accuracy of boosted trees, on rows that they have not seen, in telling made rows from real ones; 0.5 is
+            best. So that few rows say something, the real ones are those of the whole table that was not learned and,
+            as ForestDiffusion's own paper does, those that were.
+
+Both are by the judges of `motes evaluate`. ForestDiffusion has its defaults (flow, 50 times, 100 copies of each row).
+
+    python benchmarks/tables_forest.py [--tables wine breast_cancer] [--splits 3] [--only motes]
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from motes.data.frames import as_frame
+from motes.evaluation.tables import judge_table
+from motes.tabular import fit_table
+
+TARGET = "class"
+
+
+def read(name):
+    """The table with its class as a column of labels."""
+    from sklearn import datasets
+
+    found = getattr(datasets, f"load_{name}")(as_frame=True)
+    return found.data.assign(**{TARGET: found.target_names[found.target]})
+
+
+def ours(learn, n, seed):
+    model = fit_table(learn, seed=seed)
+    fitted = time.perf_counter()
+    return model.sample(n, seed=seed + 100).like(learn), fitted
+
+
+def forest(learn, n, seed):
+    import pandas as pd
+    from ForestDiffusion import ForestDiffusionModel
+
+    names = sorted(learn[TARGET].unique())
+    numbers = learn.drop(columns=TARGET)
+    x = np.column_stack([numbers.to_numpy(float), learn[TARGET].map(names.index)])
+    place = x.shape[1] - 1
+    kind = {"bin_indexes" if len(names) == 2 else "cat_indexes": [place]}
+    whole = [j for j in range(place) if (np.rint(x[:, j]) == x[:, j]).all()]
+    model = ForestDiffusionModel(x, int_indexes=whole, n_jobs=-1, seed=seed, **kind)
+    fitted = time.perf_counter()
+    made = np.asarray(model.generate(batch_size=n), float)
+    frame = pd.DataFrame(made[:, :place], columns=numbers.columns)
+    return frame.assign(**{TARGET: [names[int(k)] for k in np.rint(made[:, place])]}), fitted
+
+
+def main() -> None:
+    from sklearn.model_selection import train_test_split
+
+    makers = {"motes": ours, "ForestDiffusion": forest}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", default=["wine", "breast_cancer"])
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--only", choices=makers, nargs="+", default=[*makers])
+    arguments = parser.parse_args()
+    print(f"{'':<16}{'':<18}{'fit':>9}{'TSTR':>8}{'real':>8}{'C2ST':>8}{'of real':>8}")
+    for table in arguments.tables:
+        rows = {name: [] for name in arguments.only}
+        for split in range(arguments.splits):
+            whole = read(table)
+            learn, fresh = train_test_split(whole, test_size=0.2, random_state=split, stratify=whole[TARGET])
+            learn, fresh = learn.reset_index(drop=True), fresh.reset_index(drop=True)
+            from motes.data.encoder import Encoder
+
+            encoder = Encoder.fit(learn)
+            for name in arguments.only:
+                begin = time.perf_counter()
+                made, fitted = makers[name](learn, len(learn), split)
+                held, seen, mine = as_frame(fresh), as_frame(learn), as_frame(made)
+                useful = judge_table(mine, held, seen, encoder, target=TARGET, seed=split + 7).usefulness[0]
+                told = judge_table(mine, as_frame(whole), seen, encoder, seed=split + 7).telling.accuracy
+                values = useful.made, useful.real, told.metric, told.floor
+                rows[name].append([fitted - begin, *map(float, values)])
+                print(f"{table:<16}{name:<18}{rows[name][-1]}", flush=True)
+        for name, found in rows.items():
+            seconds, *others = np.mean(found, axis=0)
+            print(f"{table:<16}{name:<18}{seconds:>7.1f} s" + "".join(f"{x:8.3f}" for x in others), flush=True)
+
+
+if __name__ == "__main__":
+    main()

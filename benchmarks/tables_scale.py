@@ -1,0 +1,88 @@
+"""How long does a table of 50,000 rows take to fit, how long a million rows to draw, and in how much memory?
+
+The table is `diamonds` of plotnine: 53,940 rows of ten columns, seven of them numbers and three ordered labels. 50,000 rows
+are learned, and the made rows are held against the others by the classifier of `motes evaluate`: an accuracy of 0.5 is
+that of a second real draw. Memory is the most that a process of its own has held while it drew, or scored, so many rows,
+beyond what it held before.
+
+    python benchmarks/tables_scale.py [--rows 1000000] [--set training.steps=4000]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from motes.tabular import fit_table, load
+
+LEARNED = 50_000
+
+
+def parted():
+    """The rows to learn from, and the others."""
+    from plotnine.data import diamonds
+
+    order = np.random.default_rng(0).permutation(len(diamonds))
+    parts = order[:LEARNED], order[LEARNED:]
+    return [diamonds.iloc[part].reset_index(drop=True) for part in parts]
+
+
+def drawn(path, n):
+    """Seconds, and MiB beyond those of 10,000 rows, for n rows."""
+    model = load(path)
+    model.sample(10_000, seed=1)
+    return measured(lambda: model.sample(n, seed=2))
+
+
+def scored(path, n):
+    """The same of log-likelihoods."""
+    model, (_, fresh) = load(path), parted()
+    model.score_samples(fresh[:1000])
+    rows = fresh.iloc[np.arange(n) % len(fresh)].reset_index(drop=True)
+    return measured(lambda: model.score_samples(rows))
+
+
+def measured(work):
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    work()
+    seconds = time.perf_counter() - begin
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def apart(work, *arguments):
+    """In a process of its own, so that its memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def main() -> None:
+    from motes.data.frames import as_frame
+    from motes.evaluation.tables import judge_table
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--set", action="append", default=[], dest="changes")
+    arguments = parser.parse_args()
+    learn, fresh = parted()
+    begin = time.perf_counter()
+    model = fit_table(learn, changes=arguments.changes)
+    print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
+    found = judge_table(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.encoder, seed=3)
+    print(f"C2ST {found.telling.accuracy.metric}, of real rows {found.telling.accuracy.floor}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        model.save(path)
+        for n in (arguments.rows // 10, arguments.rows):
+            seconds, memory = apart(drawn, path, n)
+            print(f"drawing {n:,} rows: {seconds:.1f} s, {memory:.0f} MiB, which hold {n * 80 / 2**20:.0f} of cells")
+        for n in (1_000, 10_000):
+            seconds, memory = apart(scored, path, n)
+            print(f"scoring {n:,} rows: {seconds:.1f} s, {memory:.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
