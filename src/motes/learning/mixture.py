@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 SHARES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)  # of the identity
 NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of components
-BLURS = (0.01, 0.03, 0.1, 0.3)  # of a component, as a share of the covariance of all rows
+BLURS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of a component, as a share of the covariance of all rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST = 20_000  # rows that a mixture is fitted to
@@ -101,18 +101,14 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
     variances, axes = _principal(_shrunk(covariance, share))
     w = ((rows - mean) @ axes) / np.sqrt(variances)
     score += 0.5 * np.log(variances).sum()
-    blurs: tuple[float, ...] = BLURS
     in_vain = 0
     for components in NUMBERS:
         if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
             break
-        scores = [_left_out(w, Choice(share, components, blur)) for blur in blurs]
+        found, with_it = _best_blur(w, components, best.blur or BLURS[len(BLURS) // 2])
         in_vain += 1
-        if max(scores) > score:
-            best = Choice(share, components, blurs[int(np.argmax(scores))])
-            score, in_vain = max(scores), 0
-            # More components want no less blur, and not much more.
-            blurs = tuple(blur for blur in BLURS if best.blur <= blur <= 4 * best.blur)
+        if with_it > score:
+            best, score, in_vain = Choice(share, components, found), with_it, 0
     return best
 
 
@@ -169,6 +165,22 @@ def _best_share(x: Array) -> tuple[float, float]:
             shrunk = np.maximum((1 - share) * variances + share, LEAST_VARIANCE)
             scores[i] -= 0.5 * (np.sum(square / shrunk) + out.sum() * np.log(2 * np.pi * shrunk).sum())
     return SHARES[int(scores.argmax())], float(scores.max() / max(count, 1))
+
+
+def _best_blur(w: Array, components: int, first: float) -> tuple[float, float]:
+    """Of BLURS, from the `first` one on as long as it helps, down or else up; and its likelihood of left-out rows."""
+    at = BLURS.index(first)
+    score = _left_out(w, Choice(0.0, components, first))
+    for step in (-1, 1):
+        started = at
+        while 0 <= at + step < len(BLURS):
+            with_it = _left_out(w, Choice(0.0, components, BLURS[at + step]))
+            if with_it <= score:
+                break
+            at, score = at + step, with_it
+        if at != started:
+            break
+    return BLURS[at], score
 
 
 def _left_out(w: Array, choice: Choice) -> float:
