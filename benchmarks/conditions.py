@@ -127,7 +127,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--laws", nargs="+", default=["gaussian", "mixture"])
     parser.add_argument("--masks", nargs="+", type=float, default=[0.5, 0.0])
-    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[])
     args = parser.parse_args()
