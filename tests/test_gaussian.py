@@ -106,6 +106,25 @@ def test_what_is_known_of_a_row_is_taken_in_exactly():
         np.testing.assert_allclose(found[known], x0[known], atol=1e-6)
 
 
+def test_where_noise_hides_the_data_the_slope_of_any_network_is_near_a_covariance():
+    """Cov[x_0 | x_t] = r^2 d x0_hat / dy: what a network adds to that of the data does not grow with the noise."""
+    schedule = VarianceExploding(1000.0)
+    network = ResidualMLP(8, 32, 2, outputs=4, key=jax.random.key(1))
+    network = with_weights(network, 0.3 * np.random.default_rng(5).standard_normal(weights_of(network).size))
+    denoiser = GaussianPreconditioned(network=network, schedule=schedule, law=law_of(MEAN, COVARIANCE))
+
+    @jax.jit
+    def covariance(t):
+        return schedule.sigma(t) ** 2 * jax.jacfwd(denoiser)(jnp.asarray(MEAN), t)
+
+    with float64():
+        r = [float(schedule.sigma(jnp.asarray(t))) for t in (0.6, 1.0)]
+        near, far = (np.abs(covariance(jnp.asarray(t)) - COVARIANCE).max() for t in (0.6, 1.0))
+    assert r[1] > 15 * r[0] > 200
+    assert near > 0  # the network does say something
+    assert far < 3 * near
+
+
 # --- the law ---------------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +170,20 @@ def test_heaps_are_found_and_fresh_rows_are_likelier_for_it():
     one = GaussianOracle(x.mean(axis=0), empirical_covariance(x), schedule)
     more = np.asarray(several.rows(fresh, 0.0).log_prob - one.rows(fresh, 0.0).log_prob)
     assert more.mean() > Z * more.std() / np.sqrt(2000)
+
+
+def test_components_are_as_narrow_as_they_are():
+    """The first look, at two components, takes two of three heaps for one and wants them blurred."""
+    rng = np.random.default_rng(4)
+    stds = np.array([[0.2, 1.5], [1.5, 0.2], [0.4, 0.4]])
+    which = rng.integers(3, size=6000)
+    x = np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 3.0]])[which] + stds[which] * rng.standard_normal((6000, 2))
+    chosen = choose(x / x.std(axis=0), 8)
+    assert chosen.components >= 3
+    law = Mixture.fit(x / x.std(axis=0), chosen)
+    narrow = np.sqrt(np.asarray(law.each_variances).min(axis=1))
+    exact = 0.2 / x.std(axis=0)
+    assert abs(narrow.min() / exact.min() - 1) < 0.1
 
 
 def test_a_gaussian_is_taken_for_one():

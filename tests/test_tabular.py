@@ -70,9 +70,15 @@ def test_intervals_hold_for_every_row_and_say_what_the_rows_are_worth(table, mod
     drawn = model.sample(40, given={"age": (30, 45), "price": (None, 3.0), "city": "Wien"}, seed=1)
     rows = drawn.like(table)
     assert rows.age.between(30, 45).all() and (rows.price <= 3.0).all() and (rows.city == "Wien").all()
-    assert 1 <= drawn.effective <= 40
+    assert drawn.effective == 40
+    assert len(model.sample(5, given={"age": (30, 45)}, sampler="heun")) == 5
+    rare = {"age": (30, 30), "price": (0.05, 0.0501)}
+    drawn = model.sample(40, given=rare, seed=1)
+    assert (drawn.columns["age"].values == 30).all() and 1 <= drawn.effective <= 40
+    price = drawn.columns["price"].values
+    assert ((price >= 0.05) & (price <= 0.0501)).all()
     with pytest.raises(UsageError, match="particles"):
-        model.sample(5, given={"age": (30, 45)}, sampler="heun")
+        model.sample(5, given=rare, sampler="heun")
 
 
 def test_holes_are_filled_in_and_nothing_else(table, model):

@@ -36,6 +36,7 @@ from motes.recipes import Recipe, load_recipe
 from motes.sampling.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.sampling.loop import Sampler, sample
 from motes.sampling.particles import conditional_rows, conditional_sample
+from motes.sampling.rejection import rows_inside
 
 Array = NDArray[np.float64]
 
@@ -111,7 +112,7 @@ class TableModel:
             seed, label, sampler, steps, grid, guidance, on_block: as for `Model.sample`.
 
         Raises:
-            UsageError: what does not fit the columns or the model, or can hardly be.
+            UsageError: what does not fit the columns or the model, or can hardly be; a sampler, but for particles.
             DataError: a value that its column cannot hold.
         """
         n, seed = check_count(n, "rows"), check_seed(seed)
@@ -122,23 +123,26 @@ class TableModel:
         told = self._told(label, n, None if cells is None else (cells.z, cells.known))
         denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
         boxed = asked.limited if self.masked else asked.limited | asked.valued
-        drawn: NDArray[np.floating]
+        drawn: NDArray[np.floating] | None
+        effective = float(n)
         if not boxed.any():
-            width, effective = self.encoder.width, float(n)
+            width = self.encoder.width
             drawn, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
         else:
-            if sampler is not None:
-                where = "within an interval" if self.masked else "of known cells, or within an interval,"
-                raise UsageError(
-                    f"sampler = {sampler!r}, but rows {where} are drawn by particles, which have a sampler of their "
-                    "own. Leave it out."
-                )
             low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
-            one = jax.tree.map(lambda part: part[0], told)  # all rows are told the same
-            found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=on_block)
-            order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
-            drawn = _inside(found.rows, low, high)[order]
-            effective = min(found.ess, float(n))
+            _check_one_label(told)
+            drawn = rows_inside(denoiser, low, high, n, key=key, sampler=how, grid=times, given=told, on_block=on_block)
+            if drawn is None:
+                if sampler is not None:
+                    raise UsageError(
+                        f"sampler = {sampler!r}, but rows of what is given are so rare that they are drawn by "
+                        "particles, which have a sampler of their own. Leave it out."
+                    )
+                one = jax.tree.map(lambda part: part[0], told)
+                found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=on_block)
+                order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
+                drawn, effective = found.rows[order], min(found.ess, float(n))
+            drawn = _inside(drawn, low, high)
         rows = asked.within(self.encoder.put(self.encoder.decode(drawn), known))
         return Drawn(rows.columns, effective)
 
@@ -439,6 +443,14 @@ def _in_order(
     rows = rows[np.argsort(words_of(columns, n)[rows], kind="stable")]
     taken = [None if part is None else np.asarray(part)[rows] for part in (labels, weights)]
     return frame.take(rows), taken[0], taken[1]
+
+
+def _check_one_label(told: Given | None) -> None:
+    if told is not None and told.label is not None and np.ptp(np.asarray(told.label)):
+        raise UsageError(
+            "an interval, or a model without masks that is told cells, and a label for each row: such rows are drawn "
+            "together, for one label. Ask label by label."
+        )
 
 
 def _inside(z: NDArray[np.floating], low: Array, high: Array) -> Array:

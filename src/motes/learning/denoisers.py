@@ -27,6 +27,7 @@ from motes.diffusion.process import (
 from motes.diffusion.schedules import Schedule
 from motes.learning.mixture import Mixture
 
+FAR = 2.0  # noise, in standard deviations of the data
 JITTER = 1e-6  # of the sum of all variances, added to each
 
 Network = Callable[..., jax.Array]
@@ -129,7 +130,7 @@ class GaussianPreconditioned(Learned):
     With r = sigma_t / alpha_t and y = x_t / alpha_t as in `Preconditioned`, the mixture's mean and covariance C, its
     principal axes, and w = axes^T (C + r^2)^(-1/2) (y - mean), which has unit variance in every direction at every t,
 
-        eps_hat = r pull(y, r) - (C (C + r^2)^-1)^(1/2) F([w, (y - mean) / sqrt(1 + r^2)], log(r) / 4)
+        eps_hat = r pull(y, r) - (C (C + r^2)^-1)^(1/2) F(near [w, (y - mean) / sqrt(1 + r^2)], log(r) / 4)
 
     and x0_hat = y - r eps_hat. -pull is the score of the mixture blurred by r; of one Gaussian N(0, sigma_data^2 I) it
     is -y / (sigma_data^2 + r^2), and all this is `Preconditioned`. Columns that depend on each other linearly, and rows
@@ -162,7 +163,8 @@ class GaussianPreconditioned(Learned):
             seen, pull = (jnp.where(told, ours, plain) for ours, plain in zip(filled, (seen, pull), strict=True))
         away, total = seen - law.mean, law.variances + ratio**2
         inputs = [law.axes.T @ away / jnp.sqrt(total), away / jnp.sqrt(1 + ratio**2)]
-        said = self.network(jnp.concatenate(inputs), jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
+        near = 1 / jnp.sqrt(1 + (ratio / FAR) ** 2)
+        said = self.network(near * jnp.concatenate(inputs), jnp.log(jnp.maximum(ratio, 1e-6)) / 4)
         eps = ratio * pull - law.axes @ (jnp.sqrt(law.variances / total) * (law.axes.T @ said))
         return y - ratio * eps, eps
 

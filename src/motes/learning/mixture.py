@@ -24,7 +24,14 @@ Array = NDArray[np.float64]
 
 SHARES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)  # of the identity
 NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of components
-BLURS = (0.01, 0.03, 0.1, 0.3)  # of a component, as a share of the covariance of all rows, or of the identity
+BLURS = (
+    0.001,
+    0.003,
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+)  # of a component, as a share of the covariance of all rows, or of the identity
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST = 20_000  # rows that a mixture is fitted to
@@ -103,21 +110,16 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
     for evenly in (False, True):
         w, root = _whitened(rows, mean, axes, variances, evenly)
         volume = float(np.linalg.slogdet(root)[1])
-        blurs: tuple[float, ...] = BLURS
-        ours, in_vain = -np.inf, 0
+        top, blur, in_vain = -np.inf, BLURS[len(BLURS) // 2], 0
         for components in NUMBERS:
             if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
                 break
-            choices = [Choice(share, components, blur, evenly) for blur in blurs]
-            scores = [_left_out(w, choice) - volume for choice in choices]
-            top = int(np.argmax(scores))
+            found, with_it = _best_blur(w, components, blur)
             in_vain += 1
-            if scores[top] > ours:
-                ours, in_vain = scores[top], 0
-                # More components want no less blur, and not much more.
-                blurs = tuple(blur for blur in BLURS if blurs[top] <= blur <= 4 * blurs[top])
-            if scores[top] > score:
-                best, score = choices[top], scores[top]
+            if with_it > top:
+                top, blur, in_vain = with_it, found, 0
+            if with_it - volume > score:
+                best, score = Choice(share, components, found, evenly), with_it - volume
     return best
 
 
@@ -182,6 +184,22 @@ def _best_share(x: Array) -> tuple[float, float]:
             shrunk = np.maximum((1 - share) * variances + share, LEAST_VARIANCE)
             scores[i] -= 0.5 * (np.sum(square / shrunk) + out.sum() * np.log(2 * np.pi * shrunk).sum())
     return SHARES[int(scores.argmax())], float(scores.max() / max(count, 1))
+
+
+def _best_blur(w: Array, components: int, first: float) -> tuple[float, float]:
+    """Of BLURS, from the `first` one on as long as it helps, down or else up; and its likelihood of left-out rows."""
+    at = BLURS.index(first)
+    score = _left_out(w, Choice(0.0, components, first))
+    for step in (-1, 1):
+        started = at
+        while 0 <= at + step < len(BLURS):
+            with_it = _left_out(w, Choice(0.0, components, BLURS[at + step]))
+            if with_it <= score:
+                break
+            at, score = at + step, with_it
+        if at != started:
+            break
+    return BLURS[at], score
 
 
 def _left_out(w: Array, choice: Choice) -> float:

@@ -79,6 +79,7 @@ def sample(
     start: ArrayLike | None = None,
     given: Given | None = None,
     record: Sequence[int] = (),
+    skip: int = 0,
     block: int = BLOCK,
     on_block: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -94,6 +95,7 @@ def sample(
         start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
         given: what is known of each row, arrays with a leading n.
         record: places in `grid` to keep the points at; 0 is the start, N the end.
+        skip: go on after so many points of the same key, as if they had been drawn before these.
         block: rows that are worked on at once.
         on_block: called with the number of rows done so far, after each block.
 
@@ -128,10 +130,10 @@ def sample(
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # which is a thread's own
             if start is None:
-                x = _prior(denoiser.schedule, np.int32(first), key, block, dim)
+                x = _prior(denoiser.schedule, np.int32(skip + first), key, block, dim)
             else:
                 x = jnp.asarray(np.asarray(start)[padded], float)
-            x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(first), key, len(places))
+            x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(skip + first), key, len(places))
         points[rows] = np.asarray(x)[: rows.stop - first]
         chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop

@@ -1,0 +1,90 @@
+"""Rows in a box by rejection, against SciPy's truncated normals."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
+from motes.diffusion.oracles import GaussianOracle
+from motes.diffusion.schedules import Schedule, VarianceExploding
+from motes.sampling.grids import karras_grid
+from motes.sampling.loop import BLOCK, sample
+from motes.sampling.rejection import ATTEMPTS, rows_inside
+from motes.sampling.samplers import DPMSolver3M
+from reference import Z
+
+VE = VarianceExploding(80.0, 7.0)
+NORMAL = GaussianOracle(np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]]), VE)
+OPTIONS = {"key": jax.random.key(3), "sampler": DPMSolver3M(), "grid": karras_grid(VE, 16, 0.01)}
+
+
+def inside(low, high, n, denoiser=NORMAL, **more):
+    done = []
+    rows = rows_inside(
+        denoiser, np.array([low, -np.inf]), np.array([high, np.inf]), n, on_block=done.append, **OPTIONS, **more
+    )
+    return rows, done
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 1.0), (1.0, np.inf), (-2.0, -1.5)])
+def test_rows_are_those_of_the_truncated_law(low, high):
+    rows, done = inside(low, high, 2000)
+    assert done[-1] == len(rows) == 2000
+    assert ((low <= rows[:, 0]) & (rows[:, 0] <= high)).all()
+    cut = stats.truncnorm(low, high)
+    # 16 steps leave an error of 1 per cent or so.
+    assert stats.kstest(rows[:, 0], cut.cdf).statistic < 0.01 + 1.95 / np.sqrt(2000)  # chance alone: 1 in 1,000
+    rest = rows[:, 1] - 0.6 * rows[:, 0]  # which knows nothing of the box
+    assert abs(rest.mean()) < Z * 0.8 / np.sqrt(2000) + 0.01
+    assert abs(rest.std() / 0.8 - 1) < Z / np.sqrt(4000) + 0.02
+    assert len(np.unique(rows, axis=0)) == 2000
+
+
+def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
+    for low, expected in ((0.0, True), (stats.norm.isf(1.5 / ATTEMPTS), True), (stats.norm.isf(0.6 / ATTEMPTS), False)):
+        rows, done = inside(low, np.inf, 1500)
+        assert (rows is not None) == expected
+        assert len(done) == 1 or expected  # one block tells that a box is too rare
+    assert inside(8.0, np.inf, 1)[0] is None
+    assert len(inside(2.5, np.inf, 1)[0]) == 1  # one block costs no more than a row
+    assert inside(1.0, 1.0, 1) == (None, [])  # a number that is known is never drawn
+
+
+class Told(Denoiser):
+    """Exact for the second cell given the first."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t, t):
+        raise AssertionError("it has to be told")
+
+    def given(self, known):
+        return Settled(_Given(self.schedule, known.cells.values[0]), known.cells)
+
+
+class _Given(Denoiser):
+    schedule: Schedule
+    first: jax.Array
+
+    def __call__(self, x_t, t):
+        mean, variance = 0.6 * self.first, 0.64
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        return mean + alpha * variance / (alpha**2 * variance + sigma**2) * (x_t - alpha * mean)
+
+
+def test_rows_are_told_in_turn_what_is_known():
+    n, known = 100, np.tile([True, False], (100, 1))
+    values = np.where(known, np.where(np.arange(n) % 2, 1.0, -1.0)[:, None], 0.0).astype(np.float32)
+    given = Given(cells=Cells(values, known, ~known & known))
+    low, high = np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
+    rows = rows_inside(Told(VE), low, high, n, given=given, **OPTIONS)
+    assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
+    assert set(rows[:, 0]) == {-1.0, 1.0}  # both are as likely in this box
+    assert abs((rows[:, 0] > 0).mean() - 0.5) < Z * 0.5 / np.sqrt(n)
+
+
+def test_a_draw_goes_on_where_another_has_ended():
+    whole, _ = sample(NORMAL, BLOCK + 40, 2, **OPTIONS)
+    rest, _ = sample(NORMAL, 50, 2, skip=BLOCK - 10, **OPTIONS)
+    np.testing.assert_array_equal(rest, whole[-50:])
