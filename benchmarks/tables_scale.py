@@ -1,9 +1,9 @@
 """How long does a table of 50,000 rows take to fit, how long a million rows to draw, and in how much memory?
 
-The table is `diamonds` of plotnine: 53,940 rows of ten columns, seven of them numbers and three ordered labels. 50,000 rows
-are learned, and the made rows are held against the others by the classifier of `motes evaluate`: an accuracy of 0.5 is
-that of a second real draw. Memory is the most that a process of its own has held while it drew, or scored, so many rows,
-beyond what it held before.
+The table is `diamonds` of plotnine: 53,940 rows of ten columns, seven of them numbers and three ordered labels. 50,000
+rows are learned, and the made rows are held against the others by the classifier of `motes evaluate`: an accuracy of
+0.5 is that of a second real draw. Memory is the most that a process of its own has held while it drew, or scored, so
+many rows, beyond what it held before.
 
     python benchmarks/tables_scale.py [--rows 1000000] [--set training.steps=4000]
 """

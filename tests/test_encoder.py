@@ -321,6 +321,16 @@ def test_any_z_decodes_to_what_training_could_have_held(frame, encoder, size):
     assert back["nothing"].isna().all()
 
 
+def test_blocks_change_nothing(frame, encoder, monkeypatch):
+    z = np.random.default_rng(8).standard_normal((50, 15))
+    known = np.random.default_rng(9).random((50, 15)) < 0.8
+    whole = encoder.decode(z, known).like(frame)
+    monkeypatch.setattr("motes.data.encoder.BLOCK", 7)
+    pd.testing.assert_frame_equal(encoder.decode(z, known).like(frame), whole)
+    with pytest.raises(DataError, match="row 23"):
+        encoder.decode(np.where(np.arange(50)[:, None] == 22, np.nan, z))
+
+
 def test_z_that_is_nan_or_of_another_width_is_refused(encoder):
     z = np.zeros((3, 15))
     z[1, 2] = np.nan

@@ -112,7 +112,7 @@ def test_masses_of_discrete_rows_sum_to_one():
     cells = {"a": rng.choice(list("xyz"), 500, p=[0.6, 0.3, 0.1]), "b": rng.random(500) < 0.4}
     made = fit_table(pd.DataFrame(cells), changes=TINY, seed=0)
     rows = pd.DataFrame(list(itertools.product("xyz", [False, True])), columns=["a", "b"])
-    draws = 200
+    draws = 1200
     many = pd.concat([rows] * draws, ignore_index=True)
     encoded = made.encoder.encode(many, 5)  # noise of its own for each row, where `score_samples` has that of the row
     mass = np.exp(made.model.score_samples(encoded.z) + encoded.log_det).reshape(draws, len(rows)).sum(axis=1)
@@ -217,7 +217,7 @@ def test_what_cannot_be_learned_or_asked_is_refused(table, model):
 def test_classes_of_a_table(table):
     whole = table.drop(columns=["city"])
     labels = np.where(table.age > 50, "old", "young")
-    made = fit_table(whole, changes=TINY | {"training.steps": 300}, labels=labels, seed=1)
+    made = fit_table(whole, changes=TINY | {"training.steps": 600}, labels=labels, seed=1)
     p = made.predict_proba(whole)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert np.mean(np.array(made.classes.names)[p.argmax(axis=1)] == labels) > 0.9  # the age says it all

@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 MOST_HELD = 2_000  # rows that say when to stop: more would say the same
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 5_000  # components times cubes of columns, with masks, and more of few rows:
-FEW_ROWS, OF_FEW = 5_000, 20_000  # their training is short, and the network has less to learn the rest from
+FEW_ROWS, OF_FEW = 5_000, 120_000  # their training is short, and the network has less to learn the rest from
 
 
 def fit(

@@ -118,8 +118,8 @@ class TableModel:
         n, seed = check_count(n, "rows"), check_seed(seed)
         asked = conditions_of(self.encoder, given or {})
         how, times = build_draw(self.recipe, sampler, steps, grid)
-        known = asked.rows(n)
-        cells = self.encoder.encode(known, seed) if asked.valued.any() and self.masked else None
+        known = asked.rows(n) if asked.valued.any() else None
+        cells = self.encoder.encode(known, seed) if known is not None and self.masked else None
         told = self._told(label, n, None if cells is None else (cells.z, cells.known))
         denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
         boxed = asked.limited if self.masked else asked.limited | asked.valued
@@ -143,8 +143,9 @@ class TableModel:
                 order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
                 drawn, effective = found.rows[order], min(found.ess, float(n))
             drawn = _inside(drawn, low, high)
-        rows = asked.within(self.encoder.put(self.encoder.decode(drawn), known))
-        return Drawn(rows.columns, effective)
+        rows = self.encoder.decode(drawn)
+        rows = rows if known is None else self.encoder.put(rows, known)
+        return Drawn(asked.within(rows).columns, effective)
 
     def impute(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer
-from motes.data.frames import Frame, Mask, Series, as_frame, mixed, words_of
+from motes.data.frames import Frame, Mask, Series, as_frame, joined, mixed, words_of
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
 from motes.errors import DataError, check_seed
@@ -23,6 +23,7 @@ from motes.errors import DataError, check_seed
 Array = NDArray[np.float64]
 
 BITS = 16  # of the noise: k + u is exact for k up to 2^36
+BLOCK = 65_536  # rows that are decoded at once
 
 
 @dataclass(frozen=True)
@@ -191,15 +192,23 @@ class Encoder:
 
         `Frame.like` gives them the type that the training's rows came in.
         """
-        z = np.asarray(z, np.float64)
+        z = np.asarray(z)
         if z.ndim != 2 or z.shape[1] != self.width:
             raise DataError(f"z has shape {z.shape}; expected (rows, {self.width}).")
+        # Block by block, so that of many rows there is little in memory but what comes of them.
+        starts = range(0, max(len(z), 1), BLOCK)
+        cells = None if known is None else np.asarray(known, bool)
+        parts = [self._decoded(z, cells, slice(start, start + BLOCK)) for start in starts]
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def _decoded(self, z: NDArray[Any], known: Mask | None, block: slice) -> Frame:
+        z, known = z[block], None if known is None else known[block]
         if np.isnan(z).any():
             row, j = np.argwhere(np.isnan(z))[0]
-            raise DataError(f"z is nan in row {row + 1}, column '{self.learned[j]}'; expected numbers.")
+            raise DataError(f"z is nan in row {block.start + row + 1}, column '{self.learned[j]}'; expected numbers.")
         with np.errstate(over="ignore"):
-            y = self.standardiser.inverse(z)
-        missing = np.zeros(z.shape, bool) if known is None else ~np.asarray(known, bool)
+            y = self.standardiser.inverse(z.astype(np.float64))
+        missing = np.zeros(z.shape, bool) if known is None else ~known
         made = {codec.column: codec.decode(y[:, j], missing[:, j]) for j, codec in enumerate(self.codecs)}
         for name, one in self.kept.items():
             made[name] = one.take(np.zeros(len(z), np.int64))
