@@ -128,9 +128,11 @@ def test_holes(people):
     assert not filled.isna().any().any()
     pd.testing.assert_frame_equal(filled.where(frame.notna()), frame)
     pd.testing.assert_frame_equal(model.transform(frame), filled)
+    moved = frame.set_axis(np.arange(200) * 2 + 7)
+    pd.testing.assert_frame_equal(model.transform(moved), filled.set_axis(moved.index))
     several = model.impute(frame, draws=3, random_state=1)
     assert len(several) == 3 and not several[0].equals(several[1])
-    assert list(model.set_output(transform="pandas").transform(frame)) == list(frame)
+    pd.testing.assert_frame_equal(model.set_output(transform="pandas").transform(moved), filled.set_axis(moved.index))
     given = model.sample(20, given={"city": "Wien", "age": (30, 60)}, return_effective=True)
     assert (given[0].city == "Wien").all() and given[0].age.between(30, 60).all() and 1 <= given[1] <= 20
 

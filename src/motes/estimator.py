@@ -187,6 +187,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         seed = _seed(self.random_state if random_state is None else random_state)
         X = self._validated(X)
         made = [frame.like(X) for frame in self.model_.impute(X, draws=1 if draws is None else draws, seed=seed)]
+        if hasattr(X, "iloc"):  # pandas, or what has its manners
+            for table in made:
+                table.index = X.index
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:

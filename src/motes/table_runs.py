@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
 from motes.data.files import SUFFIXES, read_frame, write_frame
-from motes.data.frames import Frame, Series, joined
+from motes.data.frames import Frame, Mask, Series, joined
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
 from motes.errors import DataError, TrainingError, UsageError, unknown
@@ -78,6 +79,8 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         DataError: a file that cannot be used, or too few rows.
     """
     frame = read_frame(name)
+    for column, series in frame.columns.items():
+        check_finite(series, column, f"'{name}'")  # here, where rows have the numbers that they have in the file
     if len(frame) < FEWEST:
         raise DataError(f"'{name}' has {len(frame)} rows; at least {FEWEST} are needed to learn from and to judge by.")
     learn, judge = divided(len(frame), recipe.data.held_out, seed)
@@ -88,6 +91,16 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         frame.take(judge) if len(judge) else None,
         None if labels is None else labels[learn],
     )
+
+
+def _encoder_of(origin: TableSource, recipe: Recipe) -> Encoder:
+    """The encoder of the rows to train on. What does not fit is said with its row in the file."""
+    options: dict[str, Any] = {"standardise": recipe.data.standardise, "name": f"'{origin.name}'"}
+    try:
+        return Encoder.fit(origin.learn, recipe.columns, **options)
+    except DataError:
+        Encoder.fit(split_labels(read_frame(origin.name), recipe.data.label, origin.name)[0], recipe.columns, **options)
+        raise
 
 
 def split_labels(frame: Frame, label: str | None, name: str) -> tuple[Frame, NDArray[np.str_] | None]:
@@ -121,7 +134,7 @@ def train_table(
     """
     chosen = load_recipe(recipe, changes)
     origin = read_table_source(source, chosen, options.seed)
-    encoder = Encoder.fit(origin.learn, chosen.columns, standardise=chosen.data.standardise, name=f"'{source}'")
+    encoder = _encoder_of(origin, chosen)
     prepare(out, options.overwrite)
     for warning in encoder.warnings:
         reporter.warn(warning)
@@ -180,8 +193,10 @@ def evaluate_table(
     if not name or not Path(name).suffix:
         raise UsageError("this model was trained on a table in memory; give a file as SOURCE.")
     origin = read_table_source(name, model.recipe, model.model.seed)
+    model.encoder.frame(origin.learn, name=f"'{name}'")
     if name != trained_on:
-        rows = origin.learn if origin.judge is None else joined([origin.learn, origin.judge])
+        rows, _ = split_labels(read_frame(name), model.recipe.data.label, name)
+        model.encoder.encode(rows, name=f"'{name}'")  # which says what does not fit, before anything is drawn
         home = read_table_source(trained_on, model.recipe, model.model.seed) if Path(trained_on).is_file() else None
         origin = TableSource(name, rows, None) if home is None else TableSource(name, home.learn, rows)
     samples = draw_rows(model, n, seed, reporter)
@@ -306,10 +321,31 @@ def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str 
     count = int(np.clip(SCORED // model.encoder.width, 100, 1000))
     log_prob = None
     if model.masked or not any(series.missing.any() for part in (learn, judge) for series in part.columns.values()):
-        ours, theirs = (model.score_samples(part.take(slice(count))) for part in (judge, learn))
+        ours, theirs = (_log_prob(model, part.take(slice(count))) for part in (judge, learn))
         log_prob = ours, theirs
     found = judge_table(samples, judge, learn, model.encoder, target=target, log_prob=log_prob, seed=seed)
     return replace(found, notes=(*notes, *found.notes))
+
+
+def _log_prob(model: TableModel, rows: Frame) -> NDArray[np.float64]:
+    """log p of rows, (n,); minus infinity where a cell is none that the training could have held."""
+    possible = _possible(model.encoder, rows)
+    made = np.full(len(rows), -np.inf)
+    if possible.any():
+        made[possible] = model.score_samples(rows.take(np.flatnonzero(possible)))
+    return made
+
+
+def _possible(encoder: Encoder, rows: Frame) -> Mask:
+    """Which rows (n,) the encoder takes: halves of those that it refuses are tried, down to single rows."""
+    try:
+        encoder.encode(rows)
+    except DataError:
+        if len(rows) == 1:
+            return np.zeros(1, bool)
+        half = len(rows) // 2
+        return np.concatenate([_possible(encoder, rows.take(part)) for part in (slice(half), slice(half, None))])
+    return np.ones(len(rows), bool)
 
 
 def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:
