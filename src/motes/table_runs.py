@@ -12,24 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.conditions import conditions_of
+from motes.data.cells import Labels
 from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
 from motes.data.files import SUFFIXES, read_frame, write_frame
 from motes.data.frames import Frame, Mask, Series, joined
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
-from motes.errors import DataError, TrainingError, UsageError, unknown
+from motes.errors import DataError, MotesError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import judge_table
 from motes.learning.training import Progress
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
-from motes.runs import SAMPLES, Draw, Options, prepare, write, write_history, write_recipe
+from motes.runs import SAMPLES, Draw, Options, begun, prepare, refuse_nothing, write, write_history, write_recipe
 from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
 from motes.tabular import Drawn, TableModel, fit_table
 
 SCORED = 20_000  # rows times columns of which the likelihood is taken
+SHOWN = 20  # labels, of more no list is given
 DEFAULT = Draw()
 NUMBERED = "draw"  # the column that says which of several draws a row is of
 
@@ -146,15 +149,17 @@ def train_table(
             count(now.step, f"loss {now.loss:.4f}{held}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
-            model = fit_table(
-                origin.learn,
-                chosen,
-                encoder=encoder,
-                labels=origin.labels,
-                seed=options.seed,
-                source=source,
-                on_progress=told,
-            )
+            with begun(out):
+                model = fit_table(
+                    origin.learn,
+                    chosen,
+                    encoder=encoder,
+                    labels=origin.labels,
+                    seed=options.seed,
+                    source=source,
+                    on_progress=told,
+                )
+                refuse_nothing(model.model)
         except TrainingError as error:
             if isinstance(error.result, TableModel):
                 _keep(error.result, out)
@@ -188,6 +193,8 @@ def evaluate_table(
         UsageError: a file that is not there, has other columns, or too few rows.
         DataError: a file that cannot be used.
     """
+    if target is not None and target not in model.columns:
+        raise UsageError("--target: " + unknown("column", target, model.columns))
     trained_on = model.model.source
     name = source or trained_on
     if not name or not Path(name).suffix:
@@ -266,7 +273,7 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
     """What is known, from texts such as "age=40", "city=Graz" and "price=10..500", "price=..500", "price=10..".
 
     Raises:
-        UsageError: no "=", a column that there is not, or one twice.
+        UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
     """
     made: dict[str, Any] = {}
     kinds = {column.name: column.kind for column in encoder.columns}
@@ -280,18 +287,34 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
             raise UsageError(f"--given {word}: " + unknown("column", name, encoder.names))
         if name in made:
             raise UsageError(f"--given {word}: column '{name}' is given twice.")
-        low, dots, high = text.partition("..")
-        if dots and kinds[name] not in ("categorical", "boolean"):
-            made[name] = tuple(_cell(end, encoder, name) if end else None for end in (low, high))
-        else:
-            made[name] = _cell(text, encoder, name)
+        try:
+            made[name] = _asked(text, encoder, name)
+            conditions_of(encoder, {name: made[name]})
+        except MotesError as error:
+            raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None
     return made
 
 
-def _cell(text: str, encoder: Encoder, name: str) -> Any:
+def _asked(text: str, encoder: Encoder, name: str) -> Any:
+    """A value of a column, or an interval as two of them. Labels may hold two dots themselves."""
+    labels = encoder.kept[name].labels if name in encoder.kept else ()
+    for codec in encoder.codecs:
+        if codec.column == name and isinstance(codec.cells, Labels):
+            labels = codec.cells.labels
+    known = [str(label) for label in labels]
+    low, dots, high = text.partition("..")
+    if dots and text not in known:
+        return tuple(_cell(end, known, encoder, name) if end else None for end in (low, high))
+    return _cell(text, known, encoder, name)
+
+
+def _cell(text: str, labels: Sequence[str], encoder: Encoder, name: str) -> Any:
     """A cell as its column holds it: text stays text among labels, and a number is one elsewhere."""
     codec = next((codec for codec in encoder.codecs if codec.column == name), None)
     type_ = encoder.kept[name].type if codec is None else codec.type
+    if type_ == "label" and text not in labels:
+        said = unknown("label", text, labels)
+        raise UsageError(said if len(labels) <= SHOWN else said.partition(" Choose from:")[0])
     if type_ == "truth" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if type_ in ("label", "date", "truth"):
@@ -301,16 +324,18 @@ def _cell(text: str, encoder: Encoder, name: str) -> Any:
     except ValueError:
         pass
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UsageError(
-            f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers."
-        ) from None
+        raise UsageError(f"'{text}' is not a number, and column '{name}' holds numbers.") from None
+    if not np.isfinite(number):
+        raise UsageError(f"expected a finite number. An open end is left out, as in {name}=10.. or {name}=..10.")
+    return number
 
 
 def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
     """`judge_table` with the likelihood; where no rows were held out, half of those that there are stand for them."""
-    learn, judge, notes = origin.learn, origin.judge, tuple[str, ...]()
+    learn, notes = model.encoder.frame(origin.learn), tuple[str, ...]()
+    judge = None if origin.judge is None else model.encoder.frame(origin.judge)
     if judge is None:
         order = np.random.default_rng([seed, 314159]).permutation(len(learn))
         learn, judge = learn.take(order[::2]), learn.take(order[1::2])
