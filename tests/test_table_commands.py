@@ -68,7 +68,9 @@ def test_a_held_out_row_that_the_model_cannot_hold_is_impossible_to_it(people, r
     with pytest.raises(DataError, match="'Bonn' came"):
         model.score_samples(strange)
     rows = model.encoder.frame(strange)
-    assert np.flatnonzero(~_possible(model.encoder, rows)).tolist() == [3, 40]
+    assert np.flatnonzero(~_possible(model, rows)).tolist() == [3, 40]
+    far = model.encoder.frame(people.assign(h=people.h.where(people.index != 7, 1e200)))
+    assert np.flatnonzero(~_possible(model, far)).tolist() == [7]
     assert np.isneginf(_log_prob(model, rows.take(np.array([3, 40])))).all()
 
 

@@ -354,22 +354,22 @@ def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str 
 
 def _log_prob(model: TableModel, rows: Frame) -> NDArray[np.float64]:
     """log p of rows, (n,); minus infinity where a cell is none that the training could have held."""
-    possible = _possible(model.encoder, rows)
+    possible = _possible(model, rows)
     made = np.full(len(rows), -np.inf)
     if possible.any():
         made[possible] = model.score_samples(rows.take(np.flatnonzero(possible)))
     return made
 
 
-def _possible(encoder: Encoder, rows: Frame) -> Mask:
-    """Which rows (n,) the encoder takes: halves of those that it refuses are tried, down to single rows."""
+def _possible(model: TableModel, rows: Frame) -> Mask:
+    """Which rows (n,) have a likelihood: halves of those that it refuses are tried, down to single rows."""
     try:
-        encoder.encode(rows)
+        model.encoded(rows)
     except DataError:
         if len(rows) == 1:
             return np.zeros(1, bool)
         half = len(rows) // 2
-        return np.concatenate([_possible(encoder, rows.take(part)) for part in (slice(half), slice(half, None))])
+        return np.concatenate([_possible(model, rows.take(part)) for part in (slice(half), slice(half, None))])
     return np.ones(len(rows), bool)
 
 

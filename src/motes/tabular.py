@@ -220,7 +220,7 @@ class TableModel:
         name: str = "the data",
     ) -> Likelihood:
         """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
-        encoded = self._encoded(data, name)
+        encoded = self.encoded(data, name)
         told = self.model.given(label, len(encoded.z))
         if (cells := self._absent(encoded)) is not None:
             told = (told or Given())._replace(cells=cells)
@@ -234,11 +234,15 @@ class TableModel:
             UsageError: a model without classes, or missing cells and one without masks.
             DataError: a cell that its column cannot hold; the message names row and column.
         """
-        encoded = self._encoded(data, "the data")
+        encoded = self.encoded(data)
         return self.model.class_probabilities(encoded.z, cells=self._absent(encoded), on_block=on_block)
 
-    def _encoded(self, data: Any, name: str) -> Encoded:
-        """Rows of which a likelihood is asked, each with noise of its own."""
+    def encoded(self, data: Any, name: str = "the data") -> Encoded:
+        """Rows of which a likelihood is asked, each with noise of its own.
+
+        Raises:
+            DataError: no rows, or a cell that its column cannot hold or that is too far for the network.
+        """
         encoded = self.encoder.encode(data, None, name=name)
         if not len(encoded.z):
             raise DataError(f"{name} has no rows; expected at least 1.")
