@@ -200,7 +200,7 @@ def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, mo
     assert code == 0
     assert "50 rows in s.csv" in out
     (tmp_path / "far.csv").write_text("0,0\n1e200,1\n")
-    code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "-q")
+    code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "--overwrite", "-q")
     assert code == 0
     assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
 
@@ -297,7 +297,7 @@ MISUSES = {
     "scores in another format": (["score", "MODEL", "moons", "--out", "s.txt"], ".csv or .npy"),
     "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
     "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
-    "rows and a half": (["sample", "MODEL", "-n", "1.5"], "1.5"),
+    "rows and a half": (["sample", "MODEL", "-n", "1.5"], "expected a whole number"),
     "seed of a sample": (["sample", "MODEL", "--seed", "-1"], "seed = -1"),
     "a folder": (["train", "."], "'.' is a folder"),
     "other columns": (["evaluate", "MODEL", "three.npy"], "3 columns; the model has 2"),

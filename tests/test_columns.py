@@ -62,6 +62,9 @@ def test_a_kind_is_inferred_with_its_evidence(values, kind, why):
         ([f"name {k}" for k in range(30)], "every row has a label of its own"),
         ([*map(str, range(30)), "n/k"], "every row|numbers but for 1 of its labels, such as 'n/k' in row 31"),
         ([*map(str, range(30)), "n/k", "1"], "numbers but for 1 of its labels, such as 'n/k' in row 31"),
+        ([*(f"2020-02-{k}" for k in range(10, 31))], "dates but for 1 of its labels, such as '2020-02-30' in row 21"),
+        ([f"{k},5" for k in range(30)], "numbers with ',' for the decimal point"),
+        ([*range(7, 37)], 'a number for each row: leave it out, by kind "drop"'),
         (np.where(NORMAL > 0.2, NORMAL, 0.2), "0.2 in [56].% of the rows"),
         (np.where(NORMAL > -0.5, np.exp(NORMAL), 0), None),  # zeros below a positive column are dealt with
         (NORMAL, None),

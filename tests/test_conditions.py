@@ -105,7 +105,7 @@ WRONG = {
     "an interval of one value": ({"one": (7, 8)}, UsageError, "is the same in all rows"),
     "another value of one": ({"one": 8.0}, DataError, "this column was 7.5"),
     "nothing": ({"real": None}, UsageError, "Leave the column out"),
-    "not finite": ({"real": float("inf")}, DataError, "not a finite number"),
+    "not finite": ({"real": float("inf")}, UsageError, "not a finite number"),
 }
 
 
@@ -149,3 +149,26 @@ def test_conditions_are_read_from_words(encoder):
             conditions_from([word], encoder)
     with pytest.raises(UsageError, match="given twice"):
         conditions_from(["age=3", "age=4"], encoder)
+
+
+MISUSES = {
+    "city=Gratz": "unknown label 'Gratz'. Did you mean 'Graz'?",
+    "price=-5": "-5 came; expected a number of at least 0",
+    "one=8": "this column was 7.5",
+    "real=inf": "expected a finite number. An open end is left out",
+    "age=40.5": "40.5 came; expected a whole number.",
+    "age=40.2..40.8": "no whole number lies in it",
+    "city=Graz..Wien": "column 'city' is categorical, without an order",
+    "member=false..true": "column 'member' is boolean, without an order",
+    "one=7..8": "is the same in all rows",
+    "day=soon": "expected a date such as",
+    "real=3..2": "expected low <= high",
+}
+
+
+@pytest.mark.parametrize("word", MISUSES)
+def test_a_condition_that_cannot_be_is_a_misuse_that_says_which(encoder, word):
+    with pytest.raises(UsageError) as error:
+        conditions_from([word], encoder)
+    assert str(error.value).startswith(f"--given {word}: ")
+    assert MISUSES[word] in str(error.value) and "row 1" not in str(error.value)

@@ -410,10 +410,10 @@ def test_a_table_that_cannot_be_learned_says_why(data, says):
 def test_1e308_among_ordinary_numbers_is_drawn_in_and_said():
     x = np.random.default_rng(7).normal(size=200)
     x[10] = 1e308
-    encoder = Encoder.fit(pd.DataFrame({"a": x, "b": np.arange(200)}))
+    encoder = Encoder.fit(pd.DataFrame({"a": x, "b": np.arange(200) % 150}))
     assert encoder.columns[0].kind == "heavy"
     assert encoder.warnings == ["column 'a': reaches 1e+308."]
-    z = encoder.encode(pd.DataFrame({"a": x, "b": np.arange(200)})).z
+    z = encoder.encode(pd.DataFrame({"a": x, "b": np.arange(200) % 150})).z
     assert np.isfinite(z).all()
     assert np.allclose(encoder.decode(z).columns["a"].values, x, rtol=1e-9)
 
@@ -437,6 +437,24 @@ def test_a_state_that_was_meddled_with_is_an_error(encoder):
     for key, value in (("codecs", [{"is": "os"}]), ("codecs", [{"is": "Log", "where": 1}]), ("columns", None)):
         with pytest.raises((KeyError, TypeError, ValueError)):
             Encoder.from_state(arrays, {**about, key: value})
+
+
+def test_a_dropped_column_is_not_learned_not_given_back_and_ignored(frame):
+    more = frame.assign(id=np.arange(len(frame)))[["id", *frame]]
+    plain, encoder = Encoder.fit(frame), Encoder.fit(more, {"id": "drop"})
+    assert encoder.names == plain.names and encoder.dropped == ("id",) and encoder.came == tuple(more)
+    arrays, about = encoder.to_state()
+    again = Encoder.from_state(arrays, json.loads(json.dumps(about)))
+    for one in (encoder, again):
+        for rows in (frame, more):
+            np.testing.assert_array_equal(one.encode(rows).z, plain.encode(frame).z)
+        assert one.decode(np.zeros((2, one.width))).names == plain.names
+    numbers = Encoder.fit(np.arange(60.0).reshape(20, 3) ** 1.5, {"x1": "drop"})
+    both = numbers.encode(np.ones((4, 3))).z, numbers.encode(np.ones((4, 2))).z
+    np.testing.assert_array_equal(*both)
+    for overrides, said in (({"idd": "drop"}, "Did you mean 'id'"), (dict.fromkeys(more, "drop"), "all columns")):
+        with pytest.raises(UsageError, match=said):
+            Encoder.fit(more, overrides)
 
 
 def test_unstandardised_z_is_y():

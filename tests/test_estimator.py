@@ -1,6 +1,7 @@
 """`DiffusionModel` among scikit-learn's estimators."""
 
 import pickle
+import signal
 
 import joblib
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import motes
 from motes import DiffusionModel
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
+from motes.tabular import fit_table
 
 TINY = {
     "training.batch": 32,
@@ -35,6 +38,7 @@ def tiny(**more):
     return DiffusionModel(**{"max_steps": 30, "changes": TINY, "random_state": 0} | more)
 
 
+@pytest.mark.filterwarnings("ignore:column .*:UserWarning")  # their tables are odd
 @parametrize_with_checks([tiny(max_steps=5)])
 def test_it_passes_every_check_of_scikit_learn(estimator, check):
     check(estimator)
@@ -128,9 +132,11 @@ def test_holes(people):
     assert not filled.isna().any().any()
     pd.testing.assert_frame_equal(filled.where(frame.notna()), frame)
     pd.testing.assert_frame_equal(model.transform(frame), filled)
+    moved = frame.set_axis(np.arange(200) * 2 + 7)
+    pd.testing.assert_frame_equal(model.transform(moved), filled.set_axis(moved.index))
     several = model.impute(frame, draws=3, random_state=1)
     assert len(several) == 3 and not several[0].equals(several[1])
-    assert list(model.set_output(transform="pandas").transform(frame)) == list(frame)
+    pd.testing.assert_frame_equal(model.set_output(transform="pandas").transform(moved), filled.set_axis(moved.index))
     given = model.sample(20, given={"city": "Wien", "age": (30, 60)}, return_effective=True)
     assert (given[0].city == "Wien").all() and given[0].age.between(30, 60).all() and 1 <= given[1] <= 20
 
@@ -150,6 +156,78 @@ def test_labels(people):
         tiny(max_steps=1).fit(X).predict(X)
     numbers = tiny(max_steps=5).fit(X, (people.age > 50).astype(float))
     assert set(numbers.predict(X)) <= {0, 1}
+
+
+LABELS = {
+    "true or false": lambda up: up,
+    "whole floats": lambda up: np.where(up, 2.0, 1.0),
+    "halves": lambda up: np.where(up, 2.5, -1.5),
+    "objects": lambda up: np.where(up, 10, 2).astype(object),  # of which the texts are in another order
+    "dates": lambda up: np.where(up, np.datetime64("2024-02-01"), np.datetime64("2023-01-01")),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_type_come_back_in_it(kind, tmp_path):
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[:, 0] += np.where(up := x[:, 1] > 0, 8, -8)
+    y = LABELS[kind](up)
+    model = tiny(max_steps=200).fit(x, y)
+    np.testing.assert_array_equal(model.classes_, np.unique(y))
+    assert np.mean(model.predict(x) == y) > 0.9
+    model.save(tmp_path / "model.safetensors")
+    again = DiffusionModel.load(tmp_path / "model.safetensors")
+    assert again.predict(x[:20]).dtype == again.classes_.dtype == y.dtype
+    np.testing.assert_array_equal(again.predict(x[:20]), model.predict(x[:20]))
+    np.testing.assert_array_equal(again.sample(5, y=y[0]), model.sample(5, y=y[0]))
+    np.testing.assert_array_equal(again.score_samples(x[:5], y[:5]), model.score_samples(x[:5], y[:5]))
+    only = tiny(max_steps=1).fit(x, y).partial_fit(x[up], y[up])  # one of the classes is not there
+    np.testing.assert_array_equal(only.classes_, model.classes_)
+
+
+def test_columns_go_by_numbers_too(people):
+    x = as_numpy(people).astype(float)
+    model = tiny(max_steps=1).fit(x)
+    np.testing.assert_array_equal(model.sample(9, given={1: 0.5}), model.sample(9, given={"y": 0.5}))
+    named = tiny(max_steps=1).fit(pd.DataFrame(x, columns=[7, 8])).sample(9, given={8: 0.5})
+    assert (named[8] == 0.5).all() and list(named) == [7, 8]
+    with pytest.raises(UsageError, match="unknown column '2'"):
+        model.sample(9, given={2: 0.5})
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "Arrow", "NumPy"])
+def test_a_dropped_column_is_in_no_answer(people, kind, tmp_path):
+    X = TYPES[kind](people[["age", "price", "city"]])
+    column = "x" if kind == "NumPy" else "price"
+    model = tiny(max_steps=1, columns={column: "drop"}).fit(X)
+    model.save(tmp_path / "model.safetensors")
+    for one in (model, DiffusionModel.load(tmp_path / "model.safetensors")):
+        assert one.n_features_in_ == X.shape[1]
+        rows = one.sample(5)
+        assert type(rows) is type(X) and rows.shape == (5, X.shape[1] - 1)
+        assert one.transform(X).shape == (200, X.shape[1] - 1)
+        assert column not in list(one.get_feature_names_out())
+        if kind == "pandas":
+            assert list(rows) == ["age", "city"]
+            pd.testing.assert_frame_equal(one.set_output(transform="pandas").transform(X), X[["age", "city"]])
+
+
+def test_an_interrupt_and_what_columns_are_is_warned_of(monkeypatch):
+    def interrupted(*arguments, **options):
+        return fit_table(*arguments, **options, on_progress=lambda now: signal.raise_signal(signal.SIGINT))
+
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    monkeypatch.setattr("motes.estimator.fit_table", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.warns(ConvergenceWarning, match=r"interrupted after \d+ of 5,000 steps"):
+            model = tiny(max_steps=5000).fit(x)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert 0 < model.n_iter_ < 5000 and np.isfinite(model.sample(3)).all()
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="column 'x2': constant"):
+        tiny(max_steps=1).fit(x * [1, 1, 0])
 
 
 def test_going_on():
@@ -197,7 +275,26 @@ def test_what_is_wrong_is_said(people, tmp_path):
         tiny(recipe="tabel").fit(x)
     with pytest.raises(MotesError, match="unknown column 'agee'"):
         tiny(columns={"agee": "real"}).fit(people)
+    with pytest.raises(DataError, match="two columns named 'a'"):
+        tiny().fit(pd.DataFrame(x, columns=["a", "a"]))
+    with pytest.raises(DataError, match="no columns"):
+        tiny().fit(pd.DataFrame(index=range(20)))
+    with pytest.raises(DataError, match="row 2 has 3 cells"):
+        tiny().fit([[1, 2], [1, 2, 3]])
+    with pytest.raises(DataError, match="label of row 1 is nan"):
+        tiny().fit(x, np.where(np.arange(200) < 1, np.nan, 1.0))
     model = tiny(max_steps=1).fit(people)
+    with pytest.raises(DataError, match=r"row 3, column 'price': 1e\+308 is too far"):
+        model.score_samples(people[:3].assign(price=[0.0, 1.0, 1e308]))
+    with pytest.raises(DataError, match="no rows"):
+        model.score_samples(people[:0])
+    assert model.transform(people[:0]).shape == (0, 6)
+    with pytest.raises(UsageError, match="expected a mapping"):
+        model.sample(3, given=people[:1])
+    with pytest.raises(UsageError, match=r"fit\(X, y\)"):
+        model.sample(3, y=1)
+    with pytest.raises(UsageError, match="class 'c' was not among those of the first fit: a, b"):
+        tiny(max_steps=1).fit(x, np.repeat(["a", "b"], 100)).partial_fit(x, np.repeat(["a", "c"], 100))
     with pytest.raises(ValueError, match="feature names"):
         model.score_samples(people.drop(columns="age"))
     with pytest.raises(DataError, match="row 2, column 'city': 'Bonn' came"):

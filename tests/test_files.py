@@ -1,6 +1,7 @@
 """Files of any columns: what is read is what is there, and what cannot be read says which line and which column."""
 
 import datetime
+import subprocess
 import sys
 import tracemalloc
 
@@ -241,3 +242,15 @@ def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(DataError, match="column 'x' holds text"):
         write_frame(tmp_path / "t.npy", as_frame([["a", 1]]))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ragged_line_does_not_end_the_process_with_it(file):
+    """pyarrow must have no thread at work when a process that has JAX's ends."""
+    path = file("a,b\n" + "1,2\n" * 50 + "1,2,3\n")
+    code = (
+        "import jax.numpy as jnp; jnp.ones(3).block_until_ready()\nfrom motes.data.files import read_frame\n"
+        f"try: read_frame({str(path)!r})\nexcept ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "line 52 of" in done.stdout

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from motes.data.encoder import Encoder
 from motes.data.frames import Frame, Mask, Series, of_values
-from motes.errors import UsageError, unknown
+from motes.data.tables import default_columns
+from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
 Ends = tuple[Series | None, Series | None]
@@ -64,7 +65,8 @@ def conditions_of(encoder: Encoder, given: Mapping[str, Any]) -> Conditions:
 
     Args:
         encoder: of the table.
-        given: column -> a value, or (low, high), both included, of which one may be None: no end.
+        given: column, by its name or by its place in an array -> a value, or (low, high), both included, of which one
+            may be None: no end.
 
     Raises:
         UsageError: a column that there is not, or an interval that is none.
@@ -73,9 +75,8 @@ def conditions_of(encoder: Encoder, given: Mapping[str, Any]) -> Conditions:
     cells: dict[str, Series] = {}
     ends: dict[str, Ends] = {}
     kinds = {column.name: column.kind for column in encoder.columns}
-    for name, value in given.items():
-        if name not in kinds:
-            raise UsageError(unknown("column", str(name), encoder.names))
+    for key, value in given.items():
+        name = _named(key, encoder.names)
         if isinstance(value, tuple):
             if name in encoder.kept or kinds[name] in ("categorical", "boolean"):
                 why = "is the same in all rows" if name in encoder.kept else f"is {kinds[name]}, without an order"
@@ -85,17 +86,29 @@ def conditions_of(encoder: Encoder, given: Mapping[str, Any]) -> Conditions:
             cells[name] = _one(name, value)
     nothing = Series("real", np.full(1, np.nan), np.ones(1, bool))
     row = Frame({name: cells.get(name, nothing) for name in encoder.names})
-    encoder.encode(row, name=HERE)  # which checks the values
     low, high = np.full((2, encoder.width), [[-np.inf], [np.inf]])
-    for j, codec in enumerate(encoder.codecs):
-        of = cells.get(codec.column)
-        pair = ends.get(codec.column) if of is None else (of, of)
-        if pair is not None:
-            _check_order(codec.column, pair)
-            low[j], high[j] = codec.between(*pair, HERE)
+    try:
+        encoder.encode(row, name=HERE)  # which checks the values
+        for j, codec in enumerate(encoder.codecs):
+            of = cells.get(codec.column)
+            pair = ends.get(codec.column) if of is None else (of, of)
+            if pair is not None:
+                _check_order(codec.column, pair)
+                low[j], high[j] = codec.between(*pair, HERE)
+    except DataError as error:
+        raise DataError(str(error).replace(f"{HERE}, row 1, ", f"{HERE}, ", 1)) from None
     valued = np.array([codec.column in cells for codec in encoder.codecs])
     forward = encoder.standardiser.forward
     return Conditions(row, ends, forward(low), forward(high), valued)
+
+
+def _named(key: Any, names: tuple[str, ...]) -> str:
+    """The column of this name, which may be a number, or at this place in an array, which names no columns."""
+    if str(key) in names:
+        return str(key)
+    if hasattr(key, "__index__") and names == default_columns(len(names)) and 0 <= key.__index__() < len(names):
+        return names[key.__index__()]
+    raise UsageError(unknown("column", str(key), names))
 
 
 def _ends(name: str, pair: tuple[Any, ...]) -> Ends:
@@ -109,6 +122,8 @@ def _one(name: str, value: Any) -> Series:
     series = of_values(np.array([value], dtype=object), name, HERE)
     if series.missing[0]:
         raise UsageError(f"column '{name}' = {value!r}, which says nothing. Leave the column out.")
+    if series.type == "real" and np.isinf(series.values[0]):
+        raise UsageError(f"column '{name}' = {value!r}, which is not a finite number. An open end is None: (10, None).")
     return series
 
 

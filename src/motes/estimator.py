@@ -6,6 +6,7 @@ model.score_samples(table)
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -23,9 +25,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from motes.data.natives import collected, is_frame
-from motes.data.templates import packed, template_of, unpacked
-from motes.errors import ModelFileError, UsageError, check_count
+from motes.data.frames import is_missing, unique_names
+from motes.data.natives import collected, is_frame, names_of
+from motes.data.templates import packed, template_of, unpacked, without
+from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.model import model_path
 from motes.recipes import Recipe
@@ -48,7 +51,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         recipe: a name ("table", "default", ...), a `.toml` file or a `Recipe`.
         max_steps: of training, in the place of the recipe's.
         changes: to the recipe, such as {"network.width": 256}.
-        columns: what columns are, such as {"age": "integer"}, in the place of what is inferred; see docs/tables.md.
+        columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
+            be left out; see docs/tables.md.
         warm_start: go on from the last fit, with the same columns.
         random_state: of `fit`, and of draws that have none of their own.
 
@@ -87,6 +91,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             y: the class of each row (n,), for `predict_proba` and `sample(y=...)`.
             sample_weight: how much each row counts (n,).
 
+        What should be known of a column, such as that it is constant, is warned of. Ctrl-C ends the training with what
+        was learned so far, and a `ConvergenceWarning` says how many steps that were.
+
         Raises:
             DataError: data that cannot be used; the message names the row and the column.
             RecipeError, UsageError: a recipe or columns that do not fit.
@@ -101,9 +108,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
-        labels, weights = None, None
+        classes = getattr(self, "classes_", None) if start and start.classes else None
+        labels, weights, told = None, None, None
         if y is not None:
             labels = _labels(y, n)
+            told = _names(labels) if classes is None else self._told(labels, classes)
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
         changes = dict(self.changes or {})
@@ -115,7 +124,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             self.recipe,
             changes=changes,
             columns=self.columns,
-            labels=labels,
+            labels=told,
             weights=weights,
             seed=seed,
             start=start,
@@ -126,12 +135,38 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
         self.model_ = model
-        self.template_ = template_of(X)
+        self.template_ = without(template_of(X), self._dropped)
         if labels is not None:
-            self.classes_ = np.unique(labels)
+            self.classes_ = np.unique(labels) if classes is None else classes
         elif hasattr(self, "classes_"):
             del self.classes_
+        if start is None:
+            for said in model.encoder.warnings:
+                warnings.warn(said, UserWarning, stacklevel=3)
+        if training.interrupted:
+            warnings.warn(
+                f"interrupted after {training.steps:,} of {model.recipe.training.steps:,} steps; the model is what was "
+                "learned so far.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
+
+    def _told(self, y: Any, classes: NDArray[Any] | None = None) -> Any:
+        """What the model calls the classes `y`, one or one for each row, of those that `fit` saw."""
+        if y is None:
+            return None
+        classes = getattr(self, "classes_", None) if classes is None else classes
+        if classes is None:
+            raise UsageError(f"y = {y!r}, but this model was fitted without labels. Fit it with them: fit(X, y).")
+        names = dict(zip(classes.tolist(), _names(classes).tolist(), strict=True))
+        plain = np.asarray(y).tolist()
+        try:
+            return [names[one] for one in plain] if isinstance(plain, list) else names[plain]
+        except (KeyError, TypeError):
+            wrong = next(one for one in np.atleast_1d(np.asarray(y)).ravel().tolist() if one not in names)
+            known = ", ".join(str(one) for one in names)
+            raise UsageError(f"class {wrong!r} was not among those of the first fit: {known}.") from None
 
     # --- asking ---
 
@@ -148,8 +183,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Args:
             n_samples: how many.
-            given: what is known of them: column -> value, or (low, high), both included, one of which may be None. The
-                columns of an array without names are called x, y or x0, x1, ...
+            given: what is known of them: column -> value, or (low, high), both included, one of which may be None.
+                Columns go by their names, those of an array by their places 0, 1, ...
             y: their class, one for all rows or one for each.
             random_state: in the place of the estimator's.
             return_effective: give the effective sample size as well; it is `n_samples` unless intervals are given.
@@ -158,8 +193,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             UsageError, DataError: what does not fit.
         """
         check_is_fitted(self)
+        if given is not None and not isinstance(given, Mapping):
+            raise UsageError(
+                f'given is of type {type(given).__name__}; expected a mapping, such as {{"age": 40}}: column -> value.'
+            )
         seed = _seed(self.random_state if random_state is None else random_state)
-        drawn = self.model_.sample(n_samples, given=given, label=y, seed=seed)
+        drawn = self.model_.sample(n_samples, given=given, label=self._told(y), seed=seed)
         rows = drawn.like(self.template_)
         return (rows, drawn.effective) if return_effective else rows
 
@@ -169,10 +208,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         With `y`, the class of each row, it is log p(row | y).
         """
         check_is_fitted(self)
-        return self.model_.score_samples(self._validated(X), label=y)
+        return self.model_.score_samples(self._validated(X), label=self._told(y))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`, over the rows of X; `y` is not used."""
+        """The mean of `score_samples`, over the rows of X; `y` is ignored."""
         return float(np.mean(self.score_samples(X)))
 
     def impute(self, X: Any, *, draws: int | None = None, random_state: Any = None) -> Any:
@@ -185,8 +224,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """
         check_is_fitted(self)
         seed = _seed(self.random_state if random_state is None else random_state)
-        X = self._validated(X)
+        X = without(self._validated(X), self._dropped)
         made = [frame.like(X) for frame in self.model_.impute(X, draws=1 if draws is None else draws, seed=seed)]
+        if hasattr(X, "iloc"):  # pandas, or what has its manners
+            for table in made:
+                table.index = X.index
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:
@@ -197,13 +239,27 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     def predict_proba(self, X: Any) -> Array:
         """p(y | row) of each row, (n, classes) in the order of `classes_`."""
         check_is_fitted(self)
-        return self.model_.predict_proba(self._validated(X))
+        known = self.model_.classes
+        assert known is not None  # it would have no such method
+        order = [known.number(name) for name in _names(self.classes_)]  # there it is that of their texts
+        return self.model_.predict_proba(self._validated(X))[:, order]
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each row, (n,)."""
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
+
+    @property
+    def _dropped(self) -> list[int]:
+        """Places of the columns of X that are left out."""
+        encoder = self.model_.encoder
+        return [encoder.came.index(name) for name in encoder.dropped]
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the columns that `transform` gives: those of X that are not dropped."""
+        check_is_fitted(self)
+        return np.delete(super().get_feature_names_out(input_features), self._dropped)
 
     # --- on disk ---
 
@@ -226,7 +282,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         about["template"], tensors["estimator.template"] = packed(self.template_)
         tensors["estimator.history"] = self.history_
         if hasattr(self, "classes_"):
-            tensors["estimator.classes"] = np.frombuffer(json.dumps(self.classes_.tolist()).encode(), np.uint8)
+            tensors["estimator.classes"] = _packed_classes(self.classes_)
         write_checkpoint(Path(path), tensors, about)
 
     @classmethod
@@ -245,14 +301,16 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             made.template_ = unpacked(library, tensors["estimator.template"])
             made.history_ = tensors["estimator.history"]
             if "estimator.classes" in tensors:
-                made.classes_ = np.array(json.loads(tensors["estimator.classes"].tobytes()))
+                dtype, labels = json.loads(tensors["estimator.classes"].tobytes())
+                made.classes_ = np.array(labels, np.dtype(dtype))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"'{path}' was not saved by a DiffusionModel ({error!r}). `motes.load` reads any model."
             ) from None
-        made.model_, made.n_iter_, made.n_features_in_ = model, len(made.history_), len(model.columns)
+        came = model.encoder.came or model.columns
+        made.model_, made.n_iter_, made.n_features_in_ = model, len(made.history_), len(came)
         if not isinstance(made.template_, np.ndarray):
-            made.feature_names_in_ = np.array(model.columns, dtype=object)
+            made.feature_names_in_ = np.array(came, dtype=object)
         return made
 
     # --- checks ---
@@ -261,11 +319,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """X in the type that it came in, checked as scikit-learn does it, but for what `as_frame` checks better."""
         if is_frame(X):
             X = collected(X, "X")
+            unique_names(names_of(X), "X")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        if isinstance(X, list | tuple) and np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
-            X = np.asarray(X, dtype=object)  # [1, "a"] holds a number
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=1 + reset)
+        if isinstance(X, list | tuple):
+            _check_even(X)
+            if np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
+                X = np.asarray(X, dtype=object)  # [1, "a"] holds a number
+        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=2 * reset)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -277,12 +338,42 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
 
 def _labels(y: Any, n: int) -> NDArray[Any]:
-    """The class of each row, (n,): whole numbers or texts."""
+    """The class of each row, (n,), of any type whose values have an order."""
     labels = column_or_1d(y, warn=True)
     check_consistent_length(labels, np.empty(n))
-    if labels.dtype.kind == "f" and (np.rint(labels) == labels).all():
-        labels = labels.astype(np.int64)
+    for i, label in enumerate(labels.tolist()):
+        if is_missing(label):
+            raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Leave out rows without one.")
+    try:
+        np.unique(labels)
+    except TypeError:
+        kinds = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise DataError(f"the labels are of types {kinds}, which have no order. Give labels of one type.") from None
     return labels
+
+
+def _names(labels: NDArray[Any]) -> NDArray[Any]:
+    """What a model calls these classes: whole numbers and texts as they are, all else as text."""
+    if labels.dtype.kind == "f" and (np.rint(labels) == labels).all():
+        return labels.astype(np.int64)
+    return labels if labels.dtype.kind in "iuU" else np.array([str(label) for label in labels.tolist()])
+
+
+def _packed_classes(classes: NDArray[Any]) -> NDArray[np.uint8]:
+    """dtype and labels, for JSON."""
+    plain = (classes.astype(str) if classes.dtype.kind == "M" else classes).tolist()
+    try:
+        return np.frombuffer(json.dumps([classes.dtype.str, plain]).encode(), np.uint8)
+    except TypeError as error:
+        raise UsageError(f"classes that no file can hold: {error}. Give labels as texts or numbers.") from None
+
+
+def _check_even(rows: Any) -> None:
+    """Refuse rows of different lengths."""
+    widths = [len(row) if hasattr(row, "__len__") and not isinstance(row, str) else -1 for row in rows]
+    for i, width in enumerate(widths):
+        if width != widths[0] and min(width, widths[0]) >= 0:
+            raise DataError(f"X, row {i + 1} has {width} cells, and row 1 has {widths[0]}. Expected as many in each.")
 
 
 def _seed(random_state: Any) -> int:

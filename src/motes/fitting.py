@@ -38,6 +38,7 @@ def fit(
     changes: Sequence[str] | Mapping[str, Any] = (),
     columns: Sequence[str] | None = None,
     labels: ArrayLike | None = None,
+    classes: Classes | None = None,
     weights: ArrayLike | None = None,
     present: ArrayLike | None = None,
     standardiser: Standardiser | None = None,
@@ -54,6 +55,7 @@ def fit(
         changes: to it, such as {"training.steps": 8000}.
         columns: d names.
         labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
+        classes: those that there are, for a `start` that knows them; None takes those that occur among the labels.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
         present: which cells are there (n, d); of the others nothing is read. None: all of them. With missing cells the
             recipe needs training.masks.
@@ -77,7 +79,10 @@ def fit(
     whole = data if isinstance(data, Table) else as_table(_without_missing(data, present), columns)
     table = _labelled(whole, labels, chosen)
     table, weights, present = _counting(table, *_checked(table, weights, present, chosen))
-    classes = None if table.labels is None else Classes.of(table.labels, weights)
+    if table.labels is None:
+        classes = None
+    elif classes is None:
+        classes = Classes.of(table.labels, weights)
     if start is not None and standardiser is None and chosen.data.standardise:
         raise UsageError("start without a standardiser: give that of the model it comes from, model.standardiser.")
     units = standardiser or standardiser_of(table, chosen, weights, present)

@@ -303,7 +303,7 @@ class Model:
         if self.classes is None:
             raise UsageError(
                 f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
-                "column ('class' for a shape), or `fit(x, labels=...)`."
+                "column ('class' for a shape); in Python `fit` takes them beside the rows."
             )
         return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
 
@@ -368,7 +368,7 @@ class Model:
             UsageError: a model without classes.
         """
         if self.classes is None:
-            raise UsageError("this model knows no classes. Train one with labels: `fit(x, labels=...)`.")
+            raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
         n, count = len(z), len(self.classes)
 
         def every(part: NDArray[Any]) -> NDArray[Any]:

@@ -8,7 +8,8 @@ What was learned is written first, so that nothing that fails or is interrupted 
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -92,7 +93,9 @@ def train_run(
             count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
-            model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
+            with begun(out):
+                model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
+                refuse_nothing(model)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 error.result.save(out / "model.safetensors")
@@ -221,6 +224,22 @@ def prepare(out: Path, overwrite: bool) -> None:
     _make_folder(out)
     for path in there:
         path.unlink()
+
+
+@contextmanager
+def begun(out: Path) -> Iterator[None]:
+    """A training that is interrupted before anything was learned leaves nothing that stands in the way of the next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        (out / "recipe.toml").unlink(missing_ok=True)
+        raise
+
+
+def refuse_nothing(model: Model) -> None:
+    """Raise KeyboardInterrupt where that came before the first step."""
+    if model.training is not None and model.training.interrupted and not model.training.steps:
+        raise KeyboardInterrupt
 
 
 def write_recipe(out: Path, source: str, recipe: Recipe, seed: int) -> None:

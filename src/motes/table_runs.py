@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.conditions import conditions_of
+from motes.data.cells import Labels
+from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
 from motes.data.files import SUFFIXES, read_frame, write_frame
-from motes.data.frames import Frame, Series, joined
+from motes.data.frames import Frame, Mask, Series, joined
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
-from motes.errors import DataError, TrainingError, UsageError, unknown
+from motes.errors import DataError, MotesError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import judge_table
 from motes.learning.training import Progress
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
-from motes.runs import SAMPLES, Draw, Options, prepare, write, write_history, write_recipe
+from motes.runs import SAMPLES, Draw, Options, begun, prepare, refuse_nothing, write, write_history, write_recipe
 from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
 from motes.tabular import Drawn, TableModel, fit_table
 
 SCORED = 20_000  # rows times columns of which the likelihood is taken
+SHOWN = 20  # labels, of more no list is given
 DEFAULT = Draw()
 NUMBERED = "draw"  # the column that says which of several draws a row is of
 
@@ -78,6 +82,8 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         DataError: a file that cannot be used, or too few rows.
     """
     frame = read_frame(name)
+    for column, series in frame.columns.items():
+        check_finite(series, column, f"'{name}'")  # here, where rows have the numbers that they have in the file
     if len(frame) < FEWEST:
         raise DataError(f"'{name}' has {len(frame)} rows; at least {FEWEST} are needed to learn from and to judge by.")
     learn, judge = divided(len(frame), recipe.data.held_out, seed)
@@ -88,6 +94,16 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         frame.take(judge) if len(judge) else None,
         None if labels is None else labels[learn],
     )
+
+
+def _encoder_of(origin: TableSource, recipe: Recipe) -> Encoder:
+    """The encoder of the rows to train on. What does not fit is said with its row in the file."""
+    options: dict[str, Any] = {"standardise": recipe.data.standardise, "name": f"'{origin.name}'"}
+    try:
+        return Encoder.fit(origin.learn, recipe.columns, **options)
+    except DataError:
+        Encoder.fit(split_labels(read_frame(origin.name), recipe.data.label, origin.name)[0], recipe.columns, **options)
+        raise
 
 
 def split_labels(frame: Frame, label: str | None, name: str) -> tuple[Frame, NDArray[np.str_] | None]:
@@ -121,7 +137,7 @@ def train_table(
     """
     chosen = load_recipe(recipe, changes)
     origin = read_table_source(source, chosen, options.seed)
-    encoder = Encoder.fit(origin.learn, chosen.columns, standardise=chosen.data.standardise, name=f"'{source}'")
+    encoder = _encoder_of(origin, chosen)
     prepare(out, options.overwrite)
     for warning in encoder.warnings:
         reporter.warn(warning)
@@ -133,15 +149,17 @@ def train_table(
             count(now.step, f"loss {now.loss:.4f}{held}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
-            model = fit_table(
-                origin.learn,
-                chosen,
-                encoder=encoder,
-                labels=origin.labels,
-                seed=options.seed,
-                source=source,
-                on_progress=told,
-            )
+            with begun(out):
+                model = fit_table(
+                    origin.learn,
+                    chosen,
+                    encoder=encoder,
+                    labels=origin.labels,
+                    seed=options.seed,
+                    source=source,
+                    on_progress=told,
+                )
+                refuse_nothing(model.model)
         except TrainingError as error:
             if isinstance(error.result, TableModel):
                 _keep(error.result, out)
@@ -175,13 +193,17 @@ def evaluate_table(
         UsageError: a file that is not there, has other columns, or too few rows.
         DataError: a file that cannot be used.
     """
+    if target is not None and target not in model.columns:
+        raise UsageError("--target: " + unknown("column", target, model.columns))
     trained_on = model.model.source
     name = source or trained_on
     if not name or not Path(name).suffix:
         raise UsageError("this model was trained on a table in memory; give a file as SOURCE.")
     origin = read_table_source(name, model.recipe, model.model.seed)
+    model.encoder.frame(origin.learn, name=f"'{name}'")
     if name != trained_on:
-        rows = origin.learn if origin.judge is None else joined([origin.learn, origin.judge])
+        rows, _ = split_labels(read_frame(name), model.recipe.data.label, name)
+        model.encoder.encode(rows, name=f"'{name}'")  # which says what does not fit, before anything is drawn
         home = read_table_source(trained_on, model.recipe, model.model.seed) if Path(trained_on).is_file() else None
         origin = TableSource(name, rows, None) if home is None else TableSource(name, home.learn, rows)
     samples = draw_rows(model, n, seed, reporter)
@@ -251,7 +273,7 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
     """What is known, from texts such as "age=40", "city=Graz" and "price=10..500", "price=..500", "price=10..".
 
     Raises:
-        UsageError: no "=", a column that there is not, or one twice.
+        UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
     """
     made: dict[str, Any] = {}
     kinds = {column.name: column.kind for column in encoder.columns}
@@ -265,18 +287,34 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
             raise UsageError(f"--given {word}: " + unknown("column", name, encoder.names))
         if name in made:
             raise UsageError(f"--given {word}: column '{name}' is given twice.")
-        low, dots, high = text.partition("..")
-        if dots and kinds[name] not in ("categorical", "boolean"):
-            made[name] = tuple(_cell(end, encoder, name) if end else None for end in (low, high))
-        else:
-            made[name] = _cell(text, encoder, name)
+        try:
+            made[name] = _asked(text, encoder, name)
+            conditions_of(encoder, {name: made[name]})
+        except MotesError as error:
+            raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None
     return made
 
 
-def _cell(text: str, encoder: Encoder, name: str) -> Any:
+def _asked(text: str, encoder: Encoder, name: str) -> Any:
+    """A value of a column, or an interval as two of them. Labels may hold two dots themselves."""
+    labels = encoder.kept[name].labels if name in encoder.kept else ()
+    for codec in encoder.codecs:
+        if codec.column == name and isinstance(codec.cells, Labels):
+            labels = codec.cells.labels
+    known = [str(label) for label in labels]
+    low, dots, high = text.partition("..")
+    if dots and text not in known:
+        return tuple(_cell(end, known, encoder, name) if end else None for end in (low, high))
+    return _cell(text, known, encoder, name)
+
+
+def _cell(text: str, labels: Sequence[str], encoder: Encoder, name: str) -> Any:
     """A cell as its column holds it: text stays text among labels, and a number is one elsewhere."""
     codec = next((codec for codec in encoder.codecs if codec.column == name), None)
     type_ = encoder.kept[name].type if codec is None else codec.type
+    if type_ == "label" and text not in labels:
+        said = unknown("label", text, labels)
+        raise UsageError(said if len(labels) <= SHOWN else said.partition(" Choose from:")[0])
     if type_ == "truth" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if type_ in ("label", "date", "truth"):
@@ -286,16 +324,18 @@ def _cell(text: str, encoder: Encoder, name: str) -> Any:
     except ValueError:
         pass
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UsageError(
-            f"--given {name}={text}: '{text}' is not a number, and column '{name}' holds numbers."
-        ) from None
+        raise UsageError(f"'{text}' is not a number, and column '{name}' holds numbers.") from None
+    if not np.isfinite(number):
+        raise UsageError(f"expected a finite number. An open end is left out, as in {name}=10.. or {name}=..10.")
+    return number
 
 
 def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int) -> TableEvaluation:
     """`judge_table` with the likelihood; where no rows were held out, half of those that there are stand for them."""
-    learn, judge, notes = origin.learn, origin.judge, tuple[str, ...]()
+    learn, notes = model.encoder.frame(origin.learn), tuple[str, ...]()
+    judge = None if origin.judge is None else model.encoder.frame(origin.judge)
     if judge is None:
         order = np.random.default_rng([seed, 314159]).permutation(len(learn))
         learn, judge = learn.take(order[::2]), learn.take(order[1::2])
@@ -306,10 +346,31 @@ def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str 
     count = int(np.clip(SCORED // model.encoder.width, 100, 1000))
     log_prob = None
     if model.masked or not any(series.missing.any() for part in (learn, judge) for series in part.columns.values()):
-        ours, theirs = (model.score_samples(part.take(slice(count))) for part in (judge, learn))
+        ours, theirs = (_log_prob(model, part.take(slice(count))) for part in (judge, learn))
         log_prob = ours, theirs
     found = judge_table(samples, judge, learn, model.encoder, target=target, log_prob=log_prob, seed=seed)
     return replace(found, notes=(*notes, *found.notes))
+
+
+def _log_prob(model: TableModel, rows: Frame) -> NDArray[np.float64]:
+    """log p of rows, (n,); minus infinity where a cell is none that the training could have held."""
+    possible = _possible(model, rows)
+    made = np.full(len(rows), -np.inf)
+    if possible.any():
+        made[possible] = model.score_samples(rows.take(np.flatnonzero(possible)))
+    return made
+
+
+def _possible(model: TableModel, rows: Frame) -> Mask:
+    """Which rows (n,) have a likelihood: halves of those that it refuses are tried, down to single rows."""
+    try:
+        model.encoded(rows)
+    except DataError:
+        if len(rows) == 1:
+            return np.zeros(1, bool)
+        half = len(rows) // 2
+        return np.concatenate([_possible(model, rows.take(part)) for part in (slice(half), slice(half, None))])
+    return np.ones(len(rows), bool)
 
 
 def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:

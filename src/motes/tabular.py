@@ -21,7 +21,7 @@ from motes.data.bijections import Identity
 from motes.data.cells import Reals
 from motes.data.classes import Classes
 from motes.data.codecs import Codec
-from motes.data.columns import Column
+from motes.data.columns import Column, cell_at
 from motes.data.encoder import Encoded, Encoder
 from motes.data.frames import Frame, Mask, as_frame, words_of
 from motes.data.tables import Standardiser, Table
@@ -225,7 +225,7 @@ class TableModel:
         name: str = "the data",
     ) -> Likelihood:
         """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
-        encoded = self.encoder.encode(data, None, name=name)
+        encoded = self.encoded(data, name)
         told = self.model.given(label, len(encoded.z))
         if (cells := self._absent(encoded)) is not None:
             told = (told or Given())._replace(cells=cells)
@@ -239,8 +239,28 @@ class TableModel:
             UsageError: a model without classes, or missing cells and one without masks.
             DataError: a cell that its column cannot hold; the message names row and column.
         """
-        encoded = self.encoder.encode(data, None)
+        encoded = self.encoded(data)
         return self.model.class_probabilities(encoded.z, cells=self._absent(encoded), on_block=on_block)
+
+    def encoded(self, data: Any, name: str = "the data") -> Encoded:
+        """Rows of which a likelihood is asked, each with noise of its own.
+
+        Raises:
+            DataError: no rows, or a cell that its column cannot hold or that is too far for the network.
+        """
+        encoded = self.encoder.encode(data, None, name=name)
+        if not len(encoded.z):
+            raise DataError(f"{name} has no rows; expected at least 1.")
+        far = ~(np.abs(encoded.z) <= np.finfo(np.float32).max)
+        if far.any():
+            row, j = np.argwhere(far)[0]
+            column = self.encoder.learned[j]
+            came = cell_at(self.encoder.frame(data, name=name).columns[column], int(row))
+            raise DataError(
+                f"{name}, row {row + 1}, column '{column}': {came} is too far from all that the training saw to have a "
+                "likelihood in numbers. Remove the row, or leave the cell empty."
+            )
+        return encoded
 
     def _told(self, label: Any, n: int, cells: tuple[Array, Mask] | None) -> Given | None:
         """What a denoiser is told of n rows: their class, and their cells as z (n, d) with those that are known."""
@@ -408,6 +428,7 @@ def fit_table(
             Table(encoded.z, fitted.learned),
             chosen,
             labels=labels,
+            classes=None if start is None else start.classes,
             weights=weights,
             present=None if encoded.known.all() else encoded.known,
             standardiser=Standardiser.identity(fitted.width),

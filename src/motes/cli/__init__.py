@@ -57,10 +57,9 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
     except KeyboardInterrupt:
-        code, text = (
-            130,
-            "interrupted. The files that were finished are kept; `motes draw` makes the pictures of a model.",
-        )
+        code, text = 130, "interrupted. The files that were finished are kept."
+        if "train" in words[:1]:
+            text += " `motes draw` makes the pictures of a model of points, `motes evaluate` the report of a table's."
         if debug:
             raise
     except MemoryError:

@@ -6,19 +6,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import Given, Label, Quiet, Seed, app, note, start_jax, whole
+from motes.cli.common import FILES, Given, Label, Quiet, Replace, Run, Seed, app, check_out, note, start_jax, whole
 from motes.errors import UsageError
 
 
 @app.command
 def sample(
-    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    model: Run,
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", converter=whole, help="How many rows.")] = 1000,
-    out: Annotated[
-        Path | None, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file; standard output, as CSV, if left out.")
-    ] = None,
+    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
+    overwrite: Replace = False,
     sampler: Annotated[str | None, Parameter(help="Instead of the recipe's; see `motes samplers`.")] = None,
     steps: Annotated[int | None, Parameter(converter=whole, help="Instead of the recipe's.")] = None,
     grid: Annotated[str | None, Parameter(help="Instead of the recipe's, where the steps lie.")] = None,
@@ -45,6 +44,7 @@ def sample(
 
     if out is not None:
         suffix_of(out)
+        check_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
     trained = as_tabular(load(model))
@@ -65,11 +65,12 @@ def sample(
 
 @app.command
 def impute(
-    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    model: Run,
     file: Annotated[Path, Parameter(help="A file with the columns of the model and empty cells.")],
     /,
     *,
-    out: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file for the whole rows.")],
+    out: Annotated[Path, Parameter(help=f"A {FILES} for the whole rows.")],
+    overwrite: Replace = False,
     draws: Annotated[int, Parameter(converter=whole, help="Fill in as often; a column 'draw' then counts them.")] = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -82,6 +83,7 @@ def impute(
     from motes.tabular import as_tabular, load
 
     suffix_of(out)
+    check_out(out, overwrite)
     rows, cells = impute_file(as_tabular(load(model)), str(file), draws=draws, seed=seed, reporter=Reporter(quiet))
     write_frame(out, rows)
     print(f"{cells:,} cells filled in, {len(rows):,} rows in {out}")
@@ -90,11 +92,14 @@ def impute(
 
 @app.command
 def score(
-    model: Annotated[Path, Parameter(help="A model.safetensors.")],
-    source: Annotated[str, Parameter(help="A file, or a shape, which is drawn afresh.")],
+    model: Run,
+    source: Annotated[
+        str, Parameter(help=f"A {FILES}, or for points a .csv or .npy file or a shape, which is drawn afresh.")
+    ],
     /,
     *,
     out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
+    overwrite: Replace = False,
     label: Label = None,
     quiet: Quiet = False,
 ) -> int:
@@ -107,6 +112,7 @@ def score(
     from motes.tabular import TableModel, load
 
     check_suffix(out)
+    check_out(out, overwrite)
     trained = load(model)
     if isinstance(trained, TableModel):
         found = score_file(trained, source, label, Reporter(quiet))

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from motes.errors import UsageError
+
 app = App(
     name="motes",
     help="Diffusion models for points: train one in seconds, watch it work, sample it.",
@@ -21,17 +23,26 @@ app = App(
 
 def whole(type_: object, tokens: Any) -> int:
     """A whole number; 1.5 is none."""
-    return int(tokens[0].value)
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"expected a whole number, and {tokens[0].value} came.") from None
 
 
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+FILES = ".csv, .tsv, .parquet, .npy or .npz file"
+Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
 Judge = Annotated[
     str | None,
-    Parameter(help="A shape, or a .csv or .npy file, to judge by; what it was trained on if left out."),
+    Parameter(
+        help=f"What to judge by: a {FILES}, or for points a shape, a .csv or a .npy file; what it was trained on "
+        "if left out."
+    ),
 ]
+Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]
 Given = Annotated[
     list[str],
     Parameter(
@@ -48,6 +59,20 @@ Changes = Annotated[
         help="Change one value of the recipe, such as training.steps=8000. Repeatable.",
     ),
 ]
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, or that is there already, before the work.
+
+    Raises:
+        UsageError: no such folder, a folder, or a file that nobody asked to replace.
+    """
+    if not out.parent.is_dir():
+        raise UsageError(f"'{out}': there is no folder '{out.parent}'. Make it first.")
+    if out.is_dir():
+        raise UsageError(f"'{out}' is a folder; expected the name of a file.")
+    if out.exists() and not overwrite:
+        raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
 
 
 def note(text: str) -> None:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import Json, Judge, Quiet, Seed, Style, app, print_result, start_jax, whole
+from motes.cli.common import Json, Judge, Quiet, Run, Seed, Style, app, check_out, print_result, start_jax, whole
 from motes.errors import UsageError
 
 
 @app.command
 def evaluate(
-    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    model: Run,
     source: Judge = None,
     /,
     *,
@@ -35,6 +35,10 @@ def evaluate(
     if isinstance(trained, TableModel):
         from motes.table_runs import evaluate_table, write_page
 
+        if report is not None:
+            if report.suffix.lower() not in (".html", ".htm"):
+                raise UsageError(f"--report {report}; expected a name that ends in .html.")
+            check_out(report, overwrite=True)
         found = evaluate_table(trained, source, target=target, n=n, seed=seed, reporter=reporter)
         if report is not None:
             write_page(found, report, trained)
@@ -51,7 +55,7 @@ def evaluate(
 
 @app.command
 def diagnose(
-    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    model: Run,
     source: Judge = None,
     /,
     *,
@@ -89,7 +93,7 @@ def diagnose(
 
 @app.command
 def draw(
-    model: Annotated[Path, Parameter(help="A model.safetensors.")],
+    model: Run,
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
     /,
     *,

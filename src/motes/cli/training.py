@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import Changes, Json, Judge, Quiet, Seed, Style, app, note, print_result, start_jax
+from motes.cli.common import FILES, Changes, Json, Judge, Quiet, Run, Seed, Style, app, note, print_result, start_jax
 from motes.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @app.command
 def train(
-    source: Annotated[
-        str, Parameter(help="A shape (see `motes shapes`), or a .csv, .tsv, .parquet, .npy or .npz file.")
-    ],
+    source: Annotated[str, Parameter(help=f"A shape (see `motes shapes`), or a {FILES}.")],
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
@@ -65,7 +63,7 @@ def train(
 
 @app.command
 def columns(
-    file: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file.")],
+    file: Annotated[Path, Parameter(help=f"A {FILES}.")],
     /,
     *,
     changes: Annotated[
@@ -92,6 +90,8 @@ def columns(
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip())
     print(f"\n{encoder.rows:,} rows; {encoder.width} of {len(described)} columns are learned.")
+    if encoder.dropped:
+        print(f"Dropped, as you say: {', '.join(encoder.dropped)}.")
     for warning in encoder.warnings:
         note(f"warning: {warning}")
     return 0
@@ -99,7 +99,7 @@ def columns(
 
 @app.command
 def ema(
-    model: Annotated[Path, Parameter(help="A model.safetensors, or the folder of a run.")],
+    model: Run,
     source: Judge = None,
     /,
     *,

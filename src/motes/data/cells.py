@@ -106,7 +106,10 @@ class Steps:
     def read(self, series: Series, refuse: Refuse) -> NDArray[Any]:
         """The known cells as numbers k, (m,) int64."""
         x = (_dates if self.dates else _numbers)(series, refuse)
-        odd = (np.rint(x) != x) | (x > WHOLE) | (x < -WHOLE)
+        odd = np.rint(x) != x
+        if odd.any():
+            raise refuse(int(odd.argmax()), "a whole number")
+        odd = (x > WHOLE) | (x < -WHOLE)
         if odd.any():
             raise refuse(int(odd.argmax()), f"a whole number, in size at most {WHOLE}")
         k, rest = np.divmod(x.astype(np.int64) - self.low, self.step)
@@ -139,6 +142,8 @@ class Steps:
             first = float(np.ceil((read(low, refuse)[0] - self.low) / self.step))
         if high is not None:
             last = float(np.floor((read(high, refuse)[0] - self.low) / self.step)) + 1
+        if first >= last and not self.dates:
+            raise refuse(0, "an interval with a value in it: no whole number lies in it")
         if not self.both_ways:
             first = max(first, 0.0)
         if self.count is not None:

@@ -3,6 +3,7 @@
 infer(frame, {"age": "integer", "size": {"kind": "ordered", "order": ["S", "M", "L"]}})
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ from motes.data.frames import Frame, Label, Series
 from motes.errors import DataError, UsageError, unknown
 
 Kind = Literal["real", "flat", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
+DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned
 Option = Literal["low", "high", "step", "order", "decimals"]
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
@@ -131,7 +133,9 @@ def _inferred(series: Series, known: NDArray[Any]) -> tuple[Kind, str, list[str]
         seen = np.unique(known)
         step = common_step(known, seen)
         steps = f" in steps of {step}" if step > 1 else ""
-        return "integer", f"{len(seen):,} distinct whole numbers from {seen[0]:.0f} to {seen[-1]:.0f}{steps}", []
+        named = len(known) == len(seen) == seen[-1] - seen[0] + 1 and len(known) >= ENOUGH
+        more = [f'a number for each row: leave it out, by kind "{DROP}", if it is a row\'s name'] if named else []
+        return "integer", f"{len(seen):,} distinct whole numbers from {seen[0]:.0f} to {seen[-1]:.0f}{steps}", more
     return _inferred_real(known)
 
 
@@ -166,15 +170,17 @@ def _atoms(known: NDArray[np.float64], but: float | None = None) -> list[str]:
 
 
 def _label_warnings(series: Series, count: int) -> list[str]:
-    if count == len(series.known) > 20:
-        return ["every row has a label of its own: a name to leave out, rather than a category"]
     seen = [series.labels[code] for code in np.unique(series.known)]
-    odd = [label for label in seen if not _reads_as_number(label)]
-    if not 0 < len(odd) <= len(seen) // 2:
-        return []
-    code = series.labels.index(odd[0])
-    row = int(np.flatnonzero((series.values == code) & ~series.missing)[0]) + 1
-    return [f"numbers but for {len(odd)} of its labels, such as '{odd[0]}' in row {row}"]
+    for said, reads in (("numbers", _reads_as_number), ("dates", _reads_as_date)):
+        odd = [label for label in seen if not reads(label)]
+        if 0 < len(odd) <= len(seen) // 2:
+            row = int(np.flatnonzero((series.values == series.labels.index(odd[0])) & ~series.missing)[0]) + 1
+            return [f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}' in row {row}"]
+    if "," in "".join(map(str, seen)) and all(_reads_as_number(str(label).replace(",", ".", 1)) for label in seen):
+        return ["numbers with ',' for the decimal point, it seems, and taken for labels: write them with '.'"]
+    if count == len(series.known) > 20:
+        return [f'every row has a label of its own: a name to leave out, by kind "{DROP}", rather than a category']
+    return []
 
 
 def _never_seen(series: Series, order: Sequence[Label]) -> list[str]:
@@ -188,6 +194,16 @@ def _never_seen(series: Series, order: Sequence[Label]) -> list[str]:
 def _reads_as_number(label: Label) -> bool:
     try:
         float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _reads_as_date(label: Label) -> bool:
+    if not re.match(r"\d{4}-\d\d-\d\d([T ]|$)", str(label)):  # NumPy takes 2020 and "now" for dates too
+        return False
+    try:
+        np.datetime64(str(label))
     except ValueError:
         return False
     return True
@@ -322,6 +338,21 @@ def overrides_of(changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def kept_of(names: Sequence[str], overrides: Mapping[str, Any] | None) -> tuple[list[str], dict[str, Any]]:
+    """The columns that are not dropped, and the overrides of those.
+
+    Raises:
+        UsageError: a column to be dropped that there is not.
+    """
+    given = dict(overrides or {})
+    drop = [column for column, value in given.items() if value in (DROP, {"kind": DROP})]
+    for column in drop:
+        if column not in names:
+            raise UsageError(unknown("column", column, names))
+        del given[column]
+    return [column for column in names if column not in drop], given
+
+
 def _override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
     """{"kind": ..., and its options}, checked."""
     if column not in names:
@@ -334,7 +365,7 @@ def _override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
         )
     kind = given["kind"]
     if kind not in get_args(Kind):
-        raise UsageError(f"column '{column}': " + unknown("kind", str(kind), get_args(Kind)))
+        raise UsageError(f"column '{column}': " + unknown("kind", str(kind), (*get_args(Kind), DROP)))
     allowed = OPTIONS.get(kind, ())
     made: dict[str, Any] = {"kind": kind}
     for key, option in given.items():

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.codecs import Codec, fit_codec
-from motes.data.columns import Column, cell_at, infer
+from motes.data.columns import Column, cell_at, infer, kept_of
 from motes.data.frames import Frame, Mask, Series, as_frame, joined, mixed, words_of
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
-from motes.errors import DataError, check_seed
+from motes.errors import DataError, UsageError, check_seed
 
 Array = NDArray[np.float64]
 
@@ -56,6 +56,7 @@ class Encoder:
         kept: the one value, a series of length 1, of each column that does not.
         standardiser: y <-> z, (d,).
         rows: how many it was fitted to.
+        came: names of all columns that came, where some of them were dropped; otherwise none.
     """
 
     columns: tuple[Column, ...]
@@ -63,6 +64,7 @@ class Encoder:
     kept: Mapping[str, Series]
     standardiser: Standardiser
     rows: int
+    came: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -77,7 +79,8 @@ class Encoder:
 
         Args:
             data: rows to learn from, whatever `as_frame` takes.
-            overrides: column -> kind and its options; see `motes.data.columns.infer`.
+            overrides: column -> kind and its options; see `motes.data.columns.infer`. One of kind "drop" is left out:
+                it is not learned, not given back, and ignored in rows that come later.
             standardise: give z mean 0 and standard deviation 1; otherwise z = y.
             name: what messages call the data.
 
@@ -86,8 +89,15 @@ class Encoder:
             UsageError: an override that does not fit.
         """
         frame = as_frame(data, name=name)
+        if not frame.columns:
+            raise DataError(f"{name} has no columns; expected at least 1.")
         if not len(frame):
             raise DataError(f"{name} has no rows; expected at least 2 to learn from.")
+        came = frame.names
+        names, overrides = kept_of(came, overrides)
+        if not names:
+            raise UsageError(f"all columns of {name} are dropped, so there is nothing to learn.")
+        frame = frame.select(names)
         columns = infer(frame, overrides, name=name)
         vary = [column for column in columns if not column.constant]
         if not vary:
@@ -96,12 +106,17 @@ class Encoder:
         codecs = tuple(codec for codec, _ in fitted)
         standardiser = _standardiser(frame, fitted) if standardise else Standardiser.identity(len(codecs))
         kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
-        return cls(tuple(columns), codecs, kept, standardiser, len(frame))
+        return cls(tuple(columns), codecs, kept, standardiser, len(frame), came if len(names) < len(came) else ())
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all columns of the table."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Of the columns that were left out."""
+        return tuple(name for name in self.came if name not in self.names)
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -140,13 +155,16 @@ class Encoder:
             DataError: a column too few or too many.
         """
         unnamed = isinstance(data, np.ndarray | list | tuple)
-        frame = as_frame(data, self.names if unnamed else None, name=name)
+        order = None
+        if unnamed:  # with the dropped columns or without them
+            order = self.came if self.came and np.shape(data)[1:] == (len(self.came),) else self.names
+        frame = as_frame(data, order, name=name)
         if gone := [column for column in self.names if column not in frame.columns]:
             raise DataError(
                 f"{name} has no column '{gone[0]}'; the training had {', '.join(self.names)}. "
                 "A column that is not known is given with all its cells missing."
             )
-        if more := [column for column in frame.names if column not in self.names]:
+        if more := [column for column in frame.names if column not in self.names + self.dropped]:
             raise DataError(
                 f"{name} has a column '{more[0]}', which the training had not ({', '.join(self.names)}). Remove it."
             )
@@ -175,7 +193,8 @@ class Encoder:
             known[:, j] = here
             u = _noise(codec, j, n, source)
             y[rows, j], log_dets[rows, j] = codec.encode(values, u[rows])
-        z = self.standardiser.forward(y)
+        with np.errstate(over="ignore"):
+            z = self.standardiser.forward(y)
         log_dets -= np.log(self.standardiser.scale)
         if not known.all():
             z[~known] = log_dets[~known] = 0.0
@@ -247,6 +266,7 @@ class Encoder:
             "codecs": [plain_of(codec) for codec in self.codecs],
             "kept": {name: plain_of(one) for name, one in self.kept.items()},
             "rows": self.rows,
+            "came": list(self.came),
         }
         return {"mean": self.standardiser.mean, "scale": self.standardiser.scale}, about
 
@@ -259,7 +279,8 @@ class Encoder:
         """
         columns, codecs = (tuple(map(restored, about[key])) for key in ("columns", "codecs"))
         kept = {name: restored(plain) for name, plain in about["kept"].items()}
-        return cls(columns, codecs, kept, Standardiser(arrays["mean"], arrays["scale"]), about["rows"])
+        units, came = Standardiser(arrays["mean"], arrays["scale"]), tuple(about.get("came", ()))
+        return cls(columns, codecs, kept, units, about["rows"], came)
 
 
 def _standardiser(frame: Frame, fitted: list[tuple[Codec, NDArray[Any]]]) -> Standardiser:

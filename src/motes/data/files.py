@@ -4,6 +4,7 @@ pyarrow, the extra `tables`, reads text and Parquet. Without it a text of number
 """
 
 import csv
+import io
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from motes.errors import DataError, UsageError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+START = 2**20  # bytes by which the types of columns are known
 NO_ROWS = "names its columns and has no rows."
 EXTRA = "pip install 'motes[tables]'"
 Lines = Iterator[tuple[int, list[str]]]
@@ -96,15 +98,30 @@ def _parsed(pa: Any, path: Path, separator: str, names: tuple[str, ...], skip: i
     def converting(**options: Any) -> Any:
         return arrow.ConvertOptions(strings_can_be_null=True, **options)
 
-    with arrow.open_csv(path, reading, parsing, converting()) as start:
+    lenient = arrow.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip)
+    try:
+        start = arrow.read_csv(_start(path), reading, lenient, converting())
         types = {field.name: field.type for field in start.schema}
+    except pa.ArrowInvalid:  # it was cut within a cell
+        types = {}
     text = pa.dictionary(pa.int32(), pa.string())
     known = {name: text if kind == pa.string() else kind for name, kind in types.items() if kind != pa.null()}
     try:
-        # By the types of its first block: pyarrow keeps all of a text whose types are open.
+        # By the types of its start: pyarrow keeps all of a text whose types are open.
         return arrow.read_csv(path, reading, parsing, converting(column_types=known))
     except pa.ArrowInvalid:
         return arrow.read_csv(path, reading, parsing, converting(auto_dict_encode=True))
+
+
+def _start(path: Path) -> io.BytesIO:
+    """The first lines. (pyarrow's own reader by blocks leaves a thread behind, which can end the process with it.)"""
+    with path.open("rb") as file:
+        raw = file.read(START)
+        return io.BytesIO(raw if not file.read(1) else raw[: raw.rfind(b"\n") + 1] or raw)
+
+
+def _skip(row: Any) -> str:
+    return "skip"
 
 
 def _skip_blank(row: Any) -> str:

@@ -18,7 +18,8 @@ EXPECTED = "a NumPy array, rows as lists, a pandas, polars or Arrow table, or an
 
 def is_frame(data: Any) -> bool:
     """Whether narwhals knows it as a table."""
-    return nw.from_native(data, pass_through=True) is not data
+    # pandas first: one of two columns of one name is a table as well, which narwhals refuses.
+    return nw.dependencies.is_pandas_like_dataframe(data) or nw.from_native(data, pass_through=True) is not data
 
 
 def collected(data: Any, name: str) -> Any:

@@ -2,12 +2,13 @@
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.natives import collected
+from motes.data.natives import collected, names_of
 from motes.errors import UsageError
 
 
@@ -25,6 +26,18 @@ def _head(table: Any) -> Any:
     import narwhals.stable.v2 as nw
 
     return nw.from_native(table, eager_only=True).head(0).to_native()
+
+
+def without(table: Any, places: Sequence[int]) -> Any:
+    """The columns at the other places, of an array or a table in memory."""
+    if not places:
+        return table
+    if isinstance(table, np.ndarray):
+        return np.delete(table, places, axis=1)
+    kept = [j for j in range(table.shape[1]) if j not in places]
+    if hasattr(table, "iloc"):
+        return table.iloc[:, kept]
+    return table.select([name for j, name in enumerate(names_of(table)) if j in kept])
 
 
 def packed(template: Any) -> tuple[str, NDArray[np.uint8]]:
