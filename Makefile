@@ -49,11 +49,11 @@ test-lowest:
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
@@ -64,6 +64,9 @@ bench:
 	.venv-bench/bin/python benchmarks/averages.py
 	.venv-bench/bin/python benchmarks/tables.py
 	.venv-bench/bin/python benchmarks/tables_likelihood.py
+	.venv-bench/bin/python benchmarks/tables_scale.py
+	.venv-bench/bin/python benchmarks/conditions.py
+	.venv-bench/bin/python benchmarks/tables_forest.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-bench runs
