@@ -170,7 +170,8 @@ def train_table(
     assert training is not None  # it was trained just now
     if training.interrupted:
         return model, None
-    reporter.say(f"trained {training.steps:,} steps in {training.seconds:.1f} s")
+    best = "" if training.held_out is None else f", the best of {training.held_out.steps[-1]:,} by held-out rows"
+    reporter.say(f"trained {training.steps:,} steps in {training.seconds:.1f} s{best}")
     samples = draw_rows(model, SAMPLES, options.seed, reporter)
     write_frame(out / "samples.csv", samples)
     reporter.say("comparing with rows that it has not seen")

@@ -139,7 +139,8 @@ class TableModel:
                         "particles, which have a sampler of their own. Leave it out."
                     )
                 one = jax.tree.map(lambda part: part[0], told)
-                found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=on_block)
+                counted = None if on_block is None else (lambda done: on_block(min(done, n)))  # particles are no rows
+                found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=counted)
                 order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
                 drawn, effective = found.rows[order], min(found.ess, float(n))
             drawn = _inside(drawn, low, high)

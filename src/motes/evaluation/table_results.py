@@ -183,7 +183,9 @@ class TableEvaluation:
         how = {"bad": "not like", "slight": "nearly like", "good": "like"}
         worst = max((one.level for key, one in self.judgements.items() if key != "privacy"), key=LEVELS.index)
         away = "" if self.privacy.judgement.level == "good" else ", and some give training rows away"
-        return f"The made rows are {how[worst]} real ones{away}."
+        held = self.rows["held out"]
+        so_far = f" as far as {held:,} held-out rows can tell" if held < TELLING_ROWS and worst != "bad" else ""
+        return f"The made rows are {how[worst]} real ones{so_far}{away}."
 
     @property
     def details(self) -> str:
@@ -231,6 +233,7 @@ SECTIONS = {
 }
 OF_COLUMNS = {"columns": "", "missing": "missing cells of "}
 NAMED = 5  # columns
+TELLING_ROWS = 200  # held-out rows, of which fewer show large differences alone
 
 
 def _together(judged: Sequence[tuple[str, Judgement]]) -> Judgement:

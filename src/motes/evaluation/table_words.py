@@ -107,6 +107,8 @@ def of_likelihood(gap: Metric, impossible: tuple[int, int], width: int) -> Judge
     if impossible[0]:
         return Judgement("bad", f"{impossible[0]:,} held-out rows are impossible to the model")
     if gap.p_value is None or gap.p_value >= ALPHA:
+        if gap > SLIGHT_GAP * width:
+            return Judgement("good", f"training rows are {gap:.2g} nats more likely, which may be by chance")
         return Judgement("good", "held-out rows are as likely as those of the training")
     level = _graded(gap, SLIGHT_GAP * width)
     return Judgement(level, f"training rows are {gap:.2g} nats more likely than held-out ones: overfitted")

@@ -96,7 +96,8 @@ class Watch:
         share = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
         time_key, place_key, draw_key = jax.random.split(key, 3)
         # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
-        t = jax.random.permutation(place_key, times(time_key, blocks * BLOCK))
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(place_key)))
+        t = rng.permutation(np.asarray(_times(times, time_key, blocks * BLOCK)))
         rows = Rows.of(held.x, held.labels, held.present, label_dropout, masks)
         parts = (jnp.asarray(part).reshape(blocks, BLOCK) for part in (index, share, t))
         self._loss = partial(_loss, denoiser, loss, rows, _Draws(*parts), draw_key)
@@ -130,6 +131,11 @@ class _Draws(NamedTuple):
     row: jax.Array  # its number, (blocks, BLOCK)
     share: jax.Array  # of the mean
     t: jax.Array
+
+
+@eqx.filter_jit  # one program for all the little operations
+def _times(times: Times, key: jax.Array, n: int) -> jax.Array:
+    return times(key, n)
 
 
 @eqx.filter_jit
