@@ -34,7 +34,7 @@ check: venv-test
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 format: venv-test
 	$(BIN)/ruff check --fix .
@@ -46,7 +46,7 @@ notebook: venv-test
 test-lowest:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest .uv "uv" ""
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal
 
 test-peers:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,pytest"

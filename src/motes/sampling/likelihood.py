@@ -22,7 +22,7 @@ from motes.diffusion.schedules import DiscreteVP
 from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
-from motes.sampling.loop import on_all_cores
+from motes.sampling.loop import in_turn, on_all_cores
 from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
@@ -223,7 +223,7 @@ def _in_blocks(
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
-        with float64():  # which is a thread's own
+        with in_turn(given), float64():  # which is a thread's own
             x, known = jnp.asarray(rows[padded]), _of_rows(given, padded)
             found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]

@@ -13,9 +13,7 @@ The law of the model is that of its chain on the grid: each step draws x_0 from 
 q(x_s | x_t, x_0).
 """
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +31,7 @@ from motes.precision import float64
 from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 from motes.sampling.coordinates import level
 from motes.sampling.grids import check_grid
+from motes.sampling.loop import in_turn, on_all_cores
 
 Array = NDArray[Any]
 
@@ -254,18 +253,15 @@ def _populations(
     def work(first: int) -> Population:
         padded = np.minimum(np.arange(first, first + block), m - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
-        with float64(double):  # which is a thread's own
+        with in_turn(given), float64(double):  # which is a thread's own
             box = Box(jnp.asarray(low[padded], float), jnp.asarray(high[padded], float), cuts)
             found = _block(denoiser, box, known, np.int32(first), key, grid, particles)
-        return Population(*(np.asarray(part)[: m - first] for part in found))
+            return Population(*(np.asarray(part)[: m - first] for part in found))
 
-    first, *others = range(0, m, block)
-    yield work(first)  # alone, so that no two threads compile the same program
-    on_block(min(block, m) * particles)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start, found in zip(others, pool.map(work, others), strict=True):
-            yield found
-            on_block(min(start + block, m) * particles)
+    starts = range(0, m, block)
+    for start, found in zip(starts, on_all_cores(work, starts), strict=True):
+        yield found
+        on_block(min(start + block, m) * particles)
 
 
 def _free_of_settled(low: Array, high: Array, given: Given | None) -> tuple[Array, Array]:
