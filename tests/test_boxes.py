@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference import Z, float64
 
 from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
-from reference import Z, float64
 
 D = 4
 RNG = np.random.default_rng(0)

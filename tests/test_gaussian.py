@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.covariance import empirical_covariance
+from tests.conftest import SMALL
+from tests.reference import SCHEDULES, Z, float64
 
 import motes
-from conftest import SMALL
 from motes.build import build_denoiser
 from motes.diffusion.denoiser import Cells, Given
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
@@ -20,7 +21,6 @@ from motes.learning.networks import ResidualMLP
 from motes.learning.weights import weights_of, with_weights
 from motes.recipes import load_recipe
 from motes.sampling.likelihood import log_likelihood
-from reference import SCHEDULES, Z, float64
 
 RNG = np.random.default_rng(0)
 MEAN = np.array([0.3, -0.2, 0.5, 0.0])

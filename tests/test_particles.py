@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference import FirstCellTold, Z
 
-from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
+from motes.diffusion.denoiser import Cells, Denoiser, Given
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import UsageError
 from motes.sampling.grids import karras_grid, uniform_grid
 from motes.sampling.particles import conditional_rows, conditional_sample
-from reference import Z
 
 D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
@@ -72,6 +72,7 @@ def standardised_mixture(seed):
 MIXTURE = standardised_mixture(0)
 GAUSSIAN = Mixture(np.ones(1), np.full((1, D), 0.2), correlations(np.random.default_rng(1))[None])
 MEAN, COVARIANCE = GAUSSIAN.means[0], GAUSSIAN.covariances[0]
+TOLD = FirstCellTold(COSINE, MEAN, COVARIANCE)
 MIXED = MixtureOracle(*MIXTURE, VE)
 NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
 
@@ -282,32 +283,6 @@ def test_where_no_particle_survives_it_is_an_error():
 # --- denoisers that can be told cells --------------------------------------------------------------------------------
 
 
-class FirstTold(Denoiser):
-    """The exact denoiser of the Gaussian above given its first cell, which it has to be told."""
-
-    schedule: Schedule
-
-    def __call__(self, x_t, t):
-        raise AssertionError("it has to be told")
-
-    def given(self, known):
-        return Settled(_Given(self.schedule, known.cells.values[0]), known.cells)
-
-
-class _Given(Denoiser):
-    schedule: Schedule
-    value: jax.Array
-
-    def __call__(self, x_t, t):
-        slope = jnp.asarray(COVARIANCE[1:, 0] / COVARIANCE[0, 0], float)
-        covariance = jnp.asarray(COVARIANCE[1:, 1:] - np.outer(COVARIANCE[1:, 0], COVARIANCE[0, 1:]), float)
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        mean = jnp.asarray(MEAN[1:], float) + slope * (self.value - MEAN[0])
-        total = alpha**2 * covariance + sigma**2 * jnp.eye(D - 1)
-        x0 = mean + alpha * covariance @ jnp.linalg.solve(total, x_t[1:] - alpha * mean)
-        return jnp.concatenate([jnp.zeros(1), x0])
-
-
 def first_cell(value, absent=False):
     first = np.arange(D) == 0
     none = np.zeros(D, bool)
@@ -321,7 +296,7 @@ def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_i
     if also_in_the_box:
         low[0] = high[0] = value
     # On the steps of a discrete schedule, which ends in a little less noise.
-    told = of_box(low, high, denoiser=FirstTold(COSINE), grid=uniform_grid(10), given=first_cell(value))
+    told = of_box(low, high, denoiser=TOLD, grid=uniform_grid(10), given=first_cell(value))
     low[0] = high[0] = value
     whole = of_box(low, high)
     np.testing.assert_array_equal(told.rows[:, 0], value if also_in_the_box else np.float32(value))
@@ -335,7 +310,7 @@ def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_i
 def test_a_box_that_contradicts_what_is_given_is_an_error():
     for given, said in ((first_cell(0.7), "column 0 .* as 0.7"), (first_cell(0.0, absent=True), "as absent")):
         with pytest.raises(UsageError, match=said):
-            of_box(*on(0, 1.0, 2.0), denoiser=FirstTold(COSINE), given=given)
+            of_box(*on(0, 1.0, 2.0), denoiser=TOLD, given=given)
 
 
 # --- misuse ----------------------------------------------------------------------------------------------------------

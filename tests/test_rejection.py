@@ -4,18 +4,19 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference import FirstCellTold, Z
 
-from motes.diffusion.denoiser import Cells, Denoiser, Given, Settled
+from motes.diffusion.denoiser import Cells, Given
 from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.schedules import Schedule, VarianceExploding
+from motes.diffusion.schedules import VarianceExploding
 from motes.sampling.grids import karras_grid
 from motes.sampling.loop import BLOCK, sample
 from motes.sampling.rejection import ATTEMPTS, rows_inside
 from motes.sampling.samplers import DPMSolver3M
-from reference import Z
 
 VE = VarianceExploding(80.0, 7.0)
-NORMAL = GaussianOracle(np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]]), VE)
+MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])
+NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
 OPTIONS = {"key": jax.random.key(3), "sampler": DPMSolver3M(), "grid": karras_grid(VE, 16, 0.01)}
 
 
@@ -51,34 +52,12 @@ def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
     assert inside(1.0, 1.0, 1) == (None, [])  # a number that is known is never drawn
 
 
-class Told(Denoiser):
-    """Exact for the second cell given the first."""
-
-    schedule: Schedule
-
-    def __call__(self, x_t, t):
-        raise AssertionError("it has to be told")
-
-    def given(self, known):
-        return Settled(_Given(self.schedule, known.cells.values[0]), known.cells)
-
-
-class _Given(Denoiser):
-    schedule: Schedule
-    first: jax.Array
-
-    def __call__(self, x_t, t):
-        mean, variance = 0.6 * self.first, 0.64
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        return mean + alpha * variance / (alpha**2 * variance + sigma**2) * (x_t - alpha * mean)
-
-
 def test_rows_are_told_in_turn_what_is_known():
     n, known = 100, np.tile([True, False], (100, 1))
     values = np.where(known, np.where(np.arange(n) % 2, 1.0, -1.0)[:, None], 0.0).astype(np.float32)
     given = Given(cells=Cells(values, known, ~known & known))
     low, high = np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
-    rows = rows_inside(Told(VE), low, high, n, given=given, **OPTIONS)
+    rows = rows_inside(FirstCellTold(VE, MEAN, COVARIANCE), low, high, n, given=given, **OPTIONS)
     assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
     assert set(rows[:, 0]) == {-1.0, 1.0}  # both are as likely in this box
     assert abs((rows[:, 0] > 0).mean() - 0.5) < Z * 0.5 / np.sqrt(n)

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from tests.conftest import SMALL
+from tests.reference import Z
 
 import motes
-from conftest import SMALL
 from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning import training
@@ -13,7 +14,6 @@ from motes.learning.stopping import Held
 from motes.learning.training import train
 from motes.learning.weights import weights_of
 from motes.recipes import load_recipe
-from reference import Z
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------

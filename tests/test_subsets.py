@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference import Z
 
 from motes.build import build_draw, seed_key
 from motes.diffusion.denoiser import Cells, Given
 from motes.sampling.loop import sample
 from motes.tabular import fit_table
-from reference import Z
 
 D, DRAWS, ROWS = 6, 499, 4
 SUBSETS = np.array([np.isin(np.arange(D), s) for r in range(1, D) for s in itertools.combinations(range(D), r)])

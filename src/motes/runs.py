@@ -27,7 +27,7 @@ from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
 from motes.fitting import fit
 from motes.judging import least_loss
-from motes.learning.training import Progress
+from motes.learning.training import Progress, Trained
 from motes.model import AVERAGES, Guidance, Model
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
@@ -109,9 +109,7 @@ def train_run(
     assert model.training is not None  # it was trained just now
     if model.training.interrupted:
         return model, {}
-    trained = model.training
-    best = "" if trained.held_out is None else f"; the weights after {trained.held_out.best:,} were the best"
-    reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
+    say_trained(model.training, reporter)
     samples = sample_rows(model, SAMPLES, options.seed, reporter)
     write_table(out / "samples.csv", samples, model.columns)
     metrics = _metrics(model, samples, origin, least, recipe, options.seed)
@@ -121,9 +119,17 @@ def train_run(
     return model, metrics
 
 
+def say_trained(trained: Trained, reporter: Reporter) -> None:
+    """How long it took, and after how many steps held-out rows found the weights best."""
+    held = trained.held_out
+    steps = trained.steps if held is None else held.steps[-1]  # of the training that was looked at; a refit is shorter
+    best = "" if held is None else f"; the weights after {held.best:,} were the best"
+    reporter.say(f"trained {steps:,} steps in {trained.seconds:.1f} s{best}")
+
+
 @dataclass(frozen=True)
 class Draw:
-    """How rows are drawn where that differs from the recipe; see `Model.sample`."""
+    """How rows are drawn where that differs from the recipe: arguments of `Model.sample` and of `TableModel.sample`."""
 
     sampler: str | None = None
     steps: int | None = None
@@ -135,16 +141,7 @@ class Draw:
 def sample_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(
-            n,
-            seed=seed,
-            sampler=how.sampler,
-            steps=how.steps,
-            grid=how.grid,
-            label=how.label,
-            guidance=how.guidance,
-            on_block=count,
-        )
+        return model.sample(n, seed=seed, on_block=count, **vars(how))
 
 
 def score_source(model: Model, source: str, label: str | None, reporter: Reporter) -> Likelihood:

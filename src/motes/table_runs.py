@@ -16,7 +16,7 @@ from motes.conditions import conditions_of
 from motes.data.cells import Labels
 from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
-from motes.data.files import SUFFIXES, read_frame, write_frame
+from motes.data.files import SUFFIXES, read_frame, width_of, write_frame
 from motes.data.frames import Frame, Mask, Series, joined
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
@@ -26,7 +26,18 @@ from motes.evaluation.tables import judge_table
 from motes.learning.training import Progress
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
-from motes.runs import SAMPLES, Draw, Options, begun, prepare, refuse_nothing, write, write_history, write_recipe
+from motes.runs import (
+    SAMPLES,
+    Draw,
+    Options,
+    begun,
+    prepare,
+    refuse_nothing,
+    say_trained,
+    write,
+    write_history,
+    write_recipe,
+)
 from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
 from motes.tabular import Drawn, TableModel, fit_table
@@ -47,9 +58,11 @@ def recipe_for(source: str, recipe: str | None) -> str:
     path = Path(source)
     if source in SHAPES or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return "default"
+    if path.suffix.lower() not in POINTS or width_of(path) != 2:  # which does not take reading all of a large file
+        return "table"
     columns = read_frame(path).columns.values()
     numbers = all(series.type in ("real", "whole") and not series.missing.any() for series in columns)
-    return "default" if numbers and len(columns) == 2 and path.suffix.lower() in POINTS else "table"
+    return "default" if numbers else "table"
 
 
 def is_table(source: str, recipe: str, changes: Sequence[str]) -> bool:
@@ -81,11 +94,7 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         UsageError: no such file, or no such column of classes.
         DataError: a file that cannot be used, or too few rows.
     """
-    frame = read_frame(name)
-    for column, series in frame.columns.items():
-        check_finite(series, column, f"'{name}'")  # here, where rows have the numbers that they have in the file
-    if len(frame) < FEWEST:
-        raise DataError(f"'{name}' has {len(frame)} rows; at least {FEWEST} are needed to learn from and to judge by.")
+    frame = _read(name)
     learn, judge = divided(len(frame), recipe.data.held_out, seed)
     frame, labels = split_labels(frame, recipe.data.label, name)
     return TableSource(
@@ -94,6 +103,16 @@ def read_table_source(name: str, recipe: Recipe, seed: int) -> TableSource:
         frame.take(judge) if len(judge) else None,
         None if labels is None else labels[learn],
     )
+
+
+def _read(name: str) -> Frame:
+    """Rows enough to judge by, all finite: told here, where they have the numbers that they have in the file."""
+    frame = read_frame(name)
+    for column, series in frame.columns.items():
+        check_finite(series, column, f"'{name}'")
+    if len(frame) < FEWEST:
+        raise DataError(f"'{name}' has {len(frame)} rows; at least {FEWEST} are needed to learn from and to judge by.")
+    return frame
 
 
 def _encoder_of(origin: TableSource, recipe: Recipe) -> Encoder:
@@ -170,8 +189,7 @@ def train_table(
     assert training is not None  # it was trained just now
     if training.interrupted:
         return model, None
-    best = "" if training.held_out is None else f", the best of {training.held_out.steps[-1]:,} by held-out rows"
-    reporter.say(f"trained {training.steps:,} steps in {training.seconds:.1f} s{best}")
+    say_trained(training, reporter)
     samples = draw_rows(model, SAMPLES, options.seed, reporter)
     write_frame(out / "samples.csv", samples)
     reporter.say("comparing with rows that it has not seen")
@@ -200,10 +218,11 @@ def evaluate_table(
     name = source or trained_on
     if not name or not Path(name).suffix:
         raise UsageError("this model was trained on a table in memory; give a file as SOURCE.")
-    origin = read_table_source(name, model.recipe, model.model.seed)
-    model.encoder.frame(origin.learn, name=f"'{name}'")
-    if name != trained_on:
-        rows, _ = split_labels(read_frame(name), model.recipe.data.label, name)
+    if name == trained_on:
+        origin = read_table_source(name, model.recipe, model.model.seed)
+        model.encoder.frame(origin.learn, name=f"'{name}'")
+    else:
+        rows, _ = split_labels(_read(name), model.recipe.data.label, name)
         model.encoder.encode(rows, name=f"'{name}'")  # which says what does not fit, before anything is drawn
         home = read_table_source(trained_on, model.recipe, model.model.seed) if Path(trained_on).is_file() else None
         origin = TableSource(name, rows, None) if home is None else TableSource(name, home.learn, rows)
@@ -222,17 +241,7 @@ def draw_rows(
 ) -> Drawn:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(
-            n,
-            given=given,
-            seed=seed,
-            label=how.label,
-            sampler=how.sampler,
-            steps=how.steps,
-            grid=how.grid,
-            guidance=how.guidance,
-            on_block=count,
-        )
+        return model.sample(n, given=given, seed=seed, on_block=count, **vars(how))
 
 
 def score_file(model: TableModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:

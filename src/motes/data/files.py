@@ -59,6 +59,19 @@ def read_frame(path: str | Path) -> Frame:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
+def width_of(path: Path) -> int:
+    """How many columns a file has; of a text without reading more than its first line.
+
+    Raises:
+        UsageError, DataError: as `read_frame`.
+    """
+    separator = SEPARATORS.get(suffix_of(path))
+    try:
+        return len(read_frame(path).names if separator is None else _names(path, separator)[0])
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
+
+
 # --- text -----------------------------------------------------------------------------------------------------------
 
 

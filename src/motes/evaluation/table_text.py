@@ -8,8 +8,6 @@ import numpy as np
 from motes.evaluation.results import Array, Metric, Row
 from motes.evaluation.table_results import ColumnResult, Judgement, TableEvaluation, number
 
-COLUMNS_SHOWN = 12  # telling columns, and pairs
-
 
 def as_text(found: TableEvaluation) -> str:
     """Aligned columns, from the verdict to the notes."""

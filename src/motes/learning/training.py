@@ -168,7 +168,10 @@ def train(
     snapshots: list[Snapshot] = []
     stored: dict[int, NDArray[np.float32]] = {}
     store_every = -(-steps // averages) if averages else steps
-    watch = _watch(held, denoiser, loss, times, key, label_dropout, masks)
+    watch = None
+    if held is not None:
+        apart = jax.random.fold_in(key, 2**32 - 1)  # the steps have the numbers from 0 on
+        watch = Watch(held, denoiser, loss, times, apart, label_dropout=label_dropout, masks=masks)
     begin, done, stride = time.perf_counter(), 0, 8
 
     def both(state: _State) -> tuple[Denoiser, Denoiser]:
@@ -230,21 +233,6 @@ def train(
 def _next(done: int, every: int) -> int:
     """The next multiple of `every` after `done`."""
     return done + every - done % every
-
-
-def _watch(
-    held: Held | None,
-    denoiser: Denoiser,
-    loss: Loss,
-    times: Times,
-    key: jax.Array,
-    label_dropout: float,
-    masks: float,
-) -> Watch | None:
-    if held is None:
-        return None
-    apart = jax.random.fold_in(key, 2**32 - 1)  # the steps have the numbers from 0 on
-    return Watch(held, denoiser, loss, times, apart, label_dropout=label_dropout, masks=masks)
 
 
 def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
