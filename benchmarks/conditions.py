@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from motes.tabular import TableModel, fit_table
+from motes.table_fitting import fit_table
+from motes.tabular import TableModel
 
 D = 6
 NAMES = [f"x{j}" for j in range(D)]

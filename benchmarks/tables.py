@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from motes.data.encoder import Encoder
-from motes.data.files import read_frame, write_frame
+from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
+from motes.data.writing import write_frame
 
 
 def table(n: int) -> Frame:

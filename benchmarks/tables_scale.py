@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.tabular import fit_table, load
+from motes.table_fitting import fit_table
+from motes.tabular import load
 
 LEARNED = 50_000
 

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import motes
 from motes import DiffusionModel
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
-from motes.tabular import fit_table
+from motes.table_fitting import fit_table
 
 TINY = {
     "training.batch": 32,

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tests.reference import law
 
-from motes.data.files import SUFFIXES, read_frame, write_frame
+from motes.data.files import SUFFIXES, read_frame
 from motes.data.frames import as_frame
 from motes.data.tables import read_table
+from motes.data.writing import write_frame, writing
 from motes.errors import DataError, UsageError
 
 MIXED = (
@@ -236,10 +237,36 @@ def test_numbers_are_read_back_to_the_bit(folder, rows, suffix):
     ]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_blocks_of_rows_make_the_file_that_all_of_them_make(tmp_path, suffix):
+    table = {"n": list(range(7)), "x": [0.1, None, 2.5, 3.0, 4.0, 5.0, None]}
+    if suffix != ".npy":
+        table |= {"c": [*"abcab", None, "c"], "day": [datetime.date(2020, 2, 25 + k) for k in range(5)] + [None] * 2}
+    frame = as_frame(pa.table(table))
+    with writing(tmp_path / f"parts{suffix}") as write:
+        for rows in (slice(3), slice(3, 4), slice(4, None)):
+            write(frame.take(rows))
+    write_frame(tmp_path / f"whole{suffix}", frame)
+    assert cells(read_frame(tmp_path / f"parts{suffix}")) == cells(read_frame(tmp_path / f"whole{suffix}"))
+    assert len(read_frame(tmp_path / f"parts{suffix}")) == 7
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_is_not_finished_is_not_there(tmp_path, suffix):
+    def stop_halfway():
+        with writing(tmp_path / f"t{suffix}") as write:
+            write(as_frame([[1, 2]]))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_halfway()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(UsageError, match="'2019' would be read back as a cell"):
         write_frame(tmp_path / "t.csv", as_frame([[1]], ["2019"]))
-    with pytest.raises(DataError, match="column 'x' holds text"):
+    with pytest.raises(UsageError, match="column 'x' holds text"):
         write_frame(tmp_path / "t.npy", as_frame([["a", 1]]))
     assert not list(tmp_path.iterdir())
 

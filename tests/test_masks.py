@@ -126,7 +126,9 @@ def test_every_subset_of_cells_comes_up_and_none_that_is_missing_is_shown():
     n, d, masks = 40_000, 3, 0.5
     x0 = jnp.ones((n, d))
     present = jnp.asarray(np.random.default_rng(1).random((n, d)) < 0.8)
-    told = Rows(x0, None, present, 0.1, masks).told(jnp.arange(n), jax.random.key(5)).cells
+    rows = Rows(x0, None, present, 0.1, masks)
+    chances = jax.random.uniform(jax.random.key(5), (n, rows.chances))
+    told = rows.told(jnp.arange(n), chances, np.arange(n) % 2 == 0).cells
     known, absent = np.asarray(told.known), np.asarray(told.absent)
     assert not (known & absent).any()
     assert not known[~np.asarray(present)].any()
@@ -142,7 +144,8 @@ def test_every_subset_of_cells_comes_up_and_none_that_is_missing_is_shown():
 
 
 def test_without_masks_nothing_is_told():
-    assert Rows(jnp.ones((3, 2)), None, None, 0.1, 0.0).told(jnp.arange(3), jax.random.key(0)) == Given()
+    rows = Rows(jnp.ones((3, 2)), None, None, 0.1, 0.0)
+    assert rows.told(jnp.arange(3), jnp.zeros((3, rows.chances)), np.zeros(3, bool)) == Given()
 
 
 # --- learned ---------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.warmup": 0,
         "training.clip_norm": 1.0,
         "training.ema": 0.9,
+        "training.batch_share": 0.0,
         "training.label_dropout": 0.1,
         "training.masks": 0.0,
         "training.weights": "last",

@@ -10,7 +10,7 @@ from tests.reference import Z
 from motes.build import build_draw, seed_key
 from motes.diffusion.denoiser import Cells, Given
 from motes.sampling.loop import sample
-from motes.tabular import fit_table
+from motes.table_fitting import fit_table
 
 D, DRAWS, ROWS = 6, 499, 4
 SUBSETS = np.array([np.isin(np.arange(D), s) for r in range(1, D) for s in itertools.combinations(range(D), r)])

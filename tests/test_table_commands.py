@@ -6,8 +6,9 @@ import pytest
 
 from motes.data.files import read_frame
 from motes.errors import DataError
+from motes.table_fitting import fit_table
 from motes.table_runs import _log_prob, _possible
-from motes.tabular import fit_table, load
+from motes.tabular import load
 
 ROWS = 120
 TINY = {

@@ -14,7 +14,7 @@ from motes.evaluation import associations as pairs
 from motes.evaluation.tables import judge_table
 from motes.reporting.charts import ticks
 from motes.reporting.elements import element
-from motes.reporting.page import write_report
+from motes.reporting.page import page, write_report
 
 N = 400
 EVIL = "<script>alert(\"1\")</script> & 'co'"
@@ -122,6 +122,16 @@ def test_rows_without_gaps_are_told_by_their_values(parts, fast):
     # Gaps in 15 % of the rows would have told the sets apart.
     assert found.judgements["classifier"].level == "good"
     assert found.usefulness is None and found.likelihood is None
+
+
+def test_where_no_gap_is_made_there_is_none_to_judge(fast):
+    frames = [pd.DataFrame(np.random.default_rng(k).normal(size=(60, 2)), columns=["a", "b"]) for k in range(3)]
+    for real in frames[1:]:
+        real.loc[::9, "a"] = None
+    made, held_out, train = map(as_frame, frames)
+    found = judge_table(made, held_out, train, Encoder.fit(train))
+    assert "missing" not in found.judgements
+    assert "Missing cells:" not in page(found, title="t")
 
 
 def test_one_column_and_labels_alone(fast):

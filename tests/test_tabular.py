@@ -9,8 +9,11 @@ import pytest
 
 import motes
 from motes.data.frames import as_frame
+from motes.diffusion.denoiser import Cells, Given
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError
-from motes.tabular import TableModel, as_tabular, fit_table
+from motes.sampling.likelihood import log_likelihood
+from motes.table_fitting import fit_table
+from motes.tabular import TableModel, as_tabular
 
 ROWS = 300
 TINY = {
@@ -129,11 +132,8 @@ def test_missing_cells_say_nothing(table, model):
 
     def log_prob(rows):
         encoded = model.encoder.encode(pd.concat([rows] * draws), 3)
-        told = model._absent(encoded)
-        from motes.diffusion.denoiser import Given
-        from motes.sampling.likelihood import log_likelihood
-
-        given = None if told is None else Given(cells=told)
+        gone = ~encoded.known
+        given = Given(cells=Cells(encoded.z, np.zeros_like(gone), gone)) if gone.any() else None
         found = log_likelihood(model.model.denoiser, encoded.z, given=given).log_prob + encoded.log_det
         return np.exp(found).reshape(draws, len(rows)).sum(axis=1).mean()
 
@@ -155,6 +155,38 @@ def test_weights_are_repetitions(table):
     repeated = fit_table(table.loc[np.repeat(np.arange(ROWS), weights)], changes=quick)
     for ours, theirs in zip(heavy.parts()[0].values(), repeated.parts()[0].values(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_in_blocks_are_those_of_one_block(monkeypatch, table, model):
+    numbers = pd.DataFrame(np.random.default_rng(8).normal(size=(60, 3)), columns=["a", "b", "c"])
+    plain = fit_table(numbers, changes=TINY, seed=1)
+    holed = numbers.mask(np.random.default_rng(9).random(numbers.shape) < 0.3)
+
+    def answers():
+        return [
+            plain.sample(23, seed=4).like(numbers),
+            plain.sample(23, given={"a": 0.5}, seed=4).like(numbers),
+            plain.impute(holed, draws=2, seed=3)[1].like(numbers),
+            model.sample(23, seed=1).like(table),
+            plain.score_samples(holed),
+        ]
+
+    told = []
+    whole = answers()
+    monkeypatch.setattr(motes.tabular, "BLOCK", 7)
+    parts = answers()
+    for one, other in zip(whole[:-1], parts[:-1], strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    np.testing.assert_allclose(whole[-1], parts[-1], rtol=1e-6)
+    assert [len(rows) for rows in plain.blocks(23, on_block=told.append)] == [7, 7, 7, 2]
+    assert told == [7, 14, 21, 23]
+    # Noise within the cells of discrete columns is not the same in every block.
+    ages = model.sample(28, given={"city": "Graz"}, seed=1).like(table).age.to_numpy().reshape(4, 7)
+    assert len(np.unique(ages, axis=0)) == 4
+    with pytest.raises(DataError, match="row 20, column 'b'"):
+        plain.score_samples(numbers.assign(b=numbers.b.where(numbers.index != 19, np.inf)))
+    with pytest.raises(DataError, match="row 20, column 'b'"):
+        plain.impute(numbers.assign(b=numbers.b.where(numbers.index != 19, np.inf)))
 
 
 def test_a_file_and_a_pickle_hold_the_whole_model(table, model, tmp_path):
@@ -217,7 +249,7 @@ def test_what_cannot_be_learned_or_asked_is_refused(table, model):
 def test_classes_of_a_table(table):
     whole = table.drop(columns=["city"])
     labels = np.where(table.age > 50, "old", "young")
-    made = fit_table(whole, changes=TINY | {"training.steps": 600}, labels=labels, seed=1)
+    made = fit_table(whole, changes=TINY | {"training.steps": 600, "network.width": 64}, labels=labels, seed=1)
     p = made.predict_proba(whole)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert np.mean(np.array(made.classes.names)[p.argmax(axis=1)] == labels) > 0.9  # the age says it all

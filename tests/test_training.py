@@ -76,6 +76,14 @@ def test_filled_batches_use_every_row_equally(n, batch):
         assert sorted(rows[start : start + n]) == list(range(n))
 
 
+@pytest.mark.parametrize(
+    ("share", "rows", "expected"), [(0.0, 10, 256), (0.25, 100, 64), (0.25, 500, 125), (0.25, 5000, 256)]
+)
+def test_batches_of_few_rows_are_a_share_of_them(share, rows, expected):
+    recipe = load_recipe("default", {"training.batch": 256, "training.batch_share": share})
+    assert motes.fitting._batch(recipe, rows) == expected
+
+
 def test_partial_batches_end_every_epoch():
     # 10,000 rows in batches of 128: 79 batches, the last of 16 rows, as the tutorial's loop has it.
     batches = training._batches(np.random.default_rng(0), 10_000, 128, "partial")

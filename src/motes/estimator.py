@@ -32,7 +32,8 @@ from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.model import model_path
 from motes.recipes import Recipe
-from motes.tabular import TableModel, fit_table
+from motes.table_fitting import fit_table
+from motes.tabular import TableModel
 
 Array = NDArray[np.float64]
 

@@ -26,9 +26,10 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MOST_HELD = 2_000  # rows that say when to stop: more would say the same
+LEAST_BATCH = 64
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
-SOLVED = 5_000  # components times cubes of columns, with masks, and more of few rows:
-FEW_ROWS, OF_FEW = 5_000, 120_000  # their training is short, and the network has less to learn the rest from
+SOLVED = 11_000  # components times cubes of columns, with masks, and more of few rows:
+FEW_ROWS, OF_FEW = 5_000, 82_000  # their training is short, and the network has less to learn the rest from
 
 
 def fit(
@@ -137,8 +138,16 @@ def snapshot_steps(recipe: Recipe, rows: int) -> int:
     """Steps from one snapshot of the weights to the next."""
     part = recipe.training
     if part.snapshot_epochs:
-        return part.snapshot_epochs * -(-rows // part.batch)
+        return part.snapshot_epochs * -(-rows // _batch(recipe, rows))
     return -(-part.steps // 5)
+
+
+def _batch(recipe: Recipe, rows: int) -> int:
+    """Rows per update."""
+    part = recipe.training
+    if not part.batch_share:
+        return part.batch
+    return min(part.batch, max(LEAST_BATCH, round(part.batch_share * rows)))
 
 
 def _without_missing(data: ArrayLike, present: ArrayLike | None) -> ArrayLike:
@@ -231,7 +240,7 @@ def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int
     solved = OF_FEW if len(rows.x) <= FEW_ROWS else SOLVED
     most = min(part.components, max(solved // dim**3, 1)) if recipe.training.masks else part.components
     choice = choose(rows.x, most, rows.weights, rows.present)
-    chosen = replace(recipe, denoiser=replace(part, components=choice.components))
+    chosen = replace(recipe, denoiser=replace(part, components=choice.size))
     law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present)
     return lambda rows: build_denoiser(chosen, dim, key, classes, law(rows)), chosen
 
@@ -265,7 +274,7 @@ def _train(
             times=build_times(recipe),
             optimiser=build_optimiser(part),
             steps=steps,
-            batch=part.batch,
+            batch=_batch(recipe, len(rows.x)),
             key=seed_key(seed, "training"),
             label_dropout=part.label_dropout,
             masks=part.masks,

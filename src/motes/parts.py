@@ -185,6 +185,7 @@ class Training:
 
     steps: int = _number(4000, 1)
     batch: int = _number(512, 1)
+    batch_share: float = _number(0.0, 0, 1)  # of few rows, a batch is at most this share, or 64 rows; 0: as it is
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
     learning_rate: float = _number(1e-2, 0, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"

@@ -4,7 +4,7 @@ model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from motes.conditions import conditions_of
 from motes.data.cells import Labels
 from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
-from motes.data.files import SUFFIXES, read_frame, width_of, write_frame
+from motes.data.files import SUFFIXES, read_frame, width_of
 from motes.data.frames import Frame, Mask, Series, joined
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
+from motes.data.writing import write_frame
 from motes.errors import DataError, MotesError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import judge_table
@@ -40,7 +41,8 @@ from motes.runs import (
 )
 from motes.sampling.likelihood import Likelihood
 from motes.sources import FEWEST, divided
-from motes.tabular import Drawn, TableModel, fit_table
+from motes.table_fitting import fit_table
+from motes.tabular import Drawn, TableModel
 
 SCORED = 20_000  # rows times columns of which the likelihood is taken
 SHOWN = 20  # labels, of more no list is given
@@ -231,17 +233,23 @@ def evaluate_table(
     return _judged(model, origin, samples, target, seed)
 
 
-def draw_rows(
+def draw_rows(model: TableModel, n: int, seed: int, reporter: Reporter) -> Drawn:
+    """`model.sample` with its progress shown."""
+    with reporter.counting("sampling", n, "rows") as count:
+        return model.sample(n, seed=seed, on_block=count)
+
+
+def draw_blocks(
     model: TableModel,
     n: int,
     seed: int,
     reporter: Reporter,
     given: Mapping[str, Any] | None = None,
     how: Draw = DEFAULT,
-) -> Drawn:
-    """`model.sample` with its progress shown."""
+) -> Iterator[Drawn]:
+    """`model.blocks` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(n, given=given, seed=seed, on_block=count, **vars(how))
+        yield from model.blocks(n, given=given, seed=seed, on_block=count, **vars(how))
 
 
 def score_file(model: TableModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
@@ -276,7 +284,8 @@ def numbered(frames: Sequence[Frame]) -> Frame:
     if NUMBERED in frames[0].columns:
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
     number = np.repeat(np.arange(1, len(frames) + 1), len(frames[0]))
-    return Frame({NUMBERED: Series("whole", number, np.zeros(len(number), bool)), **joined(frames).columns})
+    whole = joined(frames, len(number))
+    return Frame({NUMBERED: Series("whole", number, np.zeros(len(number), bool)), **whole.columns})
 
 
 def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:

@@ -6,10 +6,11 @@ It is a `Model` of the matrix z and the `Encoder` between that and the table. It
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,24 +24,22 @@ from motes.data.classes import Classes
 from motes.data.codecs import Codec
 from motes.data.columns import Column, cell_at
 from motes.data.encoder import Encoded, Encoder
-from motes.data.frames import Frame, Mask, as_frame, words_of
-from motes.data.tables import Standardiser, Table
+from motes.data.frames import Frame, Mask, joined
+from motes.data.tables import Standardiser
 from motes.diffusion.denoiser import Cells, Given
-from motes.errors import DataError, ModelFileError, RecipeError, TrainingError, UsageError, check_count, check_seed
-from motes.fitting import fit
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.learning.training import Progress
 from motes.model import Guidance, Model, model_path
-from motes.parts import GaussianPart
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import Recipe
+from motes.sampling.inside import sample_inside
 from motes.sampling.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.sampling.loop import Sampler, sample
-from motes.sampling.particles import conditional_rows, conditional_sample
-from motes.sampling.rejection import rows_inside
+from motes.sampling.particles import conditional_rows
 
 Array = NDArray[np.float64]
+A = TypeVar("A")
 
-MOST_REPEATS = 8  # of a row for its weight
+BLOCK = 65_536  # rows that are drawn, filled in or scored before the next ones: of many, memory holds little else
 
 
 @dataclass(frozen=True)
@@ -115,38 +114,89 @@ class TableModel:
             UsageError: what does not fit the columns or the model, or can hardly be; a sampler, but for particles.
             DataError: a value that its column cannot hold.
         """
+        effective = 0.0
+
+        def counted() -> Iterator[Frame]:
+            nonlocal effective
+            for rows in self.blocks(
+                n,
+                given=given,
+                seed=seed,
+                label=label,
+                sampler=sampler,
+                steps=steps,
+                grid=grid,
+                guidance=guidance,
+                on_block=on_block,
+            ):
+                effective += rows.effective
+                yield rows
+
+        return Drawn(joined(counted(), check_count(n, "rows")).columns, effective)
+
+    def blocks(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        label: Any = None,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Iterator[Drawn]:
+        """The rows of `sample`, some at a time: they need never be in memory together.
+
+        With an interval, or a model without masks that is told anything, they come all at once.
+        """
         n, seed = check_count(n, "rows"), check_seed(seed)
         asked = conditions_of(self.encoder, given or {})
         how, times = build_draw(self.recipe, sampler, steps, grid)
-        known = asked.rows(n) if asked.valued.any() else None
-        cells = self.encoder.encode(known, seed) if known is not None and self.masked else None
-        told = self._told(label, n, None if cells is None else (cells.z, cells.known))
-        denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
+        labels = self.model.given(label, n)
         boxed = asked.limited if self.masked else asked.limited | asked.valued
-        drawn: NDArray[np.floating] | None
-        effective = float(n)
-        if not boxed.any():
-            width = self.encoder.width
-            drawn, _ = sample(denoiser, n, width, key=key, sampler=how, grid=times, given=told, on_block=on_block)
-        else:
-            low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
-            _check_one_label(told)
-            drawn = rows_inside(denoiser, low, high, n, key=key, sampler=how, grid=times, given=told, on_block=on_block)
-            if drawn is None:
-                if sampler is not None:
-                    raise UsageError(
-                        f"sampler = {sampler!r}, but rows of what is given are so rare that they are drawn by "
-                        "particles, which have a sampler of their own. Leave it out."
-                    )
-                one = jax.tree.map(lambda part: part[0], told)
-                counted = None if on_block is None else (lambda done: on_block(min(done, n)))  # particles are no rows
-                found = conditional_sample(denoiser, low, high, n, key=key, grid=times, given=one, on_block=counted)
-                order = np.random.default_rng([seed, 173205]).permutation(n)  # rows of one particle stand side by side
-                drawn, effective = found.rows[order], min(found.ess, float(n))
-            drawn = _inside(drawn, low, high)
-        rows = self.encoder.decode(drawn)
-        rows = rows if known is None else self.encoder.put(rows, known)
-        return Drawn(asked.within(rows).columns, effective)
+        size = n if boxed.any() else BLOCK
+        for start in range(0, n, size):
+            m = min(size, n - start)
+            tell = None if on_block is None else partial(_further, on_block, start)
+            known = asked.rows(m) if asked.valued.any() else None
+            told = _rows_of(labels, slice(start, start + m))
+            if known is not None and self.masked:
+                cells = self.encoder.encode(known, _seed_at(seed, start))
+                told = _with_cells(told, cells.z, cells.known)
+            denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
+            drawn: NDArray[np.floating]
+            effective = float(m)
+            if boxed.any():
+                low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
+                drawn, effective = sample_inside(
+                    denoiser,
+                    low,
+                    high,
+                    m,
+                    key=key,
+                    sampler=how,
+                    grid=times,
+                    given=told,
+                    only=sampler is not None,
+                    on_block=tell,
+                )
+            else:
+                drawn, _ = sample(
+                    denoiser,
+                    m,
+                    self.encoder.width,
+                    key=key,
+                    sampler=how,
+                    grid=times,
+                    given=told,
+                    skip=start,
+                    on_block=tell,
+                )
+            rows = self.encoder.decode(drawn)
+            rows = rows if known is None else self.encoder.put(rows, known)
+            yield Drawn(asked.within(rows).columns, effective)
 
     def impute(
         self,
@@ -171,39 +221,38 @@ class TableModel:
             UsageError: cells that are impossible to the model.
         """
         frame, draws, seed = self.encoder.frame(data, name=name), check_count(draws, "draws"), check_seed(seed)
-        missing = np.stack([frame.columns[column].missing for column in self.encoder.learned], axis=1)
-        holes = np.flatnonzero(missing.any(axis=1))
-        told: Callable[[int], None] | None = None
-        made: list[Frame] = []
-        if on_block is not None:
-            tell = on_block
-            told = lambda done: tell(len(made) * len(holes) + done)
-        for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
-            made.append(self._filled(frame, holes, int(word), told, name))  # noqa: PERF401 - `told` counts them
+        holes = int(np.any([frame.columns[column].missing for column in self.encoder.learned], axis=0).sum())
+        made = []
+        for k, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
+            tell = None if on_block is None else partial(_further, on_block, k * holes)
+            made.append(joined(self._filled(frame, int(word), tell, name), len(frame)))
         return made
 
-    def _filled(
-        self,
-        frame: Frame,
-        holes: NDArray[np.int64],
-        seed: int,
-        on_block: Callable[[int], None] | None,
-        name: str,
-    ) -> Frame:
-        """One draw of `impute`."""
-        encoded = self.encoder.encode(frame, seed, name=name)
-        if len(holes):
-            z, known = encoded.z[holes], encoded.known[holes]
-            how, grid = build_draw(self.recipe)
-            key = seed_key(seed, "impute")
-            denoiser, (m, width) = self.model.denoiser, z.shape
-            if self.masked:
-                told = self._told(None, m, (z, known))
-                drawn, _ = sample(denoiser, m, width, key=key, sampler=how, grid=grid, given=told, on_block=on_block)
-            else:
-                drawn = conditional_rows(denoiser, z, known, key=key, grid=grid, on_block=on_block)[0][:, 0]
-            encoded.z[holes] = drawn
-        return self.encoder.put(self.encoder.decode(encoded.z), frame)
+    def _filled(self, frame: Frame, seed: int, on_block: Callable[[int], None] | None, name: str) -> Iterator[Frame]:
+        """One draw of `impute`, block by block."""
+        how, grid = build_draw(self.recipe)
+        key, done = seed_key(seed, "impute"), 0
+        for start in range(0, max(len(frame), 1), BLOCK):
+            part = frame.take(slice(start, start + BLOCK))
+            word = _seed_at(seed, start)
+            encode = lambda rows, word=word: self.encoder.encode(rows, word, name=name)
+            encoded = _said_of_all(encode, part, frame)
+            holes = np.flatnonzero(~encoded.known.all(axis=1))
+            if m := len(holes):
+                z, known = encoded.z[holes], encoded.known[holes]
+                tell = None if on_block is None else partial(_further, on_block, done)
+                denoiser, width = self.model.denoiser, self.encoder.width
+                if self.masked:
+                    told = _with_cells(None, z, known)
+                    drawn, _ = sample(
+                        denoiser, m, width, key=key, sampler=how, grid=grid, given=told, skip=done, on_block=tell
+                    )
+                else:
+                    apart = key if not start else jax.random.fold_in(key, start)
+                    drawn = conditional_rows(denoiser, z, known, key=apart, grid=grid, on_block=tell)[0][:, 0]
+                encoded.z[holes] = drawn
+                done += m
+            yield self.encoder.put(self.encoder.decode(encoded.z), part)
 
     def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
         """log p of the known cells of each row, (n,), in nats of the data's units; a mass for discrete columns.
@@ -226,12 +275,19 @@ class TableModel:
         name: str = "the data",
     ) -> Likelihood:
         """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
-        encoded = self.encoded(data, name)
-        told = self.model.given(label, len(encoded.z))
-        if (cells := self._absent(encoded)) is not None:
-            told = (told or Given())._replace(cells=cells)
-        found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=on_block)
-        return found._replace(log_prob=found.log_prob + encoded.log_det)
+        frame = self.encoder.frame(data, name=name)
+        labels = self.model.given(label, len(frame))
+        parts = []
+        for start in range(0, max(len(frame), 1), BLOCK):
+            rows = slice(start, start + BLOCK)
+            encoded, cells = _said_of_all(lambda part: self._asked(part, name), frame.take(rows), frame)
+            told = _rows_of(labels, rows)
+            if cells is not None:
+                told = (told or Given())._replace(cells=cells)
+            tell = None if on_block is None else partial(_further, on_block, start)
+            found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=tell)
+            parts.append(found._replace(log_prob=found.log_prob + encoded.log_det))
+        return Likelihood(*map(np.concatenate, zip(*parts, strict=True)))
 
     def predict_proba(self, data: Any, *, on_block: Callable[[int], None] | None = None) -> Array:
         """p(label | known cells) of each row, (n, classes) in the order of `classes.names`.
@@ -240,8 +296,8 @@ class TableModel:
             UsageError: a model without classes, or missing cells and one without masks.
             DataError: a cell that its column cannot hold; the message names row and column.
         """
-        encoded = self.encoded(data)
-        return self.model.class_probabilities(encoded.z, cells=self._absent(encoded), on_block=on_block)
+        encoded, cells = self._asked(data, "the data")
+        return self.model.class_probabilities(encoded.z, cells=cells, on_block=on_block)
 
     def encoded(self, data: Any, name: str = "the data") -> Encoded:
         """Rows of which a likelihood is asked, each with noise of its own.
@@ -263,25 +319,18 @@ class TableModel:
             )
         return encoded
 
-    def _told(self, label: Any, n: int, cells: tuple[Array, Mask] | None) -> Given | None:
-        """What a denoiser is told of n rows: their class, and their cells as z (n, d) with those that are known."""
-        told = self.model.given(label, n)
-        if cells is None:
-            return told
-        values, known = cells
-        return (told or Given())._replace(cells=Cells(values, known, np.zeros_like(known)))  # type: ignore[arg-type]
-
-    def _absent(self, encoded: Encoded) -> Cells | None:
-        """Which cells nobody asks for, where some are missing."""
+    def _asked(self, data: Any, name: str) -> tuple[Encoded, Cells | None]:
+        """Rows of which a likelihood is asked, and which of their cells nobody asks for, where some are missing."""
+        encoded = self.encoded(data, name)
         if encoded.known.all():
-            return None
+            return encoded, None
         if not self.masked:
             row, j = np.argwhere(~encoded.known)[0]
             raise UsageError(
                 f"row {row + 1} has no '{self.encoder.learned[j]}', and this model was trained without masks, so that "
                 "it knows the likelihood of whole rows alone. Train with --set training.masks=0.5, or impute first."
             )
-        return Cells(encoded.z, np.zeros_like(encoded.known), ~encoded.known)  # type: ignore[arg-type]
+        return encoded, Cells(encoded.z, np.zeros_like(encoded.known), ~encoded.known)  # type: ignore[arg-type]
 
     # --- on disk ---
 
@@ -362,120 +411,29 @@ def as_tabular(model: Model | TableModel) -> TableModel:
     return TableModel(inner, Encoder(real, codecs, {}, model.standardiser, 0))
 
 
-def fit_table(
-    data: Any,
-    recipe: str | Path | Recipe = "table",
-    *,
-    changes: Sequence[str] | Mapping[str, Any] = (),
-    columns: Mapping[str, Any] | None = None,
-    labels: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    seed: int = 0,
-    source: str = "",
-    encoder: Encoder | None = None,
-    start: TableModel | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> TableModel:
-    """Train a model on the rows of a table of any columns.
+def _rows_of(given: Given | None, rows: slice) -> Given | None:
+    some: Given | None = jax.tree.map(lambda part: part[rows], given)
+    return some
 
-    Args:
-        data: whatever `motes.data.frames.as_frame` takes: a NumPy array, a pandas, polars or Arrow table, ...
-        recipe: a name, a `.toml` file or a `Recipe`; its section [columns] says what columns are.
-        changes: to it, such as {"training.steps": 8000}.
-        columns: what columns are, in the place of what the recipe says or what is inferred; see `data.columns.infer`.
-        labels: the class of each row (n,), whole numbers or texts.
-        weights: how much each row counts (n,), at least 0: 2 is as good as the row twice, and 0 as no such row.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file and in messages.
-        encoder: one that was fitted to these rows already.
-        start: a model of the same columns, to go on from, with its encoder.
-        on_progress: called a few times a second with a `Progress`.
 
-    Raises:
-        DataError: data that cannot be used; the message names the row and the column.
-        UsageError, RecipeError: a recipe that cannot be followed, columns that there are not.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
-    """
-    chosen = load_recipe(recipe, changes)
-    if start is not None and isinstance(start.recipe.denoiser, GaussianPart):
-        chosen = replace(chosen, denoiser=start.recipe.denoiser)  # which says how many components rows have chosen
-    name = f"'{source}'" if source else "the data"
-    frame = as_frame(data, name=name)
-    ordered, labels, weights = _in_order(frame, labels, weights)
+def _with_cells(told: Given | None, z: Array, known: Mask) -> Given:
+    """What a denoiser is told of n rows whose cells z (n, d) are `known` in part."""
+    return (told or Given())._replace(cells=Cells(z, known, np.zeros_like(known)))  # type: ignore[arg-type]
 
-    def encoded_by(frame: Frame) -> tuple[Encoder, Encoded]:
-        fitted = encoder if start is None else start.encoder
-        if fitted is None:
-            overrides = {**chosen.columns, **(columns or {})}
-            fitted = Encoder.fit(frame, overrides, standardise=chosen.data.standardise, name=name)
-        return fitted, fitted.encode(frame, seed, name=name)
 
+def _seed_at(seed: int, start: int) -> int:
+    """That of the rows from `start` on."""
+    return seed if not start else int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+
+
+def _further(tell: Callable[[int], None], before: int, done: int) -> None:
+    tell(before + done)
+
+
+def _said_of_all(work: Callable[[Frame], A], part: Frame, whole: Frame) -> A:
+    """`work(part)`; what does not fit is said with the number that the row has in the `whole`."""
     try:
-        fitted, encoded = encoded_by(ordered)
-    except DataError:
-        encoded_by(frame)  # which says it with the number that the row came with
+        return work(part)
+    except (DataError, UsageError):
+        work(whole)
         raise
-    if not encoded.known.all() and not chosen.training.masks:
-        column, holes = next(
-            (n, s.missing) for n, s in frame.columns.items() if n in fitted.learned and s.missing.any()
-        )
-        raise RecipeError(
-            f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {holes.argmax() + 1}, column "
-            f"'{column}', and training.masks = 0. Set training.masks = 0.5, so that it learns from rows "
-            "with holes."
-        )
-    try:
-        model = fit(
-            Table(encoded.z, fitted.learned),
-            chosen,
-            labels=labels,
-            classes=None if start is None else start.classes,
-            weights=weights,
-            present=None if encoded.known.all() else encoded.known,
-            standardiser=Standardiser.identity(fitted.width),
-            start=None if start is None else start.model.denoiser,
-            seed=seed,
-            source=source,
-            on_progress=on_progress,
-        )
-    except TrainingError as error:
-        if isinstance(error.result, Model):
-            error.result = TableModel(error.result, fitted)
-        raise
-    return TableModel(model, fitted)
-
-
-def _in_order(
-    frame: Frame, labels: ArrayLike | None, weights: ArrayLike | None
-) -> tuple[Frame, NDArray[Any] | None, NDArray[Any] | None]:
-    """Rows in an order of their own, so that the order in which they came has no bearing on what is learned.
-
-    Small whole weights are rows that come so often.
-    """
-    n = len(frame)
-    rows = np.arange(n)
-    columns = [(series.known, series.missing) for series in frame.columns.values()]
-    if labels is not None and np.shape(labels) == (n,):  # or `fit` will refuse them
-        columns.append((np.unique(np.asarray(labels).astype(str), return_inverse=True)[1], np.zeros(n, bool)))
-    if weights is not None and np.shape(weights) == (n,):
-        heavy = np.asarray(weights, float)
-        columns.append((heavy, np.zeros(n, bool)))
-        if np.isin(heavy, np.arange(MOST_REPEATS + 1)).all() and heavy.any():
-            rows, weights = np.repeat(rows, heavy.astype(int)), None
-            columns.pop()
-    rows = rows[np.argsort(words_of(columns, n)[rows], kind="stable")]
-    taken = [None if part is None else np.asarray(part)[rows] for part in (labels, weights)]
-    return frame.take(rows), taken[0], taken[1]
-
-
-def _check_one_label(told: Given | None) -> None:
-    if told is not None and told.label is not None and np.ptp(np.asarray(told.label)):
-        raise UsageError(
-            "an interval, or a model without masks that is told cells, and a label for each row: such rows are drawn "
-            "together, for one label. Ask label by label."
-        )
-
-
-def _inside(z: NDArray[np.floating], low: Array, high: Array) -> Array:
-    """Points within the box: single precision may have put one just beyond an end of it."""
-    return np.clip(z.astype(np.float64), np.nextafter(low, high), np.nextafter(high, low))

@@ -1,6 +1,7 @@
 """`motes sample`, `motes score`, `motes impute`: what a model answers."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -35,31 +36,34 @@ def sample(
 ) -> int:
     """Draw new rows from a model: of a class, with known cells, or any."""
     start_jax()
-    from motes.data.files import suffix_of, write_frame, write_text
+    from motes.data.writing import check_writable, text_to, writing
     from motes.model import Guidance
     from motes.progress import Reporter
     from motes.runs import Draw
-    from motes.table_runs import conditions_from, draw_rows
+    from motes.table_runs import conditions_from, draw_blocks
     from motes.tabular import as_tabular, load, load_points
 
     if out is not None:
-        suffix_of(out)
+        check_writable(out, {})
         check_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
     trained = as_tabular(load(model))
+    if out is not None:
+        check_writable(out, trained.encoder.types)
     how = None
     if guidance is not None:
         how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
     known = conditions_from(given, trained.encoder)
-    rows = draw_rows(trained, n, seed, Reporter(quiet), known, Draw(sampler, steps, grid, label, how))
-    if out is None:
-        write_text(sys.stdout, rows)
-    else:
-        write_frame(out, rows)
+    effective = 0.0
+    with writing(out) if out is not None else nullcontext(text_to(sys.stdout)) as write:
+        for rows in draw_blocks(trained, n, seed, Reporter(quiet), known, Draw(sampler, steps, grid, label, how)):
+            write(rows)
+            effective += rows.effective
+    if out is not None:
         print(f"{n:,} rows in {out}")
-    if rows.effective < n:
-        note(f"they are worth {rows.effective:,.0f} independent rows: the effective sample size of the particles.")
+    if effective < n:
+        note(f"they are worth {effective:,.0f} independent rows: the effective sample size of the particles.")
     return 0
 
 
@@ -77,14 +81,16 @@ def impute(
 ) -> int:
     """Fill in the empty cells of a table, by draws from their law given the other cells of the row."""
     start_jax()
-    from motes.data.files import suffix_of, write_frame
+    from motes.data.writing import check_writable, write_frame
     from motes.progress import Reporter
     from motes.table_runs import impute_file
     from motes.tabular import as_tabular, load
 
-    suffix_of(out)
+    check_writable(out, {})
     check_out(out, overwrite)
-    rows, cells = impute_file(as_tabular(load(model)), str(file), draws=draws, seed=seed, reporter=Reporter(quiet))
+    trained = as_tabular(load(model))
+    check_writable(out, trained.encoder.types)
+    rows, cells = impute_file(trained, str(file), draws=draws, seed=seed, reporter=Reporter(quiet))
     write_frame(out, rows)
     print(f"{cells:,} cells filled in, {len(rows):,} rows in {out}")
     return 0

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer, kept_of
-from motes.data.frames import Frame, Mask, Series, as_frame, joined, mixed, words_of
+from motes.data.frames import Frame, Mask, Series, Type, as_frame, joined, mixed, words_of
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
 from motes.errors import DataError, UsageError, check_seed
@@ -112,6 +112,13 @@ class Encoder:
     def names(self) -> tuple[str, ...]:
         """Of all columns of the table."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def types(self) -> dict[str, Type]:
+        """Of all columns of the rows that `decode` gives."""
+        types = {codec.column: codec.type for codec in self.codecs}
+        types |= {name: one.type for name, one in self.kept.items()}
+        return {name: types[name] for name in self.names}
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -217,8 +224,7 @@ class Encoder:
         # Block by block, so that of many rows there is little in memory but what comes of them.
         starts = range(0, max(len(z), 1), BLOCK)
         cells = None if known is None else np.asarray(known, bool)
-        parts = [self._decoded(z, cells, slice(start, start + BLOCK)) for start in starts]
-        return parts[0] if len(parts) == 1 else joined(parts)
+        return joined((self._decoded(z, cells, slice(start, start + BLOCK)) for start in starts), len(z))
 
     def _decoded(self, z: NDArray[Any], known: Mask | None, block: slice) -> Frame:
         z, known = z[block], None if known is None else known[block]

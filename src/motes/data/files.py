@@ -1,4 +1,4 @@
-"""Files of any kinds of columns <-> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
+"""Files of any kinds of columns -> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
 
 pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
 """
@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data.frames import Frame, Series, as_frame, of_values, unique_names
-from motes.data.tables import header_of, is_number, load_npy, read_numbers, replacing
+from motes.data.tables import header_of, is_number, load_npy, read_numbers
 from motes.errors import DataError, UsageError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
@@ -76,7 +75,7 @@ def width_of(path: Path) -> int:
 
 
 def _read_text(path: Path, separator: str) -> Frame:
-    pa = _pyarrow()
+    pa = pyarrow_or_none()
     if pa is None:
         try:
             return as_frame(read_numbers(path, separator, to_learn=False))
@@ -197,7 +196,7 @@ def _renumbered(series: Series) -> Series:
 
 
 def _read_parquet(path: Path) -> Frame:
-    pa = _pyarrow()
+    pa = pyarrow_or_none()
     if pa is None:
         raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
     from pyarrow import parquet
@@ -228,69 +227,7 @@ def _read_npz(path: Path) -> Frame:
     return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})
 
 
-# --- writing --------------------------------------------------------------------------------------------------------
-
-
-def write_frame(path: str | Path, frame: Frame) -> None:
-    """Write the columns to a file, whole or not at all. A missing cell is an empty one, in NumPy's files NaN.
-
-    Raises:
-        UsageError: another suffix; a column that is named by a number, in text; pyarrow is needed and not installed.
-        DataError: text or dates in a `.npy` file.
-        OSError: the folder does not exist or cannot be written.
-    """
-    path = Path(path)
-    suffix = suffix_of(path)
-    write = {".parquet": _write_parquet, ".npy": _write_npy, ".npz": _write_npz}.get(suffix)
-    if write is None:
-        if numbers := [name for name in frame.names if is_number(name)]:
-            raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
-            write_text(text, frame, SEPARATORS[suffix])
-        return
-    if suffix == ".parquet" and _pyarrow() is None:
-        raise UsageError(f"writing '{path}' needs pyarrow: {EXTRA}.")
-    with replacing(path) as temporary:
-        write(temporary, frame)
-
-
-def write_text(file: Any, frame: Frame, separator: str = ",") -> None:
-    """Write a header and rows to an open text file; each number in full."""
-    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-    writer.writerow(frame.names)
-    writer.writerows(zip(*(series.cells() for series in frame.columns.values()), strict=True))
-
-
-def _write_parquet(path: Path, frame: Frame) -> None:
-    from pyarrow import parquet
-
-    from motes.data.natives import to_arrow_table
-
-    parquet.write_table(to_arrow_table(frame), path)
-
-
-def _write_npy(path: Path, frame: Frame) -> None:
-    with path.open("wb") as file:
-        np.save(file, frame.like(np.empty((0, 0))))
-
-
-def _write_npz(path: Path, frame: Frame) -> None:
-    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez knows no column called "file"
-        for name, series in frame.columns.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, _npz_array(series), allow_pickle=False)
-
-
-def _npz_array(series: Series) -> NDArray[Any]:
-    if series.type == "label":
-        return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
-    if series.type == "date":
-        micro = np.where(series.missing, np.datetime64("NaT"), series.values.astype("M8[us]"))
-        return micro.astype("M8[D]") if series.days else micro
-    return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
-
-
-def _pyarrow() -> Any:
+def pyarrow_or_none() -> Any:
     """The module, or None where it is not installed."""
     try:
         import pyarrow

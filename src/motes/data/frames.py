@@ -61,6 +61,10 @@ class Series:
         """Some of the cells."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
+    def room(self, n: int) -> "Series":
+        """A column of the same kind with room for n cells, which are nothing yet."""
+        return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
+
     def cells(self) -> list[Any]:
         """Plain Python values; None where missing."""
         if self.type == "date":
@@ -127,24 +131,28 @@ class Frame:
         return to_native(self, template)
 
 
-def joined(frames: Sequence[Frame]) -> Frame:
-    """Rows of the same columns, one frame below the other.
+def joined(frames: Iterable[Frame], n: int) -> Frame:
+    """Rows of the same columns, n in all, one frame below the other; they are taken one at a time.
 
     Raises:
         DataError: columns of other names or types.
     """
-    first, made = frames[0], {}
-    for name, one in first.columns.items():
-        parts = [frame.columns[name] for frame in frames if frame.names == first.names]
-        if len(parts) < len(frames) or {part.type for part in parts} != {one.type}:
-            raise DataError(f"column '{name}' is not the same in all of these tables.")
-        labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
-        place = {label: code for code, label in enumerate(labels)}
-        values = [part.values for part in parts]
-        if labels:
-            values = [np.array([place[label] for label in part.labels] or [0])[part.values] for part in parts]
-        missing = np.concatenate([part.missing for part in parts])
-        made[name] = replace(one, values=np.concatenate(values), missing=missing, labels=labels)
+    made: dict[str, Series] = {}
+    end = 0
+    for frame in frames:
+        begin, end = end, end + len(frame)
+        if not begin:
+            made = {name: one.room(n) for name, one in frame.columns.items()}
+        for name, whole in made.items():
+            part = frame.columns.get(name)
+            if part is None or part.type != whole.type or frame.names != tuple(made):
+                raise DataError(f"column '{name}' is not the same in all of these tables.")
+            values = part.values
+            if part.labels != whole.labels:
+                made[name] = whole = replace(whole, labels=tuple(dict.fromkeys(whole.labels + part.labels)))
+                place = {label: code for code, label in enumerate(whole.labels)}
+                values = np.array([place[label] for label in part.labels] or [0])[values]
+            whole.values[begin:end], whole.missing[begin:end] = values, part.missing
     return Frame(made)
 
 

@@ -161,8 +161,8 @@ class TableEvaluation:
             "classifier": self.telling.judgement,
             "privacy": self.privacy.judgement,
         }
-        # Whole rows are no fault of a model that makes no gaps; a note says so.
-        if gaps := [(c.name, c.missing_judgement) for c in self.columns if c.missing[0] or not c.missing[1]]:
+        # Whole rows are no fault of a model that makes no gaps; a note says so, and there is nothing to judge.
+        if gaps := [(c.name, c.missing_judgement) for c in self.columns if c.missing[0]]:
             made["missing"] = _together(gaps)
         if self.associations is not None:
             made["associations"] = self.associations.judgement

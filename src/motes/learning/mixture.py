@@ -10,6 +10,7 @@ columns that do so because there are heaps.
 
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -24,17 +25,16 @@ Array = NDArray[np.float64]
 
 SHARES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)  # of the identity
 NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of components
-BLURS = (
-    0.001,
-    0.003,
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-)  # of a component, as a share of the covariance of all rows, or of the identity
+FEW_COMPONENTS, PATIENCE = 12, 2
+STRAYS = 0.003  # the share of rows, if any, that lie far from all heaps and off every correlation
+SPREAD = 2.0  # their standard deviation in each column
+BLURS = (1e-6, 1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+# Of a component, as a share of the covariance of all rows, or of the identity.
+FIRST_BLUR = 0.03
+LEAST_BLUR = 0.05  # times the rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
-MOST = 20_000  # rows that a mixture is fitted to
+MOST, CHOSEN_BY = 20_000, 8_000  # rows that a mixture is fitted to, and chosen by
 WITH_MISSING = 0.01  # the share where cells are missing, and so no row has a whole likelihood
 LEAST_VARIANCE = 1e-6  # of a direction: less noise than that no network is asked about
 
@@ -46,6 +46,12 @@ class Choice(NamedTuple):
     components: int = 1
     blur: float = 0.0
     evenly: bool = False  # by the identity
+    strays: float = 0.0  # the weight of one more component, a wide one
+
+    @property
+    def size(self) -> int:
+        """How many components there are in all."""
+        return self.components + (self.strays > 0)
 
 
 class Mixture(Fixed):
@@ -81,11 +87,16 @@ class Mixture(Fixed):
         if choice.components == 1:
             return cls.of(mean, axes, variances, np.zeros(1), mean[None], axes[None], variances[None])
         w, root = _whitened(_repeated(x, weights), mean, axes, variances, choice.evenly)
-        found = _expected(w, choice)
-        inner = [_principal(root @ one @ root.T) for one in found.covariances_]
-        each_variances, each_axes = (np.stack(part) for part in zip(*inner, strict=True))
-        means = mean + found.means_ @ root.T
-        return cls.of(mean, axes, variances, np.log(found.weights_), means, each_axes, each_variances)
+        with _one_thread():
+            found = _expected(w, choice.components, choice.blur)
+        each = [_principal(root @ one @ root.T) for one in found.covariances_]
+        means, weights = mean + found.means_ @ root.T, found.weights_
+        if choice.strays:
+            each.append((np.full(len(mean), SPREAD**2), np.eye(len(mean))))
+            means, weights = np.vstack([means, mean]), np.append((1 - choice.strays) * weights, choice.strays)
+        each_variances, each_axes = (np.stack(part) for part in zip(*each, strict=True))
+        log_weights = np.log(weights)
+        return cls.of(mean, axes, variances, log_weights, means, each_axes, each_variances)
 
     @property
     def covariances(self) -> jax.Array:
@@ -100,26 +111,29 @@ def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[n
     """
     if present is not None:
         return Choice(WITH_MISSING)
-    rows = _repeated(x, weights)
+    with _one_thread():
+        return _chosen(_repeated(x, weights)[:CHOSEN_BY], most)
+
+
+def _chosen(rows: Array, most: int) -> Choice:
+    """`choose` for rows of which each counts."""
     share, score = _best_share(rows)
     best = Choice(share)
     if most == 1 or len(rows) < 2 * FOLDS:
         return best
     mean, covariance = _moments(rows, np.ones(len(rows)))
     variances, axes = _principal(_shrunk(covariance, share))
-    for evenly in (False, True):
-        w, root = _whitened(rows, mean, axes, variances, evenly)
-        volume = float(np.linalg.slogdet(root)[1])
-        top, blur, in_vain = -np.inf, BLURS[len(BLURS) // 2], 0
-        for components in NUMBERS:
-            if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == 2:
-                break
-            found, with_it = _best_blur(w, components, blur)
-            in_vain += 1
-            if with_it > top:
-                top, blur, in_vain = with_it, found, 0
-            if with_it - volume > score:
-                best, score = Choice(share, components, found, evenly), with_it - volume
+    ways = [_Way(rows, mean, axes, variances, evenly) for evenly in (False, True)]
+    for components in NUMBERS:
+        if components > min(most, len(rows) // (2 * FOLDS)):
+            break
+        if components > FEW_COMPONENTS:  # which have told the better way
+            ways = [max(ways, key=lambda way: way.top)]
+        for way in ways:
+            if way.in_vain < PATIENCE:
+                with_it, found = way.look(components, strays=components < most)
+                if with_it > score:
+                    best, score = found._replace(share=share), with_it
     return best
 
 
@@ -186,36 +200,61 @@ def _best_share(x: Array) -> tuple[float, float]:
     return SHARES[int(scores.argmax())], float(scores.max() / max(count, 1))
 
 
-def _best_blur(w: Array, components: int, first: float) -> tuple[float, float]:
-    """Of BLURS, from the `first` one on as long as it helps, down or else up; and its likelihood of left-out rows."""
-    at = BLURS.index(first)
-    score = _left_out(w, Choice(0.0, components, first))
-    for step in (-1, 1):
-        started = at
-        while 0 <= at + step < len(BLURS):
-            with_it = _left_out(w, Choice(0.0, components, BLURS[at + step]))
-            if with_it <= score:
+class _Way:
+    """Mixtures whose components are blurred in one way: the best likelihood of left-out rows so far, and its blur."""
+
+    def __init__(self, x: Array, mean: Array, axes: Array, variances: Array, evenly: bool):
+        self.evenly, self.top, self.blur, self.in_vain = evenly, -np.inf, FIRST_BLUR, 0
+        self._w, root = _whitened(x, mean, axes, variances, evenly)
+        self._volume = float(np.linalg.slogdet(root)[1])
+        self._stray = -0.5 * (((x - mean) / SPREAD) ** 2 + np.log(2 * np.pi * SPREAD**2)).sum(axis=1)  # (n,)
+
+    def look(self, components: int, *, strays: bool) -> tuple[float, Choice]:
+        """The likelihood of left-out rows with the best of BLURS for so many components, and which it is.
+
+        From the blur that was best so far it goes on as long as it helps, down or else up. One more component is for
+        `strays`, if there may be one and it helps.
+        """
+        # So few rows know nothing of smaller variances.
+        least = next(at for at, blur in enumerate(BLURS) if blur * len(self._w) >= LEAST_BLUR)
+        at = BLURS.index(self.blur)
+        score, share = self._left_out(components, at, strays)
+        for step in (-1, 1):
+            started = at
+            while least <= at + step < len(BLURS):
+                with_it, of_strays = self._left_out(components, at + step, strays)
+                if with_it <= score:
+                    break
+                at, score, share = at + step, with_it, of_strays
+            if at != started:
                 break
-            at, score = at + step, with_it
-        if at != started:
-            break
-    return BLURS[at], score
+        self.in_vain += 1
+        if score > self.top:
+            self.top, self.blur, self.in_vain = score, BLURS[at], 0
+        return score, Choice(0.0, components, BLURS[at], self.evenly, share)
+
+    def _left_out(self, components: int, at: int, strays: bool) -> tuple[float, float]:
+        """The mean log-likelihood of left-out rows, and the weight of the component for strays."""
+        found = []
+        for out in _folds(len(self._w)):
+            heaps = _expected(self._w[~out], components, BLURS[at]).score_samples(self._w[out]) - self._volume
+            found.append([heaps, np.logaddexp(np.log1p(-STRAYS) + heaps, np.log(STRAYS) + self._stray[out])])
+        without, with_it = np.concatenate(found, axis=1).mean(axis=1)
+        return (float(with_it), STRAYS) if strays and with_it > without else (float(without), 0.0)
 
 
-def _left_out(w: Array, choice: Choice) -> float:
-    """The mean log-likelihood of left-out rows."""
-    found = [(out.sum(), _expected(w[~out], choice).score(w[out])) for out in _folds(len(w))]
-    counts, scores = zip(*found, strict=True)
-    return float(np.average(scores, weights=counts))
-
-
-def _expected(w: Array, choice: Choice) -> Any:
-    """A mixture by expectation and maximisation."""
+def _expected(w: Array, components: int, blur: float) -> Any:
+    """The other components, by expectation and maximisation."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near the top is near enough
+        return GaussianMixture(components, reg_covar=blur, random_state=0).fit(w)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Small matrices are not worth a second thread: on busy cores it costs more than it brings."""
     from threadpoolctl import threadpool_limits
 
-    # Small matrices are not worth a second thread: on busy cores it costs more than it brings.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near the top is near enough
-        return GaussianMixture(choice.components, reg_covar=choice.blur, random_state=0).fit(w)
+    return threadpool_limits(1)

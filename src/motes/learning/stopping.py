@@ -94,13 +94,18 @@ class Watch:
         pad = blocks * BLOCK - m * draws
         index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
         share = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
-        time_key, place_key, draw_key = jax.random.split(key, 3)
-        # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(place_key)))
-        t = rng.permutation(np.asarray(_times(times, time_key, blocks * BLOCK)))
+        # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        count = blocks * BLOCK
+        mixed = rng.permutation(count)  # whether a row is shown cells depends on its place
+        index, share = index[mixed], share[mixed]
         rows = Rows.of(held.x, held.labels, held.present, label_dropout, masks)
-        parts = (jnp.asarray(part).reshape(blocks, BLOCK) for part in (index, share, t))
-        self._loss = partial(_loss, denoiser, loss, rows, _Draws(*parts), draw_key)
+        # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
+        u = (rng.permutation(count) + rng.random(count)) / count
+        eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random((count, rows.chances))
+        in_blocks = lambda part: jnp.asarray(part.reshape(blocks, BLOCK, *part.shape[1:]))
+        kept = (in_blocks(part.astype(jnp.result_type(float))) for part in (share, u, eps, chances))
+        self._loss = partial(_loss, denoiser, loss, times, rows, _Draws(in_blocks(index), *kept))
 
     def look(self, state: Any, step: int, weights: jax.Array) -> None:
         """Judge `weights`; `state` is kept where they are the best so far."""
@@ -130,23 +135,18 @@ class Watch:
 class _Draws(NamedTuple):
     row: jax.Array  # its number, (blocks, BLOCK)
     share: jax.Array  # of the mean
-    t: jax.Array
-
-
-@eqx.filter_jit  # one program for all the little operations
-def _times(times: Times, key: jax.Array, n: int) -> jax.Array:
-    return times(key, n)
+    u: jax.Array  # what places its time
+    eps: jax.Array  # (blocks, BLOCK, d)
+    chances: jax.Array  # (blocks, BLOCK, ...)
 
 
 @eqx.filter_jit
-def _loss(denoiser: Denoiser, loss: Loss, rows: Rows, draws: _Draws, key: jax.Array, weights: jax.Array) -> jax.Array:
+def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: Rows, draws: _Draws, weights: jax.Array) -> jax.Array:
     """The mean loss, block by block."""
     model = with_weights(denoiser, weights)
 
-    def block(at: tuple[jax.Array, _Draws]) -> jax.Array:
-        i, some = at
-        noise_key, told_key = jax.random.split(jax.random.fold_in(key, i))
-        eps = jax.random.normal(noise_key, (BLOCK, rows.x.shape[1]))
-        return jnp.sum(some.share * rows.losses(model, loss, some.row, some.t, eps, told_key))
+    def block(some: _Draws) -> jax.Array:
+        t = times.place(some.u)
+        return jnp.sum(some.share * rows.losses(model, loss, some.row, t, some.eps, some.chances))
 
-    return jax.lax.map(block, (jnp.arange(len(draws.t)), draws)).sum()
+    return jax.lax.map(block, draws).sum()

@@ -285,11 +285,12 @@ def _advance(
 
     def objective(weights: jax.Array, places: jax.Array, state: _State) -> tuple[jax.Array, Any]:
         model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
-        time_key, noise_key = jax.random.split(jax.random.fold_in(key, state.step))
+        time_key, noise_key, told_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
         drawn = times.batch(time_key, len(index), state.times)
         eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
-        told_key, thin_key = jax.random.fold_in(noise_key, 1), jax.random.fold_in(noise_key, 2)
-        per_row = rows.losses(model, loss, index, drawn.t, eps, told_key, thin=thin_key)  # (batch,)
+        # All of what is told by one draw: each one is compiled anew, and takes its time.
+        chances = jax.random.uniform(told_key, (len(index), rows.chances))
+        per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key)  # (batch,)
         seen = times.learn(state.times, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row
         return jnp.mean(weighted, where=counts), seen

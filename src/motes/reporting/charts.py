@@ -1,5 +1,6 @@
 """Small pictures in SVG, by hand: numbers in, an element out. Colours are those of the style sheet, dark or light."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -126,12 +127,14 @@ def heat_map(values: Array, names: Sequence[str], said: str) -> Html:
     longest = max(len(_cut(name, 14)) for name in names)
     left, top = 26 + longest * LETTER, 18.0
     cell = min((WIDTH - left) / d, 26.0)
+    # Of many columns not each has room for its name, nor for its number.
+    every_row, every_column = math.ceil(9 / cell), math.ceil(13 / cell)
     parts: list[Child] = []
     for i, name in enumerate(names):
         y = top + i * cell
-        if cell >= 8:
+        if i % every_row == 0:
             parts.append(_text(f"{_cut(name, 14)} {i + 1}", left - 5, y + cell / 2 + 3.5, "end"))
-        if cell >= 13:
+        if i % every_column == 0:
             parts.append(_text(str(i + 1), left + (i + 0.5) * cell, top - 5, "middle"))
         for j, value in enumerate(values[i]):
             if np.isnan(value) or i == j:
