@@ -12,7 +12,7 @@ are made, and held against the others:
 Both are by the judges of `motes evaluate`. ForestDiffusion has its defaults (flow, 50 times, 100 copies of each row),
 and a model for each class, as its authors have it for classification; ours has the class as one more column.
 
-    python benchmarks/tables_forest.py [--tables wine breast_cancer] [--splits 3] [--only motes]
+    python benchmarks/tables_forest.py [--tables wine breast_cancer iris] [--splits 3] [--only motes]
 """
 
 import argparse
