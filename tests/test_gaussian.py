@@ -100,7 +100,7 @@ def test_what_is_known_of_a_row_is_taken_in_exactly():
         x_t = np.where(state == 2, 9.0, x0 + float(schedule.sigma(t)) * eps)
         cells = Cells(jnp.where(state == 1, x0, 0.0), jnp.asarray(state == 1), jnp.asarray(state == 2))
         with float64():
-            found = told.given(Given(cells=cells))(jnp.asarray(x_t), jnp.asarray(t))
+            found = np.asarray(told.given(Given(cells=cells))(jnp.asarray(x_t), jnp.asarray(t)))
             exact = given_known(asked, known, x0, schedule)(jnp.asarray(x_t[asked]), jnp.asarray(t))
         np.testing.assert_allclose(found[asked], exact, atol=2e-4)  # of the jitter
         np.testing.assert_allclose(found[known], x0[known], atol=1e-6)

@@ -88,7 +88,8 @@ def test_holes_are_filled_in_and_nothing_else(table, model):
     first, second = (frame.like(table) for frame in model.impute(table, draws=2, seed=1))
     for made in (first, second):
         assert not made.isna().any().any()
-        pd.testing.assert_frame_equal(made.where(table.notna()), table, check_dtype=False)
+        there = table.notna()
+        pd.testing.assert_frame_equal(made.where(there), table.where(there), check_dtype=False)
     holes = table.price.isna()
     assert (first.price[holes] != second.price[holes]).all()
     # Only the rows with holes are worked on: each is filled in as if it stood alone with the others.
