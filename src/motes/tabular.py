@@ -23,7 +23,7 @@ from motes.data.cells import Reals
 from motes.data.classes import Classes
 from motes.data.codecs import Codec
 from motes.data.columns import Column, cell_at
-from motes.data.encoder import Encoded, Encoder
+from motes.data.encoder import BLOCK, Encoded, Encoder
 from motes.data.frames import Frame, Mask, joined
 from motes.data.tables import Standardiser
 from motes.diffusion.denoiser import Cells, Given
@@ -38,8 +38,6 @@ from motes.sampling.particles import conditional_rows
 
 Array = NDArray[np.float64]
 A = TypeVar("A")
-
-BLOCK = 65_536  # rows that are drawn, filled in or scored before the next ones: of many, memory holds little else
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ class TableModel:
             told = _rows_of(labels, slice(start, start + m))
             if known is not None and self.masked:
                 cells = self.encoder.encode(known, _seed_at(seed, start))
-                told = _with_cells(told, cells.z, cells.known)
+                told = _with_cells(told, _known(cells.z, cells.known))
             denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
             drawn: NDArray[np.floating]
             effective = float(m)
@@ -243,7 +241,7 @@ class TableModel:
                 tell = None if on_block is None else partial(_further, on_block, done)
                 denoiser, width = self.model.denoiser, self.encoder.width
                 if self.masked:
-                    told = _with_cells(None, z, known)
+                    told = _with_cells(None, _known(z, known))
                     drawn, _ = sample(
                         denoiser, m, width, key=key, sampler=how, grid=grid, given=told, skip=done, on_block=tell
                     )
@@ -283,7 +281,7 @@ class TableModel:
             encoded, cells = _said_of_all(lambda part: self._asked(part, name), frame.take(rows), frame)
             told = _rows_of(labels, rows)
             if cells is not None:
-                told = (told or Given())._replace(cells=cells)
+                told = _with_cells(told, cells)
             tell = None if on_block is None else partial(_further, on_block, start)
             found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=tell)
             parts.append(found._replace(log_prob=found.log_prob + encoded.log_det))
@@ -416,9 +414,13 @@ def _rows_of(given: Given | None, rows: slice) -> Given | None:
     return some
 
 
-def _with_cells(told: Given | None, z: Array, known: Mask) -> Given:
-    """What a denoiser is told of n rows whose cells z (n, d) are `known` in part."""
-    return (told or Given())._replace(cells=Cells(z, known, np.zeros_like(known)))  # type: ignore[arg-type]
+def _known(z: Array, known: Mask) -> Cells:
+    """The cells z (n, d) of rows of which some are `known`, and the others asked for."""
+    return Cells(z, known, np.zeros_like(known))  # type: ignore[arg-type]
+
+
+def _with_cells(told: Given | None, cells: Cells) -> Given:
+    return (told or Given())._replace(cells=cells)
 
 
 def _seed_at(seed: int, start: int) -> int:

@@ -23,7 +23,7 @@ from motes.errors import DataError, UsageError, check_seed
 Array = NDArray[np.float64]
 
 BITS = 16  # of the noise: k + u is exact for k up to 2^36
-BLOCK = 65_536  # rows that are decoded at once
+BLOCK = 65_536  # rows that are worked on before the next ones: of many, memory holds little else
 
 
 @dataclass(frozen=True)
