@@ -128,7 +128,7 @@ def heat_map(values: Array, names: Sequence[str], said: str) -> Html:
     left, top = 26 + longest * LETTER, 18.0
     cell = min((WIDTH - left) / d, 26.0)
     # Of many columns not each has room for its name, nor for its number.
-    every_row, every_column = math.ceil(9 / cell), math.ceil(13 / cell)
+    every_row, every_column = math.ceil(9 / cell), math.ceil(17 / cell)
     parts: list[Child] = []
     for i, name in enumerate(names):
         y = top + i * cell
