@@ -75,7 +75,7 @@ class Mixture(Fixed):
     @classmethod
     def of(cls, *parts: Array) -> "Mixture":
         """Of NumPy arrays in the order of the attributes."""
-        return cls(*(jnp.asarray(part, float) for part in parts))
+        return cls(*(jax.device_put(np.asarray(part, jnp.result_type(float))) for part in parts))
 
     @classmethod
     def fit(

@@ -43,12 +43,13 @@ class Rows(NamedTuple):
         step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
         more = -n % step
 
-        def on_device(part: NDArray[Any] | None, dtype: Any = None) -> jax.Array | None:
+        def on_device(part: NDArray[Any] | None) -> jax.Array | None:
             if part is None:
                 return None
-            return jnp.asarray(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))), dtype)
+            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
 
-        points = on_device(np.asarray(x), float)
+        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
+        points = on_device(np.asarray(x, jnp.result_type(float)))
         assert points is not None
         return cls(points, on_device(labels), on_device(present), dropout, masks)
 

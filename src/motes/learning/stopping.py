@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +17,13 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser
 from motes.learning.losses import Loss, Times
+from motes.learning.programs import training_program
 from motes.learning.rows import Rows
 from motes.learning.weights import with_weights
 
 LEAST = 2048  # rows times draws for a look
 BLOCK = 512
+APART = 1  # beside the numbers of the key, so that these draws are not those of the training
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ class Watch:
         index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
         share = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
         # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        rng = np.random.default_rng([*np.asarray(jax.random.key_data(key)), APART])
         count = blocks * BLOCK
         mixed = rng.permutation(count)  # whether a row is shown cells depends on its place
         index, share = index[mixed], share[mixed]
@@ -103,7 +104,7 @@ class Watch:
         # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
         u = (rng.permutation(count) + rng.random(count)) / count
         eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random((count, rows.chances))
-        in_blocks = lambda part: jnp.asarray(part.reshape(blocks, BLOCK, *part.shape[1:]))
+        in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
         kept = (in_blocks(part.astype(jnp.result_type(float))) for part in (share, u, eps, chances))
         self._loss = partial(_loss, denoiser, loss, times, rows, _Draws(in_blocks(index), *kept))
 
@@ -140,7 +141,7 @@ class _Draws(NamedTuple):
     chances: jax.Array  # (blocks, BLOCK, ...)
 
 
-@eqx.filter_jit
+@training_program
 def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: Rows, draws: _Draws, weights: jax.Array) -> jax.Array:
     """The mean loss, block by block."""
     model = with_weights(denoiser, weights)

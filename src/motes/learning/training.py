@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,7 @@ from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.losses import Loss, Times
+from motes.learning.programs import training_program
 from motes.learning.rows import Rows, systematic
 from motes.learning.stopping import Held, HeldOut, Watch
 from motes.learning.weights import weights_of, with_weights
@@ -170,8 +170,7 @@ def train(
     store_every = -(-steps // averages) if averages else steps
     watch = None
     if held is not None:
-        apart = jax.random.fold_in(key, 2**32 - 1)  # the steps have the numbers from 0 on
-        watch = Watch(held, denoiser, loss, times, apart, label_dropout=label_dropout, masks=masks)
+        watch = Watch(held, denoiser, loss, times, key, label_dropout=label_dropout, masks=masks)
     begin, done, stride = time.perf_counter(), 0, 8
 
     def both(state: _State) -> tuple[Denoiser, Denoiser]:
@@ -267,7 +266,7 @@ def _batches(
         rest = rows[whole:]
 
 
-@eqx.filter_jit
+@training_program
 def _advance(
     denoiser: Denoiser,
     loss: Loss,

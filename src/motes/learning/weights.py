@@ -25,6 +25,7 @@ def _split(denoiser: D) -> tuple[D, D]:
     return eqx.partition(denoiser, learned)
 
 
+@eqx.filter_jit
 def weights_of(denoiser: eqx.Module) -> jax.Array:
     """The weights (p,)."""
     return ravel_pytree(_split(denoiser)[0])[0]

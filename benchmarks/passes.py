@@ -1,0 +1,67 @@
+"""What do fewer of LLVM's passes do to a training program: how soon is it there, and how fast is it?
+
+The very program of `motes.learning.training` is compiled as it is and with all passes, in turns, and 500 steps are
+taken with each; medians, and the ratio of ours to the other.
+
+    python benchmarks/passes.py
+"""
+
+import time
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from motes.build import build_denoiser, build_loss, build_optimiser, build_times
+from motes.learning import training
+from motes.recipes import load_recipe
+
+TURNS, STEPS = 5, 500
+
+
+def timed(program, recipe, dim, rows):
+    """Seconds until the first step is done, and of STEPS more."""
+    key = jax.random.key(0)
+    denoiser = build_denoiser(recipe, dim, key)
+    part = recipe.training
+
+    def run(steps):
+        training._advance = program
+        begin = time.perf_counter()
+        training.train(
+            denoiser,
+            np.random.default_rng(0).standard_normal((rows, dim)),
+            loss=build_loss(recipe),
+            times=build_times(recipe),
+            optimiser=build_optimiser(part),
+            steps=steps,
+            batch=part.batch,
+            key=key,
+            masks=part.masks,
+            averages=part.averages,
+        )
+        return time.perf_counter() - begin
+
+    first = run(1)
+    return first, run(STEPS + 1) - run(1)
+
+
+def main() -> None:
+    ours = training._advance
+    for name, dim in [("default", 2), ("table", 10), ("table", 60)]:
+        recipe = load_recipe(name, {} if name == "default" else {"denoiser.components": 4})
+        found = {"ours": [], "all passes": []}
+        for _ in range(TURNS):
+            for kind, seconds in found.items():
+                jax.clear_caches()
+                program = ours if kind == "ours" else eqx.filter_jit(ours.__wrapped__)
+                seconds.append(timed(program, recipe, dim, 10_000))
+        ours_s, all_s = (np.median(seconds, axis=0) for seconds in found.values())
+        ratios = np.median(np.array(found["ours"]) / np.array(found["all passes"]), axis=0)
+        for i, what in enumerate(["first step", f"{STEPS} steps"]):
+            said = f"recipe {name}, {dim} columns: {what}"
+            print(f"{said:<45}{ours_s[i]:6.2f} s{all_s[i]:6.2f} s with all passes: {ratios[i]:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
