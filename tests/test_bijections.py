@@ -8,9 +8,12 @@ from scipy import stats
 from tests.reference import law
 
 from motes.data.bijections import Asinh, Cells, Heaps, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
+from motes.data.peaks import Peaks, peaks_of
 
 CELLS = Cells.of(np.array([5, 1, 0.5, 20]))
 COUNTED = np.repeat([3, 4, 9, 30], [10, 100, 40, 1])
+# 90 rows on a geometric law and 40 and 30 on peaks, the first of which is where the interval begins.
+PEAKED = np.concatenate([np.repeat([0, 31], [40, 30]), np.round(10 * 1.05 ** np.arange(90)).astype(int)])
 # Each with values inside its interval, from end to end.
 CURVES = {
     "identity": (Identity(), np.linspace(-50, 50, 201)),
@@ -26,6 +29,14 @@ CURVES = {
     "quantiles from 0": (
         Quantiles.of(COUNTED, bounded=True),
         (np.arange(60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(),
+    ),
+    "peaks": (
+        Peaks.of(PEAKED, np.array([0, 31]), Log()),
+        np.concatenate([(np.arange(60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(), np.geomspace(61, 1e4, 100)]),
+    ),
+    "peaks, both ways": (
+        Peaks.of(PEAKED, np.array([0, 31]), Asinh(30.0, 20.0)),
+        (np.arange(-2000, 2000, 10)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(),
     ),
     "flat": (Quantiles.flat(np.linspace(-3, 5, 50), 0.0), np.linspace(-20.01, 20, 401)),
 }
@@ -60,7 +71,8 @@ def test_any_number_comes_back_inside_and_finite(name, z):
     curve, _ = CURVES[name]
     x = float(curve.inverse(np.array([z]))[0])
     assert np.isfinite(x)
-    low = getattr(curve, "low", 0 if isinstance(curve, Cells | Heaps) or name == "quantiles from 0" else -np.inf)
+    from_0 = isinstance(curve, Cells | Heaps) or name in ("quantiles from 0", "peaks")
+    low = getattr(curve, "low", 0 if from_0 else -np.inf)
     high = getattr(curve, "high", 4 if isinstance(curve, Cells | Heaps) else np.inf)
     assert low <= x <= high
 
@@ -87,6 +99,34 @@ def test_numbers_that_came_up_are_normal_after_their_quantiles():
     rows = np.array([10, 100, 0.5, 40, 0.5, 1])
     assert np.allclose(mass, rows / (rows.sum() + 1), rtol=1e-9)
     assert stats.norm.cdf(curve.forward(np.array([3.0])))[0] == pytest.approx(0.5 / (rows.sum() + 1))
+
+
+def test_peaks_have_their_masses_and_the_rest_its_law():
+    # Kolmogorov and Smirnov at p > 1e-6: a false alarm once in a million seeds.
+    rng = np.random.default_rng(3)
+    curve = Peaks(Log(), 3.0, 1.5, np.array([0.0, 20.0, 500.0]), np.array([0.3, 0.2, 0.1]), 0.4)
+    which = rng.choice(4, size=4000, p=[0.3, 0.2, 0.1, 0.4])
+    x = np.choose(which, [rng.random(4000), 20 + rng.random(4000), 500 + rng.random(4000), 0])
+    x[which == 3] = np.exp(3 + 1.5 * rng.standard_normal((which == 3).sum()))
+    assert stats.kstest(curve.forward(x), "norm").pvalue > 1e-6
+    mass = np.diff(stats.norm.cdf(curve.forward(np.array([20.0, 21.0, 500.0, 501.0]))))
+    smooth = np.diff(stats.norm.cdf((np.log([20, 21, 500, 501]) - 3) / 1.5))
+    assert np.allclose(mass, [0.2, 0, 0.1] + 0.4 * smooth, rtol=1e-9)
+
+
+def test_what_lies_beyond_all_peaks_keeps_its_digits():
+    curve = Peaks(Identity(), 0.0, 1.0, np.array([-3.0, 2.0]), np.array([0.3, 0.6]), 0.1)
+    x = np.array([-1e5, -60.5, -9.3, 9.3, 60.5, 1e5])
+    assert np.allclose(curve.inverse(curve.forward(x)), x, rtol=1e-12)
+
+
+def test_peaks_are_found_where_far_more_rows_are():
+    rng = np.random.default_rng(4)
+    bell = rng.normal(0, 300, 20_000).round().astype(int)  # 27 rows on each of its middle values
+    assert len(peaks_of(bell)) == 0
+    spikes = np.repeat([-50, 0, 7, 900], [300, 200, 19, 20])
+    assert peaks_of(np.concatenate([bell[:5000], spikes])).tolist() == [-50, 0, 900]  # 19 rows are too few to say
+    assert peaks_of(np.repeat([3, 500], [40, 30])).tolist() == [3, 500]
 
 
 def test_a_uniform_law_is_normal_after_the_flat_curve():

@@ -66,6 +66,8 @@ def test_a_kind_is_inferred_with_its_evidence(values, kind, why):
         ([f"{k},5" for k in range(30)], "numbers with ',' for the decimal point"),
         ([*range(7, 37)], 'a number for each row: leave it out, by kind "drop"'),
         (np.where(NORMAL > 0.2, NORMAL, 0.2), "0.2 in [56].% of the rows"),
+        (np.where(NORMAL > 0.2, NORMAL, 0.2).round(2), None),  # a value of rounded numbers is set apart
+        (np.where(NORMAL[:60] > 0.2, NORMAL[:60], 0.2).round(2)[NORMAL[:60].argsort()][20:], "0.2 in .*% of the rows"),
         (np.where(NORMAL > -0.5, np.exp(NORMAL), 0), None),  # zeros below a positive column are dealt with
         (NORMAL, None),
     ],

@@ -82,3 +82,24 @@ def test_an_interval_is_that_of_the_numbers_in_it(rows):
     x = encoder.decode(z).columns["x"].values
     within = ((box.low <= z) & (z <= box.high)).all(axis=1)
     np.testing.assert_array_equal(within, (x > -0.35) & (x < 0.75))
+
+
+@pytest.mark.parametrize("kind", ["real", "integer", "positive"])
+def test_peaks_come_back_as_often_as_they_were(kind):
+    """A third of the rows at one number, a tenth at another, in a column too fine for quantiles."""
+    x = np.abs(RNG.normal(400, 100, 3000).round(0 if kind == "integer" else 2)) / (1 if kind == "integer" else 3)
+    x = x.round(2)
+    x[:1000], x[1000:1300] = 250, 400
+    frame = pd.DataFrame({"x": RNG.permutation(x)})
+    encoder = Encoder.fit(frame, {"x": kind if kind == "integer" else {"kind": kind, "decimals": 2}})
+    assert encoder.described()[0]["becomes"].endswith("2 values apart")
+    encoded = encoder.encode(frame, seed=1)
+    pd.testing.assert_frame_equal(encoder.decode(encoded.z).like(frame), frame, check_exact=True)
+    made = encoder.decode(RNG.normal(size=(100_000, 1))).like(frame)["x"]
+    # Of 100,000 draws a share of 1/3 is known to 0.0015, one of 1/10 to 0.0010: four of those, plus what lies there.
+    assert (made == 250).mean() == pytest.approx(1 / 3, abs=0.007)
+    assert (made == 400).mean() == pytest.approx(1 / 10, abs=0.005)
+    z = encoder.encode(pd.DataFrame({"x": np.full(200, 250.0)}), seed=3).z[:, 0]
+    assert z.std() > 0.2  # it has room
+    box = conditions_of(encoder, {"x": (250.0, 250.0)})
+    assert ((box.low <= z[:, None]) & (z[:, None] <= box.high)).all()

@@ -21,12 +21,14 @@ from motes.data.columns import (
     cell_at,
     check_finite,
     common_step,
+    is_constant,
     is_flat,
     shape_of,
     wants_logarithm,
 )
 from motes.data.decimals import Decimals
 from motes.data.frames import Series, Type
+from motes.data.peaks import Peaks, peaks_of
 from motes.errors import DataError
 
 Array = NDArray[np.float64]
@@ -150,8 +152,11 @@ class Codec:
             return f"{self.curve.count} heaps apart"
         if isinstance(self.curve, Quantiles):
             return f"{self.cells.about}, quantiles"
-        word = {Log: "logarithm", Logit: "logit", Asinh: "asinh", Softplus: "softplus"}.get(type(self.curve), "")
-        return ", ".join(filter(None, (self.cells.about, word))) or "as it is"
+        peaks = self.curve if isinstance(self.curve, Peaks) else None
+        smooth = type(peaks.curve if peaks else self.curve)
+        word = {Log: "logarithm", Logit: "logit", Asinh: "asinh", Softplus: "softplus"}.get(smooth, "")
+        apart = f"{len(peaks.at)} value{'s' if len(peaks.at) > 1 else ''} apart" if peaks else ""
+        return ", ".join(filter(None, (self.cells.about, word, apart))) or "as it is"
 
 
 # --- fitting --------------------------------------------------------------------------------------------------------
@@ -210,11 +215,14 @@ def _decimal_codec(column: Column, decimals: Decimals, series: Series, name: str
         decimals = replace(decimals, first=first, bounded=True, count=last - first + 1)
     codec = Codec(column.name, "real", decimals, Identity())
     w, _ = decimals.spread(codec.read(series, name), np.full(len(series.known), 0.5))
-    if (curve := _quantiles(np.floor(w).astype(np.int64), decimals.bounded, decimals.count)) is not None:
-        return replace(codec, curve=curve)
-    if decimals.count is not None:
-        return replace(codec, curve=Logit(0.0, float(decimals.count)))
-    return replace(codec, curve=_curve_above(w, 0.0, 1.0) if decimals.bounded else OPEN[column.kind](w, 1.0))
+
+    def smooth(w: Array) -> Bijection:
+        if decimals.count is not None:
+            return Logit(0.0, float(decimals.count))
+        return _curve_above(w, 0.0, 1.0) if decimals.bounded else OPEN[column.kind](w, 1.0)
+
+    k = np.floor(w).astype(np.int64)
+    return replace(codec, curve=_grid_curve(k, smooth, bounded=decimals.bounded, count=decimals.count))
 
 
 def _curve_above(w: Array, low: float, width: float) -> Bijection:
@@ -224,9 +232,21 @@ def _curve_above(w: Array, low: float, width: float) -> Bijection:
     return Log(low) if wants_logarithm(w - low) else Softplus(low, float(w.std() / 2))
 
 
-def _quantiles(k: NDArray[np.int64], bounded: bool, count: int | None = None) -> Quantiles | None:
-    """Those of whole numbers, where each comes up often: what is there of peaks is then there for good."""
-    return Quantiles.of(k, bounded=bounded, count=count) if len(np.unique(k)) * ROWS_EACH <= len(k) else None
+def _grid_curve(
+    k: NDArray[np.int64], smooth: Callable[[Array], Bijection], *, bounded: bool, count: int | None
+) -> Bijection:
+    """For whole numbers k (n,), `bounded` from 0 on, and below `count`: where each comes up often, their quantiles.
+
+    Otherwise `smooth`, which makes a curve for numbers in the middle of their cells, with peaks where there are some.
+    """
+    if len(np.unique(k)) * ROWS_EACH <= len(k):
+        return Quantiles.of(k, bounded=bounded, count=count)
+    at = peaks_of(k)
+    others = k[~np.isin(k, at)]
+    if is_constant(others):
+        at, others = at[:0], k
+    curve = smooth(np.asarray(others + 0.5, np.float64))
+    return Peaks.of(k, at, curve) if len(at) else curve
 
 
 def _integer_codec(column: Column, series: Series, name: str) -> Codec:
@@ -251,16 +271,17 @@ def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
     if cells.count is not None and cells.count <= FEW:
         # Half a row for each number that lies between others and was not seen.
         return Cells.of(np.maximum(np.bincount(k, minlength=cells.count), 0.5))
-    if (curve := _quantiles(k, not cells.both_ways, cells.count)) is not None:
-        return curve
-    if cells.count is not None:
-        return Logit(0.0, float(cells.count))
-    w = k + 0.5
-    if not cells.both_ways:
-        return _curve_above(w, 0.0, 1.0)
-    if is_flat(w):
-        return Quantiles.flat(w, 1.0)
-    return fit_asinh(w) if shape_of(w)[1] > HEAVY else Identity()
+
+    def smooth(w: Array) -> Bijection:
+        if cells.count is not None:
+            return Logit(0.0, float(cells.count))
+        if not cells.both_ways:
+            return _curve_above(w, 0.0, 1.0)
+        if is_flat(w):
+            return Quantiles.flat(w, 1.0)
+        return fit_asinh(w) if shape_of(w)[1] > HEAVY else Identity()
+
+    return _grid_curve(k, smooth, bounded=not cells.both_ways, count=cells.count)
 
 
 def _date_codec(column: Column, series: Series, name: str) -> Codec:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.frames import Frame, Label, Series
+from motes.data.peaks import ROWS
 from motes.errors import DataError, UsageError, unknown
 
 Kind = Literal["real", "flat", "integer", "bounded", "positive", "heavy", "boolean", "categorical", "ordered", "date"]
@@ -111,7 +112,10 @@ def _column(column: str, series: Series, given: dict[str, Any] | None, name: str
         return Column(column, given["kind"], "as you say", False, missing, tuple(warnings), **options)
     kind, why, more = _inferred(series, known)
     low, high = (0.0, 1.0) if kind == "bounded" else (None, None)
-    decimals = decimals_of(known) if "decimals" in OPTIONS.get(kind, ()) else None
+    decimals = None
+    if "decimals" in OPTIONS.get(kind, ()):
+        decimals = decimals_of(known)
+        more = _atoms(known, decimals, kind)
     if decimals:
         why = f"{why}, {decimals} decimal{'s' if decimals > 1 else ''}"
     return Column(column, kind, why, False, missing, (*warnings, *more), low, high, decimals=decimals)
@@ -136,14 +140,14 @@ def _inferred(series: Series, known: NDArray[Any]) -> tuple[Kind, str, list[str]
         named = len(known) == len(seen) == seen[-1] - seen[0] + 1 and len(known) >= ENOUGH
         more = [f'a number for each row: leave it out, by kind "{DROP}", if it is a row\'s name'] if named else []
         return "integer", f"{len(seen):,} distinct whole numbers from {seen[0]:.0f} to {seen[-1]:.0f}{steps}", more
-    return _inferred_real(known)
+    return *_inferred_real(known), []
 
 
-def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str, list[str]]:
+def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str]:
     low, high = float(known.min()), float(known.max())
     skewness, kurtosis = shape_of(known)
     if low >= 0 and high <= 1 and low < 0.01 and high > 0.99 and len(np.unique(known)) > 20:
-        return "bounded", f"between 0 and 1, from {low:.2g} to {high:.2g}", []
+        return "bounded", f"between 0 and 1, from {low:.2g} to {high:.2g}"
     logarithm = low >= 0 and wants_logarithm(known)
     spread = (known / max(high, -low)).std() * max(high, -low)  # whose squares are floats
     near = 0 <= low <= NEAR * spread and kurtosis <= HEAVY and len(known) >= ENOUGH
@@ -151,20 +155,21 @@ def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str, list[str]]:
         zeros = int((known == 0).sum())
         where = "all above 0" if not zeros else f"none below 0, 0 in {zeros / len(known):.0%}"
         skewed = f", skewness {skewness:.1f}: logarithm" if logarithm else f", up to {high:.4g}"
-        return "positive", where + skewed, _atoms(known, 0.0)
+        return "positive", where + skewed
     if is_flat(known):
-        return "flat", f"numbers from {low:.4g} to {high:.4g}, as if cut off at both ends", _atoms(known)
+        return "flat", f"numbers from {low:.4g} to {high:.4g}, as if cut off at both ends"
     if kurtosis > HEAVY:
-        return "heavy", f"excess kurtosis {kurtosis:.0f}, that of a normal law is 0: tails drawn in", _atoms(known)
-    return "real", f"numbers from {low:.4g} to {high:.4g}", _atoms(known)
+        return "heavy", f"excess kurtosis {kurtosis:.0f}, that of a normal law is 0: tails drawn in"
+    return "real", f"numbers from {low:.4g} to {high:.4g}"
 
 
-def _atoms(known: NDArray[np.float64], but: float | None = None) -> list[str]:
-    """A warning where many rows hold one real number: no density can hold that."""
+def _atoms(known: NDArray[np.float64], decimals: int | None, kind: Kind) -> list[str]:
+    """A warning where many rows hold one real number, and nothing is made of it: no density can hold that."""
     values, counts = np.unique(known, return_counts=True)
-    counts = np.where(values == but, 0, counts) if but is not None else counts
+    apart = {"positive": [0.0], "bounded": [0.0, 1.0]}.get(kind, [])
+    counts[np.isin(values, apart)] = 0
     most = int(counts.argmax())
-    if counts[most] <= max(1, ATOM * len(known)):
+    if counts[most] <= max(1, ATOM * len(known)) or (decimals and counts[most] >= ROWS):
         return []
     return [f"{values[most]:g} in {counts[most] / len(known):.0%} of the rows, which a continuous law only comes near"]
 

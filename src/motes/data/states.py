@@ -11,6 +11,7 @@ from motes.data.codecs import Codec
 from motes.data.columns import Column
 from motes.data.decimals import Decimals
 from motes.data.frames import Series
+from motes.data.peaks import Peaks
 
 PARTS: dict[str, type] = {
     part.__name__: part
@@ -25,6 +26,7 @@ PARTS: dict[str, type] = {
         Labels,
         Log,
         Logit,
+        Peaks,
         Quantiles,
         Reals,
         Series,
