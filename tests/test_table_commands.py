@@ -99,6 +99,50 @@ def test_overwrite_replaces(people, run, motes_command, tmp_path):
     assert not pd.read_csv(tmp_path / "whole.csv").isna().any().any()
 
 
+def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, motes_command, monkeypatch):
+    """In blocks of 50 the answers are those of one block, and what does not fit is said with its row in the file."""
+    people.to_parquet("people.parquet", row_group_size=33)
+    people.iloc[:0].to_parquet("none.parquet")
+    people.assign(city=people.city.where(people.index != 103, "Bonn")).to_parquet("other.parquet")
+    scores, whole = [], []
+
+    def never(path):
+        raise AssertionError("a whole file is read")
+
+    for block in (1000, 50):
+        monkeypatch.setattr("motes.data.blocks.BLOCK", block)
+        if block == 50:
+            monkeypatch.setattr("motes.data.blocks.read_frame", never)
+        code, _, err = motes_command("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
+        assert code == 0, err
+        scores.append(pd.read_csv("log_prob.csv").log_prob)
+        code, said, err = motes_command("impute", run, "people.parquet", "--out", "whole.parquet", "--overwrite")
+        assert code == 0 and "12 cells filled in, 120 rows" in said, err
+        whole.append(pd.read_parquet("whole.parquet"))
+    monkeypatch.setattr("motes.data.blocks.read_frame", read_frame)
+    np.testing.assert_allclose(*scores, rtol=1e-6)
+    one, blocks = (rows.drop(columns="income") for rows in whole)
+    pd.testing.assert_frame_equal(one, blocks)
+    pd.testing.assert_frame_equal(blocks, people.drop(columns="income"), check_dtype=False)
+    # The same draws, but for the noise within the cells of discrete columns, on which they depend.
+    income = people.income.notna()
+    assert (whole[1].income[income] == people.income[income]).all() and whole[1].income.notna().all()
+    code, said, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
+    assert code == 0 and "12 cells filled in, 240 rows" in said, err
+    twice = pd.read_parquet("twice.parquet")
+    assert twice.draw.tolist() == [1] * 120 + [2] * 120
+    pd.testing.assert_frame_equal(twice.iloc[:120].drop(columns="draw"), whole[1])
+    assert (twice.income[:120][~income].to_numpy() != twice.income[120:][~income.to_numpy()].to_numpy()).all()
+    for words in (
+        ("score", run, "other.parquet", "--out", "x.csv"),
+        ("impute", run, "other.parquet", "--out", "x.csv"),
+    ):
+        code, _, err = motes_command(*words)
+        assert code == 1 and "'other.parquet', row 104, column 'city': 'Bonn' came" in err
+    code, _, err = motes_command("score", run, "none.parquet", "--out", "x.csv")
+    assert code == 1 and "'none.parquet' has no rows" in err
+
+
 def test_what_evaluate_is_asked_for_is_checked_before_the_work(run, motes_command):
     for words, said in {
         ("--target", "citty"): "Did you mean 'city'",

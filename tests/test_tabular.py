@@ -168,6 +168,7 @@ def test_rows_in_blocks_are_those_of_one_block(monkeypatch, table, model, small_
 
     numbers, people, log_prob = answers()
     monkeypatch.setattr(motes.tabular, "BLOCK", 7)
+    monkeypatch.setattr("motes.data.blocks.BLOCK", 7)
     parts, of_people, of_parts = answers()
     np.testing.assert_array_equal(numbers, parts)
     pd.testing.assert_frame_equal(people, of_people)

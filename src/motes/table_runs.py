@@ -4,7 +4,7 @@ model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.conditions import conditions_of
+from motes.data.blocks import Blocks
 from motes.data.cells import Labels
 from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
 from motes.data.files import SUFFIXES, read_frame, width_of
-from motes.data.frames import Frame, Mask, Series, joined
+from motes.data.frames import Frame, Mask, Series
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
-from motes.data.writing import write_frame
+from motes.data.writing import write_frame, writing
 from motes.errors import DataError, MotesError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import judge_table
@@ -253,39 +254,55 @@ def draw_blocks(
 
 
 def score_file(model: TableModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
-    """log p of the rows of a file, with its progress shown."""
-    frame = read_frame(source)
-    if model.recipe.data.label in frame.columns:
-        frame, _ = split_labels(frame, model.recipe.data.label, source)
-    with reporter.counting("scoring", len(frame), "rows") as count:
-        return model.likelihood(frame, label=label, on_block=count, name=f"'{source}'")
+    """log p of the rows of a file, with its progress shown; its column of classes, if there is one, counts for nothing.
+
+    Raises:
+        UsageError: no such file, or a label that the training did not have.
+        DataError: a file that cannot be used.
+    """
+    asked = model.recipe.data.label
+    rows = _rows_for(model, source, lambda frame: frame.select([name for name in frame.names if name != asked]))
+    with reporter.counting("scoring", rows.rows, "rows") as count:
+        return model.likelihoods(rows, label=label, on_block=count, name=f"'{source}'")
 
 
-def impute_file(model: TableModel, source: str, *, draws: int, seed: int, reporter: Reporter) -> tuple[Frame, int]:
-    """The rows of a file with their holes filled in, and how many cells that were.
+def impute_file(
+    model: TableModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+) -> tuple[int, int]:
+    """Write the rows of a file with their holes filled in to `out`: how many rows, and how many cells were filled in.
 
     Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
 
     Raises:
         UsageError: no such file, or a column `draw` already.
         DataError: a file that cannot be used.
+        OSError: `out` cannot be written.
     """
-    frame = model.encoder.frame(read_frame(source), name=f"'{source}'")
-    learned = [frame.columns[name].missing for name in model.encoder.learned]
-    holes = int(np.any(learned, axis=0).sum())
-    with reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
-        made = model.impute(frame, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
-    cells = int(np.sum(learned))
-    return (made[0] if draws == 1 else numbered(made)), cells
-
-
-def numbered(frames: Sequence[Frame]) -> Frame:
-    """Tables of the same columns, one below the other, with a column that says of which each row is."""
-    if NUMBERED in frames[0].columns:
+    if draws > 1 and NUMBERED in model.columns:
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
-    number = np.repeat(np.arange(1, len(frames) + 1), len(frames[0]))
-    whole = joined(frames, len(number))
-    return Frame({NUMBERED: Series("whole", number, np.zeros(len(number), bool)), **whole.columns})
+    rows = _rows_for(model, source)
+    learned = model.encoder.learned
+    cells = holes = 0
+    for part in rows.read():
+        missing = np.stack([part.columns[name].missing for name in learned])
+        cells, holes = cells + int(missing.sum()), holes + int(missing.any(axis=0).sum())
+    with writing(out) as write, reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
+        tables = model.fillings(rows, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+        for number, parts in enumerate(tables, 1):
+            for part in parts:
+                write(part if draws == 1 else _numbered(part, number))
+    return rows.rows * draws, cells
+
+
+def _rows_for(model: TableModel, source: str, change: Callable[[Frame], Frame] = lambda frame: frame) -> Blocks:
+    """The rows of a file after a `change`, with the columns of a model."""
+    return Blocks.of_file(source).each(lambda frame: model.encoder.frame(change(frame), name=f"'{source}'"))
+
+
+def _numbered(frame: Frame, number: int) -> Frame:
+    """With a column that says which draw it is."""
+    n = len(frame)
+    return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})
 
 
 def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from motes.build import build_draw, seed_key
 from motes.conditions import conditions_of
 from motes.data.bijections import Identity
+from motes.data.blocks import BLOCK, Blocks
 from motes.data.cells import Reals
 from motes.data.classes import Classes
 from motes.data.codecs import Codec
 from motes.data.columns import Column, cell_at
-from motes.data.encoder import BLOCK, Encoded, Encoder
+from motes.data.encoder import Encoded, Encoder
 from motes.data.frames import Frame, Mask, joined
 from motes.data.tables import Standardiser
 from motes.diffusion.denoiser import Cells, Given
@@ -218,27 +219,48 @@ class TableModel:
             DataError: a cell that its column cannot hold; the message names row and column.
             UsageError: cells that are impossible to the model.
         """
-        frame, draws, seed = self.encoder.frame(data, name=name), check_count(draws, "draws"), check_seed(seed)
-        holes = int(np.any([frame.columns[column].missing for column in self.encoder.learned], axis=0).sum())
-        made = []
-        for k, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
-            tell = None if on_block is None else partial(_further, on_block, k * holes)
-            made.append(joined(self._filled(frame, int(word), tell, name), len(frame)))
-        return made
+        rows = Blocks.of_frame(self.encoder.frame(data, name=name))
+        parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
+        return [joined(part, rows.rows) for part in parts]
 
-    def _filled(self, frame: Frame, seed: int, on_block: Callable[[int], None] | None, name: str) -> Iterator[Frame]:
+    def fillings(
+        self,
+        rows: Blocks,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Iterator[Frame]]:
+        """The tables of `impute` block by block, one after the other; `rows` have the columns of the encoder.
+
+        So they need never be in memory as a whole, neither the rows that came nor those that are made.
+        """
+        draws, seed, finished = check_count(draws, "draws"), check_seed(seed), 0
+        for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
+            latest = 0
+
+            def tell(done: int, before: int = finished) -> None:
+                nonlocal latest
+                latest = done
+                if on_block is not None:
+                    on_block(before + done)
+
+            yield self._filled(rows, int(word), tell, name)
+            finished += latest
+
+    def _filled(self, rows: Blocks, seed: int, on_block: Callable[[int], None], name: str) -> Iterator[Frame]:
         """One draw of `impute`, block by block."""
         how, grid = build_draw(self.recipe)
-        key, done = seed_key(seed, "impute"), 0
-        for start in range(0, max(len(frame), 1), BLOCK):
-            part = frame.take(slice(start, start + BLOCK))
+        key, done, start = seed_key(seed, "impute"), 0, 0
+        for part in rows.read():
             word = _seed_at(seed, start)
             encode = lambda rows, word=word: self.encoder.encode(rows, word, name=name)
-            encoded = _said_of_all(encode, part, frame)
+            encoded = _said_of_all(encode, part, rows)
             holes = np.flatnonzero(~encoded.known.all(axis=1))
             if m := len(holes):
                 z, known = encoded.z[holes], encoded.known[holes]
-                tell = None if on_block is None else partial(_further, on_block, done)
+                tell = partial(_further, on_block, done)
                 denoiser, width = self.model.denoiser, self.encoder.width
                 if self.masked:
                     told = _with_cells(None, _known(z, known))
@@ -250,6 +272,7 @@ class TableModel:
                     drawn = conditional_rows(denoiser, z, known, key=apart, grid=grid, on_block=tell)[0][:, 0]
                 encoded.z[holes] = drawn
                 done += m
+            start += len(part)
             yield self.encoder.put(self.encoder.decode(encoded.z), part)
 
     def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
@@ -273,18 +296,34 @@ class TableModel:
         name: str = "the data",
     ) -> Likelihood:
         """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
-        frame = self.encoder.frame(data, name=name)
-        labels = self.model.given(label, len(frame))
-        parts = []
-        for start in range(0, max(len(frame), 1), BLOCK):
-            rows = slice(start, start + BLOCK)
-            encoded, cells = _said_of_all(lambda part: self._asked(part, name), frame.take(rows), frame)
-            told = _rows_of(labels, rows)
+        return self.likelihoods(
+            Blocks.of_frame(self.encoder.frame(data, name=name)),
+            label=label,
+            tolerance=tolerance,
+            on_block=on_block,
+            name=name,
+        )
+
+    def likelihoods(
+        self,
+        rows: Blocks,
+        *,
+        label: Any = None,
+        tolerance: float = TOLERANCE,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Likelihood:
+        """`likelihood` of rows with the columns of the encoder, which need never be in memory as a whole."""
+        labels, start, parts = self.model.given(label, rows.rows), 0, []
+        for part in rows.read():
+            encoded, cells = _said_of_all(lambda part: self._asked(part, name), part, rows)
+            told = _rows_of(labels, slice(start, start + len(part)))
             if cells is not None:
                 told = _with_cells(told, cells)
             tell = None if on_block is None else partial(_further, on_block, start)
             found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=tell)
             parts.append(found._replace(log_prob=found.log_prob + encoded.log_det))
+            start += len(part)
         return Likelihood(*map(np.concatenate, zip(*parts, strict=True)))
 
     def predict_proba(self, data: Any, *, on_block: Callable[[int], None] | None = None) -> Array:
@@ -432,10 +471,10 @@ def _further(tell: Callable[[int], None], before: int, done: int) -> None:
     tell(before + done)
 
 
-def _said_of_all(work: Callable[[Frame], A], part: Frame, whole: Frame) -> A:
-    """`work(part)`; what does not fit is said with the number that the row has in the `whole`."""
+def _said_of_all(work: Callable[[Frame], A], part: Frame, rows: Blocks) -> A:
+    """`work(part)`; what does not fit is said with the number that the row has among all `rows`."""
     try:
         return work(part)
     except (DataError, UsageError):
-        work(whole)
+        work(rows.whole())
         raise

@@ -81,7 +81,7 @@ def impute(
 ) -> int:
     """Fill in the empty cells of a table, by draws from their law given the other cells of the row."""
     start_jax()
-    from motes.data.writing import check_writable, write_frame
+    from motes.data.writing import check_writable
     from motes.progress import Reporter
     from motes.table_runs import impute_file
     from motes.tabular import as_tabular, load
@@ -90,9 +90,8 @@ def impute(
     check_out(out, overwrite)
     trained = as_tabular(load(model))
     check_writable(out, trained.encoder.types)
-    rows, cells = impute_file(trained, str(file), draws=draws, seed=seed, reporter=Reporter(quiet))
-    write_frame(out, rows)
-    print(f"{cells:,} cells filled in, {len(rows):,} rows in {out}")
+    rows, cells = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
+    print(f"{cells:,} cells filled in, {rows:,} rows in {out}")
     return 0
 
 

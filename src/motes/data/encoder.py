@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data.blocks import BLOCK
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer, kept_of
 from motes.data.frames import Frame, Mask, Series, Type, as_frame, joined, mixed, words_of
@@ -23,7 +24,6 @@ from motes.errors import DataError, UsageError, check_seed
 Array = NDArray[np.float64]
 
 BITS = 16  # of the noise: k + u is exact for k up to 2^36
-BLOCK = 65_536  # rows that are worked on before the next ones: of many, memory holds little else
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from motes.errors import DataError, UsageError
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 START = 2**20  # bytes by which the types of columns are known
+BUFFER = 2**20  # bytes of a column of Parquet
 NO_ROWS = "names its columns and has no rows."
 EXTRA = "pip install 'motes[tables]'"
 Lines = Iterator[tuple[int, list[str]]]
@@ -196,20 +198,37 @@ def _renumbered(series: Series) -> Series:
 
 
 def _read_parquet(path: Path) -> Frame:
+    with parquet_file(path) as file:
+        made: dict[str, Series] = {}
+        for name in file.schema_arrow.names:  # one at a time, so that the file is never in memory twice
+            made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
+        return Frame(made)
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile` with a name of its own for each column.
+
+    Raises:
+        UsageError: no such file, or pyarrow is not installed.
+        DataError: a file that cannot be read, or two columns of one name.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
     pa = pyarrow_or_none()
     if pa is None:
         raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            names = unique_names(file.schema_arrow.names, f"'{path}'")
-            made: dict[str, Series] = {}
-            for name in names:  # one at a time, so that the file is never in memory twice
-                made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
-            return Frame(made)
+        # Of a group of rows no more than is being read: some files are one single group.
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+            unique_names(file.schema_arrow.names, f"'{path}'")
+            yield file
     except pa.ArrowInvalid as error:
         raise DataError(f"'{path}' is not a Parquet file: {error}.") from None
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
 def _read_npz(path: Path) -> Frame:
