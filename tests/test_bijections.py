@@ -31,12 +31,16 @@ CURVES = {
         (np.arange(60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(),
     ),
     "peaks": (
-        Peaks.of(PEAKED, np.array([0, 31]), Log()),
+        Peaks.of(PEAKED + 0.5, np.array([0.0, 31.0]), Log()),
         np.concatenate([(np.arange(60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(), np.geomspace(61, 1e4, 100)]),
     ),
     "peaks, both ways": (
-        Peaks.of(PEAKED, np.array([0, 31]), Asinh(30.0, 20.0)),
+        Peaks.of(PEAKED + 0.5, np.array([0.0, 31.0]), Asinh(30.0, 20.0)),
         (np.arange(-2000, 2000, 10)[:, None] + np.linspace(0.01, 0.99, 7)).ravel(),
+    ),
+    "narrow peaks": (
+        Peaks(Asinh(0.0, 1.0), 0.0, 1.0, np.array([-1.0, 2.0]), np.array([0.3, 0.5]), 0.2, 0.1),
+        np.concatenate([np.linspace(-9, -1.01, 50), np.linspace(-0.99, -0.91, 9), np.linspace(-0.89, 1.99, 50)]),
     ),
     "flat": (Quantiles.flat(np.linspace(-3, 5, 50), 0.0), np.linspace(-20.01, 20, 401)),
 }

@@ -147,9 +147,10 @@ def test_missing_cells_say_nothing(frame, encoder):
 
 
 def test_z_is_that_of_todays_standardiser_for_real_columns():
-    for load in (datasets.load_wine, datasets.load_breast_cancer, datasets.load_digits, datasets.load_diabetes):
+    for load in (datasets.load_wine, datasets.load_breast_cancer, datasets.load_diabetes):
         x = load().data
-        x = np.ascontiguousarray(x[:, x.std(axis=0) > 0])
+        x = np.ascontiguousarray(x[:, [np.unique(column, return_counts=True)[1].max() < 20 for column in x.T]])
+        assert x.shape[1] >= 5  # whose values hardly come twice
         encoder = Encoder.fit(x, {f"x{j}": "real" for j in range(x.shape[1])})
         scaler = Standardiser.fit(x)
         encoded = encoder.encode(x)

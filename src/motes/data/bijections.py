@@ -262,7 +262,7 @@ class Quantiles:
         rows[between] = min(0.5, max((counts == 1).sum(), 0.5) / max(between.sum(), 1))
         edges = (0.0 if bounded else 0.5) + np.concatenate([[0.0], np.cumsum(rows)])
         whole = edges[-1] + (0.5 if count is None else 0.0)
-        return cls(starts.astype(np.float64), edges / whole, 1 / float(np.std(k)))
+        return cls(starts.astype(np.float64), edges / whole, 1 / deviation(np.asarray(k, np.float64)))
 
     @classmethod
     def flat(cls, x: Array, width: float, least: float | None = None) -> "Quantiles":
@@ -271,7 +271,7 @@ class Quantiles:
         knots, edges = [low, high], [tail, 1 - tail]
         if least is not None:
             knots, edges = ([least, *knots], [0.0, *edges]) if low > least else (knots, [0.0, 1 - tail])
-        return cls(np.array(knots), np.array(edges), 1 / float(np.std(x)))
+        return cls(np.array(knots), np.array(edges), 1 / deviation(x))
 
     def forward(self, x: Array) -> Array:
         """x -> z."""
@@ -307,6 +307,12 @@ class Quantiles:
 
     def _piece(self, x: Array) -> NDArray[np.int64]:
         return np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, len(self.knots) - 2)
+
+
+def deviation(x: Array) -> float:
+    """The standard deviation of x (n,), not all 0, whose squares need not be floats."""
+    largest = np.abs(x).max()
+    return float((x / largest).std() * largest)
 
 
 def _exp(z: Array) -> Array:

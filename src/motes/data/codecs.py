@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.bijections import Asinh, Bijection, Cells, Heaps, Identity, Log, Logit, Quantiles, Softplus, fit_asinh
+from motes.data.bijections import (
+    Asinh,
+    Bijection,
+    Cells,
+    Heaps,
+    Identity,
+    Log,
+    Logit,
+    Quantiles,
+    Softplus,
+    deviation,
+    fit_asinh,
+)
 from motes.data.cells import UNITS, Labels, Reals, Steps
 from motes.data.columns import (
     HEAVY,
@@ -28,7 +40,7 @@ from motes.data.columns import (
 )
 from motes.data.decimals import Decimals
 from motes.data.frames import Series, Type
-from motes.data.peaks import Peaks, peaks_of
+from motes.data.peaks import Opened, Peaks, often, peaks_of
 from motes.errors import DataError
 
 Array = NDArray[np.float64]
@@ -51,7 +63,7 @@ class Codec:
 
     column: str
     type: Type
-    cells: Reals | Decimals | Steps | Labels
+    cells: Reals | Opened | Decimals | Steps | Labels
     curve: Bijection
     ordered: bool = False
     days: bool = False
@@ -71,7 +83,7 @@ class Codec:
             return DataError(f"{name}, row {row + 1}, column '{self.column}': {came} came; expected {expected}.")
 
         if series.missing.all():
-            return np.zeros(0, np.float64 if isinstance(self.cells, Reals | Decimals) else np.int64)
+            return np.zeros(0, np.float64 if isinstance(self.cells, Reals | Opened | Decimals) else np.int64)
         return self.cells.read(series, refuse)
 
     def encode(self, values: NDArray[Any], u: Array) -> tuple[Array, Array]:
@@ -188,22 +200,39 @@ OPEN: dict[str, Callable[[Array, float], Bijection]] = {
 
 
 def _real_codec(column: Column, series: Series, name: str) -> Codec:
-    open_ended = Codec(column.name, "real", Reals(), Identity())
-    x = open_ended.read(series, name)
+    codec = Codec(column.name, "real", Reals(), Identity())
+    x = codec.read(series, name)
     if column.decimals is not None:
         return _decimal_codec(column, Decimals.of(x, column.decimals), series, name)
+    ends = Reals() if column.kind in OPEN else _ends(column, x)
+    at = often(x[(x > ends.low) & (x < ends.high)])
+    cells: Reals | Opened = ends
+    if len(at):
+        cells = Opened.of(ends, at, x)
+    w, _ = cells.spread(x, np.full(len(x), 0.5))
+    others = w[~np.isin(x, at)]
+    others = w if len(others) == 0 or is_constant(others) else others
+    curve: Bijection
     if column.kind in OPEN:
-        return replace(open_ended, curve=OPEN[column.kind](x, 0.0))
+        curve = OPEN[column.kind](others, 0.0)
+    elif np.isinf(ends.high):
+        curve = _curve_above(others, ends.low - ends.below, 0.0)
+    else:
+        opened = cells.width * len(at) if isinstance(cells, Opened) else 0.0
+        curve = Logit(ends.low - ends.below, ends.high + ends.above + opened)
+    if isinstance(cells, Opened):
+        curve = Peaks.of(w, cells.starts, curve, cells.width)
+    return replace(codec, cells=cells, curve=curve)
+
+
+def _ends(column: Column, x: Array) -> Reals:
+    """The interval of a column, with a sliver beyond an end that some rows hold."""
     low, high = column.low or 0.0, np.inf if column.high is None else column.high
     at_low, at_high = float((x == low).mean()), float((x == high).mean())
     inner = x[(x > low) & (x < high)]
     size = (np.median(inner) if len(inner) else 1.0) if np.isinf(high) else high - low
     # As wide as it is likely, in the units of what lies inside.
-    below, above = float(at_low * size), float(at_high * size)
-    curve: Bijection = Logit(low - below, high + above)
-    if np.isinf(high):
-        curve = _curve_above(np.where(x == low, low - below / 2, x), low - below, 0.0)
-    return replace(open_ended, cells=Reals(low, high, below, above), curve=curve)
+    return Reals(low, high, float(at_low * size), float(at_high * size))
 
 
 def _decimal_codec(column: Column, decimals: Decimals, series: Series, name: str) -> Codec:
@@ -229,7 +258,7 @@ def _curve_above(w: Array, low: float, width: float) -> Bijection:
     """For numbers above `low`, each in the middle of so wide a cell."""
     if is_flat(w):
         return Quantiles.flat(w, width, low)
-    return Log(low) if wants_logarithm(w - low) else Softplus(low, float(w.std() / 2))
+    return Log(low) if wants_logarithm(w - low) else Softplus(low, deviation(w) / 2)
 
 
 def _grid_curve(
@@ -246,7 +275,7 @@ def _grid_curve(
     if is_constant(others):
         at, others = at[:0], k
     curve = smooth(np.asarray(others + 0.5, np.float64))
-    return Peaks.of(k, at, curve) if len(at) else curve
+    return Peaks.of(np.asarray(k + 0.5, np.float64), at.astype(np.float64), curve) if len(at) else curve
 
 
 def _integer_codec(column: Column, series: Series, name: str) -> Codec:

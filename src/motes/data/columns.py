@@ -115,7 +115,7 @@ def _column(column: str, series: Series, given: dict[str, Any] | None, name: str
     decimals = None
     if "decimals" in OPTIONS.get(kind, ()):
         decimals = decimals_of(known)
-        more = _atoms(known, decimals, kind)
+        more = _atoms(known, kind)
     if decimals:
         why = f"{why}, {decimals} decimal{'s' if decimals > 1 else ''}"
     return Column(column, kind, why, False, missing, (*warnings, *more), low, high, decimals=decimals)
@@ -163,13 +163,13 @@ def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str]:
     return "real", f"numbers from {low:.4g} to {high:.4g}"
 
 
-def _atoms(known: NDArray[np.float64], decimals: int | None, kind: Kind) -> list[str]:
-    """A warning where many rows hold one real number, and nothing is made of it: no density can hold that."""
+def _atoms(known: NDArray[np.float64], kind: Kind) -> list[str]:
+    """A warning where one real number comes often, but too seldom to be set apart: no density can hold that."""
     values, counts = np.unique(known, return_counts=True)
-    apart = {"positive": [0.0], "bounded": [0.0, 1.0]}.get(kind, [])
-    counts[np.isin(values, apart)] = 0
+    ends = {"positive": [0.0], "bounded": [0.0, 1.0]}.get(kind, [])
+    counts[np.isin(values, ends)] = 0
     most = int(counts.argmax())
-    if counts[most] <= max(1, ATOM * len(known)) or (decimals and counts[most] >= ROWS):
+    if counts[most] >= ROWS or counts[most] <= max(1, ATOM * len(known)):
         return []
     return [f"{values[most]:g} in {counts[most] / len(known):.0%} of the rows, which a continuous law only comes near"]
 

@@ -11,7 +11,7 @@ from motes.data.codecs import Codec
 from motes.data.columns import Column
 from motes.data.decimals import Decimals
 from motes.data.frames import Series
-from motes.data.peaks import Peaks
+from motes.data.peaks import Opened, Peaks
 
 PARTS: dict[str, type] = {
     part.__name__: part
@@ -26,6 +26,7 @@ PARTS: dict[str, type] = {
         Labels,
         Log,
         Logit,
+        Opened,
         Peaks,
         Quantiles,
         Reals,
