@@ -313,3 +313,19 @@ def test_a_page_in_the_wrong_place_is_refused(good, tmp_path):
         write_report(good, tmp_path / "report.pdf")
     with pytest.raises(UsageError, match="cannot write"):
         write_report(good, tmp_path / "nowhere" / "report.html")
+
+
+def test_a_real_number_that_comes_often_is_judged_like_any_other():
+    def part(seed):
+        rng = np.random.default_rng([1618, seed])
+        x = np.where(rng.random(N) < 0.4, np.pi, rng.normal(size=N))
+        return as_frame(pd.DataFrame({"x": x, "y": x + rng.normal(size=N)}))
+
+    train, held_out, made = part(1), part(2), part(3)
+    encoder = Encoder.fit(train)
+    assert encoder.described()[0]["becomes"] == "1 value apart"
+    found = judge_table(made, held_out, train, encoder, target="y")
+    # Each is one test at 1e-6 that three draws of one law are alike.
+    assert found.telling.accuracy.metric.p_value > 1e-6
+    assert all(column.distance.metric.p_value > 1e-6 for column in found.columns)
+    assert found.privacy.copies[0] == 0

@@ -13,6 +13,7 @@ from motes.data.columns import Column
 from motes.data.decimals import Decimals
 from motes.data.encoder import Encoder
 from motes.data.frames import SAID, Frame, Mask, Series
+from motes.data.peaks import Opened
 from motes.errors import DataError
 from motes.evaluation.results import Array
 
@@ -113,7 +114,7 @@ def places(encoder: Encoder, view: View, x: Array) -> tuple[Array, int]:
 
 
 def _place(codec: Codec, x: Array) -> tuple[Array, int]:
-    cells = codec.cells
+    cells = codec.cells.ends if isinstance(codec.cells, Opened) else codec.cells
     if isinstance(cells, Reals):
         values = allowed = cells.gather(x)
     elif isinstance(cells, Decimals):
