@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 ROWS = 20  # that hold the value, at least,
 TIMES = 5  # and so many times as many as hold the median value of those beside it,
 BESIDE = 25  # up to so far away
+AT_ONCE = 4096  # values that are compared with those beside them
 OPENING = 0.1  # of the way from one number to the next: of all together less than a tenth of theirs
 DIGITS = 2**20  # steps of floating-point numbers
 
@@ -91,14 +92,18 @@ class Opened:
 def peaks_of(k: NDArray[np.integer]) -> NDArray[np.int64]:
     """Those of whole numbers k (n,) that are peaks, (K,), rising."""
     seen, counts = np.unique(k, return_counts=True)
+    around = np.concatenate([np.arange(-BESIDE, 0), np.arange(1, BESIDE + 1)])
     many = np.flatnonzero(counts >= ROWS)
-    beside = seen[many][:, None] + np.concatenate([np.arange(-BESIDE, 0), np.arange(1, BESIDE + 1)])  # (K, 2 BESIDE)
-    at = np.minimum(np.searchsorted(seen, beside), len(seen) - 1)
-    rows = np.where(seen[at] == beside, counts[at], 0)
-    # Beyond the ends there is nothing, which says nothing of what is a peak.
-    inside = (beside >= seen[0]) & (beside <= seen[-1])
-    usual = np.nanmedian(np.where(inside, rows, np.nan), axis=1)
-    return np.asarray(seen[many][counts[many] > TIMES * usual], np.int64)
+    found = [many[:0]]
+    for some in np.array_split(many, len(many) // AT_ONCE + 1):
+        beside = seen[some][:, None] + around  # (k, 2 BESIDE)
+        at = np.minimum(np.searchsorted(seen, beside), len(seen) - 1)
+        rows = np.where(seen[at] == beside, counts[at], 0)
+        # Beyond the ends there is nothing, which says nothing of what is a peak.
+        inside = (beside >= seen[0]) & (beside <= seen[-1])
+        usual = np.nanmedian(np.where(inside, rows, np.nan), axis=1)
+        found.append(some[counts[some] > TIMES * usual])
+    return np.asarray(seen[np.concatenate(found)], np.int64)
 
 
 @dataclass(frozen=True)
