@@ -24,7 +24,7 @@ CURVES = {
     "asinh": (Asinh(1.0, 0.3), 1 + np.sinh(np.linspace(-20, 20, 201))),
     "asinh, wide": (Asinh(1e250, 1e290), np.linspace(-1e300, 1e300, 201)),
     "cells": (CELLS, (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
-    "heaps": (Heaps(4), (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
+    "heaps": (Heaps.of(np.array([5, 1, 0.5, 20])), (np.arange(4)[:, None] + np.linspace(0.01, 0.99, 50)).ravel()),
     "quantiles": (Quantiles.of(COUNTED), (np.arange(-20, 60)[:, None] + np.linspace(0.01, 0.99, 7)).ravel()),
     "quantiles from 0": (
         Quantiles.of(COUNTED, bounded=True),
@@ -87,6 +87,18 @@ def test_the_mass_of_a_cell_is_its_probability():
     assert np.allclose(edges, [1, 2, 3])
     mass = np.diff(stats.norm.cdf([-np.inf, *CELLS.forward(np.array([1.0, 2.0, 3.0])), np.inf]))
     assert np.allclose(mass, np.array([5, 1, 0.5, 20]) / 26.5, rtol=1e-12)
+
+
+def test_a_normal_law_falls_into_heaps_as_often_as_they_came_up():
+    heaps = Heaps.of(np.array([5, 1, 0.5, 20]))
+    z = np.linspace(-6, 6, 200_001)
+    assert np.array_equal(np.floor(heaps.inverse(z)), np.floor(CELLS.inverse(z)))
+    # The noise of a cell lies in the middle of it: half of it within a third of the way to the nearer end.
+    y = heaps.forward(np.arange(4)[:, None] + np.array([0.25, 0.5, 0.75]))
+    ends = CELLS.forward(np.arange(1, 4.0))
+    assert np.allclose(y[1:3, 1], (ends[:2] + ends[1:]) / 2)
+    assert ((y[1:3, 2] - y[1:3, 0]) < np.diff(ends) / 3).all()
+    assert np.allclose(stats.norm.cdf(y[[0, 3], 1]), [2.5 / 26.5, 16.5 / 26.5], atol=0.01)  # but for what is cut off
 
 
 def test_a_uniform_cell_is_normal_after_it():

@@ -192,42 +192,58 @@ class Cells:
 
 @dataclass(frozen=True)
 class Heaps:
-    """z = k + width Phi^-1(a + (x - k) (b - a)) with k = floor(x), for 0 < x < K: a heap of the normal law for each k.
+    """Cell k of `Cells` with a heap of the normal law in its middle, for 0 < x < K and k = floor(x).
 
-    Heap k fills what is from k - 1/2 to k + 1/2, which is b - a of its law, and the two outer ones go on for ever.
-    Labels far apart tell far more of the other columns than labels side by side.
+        z = c_k + w_k Phi^-1(a_k + (x - k) (b_k - a_k))
+
+    c_k is the middle of the cell, of an outer one its median, and w_k so much of its `width`; a_k and b_k are where its
+    ends lie in the law of the heap. A normal law falls into the cells as often as they came up, and labels apart
+    tell far more of the other columns than labels side by side do.
     """
 
-    count: int
+    edges: Array
     width: float = 0.25
+
+    @classmethod
+    def of(cls, weights: NDArray) -> "Heaps":
+        """Heaps (K,) whose probabilities are in proportion to `weights`, all above 0."""
+        return cls(Cells.of(weights).edges)
 
     def forward(self, x: Array) -> Array:
         """x -> z."""
         from scipy.special import ndtri
 
-        k, a, b = self._heap(x)
-        return np.asarray(k + self.width * ndtri(a + (x - k) * (b - a)))
+        k = np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
+        a, b, centre, width = (part[k] for part in self._heaps())
+        return np.asarray(centre + width * ndtri(a + (x - k) * (b - a)))
 
     def inverse(self, z: Array) -> Array:
         """z -> x; its whole part is a heap, whatever z is."""
-        from scipy.special import ndtr
+        from scipy.special import ndtr, ndtri
 
-        k, a, b = self._heap(z + 0.5)
-        z = np.clip(z, k - 40 * self.width, k + 40 * self.width)  # beyond which Phi is 0 or 1
-        return np.asarray(k + np.clip((ndtr((z - k) / self.width) - a) / (b - a), 0.0, 1 - 2.0**-20))
+        k = np.searchsorted(ndtri(self.edges[1:-1]), z, side="right")
+        a, b, centre, width = (part[k] for part in self._heaps())
+        with np.errstate(over="ignore"):
+            return np.asarray(k + np.clip((ndtr((z - centre) / width) - a) / (b - a), 0.0, 1 - 2.0**-20))
 
     def log_det(self, x: Array) -> Array:
-        """log |dz/dx| = log width (b - a) / phi((z - k) / width)."""
-        k, a, b = self._heap(x)
-        y = (self.forward(x) - k) / self.width
-        return np.asarray(np.log(self.width * (b - a)) + 0.5 * y**2 + HALF_LOG_TWO_PI)
+        """log |dz/dx| = log w_k (b_k - a_k) / phi((z - c_k) / w_k)."""
+        k = np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
+        a, b, centre, width = (part[k] for part in self._heaps())
+        y = (self.forward(x) - centre) / width
+        return np.asarray(np.log(width * (b - a)) + 0.5 * y**2 + HALF_LOG_TWO_PI)
 
-    def _heap(self, x: Array) -> tuple[Array, Array, Array]:
-        from scipy.special import ndtr
+    def _heaps(self) -> tuple[Array, Array, Array, Array]:
+        """a, b, c and w of each, (K,)."""
+        from scipy.special import ndtr, ndtri
 
-        k = np.clip(np.floor(x), 0, self.count - 1)
-        beyond = float(ndtr(-0.5 / self.width))
-        return k, np.where(k > 0, beyond, 0.0), np.where(k < self.count - 1, 1 - beyond, 1.0)
+        low, high = ndtri(self.edges[:-1]), ndtri(self.edges[1:])
+        middle = np.zeros(len(low))
+        outer = np.isinf(low) | np.isinf(high)
+        middle[outer] = ndtri((self.edges[:-1] + self.edges[1:]) / 2)[outer]
+        middle[~outer] = (low[~outer] + high[~outer]) / 2
+        width = 2 * self.width * np.minimum(middle - low, high - middle)
+        return ndtr((low - middle) / width), ndtr((high - middle) / width), middle, width
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Codec:
         if isinstance(self.curve, Cells):
             return f"{len(self.curve.edges) - 1} cells of a normal law"
         if isinstance(self.curve, Heaps):
-            return f"{self.curve.count} heaps apart"
+            return f"{len(self.curve.edges) - 1} heaps apart"
         if isinstance(self.curve, Quantiles):
             return f"{self.cells.about}, quantiles"
         peaks = self.curve if isinstance(self.curve, Peaks) else None
@@ -334,7 +334,5 @@ def _label_codec(column: Column, series: Series, name: str) -> Codec:
     if column.kind == "boolean" and len(seen) != 2:
         raise DataError(f"column '{column.name}' of {name} has {len(seen)} values; a boolean column has two.")
     codec = Codec(column.name, series.type, Labels(tuple(seen)), Identity(), ordered=series.ordered)
-    if column.kind != "ordered":
-        return replace(codec, curve=Heaps(len(seen)))
-    codes = codec.read(series, name)
-    return replace(codec, curve=Cells.of(np.bincount(codes, minlength=len(seen))))
+    counts = np.bincount(codec.read(series, name), minlength=len(seen))
+    return replace(codec, curve=(Cells if column.kind == "ordered" else Heaps).of(counts))
