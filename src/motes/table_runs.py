@@ -263,7 +263,7 @@ def score_file(model: TableModel, source: str, label: str | None, reporter: Repo
     asked = model.recipe.data.label
     rows = _rows_for(model, source, lambda frame: frame.select([name for name in frame.names if name != asked]))
     with reporter.counting("scoring", rows.rows, "rows") as count:
-        return model.likelihoods(rows, label=label, on_block=count, name=f"'{source}'")
+        return model.likelihood(rows, label=label, on_block=count, name=f"'{source}'")
 
 
 def impute_file(

@@ -295,25 +295,11 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Likelihood:
-        """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`."""
-        return self.likelihoods(
-            Blocks.of_frame(self.encoder.frame(data, name=name)),
-            label=label,
-            tolerance=tolerance,
-            on_block=on_block,
-            name=name,
-        )
+        """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`.
 
-    def likelihoods(
-        self,
-        rows: Blocks,
-        *,
-        label: Any = None,
-        tolerance: float = TOLERANCE,
-        on_block: Callable[[int], None] | None = None,
-        name: str = "the data",
-    ) -> Likelihood:
-        """`likelihood` of rows with the columns of the encoder, which need never be in memory as a whole."""
+        `data` may be `Blocks` with the columns of the encoder too, which need never be in memory as a whole.
+        """
+        rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.encoder.frame(data, name=name))
         labels, start, parts = self.model.given(label, rows.rows), 0, []
         for part in rows.read():
             encoded, cells = _said_of_all(lambda part: self._asked(part, name), part, rows)

@@ -169,7 +169,7 @@ class Cells:
         """x -> z."""
         from scipy.special import ndtri
 
-        k = self._cell(x)
+        k = _cell(x, self.edges)
         return np.asarray(ndtri(self.edges[k] + (x - k) * (self.edges[k + 1] - self.edges[k])))
 
     def inverse(self, z: Array) -> Array:
@@ -183,11 +183,8 @@ class Cells:
 
     def log_det(self, x: Array) -> Array:
         """log |dz/dx| = log(edges[k+1] - edges[k]) - log phi(z)."""
-        z, k = self.forward(x), self._cell(x)
+        z, k = self.forward(x), _cell(x, self.edges)
         return np.log(np.diff(self.edges))[k] + 0.5 * z**2 + HALF_LOG_TWO_PI
-
-    def _cell(self, x: Array) -> NDArray[np.int64]:
-        return np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
 
 
 @dataclass(frozen=True)
@@ -213,7 +210,7 @@ class Heaps:
         """x -> z."""
         from scipy.special import ndtri
 
-        k = np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
+        k = _cell(x, self.edges)
         a, b, centre, width = (part[k] for part in self._heaps())
         return np.asarray(centre + width * ndtri(a + (x - k) * (b - a)))
 
@@ -228,7 +225,7 @@ class Heaps:
 
     def log_det(self, x: Array) -> Array:
         """log |dz/dx| = log w_k (b_k - a_k) / phi((z - c_k) / w_k)."""
-        k = np.clip(np.floor(x).astype(np.int64), 0, len(self.edges) - 2)
+        k = _cell(x, self.edges)
         a, b, centre, width = (part[k] for part in self._heaps())
         y = (self.forward(x) - centre) / width
         return np.asarray(np.log(width * (b - a)) + 0.5 * y**2 + HALF_LOG_TWO_PI)
@@ -323,6 +320,11 @@ class Quantiles:
 
     def _piece(self, x: Array) -> NDArray[np.int64]:
         return np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, len(self.knots) - 2)
+
+
+def _cell(x: Array, edges: Array) -> NDArray[np.int64]:
+    """Which of the cells between K+1 edges holds x, whose whole part says it."""
+    return np.clip(np.floor(x).astype(np.int64), 0, len(edges) - 2)
 
 
 def deviation(x: Array) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.bijections import deviation
 from motes.data.frames import Frame, Label, Series
 from motes.data.peaks import ROWS
 from motes.errors import DataError, UsageError, unknown
@@ -149,8 +150,7 @@ def _inferred_real(known: NDArray[np.float64]) -> tuple[Kind, str]:
     if low >= 0 and high <= 1 and low < 0.01 and high > 0.99 and len(np.unique(known)) > 20:
         return "bounded", f"between 0 and 1, from {low:.2g} to {high:.2g}"
     logarithm = low >= 0 and wants_logarithm(known)
-    spread = (known / max(high, -low)).std() * max(high, -low)  # whose squares are floats
-    near = 0 <= low <= NEAR * spread and kurtosis <= HEAVY and len(known) >= ENOUGH
+    near = 0 <= low <= NEAR * deviation(known) and kurtosis <= HEAVY and len(known) >= ENOUGH
     if logarithm or near:
         zeros = int((known == 0).sum())
         where = "all above 0" if not zeros else f"none below 0, 0 in {zeros / len(known):.0%}"

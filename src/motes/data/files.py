@@ -48,14 +48,21 @@ def read_frame(path: str | Path) -> Frame:
     """
     path = Path(path)
     suffix = suffix_of(path)
-    if not path.is_file():
-        raise UsageError(f"there is no file '{path}'.")
-    try:
+    with _reading(path):
         if suffix in SEPARATORS:
             return _read_text(path, SEPARATORS[suffix])
         if suffix == ".parquet":
             return _read_parquet(path)
         return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What goes wrong with the file itself, in words."""
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
+    try:
+        yield
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
@@ -213,8 +220,6 @@ def parquet_file(path: Path) -> Iterator[Any]:
         UsageError: no such file, or pyarrow is not installed.
         DataError: a file that cannot be read, or two columns of one name.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no file '{path}'.")
     pa = pyarrow_or_none()
     if pa is None:
         raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
@@ -222,13 +227,11 @@ def parquet_file(path: Path) -> Iterator[Any]:
 
     try:
         # Of a group of rows no more than is being read: some files are one single group.
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+        with _reading(path), parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             unique_names(file.schema_arrow.names, f"'{path}'")
             yield file
     except pa.ArrowInvalid as error:
         raise DataError(f"'{path}' is not a Parquet file: {error}.") from None
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
 def _read_npz(path: Path) -> Frame:

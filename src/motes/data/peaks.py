@@ -25,6 +25,13 @@ OPENING = 0.1  # of the way from one number to the next: of all together less th
 DIGITS = 2**20  # steps of floating-point numbers
 
 
+def _place(starts: Array, width: float, x: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Of cells that begin at `starts` (K,): how many do so up to x, the last of them, and whether x is in it."""
+    i = np.searchsorted(starts, x, side="right")
+    j = np.maximum(i - 1, 0)
+    return i, j, (i > 0) & (x < starts[j] + width)
+
+
 def often(x: Array) -> Array:
     """The values that many rows hold of real numbers x (n,) that were not rounded, (K,), rising."""
     seen, counts = np.unique(x, return_counts=True)
@@ -62,10 +69,7 @@ class Opened:
 
     def gather(self, w: Array) -> NDArray[Any]:
         """w -> values."""
-        starts = self.starts
-        i = np.searchsorted(starts, w, side="right")
-        j = np.maximum(i - 1, 0)
-        there = (i > 0) & (w < starts[j] + self.width)
+        i, j, there = _place(self.starts, self.width, w)
         return np.where(there, self.at[j], self.ends.gather(w - self.width * i))
 
     def between(self, low: Series | None, high: Series | None, refuse: Refuse) -> tuple[float, float]:
@@ -137,8 +141,7 @@ class Peaks:
 
         Where there are none, or all are one number, `curve` is that of all, and half a row lies on it beside the peaks.
         """
-        j = np.searchsorted(at, w, side="right") - 1
-        on_peak = (j >= 0) & (w < at[np.maximum(j, 0)] + width)
+        _, j, on_peak = _place(at, width, w)
         rows = np.append(np.bincount(j[on_peak], minlength=len(at)), max((~on_peak).sum(), 0.5))
         shares, y = rows / rows.sum(), curve.forward(w)
         y = y[~on_peak] if len(np.unique(w[~on_peak])) > 1 else y
@@ -152,7 +155,7 @@ class Peaks:
         """x -> z."""
         from scipy.special import log_ndtr, ndtri, ndtri_exp
 
-        i, j, on_peak = self._place(x)
+        i, j, on_peak = _place(self.at, self.width, x)
         before, after = self._beside()
         t, log_rest = self._smooth(x), np.log(self.rest)
         with np.errstate(divide="ignore"):
@@ -190,16 +193,10 @@ class Peaks:
 
     def log_det(self, x: Array) -> Array:
         """log |dz/dx|: the logarithm of the slope of F over phi(z)."""
-        _, j, on_peak = self._place(x)
+        _, j, on_peak = _place(self.at, self.width, x)
         z, t = self.forward(x), self._smooth(x)
         smooth = np.log(self.rest / self.scale) - 0.5 * t**2 + self.curve.log_det(x)
         return np.where(on_peak, np.log(self._ends()[2][j] / self.width) + HALF_LOG_TWO_PI, smooth) + 0.5 * z**2
-
-    def _place(self, x: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """How many peaks begin at x or before it, the last of them, and whether x is on it."""
-        i = np.searchsorted(self.at, x, side="right")
-        j = np.maximum(i - 1, 0)
-        return i, j, (i > 0) & (x < self.at[j] + self.width)
 
     def _beside(self) -> tuple[Array, Array]:
         """The masses of all peaks before each place between two of them, and after it, (K + 1,) each."""
