@@ -180,3 +180,17 @@ def test_an_empty_table_has_columns_and_no_rows():
         assert len(frame) == 0
         assert isinstance(frame, Frame)
         assert len(frame.like(template)) == 0
+
+
+@pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+def test_dates_beside_a_gap_are_exact_to_the_microsecond(library):
+    late = datetime.datetime(9999, 12, 31, 23, 59, 59, 999_999)
+    series = as_frame(library.DataFrame({"t": [late, None, late]})).columns["t"]
+    assert series.cells() == [late, None, late]
+
+
+def test_what_is_cut_off_a_date_is_said():
+    fine = np.array(["2026-05-17T12:30:00.000001", "2026-05-17T12:30:00.000000002", "NaT"], "M8[ns]")
+    for data in (pd.DataFrame({"t": fine}), pl.DataFrame({"t": fine}), fine[:, None]):
+        with pytest.warns(UserWarning, match="the data, row 2, column '.*': a date that is finer .* there are 1"):
+            as_frame(data)

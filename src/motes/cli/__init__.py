@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 from cyclopts import CycloptsError
 from rich.console import Console
@@ -20,6 +21,7 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     elif hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks
+    warnings.showwarning = lambda message, *where: note(f"warning: {message}")
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:

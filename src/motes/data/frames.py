@@ -5,6 +5,7 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 """
 
 import datetime
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -265,7 +266,9 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
     if kind == "M":
         gone = np.isnat(values)
-        micro = values.astype("M8[us]").astype(np.int64)
+        micro = values.astype("M8[us]")
+        warn_of_finer((values != micro) & ~gone, column, name)
+        micro = micro.astype(np.int64)
         days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
         return Series("date", np.where(gone, 0, micro), gone, days=days)
     if kind in "UO":
@@ -273,6 +276,17 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
     raise DataError(
         f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates."
     )
+
+
+def warn_of_finer(finer: Mask, column: str, name: str) -> None:
+    """Say which dates (n,) are cut to microseconds, if any are."""
+    if finer.any():
+        warnings.warn(
+            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': a date that is finer than a microsecond is cut "
+            f"to one; there are {int(finer.sum()):,}.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:

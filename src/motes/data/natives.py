@@ -10,7 +10,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.frames import Frame, Label, Series, coded, of_values
+from motes.data.frames import Frame, Label, Series, coded, of_values, warn_of_finer
 from motes.errors import DataError, UsageError
 
 EXPECTED = "a NumPy array, rows as lists, a pandas, polars or Arrow table, or another that narwhals knows"
@@ -74,7 +74,9 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
     if isinstance(dtype, nw.Boolean):
         return _filled("truth", series, gone, series.fill_null(False).to_numpy().astype(bool))
     if isinstance(dtype, nw.Date | nw.Datetime):
-        micro = series.dt.timestamp("us").fill_null(0).cast(nw.Int64).to_numpy()
+        micro = _timestamps(series, gone, "us")
+        if isinstance(dtype, nw.Datetime) and dtype.time_unit == "ns":
+            warn_of_finer(_timestamps(series, gone, "ns") != 1000 * micro, series.name, name)
         return Series("date", micro, gone, days=isinstance(dtype, nw.Date))
     if isinstance(dtype, nw.String | nw.Categorical | nw.Enum):
         return _of_text(series, gone)
@@ -83,6 +85,13 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
     raise DataError(
         f"column '{series.name}' of {name} is of type {dtype}; expected numbers, true or false, text or dates."
     )
+
+
+def _timestamps(series: nw.Series[Any], gone: NDArray[np.bool_], unit: Any) -> NDArray[np.int64]:
+    """Since 1970, 0 where there is none: these are taken out first, for pandas would make all of them floats."""
+    made = np.zeros(len(gone), np.int64)
+    made[~gone] = series.drop_nulls().dt.timestamp(unit).to_numpy()
+    return made
 
 
 def _filled(type_: Any, series: nw.Series[Any], gone: NDArray[np.bool_], values: NDArray[Any]) -> Series:
@@ -217,7 +226,7 @@ def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
     if series.type == "date":
         if pd.api.types.is_object_dtype(dtype):
             return pd.Series(np.array(series.cells(), dtype=object), dtype=object)
-        made = pd.Series(np.where(gone, np.datetime64("NaT"), values.astype("M8[us]")))
+        made = pd.Series(np.where(gone, np.datetime64("NaT", "us"), values.astype("M8[us]")))
         return made.astype(dtype) if getattr(dtype, "tz", None) is None else made.dt.tz_localize("UTC").astype(dtype)
     if not gone.any():
         made, whole = pd.Series(values), pd.api.types.is_integer_dtype(dtype)

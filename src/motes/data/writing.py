@@ -149,6 +149,6 @@ def _npz_array(series: Series) -> NDArray[Any]:
     if series.type == "label":
         return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
     if series.type == "date":
-        micro = np.where(series.missing, np.datetime64("NaT"), series.values.astype("M8[us]"))
+        micro = np.where(series.missing, np.datetime64("NaT", "us"), series.values.astype("M8[us]"))
         return micro.astype("M8[D]") if series.days else micro
     return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
