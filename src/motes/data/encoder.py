@@ -17,6 +17,7 @@ from motes.data.blocks import BLOCK
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, infer, kept_of
 from motes.data.frames import Frame, Mask, Series, Type, as_frame, joined, mixed, words_of
+from motes.data.likeness import by_likeness
 from motes.data.states import plain_of, restored
 from motes.data.tables import Standardiser
 from motes.errors import DataError, UsageError, check_seed
@@ -102,7 +103,7 @@ class Encoder:
         vary = [column for column in columns if not column.constant]
         if not vary:
             raise DataError(f"no column of {name} varies, so there is nothing to learn.")
-        fitted = [fit_codec(column, frame.columns[column.name], name) for column in vary]
+        fitted = by_likeness(frame, [fit_codec(column, frame.columns[column.name], name) for column in vary])
         codecs = tuple(codec for codec, _ in fitted)
         standardiser = _standardiser(frame, fitted) if standardise else Standardiser.identity(len(codecs))
         kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}

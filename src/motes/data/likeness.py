@@ -1,0 +1,100 @@
+"""The order of labels that have none: like ones side by side.
+
+The heaps of a column of labels lie on one line. Where neighbours on it go with like cells of the other columns, the
+other columns change smoothly along it, and a network learns them from fewer rows than in the order of the alphabet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.bijections import Heaps
+from motes.data.cells import Labels
+from motes.data.codecs import Codec
+from motes.data.frames import Frame, Label, Mask
+
+Array = NDArray[np.float64]
+Fitted = tuple[Codec, NDArray[Any]]
+
+ROWS = 20_000  # that say what is alike
+LABELS = 16  # of another column, its most frequent ones, by which labels are compared
+DOUBT = 10.0  # rows by which the mean of a label is drawn to that of all
+ROUNDING = 1e-9  # of the largest place: nearer ones are the same
+
+
+def by_likeness(frame: Frame, fitted: Sequence[Fitted]) -> list[Fitted]:
+    """Codecs with the known cells that they encode, where labels without an order are put into one.
+
+    It is that of the first principal component of the labels' means of all other columns, each in the units of its
+    deviation, and labels as marks in those of chance (Greenacre 2017, chapter 4).
+    """
+    step = -(-len(frame) // ROWS)
+    rows = range(0, len(frame), step)
+    looks: list[Array | NDArray[np.int64]] | None = None
+    made = []
+    for j, (codec, values) in enumerate(fitted):
+        labels = _without_order(codec)
+        if labels is not None and len(fitted) > 1:
+            if looks is None:
+                looks = [_look(one, of, ~frame.columns[one.column].missing, rows) for one, of in fitted]
+            means = [_means(looks[j], look, len(labels)) for i, look in enumerate(looks) if i != j]
+            codec, values = _reordered(codec, labels, values, _order(looks[j], np.hstack(means)))
+        made.append((codec, values))
+    return made
+
+
+def _without_order(codec: Codec) -> tuple[Label, ...] | None:
+    """Its labels, where they are more than two and have no order: the mirror image of one is as good."""
+    alike = isinstance(codec.cells, Labels) and isinstance(codec.curve, Heaps) and len(codec.cells.labels) > 2
+    return codec.cells.labels if alike and isinstance(codec.cells, Labels) else None
+
+
+def _look(codec: Codec, values: NDArray[Any], known: Mask, rows: range) -> Array | NDArray[np.int64]:
+    """What a column says of some rows, (n,): codes, -1 where missing, or numbers of mean 0 and deviation 1, and NaN."""
+    place = np.cumsum(known)[rows] - 1
+    here = known[rows]
+    if isinstance(codec.curve, Heaps):
+        return np.where(here, values[place], -1)
+    y, _ = codec.encode(values[place[here]], np.full(here.sum(), 0.5))
+    made = np.full(len(rows), np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = y.std() if len(y) else 0.0
+        made[here] = (y - y.mean()) / spread if 0 < spread < np.inf else 0.0
+    return made
+
+
+def _means(code: NDArray[Any], look: Array | NDArray[np.int64], labels: int) -> Array:
+    """What a column says of rows (n,), in the mean over those of each label: (labels, p)."""
+    if look.dtype.kind == "f":
+        known = (code >= 0) & ~np.isnan(look)
+        counts = np.bincount(code[known], minlength=labels)
+        return np.asarray(np.bincount(code[known], look[known], minlength=labels) / (counts + DOUBT))[:, None]
+    known = (code >= 0) & (look >= 0)
+    others = int(look.max(initial=0)) + 1
+    table = np.bincount(code[known] * others + look[known], minlength=labels * others).reshape(labels, others)
+    counts = table.sum(axis=0)
+    often = np.argsort(-counts, kind="stable")[: min(LABELS, (counts > 0).sum())]
+    share, rows = counts[often] / max(counts.sum(), 1), table.sum(axis=1)[:, None]
+    return np.asarray((table[:, often] - rows * share) / np.sqrt(share) / (rows + DOUBT))
+
+
+def _order(code: NDArray[Any], means: Array) -> NDArray[np.int64]:
+    """The labels one after the other, (labels,), from what the other columns are in the mean of their rows."""
+    counts = np.bincount(code[code >= 0], minlength=len(means))
+    if not means.size or not counts.any():
+        return np.arange(len(means))
+    away = means - counts @ means / counts.sum()
+    first = np.linalg.svd(np.sqrt(counts)[:, None] * away, full_matrices=False)[2][0]
+    place = away @ first
+    place *= 1.0 if place[0] <= place[-1] else -1.0
+    largest = np.abs(place).max()
+    return np.argsort(np.rint(place / (ROUNDING * largest)) if largest > 0 else place, kind="stable")
+
+
+def _reordered(codec: Codec, labels: tuple[Label, ...], values: NDArray[Any], order: NDArray[np.int64]) -> Fitted:
+    counts = np.bincount(values, minlength=len(order))[order]
+    cells = Labels(tuple(labels[code] for code in order.tolist()))
+    return replace(codec, cells=cells, curve=Heaps.of(counts)), np.argsort(order)[values]
