@@ -25,7 +25,7 @@ from motes.recipes import Recipe, load_recipe
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MOST_HELD = 2_000  # rows that say when to stop: more would say the same
+MOST_HELD = 500  # rows that say when to stop
 LEAST_BATCH = 64
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 11_000  # components times cubes of columns, with masks, and more of few rows:
