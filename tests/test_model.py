@@ -32,6 +32,12 @@ def test_a_loaded_model_samples_the_same_points_to_the_bit(small_model, saved):
     assert loaded.training is None
 
 
+@pytest.mark.parametrize("name", ["model.pkl", "model"])
+def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_model, tmp_path):
+    with pytest.raises(motes.UsageError, match=r"expected a name that ends in \.safetensors"):
+        small_model.save(tmp_path / name)
+
+
 def test_the_file_opens_in_another_process(saved, small_model):
     code = f"import motes; print(motes.load({str(saved)!r}).sample(4, seed=9).tobytes().hex())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

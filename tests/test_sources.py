@@ -72,7 +72,7 @@ def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
 
 
 def test_what_is_neither_shape_nor_file_is_told():
-    with pytest.raises(motes.UsageError, match=r"Did you mean 'moons'.*csv or \.npy"):
+    with pytest.raises(motes.UsageError, match=r"Did you mean 'moons'.*give a file"):
         read_source("mons", RECIPE, 0)
 
 

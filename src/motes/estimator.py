@@ -268,7 +268,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """Write one `.safetensors` file, which `DiffusionModel.load` and the command line read.
 
         Raises:
-            UsageError: parameters that no file can hold.
+            UsageError: a name that does not end in .safetensors, or parameters that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
         """
         check_is_fitted(self)

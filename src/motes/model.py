@@ -460,7 +460,8 @@ class Model:
         """Write one `.safetensors` file, whole or not at all.
 
         Raises:
-            UsageError: a denoiser that the recipe does not describe, so that `load` could not build it again.
+            UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
+                that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
         """
         described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))

@@ -202,6 +202,6 @@ def read_rows(name: str, model: Model, n: int) -> Array:
 
 def _check_file(name: str) -> None:
     if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, or a .csv or .npy file.")
+        raise UsageError(f"'{name}' is a folder; expected a shape or a file.")
     if not Path(name).suffix and not Path(name).exists():
-        raise UsageError(unknown("shape", name, SHAPES) + " Or give a .csv or .npy file.")
+        raise UsageError(unknown("shape", name, SHAPES) + " Or give a file, such as points.csv.")

@@ -17,7 +17,7 @@ from motes.data.blocks import Blocks
 from motes.data.cells import Labels
 from motes.data.columns import check_finite
 from motes.data.encoder import Encoder
-from motes.data.files import SUFFIXES, read_frame, width_of
+from motes.data.files import read_frame, suffix_of, width_of
 from motes.data.frames import Frame, Mask, Series
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
@@ -55,13 +55,16 @@ def recipe_for(source: str, recipe: str | None) -> str:
     """The recipe that was asked for, or the one that suits a source: `default` for points of the plane.
 
     Those are a shape, or a file of two columns of numbers without a hole; any other file is a table.
+
+    Raises:
+        UsageError, DataError: a file that is not there or cannot be read.
     """
     if recipe is not None:
         return recipe
     path = Path(source)
-    if source in SHAPES or path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return "default"
-    if path.suffix.lower() not in POINTS or width_of(path) != 2:  # which does not take reading all of a large file
+    if source in SHAPES or path.is_dir() or not path.suffix:
+        return "default"  # or what is to be said of a name that is none
+    if suffix_of(path) not in POINTS or width_of(path) != 2:  # which does not take reading all of a large file
         return "table"
     columns = read_frame(path).columns.values()
     numbers = all(series.type in ("real", "whole") and not series.missing.any() for series in columns)
@@ -217,6 +220,8 @@ def evaluate_table(
     """
     if target is not None and target not in model.columns:
         raise UsageError("--target: " + unknown("column", target, model.columns))
+    if target is not None and target not in model.encoder.learned:
+        raise UsageError(f"--target: column '{target}' had one value in the training; there is nothing to learn.")
     trained_on = model.model.source
     name = source or trained_on
     if not name or not Path(name).suffix:

@@ -361,6 +361,7 @@ class TableModel:
         """Write one `.safetensors` file, whole or not at all.
 
         Raises:
+            UsageError: a name that does not end in .safetensors.
             OSError: the folder is not there, cannot be written, or is full.
         """
         write_checkpoint(Path(path), *self.parts())

@@ -113,13 +113,14 @@ def ema(
     """Average a model's weights over another length of its training; tries several, if none is given."""
     start_jax()
     from motes.judging import LENGTHS, judge_lengths
+    from motes.learning.checkpoints import check_name
     from motes.progress import Reporter
     from motes.tabular import load_points
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
-    if out is not None and out.suffix != ".safetensors":
-        raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .safetensors.")
+    if out is not None:
+        check_name(out)
     trained = load_points(model, "motes ema")
     if length is None:
         with Reporter(quiet).counting("judging", len(LENGTHS) + 1, "lengths") as count:

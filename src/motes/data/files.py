@@ -74,10 +74,8 @@ def width_of(path: Path) -> int:
         UsageError, DataError: as `read_frame`.
     """
     separator = SEPARATORS.get(suffix_of(path))
-    try:
+    with _reading(path):
         return len(read_frame(path).names if separator is None else _names(path, separator)[0])
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
 # --- text -----------------------------------------------------------------------------------------------------------
@@ -97,7 +95,7 @@ def _read_text(path: Path, separator: str) -> Frame:
         _find(path, separator, lambda line, cells: _ragged(path, line, cells, len(names)))
         if "skip initial" in str(error):  # the header, and not so much as a line's end after it
             raise DataError(f"'{path}' {NO_ROWS}") from None
-        raise DataError(f"'{path}' is not a text of rows and columns: {error}.") from None
+        raise DataError(f"'{path}' is not a text of rows and columns: {str(error).rstrip('.')}.") from None
     if not len(table):
         raise DataError(f"'{path}' {NO_ROWS}")
     if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
@@ -231,7 +229,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
             unique_names(file.schema_arrow.names, f"'{path}'")
             yield file
     except pa.ArrowInvalid as error:
-        raise DataError(f"'{path}' is not a Parquet file: {error}.") from None
+        raise DataError(f"'{path}' is not a Parquet file: {str(error).rstrip('.')}.") from None
 
 
 def _read_npz(path: Path) -> Frame:

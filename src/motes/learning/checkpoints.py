@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.tables import replacing
-from motes.errors import ModelFileError
+from motes.errors import ModelFileError, UsageError
 
 FORMAT = "1"
+SUFFIX = ".safetensors"
 M = TypeVar("M", bound=eqx.Module)
 
 
@@ -28,14 +29,26 @@ def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[
     """Write `tensors` and the texts `about`, whole or not at all.
 
     Raises:
+        UsageError: as `check_name`.
         OSError: the folder is not there, cannot be written, or is full.
     """
     from safetensors.numpy import save
 
+    check_name(path)
     texts = {"format": FORMAT, "motes": version("motes"), **about}
     texts["sha256"] = _digest(tensors, texts)
     with replacing(path) as temporary:
         temporary.write_bytes(save(dict(tensors), metadata=texts))
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that says it is another kind of file.
+
+    Raises:
+        UsageError: it does not end in .safetensors.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {SUFFIX}.")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
