@@ -1,12 +1,13 @@
 """Rows that come block by block, as often as they are asked for: of a file there need never be more in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from motes.data.files import parquet_file, read_frame, suffix_of
+from motes.data.files import SEPARATORS, parquet_file, read_frame, reading, suffix_of
 from motes.data.frames import Frame, as_frame
+from motes.data.texts import text_in_parts
 
 BLOCK = 65_536  # rows that are worked on before the next ones
 
@@ -28,28 +29,39 @@ class Blocks:
     @classmethod
     def of_frame(cls, frame: Frame) -> "Blocks":
         """Rows that are in memory."""
-        starts = range(0, max(len(frame), 1), BLOCK)
-        return cls(len(frame), lambda: (frame.take(slice(start, start + BLOCK)) for start in starts), lambda: frame)
+        return cls(len(frame), lambda: _cut([frame]), lambda: frame)
 
     @classmethod
     def of_file(cls, path: str | Path) -> "Blocks":
-        """Those of a file; of a Parquet file they are read when they are asked for.
+        """Those of a file; of Parquet and of large texts they are read when they are asked for.
 
         Raises:
             UsageError, DataError: as `motes.data.files.read_frame`.
         """
         path = Path(path)
+        whole = partial(read_frame, path)
+        if separator := SEPARATORS.get(suffix_of(path)):
+            with reading(path):
+                parts = text_in_parts(path, separator)
+            return cls.of_frame(whole()) if parts is None else cls(parts[0], lambda: _cut(parts[1]()), whole)
         if suffix_of(path) != ".parquet":
-            return cls.of_frame(read_frame(path))
+            return cls.of_frame(whole())
         with parquet_file(path) as file:
             rows = file.metadata.num_rows
         if not rows:
-            return cls.of_frame(read_frame(path))
-        return cls(rows, partial(_of_parquet, path), partial(read_frame, path))
+            return cls.of_frame(whole())
+        return cls(rows, partial(_of_parquet, path), whole)
 
     def each(self, change: Callable[[Frame], Frame]) -> "Blocks":
         """The rows of every block after a `change`, which keeps them in their order."""
         return Blocks(self.rows, lambda: map(change, self.read()), lambda: change(self.whole()))
+
+
+def _cut(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Their rows, BLOCK at most at a time."""
+    for frame in frames:
+        for start in range(0, max(len(frame), 1), BLOCK):
+            yield frame.take(slice(start, start + BLOCK))
 
 
 def _of_parquet(path: Path) -> Iterator[Frame]:

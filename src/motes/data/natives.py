@@ -1,6 +1,6 @@
 """pandas, polars, Arrow and what else narwhals knows <-> the columns of a `Frame`.
 
-narwhals says what each column is. None of these libraries is loaded here: whoever made the frame has loaded it.
+narwhals says what each column is. None of these libraries is loaded for a frame: whoever made it has loaded it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from motes.data.frames import Frame, Label, Series, coded, of_values, warn_of_finer
 from motes.errors import DataError, UsageError
 
+EXTRA = "pip install 'motes[tables]'"
 EXPECTED = "a NumPy array, rows as lists, a pandas, polars or Arrow table, or another that narwhals knows"
 
 
@@ -250,3 +251,12 @@ def _texts(series: Series) -> list[str | None]:
     """The labels as texts; None where missing."""
     table = np.array([*map(str, series.labels), None], dtype=object)
     return table[np.where(series.missing, len(series.labels), series.values)].tolist()
+
+
+def pyarrow_or_none() -> Any:
+    """The module, which files need, or None where it is not installed."""
+    try:
+        import pyarrow
+    except ImportError:
+        return None
+    return pyarrow

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.files import EXTRA, SEPARATORS, pyarrow_or_none, suffix_of
+from motes.data.files import SEPARATORS, suffix_of
 from motes.data.frames import SAID, Frame, Series, Type, joined
+from motes.data.natives import EXTRA, pyarrow_or_none
 from motes.data.tables import is_number, replacing
 from motes.errors import UsageError
 
