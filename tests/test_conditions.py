@@ -172,3 +172,24 @@ def test_a_condition_that_cannot_be_is_a_misuse_that_says_which(encoder, word):
         conditions_from([word], encoder)
     assert str(error.value).startswith(f"--given {word}: ")
     assert MISUSES[word] in str(error.value) and "row 1" not in str(error.value)
+
+
+@pytest.mark.parametrize("several", [[30, 40], slice(30, 40), pd.Interval(30, 40), np.array([30, 40])])
+def test_what_might_be_an_interval_is_told_how_to_be_one(encoder, several):
+    with pytest.raises(UsageError, match=r"column 'age' = .*\(low, high\)"):
+        conditions_of(encoder, {"age": several})
+
+
+def test_a_date_in_another_time_zone_is_that_moment(encoder):
+    box = [
+        conditions_of(encoder, {"day": f"2024-03-{day}"}) for day in ("10", "09T23:30:00-00:30", "10T02:00:00+02:00")
+    ]
+    assert all((other.low == box[0].low).all() and (other.high == box[0].high).all() for other in box)
+
+
+def test_what_is_finer_than_a_microsecond_is_not_cut_in_silence():
+    encoder = Encoder.fit(pd.DataFrame({"t": pd.date_range("2024-01-01", periods=60, freq="us")}))
+    with pytest.raises(DataError, match="no finer than a microsecond"):
+        conditions_of(encoder, {"t": "2024-01-01T00:00:00.000003004"})
+    with pytest.warns(UserWarning, match="finer than a microsecond"):
+        conditions_of(encoder, {"t": pd.Timestamp("2024-01-01T00:00:00.000003004")})

@@ -306,3 +306,31 @@ def test_what_is_wrong_is_said(people, tmp_path):
     motes.fit(x, changes={"training.steps": 1}).save(tmp_path / "points.safetensors")
     with pytest.raises(ModelFileError, match="was not saved by a DiffusionModel"):
         DiffusionModel.load(tmp_path / "points.safetensors")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("came", [pd, pl, pa], ids=["pandas", "polars", "arrow"])
+def test_set_output_keeps_the_types_whatever_came_in(library, came):
+    rng = np.random.default_rng(0)
+    data = {"a": rng.normal(size=60), "b": np.arange(60) % 7 * 3, "c": np.arange(60) % 3 == 0, "t": ["x", "y"] * 30}
+    table = pa.table(data) if came is pa else came.DataFrame(data)
+    made = tiny(max_steps=1).set_output(transform=library).fit(table).transform(table)
+    assert isinstance(made, pd.DataFrame if library == "pandas" else pl.DataFrame)
+    for name, values in data.items():
+        column = made[name].to_numpy()
+        assert column.dtype.kind in {"a": "f", "b": "i", "c": "b", "t": "OU"}[name]
+        assert (column == np.asarray(values)).all()
+
+
+def test_a_column_of_no_kind_is_in_nobodys_way_once_it_is_dropped():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"lasted": pd.to_timedelta(np.arange(60), "h"), "items": [[1, 2]] * 60, "a": rng.normal(size=60)}
+    )
+    with pytest.raises(DataError, match=r"'lasted' of the data is of type Duration.*by kind .drop"):
+        tiny().fit(table)
+    model = tiny(max_steps=1, columns={"lasted": "drop", "items": "drop"}).fit(table)
+    assert list(model.sample(3).columns) == list(model.transform(table).columns) == ["a"]
+    assert np.isfinite(model.score_samples(table)).all()
+    with pytest.raises(DataError, match=r"'a' of .* is of type Duration"):
+        model.score_samples(table.assign(a=table["lasted"]))

@@ -171,3 +171,21 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
     monkeypatch.setattr("motes.table_runs.impute_file", interrupted)
     code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
     assert code == 130 and "motes draw" not in err
+
+
+def test_a_table_of_names_and_times_of_day_is_trained_and_judged(people, motes_command, tmp_path):
+    named = people.assign(name=[f"P{i}" for i in range(ROWS)], at=[f"{i % 24:02d}:{i % 60:02d}" for i in range(ROWS)])
+    named.to_csv("named.csv", index=False)
+    code, _, err = motes_command("columns", "named.csv")
+    assert code == 1 and "column 'at'" in err and 'by kind "drop"' in err
+    changes = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+    code, said, err = motes_command("train", "named.csv", "--set", "columns.at=drop", *changes)
+    assert code == 0, err
+    assert "hardly any held-out row has a likelihood" in said and (tmp_path / "runs/named/report.html").exists()
+
+
+def test_a_target_that_does_not_vary_is_refused_before_the_work(people, run, motes_command, tmp_path):
+    people.assign(h=1.0).to_csv("flat.csv", index=False)
+    fit_table(read_frame("flat.csv"), changes=TINY, source="flat.csv").save(tmp_path / "model.safetensors")
+    code, _, err = motes_command("evaluate", "model.safetensors", "--target", "h")
+    assert code == 2 and "'h' had one value in the training" in err and "sampling" not in err

@@ -6,7 +6,7 @@ Every column of a table is an increasing map of one column of z, so that each co
 them are a box: low <= z <= high. A real number that is known is an interval of width 0, a discrete value is its cell.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,9 @@ def _ends(name: str, pair: tuple[Any, ...]) -> Ends:
 
 
 def _one(name: str, value: Any) -> Series:
+    several = isinstance(value, Iterable | slice) or hasattr(value, "left")  # as a pandas Interval has
+    if several and not isinstance(value, str | bytes):
+        raise UsageError(f"column '{name}' = {value!r}; expected a value, or an interval as a tuple: (low, high).")
     series = of_values(np.array([value], dtype=object), name, HERE)
     if series.missing[0]:
         raise UsageError(f"column '{name}' = {value!r}, which says nothing. Leave the column out.")

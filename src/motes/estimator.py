@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -26,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from motes.data.frames import is_missing, unique_names
-from motes.data.natives import collected, is_frame, names_of
+from motes.data.natives import collected, in_library, is_frame, names_of
 from motes.data.templates import packed, template_of, unpacked, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
@@ -233,8 +234,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:
-        """`impute` with one draw, always the same."""
-        return self.impute(X, random_state=0 if self.random_state is None else self.random_state)
+        """`impute` with one draw, always the same, in the type that `set_output` asks for."""
+        made = self.impute(X, random_state=0 if self.random_state is None else self.random_state)
+        return in_library(made, _get_output_config("transform", self)["dense"])
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:

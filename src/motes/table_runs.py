@@ -143,6 +143,8 @@ def split_labels(frame: Frame, label: str | None, name: str) -> tuple[Frame, NDA
     if label not in frame.columns:
         raise UsageError(f"'{name}': " + unknown("label column", label, frame.names))
     series = frame.columns[label]
+    if series.type == "other":
+        raise DataError(str(series.labels[0]))
     if series.missing.any():
         row = int(series.missing.argmax())
         raise DataError(f"'{name}', row {row + 1}, column '{label}': an empty cell is no label.")
@@ -389,6 +391,12 @@ def _judged(model: TableModel, origin: TableSource, samples: Frame, target: str 
     if model.masked or not any(series.missing.any() for part in (learn, judge) for series in part.columns.values()):
         ours, theirs = (_log_prob(model, part.take(slice(count))) for part in (judge, learn))
         log_prob = ours, theirs
+    if log_prob is not None and min(np.isfinite(part).sum() for part in log_prob) < 2:
+        log_prob = None
+        notes += (
+            "hardly any held-out row has a likelihood: nearly all hold a label or a value that no row of the training "
+            'had, as names of rows do. Leave such a column out, by kind "drop".',
+        )
     found = judge_table(samples, judge, learn, model.encoder, target=target, log_prob=log_prob, seed=seed)
     return replace(found, notes=(*notes, *found.notes))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.frames import DAY, FIRST, LAST, SAID, Label, Series
+from motes.data.frames import DAY, FIRST, LAST, SAID, Label, Series, moment_of
 from motes.errors import DataError
 
 Array = NDArray[np.float64]
@@ -240,7 +240,10 @@ def _dates(series: Series, refuse: Refuse) -> NDArray[Any]:
     made = np.zeros(len(series.labels), np.int64)
     for code in np.unique(codes).tolist():
         try:
-            made[code] = np.datetime64(str(series.labels[code]), "us").astype(np.int64)
+            moment = moment_of(str(series.labels[code]))
+            made[code] = moment.astype("M8[us]").astype(np.int64)
         except ValueError:
             raise refuse(int((codes == code).argmax()), "a date such as 2026-05-17 or 2026-05-17T12:30:00") from None
+        if moment != moment.astype("M8[us]"):
+            raise refuse(int((codes == code).argmax()), "a date that is no finer than a microsecond")
     return made[codes]

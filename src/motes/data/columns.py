@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.bijections import deviation
-from motes.data.frames import Frame, Label, Series
+from motes.data.frames import Frame, Label, Series, moment_of
 from motes.data.peaks import ROWS
 from motes.errors import DataError, UsageError, unknown
 
@@ -84,13 +84,15 @@ def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str
 
     Raises:
         UsageError: an override for no column, of no kind, or with an option that the kind does not have.
-        DataError: a cell that is infinite; the message names row and column.
+        DataError: a cell that is infinite, or cells of no kind that is known; the message names row and column.
     """
     given = {column: _override(column, value, frame.names) for column, value in (overrides or {}).items()}
     return [_column(column, series, given.get(column), name) for column, series in frame.columns.items()]
 
 
 def _column(column: str, series: Series, given: dict[str, Any] | None, name: str) -> Column:
+    if series.type == "other":
+        raise DataError(f'{series.labels[0]} Or leave the column out, by kind "{DROP}".')
     check_finite(series, column, name)
     known = series.known
     missing = int(series.missing.sum())
@@ -208,7 +210,7 @@ def _reads_as_date(label: Label) -> bool:
     if not re.match(r"\d{4}-\d\d-\d\d([T ]|$)", str(label)):  # NumPy takes 2020 and "now" for dates too
         return False
     try:
-        np.datetime64(str(label))
+        moment_of(str(label))
     except ValueError:
         return False
     return True

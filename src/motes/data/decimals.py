@@ -77,7 +77,8 @@ class Decimals:
         a = -np.inf if first is None else float(np.ceil(first - slack))
         b = np.inf if last is None else float(np.floor(last + slack)) + 1
         if (self.bounded and b <= 0) or a >= min(b, self.count or np.inf):
-            raise refuse(0, f"an interval with a number of {self.places} decimals in it")
+            number = f"a number of {self.places} decimals"
+            raise refuse(0, number if low is high else f"an interval with {number} in it")
         return -np.inf if self.bounded and a <= 0 else a, np.inf if b >= (self.count or np.inf) else b
 
     def plain(self, x: NDArray[Any]) -> NDArray[Any]:

@@ -176,7 +176,11 @@ class Encoder:
             raise DataError(
                 f"{name} has a column '{more[0]}', which the training had not ({', '.join(self.names)}). Remove it."
             )
-        return frame.select(self.names)
+        chosen = frame.select(self.names)
+        for series in chosen.columns.values():
+            if series.type == "other":
+                raise DataError(str(series.labels[0]))
+        return chosen
 
     def encode(self, data: Any, seed: int | None = 0, *, name: str = "the data") -> Encoded:
         """Rows of n cells each -> z. The noise within the cells of discrete columns is that of `seed`.

@@ -5,6 +5,7 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 """
 
 import datetime
+import decimal
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from motes.data.tables import Table, default_columns
 from motes.errors import DataError, UsageError
 
-Type = Literal["real", "whole", "truth", "label", "date"]
+Type = Literal["real", "whole", "truth", "label", "date", "other"]
 Label = str | int | float | bool
 Mask = NDArray[np.bool_]
 
@@ -26,6 +27,7 @@ SAID: dict[Type, str] = {
     "truth": "true or false",
     "label": "text",
     "date": "dates",
+    "other": "something else",
 }
 EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000_000  # microseconds
@@ -38,8 +40,9 @@ class Series:
 
     Attributes:
         type: "real" is float64, "whole" int64, "truth" bool, "label" int64 codes into `labels`, "date" int64
-            microseconds since 1970 (UTC where there is a time zone).
-        labels: of a "label", all different; the order means something where `ordered`.
+            microseconds since 1970 (UTC where there is a time zone). "other" is what no column can be: nothing is
+            wrong with it as long as nobody reads it.
+        labels: of a "label", all different; the order means something where `ordered`. Of "other", what is wrong.
         days: a "date" without times of day.
     """
 
@@ -311,6 +314,10 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
     if type_ == "label":
         return coded([str(value) for value in here], gone)
     dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
+    if type_ == "date":
+        finer = np.zeros(len(values), bool)
+        finer[~gone] = [_is_finer(value) for value in here]
+        warn_of_finer(finer, column, name)
     made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
     try:
         filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
@@ -325,11 +332,33 @@ def _type_of(value: Any) -> Type | None:
         return "truth"
     if isinstance(value, int | np.integer):
         return "whole"
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float | np.floating | decimal.Decimal):
         return "real"
     if isinstance(value, str):
         return "label"
     return "date" if isinstance(value, datetime.date | np.datetime64) else None
+
+
+def _is_finer(value: Any) -> bool:
+    """Whether a date says more than microseconds."""
+    if isinstance(value, np.datetime64):
+        return bool(value != value.astype("M8[us]"))
+    return bool(getattr(value, "nanosecond", 0))
+
+
+def moment_of(text: str) -> np.datetime64:
+    """A date as text says it, in UTC where it names a time zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        made = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        made = None
+    if made is None or made.tzinfo is None:
+        return np.datetime64(text)
+    return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
 
 
 def _naive(value: Any) -> Any:

@@ -46,12 +46,18 @@ def names_of(data: Any) -> list[str]:
 def of_native(data: Any, names: Sequence[str], name: str) -> list[Series]:
     """The columns of a table in memory whose names are `names`, all different.
 
-    Raises:
-        DataError: a column that is neither numbers, true or false, text nor dates.
+    What is neither numbers, true or false, text nor dates is "other", which may be dropped.
     """
     if nw.dependencies.is_pandas_like_dataframe(data) and list(data.columns) != list(names):
         data = data.set_axis(list(names), axis=1)  # narwhals wants texts, and pandas takes anything for a name
-    return [_of_series(series, name) for series in nw.from_native(data, eager_only=True).iter_columns()]
+    made = []
+    for series in nw.from_native(data, eager_only=True).iter_columns():
+        try:
+            made.append(_of_series(series, name))
+        except DataError as error:
+            nothing = np.zeros(len(series), np.int64)
+            made.append(Series("other", nothing, nothing.astype(bool), (str(error),)))
+    return made
 
 
 def _is_arrow(data: Any) -> bool:
@@ -142,6 +148,14 @@ def _of_pandas_categories(native: Any) -> Series:
 
 def _label(value: Any) -> Label:
     return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def in_library(table: Any, library: str) -> Any:
+    """A table of another library, "pandas" or "polars", in that one; whatever else it is, itself."""
+    if library not in ("pandas", "polars") or not is_frame(table):
+        return table
+    frame = nw.from_native(table, eager_only=True)
+    return frame.to_pandas() if library == "pandas" else frame.to_polars()
 
 
 # --- and back -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from motes.data.codecs import Codec
 from motes.data.columns import Column
 from motes.data.decimals import Decimals
 from motes.data.encoder import Encoder
-from motes.data.frames import SAID, Frame, Mask, Series
+from motes.data.frames import SAID, Frame, Mask, Series, moment_of
 from motes.data.peaks import Opened
 from motes.errors import DataError
 from motes.evaluation.results import Array
@@ -167,7 +167,7 @@ def _dates(column: Column, series: Series, name: str) -> Array:
     made = np.zeros(max(len(series.labels), 1))
     for code in np.unique(series.known).tolist():
         try:
-            made[code] = float(np.datetime64(str(series.labels[code]), "us").astype(np.int64))
+            made[code] = float(moment_of(str(series.labels[code])).astype("M8[us]").astype(np.int64))
         except ValueError:
             raise DataError(
                 f"column '{column.name}' of {name} holds '{series.labels[code]}'; "
