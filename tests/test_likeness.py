@@ -1,5 +1,7 @@
 """Labels without an order lie side by side where they are alike, whatever they are called."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,3 +97,14 @@ def test_numbers_that_are_labels_are_ordered_as_well():
     data = np.stack([codes[k], k], axis=1)
     encoder = Encoder.fit(data, {"x": "categorical"})
     assert either_way(encoder.codecs[0].cells.labels, codes)
+
+
+def test_two_columns_of_names_need_no_table_of_all_their_pairs():
+    rng = np.random.default_rng(6)
+    names = [f"n{i:05d}" for i in range(20_000)]
+    data = pd.DataFrame({"name": names, "mail": rng.permutation(names), "x": rng.normal(size=20_000)})
+    tracemalloc.start()
+    Encoder.fit(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # a table of 20,000 x 20,000 has 3.2e9

@@ -73,12 +73,16 @@ def _means(code: NDArray[Any], look: Array | NDArray[np.int64], labels: int) -> 
         counts = np.bincount(code[known], minlength=labels)
         return np.asarray(np.bincount(code[known], look[known], minlength=labels) / (counts + DOUBT))[:, None]
     known = (code >= 0) & (look >= 0)
-    others = int(look.max(initial=0)) + 1
-    table = np.bincount(code[known] * others + look[known], minlength=labels * others).reshape(labels, others)
-    counts = table.sum(axis=0)
-    often = np.argsort(-counts, kind="stable")[: min(LABELS, (counts > 0).sum())]
-    share, rows = counts[often] / max(counts.sum(), 1), table.sum(axis=1)[:, None]
-    return np.asarray((table[:, often] - rows * share) / np.sqrt(share) / (rows + DOUBT))
+    counts = np.bincount(look[known])
+    often = np.argsort(-counts, kind="stable")[:LABELS]
+    often = often[counts[often] > 0]
+    share, place = counts[often] / max(counts.sum(), 1), np.full(len(counts), len(often))
+    place[often] = np.arange(len(often))
+    # With one more for the others: of two columns of names a table of all pairs would not fit in memory.
+    width = len(often) + 1
+    table = np.bincount(code[known] * width + place[look[known]], minlength=labels * width).reshape(labels, width)
+    rows = table.sum(axis=1)[:, None]
+    return np.asarray((table[:, :-1] - rows * share) / np.sqrt(share) / (rows + DOUBT))
 
 
 def _order(code: NDArray[Any], means: Array) -> NDArray[np.int64]:
