@@ -49,9 +49,10 @@ class _Layout:
         from pyarrow import csv
 
         handler = _skip if lenient else _skip_blank
+        # Without threads: after an error one is left behind, which now and then ends the process with it.
         return csv.read_csv(
             source,
-            csv.ReadOptions(column_names=self.names, skip_rows=self.skip if first else 0),
+            csv.ReadOptions(column_names=self.names, skip_rows=self.skip if first else 0, use_threads=False),
             csv.ParseOptions(delimiter=self.separator, newlines_in_values=True, invalid_row_handler=handler),
             csv.ConvertOptions(strings_can_be_null=True, auto_dict_encode=types is None, column_types=types),
         )
