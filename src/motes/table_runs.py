@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from motes.conditions import conditions_of
 from motes.data.blocks import Blocks
 from motes.data.cells import Labels
-from motes.data.columns import check_finite
+from motes.data.columns import check_finite, check_known
 from motes.data.encoder import Encoder
 from motes.data.files import read_frame, suffix_of, width_of
 from motes.data.frames import Frame, Mask, Series
@@ -143,8 +143,7 @@ def split_labels(frame: Frame, label: str | None, name: str) -> tuple[Frame, NDA
     if label not in frame.columns:
         raise UsageError(f"'{name}': " + unknown("label column", label, frame.names))
     series = frame.columns[label]
-    if series.type == "other":
-        raise DataError(str(series.labels[0]))
+    check_known(series)
     if series.missing.any():
         row = int(series.missing.argmax())
         raise DataError(f"'{name}', row {row + 1}, column '{label}': an empty cell is no label.")

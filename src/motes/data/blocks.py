@@ -39,18 +39,19 @@ class Blocks:
             UsageError, DataError: as `motes.data.files.read_frame`.
         """
         path = Path(path)
-        whole = partial(read_frame, path)
-        if separator := SEPARATORS.get(suffix_of(path)):
+        suffix, whole = suffix_of(path), partial(read_frame, path)
+        if suffix in SEPARATORS:
             with reading(path):
-                parts = text_in_parts(path, separator)
-            return cls.of_frame(whole()) if parts is None else cls(parts[0], lambda: _cut(parts[1]()), whole)
-        if suffix_of(path) != ".parquet":
-            return cls.of_frame(whole())
-        with parquet_file(path) as file:
-            rows = file.metadata.num_rows
-        if not rows:
-            return cls.of_frame(whole())
-        return cls(rows, partial(_of_parquet, path), whole)
+                parts = text_in_parts(path, SEPARATORS[suffix])
+            if parts is not None:
+                rows, read = parts
+                return cls(rows, lambda: _cut(read()), whole)
+        elif suffix == ".parquet":
+            with parquet_file(path) as file:
+                rows = file.metadata.num_rows
+            if rows:
+                return cls(rows, partial(_of_parquet, path), whole)
+        return cls.of_frame(whole())
 
     def each(self, change: Callable[[Frame], Frame]) -> "Blocks":
         """The rows of every block after a `change`, which keeps them in their order."""

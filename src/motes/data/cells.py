@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.frames import DAY, FIRST, LAST, SAID, Label, Series, moment_of
+from motes.data.frames import DAY, FIRST, LAST, SAID, Label, Series, is_finer, moment_of
 from motes.errors import DataError
 
 Array = NDArray[np.float64]
@@ -244,6 +244,6 @@ def _dates(series: Series, refuse: Refuse) -> NDArray[Any]:
             made[code] = moment.astype("M8[us]").astype(np.int64)
         except ValueError:
             raise refuse(int((codes == code).argmax()), "a date such as 2026-05-17 or 2026-05-17T12:30:00") from None
-        if moment != moment.astype("M8[us]"):
+        if is_finer(moment):
             raise refuse(int((codes == code).argmax()), "a date that is no finer than a microsecond")
     return made[codes]

@@ -91,8 +91,7 @@ def infer(frame: Frame, overrides: Mapping[str, Any] | None = None, *, name: str
 
 
 def _column(column: str, series: Series, given: dict[str, Any] | None, name: str) -> Column:
-    if series.type == "other":
-        raise DataError(f'{series.labels[0]} Or leave the column out, by kind "{DROP}".')
+    check_known(series, f' Or leave the column out, by kind "{DROP}".')
     check_finite(series, column, name)
     known = series.known
     missing = int(series.missing.sum())
@@ -241,6 +240,16 @@ def _date(value: int, form: str) -> str:
 
 
 # --- what cells look like -------------------------------------------------------------------------------------------
+
+
+def check_known(series: Series, remedy: str = "") -> None:
+    """Refuse cells that are of no kind that is known.
+
+    Raises:
+        DataError: it names the column, and says the `remedy` as well.
+    """
+    if series.type == "other":
+        raise DataError(f"{series.labels[0]}{remedy}")
 
 
 def check_finite(series: Series, column: str, name: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.blocks import BLOCK
 from motes.data.codecs import Codec, fit_codec
-from motes.data.columns import Column, cell_at, infer, kept_of
+from motes.data.columns import Column, cell_at, check_known, infer, kept_of
 from motes.data.frames import Frame, Mask, Series, Type, as_frame, joined, mixed, words_of
 from motes.data.likeness import by_likeness
 from motes.data.states import plain_of, restored
@@ -178,8 +178,7 @@ class Encoder:
             )
         chosen = frame.select(self.names)
         for series in chosen.columns.values():
-            if series.type == "other":
-                raise DataError(str(series.labels[0]))
+            check_known(series)
         return chosen
 
     def encode(self, data: Any, seed: int | None = 0, *, name: str = "the data") -> Encoded:

@@ -269,9 +269,8 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
     if kind == "M":
         gone = np.isnat(values)
-        micro = values.astype("M8[us]")
-        warn_of_finer((values != micro) & ~gone, column, name)
-        micro = micro.astype(np.int64)
+        warn_of_finer(is_finer(values) & ~gone, column, name)
+        micro = values.astype("M8[us]").astype(np.int64)
         days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
         return Series("date", np.where(gone, 0, micro), gone, days=days)
     if kind in "UO":
@@ -316,7 +315,9 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
     dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
     if type_ == "date":
         finer = np.zeros(len(values), bool)
-        finer[~gone] = [_is_finer(value) for value in here]
+        finer[~gone] = [
+            is_finer(value) if isinstance(value, np.datetime64) else getattr(value, "nanosecond", 0) for value in here
+        ]
         warn_of_finer(finer, column, name)
     made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
     try:
@@ -339,11 +340,9 @@ def _type_of(value: Any) -> Type | None:
     return "date" if isinstance(value, datetime.date | np.datetime64) else None
 
 
-def _is_finer(value: Any) -> bool:
-    """Whether a date says more than microseconds."""
-    if isinstance(value, np.datetime64):
-        return bool(value != value.astype("M8[us]"))
-    return bool(getattr(value, "nanosecond", 0))
+def is_finer(dates: Any) -> Any:
+    """Whether one of NumPy's dates, or each of several, says more than microseconds. NaT, unlike itself, counts too."""
+    return dates != dates.astype("M8[us]")
 
 
 def moment_of(text: str) -> np.datetime64:

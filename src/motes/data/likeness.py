@@ -31,25 +31,26 @@ def by_likeness(frame: Frame, fitted: Sequence[Fitted]) -> list[Fitted]:
     It is that of the first principal component of the labels' means of all other columns, each in the units of its
     deviation, and labels as marks in those of chance (Greenacre 2017, chapter 4).
     """
-    step = -(-len(frame) // ROWS)
-    rows = range(0, len(frame), step)
-    looks: list[Array | NDArray[np.int64]] | None = None
+    free = [_without_order(codec) for codec, _ in fitted]
+    if len(fitted) == 1 or not any(free):
+        return list(fitted)
+    rows = range(0, len(frame), -(-len(frame) // ROWS))
+    looks = [_look(codec, values, ~frame.columns[codec.column].missing, rows) for codec, values in fitted]
     made = []
-    for j, (codec, values) in enumerate(fitted):
-        labels = _without_order(codec)
-        if labels is not None and len(fitted) > 1:
-            if looks is None:
-                looks = [_look(one, of, ~frame.columns[one.column].missing, rows) for one, of in fitted]
+    for j, ((codec, values), labels) in enumerate(zip(fitted, free, strict=True)):
+        if labels:
             means = [_means(looks[j], look, len(labels)) for i, look in enumerate(looks) if i != j]
             codec, values = _reordered(codec, labels, values, _order(looks[j], np.hstack(means)))
         made.append((codec, values))
     return made
 
 
-def _without_order(codec: Codec) -> tuple[Label, ...] | None:
-    """Its labels, where they are more than two and have no order: the mirror image of one is as good."""
-    alike = isinstance(codec.cells, Labels) and isinstance(codec.curve, Heaps) and len(codec.cells.labels) > 2
-    return codec.cells.labels if alike and isinstance(codec.cells, Labels) else None
+def _without_order(codec: Codec) -> tuple[Label, ...]:
+    """Its labels, where they have no order and are more than two: the mirror image of an order is as good."""
+    cells = codec.cells
+    if isinstance(cells, Labels) and isinstance(codec.curve, Heaps) and len(cells.labels) > 2:
+        return cells.labels
+    return ()
 
 
 def _look(codec: Codec, values: NDArray[Any], known: Mask, rows: range) -> Array | NDArray[np.int64]:
