@@ -332,3 +332,14 @@ def test_a_shape_with_classes_is_trained_on_them(motes_command):
     code, _, err = motes_command("train", "swiss_roll", "--out", "b", "--set=data.label=class")
     assert code == 2
     assert "no natural classes" in err or "no classes" in err
+
+
+def test_rows_of_one_class_are_not_drawn_where_only_another_is():
+    """Of few rows, in two heaps far apart, a label for each: a table's mixture knows the heap of a class."""
+    rng = np.random.default_rng(11)
+    labels = rng.integers(2, size=150)
+    x = 8.0 * labels[:, None] * [1, 0, -1] + rng.standard_normal((150, 3))
+    model = motes.fit(x, "table", changes={"training.steps": 200, "training.masks": 0}, labels=labels, seed=1)
+    for label in (0, 1):
+        made = model.sample(1000, label=label, seed=2 + label)
+        assert np.mean((made[:, 0] > 4) == label) > 0.995

@@ -159,6 +159,7 @@ MISUSES = {
     "age=40.5": "40.5 came; expected a whole number.",
     "age=40.2..40.8": "no whole number lies in it",
     "city=Graz..Wien": "column 'city' is categorical, without an order",
+    "city=A..B": "column 'city' is categorical, without an order",
     "member=false..true": "column 'member' is boolean, without an order",
     "one=7..8": "is the same in all rows",
     "day=soon": "expected a date such as",

@@ -37,7 +37,7 @@ class Silent(eqx.Module):
 
 def law_of(mean, covariance):
     variances, axes = np.linalg.eigh(covariance)
-    return Mixture.of(mean, axes, variances, np.zeros(1), mean[None], axes[None], variances[None])
+    return Mixture.of(mean, axes, variances, np.zeros(1), np.zeros((0, 1)), mean[None], axes[None], variances[None])
 
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
@@ -45,10 +45,11 @@ MEANS = np.array([MEAN, -MEAN, [2.0, 0.0, 0.0, 1.0]])
 COVARIANCES = np.stack([COVARIANCE, np.diag([0.2, 0.5, 1.0, 0.01]), 0.3 * COVARIANCE[::-1, ::-1]])
 
 
-def mixture(schedule, network):
-    """Of the three above."""
+def mixture(schedule, network, of_classes=None):
+    """Of the three above, which have other weights in each class."""
     variances, axes = np.linalg.eigh(COVARIANCES)
-    law = Mixture.of(MEAN, *np.linalg.eigh(COVARIANCE)[::-1], np.log(WEIGHTS), MEANS, axes, variances)
+    own = np.zeros((0, len(WEIGHTS))) if of_classes is None else np.log(of_classes)
+    law = Mixture.of(MEAN, *np.linalg.eigh(COVARIANCE)[::-1], np.log(WEIGHTS), own, MEANS, axes, variances)
     return GaussianPreconditioned(network=network, schedule=schedule, law=law)
 
 
@@ -104,6 +105,21 @@ def test_what_is_known_of_a_row_is_taken_in_exactly():
             exact = given_known(asked, known, x0, schedule)(jnp.asarray(x_t[asked]), jnp.asarray(t))
         np.testing.assert_allclose(found[asked], exact, atol=2e-4)  # of the jitter
         np.testing.assert_allclose(found[known], x0[known], atol=1e-6)
+
+
+def test_the_components_of_a_class_are_taken_in_exactly():
+    schedule, of_classes = SCHEDULES["exploding"], np.array([[0.05, 0.9, 0.05], [0.4, 0.2, 0.4]])
+    told = Conditional(mixture(schedule, Silent(), of_classes), classes=2)
+    x_t, t = jnp.asarray(RNG.standard_normal((20, 4)) * 2), jnp.asarray(np.tile([0.1, 0.4], 10))
+    with float64():
+        for label, weights in ((-1, WEIGHTS), (0, of_classes[0]), (1, of_classes[1])):
+            one, exact = (
+                told.given(Given(label=jnp.asarray(label))),
+                MixtureOracle(weights, MEANS, COVARIANCES, schedule),
+            )
+            np.testing.assert_allclose(jax.vmap(one)(x_t, t), jax.vmap(exact)(x_t, t), atol=1e-6)
+        nothing, exact = told.given(Given()), MixtureOracle(WEIGHTS, MEANS, COVARIANCES, schedule)
+        np.testing.assert_allclose(jax.vmap(nothing)(x_t, t), jax.vmap(exact)(x_t, t), atol=1e-6)
 
 
 def test_where_noise_hides_the_data_the_slope_of_any_network_is_near_a_covariance():
@@ -184,6 +200,37 @@ def test_components_are_as_narrow_as_they_are():
     narrow = np.sqrt(np.asarray(law.each_variances).min(axis=1))
     exact = 0.2 / x.std(axis=0)
     assert abs(narrow.min() / exact.min() - 1) < 0.1
+
+
+def test_each_class_has_the_heaps_that_its_rows_lie_in():
+    """Class 0 has the first two of three heaps, one row in four in the first; class 1 the third, and class 2 all."""
+    rng = np.random.default_rng(8)
+    heap = np.repeat([0, 1, 2, 0, 1, 2], [100, 300, 200, 50, 30, 20])
+    labels = np.repeat([0, 1, 2], [400, 200, 100]).astype(np.int32)
+    x = 20 * np.array([[0, 0], [1, 0], [0, 1]])[heap] + rng.standard_normal((700, 2))
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    law = Mixture.fit(x, Choice(components=3, blur=1e-3), labels=labels, classes=3)
+    centre = np.array([x[heap == k].mean(axis=0) for k in range(3)])
+    order = [int(np.square(law.means - one).sum(axis=1).argmin()) for one in centre]
+    own = np.exp(law.of_classes)[:, order]
+    np.testing.assert_allclose(own, [[0.25, 0.75, 0], [0, 0, 1], [0.5, 0.3, 0.2]], atol=1e-3)
+    np.testing.assert_allclose(np.exp(law.log_weights)[order], np.array([150, 330, 220]) / 700, atol=1e-3)
+    assert (own > 0).all()  # none is impossible
+    weights = np.where(heap == 1, 3.0, 1.0)  # rows are drawn that often: of class 0, 100 to 900
+    weighted = Mixture.fit(x, Choice(components=3, blur=1e-3), weights, labels=labels, classes=3)
+    largest = np.exp(weighted.of_classes).max(axis=1)
+    np.testing.assert_allclose(largest, [0.9, 1, 90 / 160], atol=0.07)  # four times as far as a draw goes astray
+    alone = Mixture.fit(x, Choice(), labels=labels, classes=3)
+    np.testing.assert_array_equal(alone.of_classes, np.zeros((3, 1)))
+
+
+def test_more_components_must_be_worth_it():
+    rng = np.random.default_rng(9)
+    x = 4 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])[rng.integers(4, size=2000)] + rng.standard_normal((2000, 2))
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    free, dear = choose(x, 16), choose(x, 16, worth=5.0)
+    assert free.components >= 4
+    assert dear.components == 1
 
 
 def test_a_gaussian_is_taken_for_one():

@@ -252,7 +252,7 @@ SECTIONS = ", ".join(Recipe.SECTIONS)
         ("data.standardise=yes", "data.standardise = 'yes'; expected true or false"),
         ("data.standardise=1", "data.standardise = 1; expected true or false"),
         ("about=5", "about = 5; expected a text"),
-        ("training.steps=0", "training.steps = 0; expected a number at least 1"),
+        ("training.batch=0", "training.batch = 0; expected a number at least 1"),
         ("training.ema=1.5", "training.ema = 1.5; expected a number at least 0 and at most 1"),
         ("training.learning_rate=0", "training.learning_rate = 0; expected a number above 0"),
         ("data.noise=-1", "data.noise = -1; expected a number at least 0"),
@@ -378,7 +378,7 @@ def test_a_file_is_a_recipe(file):
         ("training = 5\n", r"training = 5; expected a section \[training\]"),
         ("[[training]]\nsteps = 5\n", r"expected a section \[training\]"),
         ("[training]\nstep = 5\n", "unknown key 'step' in .training."),
-        ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 1"),
+        ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 0"),
         ('[schedule]\nkind = ["linear"]\n', "unknown schedule.kind"),
     ],
 )

@@ -81,7 +81,22 @@ def test_filled_batches_use_every_row_equally(n, batch):
 )
 def test_batches_of_few_rows_are_a_share_of_them(share, rows, expected):
     recipe = load_recipe("default", {"training.batch": 256, "training.batch_share": share})
-    assert motes.fitting._batch(recipe, rows) == expected
+    assert recipe.training.batch_of(rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows", "expected"), [(0, 100, 1000), (0, 20_480, 3600), (0, 10**7, 8000), (300, 10**7, 300)]
+)
+def test_the_rows_say_how_many_steps_there_are_where_the_recipe_does_not(steps, rows, expected):
+    recipe = load_recipe("default", {"training.steps": steps, "training.batch": 256})
+    assert recipe.training.steps_of(rows) == expected
+
+
+def test_the_recipe_of_a_model_says_how_many_steps_there_were_to_be():
+    changes = {"training.steps": 0, "network.width": 8, "network.depth": 1, "training.batch": 64}
+    model = motes.fit(np.random.default_rng(0).standard_normal((200, 2)), changes=changes)
+    assert model.training.steps == model.recipe.training.steps == 1000
+    assert [shot.step for shot in model.training.snapshots] == [200, 400, 600, 800, 1000]
 
 
 def test_partial_batches_end_every_epoch():
@@ -151,7 +166,7 @@ def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
     np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
     assert not np.array_equal(result.snapshots[0].last.where, result.last.where)
     recipe = load_recipe("default", {"training.batch": 128, "training.snapshot_epochs": 3})
-    assert motes.fitting.snapshot_steps(recipe, 10_000) == 3 * 79
+    assert recipe.training.snapshot_steps(10_000) == 3 * 79
 
 
 def test_progress_tells_the_running_mean_and_the_end():

@@ -69,29 +69,34 @@ def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, l
 
     `law` is what denoiser.kind = "gaussian" begins from; None: N(0, I).
     """
-    return _build_denoiser(recipe, dim, key, classes, law)
+    return wrap_network(recipe, build_network(recipe, dim, key, classes), dim, classes, law)
+
+
+def build_network(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -> Network:
+    """A fresh network of `[network]`, with the inputs and outputs that `wrap_network` needs."""
+    part, context = recipe.network, Conditional.context(classes, dim if recipe.training.masks else 0)
+    inputs = 2 * dim if isinstance(recipe.denoiser, parts.GaussianPart) else dim
+    outputs = 2 * dim if recipe.denoiser.variance == "learned" else dim
+    return _build_network(part, inputs, outputs, context, recipe.steps, key)
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
-def _build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int, law: Mixture | None) -> Denoiser:
-    schedule, part = build_schedule(recipe), recipe.network
-    columns = dim if recipe.training.masks else 0
+def _build_network(
+    part: parts.Residual | parts.StepGated, inputs: int, outputs: int, context: int, steps: int | None, key: jax.Array
+) -> Network:
+    if isinstance(part, parts.Residual):
+        return ResidualMLP(inputs, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key)
+    assert steps is not None  # Recipe has checked it
+    return StepGatedMLP(inputs, steps, part.width, part.depth, outputs=outputs, key=key)
+
+
+def wrap_network(recipe: Recipe, network: Network, dim: int, classes: int = 0, law: Mixture | None = None) -> Denoiser:
+    """`build_denoiser` with a network that is there."""
+    schedule, columns = build_schedule(recipe), dim if recipe.training.masks else 0
     learned = recipe.denoiser.variance == "learned"
-    outputs = 2 * dim if learned else dim
-    network: Network
-    match part:
-        case parts.StepGated():
-            assert recipe.steps is not None  # Recipe has checked it
-            network = StepGatedMLP(dim, recipe.steps, part.width, part.depth, outputs=outputs, key=key)
-        case parts.Residual():
-            context = Conditional.context(classes, columns)
-            inputs = 2 * dim if isinstance(recipe.denoiser, parts.GaussianPart) else dim
-            network = ResidualMLP(
-                inputs, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key
-            )
     denoiser: Learned
     if isinstance(recipe.denoiser, parts.GaussianPart):
-        law = law or Mixture.standard(dim, recipe.denoiser.components)
+        law = law or Mixture.standard(dim, recipe.denoiser.components, classes)
         denoiser = GaussianPreconditioned(network=network, schedule=schedule, law=law)
     else:
         kind = DENOISERS[recipe.denoiser.kind]

@@ -51,7 +51,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     Args:
         recipe: a name ("table", "default", ...), a `.toml` file or a `Recipe`.
-        max_steps: of training, in the place of the recipe's.
+        max_steps: of training, in the place of the recipe's, which leaves it to the rows: 1,000 to 8,000.
         changes: to the recipe, such as {"network.width": 256}.
         columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
             be left out; see docs/tables.md.

@@ -1,6 +1,7 @@
 """From rows to a trained model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
+from motes.build import build_denoiser, build_loss, build_network, build_optimiser, build_times, seed_key, wrap_network
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
@@ -25,11 +26,12 @@ from motes.recipes import Recipe, load_recipe
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MOST_HELD = 500  # rows that say when to stop
-LEAST_BATCH = 64
+MANY_HELD, MOST_HELD = 500, 2_000  # rows that say when to stop, at most: the second of very many,
+ENOUGH = 0.05  # a share of all that goes from one to the other
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 11_000  # components times cubes of columns, with masks, and more of few rows:
 FEW_ROWS, OF_FEW = 5_000, 82_000  # their training is short, and the network has less to learn the rest from
+WORTH = 0.2  # nats a row that twice as many components must bring, of more rows: the network makes up for less
 
 
 def fit(
@@ -105,6 +107,7 @@ def fit(
             training=trained,
         )
 
+    chosen = replace(chosen, training=replace(chosen.training, steps=chosen.training.steps_of(len(z))))
     begin, chosen = _beginning(start, chosen, rows, len(classes) if classes else 0, seed)
     try:
         return model_of(_train(begin, rows, chosen, seed, on_progress))
@@ -132,22 +135,6 @@ def standardiser_of(
         if not scale > 0:
             raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")
     return found
-
-
-def snapshot_steps(recipe: Recipe, rows: int) -> int:
-    """Steps from one snapshot of the weights to the next."""
-    part = recipe.training
-    if part.snapshot_epochs:
-        return part.snapshot_epochs * -(-rows // _batch(recipe, rows))
-    return -(-part.steps // 5)
-
-
-def _batch(recipe: Recipe, rows: int) -> int:
-    """Rows per update."""
-    part = recipe.training
-    if not part.batch_share:
-        return part.batch
-    return min(part.batch, max(LEAST_BATCH, round(part.batch_share * rows)))
 
 
 def _without_missing(data: ArrayLike, present: ArrayLike | None) -> ArrayLike:
@@ -237,12 +224,15 @@ def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int
     if not isinstance(part, GaussianPart):
         return lambda rows: build_denoiser(recipe, dim, key, classes), recipe
     # With masks each row is solved for anew, with each component, and that takes its time.
-    solved = OF_FEW if len(rows.x) <= FEW_ROWS else SOLVED
+    solved, worth = (OF_FEW, 0.0) if len(rows.x) <= FEW_ROWS else (SOLVED, WORTH)
     most = min(part.components, max(solved // dim**3, 1)) if recipe.training.masks else part.components
-    choice = choose(rows.x, most, rows.weights, rows.present)
+    with ThreadPoolExecutor(1) as beside:  # NumPy here and a compiler there; what JAX is set to holds for one thread
+        choosing = beside.submit(choose, rows.x, most, rows.weights, rows.present, worth=worth)
+        network = build_network(recipe, dim, key, classes)
+        choice = choosing.result()
     chosen = replace(recipe, denoiser=replace(part, components=choice.size))
-    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present)
-    return lambda rows: build_denoiser(chosen, dim, key, classes, law(rows)), chosen
+    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present, rows.labels, classes)
+    return lambda rows: wrap_network(chosen, network, dim, classes, law(rows)), chosen
 
 
 def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
@@ -274,13 +264,13 @@ def _train(
             times=build_times(recipe),
             optimiser=build_optimiser(part),
             steps=steps,
-            batch=_batch(recipe, len(rows.x)),
+            batch=part.batch_of(len(rows.x)),
             key=seed_key(seed, "training"),
             label_dropout=part.label_dropout,
             masks=part.masks,
             ema=part.ema,
             last_batch=part.last_batch,
-            snapshot_every=snapshot_steps(recipe, len(rows.x)),
+            snapshot_every=part.snapshot_steps(len(rows.x)),
             averages=part.averages,
             on_progress=on_progress,
         )
@@ -304,5 +294,6 @@ def _parted(n: int, validation: float, seed: int) -> tuple[NDArray[np.int64], ND
     """The rows to learn from and those to judge by, both in their order."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation"))))
     order = rng.permutation(n)
-    m = int(np.clip(round(validation * n), 1, MOST_HELD))
+    most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
+    m = int(np.clip(round(validation * n), 1, most))
     return np.sort(order[m:]), np.sort(order[:m])

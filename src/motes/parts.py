@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
+LEAST_BATCH = 64
+EPOCHS, LEAST_STEPS, MOST_STEPS = 45, 1_000, 8_000  # where a recipe leaves their number to the rows
+
 
 def _number(default: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> Any:
     """A field whose value lies in [low, high], or in (low, high] with `open_low`."""
@@ -183,7 +186,9 @@ TimesPart = StepsDrawn | LogNormal | UniformDrawn | LogitNormal
 class Training:
     """Adam, its learning rate, and the moving average of the weights."""
 
-    steps: int = _number(4000, 1)
+    steps: int = _number(
+        4000, 0
+    )  # 0: as the rows need, which are seen 45 times, in 1,000 steps at least and 8,000 at most
     batch: int = _number(512, 1)
     batch_share: float = _number(0.0, 0, 1)  # of few rows, a batch is at most this share, or 64 rows; 0: as it is
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
@@ -201,6 +206,24 @@ class Training:
     refit: bool = False  # then train all rows anew, for as many steps as were best
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
+
+    def batch_of(self, rows: int) -> int:
+        """Of so many rows, how many an update takes."""
+        if not self.batch_share:
+            return self.batch
+        return min(self.batch, max(LEAST_BATCH, round(self.batch_share * rows)))
+
+    def steps_of(self, rows: int) -> int:
+        """Steps of training on so many rows."""
+        if self.steps:
+            return self.steps
+        return min(max(LEAST_STEPS, -(-EPOCHS * rows // self.batch_of(rows))), MOST_STEPS)
+
+    def snapshot_steps(self, rows: int) -> int:
+        """Steps from one snapshot of the weights to the next."""
+        if self.snapshot_epochs:
+            return self.snapshot_epochs * -(-rows // self.batch_of(rows))
+        return -(-self.steps_of(rows) // 5)
 
 
 # --- samplers: the keys of each are the fields of the class that `sampling.samplers.SAMPLERS` has under its kind ------

@@ -84,7 +84,7 @@ def train_run(
     reporter.say(
         f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
     )
-    steps = chosen.training.steps
+    steps = chosen.training.steps_of(len(origin.table.x))
     with reporter.counting("training", steps, "steps") as count:
 
         def told(now: Progress) -> None:

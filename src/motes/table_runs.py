@@ -168,7 +168,7 @@ def train_table(
     for warning in encoder.warnings:
         reporter.warn(warning)
     write_recipe(out, source, chosen, options.seed)
-    with reporter.counting("training", chosen.training.steps, "steps") as count:
+    with reporter.counting("training", chosen.training.steps_of(len(origin.learn)), "steps") as count:
 
         def told(now: Progress) -> None:
             held = "" if now.held_out is None else f", held out {now.held_out:.4f}"
@@ -343,11 +343,14 @@ def _asked(text: str, encoder: Encoder, name: str) -> Any:
     for codec in encoder.codecs:
         if codec.column == name and isinstance(codec.cells, Labels):
             labels = codec.cells.labels
+    kind = next(column.kind for column in encoder.columns if column.name == name)
     known = [str(label) for label in labels]
     low, dots, high = text.partition("..")
-    if dots and text not in known:
-        return tuple(_cell(end, known, encoder, name) if end else None for end in (low, high))
-    return _cell(text, known, encoder, name)
+    if not dots or text in known:
+        return _cell(text, known if kind == "ordered" else sorted(known), encoder, name)
+    if kind == "categorical":
+        return low, high  # which says nothing of labels without an order, whatever they are
+    return tuple(_cell(end, known, encoder, name) if end else None for end in (low, high))
 
 
 def _cell(text: str, labels: Sequence[str], encoder: Encoder, name: str) -> Any:

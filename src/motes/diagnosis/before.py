@@ -159,20 +159,20 @@ def _duplicate_rows(table: Table, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _average_of_weights(table: Table, recipe: Recipe) -> Iterator[Finding]:
-    part = recipe.training
+    part, steps = recipe.training, recipe.training.steps_of(len(table.x))
     length = 1 / max(1 - part.ema, 1e-12)
-    share = length / part.steps
+    share = length / steps
     if part.weights == "averaged" and share > MEMORY[1]:
-        ema = max(1 - 8 / part.steps, 0.0)
+        ema = max(1 - 8 / steps, 0.0)
         yield Finding(
             "ema_too_long",
             share,
-            f"The average of the weights remembers {length:,.0f} of {part.steps:,} steps, so it still holds the first, "
+            f"The average of the weights remembers {length:,.0f} of {steps:,} steps, so it still holds the first, "
             "untrained ones.",
             f"--set training.ema={ema:.4g}",
         )
     if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
-        ema = 1 - 1 / max(part.steps * 0.01, 2)
+        ema = 1 - 1 / max(steps * 0.01, 2)
         yield Finding(
             "ema_too_short",
             0.0 if part.weights == "last" else share,

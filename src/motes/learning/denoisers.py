@@ -39,9 +39,9 @@ class Learned(Denoiser):
 
     network: eqx.AbstractVar[Network]
 
-    def in_context(self, context: jax.Array, cells: Cells | None) -> "Learned":
-        """With a network that is told `context` as its third input, and the cells of a row, where they are known."""
-        return eqx.tree_at(lambda denoiser: denoiser.network, self, InContext(self.network, context, cells))
+    def in_context(self, context: jax.Array, known: Given) -> "Learned":
+        """With a network that is told `context`, which says what is `known`, as its third input; and known cells."""
+        return eqx.tree_at(lambda denoiser: denoiser.network, self, InContext(self.network, context, known.cells))
 
 
 class NoisePredictor(Learned):
@@ -137,7 +137,8 @@ class GaussianPreconditioned(Learned):
     in a few heaps, thus cost a network nothing. It sees the columns as they are as well, since values that come up
     often, and the edges of a law, lie along these. So it takes 2 d numbers, and gives d.
 
-    Of known and absent `cells` the mixture makes all that it can: it is the law given the known cells.
+    Of known and absent `cells` the mixture makes all that it can: it is the law given the known cells. For the rows of
+    a class its components have the weights that they have there.
     """
 
     network: Network
@@ -145,10 +146,10 @@ class GaussianPreconditioned(Learned):
     law: Mixture
     cells: Cells | None = None
 
-    def in_context(self, context: jax.Array, cells: Cells | None) -> "Learned":
-        return GaussianPreconditioned(
-            network=InContext(self.network, context), schedule=self.schedule, law=self.law, cells=cells
-        )
+    def in_context(self, context: jax.Array, known: Given) -> "Learned":
+        told = InContext(self.network, context)
+        law = self.law.given(known.label)
+        return GaussianPreconditioned(network=told, schedule=self.schedule, law=law, cells=known.cells)
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.x0_and_eps(x_t, t)[0]
@@ -243,7 +244,7 @@ class Conditional(Denoiser):
             context = jnp.concatenate([context, flags.astype(context.dtype)])
         elif cells is not None:
             raise TypeError("this network was not trained with masks, and can be told no cells of a row.")
-        told = self.denoiser.in_context(context, cells)
+        told = self.denoiser.in_context(context, known)
         return told if cells is None else Settled(told, cells)
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:

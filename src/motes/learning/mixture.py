@@ -10,9 +10,10 @@ columns that do so because there are heaps.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 SHARES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)  # of the identity
 NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of components
 FEW_COMPONENTS, PATIENCE = 12, 2
+BEGINNINGS, SO_FEW = 5, 6  # from which that many components, or fewer, are found
 STRAYS = 0.003  # the share of rows, if any, that lie far from all heaps and off every correlation
 SPREAD = 2.0  # their standard deviation in each column
 BLURS = (1e-6, 1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -36,6 +38,7 @@ FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST, CHOSEN_BY = 20_000, 8_000  # rows that a mixture is fitted to, and chosen by
 WITH_MISSING = 0.01  # the share where cells are missing, and so no row has a whole likelihood
+UNSURE = 0.1  # of a row, which a class is thought to have wherever others are
 LEAST_VARIANCE = 1e-6  # of a direction: less noise than that no network is asked about
 
 
@@ -61,16 +64,17 @@ class Mixture(Fixed):
     axes: jax.Array  # (d, d), a column each
     variances: jax.Array  # (d,)
     log_weights: jax.Array  # (k,)
+    of_classes: jax.Array  # (classes, k), the same for the rows of each class
     means: jax.Array  # (k, d)
     each_axes: jax.Array  # (k, d, d)
     each_variances: jax.Array  # (k, d)
 
     @classmethod
-    def standard(cls, dim: int, components: int = 1) -> "Mixture":
+    def standard(cls, dim: int, components: int = 1, classes: int = 0) -> "Mixture":
         """N(0, I), so many times."""
-        mean, axes, variances = np.zeros(dim), np.eye(dim), np.ones(dim)
-        several = (np.repeat(part[None], components, axis=0) for part in (mean, axes, variances))
-        return cls.of(mean, axes, variances, np.full(components, -np.log(components)), *several)
+        law, log_weights = (np.zeros(dim), np.eye(dim), np.ones(dim)), np.full(components, -np.log(components))
+        several = (np.repeat(part[None], components, axis=0) for part in law)
+        return cls.of(*law, log_weights, np.tile(log_weights, (classes, 1)), *several)
 
     @classmethod
     def of(cls, *parts: Array) -> "Mixture":
@@ -79,24 +83,48 @@ class Mixture(Fixed):
 
     @classmethod
     def fit(
-        cls, x: Array, choice: Choice, weights: Array | None = None, present: NDArray[np.bool_] | None = None
+        cls,
+        x: Array,
+        choice: Choice,
+        weights: Array | None = None,
+        present: NDArray[np.bool_] | None = None,
+        labels: NDArray[np.int32] | None = None,
+        classes: int = 0,
     ) -> "Mixture":
-        """That of rows x (n, d) in standardised units, with weights (n,), of which the cells `present` (n, d) count."""
+        """That of rows x (n, d) in standardised units, with weights (n,), of which the cells `present` (n, d) count.
+
+        `labels` (n,) say to which of so many classes each belongs.
+        """
         mean, covariance = _moments(x, np.ones(len(x)) if weights is None else weights, present)
         variances, axes = _principal(_shrunk(covariance, choice.share))
         if choice.components == 1:
-            return cls.of(mean, axes, variances, np.zeros(1), mean[None], axes[None], variances[None])
-        w, root = _whitened(_repeated(x, weights), mean, axes, variances, choice.evenly)
-        with _one_thread():
-            found = _expected(w, choice.components, choice.blur)
+            alone = (part[None] for part in (mean, axes, variances))
+            return cls.of(mean, axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
+        rows = _repeated(len(x), weights)
+        w, root = _whitened(x[rows], mean, axes, variances, choice.evenly)
+        with _in_peace():
+            # Few components get stuck far from the best the easiest, and cost the least.
+            often = BEGINNINGS if choice.components <= SO_FEW else 1
+            found = _expected(_mixture(choice.components, often), w, choice.blur)
+        shares = found.weights_[None]  # (1 + classes, k)
+        if labels is not None:
+            shares = np.vstack([shares, _shares(found.predict_proba(w), labels[rows], shares[0], classes)])
         each = [_principal(root @ one @ root.T) for one in found.covariances_]
-        means, weights = mean + found.means_ @ root.T, found.weights_
+        means = mean + found.means_ @ root.T
         if choice.strays:
             each.append((np.full(len(mean), SPREAD**2), np.eye(len(mean))))
-            means, weights = np.vstack([means, mean]), np.append((1 - choice.strays) * weights, choice.strays)
+            means = np.vstack([means, mean])
+            shares = np.pad((1 - choice.strays) * shares, ((0, 0), (0, 1)), constant_values=choice.strays)
         each_variances, each_axes = (np.stack(part) for part in zip(*each, strict=True))
-        log_weights = np.log(weights)
-        return cls.of(mean, axes, variances, log_weights, means, each_axes, each_variances)
+        log_weights = np.log(shares)
+        return cls.of(mean, axes, variances, log_weights[0], log_weights[1:], means, each_axes, each_variances)
+
+    def given(self, label: jax.Array | None) -> "Mixture":
+        """The law of the rows of a class (); of all classes together where it is -1, or None."""
+        if label is None or not len(self.of_classes):
+            return self
+        log_weights = jnp.where(label < 0, self.log_weights, self.of_classes[jnp.maximum(label, 0)])
+        return eqx.tree_at(lambda law: law.log_weights, self, log_weights)
 
     @property
     def covariances(self) -> jax.Array:
@@ -104,18 +132,26 @@ class Mixture(Fixed):
         return jnp.einsum("kij,kj,klj->kil", self.each_axes, self.each_variances, self.each_axes)
 
 
-def choose(x: Array, most: int, weights: Array | None = None, present: NDArray[np.bool_] | None = None) -> Choice:
+def choose(
+    x: Array,
+    most: int,
+    weights: Array | None = None,
+    present: NDArray[np.bool_] | None = None,
+    *,
+    worth: float = 0.0,
+) -> Choice:
     """What is best for rows x (n, d), with `most` components at most; as `Mixture.fit`.
 
-    With missing cells it is one Gaussian.
+    Twice as many components must bring more than `worth` nats a row, and the first that do not are the last. With
+    missing cells it is one Gaussian.
     """
     if present is not None:
         return Choice(WITH_MISSING)
-    with _one_thread():
-        return _chosen(_repeated(x, weights)[:CHOSEN_BY], most)
+    with _in_peace():
+        return _chosen(x[_repeated(len(x), weights)[:CHOSEN_BY]], most, worth)
 
 
-def _chosen(rows: Array, most: int) -> Choice:
+def _chosen(rows: Array, most: int, worth: float) -> Choice:
     """`choose` for rows of which each counts."""
     share, score = _best_share(rows)
     best = Choice(share)
@@ -124,16 +160,18 @@ def _chosen(rows: Array, most: int) -> Choice:
     mean, covariance = _moments(rows, np.ones(len(rows)))
     variances, axes = _principal(_shrunk(covariance, share))
     ways = [_Way(rows, mean, axes, variances, evenly) for evenly in (False, True)]
+    in_vain, patience = 0, 1 if worth else PATIENCE
     for components in NUMBERS:
-        if components > min(most, len(rows) // (2 * FOLDS)):
+        if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == patience:
             break
+        in_vain += 1
         if components > FEW_COMPONENTS:  # which have told the better way
             ways = [max(ways, key=lambda way: way.top)]
         for way in ways:
             if way.in_vain < PATIENCE:
                 with_it, found = way.look(components, strays=components < most)
-                if with_it > score:
-                    best, score = found._replace(share=share), with_it
+                if with_it > score + worth * np.log2(found.size / best.size):
+                    best, score, in_vain = found._replace(share=share), with_it, 0
     return best
 
 
@@ -145,10 +183,16 @@ def _whitened(x: Array, mean: Array, axes: Array, variances: Array, evenly: bool
     return ((x - mean) @ axes) / std, axes * std
 
 
-def _repeated(x: Array, weights: Array | None) -> Array:
-    """Rows (m, d) in mixed order, MOST of them at most, in which each comes as often as its weight says."""
+def _repeated(n: int, weights: Array | None) -> NDArray[np.int64]:
+    """Which of n rows, in mixed order, MOST of them at most, so that each comes as often as its weight says."""
     rng = np.random.default_rng(0)
-    return x[(rng.permutation(len(x)) if weights is None else systematic(rng, weights))[:MOST]]
+    return (rng.permutation(n) if weights is None else systematic(rng, weights))[:MOST]
+
+
+def _shares(of_rows: Array, labels: NDArray[np.int32], whole: Array, classes: int) -> Array:
+    """How much of each class the components hold, (classes, k), of which they hold `of_rows` (n, k)."""
+    own = np.arange(classes)[:, None] == labels  # (classes, n)
+    return (own @ of_rows + UNSURE * whole) / (own.sum(axis=1, keepdims=True) + UNSURE)
 
 
 def _moments(x: Array, weights: Array, present: NDArray[np.bool_] | None = None) -> tuple[Array, Array]:
@@ -212,17 +256,19 @@ class _Way:
     def look(self, components: int, *, strays: bool) -> tuple[float, Choice]:
         """The likelihood of left-out rows with the best of BLURS for so many components, and which it is.
 
-        From the blur that was best so far it goes on as long as it helps, down or else up. One more component is for
-        `strays`, if there may be one and it helps.
+        From the blur that was best so far it goes on as long as it helps, down or else up, and for each blur from the
+        components that were found for the one before. One more component is for `strays`, if there may be one and it
+        helps.
         """
+        mixtures = [_mixture(components) for _ in _folds(len(self._w))]
         # So few rows know nothing of smaller variances.
         least = next(at for at, blur in enumerate(BLURS) if blur * len(self._w) >= LEAST_BLUR)
         at = BLURS.index(self.blur)
-        score, share = self._left_out(components, at, strays)
+        score, share = self._left_out(mixtures, at, strays)
         for step in (-1, 1):
             started = at
             while least <= at + step < len(BLURS):
-                with_it, of_strays = self._left_out(components, at + step, strays)
+                with_it, of_strays = self._left_out(mixtures, at + step, strays)
                 if with_it <= score:
                     break
                 at, score, share = at + step, with_it, of_strays
@@ -233,28 +279,37 @@ class _Way:
             self.top, self.blur, self.in_vain = score, BLURS[at], 0
         return score, Choice(0.0, components, BLURS[at], self.evenly, share)
 
-    def _left_out(self, components: int, at: int, strays: bool) -> tuple[float, float]:
+    def _left_out(self, mixtures: list[Any], at: int, strays: bool) -> tuple[float, float]:
         """The mean log-likelihood of left-out rows, and the weight of the component for strays."""
         found = []
-        for out in _folds(len(self._w)):
-            heaps = _expected(self._w[~out], components, BLURS[at]).score_samples(self._w[out]) - self._volume
+        for mixture, out in zip(mixtures, _folds(len(self._w)), strict=True):
+            heaps = _expected(mixture, self._w[~out], BLURS[at]).score_samples(self._w[out]) - self._volume
             found.append([heaps, np.logaddexp(np.log1p(-STRAYS) + heaps, np.log(STRAYS) + self._stray[out])])
         without, with_it = np.concatenate(found, axis=1).mean(axis=1)
         return (float(with_it), STRAYS) if strays and with_it > without else (float(without), 0.0)
 
 
-def _expected(w: Array, components: int, blur: float) -> Any:
-    """The other components, by expectation and maximisation."""
-    from sklearn.exceptions import ConvergenceWarning
+def _mixture(components: int, beginnings: int = 1) -> Any:
+    """The best of so many, or one that begins where it was left, if it was fitted before."""
     from sklearn.mixture import GaussianMixture
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near the top is near enough
-        return GaussianMixture(components, reg_covar=blur, random_state=0).fit(w)
+    return GaussianMixture(components, n_init=beginnings, random_state=0, warm_start=True)
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    """Small matrices are not worth a second thread: on busy cores it costs more than it brings."""
+def _expected(mixture: Any, w: Array, blur: float) -> Any:
+    """The other components, by expectation and maximisation."""
+    return mixture.set_params(reg_covar=blur).fit(w)
+
+
+@contextmanager
+def _in_peace() -> Iterator[None]:
+    """Mixtures near the top are near enough; and small matrices are not worth a second thread.
+
+    On busy cores it costs more than it brings.
+    """
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
