@@ -19,10 +19,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 # The machine code of a test need not be the fastest. With less of LLVM's work on it a suite ends 7 per cent sooner, and
 # another 14 with the older code generator, where XLA still has it.
-if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
-    if int(version("jaxlib").split(".")[1]) < 11:
-        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 import motes
 from motes import cli

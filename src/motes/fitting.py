@@ -26,8 +26,7 @@ from motes.recipes import Recipe, load_recipe
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MANY_HELD, MOST_HELD = 500, 2_000  # rows that say when to stop, at most: the second of very many,
-ENOUGH = 0.05  # a share of all that goes from one to the other
+MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 11_000  # components times cubes of columns, with masks, and more of few rows:
 FEW_ROWS, OF_FEW = 5_000, 82_000  # their training is short, and the network has less to learn the rest from

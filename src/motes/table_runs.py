@@ -330,20 +330,19 @@ def conditions_from(words: Sequence[str], encoder: Encoder) -> dict[str, Any]:
         if name in made:
             raise UsageError(f"--given {word}: column '{name}' is given twice.")
         try:
-            made[name] = _asked(text, encoder, name)
+            made[name] = _asked(text, encoder, name, kinds[name])
             conditions_of(encoder, {name: made[name]})
         except MotesError as error:
             raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None
     return made
 
 
-def _asked(text: str, encoder: Encoder, name: str) -> Any:
+def _asked(text: str, encoder: Encoder, name: str, kind: str) -> Any:
     """A value of a column, or an interval as two of them. Labels may hold two dots themselves."""
     labels = encoder.kept[name].labels if name in encoder.kept else ()
     for codec in encoder.codecs:
         if codec.column == name and isinstance(codec.cells, Labels):
             labels = codec.cells.labels
-    kind = next(column.kind for column in encoder.columns if column.name == name)
     known = [str(label) for label in labels]
     low, dots, high = text.partition("..")
     if not dots or text in known:
