@@ -224,6 +224,43 @@ def test_each_class_has_the_heaps_that_its_rows_lie_in():
     np.testing.assert_array_equal(alone.of_classes, np.zeros((3, 1)))
 
 
+def test_components_begin_in_the_heaps_of_labels():
+    """Two labels, in each of which 24 other columns are one normal law: two components that mix them fit far worse."""
+    rng = np.random.default_rng(12)
+    root = rng.standard_normal((24, 24))
+    apart = np.append(0.5 * root @ rng.standard_normal(24), 1.0)
+
+    def draw(n):
+        label = rng.integers(2, size=n)
+        noise = np.hstack([rng.standard_normal((n, 24)) @ root.T, 0.15 * rng.standard_normal((n, 1))])
+        return noise + np.outer(label, apart), label
+
+    def log_prob(law, x):
+        covariances = np.asarray(law.covariances, float)
+        parts = [
+            weight + stats.multivariate_normal(mean, (covariance + covariance.T) / 2).logpdf(x)
+            for weight, mean, covariance in zip(law.log_weights, law.means, covariances, strict=True)
+        ]
+        return np.logaddexp.reduce(parts)
+
+    (x, label), (fresh, _) = draw(600), draw(1000)
+    x, fresh = ((part - x.mean(axis=0)) / x.std(axis=0) for part in (x, fresh))
+    choice = Choice(share=1e-4, components=2, blur=0.1)
+    law = Mixture.fit(x, choice, heaps=np.arange(25) == 24)
+    exact = [x[label == k, -1].mean() for k in range(2)]
+    np.testing.assert_allclose(np.sort(law.means[:, -1]), exact, atol=0.02)
+    more = log_prob(law, fresh) - log_prob(Mixture.fit(x, choice), fresh)
+    assert more.mean() > Z * more.std() / np.sqrt(1000)
+
+
+def test_components_of_equal_rows_begin_somewhere():
+    """Of three rows, each of them many times, four components cannot all have one."""
+    rows = np.random.default_rng(13).standard_normal((3, 2))
+    law = Mixture.fit(np.tile(rows, (20, 1)), Choice(components=4, blur=0.1), heaps=np.array([False, True]))
+    assert np.isfinite(law.means).all()
+    np.testing.assert_allclose(np.exp(law.log_weights).sum(), 1, rtol=1e-6)
+
+
 def test_more_components_must_be_worth_it():
     rng = np.random.default_rng(9)
     x = 4 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])[rng.integers(4, size=2000)] + rng.standard_normal((2000, 2))

@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 WORTH_IT = 0.1  # share of the rows that, held out, is trained on afterwards
 SOLVED = 11_000  # components times cubes of columns, with masks, and more of few rows:
-FEW_ROWS, OF_FEW = 5_000, 82_000  # their training is short, and the network has less to learn the rest from
+FEW_ROWS, OF_FEW = 5_000, 90_000  # their training is short, and the network has less to learn the rest from
 WORTH = 0.2  # nats a row that twice as many components must bring, of more rows: the network makes up for less
 
 
@@ -107,7 +107,7 @@ def fit(
         )
 
     chosen = replace(chosen, training=replace(chosen.training, steps=chosen.training.steps_of(len(z))))
-    begin, chosen = _beginning(start, chosen, rows, len(classes) if classes else 0, seed)
+    begin, chosen = _beginning(start, chosen, rows, table.heaps, len(classes) if classes else 0, seed)
     try:
         return model_of(_train(begin, rows, chosen, seed, on_progress))
     except TrainingError as error:
@@ -213,7 +213,9 @@ Begin = Callable[[_Rows], Denoiser]
 """The denoiser that the training of some rows begins from."""
 
 
-def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int, seed: int) -> tuple[Begin, Recipe]:
+def _beginning(
+    start: Denoiser | None, recipe: Recipe, rows: _Rows, heaps: Mask | None, classes: int, seed: int
+) -> tuple[Begin, Recipe]:
     """How training begins; and the recipe, which now says what was chosen by the rows."""
     dim = rows.x.shape[1]
     if start is not None:
@@ -226,11 +228,12 @@ def _beginning(start: Denoiser | None, recipe: Recipe, rows: _Rows, classes: int
     solved, worth = (OF_FEW, 0.0) if len(rows.x) <= FEW_ROWS else (SOLVED, WORTH)
     most = min(part.components, max(solved // dim**3, 1)) if recipe.training.masks else part.components
     with ThreadPoolExecutor(1) as beside:  # NumPy here and a compiler there; what JAX is set to holds for one thread
-        choosing = beside.submit(choose, rows.x, most, rows.weights, rows.present, worth=worth)
+        parts = rows.x, most, rows.weights, rows.present, rows.labels, classes, heaps
+        choosing = beside.submit(choose, *parts, worth=worth)
         network = build_network(recipe, dim, key, classes)
         choice = choosing.result()
     chosen = replace(recipe, denoiser=replace(part, components=choice.size))
-    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present, rows.labels, classes)
+    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present, rows.labels, classes, heaps)
     return lambda rows: wrap_network(chosen, network, dim, classes, law(rows)), chosen
 
 

@@ -86,7 +86,7 @@ def fit_table(
         )
     try:
         model = fit(
-            Table(encoded.z, fitted.learned),
+            Table(encoded.z, fitted.learned, heaps=fitted.heaps),
             chosen,
             labels=labels,
             classes=None if start is None else start.classes,

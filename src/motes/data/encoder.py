@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data.bijections import Heaps
 from motes.data.blocks import BLOCK
 from motes.data.codecs import Codec, fit_codec
 from motes.data.columns import Column, cell_at, check_known, infer, kept_of
@@ -130,6 +131,11 @@ class Encoder:
     def learned(self) -> tuple[str, ...]:
         """Of the columns of z."""
         return tuple(codec.column for codec in self.codecs)
+
+    @property
+    def heaps(self) -> Mask:
+        """In which columns of z the rows lie in heaps, one for each label, (d,)."""
+        return np.array([isinstance(codec.curve, Heaps) for codec in self.codecs])
 
     @property
     def width(self) -> int:

@@ -28,15 +28,19 @@ SUFFIXES = (".csv", ".npy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,)."""
+    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
+
+    `heaps` (d,) says in which columns the rows lie in heaps, as those of labels do.
+    """
 
     x: Array
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
+    heaps: NDArray[np.bool_] | None = None
 
     def __getitem__(self, rows: NDArray[np.integer]) -> "Table":
         """Some of the rows."""
-        return Table(self.x[rows], self.columns, None if self.labels is None else self.labels[rows])
+        return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
 
     @property
     def fingerprint(self) -> str:

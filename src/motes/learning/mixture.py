@@ -33,6 +33,8 @@ SPREAD = 2.0  # their standard deviation in each column
 BLURS = (1e-6, 1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 # Of a component, as a share of the covariance of all rows, or of the identity.
 FIRST_BLUR = 0.03
+LEAST_ROWS = 1e-9  # of a component, where equal rows leave none for it
+MARKED = 2.0  # how much more than all columns those tell where components begin in which rows lie in heaps
 LEAST_BLUR = 0.05  # times the rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
@@ -90,22 +92,24 @@ class Mixture(Fixed):
         present: NDArray[np.bool_] | None = None,
         labels: NDArray[np.int32] | None = None,
         classes: int = 0,
+        heaps: NDArray[np.bool_] | None = None,
     ) -> "Mixture":
         """That of rows x (n, d) in standardised units, with weights (n,), of which the cells `present` (n, d) count.
 
-        `labels` (n,) say to which of so many classes each belongs.
+        `labels` (n,) say to which of so many classes each belongs, `heaps` (d,) in which columns rows lie in heaps.
         """
         mean, covariance = _moments(x, np.ones(len(x)) if weights is None else weights, present)
         variances, axes = _principal(_shrunk(covariance, choice.share))
         if choice.components == 1:
             alone = (part[None] for part in (mean, axes, variances))
             return cls.of(mean, axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
-        rows = _repeated(len(x), weights)
+        rows, marks = _repeated(len(x), weights), _marks(x, labels, classes, heaps)
         w, root = _whitened(x[rows], mean, axes, variances, choice.evenly)
         with _in_peace():
             # Few components get stuck far from the best the easiest, and cost the least.
             often = BEGINNINGS if choice.components <= SO_FEW else 1
-            found = _expected(_mixture(choice.components, often), w, choice.blur)
+            mixture = _mixture(choice.components, w, marks[rows], often)
+            found = _expected(mixture, w, choice.blur)
         shares = found.weights_[None]  # (1 + classes, k)
         if labels is not None:
             shares = np.vstack([shares, _shares(found.predict_proba(w), labels[rows], shares[0], classes)])
@@ -137,6 +141,9 @@ def choose(
     most: int,
     weights: Array | None = None,
     present: NDArray[np.bool_] | None = None,
+    labels: NDArray[np.int32] | None = None,
+    classes: int = 0,
+    heaps: NDArray[np.bool_] | None = None,
     *,
     worth: float = 0.0,
 ) -> Choice:
@@ -148,10 +155,11 @@ def choose(
     if present is not None:
         return Choice(WITH_MISSING)
     with _in_peace():
-        return _chosen(x[_repeated(len(x), weights)[:CHOSEN_BY]], most, worth)
+        rows, marks = _repeated(len(x), weights)[:CHOSEN_BY], _marks(x, labels, classes, heaps)
+        return _chosen(x[rows], marks[rows], most, worth)
 
 
-def _chosen(rows: Array, most: int, worth: float) -> Choice:
+def _chosen(rows: Array, marks: Array, most: int, worth: float) -> Choice:
     """`choose` for rows of which each counts."""
     share, score = _best_share(rows)
     best = Choice(share)
@@ -159,7 +167,7 @@ def _chosen(rows: Array, most: int, worth: float) -> Choice:
         return best
     mean, covariance = _moments(rows, np.ones(len(rows)))
     variances, axes = _principal(_shrunk(covariance, share))
-    ways = [_Way(rows, mean, axes, variances, evenly) for evenly in (False, True)]
+    ways = [_Way(rows, mean, axes, variances, evenly, marks) for evenly in (False, True)]
     in_vain, patience = 0, 1 if worth else PATIENCE
     for components in NUMBERS:
         if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == patience:
@@ -247,9 +255,10 @@ def _best_share(x: Array) -> tuple[float, float]:
 class _Way:
     """Mixtures whose components are blurred in one way: the best likelihood of left-out rows so far, and its blur."""
 
-    def __init__(self, x: Array, mean: Array, axes: Array, variances: Array, evenly: bool):
+    def __init__(self, x: Array, mean: Array, axes: Array, variances: Array, evenly: bool, marks: Array):
         self.evenly, self.top, self.blur, self.in_vain = evenly, -np.inf, FIRST_BLUR, 0
         self._w, root = _whitened(x, mean, axes, variances, evenly)
+        self._marks = marks
         self._volume = float(np.linalg.slogdet(root)[1])
         self._stray = -0.5 * (((x - mean) / SPREAD) ** 2 + np.log(2 * np.pi * SPREAD**2)).sum(axis=1)  # (n,)
 
@@ -260,7 +269,8 @@ class _Way:
         components that were found for the one before. One more component is for `strays`, if there may be one and it
         helps.
         """
-        mixtures = [_mixture(components) for _ in _folds(len(self._w))]
+        learn = [~out for out in _folds(len(self._w))]
+        mixtures = [_mixture(components, self._w[rows], self._marks[rows]) for rows in learn]
         # So few rows know nothing of smaller variances.
         least = next(at for at, blur in enumerate(BLURS) if blur * len(self._w) >= LEAST_BLUR)
         at = BLURS.index(self.blur)
@@ -289,11 +299,37 @@ class _Way:
         return (float(with_it), STRAYS) if strays and with_it > without else (float(without), 0.0)
 
 
-def _mixture(components: int, beginnings: int = 1) -> Any:
+def _mixture(components: int, w: Array, marks: Array, beginnings: int = 1) -> Any:
     """The best of so many, or one that begins where it was left, if it was fitted before."""
     from sklearn.mixture import GaussianMixture
 
-    return GaussianMixture(components, n_init=beginnings, random_state=0, warm_start=True)
+    begin = _heaped(components, w, marks, beginnings) if marks.size else {"n_init": beginnings}
+    return GaussianMixture(components, **begin, random_state=0, warm_start=True)
+
+
+def _marks(x: Array, labels: NDArray[np.int32] | None, classes: int, heaps: NDArray[np.bool_] | None) -> Array:
+    """What tells heaps and classes apart, (n, m): together as much as MARKED times all d columns."""
+    found = [] if heaps is None else [x[:, [j]] for j in np.flatnonzero(heaps)]
+    if labels is not None and classes > 1:
+        own = (labels[:, None] == np.arange(classes)).astype(np.float64)
+        found.append(own / np.sqrt(max(own.var(axis=0).sum(), LEAST_VARIANCE)))
+    return MARKED * np.sqrt(x.shape[1] / max(len(found), 1)) * np.hstack([x[:, :0], *found])
+
+
+def _heaped(components: int, w: Array, marks: Array, beginnings: int) -> dict[str, Any]:
+    """Where components begin of which each has rows of like heaps."""
+    from sklearn.cluster import KMeans
+
+    own = KMeans(components, n_init=beginnings, random_state=0).fit(np.hstack([w, marks])).labels_
+    shares = (np.bincount(own, minlength=components) + LEAST_ROWS) / len(own)
+    means = np.stack([(own == k) @ w for k in range(components)]) / (len(own) * shares[:, None])
+    each = [(w - mean)[own == k] for k, mean in enumerate(means)]
+    covariances = [away.T @ away / (len(own) * share) for away, share in zip(each, shares, strict=True)]
+    return {
+        "weights_init": shares / shares.sum(),
+        "means_init": means,
+        "precisions_init": np.linalg.inv(covariances + FIRST_BLUR * np.eye(w.shape[1])),
+    }
 
 
 def _expected(mixture: Any, w: Array, blur: float) -> Any:
