@@ -1,6 +1,7 @@
 """Tables as a network sees them: what goes in comes out, densities stay right, and what cannot go in says where."""
 
 import datetime
+import itertools
 import json
 
 import numpy as np
@@ -118,6 +119,31 @@ def test_every_column_of_z_has_mean_0_and_deviation_1(frame, encoder):
         tolerance = 5 / np.sqrt(len(z)) if codec.cells.noisy else 1e-12  # 5 standard errors of a mean at most
         assert abs(z.mean()) < tolerance, codec.column
         assert abs(z.std() - 1) < tolerance, codec.column
+
+
+def test_labels_and_a_few_whole_numbers_lie_in_heaps_as_wide_as_is_said():
+    """And so far apart that of a normal law about each hardly any would be taken for its neighbour."""
+    rng = np.random.default_rng(6)
+    n = 20_000
+    frame = pd.DataFrame(
+        {
+            "city": rng.choice(["Graz", "Linz", "Wien"], n, p=[0.1, 0.3, 0.6]),
+            "member": rng.random(n) < 0.2,
+            "kind": rng.integers(1, 5, n),
+            "rooms": rng.integers(1, 6, n),
+            "price": rng.standard_normal(n),
+        }
+    )
+    encoder = Encoder.fit(frame)
+    z, heaps = encoder.encode(frame, seed=1).z, encoder.heaps
+    np.testing.assert_array_equal(heaps > 0, [True, True, True, False, False])
+    for j, name in enumerate(["city", "member", "kind"]):
+        each = [z[(frame[name] == value).to_numpy(), j] for value in frame[name].unique()]
+        within = np.sqrt(sum(((part - part.mean()) ** 2).sum() for part in each) / n)
+        assert abs(within / heaps[j] - 1) < 5 / np.sqrt(2 * n)  # a standard deviation of a normal law, 5 of its errors
+        each.sort(key=np.mean)
+        for low, high in itertools.pairwise(each):
+            assert high.mean() - low.mean() > 3.9 * (low.std() + high.std())
 
 
 def test_the_same_seed_gives_the_same_noise(frame, encoder):

@@ -111,6 +111,20 @@ def test_the_likelihood_of_a_row_is_its_own(table, model):
     np.testing.assert_allclose(model.score_samples(table.iloc[:7]), whole[:7], rtol=0, atol=1e-9)
 
 
+def test_a_column_that_tells_heaps_apart_is_not_mixed_up():
+    """Kinds as text, as truth and as whole numbers, of few rows: the others are drawn about what they go with."""
+    rng = np.random.default_rng(20)
+    kind = rng.integers(3, size=150)
+    x = 8.0 * np.array([[0, 0], [1, 0], [0, 1]])[kind] + rng.standard_normal((150, 2))
+    frame = pd.DataFrame({"x": x[:, 0], "y": x[:, 1], "text": np.array(["a", "b", "c"])[kind], "whole": kind})
+    frame["truth"] = kind == 1
+    made = fit_table(frame, changes={"training.steps": 200}, seed=3).sample(2000, seed=4).like(frame)
+    lies = np.where(made.x > 4, 1, np.where(made.y > 4, 2, 0))
+    assert np.mean(made.text == np.array(["a", "b", "c"])[lies]) > 0.99
+    assert np.mean(made.whole == lies) > 0.99
+    assert np.mean(made.truth == (lies == 1)) > 0.99
+
+
 def test_masses_of_discrete_rows_sum_to_one():
     rng = np.random.default_rng(1)
     cells = {"a": rng.choice(list("xyz"), 500, p=[0.6, 0.3, 0.1]), "b": rng.random(500) < 0.4}

@@ -107,7 +107,8 @@ def fit(
         )
 
     chosen = replace(chosen, training=replace(chosen.training, steps=chosen.training.steps_of(len(z))))
-    begin, chosen = _beginning(start, chosen, rows, table.heaps, len(classes) if classes else 0, seed)
+    heaps = None if table.heaps is None else table.heaps / units.scale
+    begin, chosen = _beginning(start, chosen, rows, heaps, len(classes) if classes else 0, seed)
     try:
         return model_of(_train(begin, rows, chosen, seed, on_progress))
     except TrainingError as error:
@@ -214,7 +215,7 @@ Begin = Callable[[_Rows], Denoiser]
 
 
 def _beginning(
-    start: Denoiser | None, recipe: Recipe, rows: _Rows, heaps: Mask | None, classes: int, seed: int
+    start: Denoiser | None, recipe: Recipe, rows: _Rows, heaps: Array | None, classes: int, seed: int
 ) -> tuple[Begin, Recipe]:
     """How training begins; and the recipe, which now says what was chosen by the rows."""
     dim = rows.x.shape[1]

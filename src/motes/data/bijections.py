@@ -199,7 +199,7 @@ class Heaps:
     """
 
     edges: Array
-    width: float = 0.25
+    width: float = 0.125
 
     @classmethod
     def of(cls, weights: NDArray) -> "Heaps":
@@ -229,6 +229,11 @@ class Heaps:
         a, b, centre, width = (part[k] for part in self._heaps())
         y = (self.forward(x) - centre) / width
         return np.asarray(np.log(width * (b - a)) + 0.5 * y**2 + HALF_LOG_TWO_PI)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation within a heap, over all of them."""
+        return float(np.sqrt(np.diff(self.edges) @ self._heaps()[-1] ** 2))
 
     def _heaps(self) -> tuple[Array, Array, Array, Array]:
         """a, b, c and w of each, (K,)."""

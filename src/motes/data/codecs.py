@@ -45,7 +45,8 @@ from motes.errors import DataError
 
 Array = NDArray[np.float64]
 
-FEW = 32  # whole numbers in a row that become cells of their own
+KINDS = 4  # whole numbers in a row that are rather kinds than counts, and become heaps apart
+FEW = 32  # that become cells of their own
 ROWS_EACH = 20  # rows for every number that comes up, on average, from which quantiles are to be trusted
 
 
@@ -299,7 +300,8 @@ def _integer_codec(column: Column, series: Series, name: str) -> Codec:
 def _integer_curve(cells: Steps, k: NDArray[Any]) -> Bijection:
     if cells.count is not None and cells.count <= FEW:
         # Half a row for each number that lies between others and was not seen.
-        return Cells.of(np.maximum(np.bincount(k, minlength=cells.count), 0.5))
+        counts = np.maximum(np.bincount(k, minlength=cells.count), 0.5)
+        return (Heaps if cells.count <= KINDS else Cells).of(counts)
 
     def smooth(w: Array) -> Bijection:
         if cells.count is not None:

@@ -133,9 +133,10 @@ class Encoder:
         return tuple(codec.column for codec in self.codecs)
 
     @property
-    def heaps(self) -> Mask:
-        """In which columns of z the rows lie in heaps, one for each label, (d,)."""
-        return np.array([isinstance(codec.curve, Heaps) for codec in self.codecs])
+    def heaps(self) -> Array:
+        """The standard deviations in z of the heaps that labels lie in, (d,), and 0 for columns without any."""
+        spread = [codec.curve.spread if isinstance(codec.curve, Heaps) else 0.0 for codec in self.codecs]
+        return spread / self.standardiser.scale
 
     @property
     def width(self) -> int:

@@ -30,13 +30,14 @@ SUFFIXES = (".csv", ".npy")
 class Table:
     """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
 
-    `heaps` (d,) says in which columns the rows lie in heaps, as those of labels do.
+    `heaps` (d,) are the standard deviations of the heaps that rows lie in, as those of labels do, and 0 in columns
+    without any.
     """
 
     x: Array
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
-    heaps: NDArray[np.bool_] | None = None
+    heaps: Array | None = None
 
     def __getitem__(self, rows: NDArray[np.integer]) -> "Table":
         """Some of the rows."""

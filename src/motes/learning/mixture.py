@@ -34,7 +34,7 @@ BLURS = (1e-6, 1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 # Of a component, as a share of the covariance of all rows, or of the identity.
 FIRST_BLUR = 0.03
 LEAST_ROWS = 1e-9  # of a component, where equal rows leave none for it
-MARKED = 2.0  # how much more than all columns those tell where components begin in which rows lie in heaps
+MARKED = 2.0  # how much more than all columns classes tell where components begin
 LEAST_BLUR = 0.05  # times the rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
@@ -92,19 +92,21 @@ class Mixture(Fixed):
         present: NDArray[np.bool_] | None = None,
         labels: NDArray[np.int32] | None = None,
         classes: int = 0,
-        heaps: NDArray[np.bool_] | None = None,
+        heaps: Array | None = None,
     ) -> "Mixture":
         """That of rows x (n, d) in standardised units, with weights (n,), of which the cells `present` (n, d) count.
 
-        `labels` (n,) say to which of so many classes each belongs, `heaps` (d,) in which columns rows lie in heaps.
+        `labels` (n,) say to which of so many classes each belongs. `heaps` (d,) are the standard deviations of the
+        heaps that rows lie in, such as those of labels, and 0 in columns without any: such heaps are not blurred away.
         """
         mean, covariance = _moments(x, np.ones(len(x)) if weights is None else weights, present)
-        variances, axes = _principal(_shrunk(covariance, choice.share))
+        covariance = _shrunk(covariance, choice.share)
+        variances, axes = _principal(covariance)
         if choice.components == 1:
             alone = (part[None] for part in (mean, axes, variances))
             return cls.of(mean, axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
-        rows, marks = _repeated(len(x), weights), _marks(x, labels, classes, heaps)
-        w, root = _whitened(x[rows], mean, axes, variances, choice.evenly)
+        rows, marks = _repeated(len(x), weights), _marks(labels, classes, x)
+        w, root = _whitened(x[rows], mean, covariance, choice.evenly, heaps)
         with _in_peace():
             # Few components get stuck far from the best the easiest, and cost the least.
             often = BEGINNINGS if choice.components <= SO_FEW else 1
@@ -143,7 +145,7 @@ def choose(
     present: NDArray[np.bool_] | None = None,
     labels: NDArray[np.int32] | None = None,
     classes: int = 0,
-    heaps: NDArray[np.bool_] | None = None,
+    heaps: Array | None = None,
     *,
     worth: float = 0.0,
 ) -> Choice:
@@ -155,19 +157,19 @@ def choose(
     if present is not None:
         return Choice(WITH_MISSING)
     with _in_peace():
-        rows, marks = _repeated(len(x), weights)[:CHOSEN_BY], _marks(x, labels, classes, heaps)
-        return _chosen(x[rows], marks[rows], most, worth)
+        rows, marks = _repeated(len(x), weights)[:CHOSEN_BY], _marks(labels, classes, x)
+        return _chosen(x[rows], marks[rows], heaps, most, worth)
 
 
-def _chosen(rows: Array, marks: Array, most: int, worth: float) -> Choice:
+def _chosen(rows: Array, marks: Array, heaps: Array | None, most: int, worth: float) -> Choice:
     """`choose` for rows of which each counts."""
     share, score = _best_share(rows)
     best = Choice(share)
     if most == 1 or len(rows) < 2 * FOLDS:
         return best
     mean, covariance = _moments(rows, np.ones(len(rows)))
-    variances, axes = _principal(_shrunk(covariance, share))
-    ways = [_Way(rows, mean, axes, variances, evenly, marks) for evenly in (False, True)]
+    covariance = _shrunk(covariance, share)
+    ways = [_Way(*_whitened(rows, mean, covariance, evenly, heaps), evenly, marks) for evenly in (False, True)]
     in_vain, patience = 0, 1 if worth else PATIENCE
     for components in NUMBERS:
         if components > min(most, len(rows) // (2 * FOLDS)) or in_vain == patience:
@@ -183,10 +185,14 @@ def _chosen(rows: Array, marks: Array, most: int, worth: float) -> Choice:
     return best
 
 
-def _whitened(x: Array, mean: Array, axes: Array, variances: Array, evenly: bool) -> tuple[Array, Array]:
+def _whitened(x: Array, mean: Array, covariance: Array, evenly: bool, heaps: Array | None) -> tuple[Array, Array]:
     """w (n, d), and the root (d, d) with x - mean = root @ w by which components are blurred."""
-    if evenly:
-        return x - mean, np.eye(x.shape[1])
+    by = np.eye(len(mean)) if evenly else covariance.copy()
+    if heaps is not None:
+        apart = heaps > 0
+        by[apart] = by[:, apart] = 0
+        by[apart, apart] = heaps[apart] ** 2
+    variances, axes = _principal(by)
     std = np.sqrt(variances)
     return ((x - mean) @ axes) / std, axes * std
 
@@ -255,12 +261,10 @@ def _best_share(x: Array) -> tuple[float, float]:
 class _Way:
     """Mixtures whose components are blurred in one way: the best likelihood of left-out rows so far, and its blur."""
 
-    def __init__(self, x: Array, mean: Array, axes: Array, variances: Array, evenly: bool, marks: Array):
+    def __init__(self, w: Array, root: Array, evenly: bool, marks: Array):
         self.evenly, self.top, self.blur, self.in_vain = evenly, -np.inf, FIRST_BLUR, 0
-        self._w, root = _whitened(x, mean, axes, variances, evenly)
-        self._marks = marks
-        self._volume = float(np.linalg.slogdet(root)[1])
-        self._stray = -0.5 * (((x - mean) / SPREAD) ** 2 + np.log(2 * np.pi * SPREAD**2)).sum(axis=1)  # (n,)
+        self._w, self._marks, self._volume = w, marks, float(np.linalg.slogdet(root)[1])
+        self._stray = -0.5 * ((w @ root.T / SPREAD) ** 2 + np.log(2 * np.pi * SPREAD**2)).sum(axis=1)  # (n,)
 
     def look(self, components: int, *, strays: bool) -> tuple[float, Choice]:
         """The likelihood of left-out rows with the best of BLURS for so many components, and which it is.
@@ -303,21 +307,20 @@ def _mixture(components: int, w: Array, marks: Array, beginnings: int = 1) -> An
     """The best of so many, or one that begins where it was left, if it was fitted before."""
     from sklearn.mixture import GaussianMixture
 
-    begin = _heaped(components, w, marks, beginnings) if marks.size else {"n_init": beginnings}
+    begin = _classed(components, w, marks, beginnings) if marks.size else {"n_init": beginnings}
     return GaussianMixture(components, **begin, random_state=0, warm_start=True)
 
 
-def _marks(x: Array, labels: NDArray[np.int32] | None, classes: int, heaps: NDArray[np.bool_] | None) -> Array:
-    """What tells heaps and classes apart, (n, m): together as much as MARKED times all d columns."""
-    found = [] if heaps is None else [x[:, [j]] for j in np.flatnonzero(heaps)]
-    if labels is not None and classes > 1:
-        own = (labels[:, None] == np.arange(classes)).astype(np.float64)
-        found.append(own / np.sqrt(max(own.var(axis=0).sum(), LEAST_VARIANCE)))
-    return MARKED * np.sqrt(x.shape[1] / max(len(found), 1)) * np.hstack([x[:, :0], *found])
+def _marks(labels: NDArray[np.int32] | None, classes: int, x: Array) -> Array:
+    """What tells classes apart, (n, classes): as much as MARKED times all d columns of x."""
+    if labels is None or classes < 2:
+        return x[:, :0]
+    own = (labels[:, None] == np.arange(classes)).astype(np.float64)
+    return MARKED * np.sqrt(x.shape[1] / max(own.var(axis=0).sum(), LEAST_VARIANCE)) * own
 
 
-def _heaped(components: int, w: Array, marks: Array, beginnings: int) -> dict[str, Any]:
-    """Where components begin of which each has rows of like heaps."""
+def _classed(components: int, w: Array, marks: Array, beginnings: int) -> dict[str, Any]:
+    """Where components begin of which each has rows of like classes."""
     from sklearn.cluster import KMeans
 
     own = KMeans(components, n_init=beginnings, random_state=0).fit(np.hstack([w, marks])).labels_
