@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.learning.gaps import Components, filled, improved, rows_at_most
 from motes.learning.rows import systematic
 from motes.learning.weights import Fixed
 
@@ -39,7 +40,8 @@ LEAST_BLUR = 0.05  # times the rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST, CHOSEN_BY = 20_000, 8_000  # rows that a mixture is fitted to, and chosen by
-WITH_MISSING = 0.01  # the share where cells are missing, and so no row has a whole likelihood
+WITH_MISSING = 0.001  # the least share where cells are missing
+ROUNDS, FEW_ROUNDS = 20, 5  # that a Gaussian and a mixture of such rows take
 UNSURE = 0.1  # of a row, which a class is thought to have wherever others are
 LEAST_VARIANCE = 1e-6  # of a direction: less noise than that no network is asked about
 
@@ -99,24 +101,35 @@ class Mixture(Fixed):
         `labels` (n,) say to which of so many classes each belongs. `heaps` (d,) are the standard deviations of the
         heaps that rows lie in, such as those of labels, and 0 in columns without any: such heaps are not blurred away.
         """
-        mean, covariance = _moments(x, np.ones(len(x)) if weights is None else weights, present)
+        if present is None:
+            rows = _repeated(len(x), weights)
+            some, (mean, covariance) = x[rows], _moments(x, weights)
+        else:
+            rows = _repeated(len(x), weights)[: rows_at_most(x.shape[1])]
+            x, present = x[rows], present[rows]
+            some = filled(x, present)
+            one, _ = improved(x, present, _alone(*_moments(some)), _least(x), ROUNDS)
+            mean, covariance = one.means[0], one.covariances[0]
         covariance = _shrunk(covariance, choice.share)
         variances, axes = _principal(covariance)
         if choice.components == 1:
             alone = (part[None] for part in (mean, axes, variances))
             return cls.of(mean, axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
-        rows, marks = _repeated(len(x), weights), _marks(labels, classes, x)
-        w, root = _whitened(x[rows], mean, covariance, choice.evenly, heaps)
+        w, root = _whitened(some, mean, covariance, choice.evenly, heaps)
+        marks = _marks(None if labels is None else labels[rows], classes, some)
         with _in_peace():
             # Few components get stuck far from the best the easiest, and cost the least.
             often = BEGINNINGS if choice.components <= SO_FEW else 1
-            mixture = _mixture(choice.components, w, marks[rows], often)
-            found = _expected(mixture, w, choice.blur)
-        shares = found.weights_[None]  # (1 + classes, k)
+            found = _expected(_mixture(choice.components, w, marks, often), w, choice.blur)
+        parts = Components(found.weights_, mean + found.means_ @ root.T, root @ found.covariances_ @ root.T)
+        if present is None:
+            held = found.predict_proba(w)
+        else:
+            parts, held = improved(x, present, parts, choice.blur * root @ root.T + _least(x), FEW_ROUNDS)
+        shares, means = parts.weights[None], parts.means  # (1 + classes, k)
         if labels is not None:
-            shares = np.vstack([shares, _shares(found.predict_proba(w), labels[rows], shares[0], classes)])
-        each = [_principal(root @ one @ root.T) for one in found.covariances_]
-        means = mean + found.means_ @ root.T
+            shares = np.vstack([shares, _shares(held, labels[rows], shares[0], classes)])
+        each = [_principal(one) for one in parts.covariances]
         if choice.strays:
             each.append((np.full(len(mean), SPREAD**2), np.eye(len(mean))))
             means = np.vstack([means, mean])
@@ -151,14 +164,16 @@ def choose(
 ) -> Choice:
     """What is best for rows x (n, d), with `most` components at most; as `Mixture.fit`.
 
-    Twice as many components must bring more than `worth` nats a row, and the first that do not are the last. With
-    missing cells it is one Gaussian.
+    Twice as many components must bring more than `worth` nats a row, and the first that do not are the last.
     """
-    if present is not None:
-        return Choice(WITH_MISSING)
     with _in_peace():
-        rows, marks = _repeated(len(x), weights)[:CHOSEN_BY], _marks(labels, classes, x)
-        return _chosen(x[rows], marks[rows], heaps, most, worth)
+        rows = _repeated(len(x), weights)[:CHOSEN_BY]
+        if present is not None:
+            rows = rows[: rows_at_most(x.shape[1])]
+        some = x[rows] if present is None else filled(x[rows], present[rows])
+        marks = _marks(None if labels is None else labels[rows], classes, some)
+        best = _chosen(some, marks, heaps, most, worth)
+    return best if present is None else best._replace(share=max(best.share, WITH_MISSING))
 
 
 def _chosen(rows: Array, marks: Array, heaps: Array | None, most: int, worth: float) -> Choice:
@@ -167,7 +182,7 @@ def _chosen(rows: Array, marks: Array, heaps: Array | None, most: int, worth: fl
     best = Choice(share)
     if most == 1 or len(rows) < 2 * FOLDS:
         return best
-    mean, covariance = _moments(rows, np.ones(len(rows)))
+    mean, covariance = _moments(rows)
     covariance = _shrunk(covariance, share)
     ways = [_Way(*_whitened(rows, mean, covariance, evenly, heaps), evenly, marks) for evenly in (False, True)]
     in_vain, patience = 0, 1 if worth else PATIENCE
@@ -209,19 +224,20 @@ def _shares(of_rows: Array, labels: NDArray[np.int32], whole: Array, classes: in
     return (own @ of_rows + UNSURE * whole) / (own.sum(axis=1, keepdims=True) + UNSURE)
 
 
-def _moments(x: Array, weights: Array, present: NDArray[np.bool_] | None = None) -> tuple[Array, Array]:
-    """Mean and covariance; of missing cells nothing is read."""
-    if present is None:
-        part = weights / weights.sum()
-        mean = part @ x
-        away = x - mean
-        return mean, (away * part[:, None]).T @ away
-    # Each covariance over the rows that have both cells; where none has, the columns count as independent.
-    count = weights[:, None] * present
-    mean = (count * np.where(present, x, 0)).sum(axis=0) / count.sum(axis=0)
-    away = np.where(present, x - mean, 0)
-    pairs = count.T @ present
-    return mean, (weights[:, None] * away).T @ away / np.where(pairs > 0, pairs, 1)
+def _moments(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Mean and covariance."""
+    part = np.full(len(x), 1 / len(x)) if weights is None else weights / weights.sum()
+    mean = part @ x
+    away = x - mean
+    return mean, (away * part[:, None]).T @ away
+
+
+def _alone(mean: Array, covariance: Array) -> Components:
+    return Components(np.ones(1), mean[None], (covariance + _least(mean[None]))[None])
+
+
+def _least(x: Array) -> Array:
+    return LEAST_VARIANCE * np.eye(x.shape[1])
 
 
 def _shrunk(covariance: Array, share: float) -> Array:
@@ -247,7 +263,7 @@ def _best_share(x: Array) -> tuple[float, float]:
     for out in _folds(len(x)):
         if not out.any():
             continue
-        mean, covariance = _moments(x[~out], np.ones((~out).sum()))
+        mean, covariance = _moments(x[~out])
         variances, axes = np.linalg.eigh(covariance)
         square = (((x[out] - mean) @ axes) ** 2).sum(axis=0)  # (d,)
         count += out.sum()
