@@ -88,12 +88,12 @@ def test_columns_that_hang_together_are_found_with_a_third_of_the_cells_missing(
     exact /= np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
     x, fresh = (rng.multivariate_normal(np.zeros(6), exact, n) for n in (2000, 4000))
     present = rng.random(x.shape) > 0.3
-    law = Mixture.fit(np.where(present, x, 1e9), Choice(share=0.001), None, present)
+    law = Mixture.fit(np.where(present, x, 1e9), Choice(), None, present)
     (covariance,) = np.asarray(law.covariances, float)
     told = multivariate_normal(law.means[0], (covariance + covariance.T) / 2).logpdf(fresh)
     lost = multivariate_normal(np.zeros(6), exact).logpdf(fresh) - told
-    # 27 numbers of 2,000 rows cost 27 / 4,000 nats if none is missing; half of all pairs are.
-    assert lost.mean() < 0.05
+    # 27 numbers of 2,000 rows cost 27 / 4,000 nats if none is missing; half of all pairs are, and the rounds end early.
+    assert lost.mean() < 0.03
 
 
 def test_heaps_are_found_with_missing_cells():

@@ -15,8 +15,9 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DONORS = 2_000  # rows from which missing cells are filled in
-CELLS = 10_000_000  # of all matrices, one for each row
+CELLS = 5_000_000  # of all matrices, one for each row
 LEAST_ROWS = 500
+ENOUGH = 2e-4  # nats a cell: rounds that bring less are the last
 LEAST_VARIANCE = 1e-6
 
 
@@ -50,15 +51,21 @@ def improved(x: Array, present: Mask, begin: Components, blur: Array, rounds: in
         present: (n, d), which cells are known; of the others nothing is read.
         begin: where the components begin, their covariances positive definite.
         blur: what is added to each covariance, (d, d).
-        rounds: at least 1.
+        rounds: at least 1, and at most; a round that brings hardly anything is the last.
     """
+    from scipy.special import logsumexp
+
     patterns, of = np.unique(present, axis=0, return_inverse=True)
     x, of = np.where(present, x, 0.0), of.reshape(-1)
+    before = -np.inf
     for _ in range(rounds):
         told = [_told(x, present, patterns, of, *one) for one in zip(*begin[1:], strict=True)]
-        held = np.log(begin.weights) + np.stack([log_prob for log_prob, _, _ in told], axis=1)
-        held = np.exp(held - held.max(axis=1, keepdims=True))
-        held /= held.sum(axis=1, keepdims=True)
+        joint = np.log(begin.weights) + np.stack([log_prob for log_prob, _, _ in told], axis=1)
+        log_prob = logsumexp(joint, axis=1)
+        held, now = np.exp(joint - log_prob[:, None]), float(log_prob.mean())
+        if now < before + ENOUGH * x.shape[1]:
+            break
+        before = now
         counts = held.sum(axis=0) + 10 * np.finfo(float).eps
         means = np.stack([share @ rows for share, (_, rows, _) in zip(held.T, told, strict=True)]) / counts[:, None]
         each = []

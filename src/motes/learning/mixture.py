@@ -40,8 +40,8 @@ LEAST_BLUR = 0.05  # times the rows
 FOLDS = 5
 FEW = 1000  # rows up to which every fold is left out once; of more, one is enough
 MOST, CHOSEN_BY = 20_000, 8_000  # rows that a mixture is fitted to, and chosen by
-WITH_MISSING = 0.001  # the least share where cells are missing
-ROUNDS, FEW_ROUNDS = 20, 5  # that a Gaussian and a mixture of such rows take
+WITH_MISSING = 1e-4  # the least share where cells are missing
+ROUNDS, FEW_ROUNDS = 30, 5  # that a Gaussian and a mixture of such rows take at most
 UNSURE = 0.1  # of a row, which a class is thought to have wherever others are
 LEAST_VARIANCE = 1e-6  # of a direction: less noise than that no network is asked about
 
