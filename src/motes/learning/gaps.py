@@ -18,7 +18,6 @@ DONORS = 2_000  # rows from which missing cells are filled in
 CELLS = 5_000_000  # of all matrices, one for each row
 LEAST_ROWS = 500
 ENOUGH = 2e-4  # nats a cell: rounds that bring less are the last
-LEAST_VARIANCE = 1e-6
 
 
 class Components(NamedTuple):
