@@ -186,9 +186,7 @@ TimesPart = StepsDrawn | LogNormal | UniformDrawn | LogitNormal
 class Training:
     """Adam, its learning rate, and the moving average of the weights."""
 
-    steps: int = _number(
-        4000, 0
-    )  # 0: as the rows need, which are seen 45 times, in 1,000 steps at least and 8,000 at most
+    steps: int = _number(4000, 0)  # 0: as the rows need; see `steps_of`
     batch: int = _number(512, 1)
     batch_share: float = _number(0.0, 0, 1)  # of few rows, a batch is at most this share, or 64 rows; 0: as it is
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short

@@ -101,11 +101,11 @@ class Mixture(Fixed):
         `labels` (n,) say to which of so many classes each belongs. `heaps` (d,) are the standard deviations of the
         heaps that rows lie in, such as those of labels, and 0 in columns without any: such heaps are not blurred away.
         """
+        rows = _repeated(len(x), weights)
         if present is None:
-            rows = _repeated(len(x), weights)
             some, (mean, covariance) = x[rows], _moments(x, weights)
         else:
-            rows = _repeated(len(x), weights)[: rows_at_most(x.shape[1])]
+            rows = rows[: rows_at_most(x.shape[1])]
             x, present = x[rows], present[rows]
             some = filled(x, present)
             one, _ = improved(x, present, _alone(*_moments(some)), _least(x), ROUNDS)
@@ -116,7 +116,7 @@ class Mixture(Fixed):
             alone = (part[None] for part in (mean, axes, variances))
             return cls.of(mean, axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
         w, root = _whitened(some, mean, covariance, choice.evenly, heaps)
-        marks = _marks(None if labels is None else labels[rows], classes, some)
+        marks = _marks(labels, classes, rows, x.shape[1])
         with _in_peace():
             # Few components get stuck far from the best the easiest, and cost the least.
             often = BEGINNINGS if choice.components <= SO_FEW else 1
@@ -171,7 +171,7 @@ def choose(
         if present is not None:
             rows = rows[: rows_at_most(x.shape[1])]
         some = x[rows] if present is None else filled(x[rows], present[rows])
-        marks = _marks(None if labels is None else labels[rows], classes, some)
+        marks = _marks(labels, classes, rows, x.shape[1])
         best = _chosen(some, marks, heaps, most, worth)
     return best if present is None else best._replace(share=max(best.share, WITH_MISSING))
 
@@ -327,12 +327,12 @@ def _mixture(components: int, w: Array, marks: Array, beginnings: int = 1) -> An
     return GaussianMixture(components, **begin, random_state=0, warm_start=True)
 
 
-def _marks(labels: NDArray[np.int32] | None, classes: int, x: Array) -> Array:
-    """What tells classes apart, (n, classes): as much as MARKED times all d columns of x."""
+def _marks(labels: NDArray[np.int32] | None, classes: int, rows: NDArray[np.int64], dim: int) -> Array:
+    """What tells the classes of some rows apart, (n, classes): as much as MARKED times all columns."""
     if labels is None or classes < 2:
-        return x[:, :0]
-    own = (labels[:, None] == np.arange(classes)).astype(np.float64)
-    return MARKED * np.sqrt(x.shape[1] / max(own.var(axis=0).sum(), LEAST_VARIANCE)) * own
+        return np.zeros((len(rows), 0))
+    own = (labels[rows, None] == np.arange(classes)).astype(np.float64)
+    return MARKED * np.sqrt(dim / max(own.var(axis=0).sum(), LEAST_VARIANCE)) * own
 
 
 def _classed(components: int, w: Array, marks: Array, beginnings: int) -> dict[str, Any]:
