@@ -4,8 +4,10 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from motes.learning.choice import choose
+from motes.learning.evidence import Evidence
 from motes.learning.gaps import Components, filled, improved
-from motes.learning.mixture import Choice, Mixture, choose
+from motes.learning.mixture import Choice, Mixture
 
 RNG = np.random.default_rng(0)
 BEGIN = Components(
@@ -88,7 +90,7 @@ def test_columns_that_hang_together_are_found_with_a_third_of_the_cells_missing(
     exact /= np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
     x, fresh = (rng.multivariate_normal(np.zeros(6), exact, n) for n in (2000, 4000))
     present = rng.random(x.shape) > 0.3
-    law = Mixture.fit(np.where(present, x, 1e9), Choice(), None, present)
+    law = Mixture.fit(Evidence(np.where(present, x, 1e9), present=present), Choice())
     (covariance,) = np.asarray(law.covariances, float)
     told = multivariate_normal(law.means[0], (covariance + covariance.T) / 2).logpdf(fresh)
     lost = multivariate_normal(np.zeros(6), exact).logpdf(fresh) - told
@@ -104,7 +106,8 @@ def test_heaps_are_found_with_missing_cells():
     x, fresh = (x - mean) / std, (fresh - mean) / std
 
     def likely(present):
-        law = Mixture.fit(x, choose(x, 4, None, present), None, present)
+        rows = Evidence(x, present=present)
+        law = Mixture.fit(rows, choose(rows, 4))
         each = np.asarray(law.covariances, float)
         parts = np.exp(np.asarray(law.log_weights, float)), np.asarray(law.means), (each + each.swapaxes(1, 2)) / 2
         return log_prob(fresh, np.ones_like(fresh, bool), parts)

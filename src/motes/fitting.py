@@ -16,7 +16,9 @@ from motes.data.classes import Classes
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
-from motes.learning.mixture import Mixture, choose
+from motes.learning.choice import choose
+from motes.learning.evidence import Evidence
+from motes.learning.mixture import Mixture
 from motes.learning.stopping import Held
 from motes.learning.training import Progress, Trained, train
 from motes.model import Model
@@ -225,17 +227,16 @@ def _beginning(
     part, key = recipe.denoiser, seed_key(seed, "weights")
     if not isinstance(part, GaussianPart):
         return lambda rows: build_denoiser(recipe, dim, key, classes), recipe
+    evidence = lambda rows: Evidence(rows.x, rows.weights, rows.present, rows.labels, classes, heaps)
     # With masks each row is solved for anew, with each component, and that takes its time.
     solved, worth = (OF_FEW, 0.0) if len(rows.x) <= FEW_ROWS else (SOLVED, WORTH)
     most = min(part.components, max(solved // dim**3, 1)) if recipe.training.masks else part.components
     with ThreadPoolExecutor(1) as beside:  # NumPy here and a compiler there; what JAX is set to holds for one thread
-        parts = rows.x, most, rows.weights, rows.present, rows.labels, classes, heaps
-        choosing = beside.submit(choose, *parts, worth=worth)
+        choosing = beside.submit(choose, evidence(rows), most, worth=worth)
         network = build_network(recipe, dim, key, classes)
         choice = choosing.result()
     chosen = replace(recipe, denoiser=replace(part, components=choice.size))
-    law = lambda rows: Mixture.fit(rows.x, choice, rows.weights, rows.present, rows.labels, classes, heaps)
-    return lambda rows: wrap_network(chosen, network, dim, classes, law(rows)), chosen
+    return lambda rows: wrap_network(chosen, network, dim, classes, Mixture.fit(evidence(rows), choice)), chosen
 
 
 def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:

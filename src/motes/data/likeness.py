@@ -39,10 +39,30 @@ def by_likeness(frame: Frame, fitted: Sequence[Fitted]) -> list[Fitted]:
     made = []
     for j, ((codec, values), labels) in enumerate(zip(fitted, free, strict=True)):
         if labels:
-            means = [_means(looks[j], look, len(labels)) for i, look in enumerate(looks) if i != j]
-            codec, values = _reordered(codec, labels, values, _order(looks[j], np.hstack(means)))
+            others = [look for i, look in enumerate(looks) if i != j]
+            codec, values = _reordered(codec, labels, values, order_of(looks[j], others, len(labels)))
         made.append((codec, values))
     return made
+
+
+def order_of(code: NDArray[Any], others: Sequence[Array | NDArray[np.int64]], labels: int) -> NDArray[np.int64]:
+    """So many labels one after the other, (labels,), from what other columns are in the mean of their rows.
+
+    Args:
+        code: the label of each row (n,), -1 where it is missing.
+        others: columns (n,): numbers of mean 0 and deviation 1, NaN where missing, or codes.
+        labels: how many there are.
+    """
+    means = np.hstack([_means(code, one, labels) for one in others])
+    counts = np.bincount(code[code >= 0], minlength=labels)
+    if not means.size or not counts.any():
+        return np.arange(labels)
+    away = means - counts @ means / counts.sum()
+    first = np.linalg.svd(np.sqrt(counts)[:, None] * away, full_matrices=False)[2][0]
+    place = away @ first
+    place *= 1.0 if place[0] <= place[-1] else -1.0
+    largest = np.abs(place).max()
+    return np.argsort(np.rint(place / (ROUNDING * largest)) if largest > 0 else place, kind="stable")
 
 
 def _without_order(codec: Codec) -> tuple[Label, ...]:
@@ -84,19 +104,6 @@ def _means(code: NDArray[Any], look: Array | NDArray[np.int64], labels: int) -> 
     table = np.bincount(code[known] * width + place[look[known]], minlength=labels * width).reshape(labels, width)
     rows = table.sum(axis=1)[:, None]
     return np.asarray((table[:, :-1] - rows * share) / np.sqrt(share) / (rows + DOUBT))
-
-
-def _order(code: NDArray[Any], means: Array) -> NDArray[np.int64]:
-    """The labels one after the other, (labels,), from what the other columns are in the mean of their rows."""
-    counts = np.bincount(code[code >= 0], minlength=len(means))
-    if not means.size or not counts.any():
-        return np.arange(len(means))
-    away = means - counts @ means / counts.sum()
-    first = np.linalg.svd(np.sqrt(counts)[:, None] * away, full_matrices=False)[2][0]
-    place = away @ first
-    place *= 1.0 if place[0] <= place[-1] else -1.0
-    largest = np.abs(place).max()
-    return np.argsort(np.rint(place / (ROUNDING * largest)) if largest > 0 else place, kind="stable")
 
 
 def _reordered(codec: Codec, labels: tuple[Label, ...], values: NDArray[Any], order: NDArray[np.int64]) -> Fitted:

@@ -1,0 +1,42 @@
+"""Moments of rows, and what is made of them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LEAST_VARIANCE = 1e-6  # of a direction: less noise than that no network is asked about
+
+
+def moments(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Mean (d,) and covariance (d, d) of rows (n, d)."""
+    part = np.full(len(x), 1 / len(x)) if weights is None else weights / weights.sum()
+    mean = part @ x
+    away = x - mean
+    return mean, (away * part[:, None]).T @ away
+
+
+def shrunk(covariance: Array, share: float) -> Array:
+    """Towards the identity."""
+    return (1 - share) * covariance + share * np.eye(len(covariance))
+
+
+def principal(covariance: Array) -> tuple[Array, Array]:
+    """Variances (d,) and axes (d, d), a column each."""
+    variances, axes = np.linalg.eigh(covariance)
+    return np.maximum(variances, LEAST_VARIANCE), axes
+
+
+def whitened(x: Array, mean: Array, covariance: Array, evenly: bool, heaps: Array | None) -> tuple[Array, Array]:
+    """w (n, d), and the root (d, d) with x - mean = root @ w by which components are blurred.
+
+    That is a root of the covariance, or `evenly` the identity, and across the heaps of these widths (d,) theirs.
+    """
+    by = np.eye(len(mean)) if evenly else covariance.copy()
+    if heaps is not None:
+        apart = heaps > 0
+        by[apart] = by[:, apart] = 0
+        by[apart, apart] = heaps[apart] ** 2
+    variances, axes = principal(by)
+    std = np.sqrt(variances)
+    return ((x - mean) @ axes) / std, axes * std
