@@ -92,7 +92,7 @@ def few(tmp_path):
 
 
 def test_two_hundred_points_learned_by_heart(few):
-    found = diagnose_model(trained(few, changes={"training.steps": 6000, "network.width": 128}), n=N)
+    found = diagnose_model(trained(few, changes={"training.steps": 4000, "network.width": 128}), n=N)
     assert {"memorising", "overtrained"} <= set(names(found))
     assert found.judged_by == "held-out rows"
 
