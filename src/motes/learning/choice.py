@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.learning.covariances import LEAST_VARIANCE, moments, shrunk, whitened
+from motes.learning.covariances import LEAST_VARIANCE, moments, shrunk
 from motes.learning.evidence import Evidence
-from motes.learning.mixture import SPREAD, Choice, begun, in_peace, plain
+from motes.learning.mixture import SPREAD, Choice, begun, in_peace
 
 Array = NDArray[np.float64]
 
@@ -95,8 +95,8 @@ class _Way:
 
     def __init__(self, drawn: Evidence, mean: Array, covariance: Array, evenly: bool):
         self.evenly, self.top, self.blur, self.in_vain = evenly, -np.inf, FIRST_BLUR, 0
-        w, root = whitened(drawn.x, mean, covariance, evenly, drawn.heaps)
-        self._w, self._plain = w, plain(w, root) if drawn.classed else None
+        w, root, self._plain = drawn.whitened(mean, covariance, evenly)
+        self._w = w
         self._volume = float(np.linalg.slogdet(root)[1])
         self._stray = -0.5 * ((w @ root.T / SPREAD) ** 2 + np.log(2 * np.pi * SPREAD**2)).sum(axis=1)  # (n,)
 

@@ -25,18 +25,3 @@ def principal(covariance: Array) -> tuple[Array, Array]:
     """Variances (d,) and axes (d, d), a column each."""
     variances, axes = np.linalg.eigh(covariance)
     return np.maximum(variances, LEAST_VARIANCE), axes
-
-
-def whitened(x: Array, mean: Array, covariance: Array, evenly: bool, heaps: Array | None) -> tuple[Array, Array]:
-    """w (n, d), and the root (d, d) with x - mean = root @ w by which components are blurred.
-
-    That is a root of the covariance, or `evenly` the identity, and across the heaps of these widths (d,) theirs.
-    """
-    by = np.eye(len(mean)) if evenly else covariance.copy()
-    if heaps is not None:
-        apart = heaps > 0
-        by[apart] = by[:, apart] = 0
-        by[apart, apart] = heaps[apart] ** 2
-    variances, axes = principal(by)
-    std = np.sqrt(variances)
-    return ((x - mean) @ axes) / std, axes * std

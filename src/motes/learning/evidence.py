@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.likeness import order_of
-from motes.learning.covariances import moments
+from motes.learning.covariances import moments, principal
 from motes.learning.gaps import filled, rows_at_most
 from motes.learning.rows import systematic
 
@@ -39,8 +39,8 @@ class Evidence(NamedTuple):
         """
         if self.labels is None or self.classes < 2:
             return self
-        present = np.ones(self.x.shape, bool) if self.present is None else self.present
-        order = order_of(self.labels, list(np.where(present, self.x, np.nan).T), self.classes)
+        known = self.x if self.present is None else np.where(self.present, self.x, np.nan)
+        order = order_of(self.labels, list(known.T), self.classes)
         place = np.argsort(order)[self.labels] + HEAP * np.random.default_rng(0).standard_normal(len(self.x))
         mean, covariance = moments(place[:, None], self.weights)
         std = float(np.sqrt(covariance[0, 0]))
@@ -67,3 +67,20 @@ class Evidence(NamedTuple):
             present=present,
             labels=None if self.labels is None else self.labels[rows],
         )
+
+    def whitened(self, mean: Array, covariance: Array, evenly: bool) -> tuple[Array, Array, Array | None]:
+        """w (n, d), and the root (d, d) with x - mean = root @ w by which components are blurred.
+
+        That is a root of the covariance, or `evenly` the identity, and across heaps that of their widths. Where the
+        last column is the class, w without what that has become, too: (n, d - 1).
+        """
+        by = np.eye(len(mean)) if evenly else covariance.copy()
+        if self.heaps is not None:
+            apart = self.heaps > 0
+            by[apart] = by[:, apart] = 0
+            by[apart, apart] = self.heaps[apart] ** 2
+        variances, axes = principal(by)
+        std = np.sqrt(variances)
+        w, root = ((self.x - mean) @ axes) / std, axes * std
+        # A heap is whitened by itself, so that the class is one of the columns of w.
+        return w, root, np.delete(w, np.abs(root[-1]).argmax(), axis=1) if self.classed else None

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.learning.covariances import LEAST_VARIANCE, moments, principal, shrunk, whitened
+from motes.learning.covariances import LEAST_VARIANCE, moments, principal, shrunk
 from motes.learning.evidence import Evidence
 from motes.learning.gaps import Components, improved
 from motes.learning.weights import Fixed
@@ -74,26 +74,29 @@ class Mixture(Fixed):
         dim, classes = evidence.x.shape[1], evidence.classes
         evidence = evidence.with_classes()
         drawn = evidence.drawn(MOST)
+        least = LEAST_VARIANCE * np.eye(drawn.x.shape[1])
         if drawn.present is None:
             mean, covariance = moments(evidence.x, evidence.weights)
         else:
-            one, _ = improved(drawn.x, drawn.present, _alone(*moments(drawn.x)), _least(drawn.x), ROUNDS)
+            mean, covariance = moments(drawn.x)
+            begin = Components(np.ones(1), mean[None], (covariance + least)[None])
+            one, _ = improved(drawn.x, drawn.present, begin, least, ROUNDS)
             mean, covariance = one.means[0], one.covariances[0]
         covariance = shrunk(covariance, choice.share)
         variances, axes = principal(covariance[:dim, :dim])
         if choice.components == 1:
             alone = (part[None] for part in (mean[:dim], axes, variances))
             return cls.of(mean[:dim], axes, variances, np.zeros(1), np.zeros((classes, 1)), *alone)
-        w, root = whitened(drawn.x, mean, covariance, choice.evenly, drawn.heaps)
+        w, root, plain = drawn.whitened(mean, covariance, choice.evenly)
         with in_peace():
             # Few components get stuck far from the best the easiest, and cost the least.
             often = BEGINNINGS if choice.components <= SO_FEW else 1
-            found = begun(choice.components, w, plain(w, root) if drawn.classed else None, choice.blur, often)
+            found = begun(choice.components, w, plain, choice.blur, often)
         parts = Components(found.weights_, mean + found.means_ @ root.T, root @ found.covariances_ @ root.T)
         if drawn.present is None:
             held = found.predict_proba(w)
         else:
-            blur = choice.blur * root @ root.T + _least(drawn.x)
+            blur = choice.blur * root @ root.T + least
             parts, held = improved(drawn.x, drawn.present, parts, blur, FEW_ROUNDS)
         shares, means, mean = parts.weights[None], parts.means[:, :dim], mean[:dim]  # (1 + classes, k), (k, d), (d,)
         if drawn.labels is not None:
@@ -126,19 +129,6 @@ def _shares(of_rows: Array, labels: NDArray[np.int32], whole: Array, classes: in
     return (own @ of_rows + UNSURE * whole) / (own.sum(axis=1, keepdims=True) + UNSURE)
 
 
-def _alone(mean: Array, covariance: Array) -> Components:
-    return Components(np.ones(1), mean[None], (covariance + _least(mean[None]))[None])
-
-
-def _least(x: Array) -> Array:
-    return LEAST_VARIANCE * np.eye(x.shape[1])
-
-
-def plain(w: Array, root: Array) -> Array:
-    """Whitened rows (n, d) without what their last column, the class, has become: it is whitened by itself."""
-    return np.delete(w, np.abs(root[-1]).argmax(), axis=1)
-
-
 def begun(components: int, w: Array, plain: Array | None, blur: float, beginnings: int = 1) -> Any:
     """A mixture of scikit-learn, by expectation and maximisation; fitted again it goes on from where it is.
 
@@ -161,12 +151,11 @@ def _begin(own: NDArray[np.int32], w: Array, components: int, blur: float) -> di
     """Where components begin of which each has the rows of one cluster."""
     held = (own == np.arange(components)[:, None]) + LEAST_ROWS  # (k, n)
     counts = held.sum(axis=1)
-    means = held @ w / counts[:, None]
-    each = [(share * (w - mean).T) @ (w - mean) / count for share, mean, count in zip(held, means, counts, strict=True)]
+    means, covariances = (np.stack(part) for part in zip(*(moments(w, share) for share in held), strict=True))
     return {
         "weights_init": counts / counts.sum(),
         "means_init": means,
-        "precisions_init": np.linalg.inv(np.stack(each) + blur * np.eye(w.shape[1])),
+        "precisions_init": np.linalg.inv(covariances + blur * np.eye(w.shape[1])),
     }
 
 
