@@ -1,0 +1,255 @@
+"""Conditions: what remains of the codes and places is what fulfils them, and what cannot be is refused by name."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.reference import Z
+from tests.table_reference import log_prob, random_entries
+
+from motes.errors import DataError, UsageError
+from motes.tables import Schema
+from motes.tables.conditions import Among, Between, Missing, Not, NotMissing, conditions_of
+
+N = 2000
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    every = pd.date_range("2020-01-01", periods=900)
+    days = rng.choice(every[every.day_of_week < 5], N)
+    moments = pd.to_datetime(days) + pd.to_timedelta(rng.integers(480, 1200, N), "min")
+    moments = pd.Series(moments)
+    moments[rng.random(N) < 0.1] = None
+    return pd.DataFrame(
+        {
+            "age": rng.integers(18, 80, N),
+            "many": rng.integers(-500, 3000, N),
+            "real": rng.normal(3.0, 2.0, N),
+            "price": np.where(rng.random(N) < 0.2, 0.0, np.exp(rng.normal(0, 1.5, N))),
+            "cents": np.exp(rng.normal(3, 1, N)).round(2),
+            "stars": np.where(rng.random(N) < 0.3, np.nan, rng.integers(1, 6, N)),
+            "city": rng.choice(["Graz", "Linz", "Wien"], N),
+            "size": pd.Categorical(rng.choice(["S", "M", "L"], N), ["S", "M", "L"], ordered=True),
+            "member": rng.random(N) < 0.3,
+            "when": moments,
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 366, N), "D"),
+            "one": 7.5,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def schema(table):
+    return Schema.fit(table, {"stars": {"missing": "code"}, "when": {"missing": "code"}})
+
+
+def span(first, last):
+    return lambda column: column.between(pd.Timestamp(first), pd.Timestamp(last))
+
+
+NOON, AFTERNOON, MORNING = "2020-05-06T12:00", "2020-05-06T15:00", "2021-11-10T10:30"
+
+# name -> column, condition, what it says of a pandas column, whether one interval of y is all of it
+CASES = {
+    "between": ("age", Between(30, 40), lambda c: c.between(30, 40), True),
+    "between halves": ("age", Between(29.5, 40.2), lambda c: c.between(30, 40), True),
+    "from on": ("many", Between(100, None), lambda c: c >= 100, True),
+    "up to": ("many", Between(None, -100), lambda c: c <= -100, True),
+    "among": ("age", Among((30, 45, 46)), lambda c: c.isin([30, 45, 46]), True),
+    "among many": ("many", Among((30, 31, 1700)), lambda c: c.isin([30, 31, 1700]), False),
+    "not a value": ("many", Not(30), lambda c: c != 30, False),
+    "not an interval": ("many", Not(Between(30, 700)), lambda c: ~c.between(30, 700), False),
+    "not not": ("age", Not(Not(Between(30, 40))), lambda c: c.between(30, 40), True),
+    "real": ("real", Between(2.5, None), lambda c: c >= 2.5, True),
+    "not real": ("real", Not(Between(2.5, None)), lambda c: c < 2.5, True),
+    "zeros": ("price", Among((0,)), lambda c: c == 0, True),
+    "no zeros": ("price", Not(0.0), lambda c: c != 0, True),
+    "zeros too": ("price", Between(0, 1.25), lambda c: c <= 1.25, True),
+    "prices": ("price", Between(0.5, 1.25), lambda c: c.between(0.5, 1.25), True),
+    "cents": ("cents", Between(12.3, 45.67), lambda c: c.between(12.3, 45.67), True),
+    "stars": ("stars", Between(4, None), lambda c: c >= 4, True),
+    "not stars": ("stars", Not(4), lambda c: c.notna() & (c != 4), True),
+    "missing": ("stars", Missing(), lambda c: c.isna(), True),
+    "not missing": ("stars", NotMissing(), lambda c: c.notna(), True),
+    "not not missing": ("when", Not(Missing()), lambda c: c.notna(), True),
+    "a missing date": ("when", Missing(), lambda c: c.isna(), True),
+    "city": ("city", Among(("Graz", "Wien")), lambda c: c != "Linz", True),
+    "not city": ("city", Not("Graz"), lambda c: c != "Graz", True),
+    "size": ("size", Between("M", None), lambda c: c != "S", True),
+    "member": ("member", Not(True), lambda c: ~c, True),
+    "days": ("day", Between("2024-03-01", datetime.date(2024, 4, 30)), span("2024-03-01", "2024-04-30"), True),
+    "not days": ("day", Not(Between(None, "2024-04-30")), lambda c: c > pd.Timestamp("2024-04-30"), True),
+    "moments": ("when", Between(NOON, MORNING), span(NOON, MORNING), True),
+    "an hour": ("when", Between(NOON, AFTERNOON), span(NOON, AFTERNOON), True),
+    "not moments": ("when", Not(Between(NOON, MORNING)), lambda c: c.notna() & ~span(NOON, MORNING)(c), False),
+}  # fmt: skip
+
+
+def remaining(schema, column, restriction, codes, y):
+    """Whether the codes of all parts are allowed, and the places lie in the intervals, (n,)."""
+    inside = np.ones(len(codes), bool)
+    first = schema.parts_of(column).start
+    for i, part in enumerate(schema.parts[schema.parts_of(column)]):
+        allowed = np.broadcast_to(restriction.allowed(i, codes[:, :i], y[:, :i]), (len(codes), part.count))
+        low, high = restriction.interval(i, codes[:, :i], y[:, :i])
+        gone = (
+            codes[:, 0] == schema.parts[first].count - 1 if schema.parts[first].missing else np.zeros(len(codes), bool)
+        )
+        here = allowed[np.arange(len(codes)), codes[:, i]] & ((y[:, i] >= low) & (y[:, i] <= high) | gone)
+        inside &= here | (gone & (i > 0))
+    return inside
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_remains_is_what_fulfils_the_condition(table, schema, name):
+    column, condition, said, single = CASES[name]
+    restriction = schema.restrict(column, condition)
+    parts = schema.parts_of(column)
+    for rows in (table, None):
+        if rows is None:  # and of rows that are made
+            codes, y, u = random_entries(schema, N, np.random.default_rng(1))
+            rows = schema.decode(codes, y, u).like(table)
+        encoded = schema.encode(rows)
+        codes, y = encoded.codes[:, parts], encoded.y[:, parts]
+        fulfils = said(rows[column]).to_numpy(bool)
+        if rows is table:
+            assert 0 < fulfils.sum() < N
+        np.testing.assert_array_equal(restriction.holds(codes, y), fulfils)
+        inside = remaining(schema, column, restriction, codes, y)
+        if single:
+            np.testing.assert_array_equal(inside, fulfils)
+        else:
+            assert inside[fulfils].all()
+
+
+def test_every_day_is_an_end(table, schema):
+    encoded = schema.encode(table)
+    parts = schema.parts_of("day")
+    for day in pd.date_range("2024-03-01", "2024-04-30"):
+        restriction = schema.restrict("day", Not(Between(None, day)))
+        inside = remaining(schema, "day", restriction, encoded.codes[:, parts], encoded.y[:, parts])
+        np.testing.assert_array_equal(inside, table["day"] > day)
+
+
+@pytest.mark.parametrize("name", ["between", "from on", "zeros too", "cents", "days"])
+def test_the_probability_of_an_interval_is_the_sum_over_its_codes_and_places(table, schema, name):
+    """By the masses of the codes, and evenly within them, of the column alone: 5 standard errors of N drawn ones."""
+    column, condition, said, _ = CASES[name]
+    alone = Schema.fit(table[[column, "one"]])
+    restriction, part = alone.restrict(column, condition), alone.parts[0]
+    low, high = restriction.interval(0, np.zeros((1, 0)), np.zeros((1, 0)))
+    bottom, top = (
+        np.clip(part.edges, *alone.draw_range(0)),
+        np.clip(np.clip(part.edges, *alone.draw_range(0)), low, high),
+    )
+    with np.errstate(invalid="ignore"):
+        share = np.where(np.diff(bottom) > 0, np.diff(top) / np.diff(bottom), 1.0)
+    p = (part.masses * restriction.allowed(0, np.zeros((1, 0)), np.zeros((1, 0))) * share).sum()
+    made = alone.decode(*random_entries(alone, 20_000, np.random.default_rng(2))).like(table[[column, "one"]])
+    assert abs(said(made[column]).mean() - p) < Z * np.sqrt(p * (1 - p) / 20_000)
+
+
+def test_some_of_the_rare_labels_keep_their_shares():
+    labels = [f"l{k:03}" for k in range(300)]
+    frame = pd.DataFrame({"a": np.repeat(labels, [4] * 200 + [2] * 60 + [1] * 40)})
+    schema = Schema.fit(frame)
+    chosen = Among(("l000", "l210", "l290", "l291"))
+    restriction = schema.restrict("a", chosen)
+    empty = np.zeros((1, 0))
+    allowed, shares = restriction.allowed(0, empty, empty), restriction.shares()
+    assert np.flatnonzero(allowed).tolist() == [0, 200] and shares[0] == 1
+    assert np.isclose(shares[200], 4 / 160)
+    p = np.exp(log_prob(schema, pd.DataFrame({"a": list(chosen.values)})))
+    assert np.isclose((schema.parts[0].masses * shares).sum(), p.sum())
+    n = 20_000
+    u = restriction.narrowed(np.full(n, 200), np.random.default_rng(3).random(n))[:, None]
+    made = pd.Series(schema.decode(np.full((n, 1), 200), np.zeros((n, 1)), u).columns["a"].cells())
+    share = made.value_counts(normalize=True)
+    assert set(share.index) == {"l210", "l290", "l291"}
+    assert abs(share["l210"] - 0.5) < Z * 0.5 / np.sqrt(n)
+    own = np.random.default_rng(4).random(5)
+    np.testing.assert_array_equal(restriction.narrowed(np.zeros(5, int), own), own)
+
+
+# --- from what is given ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_given_becomes_a_row_and_conditions(table, schema):
+    given = {
+        "age": 40, "city": {"Graz", "Wien"}, "price": (None, 500), "stars": None, "real": Not(Between(2, 3)),
+        "when": "2021-05-17T12:30", "member": True, "one": {7.5, 8.0},
+    }  # fmt: skip
+    made = conditions_of(schema, given)
+    assert made.others == {
+        "city": Among(("Graz", "Wien")), "price": Between(None, 500), "stars": Missing(), "real": Not(Between(2, 3)),
+    }  # fmt: skip
+    known = {name: series.cells()[0] for name, series in made.row.columns.items() if not series.missing[0]}
+    assert known["age"] == 40 and known["member"] is True and set(known) == {"age", "when", "member"}
+    encoded = schema.encode(made.rows(3))
+    assert (
+        len(encoded) == 3 and encoded.observed.sum(axis=1).tolist() == [6] * 3
+    )  # two, the three parts of a date, and that `stars` is missing
+    array = np.random.default_rng(0).normal(size=(50, 3))
+    assert conditions_of(Schema.fit(array), {1: 0.5}).row.columns["x1"].values.tolist() == [0.5]
+    with pytest.raises(UsageError, match="unknown column '3'"):
+        conditions_of(Schema.fit(array), {3: 0.5})
+
+
+WRONG = {
+    "an unknown column": ({"agee": 4}, UsageError, "Did you mean 'age'"),
+    "a label unseen": ({"city": "Bonn"}, DataError, "got 'Bonn'; expected one of the 3 labels"),
+    "labels unseen": ({"city": {"Bonn", "Graz"}}, DataError, "got 'Bonn'; expected one of the 3 labels"),
+    "a half among whole numbers": ({"age": 40.5}, DataError, "expected a whole number"),
+    "halves among whole numbers": ({"age": {40.5, 41}}, DataError, "expected a whole number"),
+    "text among numbers": ({"real": "x"}, DataError, "expected numbers"),
+    "below what can be": ({"price": -1}, DataError, "got -1; expected a number from 0 to"),
+    "an interval below what can be": ({"price": (None, -1)}, DataError, "expected a set with a number of the training"),
+    "far beyond": ({"real": 900}, DataError, "got 900; expected a number from"),
+    "an interval far beyond": ({"many": (9000, None)}, DataError, "which are from -499 to 2999"),
+    "an interval without a whole number": ({"age": (30.2, 30.8)}, DataError, "an interval with a value in it"),
+    "the wrong way round": ({"real": (3, 2)}, UsageError, "expected low <= high"),
+    "labels the wrong way round": ({"size": ("L", "S")}, DataError, "the first label before the last"),
+    "three ends": ({"real": (1, 2, 3)}, UsageError, "expected (low, high)"),
+    "no end": ({"real": (None, None)}, UsageError, "expected (low, high)"),
+    "an empty set": ({"city": set()}, UsageError, "expected a set with a value in it"),
+    "an interval of no order": ({"city": ("Graz", "Wien")}, UsageError, "without an order"),
+    "no number remains": ({"many": Not(Between(-9999, 9999))}, DataError, "expected a set with a number"),
+    "no number at all": ({"many": Not(Between())}, DataError, "expected a set with a number"),
+    "nothing remains": ({"city": Not(Among(("Graz", "Linz", "Wien")))}, DataError, "no label of the training"),
+    "an interval of one value": ({"one": (7, 8)}, UsageError, "is the same in all rows"),
+    "another value of one": ({"one": 8.0}, DataError, "expected 7.5"),
+    "other values of one": ({"one": {8.0, 9.0}}, DataError, "expected 7.5"),
+    "not the one value": ({"one": Not(7.5)}, DataError, "expected 7.5"),
+    "missing without a code": ({"real": None}, UsageError, 'Train with missing = "code"'),
+    "not finite": ({"real": float("inf")}, UsageError, "expected a finite number"),
+    "a real number among several": ({"real": {2.5, 3.5}}, DataError, "a single real number has no probability"),
+    "a list": ({"age": [30, 40]}, UsageError, "several values as a set"),
+    "an Interval": ({"age": pd.Interval(30, 40)}, UsageError, "(low, high)"),
+    "a date that is none": ({"day": "soon"}, DataError, "expected a date such as"),
+    "a date far beyond": ({"day": "2035-01-01"}, DataError, "2024-01-01"),
+    "dates far beyond": ({"day": ("2030-01-01", None)}, DataError, "expected a set with a date of the training"),
+    "dates the wrong way round": ({"day": ("2024-05-01", "2024-03-01")}, UsageError, "expected low <= high"),
+    "finer than a microsecond": ({"when": "2020-05-06T12:00:00.000003004"}, DataError, "no finer than a microsecond"),
+    "more decimals": ({"cents": {12.345}}, DataError, "a number of 2 decimals"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_is_refused(schema, case):
+    given, kind, said = WRONG[case]
+    with pytest.raises(kind) as error:
+        conditions_of(schema, given)
+    assert said in str(error.value) and "row 1" not in str(error.value)
+    assert next(iter(given)) in str(error.value)
+
+
+def test_a_date_in_another_time_zone_is_that_moment(schema):
+    rows = [
+        conditions_of(schema, {"day": f"2024-03-{day}"}).row.columns["day"]
+        for day in ("10", "09T23:30:00-00:30", "10T02:00:00+02:00")
+    ]
+    codes = {schema.kinds[schema.learned.index("day")].read(one, "")[0] for one in rows}
+    assert len(codes) == 1
