@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 0
+TABLES ?=
 
 .PHONY: help demo test check format notebook test-lowest test-peers bench clean
 
@@ -14,7 +15,8 @@ help:
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
 	@echo "make test-lowest  the test suite with the oldest supported dependencies"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
-	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench)"
+	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench); with TABLES=FOLDER also the protocol of tables,"
+	@echo "               on NAME-train.parquet and NAME-test.parquet of that folder (see benchmarks/tables_protocol.py)"
 
 .PHONY: venv venv-test
 venv:
@@ -49,11 +51,11 @@ test-lowest:
 	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.pictures,motes.runs,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py
@@ -67,6 +69,7 @@ bench:
 	.venv-bench/bin/python benchmarks/tables_scale.py
 	.venv-bench/bin/python benchmarks/conditions.py
 	.venv-bench/bin/python benchmarks/tables_forest.py
+	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)",@echo "without TABLES=FOLDER: no tables_protocol.py")
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-bench runs

@@ -37,7 +37,6 @@ def timed(program, recipe, dim, rows):
             steps=steps,
             batch=part.batch,
             key=key,
-            masks=part.masks,
             averages=part.averages,
         )
         return time.perf_counter() - begin
@@ -48,8 +47,8 @@ def timed(program, recipe, dim, rows):
 
 def main() -> None:
     ours = training._advance
-    for name, dim in [("default", 2), ("table", 10), ("table", 60)]:
-        recipe = load_recipe(name, {} if name == "default" else {"denoiser.components": 4})
+    recipe = load_recipe()
+    for dim in (2, 10, 60):
         found = {"ours": [], "all passes": []}
         for _ in range(TURNS):
             for kind, seconds in found.items():
@@ -59,7 +58,7 @@ def main() -> None:
         ours_s, all_s = (np.median(seconds, axis=0) for seconds in found.values())
         ratios = np.median(np.array(found["ours"]) / np.array(found["all passes"]), axis=0)
         for i, what in enumerate(["first step", f"{STEPS} steps"]):
-            said = f"recipe {name}, {dim} columns: {what}"
+            said = f"{dim} columns: {what}"
             print(f"{said:<45}{ours_s[i]:6.2f} s{all_s[i]:6.2f} s with all passes: {ratios[i]:.2f}", flush=True)
 
 

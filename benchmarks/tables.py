@@ -1,7 +1,7 @@
-"""How long does a table of a million rows take on its way to z and back, and in how much memory?
+"""How long does a table of a million rows take on its way to codes and back, and in how much memory?
 
 Ten columns, one of each kind. Times are CPU seconds; memory is by how much a step raises the peak of its own process,
-in units of the 80 bytes that the ten float64 of a row take in z.
+in units of the 80 bytes that ten float64 of a row take.
 
     python benchmarks/tables.py [--rows 1000000]
 """
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.data.encoder import Encoder
 from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
 from motes.data.writing import write_frame
+from motes.tables.schema import Schema
 
 
 def table(n: int) -> Frame:
@@ -53,16 +53,17 @@ def measure(step: str, folder: Path, n: int) -> None:
     else:
         frame = read_frame(folder / "table.parquet")
         if step == "fit":
-            work = lambda: Encoder.fit(frame)
+            work = lambda: Schema.fit(frame)
         else:
-            encoder = Encoder.fit(frame)
-            z = encoder.encode(frame).z if step == "decode" else None
-            work = (lambda: encoder.encode(frame)) if z is None else (lambda: encoder.decode(z))
+            schema = Schema.fit(frame)
+            made = schema.encode(frame) if step == "decode" else None
+            u = np.random.default_rng(1).random((n, len(schema.parts)))
+            work = (lambda: schema.encode(frame)) if made is None else (lambda: schema.decode(made.codes, made.y, u))
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     work()
     took = time.process_time() - start
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (80 * n)
-    print(f"{step:<13} {took:5.2f} s   {peak:4.1f} x z")
+    print(f"{step:<13} {took:5.2f} s   {peak:4.1f} x 80 bytes a row")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
-"""How good are made rows of a table, and how long does the fit take, beside ForestDiffusion?
+"""How good are synthetic rows of a table, and how long does the fit take, beside ForestDiffusion?
 
 Wine, breast cancer and iris of scikit-learn with their classes, and diabetes with its target, a number; 5,000 rows of
-Texan homes and of diamonds, with a price as the target. Of each split 80 per cent are learned; five times as many rows
-are made, and each time held against the others:
+Texan homes and of diamonds, with a price as the target. Of each split 80 per cent are learned; five tables of as many
+rows are drawn, and each is compared with the others:
 
-    TSTR    train on made rows, test on real ones: the area under the ROC curve (for three classes, of each against the
-            others, and the mean) of boosted trees that tell the class, R^2 where the target is a number
-    C2ST    the accuracy of boosted trees, on rows that they have not seen, in telling made rows from real ones; 0.5 is
-            best. So that few rows say something, the real ones are those of the whole table that was not learned and,
-            as ForestDiffusion's own paper does, those that were.
-    near    the share of made rows that lie nearer to one of the training than 95 % of the real rows that were left out;
-            5 % is best, and far more are rows learned by heart
+    TSTR    train on synthetic rows, test on real ones: the area under the ROC curve (for three classes, of each against
+            the others, and the mean) of boosted trees that predict the class, R^2 where the target is a number
+    C2ST    the accuracy of boosted trees, on rows that they have not seen, in telling synthetic rows from real ones;
+            0.5 is best. So that few rows say something, the real ones are those of the whole table that was not
+            learned and, as ForestDiffusion's own paper does, those that were.
+    near    the DCR share: synthetic rows that lie nearer to a training row than 95 % of the real rows that were left
+            out; 5 % is best, and far more are rows learned by heart
 
-Both are by the judges of `motes evaluate`. ForestDiffusion has its defaults (flow, 50 times, 100 copies of each row),
-and a model for each class, as its authors have it for classification; ours is told the class. A number to be told is
-one more column of either.
+All are measures of `motes evaluate`. ForestDiffusion has its defaults (flow, 50 times, 100 copies of each row), and a
+model for each class, as its authors have it for classification. For ours the target is one more column.
 
     python benchmarks/tables_forest.py [--tables wine housing] [--splits 3] [--only motes]
 """
@@ -24,10 +23,10 @@ import time
 
 import numpy as np
 
-from motes.data.encoder import Encoder
 from motes.data.frames import as_frame
-from motes.evaluation.tables import judge_table
+from motes.evaluation.tables import evaluate_tables
 from motes.table_fitting import fit_table
+from motes.tables.schema import Schema
 
 TARGET = "target"
 ROWS = 5_000  # of a larger table
@@ -63,15 +62,8 @@ def parts_of(learn):
 
 def ours(learn, seed):
     """A fitted model, and what makes tables like `learn` by a seed."""
-    columns, labels = parts_of(learn)
-    model = fit_table(columns, labels=labels, seed=seed)
-
-    def make(seed):
-        told = None if labels is None else labels.tolist()
-        made = model.sample(len(learn), label=told, seed=seed).like(columns)
-        return made if labels is None else made.assign(**{TARGET: labels})
-
-    return make
+    model = fit_table(learn, seed=seed)
+    return lambda seed: model.sample(len(learn), seed=seed).like(learn)
 
 
 def forest(learn, seed):
@@ -94,13 +86,13 @@ def forest(learn, seed):
     return make
 
 
-def judged(made, whole, learn, fresh, encoder, seed):
+def measured(made, whole, learn, fresh, schema, seed):
     """TSTR, that of real rows, C2ST, and the share that is near."""
     held, seen, mine = as_frame(fresh), as_frame(learn), as_frame(made)
-    whole_table = judge_table(mine, held, seen, encoder, target=TARGET, seed=seed)
-    useful, near = whole_table.usefulness[0], whole_table.privacy.closeness.near
-    told = judge_table(mine, as_frame(whole), seen, encoder, seed=seed).telling.accuracy
-    return [float(value) for value in (useful.made, useful.real, told.metric, near)]
+    found = evaluate_tables(mine, held, seen, schema, target=TARGET, seed=seed)
+    useful, near = found.utility.utility, found.privacy.records.share
+    told = evaluate_tables(mine, as_frame(whole), seen, schema, seed=seed).classifier.accuracy
+    return [float(value) for value in (useful.synthetic, useful.real, told, near)]
 
 
 def main() -> None:
@@ -120,12 +112,12 @@ def main() -> None:
             kinds = parts_of(whole)[1]
             learn, fresh = train_test_split(whole, test_size=0.2, random_state=split, stratify=kinds)
             learn, fresh = learn.reset_index(drop=True), fresh.reset_index(drop=True)
-            encoder = Encoder.fit(learn)
+            schema = Schema.fit(learn)
             for name in arguments.only:
                 begin = time.perf_counter()
                 make = makers[name](learn, split)
                 seconds = time.perf_counter() - begin
-                values = [judged(make(100 + k), whole, learn, fresh, encoder, 200 + k) for k in range(MADE)]
+                values = [measured(make(100 + k), whole, learn, fresh, schema, 200 + k) for k in range(MADE)]
                 rows[name].append([seconds, *np.mean(values, axis=0)])
                 spread = np.std(values, axis=0, ddof=1)[[0, 2]]
                 shown = "".join(f"{value:8.3f}" for value in rows[name][-1][1:])

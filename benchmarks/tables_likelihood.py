@@ -2,8 +2,8 @@
 
 `recipe table`, a Gaussian mixture and a kernel density chosen by left-out rows, and a neural spline flow (zuko) with
 early stopping, all on the same 80 per cent of the rows. What is printed is the mean log-likelihood of the others with
-its standard error, in nats per row and the table's own units, and the seconds of the fit. Ours is by the exact
-divergence of the probability flow; its first fit of a table compiles programs, and the second one finds them. The
+its standard error, in nats per row and the table's own units, and the seconds of the fit. Ours is by the
+chain rule in the order of the model; its first fit of a table compiles programs, and the second one finds them. The
 tables come with packages:
 
     wine, breast cancer, digits     scikit-learn
@@ -12,7 +12,7 @@ tables come with packages:
     diamonds                        of plotnine, with noise as wide as the last digit
 
 So that whole numbers have a density, uniform noise in [0, 1) is added to columns that hold nothing else, for the peers
-here, for ours by its encoder, which thus knows where the steps are. A column that is constant in the training is left
+here; ours has the masses of these numbers, which are the same nats. A column that is constant in the training is left
 out for all of them.
 
     python benchmarks/tables_likelihood.py [--tables wine digits] [--peers gmm kde flow] [--seeds 1] [--rows 2000]

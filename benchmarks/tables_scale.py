@@ -1,11 +1,11 @@
 """How long does a table of 50,000 rows take to fit, how long a million rows to draw, and in how much memory?
 
 The table is `diamonds` of plotnine: 53,940 rows of ten columns, seven of them numbers and three ordered labels. 50,000
-rows are learned, and the made rows are held against the others by the classifier of `motes evaluate`: an accuracy of
+rows are learned, and synthetic rows are compared with the others by the classifier of `motes evaluate`: an accuracy of
 0.5 is that of a second real draw. Memory is the most that a process of its own has held while it drew, or scored, so
 many rows, beyond what it held before.
 
-    python benchmarks/tables_scale.py [--rows 1000000] [--set training.steps=4000]
+    python benchmarks/tables_scale.py [--rows 1000000] [--set table.steps=1500]
 """
 
 import argparse
@@ -67,7 +67,7 @@ def apart(work, *arguments):
 
 def main() -> None:
     from motes.data.frames import as_frame
-    from motes.evaluation.tables import judge_table
+    from motes.evaluation.tables import evaluate_tables
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -77,8 +77,8 @@ def main() -> None:
     begin = time.perf_counter()
     model = fit_table(learn, changes=arguments.changes)
     print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
-    found = judge_table(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.encoder, seed=3)
-    print(f"C2ST {found.telling.accuracy.metric}, of real rows {found.telling.accuracy.floor}", flush=True)
+    found = evaluate_tables(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.schema, seed=3)
+    print(f"C2ST {found.classifier.accuracy}, of real rows {found.classifier.reference}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import settings
 
 from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from motes.diffusion.denoiser import Denoiser, Settled
+from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas, linear_betas, sigmoid_betas
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
@@ -122,35 +122,6 @@ class ExactGaussian(Denoiser):
     def __call__(self, x_t, t):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         return (self.std**2 * alpha * x_t + sigma**2 * self.mean) / (self.std**2 * alpha**2 + sigma**2)
-
-
-class FirstCellTold(Denoiser):
-    """The exact denoiser of N(mean, covariance) given its first cell, which it has to be told."""
-
-    schedule: Schedule
-    mean: jax.Array  # (d,)
-    covariance: jax.Array  # (d, d)
-
-    def __call__(self, x_t, t):
-        raise AssertionError("it has to be told")
-
-    def given(self, known):
-        first, mean, covariance = known.cells.values[0], self.mean, self.covariance
-        slope = covariance[1:, 0] / covariance[0, 0]
-        rest = covariance[1:, 1:] - jnp.outer(slope, covariance[0, 1:])
-        return Settled(_OfTheRest(self.schedule, mean[1:] + slope * (first - mean[0]), rest), known.cells)
-
-
-class _OfTheRest(Denoiser):
-    schedule: Schedule
-    mean: jax.Array
-    covariance: jax.Array
-
-    def __call__(self, x_t, t):
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        total = alpha**2 * self.covariance + sigma**2 * jnp.eye(len(self.mean))
-        x0 = self.mean + alpha * self.covariance @ jnp.linalg.solve(total, x_t[1:] - alpha * self.mean)
-        return jnp.concatenate([jnp.zeros(1), x0])
 
 
 def ancestral_moments(betas, mean, std, variance, noiseless_last=True):

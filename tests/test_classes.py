@@ -301,7 +301,9 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_pat
     x, numbers = motes.draw_labelled("moons", 300, seed=3)
     rows = [f"{a},{['low', 'high'][y]},{b}" for (a, b), y in zip(x.tolist(), numbers, strict=True)]
     (tmp_path / "t.csv").write_text("a,level,b\n" + "\n".join(rows) + "\n")
-    code, _, err = motes_command("train", "t.csv", "--out", "run", "--no-figures", "--set=data.label=level", *QUICK)
+    code, _, err = motes_command(
+        "train", "t.csv", "--out", "run", "--no-figures", "--recipe=default", "--set=data.label=level", *QUICK
+    )
     assert code == 0, err
     assert motes.load("run").columns == ("a", "b")
     code, out, err = motes_command("sample", "run", "-n", "4", "--label", "low", "--guidance", "2")
@@ -315,7 +317,7 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_pat
         (["sample", "run", "--label", "mid"], "unknown label 'mid'. Choose from: high, low"),
         (["sample", "run", "--guidance", "2"], "no label says which"),
         (["sample", "run", "--weak", "run"], "give a weight"),
-        (["train", "t.csv", "--out", "b", "--set=data.label=levle"], "Did you mean 'level'?"),
+        (["train", "t.csv", "--out", "b", "--recipe=default", "--set=data.label=levle"], "Did you mean 'level'?"),
     ]:
         code, _, err = motes_command(*words)
         assert code == 2
@@ -332,14 +334,3 @@ def test_a_shape_with_classes_is_trained_on_them(motes_command):
     code, _, err = motes_command("train", "swiss_roll", "--out", "b", "--set=data.label=class")
     assert code == 2
     assert "no natural classes" in err or "no classes" in err
-
-
-def test_rows_of_one_class_are_not_drawn_where_only_another_is():
-    """Of few rows, in two heaps far apart, a label for each: a table's mixture knows the heap of a class."""
-    rng = np.random.default_rng(11)
-    labels = rng.integers(2, size=150)
-    x = 8.0 * labels[:, None] * [1, 0, -1] + rng.standard_normal((150, 3))
-    model = motes.fit(x, "table", changes={"training.steps": 200, "training.masks": 0}, labels=labels, seed=1)
-    for label in (0, 1):
-        made = model.sample(1000, label=label, seed=2 + label)
-        assert np.mean((made[:, 0] > 4) == label) > 0.995

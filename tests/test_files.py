@@ -14,13 +14,13 @@ from pyarrow import parquet
 from tests.reference import law
 
 from motes.data.blocks import Blocks
-from motes.data.columns import infer
 from motes.data.files import SUFFIXES, read_frame
 from motes.data.frames import as_frame
 from motes.data.tables import read_table
 from motes.data.texts import text_in_parts
 from motes.data.writing import write_frame, writing
 from motes.errors import DataError, UsageError
+from motes.tables.schema import Schema
 
 MIXED = (
     "n,word,day,time,flag,none\n"
@@ -109,7 +109,7 @@ def test_numbers_are_read_as_read_table_reads_them(file, content, installed, req
 )
 def test_text_that_cannot_be_read_says_where_and_why(file, content, says):
     with pytest.raises(DataError, match=says) as error:
-        infer(read_frame(file(content)), name="x")  # a column that is dropped may hold anything
+        Schema.fit(read_frame(file(content)), name="x")  # a column that is dropped may hold anything
     assert "table.csv" in str(error.value)
 
 

@@ -9,10 +9,10 @@ import polars.testing
 import pyarrow as pa
 import pytest
 
-from motes.data.columns import infer
 from motes.data.frames import Frame, as_frame
 from motes.data.tables import Table
 from motes.errors import DataError, UsageError
+from motes.tables.schema import Schema
 
 DAY = datetime.date(2024, 2, 29)
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 0, 250)
@@ -155,7 +155,7 @@ def test_numbers_that_a_dtype_cannot_hold_are_not_cut_to_it():
 )  # fmt: skip
 def test_what_is_no_table_says_where_and_why(data, error, says):
     with pytest.raises(error, match=says):
-        infer(as_frame(data))  # a column that is dropped may hold anything
+        Schema.fit(as_frame(data))  # a column that is dropped may hold anything
 
 
 def test_names_are_for_arrays_and_one_for_each_column():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from scipy import stats
 from tests.conftest import SMALL
 
 import motes
@@ -30,6 +31,26 @@ def test_a_loaded_model_samples_the_same_points_to_the_bit(small_model, saved):
     assert loaded.recipe == small_model.recipe
     assert (loaded.columns, loaded.source, loaded.seed) == (("x", "y"), "moons", 1)
     assert loaded.training is None
+
+
+def test_a_column_alone_is_learned_sampled_and_scored():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(-2, 0.5, 1500), rng.normal(2, 0.5, 1500)])[:, None]
+    changes = SMALL | {"training.steps": 600, "training.batch": 256, "training.ema": 0.98}
+    model = motes.fit(x, changes=changes, seed=2)
+    exact = lambda x: np.log(0.5 * stats.norm(-2, 0.5).pdf(x) + 0.5 * stats.norm(2, 0.5).pdf(x))
+    fresh = np.concatenate([rng.normal(-2, 0.5, 500), rng.normal(2, 0.5, 500)])
+    excess = exact(fresh) - model.score_samples(fresh[:, None])
+    single = exact(fresh) - stats.norm(x.mean(), x.std()).logpdf(fresh)
+    assert excess.mean() < 0.25 * single.mean()
+    samples = model.sample(1000, seed=4)[:, 0]
+    assert samples.shape == (1000,)
+    assert 0.4 < (samples > 0).mean() < 0.6
+
+
+def test_a_recipe_for_tables_is_not_followed_for_points():
+    with pytest.raises(motes.RecipeError, match=r"data\.encode = true; expected one for points"):
+        motes.fit(motes.draw("moons", 40), "table")
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model"])

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from tests.reference import FirstCellTold, Z
+from tests.reference import Z
 
-from motes.diffusion.denoiser import Cells, Denoiser, Given
+from motes.diffusion.denoiser import Denoiser, Given
+from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas
 from motes.errors import UsageError
@@ -72,7 +73,6 @@ def standardised_mixture(seed):
 MIXTURE = standardised_mixture(0)
 GAUSSIAN = Mixture(np.ones(1), np.full((1, D), 0.2), correlations(np.random.default_rng(1))[None])
 MEAN, COVARIANCE = GAUSSIAN.means[0], GAUSSIAN.covariances[0]
-TOLD = FirstCellTold(COSINE, MEAN, COVARIANCE)
 MIXED = MixtureOracle(*MIXTURE, VE)
 NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
 
@@ -280,37 +280,19 @@ def test_where_no_particle_survives_it_is_an_error():
         conditional_rows(Broken(VE), np.ones((1, 2)), np.array([[True, False]]), **options)
 
 
-# --- denoisers that can be told cells --------------------------------------------------------------------------------
+# --- classes ---------------------------------------------------------------------------------------------------------
 
 
-def first_cell(value, absent=False):
-    first = np.arange(D) == 0
-    none = np.zeros(D, bool)
-    cells = Cells(np.where(first, np.float32(value), 0), none if absent else first, first if absent else none)
-    return Given(cells=cells)
-
-
-@pytest.mark.parametrize("also_in_the_box", [False, True])
-def test_a_denoiser_that_is_told_cells_is_asked_for_the_box_of_the_others(also_in_the_box):
-    value, (low, high) = 0.7, on(2, 0.5, INF)
-    if also_in_the_box:
-        low[0] = high[0] = value
+def test_rows_of_a_class_are_drawn_from_its_distribution():
     # On the steps of a discrete schedule, which ends in a little less noise.
-    told = of_box(low, high, denoiser=TOLD, grid=uniform_grid(10), given=first_cell(value))
-    low[0] = high[0] = value
-    whole = of_box(low, high)
-    np.testing.assert_array_equal(told.rows[:, 0], value if also_in_the_box else np.float32(value))
-    std = whole.rows.std(axis=0)[1:]
-    assert (np.abs(told.rows.mean(axis=0) - whole.rows.mean(axis=0))[1:] < Z * std * np.sqrt(2 / N)).all()
-    assert (np.abs(told.rows.std(axis=0)[1:] / std - 1) < 2 * Z / np.sqrt(N)).all()
-    density = stats.norm(MEAN[0], 1.0).logpdf(value)
-    assert abs(whole.log_evidence - told.log_evidence - density) < 0.02
-
-
-def test_a_box_that_contradicts_what_is_given_is_an_error():
-    for given, said in ((first_cell(0.7), "column 0 .* as 0.7"), (first_cell(0.0, absent=True), "as absent")):
-        with pytest.raises(UsageError, match=said):
-            of_box(*on(0, 1.0, 2.0), denoiser=TOLD, given=given)
+    classes = LabelledOracle([GaussianOracle(MEAN + away, COVARIANCE, COSINE) for away in (-2.0, 0.0)], [0.7, 0.3])
+    low, high = on(2, 0.5, INF)
+    found = of_box(low, high, denoiser=classes, grid=uniform_grid(10), given=Given(np.int32(1)))
+    alone = of_box(low, high)
+    std = alone.rows.std(axis=0)
+    assert (np.abs(found.rows.mean(axis=0) - alone.rows.mean(axis=0)) < Z * std * np.sqrt(2 / N)).all()
+    assert (np.abs(found.rows.std(axis=0) / std - 1) < 2 * Z / np.sqrt(N)).all()
+    assert abs(found.log_evidence - alone.log_evidence) < 0.02
 
 
 # --- misuse ----------------------------------------------------------------------------------------------------------

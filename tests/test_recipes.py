@@ -54,14 +54,11 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.warmup": 0,
         "training.clip_norm": 1.0,
         "training.ema": 0.9,
-        "training.batch_share": 0.0,
         "training.label_dropout": 0.1,
-        "training.masks": 0.0,
         "training.weights": "last",
         "training.validation": 0.0,
         "training.check_every": 100,
         "training.patience": 10,
-        "training.refit": False,
         "training.averages": 0,
         "training.snapshot_epochs": 100,
         "sampler.kind": "ancestral",
@@ -110,8 +107,10 @@ def kinds_and_fields():
                     yield section, kind, key, hint
 
 
-# A variance is learned by a loss of its own, so that neither changes alone: see test_learned_variance.py.
-OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind" and option[::2] != ("denoiser", "variance")]
+# A variance is learned by a loss of its own, so that neither changes alone: see test_learned_variance.py. Whether
+# columns are encoded decides which sections there are: see below.
+ALONE = ("denoiser", "variance"), ("data", "encode")
+OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind" and option[::2] not in ALONE]
 KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
 # A discrete schedule with a network that takes any time: everything fits it but what is listed here.
 BASE = load_recipe("ddpm", ["network.kind=residual"])
@@ -119,6 +118,7 @@ FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
     ("schedule", kind): load_recipe("default")
     for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow")
 }
+FITTING["table", ""] = load_recipe("table")
 FITTING["loss", "hybrid"] = load_recipe(BASE, {"denoiser.variance": "learned", "loss.kind": "hybrid"})
 FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
 FITTING["loss", "elbo"] = load_recipe("default", ["times.kind=uniform", "schedule.kind=continuous_cosine"])
@@ -133,7 +133,7 @@ def another(value, hint):
     (kind, *_) = get_args(hint) or (hint,)
     if kind is bool:
         return not value
-    return {str: lambda: "class", int: lambda: (value or 0) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
+    return {str: lambda: "class", int: lambda: (value or 7) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,31 @@ def test_the_options_of_a_loss_and_of_times_reach_them():
     assert build_times(recipe) == UniformTimes(0.2, antithetic)
     recipe = load_recipe("default", {"times.kind": "logit_normal", "times.mean": -0.5, "times.std": 2.0})
     assert build_times(recipe) == LogitNormalTimes(-0.5, 2.0, stratified)
+
+
+def test_a_recipe_of_a_table_has_the_sections_of_tables_alone():
+    table, points = load_recipe("table"), load_recipe("default")
+    assert table.to_dict().keys() == {"about", "data", "table"}
+    assert points.to_dict().keys() == {"about", *Recipe.SECTIONS} - {"table"}
+    assert load_recipe(table, {"columns.age": "integer"}).to_dict()["columns"] == {"age": "integer"}
+    assert load_recipe("default", {"data.encode": True, "table.bins": 7}).table.bins == 7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "says"),
+    [
+        ("table", "training.steps=5", "got a section [training], which is for points"),
+        ("table", "network.width=5", "got a section [network], which is for points"),
+        ("table", "sampler.kind=heun", "expected [data], [table] and [columns], such as table.steps"),
+        ("default", "table.steps=5", "got a section [table], which is for a table, with data.encode = false"),
+        ("ddpm", "data.encode=true", "which is for points, with data.encode = true"),
+        ("table", "data.label=species", "got data.label = 'species' for a table; expected no data.label"),
+    ],
+)
+def test_an_option_that_has_no_bearing_is_refused(recipe, change, says):
+    with pytest.raises(RecipeError) as error:
+        load_recipe(recipe, [change])
+    assert says in str(error.value)
 
 
 def test_about_can_be_set():
@@ -378,7 +403,7 @@ def test_a_file_is_a_recipe(file):
         ("training = 5\n", r"training = 5; expected a section \[training\]"),
         ("[[training]]\nsteps = 5\n", r"expected a section \[training\]"),
         ("[training]\nstep = 5\n", "unknown key 'step' in .training."),
-        ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 0"),
+        ("[training]\nsteps = -1\n", "training.steps = -1; expected a number at least 1"),
         ('[schedule]\nkind = ["linear"]\n', "unknown schedule.kind"),
     ],
 )

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
-from tests.reference import FirstCellTold, Z
+from tests.reference import Z
 
-from motes.diffusion.denoiser import Cells, Given
+from motes.diffusion.denoiser import Given
+from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import GaussianOracle
 from motes.diffusion.schedules import VarianceExploding
 from motes.sampling.grids import karras_grid
@@ -52,15 +53,14 @@ def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
     assert inside(1.0, 1.0, 1) == (None, [])  # a number that is known is never drawn
 
 
-def test_rows_are_told_in_turn_what_is_known():
-    n, known = 100, np.tile([True, False], (100, 1))
-    values = np.where(known, np.where(np.arange(n) % 2, 1.0, -1.0)[:, None], 0.0).astype(np.float32)
-    given = Given(cells=Cells(values, known, ~known & known))
-    low, high = np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
-    rows = rows_inside(FirstCellTold(VE, MEAN, COVARIANCE), low, high, n, given=given, **OPTIONS)
-    assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
-    assert set(rows[:, 0]) == {-1.0, 1.0}  # both are as likely in this box
-    assert abs((rows[:, 0] > 0).mean() - 0.5) < Z * 0.5 / np.sqrt(n)
+def test_rows_are_of_the_class_that_is_given():
+    far = [GaussianOracle(np.array([centre, 0.0]), np.eye(2), VE) for centre in (-9.0, 9.0)]
+    classes, low, high = LabelledOracle(far, [1.0, 1.0]), np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
+    n = 1000
+    for labels, share in ((np.zeros(n, int), 0.0), (np.ones(n, int), 1.0), (np.arange(n) % 2, 0.5)):
+        rows = rows_inside(classes, low, high, n, given=Given(labels), **OPTIONS)
+        assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
+        assert abs((rows[:, 0] > 0).mean() - share) <= Z * np.sqrt(share * (1 - share) / n)
 
 
 def test_a_draw_goes_on_where_another_has_ended():

@@ -1,27 +1,29 @@
-"""The command line on tables of any columns: rows are named as they stand in the file, and no file is lost."""
+"""The command line on tables of any columns: what it answers, what it refuses, and that no file is lost."""
+
+import json
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import motes
+from motes.answers import evidence_of
 from motes.data.files import read_frame
-from motes.errors import DataError
-from motes.recipes import load_recipe
-from motes.table_fitting import fit_table
-from motes.table_runs import _log_prob, _possible, read_table_source
-from motes.tabular import load
+from motes.progress import Reporter
+from motes.runs import Options
+from motes.table_runs import train_table
+from motes.table_sources import evaluation_source
+from motes.tabular import TableModel, load
 
-ROWS = 120
+ROWS = 39  # of which a few are held out
 TINY = {
-    "training.steps": 20,
-    "training.batch": 32,
-    "training.masks": 0.5,
-    "training.validation": 0.0,
-    "training.averages": 0,
-    "denoiser.components": 1,
-    "network.width": 8,
-    "network.depth": 1,
-    "grid.steps": 4,
+    "table.steps": 60,
+    "table.width": 32,
+    "table.depth": 1,
+    "table.bins": 16,
+    "table.components": 1,
+    "table.calibrate": False,
 }
 
 
@@ -30,6 +32,7 @@ def people():
     rng = np.random.default_rng(5)
     frame = pd.DataFrame(
         {
+            "number": range(ROWS),
             "age": rng.integers(18, 80, ROWS),
             "income": np.exp(rng.normal(9, 1, ROWS)),
             "city": rng.choice(["Graz", "Linz", "Wien"], ROWS),
@@ -40,40 +43,187 @@ def people():
     return frame
 
 
+class Recorder(Reporter):
+    """Keeps what was said."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def warn(self, text):
+        self.lines.append(f"warning: {text}")
+
+
 @pytest.fixture(scope="module")
-def run(people, tmp_path_factory):
-    """The folder of a model, with its file beside it."""
+def trained(people, tmp_path_factory):
+    """What a whole run said and found; its folder has the file beside the results."""
     folder = tmp_path_factory.mktemp("people")
-    people.to_csv(folder / "people.csv", index=False)
-    model = fit_table(read_frame(folder / "people.csv"), changes=TINY, source=str(folder / "people.csv"))
-    model.save(folder / "model.safetensors")
-    return folder
+    path = folder / "people.csv"
+    people.to_csv(path, index=False)
+    reporter = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motes.table_runs.SAMPLES", 200)
+        _, found = train_table(str(path), folder / "run", "table", TINY, Options(), reporter)
+    path.rename(folder / "run" / "people.csv")
+    model = load(folder / "run")
+    model.source = str(folder / "run" / "people.csv")
+    model.save(folder / "run" / "model.safetensors")
+    return folder / "run", found, reporter.lines
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return load(run)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
 
 
 def test_rows_have_the_numbers_of_the_file(people, run, motes_command, tmp_path):
     people.assign(h=people.h.where(people.index != 8, np.inf)).to_csv("inf.csv", index=False)
     people.assign(age=people.age.where(people.index != 8, 20.5)).to_csv("half.csv", index=False)
-    people.assign(city=people.city.where(people.index != 3, "Bonn")).to_csv("other.csv", index=False)
+    people.assign(age=people.age.astype(str).where(people.index != 8, "old")).to_csv("word.csv", index=False)
     code, _, err = motes_command("train", "inf.csv")
-    assert code == 1 and "'inf.csv', row 9, column 'h': inf" in err
+    assert code == 1 and "'inf.csv', row 9, column 'h': got inf" in err
     code, _, err = motes_command("train", "half.csv", "--set", "columns.age=integer")
-    assert code == 1 and "'half.csv', row 9, column 'age': 20.5 came" in err
+    assert code == 1 and "'half.csv', row 9, column 'age': got 20.5" in err
     assert not (tmp_path / "runs").exists()
-    code, _, err = motes_command("evaluate", run, "other.csv")
-    assert code == 1 and "sampling" not in err
-    assert "'other.csv', row 4, column 'city': 'Bonn' came" in err
+    code, _, err = motes_command("evaluate", run, "word.csv")
+    assert code == 1 and "sampling" not in err and "'word.csv'" in err and "column 'age'" in err
 
 
-def test_a_held_out_row_that_the_model_cannot_hold_is_impossible_to_it(people, run):
-    model = load(run)
-    strange = people.assign(city=people.city.where(~people.index.isin([3, 40]), "Bonn"))
-    with pytest.raises(DataError, match="'Bonn' came"):
-        model.score_samples(strange)
-    rows = model.encoder.frame(strange)
-    assert np.flatnonzero(~_possible(model, rows)).tolist() == [3, 40]
-    far = model.encoder.frame(people.assign(h=people.h.where(people.index != 7, 1e200)))
-    assert np.flatnonzero(~_possible(model, far)).tolist() == [7]
-    assert np.isneginf(_log_prob(model, rows.take(np.array([3, 40])))).all()
+def test_columns_are_shown_with_the_option_that_drops_row_numbers(people, motes_command):
+    people.to_csv("people.csv", index=False)
+    code, said, err = motes_command("columns", "people.csv")
+    assert code == 0 and "39 rows; 5 of 5 columns are learned." in said
+    assert "warning: column 'number': a number for each row" in err and "--set columns.number=drop" in err
+    code, said, err = motes_command("columns", "people.csv", "--set", "columns.number=drop", "--json")
+    assert code == 0 and err == ""
+    found = json.loads(said)
+    assert (found["rows"], found["learned"], [c["name"] for c in found["columns"]]) == (ROWS, 4, [*people.columns[1:]])
+
+
+# --- drawing under conditions ---------------------------------------------------------------------------------------
+
+
+def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, model, motes_command):
+    words = ("--given", "city=Graz,Wien", "--given", "age=..40", "--given", "h=0.25")
+    code, said, err = motes_command("sample", run, "-n", 50, *words, "-q")
+    assert code == 0, err
+    rows = pd.read_csv(pd.io.common.StringIO(said))
+    assert [*rows] == [*people] and len(rows) == 50
+    assert rows.city.isin(["Graz", "Wien"]).all() and (rows.age <= 40).all() and (rows.h == 0.25).all()
+    drawn = model.sample(50, given={"city": {"Graz", "Wien"}, "age": (None, 40), "h": 0.25})
+    assert err.startswith(f"log p(city=Graz,Wien, age=..40, h=0.25) = {drawn.log_evidence:.4f} nats: a density, of h.")
+    assert f"The 50 rows are worth {drawn.effective:,.0f} independent ones" in err and len(err.splitlines()) == 1
+    code, said, err = motes_command("sample", run, "-n", 20, "--given", "city!=Graz", "-q", "--seed", 3)
+    share = float(err.partition("probability ")[2].split(". ")[0])
+    assert code == 0 and "Graz" not in said and 0.4 < share < 0.9  # 2 / 3 in the data
+    code, _, err = motes_command("sample", run, "-n", 20, "-q")
+    assert (code, err) == (0, "")
+
+
+def test_exact_leads_to_the_order_of_the_model(run, model, motes_command):
+    words = ("sample", run, "-n", 30, "--given", "h=0.5", "--given", "age=40", "-q")
+    code, usual, _ = motes_command(*words)
+    changed, exact, err = motes_command(*words, "--exact")
+    assert (code, changed) == (0, 0) and exact != usual
+    drawn = model.sample(30, given={"h": 0.5, "age": 40}, exact=True)
+    assert f"= {drawn.log_evidence:.4f} nats" in err
+
+
+def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
+    said = lambda given, evidence: evidence_of(model, given, evidence, 10.0)
+    assert said({"city": "Graz"}, [-9.0]).warnings == ()
+    (warning,) = said({"city": "Graz"}, [-9.3]).warnings
+    assert "'city' is 9.1e-05, below 1 in 10,000" in warning
+    assert said({"h": 0.1}, [-0.9]) == (-0.9, ("h",), 10.0, ())
+    (warning,) = said({"h": 0.1, "city": {"Graz", "Linz"}}, [-25.0]).warnings
+    assert "what is given of 'city' is" in warning and "'h'" not in warning
+    # The mean over blocks is of probabilities.
+    assert said({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
+
+
+@pytest.mark.parametrize(("log_prob", "far"), [(-11.9, False), (-12.1, True)])
+def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_prob, far):
+    """Far out is less than 1/20 of the lowest density among 256 drawn rows, of the same columns alone."""
+
+    def score_samples(rows):
+        known = [name for name, series in rows.columns.items() if not series.missing.all()]
+        assert known == ["h"]
+        return np.array([log_prob]) if len(rows) == 1 else np.linspace(-9.0, -1.0, len(rows))
+
+    monkeypatch.setattr(model, "score_samples", score_samples)
+    warnings = evidence_of(model, {"h": 0.1}, [log_prob], 5.0).warnings
+    assert len(warnings) == far
+    assert not far or warnings[0].startswith("the log density of 'h' is -12.10 nats, and -9.00 is the lowest among 256")
+
+
+def test_every_misuse_of_given_ends_with_2(run, motes_command):
+    for word in ("city=Gratz", "age=40.5", "income=inf", "age=40.2..40.8", "income=", "h=900"):
+        code, said, err = motes_command("sample", run, "-n", 3, "--given", word)
+        assert (code, said) == (2, "") and err.startswith(f"motes: --given {word}: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sampler", "heun"),
+        ("--steps", 5),
+        ("--grid", "karras"),
+        ("--label", "Graz"),
+        ("--guidance", 2),
+    ],
+)
+def test_options_of_points_are_refused(words, run, motes_command):
+    code, said, err = motes_command("sample", run, *words)
+    assert (code, said) == (2, "") and f"got {words[0]} for a model of tables" in err
+    if words[0] == "--label":
+        code, _, err = motes_command("score", run, run / "people.csv", "--out", "s.csv", *words)
+        assert code == 2 and "got --label for a model of tables" in err
+
+
+# --- scoring --------------------------------------------------------------------------------------------------------
+
+
+def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, motes_command):
+    strange = people.assign(city=people.city.where(~people.index.isin([3, 30]), "Bonn"))
+    strange.assign(age=strange.age.where(people.index != 3, 20.5)).to_csv("strange.csv", index=False)
+    code, said, err = motes_command("score", run, "strange.csv", "--out", "s.csv", "-q")
+    assert code == 0, err
+    log_prob = pd.read_csv("s.csv").log_prob.to_numpy()
+    assert np.flatnonzero(np.isneginf(log_prob)).tolist() == [3, 30]
+    possible = log_prob[np.isfinite(log_prob)]
+    np.testing.assert_allclose(possible, model.score_samples(people.drop([3, 30])), rtol=1e-5)
+    assert f"{possible.mean():.4f} ± " in said and "over the 37 possible rows; 39 rows in s.csv" in said
+    assert err.startswith("warning: 3 impossible entries in 2 rows") and "--smooth" in err
+    code, said, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--smooth", "-q")
+    smooth = pd.read_csv("t.csv").log_prob.to_numpy()
+    assert code == 0 and np.isfinite(smooth).all() and f"the mass 1 / {model.schema.rows + 1}" in err
+    gone = strange.loc[[3, 30]].assign(city=None, age=[None, people.age[30]])
+    mass = np.log(model.schema.rows + 1.0)
+    np.testing.assert_allclose(smooth[[3, 30]], model.score_samples(gone) - [2 * mass, mass], rtol=1e-5)
+
+
+def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
+    people[:20].to_csv("some.csv", index=False)
+    code, said, err = motes_command("score", run, "some.csv", "--out", "s.csv", "--orders", 3)
+    assert code == 0 and "spread over 3 orders" in said and "scoring: 20/20 rows" in err
+    found, ours = pd.read_csv("s.csv"), model.likelihood(people[:20], orders=3)
+    assert [*found] == ["log_prob", "spread"]
+    np.testing.assert_allclose(found.to_numpy(), np.stack([ours.log_prob, ours.spread], axis=1), rtol=1e-6)
+    assert (found.spread > 0).all()
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["sample", "impute", "score"])
@@ -96,55 +246,136 @@ def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(comm
 def test_overwrite_replaces(people, run, motes_command, tmp_path):
     for _ in range(2):
         code, said, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv", "--overwrite")
-        assert code == 0 and "12 cells filled in, 120 rows in whole.csv" in said, err
-    assert not pd.read_csv(tmp_path / "whole.csv").isna().any().any()
+        assert code == 0 and "4 entries filled in, 39 rows in whole.csv" in said, err
+    whole = pd.read_csv(tmp_path / "whole.csv")
+    assert not whole.isna().any().any()
+    pd.testing.assert_frame_equal(whole.drop(columns="income"), people.drop(columns="income"))
 
 
 def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, motes_command, monkeypatch):
-    """In blocks of 50 the answers are those of one block, and what does not fit is said with its row in the file."""
-    people.to_parquet("people.parquet", row_group_size=33)
+    """In blocks of 12 the answers are those of one block, and what does not fit is said with its row in the file."""
+    people.to_parquet("people.parquet", row_group_size=11)
     people.iloc[:0].to_parquet("none.parquet")
-    people.assign(city=people.city.where(people.index != 103, "Bonn")).to_parquet("other.parquet")
-    scores, whole = [], []
+    people.assign(city=people.city.where(people.index != 33, "Bonn")).to_parquet("other.parquet")
+    scores = []
 
     def never(path):
         raise AssertionError("a whole file is read")
 
-    for block in (1000, 50):
+    for block in (1000, 12):
         monkeypatch.setattr("motes.data.blocks.BLOCK", block)
-        if block == 50:
+        if block == 12:
             monkeypatch.setattr("motes.data.blocks.read_frame", never)
         code, _, err = motes_command("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
         assert code == 0, err
         scores.append(pd.read_csv("log_prob.csv").log_prob)
-        code, said, err = motes_command("impute", run, "people.parquet", "--out", "whole.parquet", "--overwrite")
-        assert code == 0 and "12 cells filled in, 120 rows" in said, err
-        whole.append(pd.read_parquet("whole.parquet"))
-    monkeypatch.setattr("motes.data.blocks.read_frame", read_frame)
-    np.testing.assert_allclose(*scores, rtol=1e-6)
-    one, blocks = (rows.drop(columns="income") for rows in whole)
-    pd.testing.assert_frame_equal(one, blocks)
-    pd.testing.assert_frame_equal(blocks, people.drop(columns="income"), check_dtype=False)
-    # The same draws, but for the noise within the cells of discrete columns, on which they depend.
-    income = people.income.notna()
-    assert (whole[1].income[income] == people.income[income]).all() and whole[1].income.notna().all()
+    np.testing.assert_allclose(*scores, rtol=1e-5)
     code, said, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
-    assert code == 0 and "12 cells filled in, 240 rows" in said, err
+    assert code == 0 and "4 entries filled in, 78 rows" in said, err
+    monkeypatch.setattr("motes.data.blocks.read_frame", read_frame)
     twice = pd.read_parquet("twice.parquet")
-    assert twice.draw.tolist() == [1] * 120 + [2] * 120
-    pd.testing.assert_frame_equal(twice.iloc[:120].drop(columns="draw"), whole[1])
-    assert (twice.income[:120][~income].to_numpy() != twice.income[120:][~income.to_numpy()].to_numpy()).all()
-    for words in (
-        ("score", run, "other.parquet", "--out", "x.csv"),
-        ("impute", run, "other.parquet", "--out", "x.csv"),
-    ):
-        code, _, err = motes_command(*words)
-        assert code == 1 and "'other.parquet', row 104, column 'city': 'Bonn' came" in err
+    assert twice.draw.tolist() == [1] * ROWS + [2] * ROWS
+    for draw, half in twice.drop(columns="draw").groupby(twice.draw):
+        known = people.income.notna().to_numpy()
+        pd.testing.assert_frame_equal(half.reset_index(drop=True)[known], people[known], check_dtype=False)
+        assert half.income.notna().all(), draw
+    holes = people.income.isna().to_numpy()
+    assert (twice.income[:ROWS].to_numpy()[holes] != twice.income[ROWS:].to_numpy()[holes]).all()
+    code, _, err = motes_command("impute", run, "other.parquet", "--out", "x.csv")
+    assert code == 1 and "'other.parquet', row 34, column 'city': got 'Bonn'" in err
     code, _, err = motes_command("score", run, "none.parquet", "--out", "x.csv")
     assert code == 1 and "'none.parquet' has no rows" in err
 
 
-def test_what_evaluate_is_asked_for_is_checked_before_the_work(run, motes_command):
+def test_several_draws_of_a_table_with_a_column_draw_are_refused(people, run, model, motes_command, monkeypatch):
+    monkeypatch.setattr(TableModel, "columns", ("draw", "city"))
+    code, _, err = motes_command("impute", run, run / "people.csv", "--out", "x.csv", "--draws", 2)
+    assert code == 2 and "a column 'draw'" in err
+
+
+# --- a whole run ----------------------------------------------------------------------------------------------------
+
+
+def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
+    """Of 39 rows a few are held out, and nothing fails after the work; the class is a column like any other."""
+    out, found, lines = trained
+    names = {"model.safetensors", "recipe.toml", "samples.csv", "history.jsonl", "metrics.json", "report.html"}
+    assert {path.name for path in out.iterdir()} == names | {"people.csv"}
+    said = "\n".join(lines)
+    assert "warning: column 'number': a number for each row" in said and "--set columns.number=drop" in said
+    assert "training: 60/60 steps" in said and "nats a row" in said and "sampling: 200/200 rows" in said
+    samples = pd.read_csv(out / "samples.csv")
+    assert [*samples] == [*people] and len(samples) == 200 and set(samples.city) <= {"Graz", "Linz", "Wien"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    rows = metrics["rows"]
+    assert rows["synthetic"] == 200 and rows["training"] + rows["held_out"] == ROWS and 0 < rows["held_out"] < 12
+    assert found.rows == rows and (metrics["steps"], metrics["measured_against"]) == (60, "held-out rows")
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in history if "loss" in line]
+    assert len(losses) == 60 and np.isfinite(losses).all() and any("held_out" in line for line in history)
+    page = (out / "report.html").read_text()
+    assert metrics["motes"] in page and "people.csv" in page and "calibrate" in page
+
+
+def test_evaluate_writes_a_report(run, motes_command, tmp_path):
+    code, said, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
+    assert (code, err) == (0, "") and "200 synthetic rows" in said and (tmp_path / "r.html").is_file()
+    code, _, err = motes_command("draw", run)
+    assert code == 2 and "is for models of points" in err
+
+
+def test_options_of_points_are_refused_before_the_work(run, motes_command, tmp_path):
+    code, _, err = motes_command("train", run / "people.csv", "--set", "data.label=city")
+    assert code == 2 and "got data.label = 'city' for a table; expected no data.label" in err
+    code, _, err = motes_command("train", run / "people.csv", "--set", "training.steps=5")
+    assert code == 2 and "[training], which is for points" in err and "table.steps" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
+    class Interrupted(Reporter):
+        @contextmanager
+        def counting(self, label, total, unit):
+            def count(done, note=""):
+                raise KeyboardInterrupt
+
+            yield count
+
+    long = TINY | {"table.steps": 100_000}
+    reporter = Interrupted(quiet=True)
+    made, found = train_table(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
+    assert found is None and made.training.interrupted
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {
+        "model.safetensors",
+        "recipe.toml",
+        "history.jsonl",
+    }
+    steps = (tmp_path / "here" / "history.jsonl").read_text().count('"loss"')
+    assert 0 < steps == len(made.training.losses) < 100_000
+    assert len(load(tmp_path / "here").sample(3)) == 3
+
+
+def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    def broken(*arguments, **options):
+        raise motes.TrainingError("the loss was not finite")
+
+    for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
+        monkeypatch.setattr("motes.table_runs.fit_table", trouble)
+        code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
+        assert code == expected
+    assert not list((tmp_path / "here").iterdir())
+    monkeypatch.setattr("motes.answers.impute_file", interrupted)
+    code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
+    assert code == 130 and "motes draw" not in err
+
+
+# --- which rows evaluate ---------------------------------------------------------------------------------------------
+
+
+def test_what_evaluate_is_given_is_checked_before_the_work(people, run, motes_command):
     for words, said in {
         ("--target", "citty"): "Did you mean 'city'",
         ("--report", "r.pdf"): "ends in .html",
@@ -154,41 +385,49 @@ def test_what_evaluate_is_asked_for_is_checked_before_the_work(run, motes_comman
         assert code == 2 and said in err and "sampling" not in err
 
 
-def test_every_misuse_of_given_ends_with_2(run, motes_command):
-    for word in ("city=Gratz", "age=40.5", "income=-5", "income=inf", "age=40.2..40.8"):
-        code, said, err = motes_command("sample", run, "-n", 3, "--given", word)
-        assert (code, said) == (2, "") and err.startswith(f"motes: --given {word}: ")
+def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
+    mine = evaluation_source(model, None)
+    keys = lambda frame: set(zip(frame.columns["age"].values, frame.columns["h"].values, strict=True))
+    training, held_out = keys(mine.training), keys(mine.held_out)
+    assert mine.known and not mine.notes and len(training) + len(held_out) == ROWS and not training & held_out
+    # The same rows under another name, in another order and with other columns first.
+    people.sample(frac=1.0, random_state=0)[people.columns[::-1]].to_csv(tmp_path / "moved.csv", index=False)
+    moved = evaluation_source(model, str(tmp_path / "moved.csv"))
+    assert moved.known and (keys(moved.training), keys(moved.held_out)) == (training, held_out)
+    # The file itself with rows appended, one of them with another label.
+    before = (run / "people.csv").read_bytes()
+    try:
+        more = pd.DataFrame(
+            {"number": 5, "age": range(20, 60), "income": 1.0, "city": "Aachen", "h": np.linspace(0, 9, 40)}
+        )
+        pd.concat([more, people]).to_csv(run / "people.csv", index=False)
+        changed = evaluation_source(model, None)
+        assert not changed.known and "has changed since the training" in changed.notes[0]
+        assert not keys(changed.held_out) & training and held_out <= keys(changed.held_out)
+    finally:
+        (run / "people.csv").write_bytes(before)
+    # Another file: all of its rows are held out, and how many are training rows is said.
+    fresh = people.assign(h=people.h.where(people.index < 13, 1.25))
+    fresh.to_csv(tmp_path / "fresh.csv", index=False)
+    other = evaluation_source(model, str(tmp_path / "fresh.csv"))
+    assert len(other.held_out) == ROWS and keys(other.training) == training
+    copies = len(training & keys(read_frame(tmp_path / "fresh.csv")))
+    assert other.notes == (f"{copies} of the 39 rows of '{tmp_path / 'fresh.csv'}' equal a training row.",)
+    # A part of the same table under another name: only what the training cannot have seen is held out.
+    people[:30].to_csv(tmp_path / "part.csv", index=False)
+    part = evaluation_source(model, str(tmp_path / "part.csv"))
+    assert keys(part.held_out) == held_out & keys(read_frame(tmp_path / "part.csv"))
+    assert keys(part.training) == training and "only the" in part.notes[0]
 
 
-def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("motes.table_runs.fit_table", interrupted)
-    for _ in range(2):
-        code, _, err = motes_command("train", run / "people.csv", "--out", "here")
-        assert code == 130 and "interrupted" in err
-    assert not list((tmp_path / "here").iterdir())
-    monkeypatch.setattr("motes.table_runs.impute_file", interrupted)
-    code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
-    assert code == 130 and "motes draw" not in err
-
-
-def test_a_table_of_names_and_times_of_day_is_trained_and_judged(people, motes_command, tmp_path):
-    named = people.assign(name=[f"P{i}" for i in range(ROWS)], at=[f"{i % 24:02d}:{i % 60:02d}" for i in range(ROWS)])
-    named.to_csv("named.csv", index=False)
-    code, _, err = motes_command("columns", "named.csv")
-    assert code == 1 and "column 'at'" in err and 'by kind "drop"' in err
-    origin = read_table_source("named.csv", load_recipe("table"), 0)
-    model = fit_table(origin.learn, changes=TINY, columns={"at": "drop"}, source="named.csv")
-    model.save(tmp_path / "model.safetensors")
-    code, said, err = motes_command("evaluate", "model.safetensors", "-n", 100, "--report", "r.html")
-    assert code == 0, err
-    assert "hardly any held-out row has a likelihood" in said and "Classifier" in said
-
-
-def test_a_target_that_does_not_vary_is_refused_before_the_work(people, run, motes_command, tmp_path):
-    people.assign(h=1.0).to_csv("flat.csv", index=False)
-    fit_table(read_frame("flat.csv"), changes=TINY, source="flat.csv").save(tmp_path / "model.safetensors")
-    code, _, err = motes_command("evaluate", "model.safetensors", "--target", "h")
-    assert code == 2 and "'h' had one value in the training" in err and "sampling" not in err
+def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "source", str(tmp_path / "gone.csv"))
+    with pytest.raises(motes.UsageError, match=r"is not here\. Give it as SOURCE"):
+        evaluation_source(model, None)
+    people.assign(h=1.5).to_csv(tmp_path / "other.csv", index=False)
+    other = evaluation_source(model, str(tmp_path / "other.csv"))
+    assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
+    assert "the rows of the training are not here" in other.notes[0]
+    monkeypatch.setattr(model, "source", "")
+    with pytest.raises(motes.UsageError, match=r"table in memory\. Give a file as SOURCE"):
+        evaluation_source(model, None)

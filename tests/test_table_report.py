@@ -1,4 +1,4 @@
-"""`judge_table` and its page: equal laws raise no alarm, every planted fault is found, and the page is sound."""
+"""`evaluate_tables` and its page: equal distributions raise few alarms, planted faults are found, the page is sound."""
 
 import json
 from html.parser import HTMLParser
@@ -7,21 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.data.encoder import Encoder
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.evaluation import associations as pairs
-from motes.evaluation.tables import judge_table
-from motes.reporting.charts import ticks
+from motes.evaluation import interactions
+from motes.evaluation.table_bars import bars_of
+from motes.evaluation.tables import evaluate_tables
+from motes.reporting.charts import heat_map, ticks
 from motes.reporting.elements import element
 from motes.reporting.page import page, write_report
+from motes.tables.schema import Schema
 
 N = 400
 EVIL = "<script>alert(\"1\")</script> & 'co'"
 
 
 def rows(n, seed):
-    """Every kind of column, with gaps; `tells` comes from the others."""
+    """Every kind of column, with missing entries; `tells` comes from the others."""
     rng = np.random.default_rng([31415, seed])
     age = rng.normal(40, 12, n)
     group = rng.choice(["a", "b", "c", EVIL], n, p=[0.5, 0.2, 0.2, 0.1])
@@ -43,171 +44,291 @@ def rows(n, seed):
 
 
 def faulty():
-    """A fault of every kind: made rows as no good model would make them."""
+    """A fault of every kind, as no good model would make them."""
     rng = np.random.default_rng(27182)
-    made = rows(N, 3)
-    made["count"] += 2  # a column that is shifted
-    made["income"] = rng.permutation(made["income"])  # a pair that is broken
-    made["tells"] = rng.permutation(made["tells"])  # a target that teaches nothing
-    made.loc[made[EVIL] == "b", EVIL] = "a"  # a label that is gone
-    made["income"] = made["income"].fillna(20_000.0)  # no gaps
-    made.iloc[:80] = rows(N, 1).iloc[:80]  # rows learned by heart
-    return made
+    synthetic = rows(N, 3)
+    synthetic["count"] += 2  # a column that is shifted
+    synthetic["income"] = rng.permutation(synthetic["income"])  # a pair that is broken
+    synthetic["tells"] = rng.permutation(synthetic["tells"])  # a target that teaches nothing
+    synthetic.loc[synthetic[EVIL] == "b", EVIL] = "a"  # a label that is gone
+    synthetic["income"] = synthetic["income"].fillna(20_000.0)  # no missing entries, though they are learned
+    near = rows(N, 1).iloc[:140]
+    near["age"] += 1e-3
+    synthetic.iloc[:140] = near  # rows that were memorised,
+    synthetic.iloc[:40] = rows(N, 1).iloc[:40]  # some of them to the last digit
+    return synthetic
 
 
 @pytest.fixture(scope="module")
 def parts():
-    train, held_out = as_frame(rows(N, 1)), as_frame(rows(N, 2))
-    return train, held_out, Encoder.fit(train)
+    training, held_out = as_frame(rows(N, 1)), as_frame(rows(N, 2))
+    return training, held_out, Schema.fit(training, missing="code")
 
 
 @pytest.fixture(scope="module")
 def fast():
     patch = pytest.MonkeyPatch()
-    patch.setattr(pairs, "PERMUTATIONS", 199)
+    patch.setattr(interactions, "PERMUTATIONS", 199)
     yield
     patch.undo()
 
 
 @pytest.fixture(scope="module")
 def good(parts, fast):
-    train, held_out, encoder = parts
+    training, held_out, schema = parts
     rng = np.random.default_rng(5)
     log_prob = rng.normal(-3, 1, N), rng.normal(-3, 1, N)
-    return judge_table(as_frame(rows(N, 3)), held_out, train, encoder, target="tells", log_prob=log_prob)
+    return evaluate_tables(as_frame(rows(2 * N, 3)), held_out, training, schema, target="tells", log_prob=log_prob)
 
 
 @pytest.fixture(scope="module")
 def bad(parts, fast):
-    train, held_out, encoder = parts
+    training, held_out, schema = parts
     rng = np.random.default_rng(6)
     log_prob = rng.normal(-3, 1, N), rng.normal(-1, 1, N)
-    return judge_table(as_frame(faulty()), held_out, train, encoder, target="tells", log_prob=log_prob)
+    return evaluate_tables(as_frame(faulty()), held_out, training, schema, target="tells", log_prob=log_prob)
 
 
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
 def test_a_second_draw_raises_no_alarm(good):
-    assert good.level == "good"
-    assert {one.level for one in good.judgements.values()} == {"good"}
-    assert good.headline == "The made rows are like real ones."
-    assert good.privacy.copies == (0, N)
+    assert good.level == "none" and good.p_value > 0.05
+    assert good.headline == "No difference between synthetic and real rows was found."
+    assert good.rows == {"synthetic": 2 * N, "held_out": N, "training": N}
+    assert good.privacy.copies.synthetic == (0, 2 * N)
+    assert all(one.seen for one in good.verdicts.values())  # each says what it would have seen
 
 
 def test_every_fault_is_found(bad):
-    assert {key: one.level for key, one in bad.judgements.items()} == dict.fromkeys(bad.judgements, "bad")
+    assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.columns}
-    assert "too high" in columns["count"].judgement.words
-    assert columns[EVIL].judgement.level == "bad"
-    assert {name for name, column in columns.items() if column.judgement.level == "good"} >= {"age", "day", "fixed"}
-    assert columns["income"].missing_judgement.level == "bad"
-    found = {frozenset(pair[:2]) for pair in bad.associations.largest if pair[4] < 0.01}
-    assert frozenset(["age", "income"]) in found and any("tells" in pair for pair in found)
-    assert "count" in dict(bad.telling.columns[:3])
-    assert bad.usefulness[0].kept.high < 1
-    assert bad.privacy.copies[0] >= 70 and bad.privacy.real_copies[0] == 0
-    assert bad.likelihood.gap == pytest.approx(2, abs=0.3)  # 6 standard errors are 0.42 nats
-    assert bad.headline == "The made rows are not like real ones, and some give training rows away."
+    assert "too high" in columns["count"].verdict.text and columns["count"].verdict.level == "large"
+    assert "'b'" in columns[EVIL].verdict.text and columns[EVIL].contrast.difference < 0
+    assert {name for name, column in columns.items() if not column.verdict.differs} >= {"age", "day", "fixed"}
+    assert columns["income"].missing_verdict.differs and "20,000 in " in columns["income"].verdict.text
+    found = {frozenset(pair.columns) for pair in bad.associations.largest if pair.p_value < 0.05}
+    assert frozenset(["age", "income"]) in found
+    assert "count" in dict(bad.classifier.columns[:3])
+    assert bad.utility.utility.relative.high < 1
+    assert bad.likelihood.difference == pytest.approx(2, abs=0.3)  # 6 standard errors are 0.42 nats
+    assert bad.privacy.copies.synthetic == (40, N)
+    assert "differ strongly from the real ones in 3 of 8 columns (income, count, " in bad.headline
+    assert "40 of 400 synthetic rows are copies of training rows" in bad.headline
+    assert "the model is overfitted" in bad.headline and "5% is neutral" in bad.headline
 
 
-def test_rows_without_gaps_are_told_by_their_values(parts, fast):
-    train, held_out, encoder = parts
-    made = rows(N, 3)
-    whole = rows(N, 4)
-    made["income"] = made["income"].fillna(whole["income"]).fillna(whole["income"].median())
-    found = judge_table(as_frame(made), held_out, train, encoder)
-    assert found.judgements["missing"].level == "good"  # that rows are whole is said, and is no fault
-    assert any("with the gaps of held-out rows" in note for note in found.notes)
-    # Gaps in 15 % of the rows would have told the sets apart.
-    assert found.judgements["classifier"].level == "good"
-    assert found.usefulness is None and found.likelihood is None
+def penguins(n, seed, shares=(0.442, 0.36, 0.198)):
+    """Species in exact shares and three measures that come from them, as of 344 penguins."""
+    rng = np.random.default_rng([344, seed])
+    counts = np.rint(np.array(shares) * n).astype(int)
+    species = np.repeat([0, 1, 2], counts)
+    bill = np.array([38.8, 47.5, 48.8])[species] + 3 * rng.normal(size=len(species))
+    flipper = np.array([190, 217, 196])[species] + 6.5 * rng.normal(size=len(species))
+    island = np.where(species == 1, 0, np.where(species == 2, 1, rng.integers(0, 3, len(species))))
+    frame = pd.DataFrame(
+        {
+            "species": np.array(["Adelie", "Gentoo", "Chinstrap"])[species],
+            "island": np.array(["Biscoe", "Dream", "Torgersen"])[island],
+            "bill": bill.round(1),
+            "flipper": flipper.round(),
+            "sex": rng.choice(["female", "male"], len(species)),
+        }
+    )
+    return frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
 
 
-def test_where_no_gap_is_made_there_is_none_to_judge(fast):
-    frames = [pd.DataFrame(np.random.default_rng(k).normal(size=(60, 2)), columns=["a", "b"]) for k in range(3)]
-    for real in frames[1:]:
-        real.loc[::9, "a"] = None
-    made, held_out, train = map(as_frame, frames)
-    found = judge_table(made, held_out, train, Encoder.fit(train))
-    assert "missing" not in found.judgements
-    assert "Missing cells:" not in page(found, title="t")
+def split(frame, held_out):
+    """Held-out and training rows."""
+    return as_frame(frame.iloc[:held_out]), as_frame(frame.iloc[held_out:])
+
+
+def test_penguins_with_a_share_of_14_instead_of_20_per_cent_are_different(fast):
+    held_out, training = split(penguins(344, 1), 34)
+    schema = Schema.fit(training)
+    off = as_frame(penguins(20_000, 2, (0.475, 0.385, 0.14)))
+    found = evaluate_tables(off, held_out, training, schema)
+    species = found.columns[0]
+    assert species.verdict.differs and species.verdict.p_value < 0.05
+    assert species.verdict.text == "'Chinstrap' in 14.0% of the rows (real 19.8%)"
+    assert species.contrast.difference == pytest.approx(-0.058, abs=0.001) and species.contrast.high < 0
+    assert "1 of 5 columns (species)" in found.headline
+    # With the 34 held-out rows as the only reference nothing of this could be seen.
+    assert species.contrast.error < 0.02 < 0.06 < np.sqrt(0.2 * 0.8 / 34)
+    fair = evaluate_tables(as_frame(penguins(20_000, 3)), held_out, training, schema)
+    assert fair.level == "none" and fair.columns[0].verdict.detectable == pytest.approx(0.1, abs=0.02)
+
+
+def small(n, seed):
+    rng = np.random.default_rng([1414, seed])
+    x = rng.standard_t(2, n)  # heavy tails
+    frame = pd.DataFrame({"x": x, "group": rng.choice(["a", "b", "c"], n), "count": rng.poisson(0.4, n)})
+    frame.loc[rng.random(n) < 0.1, "x"] = None
+    return frame
+
+
+def test_the_family_of_all_tests_holds_its_size(monkeypatch):
+    # Real rows against real ones, 30 times at 20 %: more than 13 with probability 0.0002, none with 0.001.
+    monkeypatch.setattr(interactions, "PERMUTATIONS", 99)
+    found = []
+    for k in range(30):
+        synthetic, held_out, training = (as_frame(small(n, 3 * k + i)) for i, n in enumerate((150, 24, 60)))
+        rng = np.random.default_rng(k)
+        log_prob = rng.normal(size=24), rng.normal(size=60)
+        schema = Schema.fit(training, missing="code")
+        found.append(evaluate_tables(synthetic, held_out, training, schema, log_prob=log_prob, seed=k).p_value)
+    assert 1 <= np.sum(np.array(found) <= 0.2) <= 13
+
+
+@pytest.mark.parametrize("held_out", [0, 4])
+def test_tables_of_20_rows_are_evaluated_and_say_what_could_not_be_told(fast, held_out):
+    real = rows(20, 1)
+    test, training = split(real, held_out)
+    schema = Schema.fit(training)
+    log_prob = np.zeros(held_out), np.zeros(20 - held_out)
+    found = evaluate_tables(as_frame(rows(500, 2)), test if held_out else None, training, schema,
+                            target="tells", log_prob=log_prob)  # fmt: skip
+    for key in ("classifier", "utility", "dcr"):
+        assert found.verdicts[key].level == "unknown" and found.verdicts[key].text.startswith("could not be told: got")
+    assert f"got {held_out} held-out rows; at least 20 are needed" in found.details
+    assert found.verdicts["columns"].detectable > 0.3 and found.verdicts["copies"].p_value is not None
+    assert found.headline == "No difference between synthetic and real rows was found."
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert "could not be told" in str(found) and "could not be told" in page(found, title="t").lower()
+
+
+def test_twenty_copies_among_a_thousand_rows_are_called_by_name(fast):
+    held_out, training = split(rows(700, 1)[["age", "count", "day"]], 100)
+    synthetic = rows(1000, 2)[["age", "count", "day"]]
+    synthetic.iloc[:20] = rows(700, 1)[["age", "count", "day"]].iloc[100:120]
+    found = evaluate_tables(as_frame(synthetic), held_out, training, Schema.fit(training))
+    assert [key for key, one in found.verdicts.items() if one.differs] == ["copies"]
+    assert found.headline == (
+        "No difference between synthetic and real rows was found. 20 of 1,000 synthetic rows are copies of training "
+        "rows (0 of 100 held-out rows are, and 0 of 600 training rows equal another)."
+    )
+
+
+def test_a_likelihood_alone_does_not_make_synthetic_rows_different(parts, fast):
+    training, held_out, schema = parts
+    rng = np.random.default_rng(8)
+    log_prob = rng.normal(-3, 1, N), rng.normal(-1, 1, N)
+    found = evaluate_tables(as_frame(rows(2 * N, 3)), held_out, training, schema, log_prob=log_prob)
+    assert [key for key, one in found.verdicts.items() if one.differs] == ["likelihood"]
+    assert found.headline.startswith("No difference between synthetic and real rows was found. Training rows are ")
+
+
+def test_rows_without_missing_entries_are_compared_by_their_values(parts, fast):
+    training, held_out, _ = parts
+    synthetic, whole = rows(N, 3), rows(N, 4)
+    synthetic["income"] = synthetic["income"].fillna(whole["income"]).fillna(whole["income"].median())
+    found = evaluate_tables(as_frame(synthetic), held_out, training, Schema.fit(training))  # which does not learn them
+    assert found.columns[1].missing_verdict is None and found.columns[3].missing_verdict is not None
+    assert any("no synthetic row has a missing entry in income" in note for note in found.notes)
+    # Missing entries in 15 % of the rows would have told the sets apart.
+    assert not found.verdicts["classifier"].differs and not found.verdicts["dcr"].differs
+    assert found.utility is None and found.likelihood is None
 
 
 def test_one_column_and_labels_alone(fast):
     frame = [as_frame(pd.DataFrame({"x": np.random.default_rng(k).normal(size=60)})) for k in range(3)]
-    found = judge_table(*frame, Encoder.fit(frame[2]))
-    assert found.associations is None and found.level == "good"
+    found = evaluate_tables(*frame, Schema.fit(frame[2]))
+    assert found.associations is None and found.level == "none"
     labels = [as_frame(rows(200, k)[[EVIL, "tells"]]) for k in range(3)]
-    found = judge_table(*labels, Encoder.fit(labels[2]), target=EVIL)
-    assert found.privacy.copies[0] == found.privacy.copies[1] == 200  # as the held-out ones are, so no alarm
-    assert found.privacy.judgement.level == "good" and "Privacy" in str(found)
+    found = evaluate_tables(*labels, Schema.fit(labels[2]), target=EVIL)
+    assert found.privacy.copies.synthetic == (200, 200)  # as the held-out ones are, so no alarm
+    assert not found.verdicts["copies"].differs and found.verdicts["dcr"].level == "unknown"
 
 
-def test_the_same_seed_says_the_same(good, parts, fast):
-    train, held_out, encoder = parts
-    again = judge_table(as_frame(rows(N, 3)), held_out, train, encoder)
-    assert again.telling.accuracy.metric == good.telling.accuracy.metric
-    assert [column.distance for column in again.columns] == [column.distance for column in good.columns]
+def test_the_same_seed_gives_the_same_and_another_one_another_choice(good, parts, fast):
+    training, held_out, schema = parts
+    again, other = (evaluate_tables(as_frame(rows(2 * N, 3)), held_out, training, schema, seed=seed) for seed in (0, 1))
+    assert again.classifier.accuracy == good.classifier.accuracy != other.classifier.accuracy
+    assert [column.contrast for column in again.columns] == [column.contrast for column in good.columns]
+    assert again.examples == good.examples != other.examples
 
 
 def test_more_rows_than_are_compared_are_named(fast, monkeypatch):
-    from motes.evaluation import tables
+    from motes.evaluation import table_tests
 
-    for name, least in (("ROWS", 100), ("NEAREST", 50), ("PAIRS", 0), ("SUMS", 0)):
-        monkeypatch.setattr(tables, name, least)
+    for name, least in (("ROWS", 100), ("NEAREST", 50), ("DISTANCES", 0), ("PRODUCTS", 0), ("PAIR_ROWS", 250)):
+        monkeypatch.setattr(table_tests, name, least)
     frames = [as_frame(rows(n, k)[["age", "count", EVIL]]) for k, n in enumerate((300, 300, 200))]
-    found = judge_table(*frames, Encoder.fit(frames[2]))
-    assert found.rows == {"made": 300, "held out": 300, "training": 200}
-    assert any("100 of the 300 made rows" in note for note in found.notes)
-    assert found.privacy.copies[1] == 300
+    found = evaluate_tables(*frames, Schema.fit(frames[2]))
+    notes = " ".join(found.notes)
+    assert "associations of synthetic rows are those of 250 rows, drawn from 300" in notes
+    assert "drawn from 500 at random" in notes and "the classifier sees 100 of the 300 held-out rows" in notes
+    assert "sought for 50 rows of each set" in notes
+    assert found.privacy.copies.synthetic[1] == 300
+    assert found.columns[0].contrast.error < 0.06  # of all 300 and 500 rows
 
 
-def test_labels_and_numbers_that_training_did_not_see_are_judged(parts, fast):
-    train, _, encoder = parts
+def test_labels_and_numbers_that_training_did_not_see_are_compared(parts, fast):
+    training, _, schema = parts
     other = rows(N, 5)
-    other.loc[:30, EVIL], other.loc[:5, "count"] = "new", 60
-    made = as_frame(rows(N, 3))
-    found = judge_table(made, as_frame(other), train, encoder)
-    assert "'new' is never made" in next(c for c in found.columns if c.name == EVIL).judgement.words
-    assert any("beyond what the encoder knows" in note for note in found.notes)
+    other.loc[:50, EVIL], other.loc[:5, "count"] = "new", 60
+    found = evaluate_tables(as_frame(rows(N, 3)), as_frame(other), training, schema)
+    column = next(c for c in found.columns if c.name == EVIL)
+    assert "'new' is never drawn" in column.verdict.text
+    assert next(c for c in found.columns if c.name == "count").quantiles[1][-1] == 60
 
 
 def test_what_does_not_fit_is_refused(parts):
-    train, held_out, encoder = parts
+    training, held_out, schema = parts
     with pytest.raises(UsageError, match="unknown column 'tell'"):
-        judge_table(held_out, held_out, train, encoder, target="tell")
+        evaluate_tables(held_out, held_out, training, schema, target="tell")
     with pytest.raises(UsageError, match="one value"):
-        judge_table(held_out, held_out, train, encoder, target="fixed")
-    few = as_frame(rows(10, 1))
-    with pytest.raises(UsageError, match="10 rows made; expected at least 20"):
-        judge_table(few, held_out, train, encoder)
-    with pytest.raises(UsageError, match="held-out rows, of shape"):
-        judge_table(held_out, held_out, train, encoder, log_prob=(np.full(N, np.nan), np.zeros(N)))
+        evaluate_tables(held_out, held_out, training, schema, target="fixed")
+    with pytest.raises(UsageError, match="got 10 synthetic rows; expected at least 20"):
+        evaluate_tables(as_frame(rows(10, 1)), held_out, training, schema)
+    with pytest.raises(UsageError, match="log_prob of the held-out rows"):
+        evaluate_tables(held_out, held_out, training, schema, log_prob=(np.full(N, np.nan), np.zeros(N)))
     with pytest.raises(DataError, match="no column 'age'"):
-        judge_table(as_frame(rows(N, 1).drop(columns="age")), held_out, train, encoder)
+        evaluate_tables(as_frame(rows(N, 1).drop(columns="age")), held_out, training, schema)
     wrong = rows(N, 1)
     wrong["age"] = "old"
-    with pytest.raises(DataError, match="column 'age' of the made rows holds text; expected numbers"):
-        judge_table(as_frame(wrong), held_out, train, encoder)
+    with pytest.raises(DataError, match="column 'age' of the synthetic rows holds text; expected numbers"):
+        evaluate_tables(as_frame(wrong), held_out, training, schema)
+    endless = rows(N, 1)
+    endless.loc[3, "age"] = np.inf
+    with pytest.raises(DataError, match="column 'age' of the held-out rows, row 4: got inf"):
+        evaluate_tables(held_out, as_frame(endless), training, schema)
 
 
 def test_impossible_rows_are_counted(parts, fast):
-    train, held_out, _ = parts
-    small = [frame.select(["age", "count"]) for frame in (held_out, held_out, train)]
-    log_prob = np.where(np.arange(N) < 3, -np.inf, 0.5), np.zeros(N)
-    found = judge_table(*small, Encoder.fit(small[2]), log_prob=log_prob).likelihood
-    assert found.impossible == (3, 0) and found.held_out == 0.5 and found.judgement.level == "bad"
+    training, held_out, _ = parts
+    two = [frame.select(["age", "count"]) for frame in (held_out, held_out, training)]
+    for count, level in ((3, "none"), (40, "moderate")):
+        log_prob = np.where(np.arange(N) < count, -np.inf, 0.5), np.full(N, 0.5)
+        found = evaluate_tables(*two, Schema.fit(two[2]), log_prob=log_prob).likelihood
+        assert found.impossible == (count, 0) and found.held_out == 0.5
+        assert found.verdict.level == level and f"{count} held-out rows are impossible" in found.verdict.text
+
+
+def test_numbers_near_the_largest_float_are_no_error(fast):
+    def part(k):
+        rng = np.random.default_rng(k)
+        return pd.DataFrame({"x": [*rng.normal(size=60), 1e308], "y": [*rng.normal(size=60), -1.7e308]})
+
+    frames = [as_frame(part(k)) for k in range(3)]
+    found = evaluate_tables(*frames, Schema.fit(frames[2]))
+    assert found.columns[0].quantiles[0][-1] == 1e308
+    check_numbers(page(found, title="t"))
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_in_json_and_in_a_terminal(good, bad):
     for found in (good, bad):
         plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-        assert plain["verdict"] == found.verdict and len(plain["columns"]) == 8
+        assert plain["headline"] == found.headline and len(plain["columns"]) == 8
+        assert plain["verdicts"].keys() == found.verdicts.keys()
+        assert plain["columns"][0]["contrast"]["difference"] == found.columns[0].contrast.difference
+        assert plain["privacy"]["dcr_share"]["value"] == found.privacy.records.share
         text = str(found)
-        assert found.verdict in text
+        assert found.headline in text
         assert all(column.name in text for column in found.columns)
-    assert "80 of 400" in str(bad) or "exact copies" in str(bad)
+    row = rows(N, 1)["income"].dropna().iloc[0]
+    assert str(row) not in json.dumps(bad.to_dict())  # no row of a table is in it
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -241,11 +362,14 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+ABOUT = {EVIL: EVIL, "date": "2026-05-17", "recipe": {"training": {"steps": 2000}}}
+
+
 @pytest.fixture(scope="module", params=["good", "bad"])
 def written(request, tmp_path_factory):
     found = request.getfixturevalue(request.param)
     path = tmp_path_factory.mktemp("pages") / "report.html"
-    assert write_report(found, path, title=f"About {EVIL}", about={EVIL: EVIL}) == path
+    assert write_report(found, path, title=f"About {EVIL}", about=ABOUT) == path
     return found, path.read_text(encoding="utf-8")
 
 
@@ -256,10 +380,25 @@ def test_the_page_is_well_formed_and_in_order(written):
     assert page.of("html")[0]["lang"] == "en" and len(page.of("h1")) == 1
     said = "".join(page.words)
     places = [said.index(word) for word in (found.headline, "Each column by itself", "How much one column tells")]
-    places += [said.rindex(word) for word in ("Boosted trees learn", "The same model learns", "How likely the model")]
-    places += [said.index("How far it is from each row"), said.index("How it was measured")]
+    places += [said.rindex(word) for word in ("Boosted trees learn", "The same model learns", "How likely real rows")]
+    places += [said.index(word) for word in ("How far it is from each row", "Ten rows of each", "How it was measured")]
     assert places == sorted(places)
     assert all(column.name in said for column in found.columns)
+    assert "±" not in said and "95 % interval" in said
+    assert "2026-05-17" in said and "2000" in said
+
+
+def test_the_page_shows_quantiles_and_ten_rows_of_each(written):
+    found, text = written
+    bodies = [part.split("</tbody>")[0] for part in text.split("<tbody>")[1:]]
+    examples = [body for body in bodies if body.startswith('<tr><th scope="row">1</th>')]
+    assert [body.count("<tr>") for body in examples] == [10, 10]
+    assert len(found.examples.synthetic) == len(found.examples.real) == 10
+    real = {str(day.date()) for day in rows(N, 1)["day"]}
+    assert all(row[4] in real for row in found.examples.real) and all(row[-1] == "" for row in found.examples.real)
+    (quantiles,) = [part for part in text.split("<table>") if "lower quartile" in part]
+    age = rows(N, 1)["age"].to_numpy(), rows(N, 2)["age"].to_numpy()
+    assert f"{np.concatenate(age).max():.4g}" in quantiles and f"{np.concatenate(age).min():.4g}" in quantiles
 
 
 def test_the_page_needs_nothing_else(written):
@@ -283,10 +422,40 @@ def test_the_page_can_be_heard(written):
     assert len(page.of("section")) == len(page.of("h2"))
 
 
-def test_numbers_in_pictures_are_numbers(written):
-    for tag, attributes in Page(written[1]).tags:
+def check_numbers(text):
+    for tag, attributes in Page(text).tags:
         if tag in ("rect", "line", "circle", "path", "text"):
             assert not any("nan" in str(value) or "inf" in str(value) for value in attributes.values()), attributes
+
+
+def test_numbers_in_pictures_are_numbers(written):
+    check_numbers(written[1])
+
+
+def test_a_histogram_reaches_the_worst_row_of_both_tables():
+    rng = np.random.default_rng(3)
+    real, synthetic = rng.normal(size=5000), rng.normal(size=5000)
+    even = bars_of(synthetic, real, ())
+    assert np.allclose(np.diff(even.places), even.places[1]) and np.allclose(np.diff(even.edges, 2), 0, atol=1e-9)
+    synthetic[0], real[0] = 1e6, -500.0
+    bars = bars_of(synthetic, real, ())
+    assert (bars.edges[0], bars.edges[-1]) == (-500.0, 1e6)
+    assert bars.real.sum() == pytest.approx(1) and bars.synthetic.sum() == pytest.approx(1)
+    assert bars.synthetic[-1] == 1 / 5000 and bars.real[0] == 1 / 5000
+    assert (bars.real > 0.01).sum() >= 4  # the bulk is more than one bar
+    assert (np.diff(bars.edges) > 0).all()
+
+
+def test_a_difference_of_5_per_cent_is_seen_in_the_matrix():
+    def shade(value):
+        values = np.array([[np.nan, value], [value, np.nan]])
+        fields = Page(heat_map(values, ["a", "b"], "said", differences=True)).of("rect")
+        return fields[0]["class"], float(fields[0]["fill-opacity"])
+
+    assert shade(0.0)[1] == 0 and shade(0.05)[1] > 0.3 and shade(0.6)[1] > 0.9
+    assert "plus" in shade(0.05)[0] and "minus" in shade(-0.05)[0]
+    text = heat_map(np.full((2, 2), -0.052), ["a", "b"], "said", differences=True)
+    assert "−.05" in "".join(Page(text).words)
 
 
 @pytest.mark.parametrize("low", [-3.7e-5, 0.0, 0.4, 16.5, 1e6])
@@ -315,17 +484,13 @@ def test_a_page_in_the_wrong_place_is_refused(good, tmp_path):
         write_report(good, tmp_path / "nowhere" / "report.html")
 
 
-def test_a_real_number_that_comes_often_is_judged_like_any_other():
+def test_a_real_number_that_comes_often_is_compared_like_any_other(fast):
     def part(seed):
         rng = np.random.default_rng([1618, seed])
         x = np.where(rng.random(N) < 0.4, np.pi, rng.normal(size=N))
         return as_frame(pd.DataFrame({"x": x, "y": x + rng.normal(size=N)}))
 
-    train, held_out, made = part(1), part(2), part(3)
-    encoder = Encoder.fit(train)
-    assert encoder.described()[0]["becomes"] == "1 value apart"
-    found = judge_table(made, held_out, train, encoder, target="y")
-    # Each is one test at 1e-6 that three draws of one law are alike.
-    assert found.telling.accuracy.metric.p_value > 1e-6
-    assert all(column.distance.metric.p_value > 1e-6 for column in found.columns)
-    assert found.privacy.copies[0] == 0
+    training, held_out, synthetic = part(1), part(2), part(3)
+    found = evaluate_tables(synthetic, held_out, training, Schema.fit(training), target="y")
+    assert found.p_value > 1e-4  # three draws of one distribution
+    assert found.privacy.copies.synthetic == (0, N)

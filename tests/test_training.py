@@ -76,29 +76,6 @@ def test_filled_batches_use_every_row_equally(n, batch):
         assert sorted(rows[start : start + n]) == list(range(n))
 
 
-@pytest.mark.parametrize(
-    ("share", "rows", "expected"), [(0.0, 10, 256), (0.25, 100, 64), (0.25, 500, 125), (0.25, 5000, 256)]
-)
-def test_batches_of_few_rows_are_a_share_of_them(share, rows, expected):
-    recipe = load_recipe("default", {"training.batch": 256, "training.batch_share": share})
-    assert recipe.training.batch_of(rows) == expected
-
-
-@pytest.mark.parametrize(
-    ("steps", "rows", "expected"), [(0, 100, 1000), (0, 20_480, 3600), (0, 10**7, 8000), (300, 10**7, 300)]
-)
-def test_the_rows_say_how_many_steps_there_are_where_the_recipe_does_not(steps, rows, expected):
-    recipe = load_recipe("default", {"training.steps": steps, "training.batch": 256})
-    assert recipe.training.steps_of(rows) == expected
-
-
-def test_the_recipe_of_a_model_says_how_many_steps_there_were_to_be():
-    changes = {"training.steps": 0, "network.width": 8, "network.depth": 1, "training.batch": 64}
-    model = motes.fit(np.random.default_rng(0).standard_normal((200, 2)), changes=changes)
-    assert model.training.steps == model.recipe.training.steps == 1000
-    assert [shot.step for shot in model.training.snapshots] == [200, 400, 600, 800, 1000]
-
-
 def test_partial_batches_end_every_epoch():
     # 10,000 rows in batches of 128: 79 batches, the last of 16 rows, as the tutorial's loop has it.
     batches = training._batches(np.random.default_rng(0), 10_000, 128, "partial")

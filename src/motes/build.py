@@ -18,8 +18,6 @@ from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning.denoisers import (
     DENOISERS,
     Conditional,
-    GaussianPreconditioned,
-    Learned,
     LearnedVariance,
     Network,
 )
@@ -38,7 +36,6 @@ from motes.learning.losses import (
     Weighted,
     stratified,
 )
-from motes.learning.mixture import Mixture
 from motes.learning.networks import ResidualMLP, StepGatedMLP
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.grids import given_grid, karras_grid, log_snr_grid, quadratic_grid, uniform_grid
@@ -64,46 +61,25 @@ def build_schedule(recipe: Recipe) -> Schedule:
         raise RecipeError(f"[schedule]: {error}") from None
 
 
-def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0, law: Mixture | None = None) -> Denoiser:
-    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes.
-
-    `law` is what denoiser.kind = "gaussian" begins from; None: N(0, I).
-    """
-    return wrap_network(recipe, build_network(recipe, dim, key, classes), dim, classes, law)
-
-
-def build_network(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -> Network:
-    """A fresh network of `[network]`, with the inputs and outputs that `wrap_network` needs."""
-    part, context = recipe.network, Conditional.context(classes, dim if recipe.training.masks else 0)
-    inputs = 2 * dim if isinstance(recipe.denoiser, parts.GaussianPart) else dim
-    outputs = 2 * dim if recipe.denoiser.variance == "learned" else dim
-    return _build_network(part, inputs, outputs, context, recipe.steps, key)
+def build_denoiser(recipe: Recipe, dim: int, key: jax.Array, classes: int = 0) -> Denoiser:
+    """A fresh network of `[network]`, wrapped as `[denoiser]` says, for points of `dim` columns in some classes."""
+    schedule, kind = build_schedule(recipe), DENOISERS[recipe.denoiser.kind]
+    learned = recipe.denoiser.variance == "learned"
+    network = _build_network(recipe.network, dim, 2 * dim if learned else dim, classes, recipe.steps, key)
+    if learned:
+        return LearnedVariance(network=network, schedule=schedule, kind=kind)
+    denoiser = kind(network=network, schedule=schedule)
+    return Conditional(denoiser, classes) if classes else denoiser
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
 def _build_network(
-    part: parts.Residual | parts.StepGated, inputs: int, outputs: int, context: int, steps: int | None, key: jax.Array
+    part: parts.Residual | parts.StepGated, dim: int, outputs: int, context: int, steps: int | None, key: jax.Array
 ) -> Network:
     if isinstance(part, parts.Residual):
-        return ResidualMLP(inputs, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key)
+        return ResidualMLP(dim, part.width, part.depth, context, dropout=part.dropout, outputs=outputs, key=key)
     assert steps is not None  # Recipe has checked it
-    return StepGatedMLP(inputs, steps, part.width, part.depth, outputs=outputs, key=key)
-
-
-def wrap_network(recipe: Recipe, network: Network, dim: int, classes: int = 0, law: Mixture | None = None) -> Denoiser:
-    """`build_denoiser` with a network that is there."""
-    schedule, columns = build_schedule(recipe), dim if recipe.training.masks else 0
-    learned = recipe.denoiser.variance == "learned"
-    denoiser: Learned
-    if isinstance(recipe.denoiser, parts.GaussianPart):
-        law = law or Mixture.standard(dim, recipe.denoiser.components, classes)
-        denoiser = GaussianPreconditioned(network=network, schedule=schedule, law=law)
-    else:
-        kind = DENOISERS[recipe.denoiser.kind]
-        if learned:
-            return LearnedVariance(network=network, schedule=schedule, kind=kind)
-        denoiser = kind(network=network, schedule=schedule)
-    return Conditional(denoiser, classes, columns) if classes or columns else denoiser
+    return StepGatedMLP(dim, steps, part.width, part.depth, outputs=outputs, key=key)
 
 
 def build_loss(recipe: Recipe) -> Loss:

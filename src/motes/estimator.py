@@ -1,5 +1,7 @@
 """`DiffusionModel`: a diffusion model of a table, with the manners of a scikit-learn estimator.
 
+    p(row, y) = p(row | y) p(y),    where the class y of a row is one more column of the table
+
 model = DiffusionModel().fit(table)
 model.sample(1000, given={"age": 40})
 model.score_samples(table)
@@ -26,13 +28,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from motes.data.frames import is_missing, unique_names
+from motes.data.frames import Frame, Series, as_frame, joined, unique_names
 from motes.data.natives import collected, in_library, is_frame, names_of
+from motes.data.targets import Target, check_labels
 from motes.data.templates import packed, template_of, unpacked, without
-from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.model import model_path
 from motes.recipes import Recipe
+from motes.sampling.rows import log_prob_rows
 from motes.table_fitting import fit_table
 from motes.tabular import TableModel
 
@@ -40,8 +44,7 @@ Array = NDArray[np.float64]
 
 
 def _has_classes(model: "DiffusionModel") -> bool:
-    fitted = getattr(model, "model_", None)
-    if fitted is not None and fitted.classes is None:
+    if getattr(model, "model_", None) is not None and model._target is None:
         raise AttributeError("it was fitted without labels; fit(X, y) with y.")
     return True
 
@@ -50,21 +53,27 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     """A diffusion model of the rows of a table: it samples, scores, conditions and fills in.
 
     Args:
-        recipe: a name ("table", "default", ...), a `.toml` file or a `Recipe`.
-        max_steps: of training, in the place of the recipe's, which leaves it to the rows: 1,000 to 8,000.
-        changes: to the recipe, such as {"network.width": 256}.
+        recipe: a name of a recipe for tables ("table"), a `.toml` file or a `Recipe`.
+        max_steps: of training, in the place of the recipe's, which suits the rows.
+        changes: to the recipe, such as {"table.width": 256}.
         columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
             be left out; see docs/tables.md.
         warm_start: go on from the last fit, with the same columns.
         random_state: of `fit`, and of draws that have none of their own.
 
     Attributes:
-        model_: the `TableModel`.
+        model_: the `TableModel` of the columns of X and, where `fit` was given labels, of one more for y, the last.
         n_features_in_, feature_names_in_: columns of X, and their names where they have any.
-        classes_: where `fit` was given labels.
+        classes_: the distinct labels in their order, where `fit` was given labels.
         n_iter_: steps of training, of all fits that went on from one another.
         history_: loss of every step, (n_iter_,).
+
+    Example:
+        >>> model = DiffusionModel(random_state=0).fit(table, y)  # doctest: +SKIP
+        >>> model.sample(5, given={"age": (18, 30)}, y="yes")     # doctest: +SKIP
     """
+
+    _target: Target | None
 
     def __init__(
         self,
@@ -86,12 +95,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     # --- learning ---
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn the law of the rows of X.
+        """Learn the distribution of the rows of X.
 
         Args:
-            X: rows (n, d): a NumPy array, a pandas, polars or Arrow table. NaN, None and null are missing cells.
-            y: the class of each row (n,), for `predict_proba` and `sample(y=...)`.
-            sample_weight: how much each row counts (n,).
+            X: rows (n, d): a NumPy array, a pandas, polars or Arrow table. NaN, None and null are missing entries.
+            y: the class of each row (n,), for `predict_proba` and `sample(y=...)`: of any type with an order.
+            sample_weight: how much each row counts (n,); 0: not at all.
 
         What should be known of a column, such as that it is constant, is warned of. Ctrl-C ends the training with what
         was learned so far, and a `ConvergenceWarning` says how many steps that were.
@@ -100,75 +109,109 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             DataError: data that cannot be used; the message names the row and the column.
             RecipeError, UsageError: a recipe or columns that do not fit.
         """
-        start = getattr(self, "model_", None) if self.warm_start else None
-        return self._fit(X, y, sample_weight, start)
+        return self._fit(X, y, sample_weight, getattr(self, "model_", None) if self.warm_start else None)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Go on learning, from these rows; the first call decides what the columns are. See `fit`."""
+        """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
+
+        Rows without y may follow rows with it: then nothing is known of their classes.
+        """
         return self._fit(X, y, sample_weight, getattr(self, "model_", None))
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
-        classes = getattr(self, "classes_", None) if start and start.classes else None
-        labels, weights, told = None, None, None
-        if y is not None:
-            labels = _labels(y, n)
-            told = _names(labels) if classes is None else self._told(labels, classes)
+        labels = None if y is None else _labels(y, n)
+        weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
+        if start is None:
+            frame, target = as_frame(X), None
+            if labels is not None:
+                target = Target.of(labels, {*frame.names, *(self.columns or {})})
+                frame = target.beside(frame, target.codes(labels, n))
+        else:
+            target = self._target
+            frame = self._frame(X, None if labels is None else self._asked(labels).codes(labels, n, refuse=True))
         changes = dict(self.changes or {})
         if self.max_steps is not None:
-            changes["training.steps"] = check_count(self.max_steps, "steps")
+            changes["table.steps"] = check_count(self.max_steps, "steps")
         seed = _seed(self.random_state)
         model = fit_table(
-            X,
-            self.recipe,
-            changes=changes,
-            columns=self.columns,
-            labels=told,
-            weights=weights,
-            seed=seed,
-            start=start,
+            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, start=start
         )
-        training = model.model.training
+        training = model.training
         assert training is not None  # it was trained just now
         before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
-        self.model_ = model
-        self.template_ = without(template_of(X), self._dropped)
-        if labels is not None:
-            self.classes_ = np.unique(labels) if classes is None else classes
+        self.model_, self._target = model, target
+        if target is not None:
+            self.classes_ = target.classes
         elif hasattr(self, "classes_"):
             del self.classes_
-        if start is None:
-            for said in model.encoder.warnings:
+        if start is None:  # a later table may have fewer categories
+            self.template_ = without(template_of(X), self._dropped)
+            for said in model.schema.warnings:
                 warnings.warn(said, UserWarning, stacklevel=3)
         if training.interrupted:
             warnings.warn(
-                f"interrupted after {training.steps:,} of {model.recipe.training.steps:,} steps; the model is what was "
-                "learned so far.",
+                f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
         return self
 
-    def _told(self, y: Any, classes: NDArray[Any] | None = None) -> Any:
-        """What the model calls the classes `y`, one or one for each row, of those that `fit` saw."""
-        if y is None:
-            return None
-        classes = getattr(self, "classes_", None) if classes is None else classes
-        if classes is None:
-            raise UsageError(f"y = {y!r}, but this model was fitted without labels. Fit it with them: fit(X, y).")
-        names = dict(zip(classes.tolist(), _names(classes).tolist(), strict=True))
-        plain = np.asarray(y).tolist()
-        try:
-            return [names[one] for one in plain] if isinstance(plain, list) else names[plain]
-        except (KeyError, TypeError):
-            wrong = next(one for one in np.atleast_1d(np.asarray(y)).ravel().tolist() if one not in names)
-            known = ", ".join(str(one) for one in names)
-            raise UsageError(f"class {wrong!r} was not among those of the first fit: {known}.") from None
+    # --- rows of the model ---
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """Names of the columns of X, those that are dropped included."""
+        schema = self.model_.schema
+        names = schema.came or schema.names
+        return names if self._target is None else names[:-1]
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        """Names of those that are not dropped."""
+        names = self.model_.schema.names
+        return names if self._target is None else names[:-1]
+
+    @property
+    def _dropped(self) -> list[int]:
+        """Places of the others."""
+        dropped = self.model_.schema.dropped
+        return [place for place, name in enumerate(self._columns) if name in dropped]
+
+    def _frame(self, X: Any, codes: NDArray[np.integer] | None = None) -> Frame:
+        """The rows of X, with the column of y: places (n,) in `classes_`, -1 where nothing is known; None: nowhere."""
+        frame = as_frame(X, self._columns if isinstance(X, np.ndarray) else None)
+        if self._target is None:
+            return frame
+        return self._target.beside(frame, np.full(len(frame), -1) if codes is None else codes)
+
+    def _asked(self, y: Any) -> Target:
+        """The column of y.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self._target is None:
+            raise UsageError(f"got y = {y!r}, but this model was fitted without labels. Fit it with them: fit(X, y).")
+        return self._target
+
+    def _given(self, given: Mapping[Any, Any] | None) -> dict[str, Any]:
+        """Conditions by the names of columns; those of an array also go by their places."""
+        if given is None:
+            return {}
+        if not isinstance(given, Mapping):
+            raise UsageError(
+                f'given is of type {type(given).__name__}; expected a mapping, such as {{"age": 40}}: column -> value.'
+            )
+        names = self._columns
+        by_place = isinstance(self.template_, np.ndarray)
+        place = lambda key: by_place and hasattr(key, "__index__") and 0 <= key.__index__() < len(names)
+        return {names[key.__index__()] if place(key) else str(key): value for key, value in given.items()}
 
     # --- asking ---
 
@@ -176,58 +219,123 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         self,
         n_samples: int = 1,
         *,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[Any, Any] | None = None,
         y: Any = None,
+        exact: bool = False,
         random_state: Any = None,
         return_effective: bool = False,
     ) -> Any:
-        """Draw new rows, in the type, names and dtypes of the X that `fit` was given.
+        """Draw new rows, in the type, names and dtypes of the X that the first `fit` was given.
 
         Args:
             n_samples: how many.
-            given: what is known of them: column -> value, or (low, high), both included, one of which may be None.
-                Columns go by their names, those of an array by their places 0, 1, ...
-            y: their class, one for all rows or one for each.
+            given: what is known of them: column -> a value; a set: one of its values; (low, high), both included, one
+                of which may be None; None: missing; or a condition, such as `motes.tables.Not(value)`. Columns go by
+                their names, those of an array also by their places 0, 1, ...
+            y: their class, one for all rows or one for each (n_samples,).
+            exact: weigh rows with known values by the model's distribution and draw them again; see
+                docs/conditions.md.
             random_state: in the place of the estimator's.
-            return_effective: give the effective sample size as well; it is `n_samples` unless intervals are given.
+            return_effective: give the effective sample size as well; it is `n_samples` where no row has a weight.
 
         Raises:
             UsageError, DataError: what does not fit.
         """
         check_is_fitted(self)
-        if given is not None and not isinstance(given, Mapping):
-            raise UsageError(
-                f'given is of type {type(given).__name__}; expected a mapping, such as {{"age": 40}}: column -> value.'
-            )
-        seed = _seed(self.random_state if random_state is None else random_state)
-        drawn = self.model_.sample(n_samples, given=given, label=self._told(y), seed=seed)
-        rows = drawn.like(self.template_)
-        return (rows, drawn.effective) if return_effective else rows
+        n = check_count(n_samples, "rows")
+        asked = self._given(given)
+        seed = check_seed(_seed(self.random_state if random_state is None else random_state))
+        if y is None:
+            parts, places = [self.model_.sample(n, given=asked, seed=seed, exact=exact)], np.arange(n)
+        else:
+            target = self._asked(y)
+            codes = target.codes(y, n, refuse=True)
+            if target.column in asked:
+                raise UsageError(
+                    f"got y and given[{target.column!r}], which are the same column. Leave one of them out."
+                )
+            parts, alone = [], target.column in self.model_.schema.kept
+            for code in np.unique(codes).tolist():  # each with random numbers of its own
+                mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
+                condition = asked if alone else asked | {target.column: target.names[code]}
+                count = int((codes == code).sum())
+                parts.append(self.model_.sample(count, given=condition, seed=mine, exact=exact))
+            places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
+        rows = joined(parts, n).take(places).select(self._kept).like(self.template_)
+        return (rows, sum(part.effective for part in parts)) if return_effective else rows
 
-    def score_samples(self, X: Any, y: Any = None) -> Array:
-        """log p of each row, (n,), in nats of the data's units: of its known cells, a mass for discrete columns.
-
-        With `y`, the class of each row, it is log p(row | y).
-        """
-        check_is_fitted(self)
-        return self.model_.score_samples(self._validated(X), label=self._told(y))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`, over the rows of X; `y` is ignored."""
-        return float(np.mean(self.score_samples(X)))
-
-    def impute(self, X: Any, *, draws: int | None = None, random_state: Any = None) -> Any:
-        """Fill in the missing cells by draws from their law given the known ones, which come back to the bit.
+    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, smooth: bool = False) -> Array:
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns.
 
         Args:
-            X: rows (n, d) with holes.
+            X: rows (n, d). A row with an entry that the training could not have held, such as an unseen label, has
+                log p = -inf.
+            y: the class of each row (n,), or one for all: the answer is log p(row | y) = log p(row, y) - log p(y).
+            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
+            smooth: give such an entry the mass 1 / (rows of the training + 1) instead of 0.
+        """
+        check_is_fitted(self)
+        X = self._validated(X)
+        if y is None:
+            return self.model_.score_samples(self._frame(X), orders=orders, smooth=smooth)
+        target = self._asked(y)
+        codes = target.codes(y, X.shape[0])
+        joint = self.model_.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
+        return np.where(codes >= 0, joint - self._log_p(target)[codes], joint if smooth else -np.inf)
+
+    def _log_p(self, target: Target) -> Array:
+        """log p(y) of each class, (c,), by the model."""
+        schema, count = self.model_.schema, len(target.classes)
+        if target.column in schema.kept:
+            return np.zeros(count)
+        nothing = Series("real", np.full(count, np.nan), np.ones(count, bool))
+        frame = target.beside(Frame(dict.fromkeys(self._kept, nothing)), np.arange(count))
+        encoded = schema.encode(frame, unseen="mark")
+        rows, at = self.model_.reader.read(encoded), schema.parts_of(target.column)
+        # Missing entries may have a code of their own, and would then be observed.
+        observed: Any = np.zeros_like(rows.observed)
+        observed[:, at] = rows.observed[:, at]
+        log_p = log_prob_rows(self.model_.unmasker, rows._replace(observed=observed))
+        return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples(X, smooth=True)`, so that models can be compared; `y` is ignored.
+
+        A warning says how many entries the training could not have held: each counts with the mass
+        1 / (rows of the training + 1).
+        """
+        check_is_fitted(self)
+        found = self.model_.likelihood(self._frame(self._validated(X)), smooth=True)
+        if count := int(found.impossible.sum()):
+            mass = f"1/{self.model_.schema.rows + 1:,}"
+            warnings.warn(
+                f"{count:,} entries, in {np.count_nonzero(found.impossible):,} of {len(found.impossible):,} rows, are "
+                f"none that the training could have held: each counts with the mass {mass}.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return float(np.mean(found.log_prob))
+
+    def impute(self, X: Any, *, draws: int | None = None, random_state: Any = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of the row, which come back to the bit.
+
+        Args:
+            X: rows (n, d) with missing entries.
             draws: a list of as many tables; None gives one table.
             random_state: in the place of the estimator's.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names row and column.
         """
         check_is_fitted(self)
         seed = _seed(self.random_state if random_state is None else random_state)
         X = without(self._validated(X), self._dropped)
-        made = [frame.like(X) for frame in self.model_.impute(X, draws=1 if draws is None else draws, seed=seed)]
+        frame = as_frame(X, self._kept if isinstance(X, np.ndarray) else None)
+        if self._target is not None:  # drawn where other entries of the row are; elsewhere any class will do
+            whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
+            frame = self._target.beside(frame, np.where(whole, 0, -1))
+        tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
+        made = [table.select(self._kept).like(X) for table in tables]
         if hasattr(X, "iloc"):  # pandas, or what has its manners
             for table in made:
                 table.index = X.index
@@ -240,24 +348,26 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
-        """p(y | row) of each row, (n, classes) in the order of `classes_`."""
+        """p(y | row) of each row, (n, classes) in the order of `classes_`.
+
+        An entry that the training could not have held counts as missing. For another column than y, see
+        `model_.predict_proba`.
+        """
         check_is_fitted(self)
-        known = self.model_.classes
-        assert known is not None  # it would have no such method
-        order = [known.number(name) for name in _names(self.classes_)]  # there it is that of their texts
-        return self.model_.predict_proba(self._validated(X))[:, order]
+        X, target = self._validated(X), self._asked(None)
+        made = np.zeros((X.shape[0], len(target.classes)))
+        if target.column in self.model_.schema.kept:
+            return made + 1.0
+        p, labels = self.model_.predict_proba(self._frame(X), target.column)
+        place = {name: code for code, name in enumerate(target.names)}
+        made[:, [place[label] for label in labels]] = p
+        return made
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each row, (n,)."""
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
-
-    @property
-    def _dropped(self) -> list[int]:
-        """Places of the columns of X that are left out."""
-        encoder = self.model_.encoder
-        return [encoder.came.index(name) for name in encoder.dropped]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the columns that `transform` gives: those of X that are not dropped."""
@@ -284,8 +394,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             ) from None
         about["template"], tensors["estimator.template"] = packed(self.template_)
         tensors["estimator.history"] = self.history_
-        if hasattr(self, "classes_"):
-            tensors["estimator.classes"] = _packed_classes(self.classes_)
+        if self._target is not None:
+            tensors["estimator.target"] = self._target.packed()
         write_checkpoint(Path(path), tensors, about)
 
     @classmethod
@@ -302,18 +412,18 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             model = TableModel.of_parts(tensors, about, path)
             made = cls(model.recipe, **mine)
             made.template_ = unpacked(library, tensors["estimator.template"])
-            made.history_ = tensors["estimator.history"]
-            if "estimator.classes" in tensors:
-                dtype, labels = json.loads(tensors["estimator.classes"].tobytes())
-                made.classes_ = np.array(labels, np.dtype(dtype))
+            made.history_, made._target = tensors["estimator.history"], None
+            if "estimator.target" in tensors:
+                made._target = Target.unpacked(tensors["estimator.target"])
+                made.classes_ = made._target.classes
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"'{path}' was not saved by a DiffusionModel ({error!r}). `motes.load` reads any model."
             ) from None
-        came = model.encoder.came or model.columns
-        made.model_, made.n_iter_, made.n_features_in_ = model, len(made.history_), len(came)
+        made.model_, made.n_iter_ = model, len(made.history_)
+        made.n_features_in_ = len(made._columns)
         if not isinstance(made.template_, np.ndarray):
-            made.feature_names_in_ = np.array(came, dtype=object)
+            made.feature_names_in_ = np.array(made._columns, dtype=object)
         return made
 
     # --- checks ---
@@ -342,33 +452,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
 def _labels(y: Any, n: int) -> NDArray[Any]:
     """The class of each row, (n,), of any type whose values have an order."""
-    labels = column_or_1d(y, warn=True)
+    labels: NDArray[Any] = column_or_1d(y, warn=True)
     check_consistent_length(labels, np.empty(n))
-    for i, label in enumerate(labels.tolist()):
-        if is_missing(label):
-            raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Leave out rows without one.")
-    try:
-        np.unique(labels)
-    except TypeError:
-        kinds = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
-        raise DataError(f"the labels are of types {kinds}, which have no order. Give labels of one type.") from None
+    check_labels(labels)
     return labels
-
-
-def _names(labels: NDArray[Any]) -> NDArray[Any]:
-    """What a model calls these classes: whole numbers and texts as they are, all else as text."""
-    if labels.dtype.kind == "f" and (np.rint(labels) == labels).all():
-        return labels.astype(np.int64)
-    return labels if labels.dtype.kind in "iuU" else np.array([str(label) for label in labels.tolist()])
-
-
-def _packed_classes(classes: NDArray[Any]) -> NDArray[np.uint8]:
-    """dtype and labels, for JSON."""
-    plain = (classes.astype(str) if classes.dtype.kind == "M" else classes).tolist()
-    try:
-        return np.frombuffer(json.dumps([classes.dtype.str, plain]).encode(), np.uint8)
-    except TypeError as error:
-        raise UsageError(f"classes that no file can hold: {error}. Give labels as texts or numbers.") from None
 
 
 def _check_even(rows: Any) -> None:
@@ -376,7 +463,7 @@ def _check_even(rows: Any) -> None:
     widths = [len(row) if hasattr(row, "__len__") and not isinstance(row, str) else -1 for row in rows]
     for i, width in enumerate(widths):
         if width != widths[0] and min(width, widths[0]) >= 0:
-            raise DataError(f"X, row {i + 1} has {width} cells, and row 1 has {widths[0]}. Expected as many in each.")
+            raise DataError(f"X, row {i + 1} has {width} entries, and row 1 has {widths[0]}; expected as many in each.")
 
 
 def _seed(random_state: Any) -> int:

@@ -17,7 +17,7 @@ from scipy.special import softmax
 from motes.build import build_denoiser, build_draw, build_grid, seed_key
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
-from motes.diffusion.denoiser import Cells, Denoiser, Given
+from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import ModelFileError, MotesError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
@@ -112,10 +112,6 @@ class Model:
         `length` is that of the average which the weights are, where it is not the recipe's.
         """
         return self._with(denoiser=denoiser, length=length)
-
-    def with_standardiser(self, standardiser: Standardiser) -> "Model":
-        """The same model in other units."""
-        return self._with(standardiser=standardiser)
 
     def _with(self, **changes: Any) -> "Model":
         made = copy(self)
@@ -357,27 +353,13 @@ class Model:
             DataError: rows that cannot be used.
         """
         rows = as_table(x, self.columns, to_learn=False).x
-        return self.class_probabilities(self.standardiser.forward(rows), on_block=on_block)
-
-    def class_probabilities(
-        self, z: NDArray[np.float64], *, cells: Cells | None = None, on_block: Callable[[int], None] | None = None
-    ) -> NDArray[np.float64]:
-        """p(label | z) of standardised rows z (n, d), (n, classes), from their cells that are not settled.
-
-        Raises:
-            UsageError: a model without classes.
-        """
         if self.classes is None:
             raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
-        n, count = len(z), len(self.classes)
-
-        def every(part: NDArray[Any]) -> NDArray[Any]:
-            return np.tile(part, (count, 1))
-
-        label = np.repeat(np.arange(count, dtype=np.int32), n)
-        known = Given(label, None if cells is None else Cells(*map(every, cells)))  # type: ignore[arg-type]
+        n, count = len(rows), len(self.classes)
+        known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
         tell = (lambda done: on_block(done // count)) if on_block else None
-        log_prob = log_likelihood(self.denoiser, every(z), given=known, on_block=tell).log_prob.reshape(count, n)
+        z = np.tile(self.standardiser.forward(rows), (count, 1))
+        log_prob = log_likelihood(self.denoiser, z, given=known, on_block=tell).log_prob.reshape(count, n)
         return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-LEAST_BATCH = 64
-EPOCHS, LEAST_STEPS, MOST_STEPS = 45, 1_000, 8_000  # where a recipe leaves their number to the rows
-
 
 def _number(default: Any, low: float, high: float = float("inf"), *, open_low: bool = False) -> Any:
     """A field whose value lies in [low, high], or in (low, high] with `open_low`."""
@@ -108,15 +105,6 @@ class DenoiserPart:
 
 
 @dataclass(frozen=True)
-class GaussianPart:
-    """What a Gaussian of the data, or a mixture of some, does not tell of x_0."""
-
-    kind: Literal["gaussian"] = "gaussian"
-    variance: Literal["fixed"] = "fixed"
-    components: int = _number(1, 1)  # at most: left-out rows choose
-
-
-@dataclass(frozen=True)
 class LossPart:
     """What is minimised: a squared error with the weight that `learning.losses.LOSSES` has under its kind."""
 
@@ -186,9 +174,8 @@ TimesPart = StepsDrawn | LogNormal | UniformDrawn | LogitNormal
 class Training:
     """Adam, its learning rate, and the moving average of the weights."""
 
-    steps: int = _number(4000, 0)  # 0: as the rows need; see `steps_of`
+    steps: int = _number(4000, 1)
     batch: int = _number(512, 1)
-    batch_share: float = _number(0.0, 0, 1)  # of few rows, a batch is at most this share, or 64 rows; 0: as it is
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
     learning_rate: float = _number(1e-2, 0, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"
@@ -197,31 +184,39 @@ class Training:
     ema: float = _number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = _number(0.1, 0, 1)  # how often a row's label is withheld
-    masks: float = _number(0.0, 0, 1)  # how often some cells of a row are shown, to learn the others given these
     validation: float = _number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
     check_every: int = _number(100, 1)  # steps from one look at these rows to the next
     patience: int = _number(10, 1)  # looks without a better loss, after which training stops
-    refit: bool = False  # then train all rows anew, for as many steps as were best
     averages: int = _number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
     snapshot_epochs: int = _number(0, 0)  # a picture every so many epochs; 0: five over the run
-
-    def batch_of(self, rows: int) -> int:
-        """Of so many rows, how many an update takes."""
-        if not self.batch_share:
-            return self.batch
-        return min(self.batch, max(LEAST_BATCH, round(self.batch_share * rows)))
-
-    def steps_of(self, rows: int) -> int:
-        """Steps of training on so many rows."""
-        if self.steps:
-            return self.steps
-        return min(max(LEAST_STEPS, -(-EPOCHS * rows // self.batch_of(rows))), MOST_STEPS)
 
     def snapshot_steps(self, rows: int) -> int:
         """Steps from one snapshot of the weights to the next."""
         if self.snapshot_epochs:
-            return self.snapshot_epochs * -(-rows // self.batch_of(rows))
-        return -(-self.steps_of(rows) // 5)
+            return self.snapshot_epochs * -(-rows // self.batch)
+        return -(-self.steps // 5)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table by masked diffusion: its codes, its network, and how it is trained. What is left out suits the rows."""
+
+    bins: int = _number(128, 2)  # codes of a column of numbers, at most
+    missing: Literal["hide", "code"] = "hide"  # missing entries: not known, or a value of their own that is drawn too
+    width: int | None = _number(None, 1)  # of the network's state
+    depth: int | None = _number(None, 1)  # blocks of the network
+    dropout: float | None = _number(None, 0, 0.9)  # share of the units that training leaves out
+    components: int = _number(12, 1)  # of the Gaussian mixture that numbers begin from, at most
+    own: int = _number(4, 0)  # normals of the network's own, for each column of numbers
+    steps: int | None = _number(None, 1)  # of training, at most
+    batch: int | None = _number(None, 8)  # rows of a step
+    fixed: float = _number(0.5, 0, 1)  # share of training in the order in which rows are drawn and scored
+    learning_rate: float | None = _number(None, 0, open_low=True)
+    ema: float = _number(0.99, 0, 1)
+    clip_norm: float = _number(1.0, 0, open_low=True)
+    check_every: int | None = _number(None, 1)  # steps from one look at the validation rows to the next
+    patience: int = _number(6, 1)  # looks without a better one, after which training stops
+    calibrate: bool = True  # give drawn rows the training rows' shares of each code
 
 
 # --- samplers: the keys of each are the fields of the class that `sampling.samplers.SAMPLERS` has under its kind ------

@@ -64,15 +64,17 @@ class Reporter:
 
                 yield move
         else:
-            said, due = 0, SOON
+            said, due, first = 0, SOON, (0, 0.0)
 
             def line(done: int, note: str = "") -> None:
-                nonlocal said, due
+                nonlocal said, due, first
                 seconds = time.perf_counter() - begin
+                first = first if first[0] else (done, seconds)
                 if done * LINES // total > said or (done and seconds > due):
                     said, due = done * LINES // total, max(due, 2 * seconds)
-                    left = seconds * (total - done) / done
-                    after = f", {left:.0f} s left" if done < total else ""
+                    # What comes before the first parts are done, such as compiling, says nothing of the rest.
+                    done_since, since = done - first[0], seconds - first[1]
+                    after = f", {since * (total - done) / done_since:.0f} s left" if done_since and done < total else ""
                     self.say(f"{label}: {done:,}/{total:,} {unit} {note}".rstrip() + after)
 
             yield line

@@ -23,7 +23,6 @@ from motes.parts import (
     Data,
     DenoiserPart,
     Exploding,
-    GaussianPart,
     GivenGrid,
     GridPart,
     HybridPart,
@@ -38,6 +37,7 @@ from motes.parts import (
     SchedulePart,
     StepGated,
     StepsDrawn,
+    Table,
     TimesPart,
     Training,
     UniformDrawn,
@@ -53,21 +53,23 @@ class Recipe:
     data: Data = Data()
     schedule: SchedulePart = Exploding()
     network: StepGated | Residual = Residual()
-    denoiser: DenoiserPart | GaussianPart = DenoiserPart()
+    denoiser: DenoiserPart = DenoiserPart()
     loss: LossPart | MinSNRPart | HybridPart = LossPart()
     times: TimesPart = LogNormal()
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
+    table: Table = Table()  # instead of all others but [data] and [columns], where data.encode
     columns: Mapping[str, Any] = field(
         default_factory=dict, hash=False
-    )  # what columns of a table are; see `data.columns.infer`
+    )  # what columns of a table are; see `tables.kinds.columns`
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
-        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid",
+        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "table",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        self._check_sections()
         for section, part in (("network", self.network), ("times", self.times)):
             if isinstance(part, StepGated | StepsDrawn) and self.steps is None:
                 raise RecipeError(
@@ -102,6 +104,27 @@ class Recipe:
             )
         self._check_variance()
 
+    @property
+    def unused(self) -> set[str]:
+        """The sections that have no bearing: those of points for a table, and the other way round."""
+        return set(self.SECTIONS) - {"data", "table"} if self.data.encode else {"table"}
+
+    def _check_sections(self) -> None:
+        """Refuse what has no bearing, which would be an option that is ignored."""
+        for section in sorted(self.unused):
+            if getattr(self, section) != Recipe.__dataclass_fields__[section].default:
+                encode, theirs = ("true", "points") if self.data.encode else ("false", "a table")
+                own = "[data], [table] and [columns], such as table.steps" if self.data.encode else "the other sections"
+                raise RecipeError(
+                    f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
+                    f"Leave [{section}] out, or choose another recipe."
+                )
+        if self.data.encode and self.data.label is not None:
+            raise RecipeError(
+                f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "
+                "any other here: leave data.label out, and draw rows of one class with --given COLUMN=CLASS."
+            )
+
     def _check_variance(self) -> None:
         """What the variance of a reverse step needs to be learned, and to be sampled with."""
         learned, hybrid = self.denoiser.variance == "learned", isinstance(self.loss, HybridPart)
@@ -121,16 +144,15 @@ class Recipe:
                 f"'{self.schedule.kind}' and times.kind = '{self.times.kind}'. Set schedule.kind to linear, quad, "
                 "sigmoid or cosine, and times.kind = 'steps'."
             )
-        if learned and self.denoiser.kind in ("edm", "gaussian"):
+        if learned and self.denoiser.kind == "edm":
             raise RecipeError(
-                "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and "
-                f"denoiser.kind = '{self.denoiser.kind}' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or "
-                "'velocity'."
+                "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and denoiser.kind "
+                "= 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
             )
-        if learned and (self.training.masks or self.data.label):
+        if learned and self.data.label:
             raise RecipeError(
-                "denoiser.variance = 'learned' goes with no labels and no masks. Set denoiser.variance = 'fixed', or "
-                "leave out data.label and training.masks."
+                "denoiser.variance = 'learned' goes with no labels. Set denoiser.variance = 'fixed', or leave out "
+                "data.label."
             )
         if isinstance(self.sampler, AncestralPart) and self.sampler.variance == "learned" and not learned:
             raise RecipeError(
@@ -140,16 +162,11 @@ class Recipe:
 
     def _check_steps_alone(self, steps: int) -> None:
         """What a network needs that knows nothing but the schedule's own steps."""
-        if self.training.masks:
+        if self.denoiser.kind == "edm":
             raise RecipeError(
-                "network.kind = 'step_gated' can be told nothing of a row. Set training.masks = 0, or network.kind = "
-                "'residual'."
-            )
-        if self.denoiser.kind in ("edm", "gaussian"):
-            raise RecipeError(
-                f"network.kind = 'step_gated' takes the number of a step, and denoiser.kind = '{self.denoiser.kind}' "
-                "gives it a noise level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = "
-                "'residual', which takes any time."
+                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a noise "
+                "level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which takes "
+                "any time."
             )
         if self.sampler.kind in OFF_GRID:
             raise RecipeError(
@@ -184,7 +201,7 @@ class Recipe:
         }
         if not self.columns:
             del whole["columns"]
-        return whole
+        return {key: value for key, value in whole.items() if key not in self.unused}
 
     def to_toml(self) -> str:
         """The text of the recipe's file."""

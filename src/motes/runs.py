@@ -7,6 +7,7 @@ What was learned is written first, so that nothing that fails or is interrupted 
 """
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,8 +32,7 @@ from motes.learning.training import Progress, Trained
 from motes.model import AVERAGES, Guidance, Model
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
-from motes.sampling.likelihood import Likelihood
-from motes.sources import Source, read_rows, read_source, source_of
+from motes.sources import Source, read_source, source_of
 
 Array = NDArray[np.float64]
 
@@ -84,8 +84,7 @@ def train_run(
     reporter.say(
         f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
     )
-    steps = chosen.training.steps_of(len(origin.table.x))
-    with reporter.counting("training", steps, "steps") as count:
+    with reporter.counting("training", chosen.training.steps, "steps") as count:
 
         def told(now: Progress) -> None:
             unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
@@ -122,14 +121,13 @@ def train_run(
 def say_trained(trained: Trained, reporter: Reporter) -> None:
     """How long it took, and after how many steps held-out rows found the weights best."""
     held = trained.held_out
-    steps = trained.steps if held is None else held.steps[-1]  # of the training that was looked at; a refit is shorter
     best = "" if held is None else f"; the weights after {held.best:,} were the best"
-    reporter.say(f"trained {steps:,} steps in {trained.seconds:.1f} s{best}")
+    reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How rows are drawn where that differs from the recipe: arguments of `Model.sample` and of `TableModel.sample`."""
+    """How points are drawn where that differs from the recipe: arguments of `Model.sample`."""
 
     sampler: str | None = None
     steps: int | None = None
@@ -142,13 +140,6 @@ def sample_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw =
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(n, seed=seed, on_block=count, **vars(how))
-
-
-def score_source(model: Model, source: str, label: str | None, reporter: Reporter) -> Likelihood:
-    """log p of the rows of a file, or of fresh points of a shape, with its progress shown."""
-    rows = read_rows(source, model, SAMPLES)
-    with reporter.counting("scoring", len(rows), "rows") as count:
-        return model.likelihood(rows, label=label, on_block=count)
 
 
 def draw_run(
@@ -241,7 +232,7 @@ def refuse_nothing(model: Model) -> None:
 
 def write_recipe(out: Path, source: str, recipe: Recipe, seed: int) -> None:
     """What ran, and how to run it again."""
-    again = f"motes train {source} --recipe recipe.toml --seed {seed}"
+    again = f"motes train {shlex.quote(source)} --recipe recipe.toml --seed {seed}"
     header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
     write(out / "recipe.toml", header + recipe.to_toml())
 

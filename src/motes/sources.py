@@ -159,11 +159,11 @@ def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Sou
             raise UsageError(f"the data of this model, '{given}', is not here; give it as SOURCE.")
     if not isinstance(given, str):
         table = given if isinstance(given, Table) else as_table(given)
-        table = Table(table.x[:, _order(model, table.columns, "the array")], model.columns)
+        table = Table(table.x[:, order_of(model, table.columns, "the array")], model.columns)
         return Source("the array", table, None, None, model.seed, table.fingerprint == model.fingerprint)
     noise = model.recipe.data.noise if given == model.source else None
     source = read_source(given, replace(model.recipe, data=replace(model.recipe.data, noise=noise)), model.seed)
-    order = _order(model, source.table.columns, f"'{given}'")
+    order = order_of(model, source.table.columns, f"'{given}'")
     table = Table(source.table.x[:, order], model.columns)
     held_out = None if source.held_out is None else source.held_out[:, order]
     trained_on = table.fingerprint == model.fingerprint
@@ -172,7 +172,7 @@ def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Sou
     return replace(source, table=table, held_out=held_out, trained_on=trained_on)
 
 
-def _order(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
+def order_of(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
     """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
     ours = model.columns
     if len(theirs) != len(ours):
@@ -197,7 +197,7 @@ def read_rows(name: str, model: Model, n: int) -> Array:
     else:
         _check_file(name)
         table = read_table(name, label=model.recipe.data.label, to_learn=False)
-    return table.x[:, _order(model, table.columns, f"'{name}'")]
+    return table.x[:, order_of(model, table.columns, f"'{name}'")]
 
 
 def _check_file(name: str) -> None:

@@ -1,5 +1,6 @@
 """From the rows of a table of any columns to a trained model."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data.encoder import Encoded, Encoder
 from motes.data.frames import Frame, as_frame, words_of
-from motes.data.tables import Standardiser, Table
-from motes.errors import DataError, RecipeError, TrainingError
-from motes.fitting import fit
-from motes.learning.training import Progress
-from motes.model import Model
-from motes.parts import GaussianPart
+from motes.errors import RecipeError, UsageError, check_seed
+from motes.learning.tables.fitting import fit, options_of
+from motes.learning.tables.layout import layout_of
+from motes.learning.tables.network import Rows
+from motes.learning.tables.rows import Reader
+from motes.learning.tables.training import Progress
 from motes.recipes import Recipe, load_recipe
+from motes.sampling.unmasking import Unmasker
+from motes.tables.schema import Schema
 from motes.tabular import TableModel
 
-MOST_REPEATS = 8  # of a row for its weight
+CALIBRATION = 2048, 16_384  # rows that are drawn to set the biases, at least and at most
 
 
 def fit_table(
@@ -28,11 +30,10 @@ def fit_table(
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
     columns: Mapping[str, Any] | None = None,
-    labels: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     seed: int = 0,
     source: str = "",
-    encoder: Encoder | None = None,
+    schema: Schema | None = None,
     start: TableModel | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TableModel:
@@ -41,88 +42,93 @@ def fit_table(
     Args:
         data: whatever `motes.data.frames.as_frame` takes: a NumPy array, a pandas, polars or Arrow table, ...
         recipe: a name, a `.toml` file or a `Recipe`; its section [columns] says what columns are.
-        changes: to it, such as {"training.steps": 8000}.
-        columns: what columns are, in the place of what the recipe says or what is inferred; see `data.columns.infer`.
-        labels: the class of each row (n,), whole numbers or texts.
+        changes: to it, such as {"table.steps": 2000}.
+        columns: what columns are, in the place of what the recipe says or what is inferred; see `Schema.fit`.
         weights: how much each row counts (n,), at least 0: 2 is as good as the row twice, and 0 as no such row.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file and in messages.
-        encoder: one that was fitted to these rows already.
-        start: a model of the same columns, to go on from, with its encoder.
+        schema: one that was fitted to these rows already.
+        start: a model of the same columns, to go on from, with its schema.
         on_progress: called a few times a second with a `Progress`.
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
         UsageError, RecipeError: a recipe that cannot be followed, columns that there are not.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+        TrainingError: the loss was not finite.
     """
-    chosen = load_recipe(recipe, changes)
-    if start is not None and isinstance(start.recipe.denoiser, GaussianPart):
-        chosen = replace(chosen, denoiser=start.recipe.denoiser)  # which says how many components rows have chosen
+    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    if not chosen.data.encode:
+        raise RecipeError(
+            "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."
+        )
     name = f"'{source}'" if source else "the data"
     frame = as_frame(data, name=name)
-    ordered, labels, weights = _in_order(frame, labels, weights)
-
-    def encoded_by(frame: Frame) -> tuple[Encoder, Encoded]:
-        fitted = encoder if start is None else start.encoder
-        if fitted is None:
-            overrides = {**chosen.columns, **(columns or {})}
-            fitted = Encoder.fit(frame, overrides, standardise=chosen.data.standardise, name=name)
-        return fitted, fitted.encode(frame, seed, name=name)
-
-    try:
-        fitted, encoded = encoded_by(ordered)
-    except DataError:
-        encoded_by(frame)  # which says it with the number that the row came with
-        raise
-    if not encoded.known.all() and not chosen.training.masks:
-        column, holes = next(
-            (n, s.missing) for n, s in frame.columns.items() if n in fitted.learned and s.missing.any()
+    heavy = _weights(weights, len(frame))
+    overrides = {**chosen.columns, **(columns or {})}
+    fitted = start.schema if start is not None else schema
+    if fitted is None:
+        fitted = Schema.fit(
+            frame, overrides, missing=chosen.table.missing, bins=chosen.table.bins, weights=heavy, name=name
         )
-        raise RecipeError(
-            f"{(~encoded.known).sum():,} cells of {name} are missing, the first in row {holes.argmax() + 1}, column "
-            f"'{column}', and training.masks = 0. Set training.masks = 0.5, so that it learns from rows "
-            "with holes."
-        )
-    try:
-        model = fit(
-            Table(encoded.z, fitted.learned, heaps=fitted.heaps),
-            chosen,
-            labels=labels,
-            classes=None if start is None else start.classes,
-            weights=weights,
-            present=None if encoded.known.all() else encoded.known,
-            standardiser=Standardiser.identity(fitted.width),
-            start=None if start is None else start.model.denoiser,
-            seed=seed,
-            source=source,
-            on_progress=on_progress,
-        )
-    except TrainingError as error:
-        if isinstance(error.result, Model):
-            error.result = TableModel(error.result, fitted)
-        raise
-    return TableModel(model, fitted)
+    if heavy is not None and not heavy.all():  # such a row may hold what no other one does
+        some = np.flatnonzero(heavy)
+        frame, heavy = frame.take(some), heavy[some]
+    encoded = fitted.encode(frame, name=name)
+    keys = keys_of(fitted.frame(frame, name=name))
+    fingerprint = hashlib.sha256(np.sort(keys).tobytes()).hexdigest()[:16]
+    # In an order of their own, so that the order in which rows came has no bearing on what is learned.
+    place = np.argsort(keys, kind="stable")
+    reader, layout = Reader.of(fitted), layout_of(fitted.parts)
+    rows = reader.read(encoded)
+    rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
+    units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
+    entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in fitted.parts])
+    apart = _apart(keys[place], rows)
+    network, options = options_of(chosen.table, len(np.unique(apart)))
+    taken = None if heavy is None else heavy[place]
+    found = fit(
+        rows, layout, units, entropies, apart, network, options, seed=seed, weights=taken,
+        start=None if start is None else start.models, on_progress=on_progress,
+    )  # fmt: skip
+    ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
+    unmasker = Unmasker.of(found.models, layout, reader, found.plan.order, ranges)
+    bias = unmasker.no_bias
+    if chosen.table.calibrate:
+        count = int(np.clip(len(place), *CALIBRATION))
+        try:
+            bias = unmasker.calibrated([part.masses for part in fitted.parts], count, seed)
+        except KeyboardInterrupt:  # what was learned is worth more than its marginals
+            found.trained.interrupted = True
+    return TableModel(
+        fitted, found.models, found.plan.order, bias, replace(chosen, columns=overrides),
+        source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
+    )  # fmt: skip
 
 
-def _in_order(
-    frame: Frame, labels: ArrayLike | None, weights: ArrayLike | None
-) -> tuple[Frame, NDArray[Any] | None, NDArray[Any] | None]:
-    """Rows in an order of their own, so that the order in which they came has no bearing on what is learned.
+def keys_of(frame: Frame) -> NDArray[np.uint64]:
+    """64 bits of each row, (n,), equal for equal rows."""
+    return words_of([(series.known, series.missing) for series in frame.columns.values()], len(frame))
 
-    Small whole weights are rows that come so often.
+
+def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:
+    """Equal for rows (n,) that are copies of one another, which must not be on both sides of a validation split.
+
+    Equal rows of labels and of numbers that come often are no copies: there are only so many of them.
     """
-    n = len(frame)
-    rows = np.arange(n)
-    columns = [(series.known, series.missing) for series in frame.columns.values()]
-    if labels is not None and np.shape(labels) == (n,):  # or `fit` will refuse them
-        columns.append((np.unique(np.asarray(labels).astype(str), return_inverse=True)[1], np.zeros(n, bool)))
-    if weights is not None and np.shape(weights) == (n,):
-        heavy = np.asarray(weights, float)
-        columns.append((heavy, np.zeros(n, bool)))
-        if np.isin(heavy, np.arange(MOST_REPEATS + 1)).all() and heavy.any():
-            rows, weights = np.repeat(rows, heavy.astype(int)), None
-            columns.pop()
-    rows = rows[np.argsort(words_of(columns, n)[rows], kind="stable")]
-    taken = [None if part is None else np.asarray(part)[rows] for part in (labels, weights)]
-    return frame.take(rows), taken[0], taken[1]
+    rare = ((np.asarray(rows.inner) != 0) & np.asarray(rows.observed)).any(axis=1)
+    own = np.arange(len(keys), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return np.where(rare, keys, own)
+
+
+def _weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if weights is None:
+        return None
+    heavy = np.asarray(weights, np.float64)
+    if heavy.shape != (n,):
+        raise UsageError(f"weights have shape {heavy.shape}; expected ({n},), one for each row.")
+    if not np.isfinite(heavy).all() or (heavy < 0).any():
+        row = int((~np.isfinite(heavy) | (heavy < 0)).argmax())
+        raise UsageError(f"weights, row {row + 1}: got {heavy[row]}; expected a finite number of at least 0.")
+    if not heavy.any():
+        raise UsageError("all weights are 0; expected a row that counts.")
+    return heavy

@@ -1,93 +1,154 @@
 """A trained model of a table of any columns, in the data's own units and types.
 
-    log p(x) = log p(z) + sum over the known columns of log |dz/dx|,    z = encoder(x)
+    p(x) = product over columns of p(x_j | those before it),    in one order, which is the model's distribution
 
-It is a `Model` of the matrix z and the `Encoder` between that and the table. It answers for any subset of the columns.
+It is a `Schema` between the table and codes, and the members that were learned of the codes. It answers for any subset
+of the columns: what is known is seen first.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from motes.build import build_draw, seed_key
-from motes.conditions import conditions_of
-from motes.data.bijections import Identity
-from motes.data.blocks import BLOCK, Blocks
-from motes.data.cells import Reals
-from motes.data.classes import Classes
-from motes.data.codecs import Codec
-from motes.data.columns import Column, cell_at
-from motes.data.encoder import Encoded, Encoder
-from motes.data.frames import Frame, Mask, joined
-from motes.data.tables import Standardiser
-from motes.diffusion.denoiser import Cells, Given
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
-from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.model import Guidance, Model, model_path
-from motes.recipes import Recipe
-from motes.sampling.inside import sample_inside
-from motes.sampling.likelihood import TOLERANCE, Likelihood, log_likelihood
-from motes.sampling.loop import Sampler, sample
-from motes.sampling.particles import conditional_rows
+from motes.data.blocks import Blocks
+from motes.data.frames import Frame, joined
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed, unknown
+from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning.tables.fitting import options_of
+from motes.learning.tables.layout import Layout, layout_of
+from motes.learning.tables.model import MaskedModel, skeleton_of
+from motes.learning.tables.network import Rows
+from motes.learning.tables.rows import Reader
+from motes.learning.tables.training import Trained
+from motes.model import Model, model_path
+from motes.recipes import Recipe, parse
+from motes.sampling.rows import Block, again, draw_block, in_turn, last_codes, log_prob_rows
+from motes.sampling.unmasking import FEW, ROWS, Unmasker
+from motes.tables.conditions import Conditions, NotMissing, conditions_of
+from motes.tables.kinds.labels import Categorical
+from motes.tables.parts import IMPOSSIBLE, Encoded
+from motes.tables.schema import Schema
 
 Array = NDArray[np.float64]
-A = TypeVar("A")
+Integers = NDArray[np.integer]
+
+FAILED = 4  # blocks in a row, after which a condition counts as impossible
+CANDIDATES = 4  # rows that `exact` draws for each that is requested
+RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
 
 
 @dataclass(frozen=True)
 class Drawn(Frame):
-    """Rows, and how many independent ones they are worth.
+    """Rows, and what is known of them.
 
     Attributes:
-        effective: the effective sample size. It is the number of rows, unless an interval is known, or a model without
-            masks was told anything.
+        effective: the effective sample size: how many independent rows they are worth.
+        log_evidence: log p of the conditions, in nats of the data's units; 0 where there are none.
     """
 
     effective: float = 0.0
+    log_evidence: float = 0.0
+
+
+class RowLikelihood(NamedTuple):
+    """log p of rows.
+
+    Attributes:
+        log_prob: (n,), nats a row, in the data's units.
+        spread: (n,), the standard deviation over orders; NaN with one order.
+        impossible: (n,), how many entries are none that the training could have held.
+    """
+
+    log_prob: Array
+    spread: Array
+    impossible: NDArray[np.int64]
 
 
 class TableModel:
     """What was learned of a table.
 
     Attributes:
-        model: of the matrix z.
-        encoder: between that and the table.
+        schema: between the table and codes.
+        models: the members, with a leading axis.
+        order: place -> part, in which rows are drawn and scored, (p,).
+        bias: of the codes of each group in that order, (M, G, K), by which marginals are right.
+        recipe, source, seed, fingerprint: of the training.
+        training: losses, where it was trained in this process; None where it was loaded.
     """
 
-    def __init__(self, model: Model, encoder: Encoder):
-        self.model = model
-        self.encoder = encoder
+    def __init__(
+        self,
+        schema: Schema,
+        models: MaskedModel,
+        order: Integers,
+        bias: Sequence[Any],
+        recipe: Recipe,
+        *,
+        source: str = "",
+        seed: int = 0,
+        fingerprint: str = "",
+        training: Trained | None = None,
+    ):
+        self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
+        self.recipe, self.source, self.seed, self.fingerprint, self.training = (
+            recipe,
+            source,
+            seed,
+            fingerprint,
+            training,
+        )
 
     def __repr__(self) -> str:
-        on = f" of {self.model.source}" if self.model.source else ""
-        return f"TableModel{on}({len(self.columns)} columns, {self.model.parameters:,} parameters)"
+        on = f" of {self.source}" if self.source else ""
+        return f"TableModel{on}({len(self.columns)} columns, {self.parameters:,} parameters)"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns."""
-        return self.encoder.names
+        return self.schema.names
 
     @property
-    def recipe(self) -> Recipe:
-        """What it was trained by."""
-        return self.model.recipe
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
-    @property
-    def classes(self) -> Classes | None:
-        """Those of the rows, where it was trained with labels."""
-        return self.model.classes
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts as arrays."""
+        return layout_of(self.schema.parts)
 
-    @property
-    def masked(self) -> bool:
-        """Whether it was trained to be told any cells of a row; otherwise particles have to do it."""
-        return self.recipe.training.masks > 0
+    @cached_property
+    def reader(self) -> Reader:
+        """Between entries and what the network takes."""
+        return Reader.of(self.schema)
+
+    @cached_property
+    def _ranges(self) -> list[tuple[float, float] | None]:
+        return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
+
+    def _in_order(self, order: Integers) -> Unmasker:
+        return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)
+
+    @cached_property
+    def unmasker(self) -> Unmasker:
+        """The model's distribution: members in its own order, with its biases."""
+        return self._in_order(self.order).with_bias(self.bias)
+
+    def _first(self, columns: Sequence[str]) -> Integers:
+        """The order with the parts of these columns first."""
+        place = {column: k for k, column in enumerate(columns)}
+        rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
+        return self.order[np.argsort(rank, kind="stable")]
+
+    # --- drawing ---
 
     def sample(
         self,
@@ -95,107 +156,165 @@ class TableModel:
         *,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        label: Any = None,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        guidance: float | Guidance | None = None,
+        exact: bool = False,
         on_block: Callable[[int], None] | None = None,
     ) -> Drawn:
         """Draw `n` new rows. `Frame.like` gives them the type of any table of these columns.
 
         Args:
             n: how many.
-            given: what is known of them: column -> value, or (low, high), one of which may be None.
-            seed, label, sampler, steps, grid, guidance, on_block: as for `Model.sample`.
+            given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
+                None; None: missing; `Not(value)`.
+            seed: of the draws.
+            exact: draw rows again by their weights in the model's own order; see docs/conditions.md.
+            on_block: called with the number of rows drawn so far.
 
         Raises:
-            UsageError: what does not fit the columns or the model, or can hardly be; a sampler, but for particles.
+            UsageError: what does not fit the columns or the model, or has probability 0.
             DataError: a value that its column cannot hold.
         """
-        effective = 0.0
+        effective, evidence, total = 0.0, [], 0
 
         def counted() -> Iterator[Frame]:
-            nonlocal effective
-            for rows in self.blocks(
-                n,
-                given=given,
-                seed=seed,
-                label=label,
-                sampler=sampler,
-                steps=steps,
-                grid=grid,
-                guidance=guidance,
-                on_block=on_block,
-            ):
+            nonlocal effective, total
+            for rows in self.blocks(n, given=given, seed=seed, exact=exact):
                 effective += rows.effective
+                evidence.append(rows.log_evidence)
+                total += len(rows)
+                if on_block is not None:
+                    on_block(total)
                 yield rows
 
-        return Drawn(joined(counted(), check_count(n, "rows")).columns, effective)
+        columns = joined(counted(), check_count(n, "rows")).columns
+        return Drawn(columns, effective, _log_mean(np.array(evidence)))
 
     def blocks(
-        self,
-        n: int,
-        *,
-        given: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        label: Any = None,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        guidance: float | Guidance | None = None,
-        on_block: Callable[[int], None] | None = None,
+        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
     ) -> Iterator[Drawn]:
         """The rows of `sample`, some at a time: they need never be in memory together.
 
-        With an interval, or a model without masks that is told anything, they come all at once.
+        A block of candidates of which none meets the conditions comes as no rows.
         """
         n, seed = check_count(n, "rows"), check_seed(seed)
-        asked = conditions_of(self.encoder, given or {})
-        how, times = build_draw(self.recipe, sampler, steps, grid)
-        labels = self.model.given(label, n)
-        boxed = asked.limited if self.masked else asked.limited | asked.valued
-        size = n if boxed.any() else BLOCK
-        for start in range(0, n, size):
-            m = min(size, n - start)
-            tell = None if on_block is None else partial(_further, on_block, start)
-            known = asked.rows(m) if asked.valued.any() else None
-            told = _rows_of(labels, slice(start, start + m))
-            if known is not None and self.masked:
-                cells = self.encoder.encode(known, _seed_at(seed, start))
-                told = _with_cells(told, _known(cells.z, cells.known))
-            denoiser, key = self.model.guided(guidance, told), seed_key(seed, "sample")
-            drawn: NDArray[np.floating]
-            effective = float(m)
-            if boxed.any():
-                low, high = np.where(boxed, asked.low, -np.inf), np.where(boxed, asked.high, np.inf)
-                drawn, effective = sample_inside(
-                    denoiser,
-                    low,
-                    high,
-                    m,
-                    key=key,
-                    sampler=how,
-                    grid=times,
-                    given=told,
-                    only=sampler is not None,
-                    on_block=tell,
-                )
-            else:
-                drawn, _ = sample(
-                    denoiser,
-                    m,
-                    self.encoder.width,
-                    key=key,
-                    sampler=how,
-                    grid=times,
-                    given=told,
-                    skip=start,
-                    on_block=tell,
-                )
-            rows = self.encoder.decode(drawn)
-            rows = rows if known is None else self.encoder.put(rows, known)
-            yield Drawn(asked.within(rows).columns, effective)
+        asked = conditions_of(self.schema, given or {})
+        here = {name for name, series in asked.row.columns.items() if not series.missing[0]}
+        valued = [name for name in self.schema.learned if name in here]
+        restrictions = {name: self.schema.restrict(name, condition) for name, condition in asked.others.items()}
+        exact = exact and bool(valued)  # with nothing known there is no other order to disagree with
+        weighed = exact or bool(restrictions)
+        unmasker = self._in_order(self._first([*valued, *restrictions])) if valued or restrictions else self.unmasker
+        log_known = self._log_known(unmasker, asked, valued)
+
+        def work(number: int) -> Drawn:
+            size = ROWS if number or weighed else FEW
+            known = self._known(self.schema.encode(asked.rows(size)), valued) if valued else None
+            block = draw_block(unmasker, self.schema, size, seed, number, known, restrictions)
+            chosen, effective, evidence = np.arange(size), float(size), log_known
+            if weighed:
+                block = self._weighed(unmasker, block, log_known) if exact else block
+                keep = size // CANDIDATES if exact else size
+                chosen, effective, log_weight = again(block, keep, seed, number)
+                effective, evidence = min(effective, float(keep)), log_weight + (0.0 if exact else log_known)
+            rows = self.schema.decode(block.codes[chosen], block.y[chosen], block.u[chosen])
+            if valued and len(chosen):
+                rows = self.schema.put(rows, asked.rows(len(chosen)))
+            return Drawn(rows.columns, effective, evidence)
+
+        left, number, failed = n, 0, 0
+        while left:
+            most = ROWS // CANDIDATES if exact else ROWS
+            count = -(-left // most) if number or weighed else 1 + -(-max(left - FEW, 0) // ROWS)
+            for rows in in_turn(partial(_shifted, work, number), count):
+                number, failed = number + 1, 0 if len(rows) else failed + 1
+                if failed == FAILED:
+                    said = f"no row of {FAILED * ROWS:,} met the conditions {dict(given or {})}"
+                    raise UsageError(f"{said}; expected a condition that the model holds possible. Widen it.")
+                m = min(left, len(rows))
+                yield Drawn(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
+                left -= m
+
+    def _log_known(self, unmasker: Unmasker, asked: Conditions, valued: list[str]) -> float:
+        """log p of the known values, in the data's units."""
+        if not valued:
+            return 0.0
+        encoded = self.schema.encode(asked.row)
+        rows = self._known(encoded, valued)
+        return float((log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0])
+
+    def _known(self, encoded: Encoded, columns: Sequence[str]) -> Rows:
+        """Rows of which these columns are seen: elsewhere, missing entries may have a code of their own."""
+        rows = self.reader.read(encoded)
+        seen = [part.column in columns for part in self.schema.parts]
+        return rows._replace(observed=rows.observed & np.array(seen))
+
+    def _weighed(self, unmasker: Unmasker, block: Block, log_known: float) -> Block:
+        """The block with the weights that lead from the order it was drawn in to the model's distribution."""
+        frame = self.schema.decode(block.codes, block.y, block.u)
+        encoded = self.schema.encode(frame)
+        theirs, ours = self._log_prob(unmasker, encoded), self._log_prob(self.unmasker, encoded)
+        return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
+
+    # --- scoring ---
+
+    def score_samples(self, data: Any, *, orders: int = 1, smooth: bool = False) -> Array:
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns."""
+        return self.likelihood(data, orders=orders, smooth=smooth).log_prob
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        orders: int = 1,
+        smooth: bool = False,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> RowLikelihood:
+        """log p of rows by the chain rule.
+
+        Args:
+            data: n rows, or `Blocks` of them, which need never be in memory as a whole.
+            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
+            smooth: give an entry that the training could not have held the mass 1 / (rows + 1) instead of 0.
+            seed: of the other orders.
+            on_block: called with the number of rows scored so far.
+            name: what messages call the data.
+        """
+        orders = check_count(orders, "orders")
+        rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
+        unmaskers = [self.unmasker, *(self._in_order(self._random(seed, k)) for k in range(1, orders))]
+        found, impossible, done = [], [], 0
+        for part in rows.read():
+            encoded = self.schema.encode(part, name=name, unseen="mark")
+            if not len(encoded):
+                continue
+            strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
+            loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
+            each = np.stack([self._log_prob(one, encoded) for one in unmaskers])
+            found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
+            impossible.append(strange)
+            done += len(encoded)
+            if on_block is not None:
+                on_block(done)
+        if not found:
+            raise DataError(f"{name} has no rows; expected at least 1.")
+        every = np.concatenate(found, axis=1)
+        mean = np.logaddexp.reduce(every, axis=0) - np.log(orders)
+        with np.errstate(invalid="ignore"):
+            spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
+        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+
+    def _log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+        """log p of the observed and possible entries, (n,)."""
+        rows = self.reader.read(encoded)
+        return log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1)
+
+    def _random(self, seed: int, k: int) -> Integers:
+        """The k-th other order: columns at random, their parts together."""
+        columns = list(self.schema.learned)
+        return self._first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
+
+    # --- filling in ---
 
     def impute(
         self,
@@ -206,20 +325,19 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> list[Frame]:
-        """Fill in the missing cells, `draws` times, each time with a draw from their law given the other cells.
+        """Fill in the missing entries, `draws` times, each time with a draw given the observed ones of the row.
 
         Args:
-            data: rows (n) with holes; what is known comes back to the bit.
+            data: rows (n); what is observed comes back to the bit.
             draws: how many tables; their spread is what is not known.
             seed: of the draws.
             on_block: called with the number of rows filled in so far, of all draws together.
             name: what messages call the data.
 
         Raises:
-            DataError: a cell that its column cannot hold; the message names row and column.
-            UsageError: cells that are impossible to the model.
+            DataError: an entry that its column cannot hold; the message names row and column.
         """
-        rows = Blocks.of_frame(self.encoder.frame(data, name=name))
+        rows = Blocks.of_frame(self.schema.frame(data, name=name))
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
         return [joined(part, rows.rows) for part in parts]
 
@@ -232,128 +350,90 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
-        """The tables of `impute` block by block, one after the other; `rows` have the columns of the encoder.
+        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema."""
+        draws, seed = check_count(draws, "draws"), check_seed(seed)
+        done = 0
 
-        So they need never be in memory as a whole, neither the rows that came nor those that are made.
-        """
-        draws, seed, finished = check_count(draws, "draws"), check_seed(seed), 0
+        def told(count: int) -> None:
+            nonlocal done
+            done += count
+            if on_block is not None:
+                on_block(done)
+
         for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
-            latest = 0
+            yield self._filled(rows, int(word), told, name)
 
-            def tell(done: int, before: int = finished) -> None:
-                nonlocal latest
-                latest = done
-                if on_block is not None:
-                    on_block(before + done)
+    def _filled(self, rows: Blocks, seed: int, told: Callable[[int], None], name: str) -> Iterator[Frame]:
+        for number, part in enumerate(rows.read()):
+            try:
+                encoded = self.schema.encode(part, name=name)
+            except DataError:
+                self.schema.encode(rows.whole(), name=name)  # which says it with the row's number among all rows
+                raise
+            codes, y = encoded.codes.copy(), encoded.y.copy()
+            u = np.random.default_rng([seed, number]).random(codes.shape)
+            for j, one in enumerate(self.schema.parts):
+                if one.missing:  # a missing entry is to be filled in, whether or not it has a code
+                    encoded.observed[encoded.codes[:, j] == one.count - 1, j] = False
+            holes = np.flatnonzero(~encoded.observed.all(axis=1))
+            word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            for pattern, some in _patterns(encoded.observed[holes]):
+                self._fill(encoded, codes, y, u, holes[some], pattern, word)
+                told(len(some))
+            yield self.schema.put(self.schema.decode(codes, y, u), part)
 
-            yield self._filled(rows, int(word), tell, name)
-            finished += latest
-
-    def _filled(self, rows: Blocks, seed: int, on_block: Callable[[int], None], name: str) -> Iterator[Frame]:
-        """One draw of `impute`, block by block."""
-        how, grid = build_draw(self.recipe)
-        key, done, start = seed_key(seed, "impute"), 0, 0
-        for part in rows.read():
-            word = _seed_at(seed, start)
-            encode = lambda rows, word=word: self.encoder.encode(rows, word, name=name)
-            encoded = _said_of_all(encode, part, rows)
-            holes = np.flatnonzero(~encoded.known.all(axis=1))
-            if m := len(holes):
-                z, known = encoded.z[holes], encoded.known[holes]
-                tell = partial(_further, on_block, done)
-                denoiser, width = self.model.denoiser, self.encoder.width
-                if self.masked:
-                    told = _with_cells(None, _known(z, known))
-                    drawn, _ = sample(
-                        denoiser, m, width, key=key, sampler=how, grid=grid, given=told, skip=done, on_block=tell
-                    )
-                else:
-                    apart = key if not start else jax.random.fold_in(key, start)
-                    drawn = conditional_rows(denoiser, z, known, key=apart, grid=grid, on_block=tell)[0][:, 0]
-                encoded.z[holes] = drawn
-                done += m
-            start += len(part)
-            yield self.encoder.put(self.encoder.decode(encoded.z), part)
-
-    def score_samples(self, data: Any, *, label: Any = None, on_block: Callable[[int], None] | None = None) -> Array:
-        """log p of the known cells of each row, (n,), in nats of the data's units; a mass for discrete columns.
-
-        With a `label`, one for all rows or one for each (n,), it is log p(row | label).
-
-        Raises:
-            DataError: a cell that its column cannot hold; the message names row and column.
-            UsageError: missing cells and a model without masks; an unknown label.
-        """
-        return self.likelihood(data, label=label, on_block=on_block).log_prob
-
-    def likelihood(
+    def _fill(
         self,
-        data: Any,
-        *,
-        label: Any = None,
-        tolerance: float = TOLERANCE,
-        on_block: Callable[[int], None] | None = None,
-        name: str = "the data",
-    ) -> Likelihood:
-        """`score_samples` with its errors; see `motes.sampling.likelihood.log_likelihood`.
+        encoded: Encoded,
+        codes: NDArray[np.int32],
+        y: Array,
+        u: Array,
+        rows: Integers,
+        seen: NDArray[np.bool_],
+        seed: int,
+    ) -> None:
+        """Draw the missing entries of rows with the same observed parts `seen` (p,)."""
+        parts = self.schema.parts
+        known = [name for name in self.schema.learned if seen[self.schema.parts_of(name).start]]
+        drawn = [part.column for part, here in zip(parts, seen, strict=True) if part.missing and not here]
+        present = {name: self.schema.restrict(name, NotMissing()) for name in drawn}
+        unmasker = self._in_order(self._first(known)) if known else self.unmasker
+        read = self.reader.read(encoded)
+        for start in range(0, len(rows), ROWS):
+            some = rows[start : start + ROWS]
+            size = FEW if len(some) <= FEW else ROWS
+            filled = np.concatenate([some, np.repeat(some[:1], size - len(some))])
+            known_rows = jax.tree.map(lambda part, filled=filled: part[filled], read)
+            number = int(some[0]) + start
+            block = draw_block(unmasker, self.schema, size, seed, number, known_rows if known else None, present)
+            codes[some], y[some], u[some] = block.codes[: len(some)], block.y[: len(some)], block.u[: len(some)]
 
-        `data` may be `Blocks` with the columns of the encoder too, which need never be in memory as a whole.
-        """
-        rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.encoder.frame(data, name=name))
-        labels, start, parts = self.model.given(label, rows.rows), 0, []
-        for part in rows.read():
-            encoded, cells = _said_of_all(lambda part: self._asked(part, name), part, rows)
-            told = _rows_of(labels, slice(start, start + len(part)))
-            if cells is not None:
-                told = _with_cells(told, cells)
-            tell = None if on_block is None else partial(_further, on_block, start)
-            found = log_likelihood(self.model.denoiser, encoded.z, given=told, tolerance=tolerance, on_block=tell)
-            parts.append(found._replace(log_prob=found.log_prob + encoded.log_det))
-            start += len(part)
-        return Likelihood(*map(np.concatenate, zip(*parts, strict=True)))
+    # --- one column given the others ---
 
-    def predict_proba(self, data: Any, *, on_block: Callable[[int], None] | None = None) -> Array:
-        """p(label | known cells) of each row, (n, classes) in the order of `classes.names`.
+    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
+        """p(label | the other observed columns) of each row, (n, K), and the K labels of a categorical column.
 
-        Raises:
-            UsageError: a model without classes, or missing cells and one without masks.
-            DataError: a cell that its column cannot hold; the message names row and column.
-        """
-        encoded, cells = self._asked(data, "the data")
-        return self.model.class_probabilities(encoded.z, cells=cells, on_block=on_block)
-
-    def encoded(self, data: Any, name: str = "the data") -> Encoded:
-        """Rows of which a likelihood is asked, each with noise of its own.
+        An entry that the training could not have held counts as not observed.
 
         Raises:
-            DataError: no rows, or a cell that its column cannot hold or that is too far for the network.
+            UsageError: a column that is not learned, or has no labels.
         """
-        encoded = self.encoder.encode(data, None, name=name)
-        if not len(encoded.z):
-            raise DataError(f"{name} has no rows; expected at least 1.")
-        far = ~(np.abs(encoded.z) <= np.finfo(np.float32).max)
-        if far.any():
-            row, j = np.argwhere(far)[0]
-            column = self.encoder.learned[j]
-            came = cell_at(self.encoder.frame(data, name=name).columns[column], int(row))
-            raise DataError(
-                f"{name}, row {row + 1}, column '{column}': {came} is too far from all that the training saw to have a "
-                "likelihood in numbers. Remove the row, or leave the cell empty."
-            )
-        return encoded
-
-    def _asked(self, data: Any, name: str) -> tuple[Encoded, Cells | None]:
-        """Rows of which a likelihood is asked, and which of their cells nobody asks for, where some are missing."""
-        encoded = self.encoded(data, name)
-        if encoded.known.all():
-            return encoded, None
-        if not self.masked:
-            row, j = np.argwhere(~encoded.known)[0]
-            raise UsageError(
-                f"row {row + 1} has no '{self.encoder.learned[j]}', and this model was trained without masks, so that "
-                "it knows the likelihood of whole rows alone. Train with --set training.masks=0.5, or impute first."
-            )
-        return encoded, Cells(encoded.z, np.zeros_like(encoded.known), ~encoded.known)  # type: ignore[arg-type]
+        if column not in self.schema.learned:
+            raise UsageError(unknown("column", column, self.schema.learned))
+        at = self.schema.parts_of(column)
+        kind = self.schema.kinds[self.schema.learned.index(column)]
+        if not isinstance(kind, Categorical):
+            raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `impute` with draws.")
+        frame = self.schema.frame(data, name=name)
+        encoded = self.schema.encode(frame, name=name, unseen="mark")
+        others = [other for other in self.schema.learned if other != column]
+        unmasker = self._in_order(self._first(others))
+        rows = self.reader.read(encoded)
+        observed = rows.observed.copy()
+        observed[:, at] = False
+        part = self.schema.parts[at.start]
+        codes = last_codes(unmasker, rows._replace(observed=observed), part.count - part.missing)
+        return kind.of_labels(codes), list(kind.labels)
 
     # --- on disk ---
 
@@ -368,10 +448,12 @@ class TableModel:
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Arrays and texts by name, of which `of_parts` makes the same model."""
-        tensors, about = self.model.parts()
-        arrays, codecs = self.encoder.to_state()
-        tensors |= {f"encoder.{name}": array for name, array in arrays.items()}
-        return tensors, about | {"encoder": json.dumps(codecs)}
+        arrays, about = self.schema.to_state()
+        tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
+        tensors["order"] = np.asarray(self.order, np.int32)
+        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.bias)}
+        texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
+        return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "TableModel":
@@ -380,21 +462,37 @@ class TableModel:
         Raises:
             ModelFileError: anything else.
         """
+        import tomllib
+
         tensors = {name: array for name, array in tensors.items() if not name.startswith("estimator.")}
         try:
-            arrays = {name: tensors.pop(f"encoder.{name}") for name in ("mean", "scale")}
-            encoder = Encoder.from_state(arrays, json.loads(about["encoder"]))
+            arrays = {
+                name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
+            }
+            schema = Schema.from_state(arrays, json.loads(about["schema"]))
+            recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
+            bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
+            skeleton = skeleton_of(layout_of(schema.parts), tensors, options_of(recipe.table, schema.rows)[0].dropout)
+            models = filled(skeleton, tensors, path)
+            return cls(
+                schema,
+                models,
+                order,
+                bias,
+                recipe,
+                source=about["source"],
+                seed=int(about["seed"]),
+                fingerprint=about["fingerprint"],
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
-        return cls(Model.of_parts(tensors, about, path), encoder)
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays of NumPy, so that it can be read where there is another device, or none.
         return dict(zip(("tensors", "about"), self.parts(), strict=True))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        whole = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
-        self.__dict__.update(vars(whole))
+        self.__dict__.update(vars(TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))))
 
 
 def load(path: str | Path) -> Model | TableModel:
@@ -405,7 +503,7 @@ def load(path: str | Path) -> Model | TableModel:
     """
     path = model_path(path)
     tensors, about = read_checkpoint(path)
-    return (TableModel if "encoder" in about else Model).of_parts(tensors, about, path)
+    return (TableModel if "schema" in about else Model).of_parts(tensors, about, path)
 
 
 def load_points(path: str | Path, asked: str) -> Model:
@@ -424,44 +522,19 @@ def load_points(path: str | Path, asked: str) -> Model:
     return model
 
 
-def as_tabular(model: Model | TableModel) -> TableModel:
-    """The model itself, or a model of points as one of a table of real columns, which can be told cells."""
-    if isinstance(model, TableModel):
-        return model
-    width = model.dim
-    real = tuple(Column(name, "real", "a model of points") for name in model.columns)
-    codecs = tuple(Codec(name, "real", Reals(), Identity()) for name in model.columns)
-    inner = model.with_standardiser(Standardiser.identity(width))
-    return TableModel(inner, Encoder(real, codecs, {}, model.standardiser, 0))
+def _shifted(work: Callable[[int], Drawn], first: int, number: int) -> Drawn:
+    return work(first + number)
 
 
-def _rows_of(given: Given | None, rows: slice) -> Given | None:
-    some: Given | None = jax.tree.map(lambda part: part[rows], given)
-    return some
+def _log_mean(logs: Array) -> float:
+    return float(np.logaddexp.reduce(logs) - np.log(len(logs))) if len(logs) else 0.0
 
 
-def _known(z: Array, known: Mask) -> Cells:
-    """The cells z (n, d) of rows of which some are `known`, and the others asked for."""
-    return Cells(z, known, np.zeros_like(known))  # type: ignore[arg-type]
-
-
-def _with_cells(told: Given | None, cells: Cells) -> Given:
-    return (told or Given())._replace(cells=cells)
-
-
-def _seed_at(seed: int, start: int) -> int:
-    """That of the rows from `start` on."""
-    return seed if not start else int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
-
-
-def _further(tell: Callable[[int], None], before: int, done: int) -> None:
-    tell(before + done)
-
-
-def _said_of_all(work: Callable[[Frame], A], part: Frame, rows: Blocks) -> A:
-    """`work(part)`; what does not fit is said with the number that the row has among all `rows`."""
-    try:
-        return work(part)
-    except (DataError, UsageError):
-        work(rows.whole())
-        raise
+def _patterns(observed: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], Integers]]:
+    """Each distinct row of (n, p), and which rows are like it."""
+    if not len(observed):
+        return
+    patterns, place = np.unique(observed, axis=0, return_inverse=True)
+    order = np.argsort(place.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(place.ravel()))
+    yield from zip(patterns, np.split(order, ends[:-1]), strict=True)

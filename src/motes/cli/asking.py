@@ -1,14 +1,39 @@
 """`motes sample`, `motes score`, `motes impute`: what a model answers."""
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import FILES, Given, Label, Quiet, Replace, Run, Seed, app, check_out, note, start_jax, whole
+from motes.cli.common import (
+    FILES,
+    Given,
+    Label,
+    Quiet,
+    Replace,
+    Run,
+    Seed,
+    app,
+    check_out,
+    note,
+    refuse,
+    start_jax,
+    whole,
+)
 from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from motes.data.writing import Write
+    from motes.model import Model
+    from motes.progress import Reporter
+    from motes.runs import Draw
+    from motes.tabular import TableModel
 
 
 @app.command
@@ -19,12 +44,17 @@ def sample(
     n: Annotated[int, Parameter(alias="-n", converter=whole, help="How many rows.")] = 1000,
     out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
     overwrite: Replace = False,
-    sampler: Annotated[str | None, Parameter(help="Instead of the recipe's; see `motes samplers`.")] = None,
-    steps: Annotated[int | None, Parameter(converter=whole, help="Instead of the recipe's.")] = None,
-    grid: Annotated[str | None, Parameter(help="Instead of the recipe's, where the steps lie.")] = None,
+    sampler: Annotated[str | None, Parameter(help="Of points: instead of the recipe's; see `motes samplers`.")] = None,
+    steps: Annotated[int | None, Parameter(converter=whole, help="Of points: instead of the recipe's.")] = None,
+    grid: Annotated[str | None, Parameter(help="Of points: instead of the recipe's, where the steps lie.")] = None,
     given: Given = [],  # noqa: B006 - never changed
+    exact: Annotated[
+        bool, Parameter(negative="", help="Of a table: weigh known values by the model's own order of the columns.")
+    ] = False,
     label: Label = None,
-    guidance: Annotated[float | None, Parameter(help="1 is none; more makes rows more typical of their class.")] = None,
+    guidance: Annotated[
+        float | None, Parameter(help="Of points: 1 is none; more makes rows more typical of their class.")
+    ] = None,
     guidance_interval: Annotated[
         tuple[float, float], Parameter(help="The times of guidance, between 0 (data) and 1 (noise).")
     ] = (0.0, 1.0),
@@ -34,43 +64,94 @@ def sample(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Draw new rows from a model: of a class, with known cells, or any."""
+    """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
-    from motes.data.writing import check_writable, text_to, writing
+    from motes.data.writing import check_writable
     from motes.model import Guidance
     from motes.progress import Reporter
     from motes.runs import Draw
-    from motes.table_runs import conditions_from, draw_blocks
-    from motes.tabular import as_tabular, load, load_points
+    from motes.tabular import TableModel, load, load_points
 
     if out is not None:
         check_writable(out, {})
         check_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
-    trained = as_tabular(load(model))
-    if out is not None:
-        check_writable(out, trained.encoder.types)
-    how = None
-    if guidance is not None:
-        how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
-    known = conditions_from(given, trained.encoder)
-    effective = 0.0
-    with writing(out) if out is not None else nullcontext(text_to(sys.stdout)) as write:
-        for rows in draw_blocks(trained, n, seed, Reporter(quiet), known, Draw(sampler, steps, grid, label, how)):
-            write(rows)
-            effective += rows.effective
+    trained = load(model)
+    if isinstance(trained, TableModel):
+        points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
+        refuse({name: value is not None for name, value in points.items()}, "points")
+        _sample_table(trained, n, out, given, exact, seed, Reporter(quiet))
+    else:
+        refuse({"--exact": exact}, "tables")
+        how = None
+        if guidance is not None:
+            how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
+        _sample_points(trained, n, out, given, Draw(sampler, steps, grid, label, how), seed, Reporter(quiet))
     if out is not None:
         print(f"{n:,} rows in {out}")
-    if effective < n:
-        note(f"they are worth {effective:,.0f} independent rows: the effective sample size of the particles.")
     return 0
+
+
+def _sample_points(
+    model: "Model", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
+) -> None:
+    from motes.answers import draw_points
+    from motes.condition_words import point_conditions
+
+    known = point_conditions(given, model.columns)
+    rows, effective = draw_points(model, n, seed, reporter, known, how)
+    with _written(out) as write:
+        write(rows)
+    if effective < n:
+        note(f"the {n:,} rows are worth {effective:,.0f} independent ones (effective sample size).")
+
+
+def _sample_table(
+    model: "TableModel", n: int, out: Path | None, given: Sequence[str], exact: bool, seed: int, reporter: "Reporter"
+) -> None:
+    from motes.answers import draw_blocks, evidence_of
+    from motes.condition_words import table_conditions
+    from motes.data.writing import check_writable
+
+    if out is not None:
+        check_writable(out, model.schema.types)
+    known = table_conditions(given, model.schema)
+    effective, log_evidence = 0.0, []
+    with _written(out) as write:
+        for rows in draw_blocks(model, n, seed, reporter, known, exact=exact):
+            write(rows)
+            effective += rows.effective
+            log_evidence.append(rows.log_evidence)
+    if not known:
+        return
+    found = evidence_of(model, known, log_evidence, effective)
+    said = f"a density, of {', '.join(found.density)}" if found.density else f"probability {_share(found.log_prob)}"
+    note(
+        f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {said}. The {n:,} rows are worth "
+        f"{effective:,.0f} independent ones (effective sample size)."
+    )
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def _share(log_prob: float) -> str:
+    from math import exp
+
+    return f"{min(exp(log_prob), 1.0):.4g}"
+
+
+def _written(out: Path | None) -> "AbstractContextManager[Write]":
+    """Rows to a file, or to standard output as CSV."""
+    from motes.data.writing import text_to, writing
+
+    return writing(out) if out is not None else nullcontext(text_to(sys.stdout))
 
 
 @app.command
 def impute(
     model: Run,
-    file: Annotated[Path, Parameter(help="A file with the columns of the model and empty cells.")],
+    file: Annotated[Path, Parameter(help="A file with the columns of the model and missing (empty) entries.")],
     /,
     *,
     out: Annotated[Path, Parameter(help=f"A {FILES} for the whole rows.")],
@@ -79,19 +160,22 @@ def impute(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Fill in the empty cells of a table, by draws from their law given the other cells of the row."""
+    """Fill in the missing entries of a table, each with a draw given the observed entries of its row."""
     start_jax()
+    from motes.answers import impute_file, impute_point_file
     from motes.data.writing import check_writable
     from motes.progress import Reporter
-    from motes.table_runs import impute_file
-    from motes.tabular import as_tabular, load
+    from motes.tabular import TableModel, load
 
     check_writable(out, {})
     check_out(out, overwrite)
-    trained = as_tabular(load(model))
-    check_writable(out, trained.encoder.types)
-    rows, cells = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
-    print(f"{cells:,} cells filled in, {rows:,} rows in {out}")
+    trained, reporter = load(model), Reporter(quiet)
+    if isinstance(trained, TableModel):
+        check_writable(out, trained.schema.types)
+        rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
+    else:
+        rows, entries = impute_point_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
+    print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
     return 0
 
 
@@ -105,29 +189,76 @@ def score(
     *,
     out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
     overwrite: Replace = False,
+    orders: Annotated[
+        int,
+        Parameter(
+            converter=whole,
+            help="Of a table: average p over so many orders of the columns; a column 'spread' shows the difference.",
+        ),
+    ] = 1,
+    smooth: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Of a table: a small probability, not 0, for what the training could not have held."
+        ),
+    ] = False,
     label: Label = None,
     quiet: Quiet = False,
 ) -> int:
-    """How likely a model finds points: the log-likelihood of each, in nats."""
+    """How likely a model finds rows: the log-likelihood of each, in nats."""
     start_jax()
-    from motes.data.tables import check_suffix, write_table
+    from motes.data.tables import check_suffix
     from motes.progress import Reporter
-    from motes.runs import score_source
-    from motes.table_runs import score_file
     from motes.tabular import TableModel, load
 
     check_suffix(out)
     check_out(out, overwrite)
     trained = load(model)
     if isinstance(trained, TableModel):
-        found = score_file(trained, source, label, Reporter(quiet))
+        refuse({"--label": label is not None}, "points")
+        _score_table(trained, source, out, orders, smooth, Reporter(quiet))
     else:
-        found = score_source(trained, source, label, Reporter(quiet))
+        refuse({"--orders": orders != 1, "--smooth": smooth}, "tables")
+        _score_points(trained, source, out, label, Reporter(quiet))
+    return 0
+
+
+def _score_points(model: "Model", source: str, out: Path, label: str | None, reporter: "Reporter") -> None:
+    from motes.answers import score_points
+    from motes.data.tables import write_table
+
+    found = score_points(model, source, label, reporter)
     write_table(out, found.log_prob[:, None], ["log_prob"])
-    n = len(found.log_prob)
-    # Of one row the mean has no standard error that could be known.
-    spread = f" ± {found.log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
-    print(f"mean log-likelihood {found.log_prob.mean():.4f}{spread} nats per row, {n:,} rows in {out}")
+    print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
     if lost := int((~(found.error <= 0.01)).sum()):
         note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
-    return 0
+
+
+def _score_table(model: "TableModel", source: str, out: Path, orders: int, smooth: bool, reporter: "Reporter") -> None:
+    import numpy as np
+
+    from motes.answers import score_file
+    from motes.data.tables import write_table
+
+    found = score_file(model, source, orders=orders, smooth=smooth, reporter=reporter)
+    several = orders > 1
+    columns = [found.log_prob, found.spread] if several else [found.log_prob]
+    write_table(out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
+    possible = np.isfinite(found.log_prob)
+    if possible.any():
+        spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""
+        of = "" if possible.all() else f" over the {possible.sum():,} possible rows"
+        print(f"{_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
+    else:
+        print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
+    if entries := int(found.impossible.sum()):
+        rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {model.schema.rows + 1:,}"
+        what = mass if smooth else "log p = -inf there; --smooth gives each a small mass"
+        note(f"warning: {entries:,} impossible entries in {rows:,} rows, which training could not have held: {what}.")
+
+
+def _mean(log_prob: "NDArray[np.float64]") -> str:
+    """With its standard error, which one row does not have."""
+    n = len(log_prob)
+    error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
+    return f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row"

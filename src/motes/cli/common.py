@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from motes.errors import UsageError
 
 app = App(
     name="motes",
-    help="Diffusion models for points: train one in seconds, watch it work, sample it.",
+    help="Diffusion models for points and tables: train one in seconds, watch it work, sample it.",
     help_epilogue="Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. `--debug` shows where an error came from.",
     version=lambda: _version(),
     version_flags=["--version"],
@@ -26,19 +27,19 @@ def whole(type_: object, tokens: Any) -> int:
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f"expected a whole number, and {tokens[0].value} came.") from None
+        raise ValueError(f"got {tokens[0].value}; expected a whole number.") from None
 
 
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
-Seed = Annotated[int, Parameter(help="The same seed gives the same result.")]
+Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
 FILES = ".csv, .tsv, .parquet, .npy or .npz file"
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
-Judge = Annotated[
+Reference = Annotated[
     str | None,
     Parameter(
-        help=f"What to judge by: a {FILES}, or for points a shape, a .csv or a .npy file; what it was trained on "
+        help=f"What to compare with: a {FILES}, or for points a shape, a .csv or a .npy file; what it was trained on "
         "if left out."
     ),
 ]
@@ -47,16 +48,17 @@ Given = Annotated[
     list[str],
     Parameter(
         negative="",
-        help="What is known of the rows: COLUMN=VALUE or COLUMN=LOW..HIGH, such as price=..500. Repeatable.",
+        help="A condition on the rows: COLUMN=VALUE or COLUMN=LOW..HIGH, such as price=..500; for tables also "
+        "COLUMN=ONE,ANOTHER, COLUMN!=VALUE, and COLUMN= for a missing entry. Repeatable.",
     ),
 ]
-Label = Annotated[str | None, Parameter(help="A class that the model was trained with (data.label).")]
+Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
 Changes = Annotated[
     list[str],
     Parameter(
         name="--set",
         negative="",
-        help="Change one value of the recipe, such as training.steps=8000. Repeatable.",
+        help="Change one value of the recipe, such as training.steps=8000, for a table table.steps=2000. Repeatable.",
     ),
 ]
 
@@ -73,6 +75,22 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise UsageError(f"'{out}' is a folder; expected the name of a file.")
     if out.exists() and not overwrite:
         raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
+
+
+def refuse(options: Mapping[str, object], kind: str) -> None:
+    """Refuse options that a model of another kind has.
+
+    Args:
+        options: their names, and what was given of each: None, False or nothing where nothing was.
+        kind: of the models that have them: "points" or "tables".
+
+    Raises:
+        UsageError: one was given; it names the first.
+    """
+    other = "tables" if kind == "points" else "points"
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"got {name} for a model of {other}; {name} is for models of {kind}. Leave it out.")
 
 
 def note(text: str) -> None:

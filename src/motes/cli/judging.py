@@ -6,19 +6,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import Json, Judge, Quiet, Run, Seed, Style, app, check_out, print_result, start_jax, whole
+from motes.cli.common import Json, Quiet, Reference, Run, Seed, Style, app, check_out, print_result, start_jax, whole
 from motes.errors import UsageError
 
 
 @app.command
 def evaluate(
     model: Run,
-    source: Judge = None,
+    source: Reference = None,
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", converter=whole, help="Samples, and real points, at most.")] = 10_000,
     target: Annotated[
-        str | None, Parameter(help="Of a table: a column to be told from the others, learned from made and real rows.")
+        str | None,
+        Parameter(
+            help="Of a table: a column that is predicted from the others, after training on synthetic and on real rows."
+        ),
     ] = None,
     report: Annotated[Path | None, Parameter(help="Of a table: an .html file for the whole report.")] = None,
     json: Json = False,
@@ -56,7 +59,7 @@ def evaluate(
 @app.command
 def diagnose(
     model: Run,
-    source: Judge = None,
+    source: Reference = None,
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
@@ -68,7 +71,7 @@ def diagnose(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Find out what is wrong with a model, how to mend it, and where the error of its samples comes from."""
+    """Find out what is wrong with a model, how to fix it, and where the error of its samples comes from."""
     start_jax()
     from motes.diagnosis.after import diagnose_model
     from motes.progress import Reporter

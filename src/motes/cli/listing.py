@@ -79,7 +79,7 @@ def samplers() -> int:
         one = sampler()
         cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
         print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
-    print("order: the error falls as 1 / steps^order; where noise is drawn, that of the law of the points.\n")
+    print("order: the error falls as 1 / steps^order; where noise is drawn, that of the distribution of the points.\n")
     for grid in get_args(GridPart):
         print(f"grid {grid().kind:<15} {grid.__doc__}")
     print(

@@ -1,15 +1,25 @@
 """`motes train`, `motes columns`, `motes ema`: what is learned."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import FILES, Changes, Json, Judge, Quiet, Run, Seed, Style, app, note, print_result, start_jax
+from motes.cli.common import (
+    FILES,
+    Changes,
+    Json,
+    Quiet,
+    Reference,
+    Run,
+    Seed,
+    Style,
+    app,
+    note,
+    print_result,
+    start_jax,
+)
 from motes.errors import UsageError
-
-if TYPE_CHECKING:
-    from motes.model import Model
 
 
 @app.command
@@ -42,7 +52,8 @@ def train(
     if is_table(source, chosen, changes):
         of_table, found = train_table(source, out, chosen, changes, options, reporter)
         if found is None:
-            return _interrupted(of_table.model, out)
+            assert of_table.training is not None  # it was trained just now
+            return _interrupted(len(of_table.training.losses), out)
         print(found)
         print(f"\nresults in {out}")
         return 0
@@ -50,7 +61,7 @@ def train(
     training = model.training
     assert training is not None
     if training.interrupted:
-        return _interrupted(model, out)
+        return _interrupted(training.steps, out, model.recipe.training.steps)
     for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
         low, high = metrics[key + "_interval"]
         print(
@@ -73,26 +84,26 @@ def columns(
     json: Json = False,
 ) -> int:
     """Show what each column of a table will be treated as, and why."""
-    from motes.data.columns import overrides_of
-    from motes.data.encoder import Encoder
     from motes.data.files import read_frame
     from motes.recipes import split_change
+    from motes.table_sources import overrides_of, warnings_of
+    from motes.tables.schema import Schema
 
     overrides = overrides_of([split_change(change) for change in changes])
-    encoder = Encoder.fit(read_frame(file), overrides, name=f"'{file}'")
-    described = encoder.described()
+    schema = Schema.fit(read_frame(file), overrides, name=f"'{file}'")
+    described, learned = schema.described(), len(schema.learned)
     if json:
-        print_result(None, {"rows": encoder.rows, "width": encoder.width, "columns": described}, True)
+        print_result(None, {"rows": schema.rows, "learned": learned, "columns": described}, True)
         return 0
     table = [("column", "kind", "becomes", "missing", "why")]
     table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
     widths = [max(len(row[j]) for row in table) for j in range(4)]
     for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip())
-    print(f"\n{encoder.rows:,} rows; {encoder.width} of {len(described)} columns are learned.")
-    if encoder.dropped:
-        print(f"Dropped, as you say: {', '.join(encoder.dropped)}.")
-    for warning in encoder.warnings:
+        print("  ".join(entry.ljust(width) for entry, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
+    if schema.dropped:
+        print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
+    for warning in warnings_of(schema.columns):
         note(f"warning: {warning}")
     return 0
 
@@ -100,7 +111,7 @@ def columns(
 @app.command
 def ema(
     model: Run,
-    source: Judge = None,
+    source: Reference = None,
     /,
     *,
     out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
@@ -133,12 +144,9 @@ def ema(
     return 0
 
 
-def _interrupted(model: "Model", out: Path) -> int:
-    assert model.training is not None  # it was trained just now
-    note(
-        f"Interrupted after {model.training.steps:,} of {model.recipe.training.steps:,} steps. "
-        f"What was learned is in '{out / 'model.safetensors'}'."
-    )
+def _interrupted(steps: int, out: Path, total: int | None = None) -> int:
+    of = "" if total is None else f" of {total:,}"
+    note(f"Interrupted after {steps:,}{of} steps. What was learned is in '{out / 'model.safetensors'}'.")
     return 130
 
 

@@ -218,6 +218,8 @@ def _to_polars(pl: Any, series: Series, key: str, dtype: Any) -> Any:
     if series.missing.all():
         return pl.Series(key, [None] * len(series), dtype=dtype)
     if series.type == "label":
+        if isinstance(dtype, pl.Enum):
+            dtype = pl.Enum(_with_room(dtype.categories.to_list(), series, ordered=True))
         return pl.Series(key, _texts(series), dtype=pl.String).cast(dtype)
     made = pl.Series(key, series.values)
     if series.missing.any():
@@ -234,8 +236,11 @@ def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
     values, gone = series.values, series.missing
     if series.type == "label":
         if isinstance(dtype, pd.CategoricalDtype):
-            index = {str(label): code for code, label in enumerate(dtype.categories)}
-            table = np.array([index[str(label)] for label in series.labels] or [0], np.int64)
+            categories = _with_room(dtype.categories.tolist(), series, ordered=dtype.ordered)
+            if len(categories) > len(dtype.categories):
+                dtype = pd.CategoricalDtype(categories, dtype.ordered)
+            index = {str(label): code for code, label in enumerate(categories)}
+            table = np.array([index.get(str(label), -1) for label in series.labels] or [0], np.int64)
             return pd.Series(pd.Categorical.from_codes(np.where(gone, -1, table[values]), dtype=dtype))
         return pd.Series(np.array(_texts(series), dtype=object), dtype=dtype)
     if series.type == "date":
@@ -259,6 +264,18 @@ def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
 def _holds(dtype: Any, values: NDArray[Any]) -> bool:
     limits = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
     return not len(values) or bool(values.min() >= limits.min and values.max() <= limits.max)
+
+
+def _with_room(categories: list[Any], series: Series, *, ordered: bool) -> list[Any]:
+    """The categories of a dtype, and those that it lacks for the labels of a series: where these are, if in order."""
+    known = {str(category) for category in categories}
+    used = [series.labels[place] for place in np.unique(series.known)]
+    if all(str(label) in known for label in used):
+        return categories
+    if not ordered:
+        return [*categories, *(label for label in used if str(label) not in known)]
+    in_order = {str(label) for label in series.labels}
+    return [*series.labels, *(category for category in categories if str(category) not in in_order)]
 
 
 def _texts(series: Series) -> list[str | None]:

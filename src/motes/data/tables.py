@@ -28,16 +28,11 @@ SUFFIXES = (".csv", ".npy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
-
-    `heaps` (d,) are the standard deviations of the heaps that rows lie in, as those of labels do, and 0 in columns
-    without any.
-    """
+    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,)."""
 
     x: Array
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
-    heaps: Array | None = None
 
     def __getitem__(self, rows: NDArray[np.integer]) -> "Table":
         """Some of the rows."""
@@ -57,19 +52,16 @@ class Standardiser:
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array, weights: Array | None = None, present: NDArray[np.bool_] | None = None) -> "Standardiser":
-        """Mean and standard deviation of each column of `x` (n, d), over the cells that are `present` (n, d).
+    def fit(cls, x: Array, weights: Array | None = None) -> "Standardiser":
+        """Mean and standard deviation of each column of `x` (n, d).
 
         `weights` (n,) say how often each row counts; without them it is once.
         """
-        if weights is None and present is None:
+        if weights is None:
             return cls(x.mean(axis=0), x.std(axis=0))
-        count = np.ones((len(x), 1)) if weights is None else weights[:, None]
-        count = count if present is None else count * present
-        total = np.broadcast_to(count, x.shape).sum(axis=0)
-        filled = np.where(count > 0, x, 0)
-        mean = (count * filled).sum(axis=0) / total
-        return cls(mean, np.sqrt((count * (filled - mean) ** 2).sum(axis=0) / total))
+        share = weights / weights.sum()
+        mean = share @ x
+        return cls(mean, np.sqrt(share @ (x - mean) ** 2))
 
     @classmethod
     def identity(cls, dim: int) -> "Standardiser":

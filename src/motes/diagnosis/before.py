@@ -159,7 +159,7 @@ def _duplicate_rows(table: Table, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _average_of_weights(table: Table, recipe: Recipe) -> Iterator[Finding]:
-    part, steps = recipe.training, recipe.training.steps_of(len(table.x))
+    part, steps = recipe.training, recipe.training.steps
     length = 1 / max(1 - part.ema, 1e-12)
     share = length / steps
     if part.weights == "averaged" and share > MEMORY[1]:

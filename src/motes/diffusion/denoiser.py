@@ -11,26 +11,9 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from motes.diffusion.process import eps_from_x0
 from motes.diffusion.schedules import Schedule
-
-
-class Cells(NamedTuple):
-    """Which cells of one row are settled; the others are asked for."""
-
-    values: jax.Array
-    """(d,), in the units of the denoiser; 0 where no value is known."""
-    known: jax.Array
-    """(d,), whether the value is known."""
-    absent: jax.Array
-    """(d,), whether nobody asks for the cell: the answer is about the others alone."""
-
-    @property
-    def settled(self) -> jax.Array:
-        """(d,): known or absent."""
-        return self.known | self.absent
 
 
 class Given(NamedTuple):
@@ -38,7 +21,6 @@ class Given(NamedTuple):
 
     label: jax.Array | None = None
     """Its class, 0, 1, ..., (); -1 where that is not known."""
-    cells: Cells | None = None
 
 
 class Denoiser(eqx.Module):
@@ -81,37 +63,12 @@ class Denoiser(eqx.Module):
         return alpha_rate * x0 + sigma_rate * eps
 
     def given(self, known: Given) -> "Denoiser":
-        """The denoiser of rows of which that much is known, E[x_0 | x_t, label, known cells].
+        """The denoiser of rows of a class, E[x_0 | x_t, label].
 
         Raises:
-            TypeError: one that can be told nothing of a row.
+            TypeError: one that knows no classes.
         """
         raise TypeError(f"{type(self).__name__} can be told nothing of a row; it has one answer for all rows.")
-
-
-class Settled(Denoiser):
-    """What `denoiser` says of the cells that are asked for; of the others x0_hat is their value.
-
-    So the reverse process ends in these values, whichever sampler follows it, and a loss has no error there.
-    """
-
-    denoiser: Denoiser
-    cells: Cells
-    schedule: Schedule
-
-    def __init__(self, denoiser: Denoiser, cells: Cells):
-        self.denoiser, self.cells, self.schedule = denoiser, cells, denoiser.schedule
-
-    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return self.x0_and_eps(x_t, t)[0]
-
-    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x0, eps = self.denoiser.x0_and_eps(x_t, t)
-        values, settled = self.cells.values, self.cells.settled
-        return (
-            jnp.where(settled, values, x0),
-            jnp.where(settled, eps_from_x0(self.schedule, x_t, values, t), eps),
-        )
 
 
 class VarianceDenoiser(Denoiser):

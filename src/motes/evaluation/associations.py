@@ -1,142 +1,192 @@
-"""How the columns of a table hang together, pair by pair, from 0 (not at all) to 1 (one tells the other).
+"""How the columns of a table hang together, pair by pair, from 0 (not at all) to 1 (one column tells the other).
 
 numbers           Spearman's rank correlation, from -1 to 1
 labels            Cramér's V, without its bias (Bergsma 2013, eq. 5 to 8)
 one of each       sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), eta the correlation ratio of the ranks (Kelley 1935)
 
-A pair is taken over the rows where both cells are known. Ranks are those among the known cells of a column.
+A pair is taken over the rows where both entries are known. All of them are functions of sums of products over rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.evaluation.results import Array, Metric, Z
+from motes.evaluation.results import Array, Metric
 
-PERMUTATIONS = 399
-GROUPS = 20  # of rows, each left out in turn, for the interval
+GROUPS = 20  # of rows, each left out in turn, for the intervals
+T_95 = 2.024394164  # a t of 2 * 19 degrees of freedom lies within +-T_95 with probability 0.95
+
+Upper = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Associations of two sets of rows, and what is between them.
+class Associations:
+    """Associations of two sets of rows.
 
     Attributes:
         a, b: (d, d), 1 on the diagonal; NaN where there is none, because a column does not vary.
-        mean: of |a - b| over the pairs, with the p-value of equal laws.
-        p_values: (d, d), of each pair; the smallest of all is below p with probability p where the laws are equal.
+        error: (d, d), half the width of the 95 % interval of a - b (the jackknife over groups of rows).
+        mean: of |a - b| over the pairs, with its 95 % interval.
+        mean_by_chance: about what it would be for two draws of one distribution, as normal errors have it.
     """
 
     a: Array
     b: Array
+    error: Array
     mean: Metric
-    p_values: Array
+    mean_by_chance: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns are labels, and how many each has; the products that everything here is made of.
+
+    A number is one feature, a column of labels one for each label.
+
+    Attributes:
+        discrete: (d,).
+        levels: number of labels of each column, (d,); that of a number has no meaning.
+        gaps: which columns may have missing entries, (d,).
+    """
+
+    discrete: NDArray[np.bool_]
+    levels: tuple[int, ...]
+    gaps: NDArray[np.bool_]
+
+    @cached_property
+    def column(self) -> NDArray[np.intp]:
+        """The column of each feature, (f,)."""
+        sizes = [count if one else 1 for count, one in zip(self.levels, self.discrete.tolist(), strict=True)]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @cached_property
+    def starts(self) -> NDArray[np.intp]:
+        """The first feature of each column, (d,)."""
+        return np.searchsorted(self.column, np.arange(len(self.discrete)))
+
+    @cached_property
+    def known(self) -> NDArray[np.intp]:
+        """Which column of `design` says where the entries of each column are known, (d,); one for all without gaps."""
+        return len(self.column) + np.where(self.gaps, np.cumsum(self.gaps), 0)
+
+    @property
+    def width(self) -> int:
+        """Columns of `design` without the squares: f features, and where entries are known."""
+        return len(self.column) + 1 + int(self.gaps.sum())
+
+    def design(self, x: Array) -> Array:
+        """Everything to be multiplied, (n, width + p); the last p columns are the squares of the p numbers.
+
+        Args:
+            x: numbers, and codes 0 to K - 1 in the columns that are `discrete`, (n, d); NaN where missing.
+        """
+        known = ~np.isnan(x)
+        features = np.zeros((len(x), len(self.column)))
+        for j, start in enumerate(self.starts.tolist()):
+            rows = np.flatnonzero(known[:, j])
+            if self.discrete[j]:
+                features[rows, start + x[rows, j].astype(np.intp)] = 1.0
+            else:
+                features[rows, start] = x[rows, j]
+        squares = features[:, self.starts[~self.discrete]] ** 2
+        return np.concatenate([features, np.ones((len(x), 1)), known[:, self.gaps], squares], axis=1)
+
+    def associations(self, sums: Array) -> Array:
+        """From the products of a design with itself, (d, d); NaN where a column does not vary."""
+        d = len(self.discrete)
+        numbers, labels = np.flatnonzero(~self.discrete), np.flatnonzero(self.discrete)
+        r, k, s = self.starts[numbers], self.known[numbers], self.width + np.arange(len(numbers))
+        found = np.full((d, d), np.nan)
+        found[np.ix_(numbers, numbers)] = _correlation(
+            sums[np.ix_(r, r)], sums[np.ix_(r, k)], sums[np.ix_(s, k)], sums[np.ix_(k, k)]
+        )
+        if len(labels):
+            h = np.flatnonzero(self.discrete[self.column])
+            starts = np.searchsorted(self.column[h], labels)
+            found[np.ix_(labels, labels)] = _cramers_v(sums[np.ix_(h, h)], starts)
+            if len(numbers):
+                ratio = _correlation_ratio(sums[np.ix_(h, k)], sums[np.ix_(h, r)], sums[np.ix_(h, s)], starts)
+                found[np.ix_(labels, numbers)], found[np.ix_(numbers, labels)] = ratio, ratio.T
+        np.fill_diagonal(found, 1.0)
+        return found
+
+
+def ranked(x: Array, discrete: NDArray[np.bool_]) -> Array:
+    """Numbers (n, d) as their ranks among the known ones, between -1/2 and 1/2; codes as they are.
+
+    Example:
+        >>> ranked(np.array([[5.0], [7.0], [np.nan]]), np.array([False])).ravel()
+        array([-0.25,  0.25,   nan])
+    """
+    from scipy.stats import rankdata
+
+    ranks = x.copy()
+    for j in np.flatnonzero(~discrete):
+        here = ~np.isnan(x[:, j])
+        if here.any():
+            ranks[here, j] = (rankdata(x[here, j]) - 0.5) / here.sum() - 0.5
+    return ranks
 
 
 def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -> Array:
     """The association of each pair of columns, (d, d); NaN where a column does not vary over the rows of a pair.
 
     Args:
-        x: numbers, and codes 0 to K - 1 in the columns that are `discrete`, (n, d); NaN where missing.
-        discrete: (d,).
-        levels: K of each column, (d,); that of a number has no meaning.
+        x, discrete, levels: as `Layout` has them.
     """
-    numbers, labels = np.flatnonzero(~discrete), np.flatnonzero(discrete)
-    made = np.full((len(discrete), len(discrete)), np.nan)
-    of_labels = [count for count, one in zip(levels, discrete, strict=True) if one]
-    ranks, known = _ranks(x[:, numbers])
-    one_hot = _one_hot(x[:, labels], of_labels)
-    # Every sum that there is to take, in one product.
-    parts = [ranks, ranks**2, known, one_hot]
-    ends = np.cumsum([part.shape[1] for part in parts])
-    whole = np.concatenate(parts, axis=1)
-    sums = whole.T @ whole
-    r, s, k, h = (slice(end - part.shape[1], end) for part, end in zip(parts, ends, strict=True))
-    made[np.ix_(numbers, numbers)] = _spearman(sums[r, r], sums[r, k], sums[s, k], sums[k, k])
-    if len(labels):
-        starts = np.concatenate([[0], np.cumsum(of_labels)[:-1]]).astype(np.intp)
-        made[np.ix_(labels, labels)] = _cramers_v(sums[h, h], starts)
-        if len(numbers):
-            ratio = _correlation_ratio(sums[h, k], sums[h, r], sums[h, s], starts)
-            made[np.ix_(labels, numbers)], made[np.ix_(numbers, labels)] = ratio, ratio.T
-    np.fill_diagonal(made, 1.0)
-    return made
+    layout = Layout(discrete, tuple(levels), np.asarray(np.isnan(x).any(axis=0)))
+    design = layout.design(ranked(x, discrete))
+    return layout.associations(design.T @ design)
 
 
-def compare_associations(
-    a: Array, b: Array, discrete: NDArray[np.bool_], levels: Sequence[int], rng: np.random.Generator
-) -> Differences:
-    """The associations of `a` (n, d) and `b` (m, d), held against each other.
+def compare_associations(layout: Layout, a: Array, b: Array, rng: np.random.Generator) -> Associations:
+    """Associations of two sets of rows and what lies between them.
 
-    The p-values are of permutations of all rows together: a pair's is the share in which some pair is as many standard
-    deviations apart (Westfall & Young 1993), so that looking at many pairs finds no more than looking at one.
+    Args:
+        layout: of the columns.
+        a, b: designs of n and m rows, their ranks among all of these.
+        rng: of the groups of rows for the intervals.
     """
-    tables = np.concatenate([a, b])
-    upper = np.triu_indices(a.shape[1], 1)
-
-    def apart(rows_a: Array, rows_b: Array) -> Array:
-        gap = associations(rows_a, discrete, levels) - associations(rows_b, discrete, levels)
-        return np.nan_to_num(gap[upper])
-
-    of_a, of_b = associations(a, discrete, levels), associations(b, discrete, levels)
-    found = [np.nan_to_num((of_a - of_b)[upper])]
-    for _ in range(PERMUTATIONS):
-        order = rng.permutation(len(tables))
-        found.append(apart(tables[order[: len(a)]], tables[order[len(a) :]]))
-    gaps = np.abs(np.stack(found))  # (1 + permutations, pairs), as it is first of all
-    deviation = np.sqrt(np.mean(gaps**2, axis=0))
-    standard = np.divide(gaps, deviation, out=np.zeros_like(gaps), where=deviation > 0)
-    largest = standard.max(axis=1, initial=0.0)
-    p_values = np.full(of_a.shape, np.nan)
-    p_values[upper] = np.mean(largest[:, None] >= standard[0] * (1 - 1e-12), axis=0)
-    p_values.T[upper] = p_values[upper]
-    return Differences(of_a, of_b, _mean(a, b, gaps, apart, rng), p_values)
-
-
-def _mean(a: Array, b: Array, gaps: Array, apart: Callable[[Array, Array], Array], rng: np.random.Generator) -> Metric:
-    """Of the gaps (1 + permutations, pairs), of which the first are those of a and b."""
-    if not gaps.shape[1]:
-        return Metric("association_difference", 0.0, 0.0, 0.0, 1.0)
-    means = gaps.mean(axis=1)
-    group_a, group_b = (rng.permutation(len(rows)) % GROUPS for rows in (a, b))
-    without = [np.abs(apart(a[group_a != g], b[group_b != g])).mean() for g in range(GROUPS)]
-    half = Z * float(np.sqrt((GROUPS - 1) * np.var(without)))
-    value, p_value = float(means[0]), float(np.mean(means >= means[0] * (1 - 1e-12)))
-    return Metric("association_difference", value, max(value - half, 0.0), value + half, p_value)
+    upper = np.triu_indices(len(layout.discrete), 1)
+    groups = [block_sums(rows, rng.permutation(len(rows)), GROUPS) for rows in (a, b)]
+    whole = [sums.sum(axis=0) for sums in groups]
+    of_a, of_b = (layout.associations(sums) for sums in whole)
+    gap = np.nan_to_num(of_a - of_b)[upper]
+    changes = [
+        sign * np.stack([np.nan_to_num(layout.associations(total - group) - of)[upper] for group in sums])
+        for sums, total, of, sign in zip(groups, whole, (of_a, of_b), (1.0, -1.0), strict=True)
+    ]  # by how much each pair changes without each group, (groups, pairs)
+    error = np.full(of_a.shape, np.nan)
+    deviation = np.sqrt(sum(_jackknife(change) for change in changes))
+    error[upper] = T_95 * deviation
+    error.T[upper] = error[upper]
+    by_chance = float(np.sqrt(2 / np.pi) * deviation.mean()) if len(gap) else 0.0
+    value = float(np.abs(gap).mean()) if len(gap) else 0.0
+    half = T_95 * float(np.sqrt(sum(_jackknife(np.abs(gap + change).mean(axis=1)) for change in changes)))
+    return Associations(
+        of_a, of_b, error, Metric("association_difference", value, max(value - half, 0.0), value + half), by_chance
+    )
 
 
-def _ranks(x: Array) -> tuple[Array, Array]:
-    """Ranks between -1/2 and 1/2, 0 where missing, and 1 where known, (n, p) each."""
-    from scipy.stats import rankdata
-
-    known = ~np.isnan(x)
-    ranks = np.zeros(x.shape)
-    for j in range(x.shape[1]):
-        here = known[:, j]
-        if here.any():
-            ranks[here, j] = (rankdata(x[here, j]) - 0.5) / here.sum() - 0.5
-    return ranks, known.astype(np.float64)
+def block_sums(design: Array, rows: NDArray[np.intp], count: int) -> Array:
+    """Products of the design with itself over each of `count` blocks of rows, or over each row, (g, w, w)."""
+    return np.stack([design[block].T @ design[block] for block in np.array_split(rows, min(count, len(rows)))])
 
 
-def _one_hot(codes: Array, levels: Sequence[int]) -> Array:
-    """(n, sum of levels), nothing but 0 for a missing cell."""
-    made = np.zeros((len(codes), sum(levels)))
-    start = 0
-    for j, count in enumerate(levels):
-        rows = np.flatnonzero(~np.isnan(codes[:, j]))
-        made[rows, start + codes[rows, j].astype(np.intp)] = 1.0
-        start += count
-    return made
+def _jackknife(changes: Array) -> Array:
+    """The variance, over the first axis."""
+    return np.asarray((len(changes) - 1) * np.var(changes, axis=0))
 
 
-def _spearman(products: Array, totals: Array, squares: Array, n: Array) -> Array:
+def _correlation(products: Array, totals: Array, squares: Array, n: Array) -> Array:
     """Sums over the rows of each pair (i, j): of r_i r_j, of r_i, of r_i^2, and of 1."""
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = products - totals * totals.T / n
         variance = squares - totals**2 / n
-        variance[variance < 1e-12 * n] = 0.0
+        variance[~(variance > 1e-12 * n)] = 0.0
         return np.clip(covariance / np.sqrt(variance * variance.T), -1, 1)
 
 
@@ -147,7 +197,7 @@ def _correlation_ratio(n: Array, totals: Array, squares: Array, starts: NDArray[
         rows, total, square, between = (np.add.reduceat(part, starts) for part in (n, totals, squares, of_labels))
         present = np.add.reduceat((n > 0).astype(np.float64), starts)
         all_in_all = square - total**2 / rows
-        all_in_all[all_in_all < 1e-12 * rows] = np.nan
+        all_in_all[~(all_in_all > 1e-12 * rows)] = np.nan
         eta_squared = (between - total**2 / rows) / all_in_all
         corrected = 1 - (1 - eta_squared) * (rows - 1) / (rows - present)
         corrected[(present < 2) | (rows <= present)] = np.nan
@@ -161,8 +211,8 @@ def _cramers_v(n: Array, starts: NDArray[np.intp]) -> Array:
     expected = np.repeat(totals, lengths, axis=1)
     expected = expected * expected.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        cells = np.where(expected > 0, n**2 / expected, 0.0)
-        phi_squared = np.add.reduceat(np.add.reduceat(cells, starts), starts, axis=1) - 1
+        shares = np.where(expected > 0, n**2 / expected, 0.0)
+        phi_squared = np.add.reduceat(np.add.reduceat(shares, starts), starts, axis=1) - 1
         rows = np.add.reduceat(totals, starts)
         present = np.add.reduceat((totals > 0).astype(np.float64), starts)  # (q, q): labels of i, where j is known
         phi_squared = phi_squared - (present - 1) * (present.T - 1) / (rows - 1)

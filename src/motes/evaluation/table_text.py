@@ -5,84 +5,113 @@ from typing import Any
 
 import numpy as np
 
-from motes.evaluation.results import Array, Metric, Row
-from motes.evaluation.table_results import ColumnResult, Judgement, TableEvaluation, number
+from motes.evaluation.results import Array, Metric
+from motes.evaluation.shares import Contrast
+from motes.evaluation.table_results import TITLES, ColumnResult, TableEvaluation, Verdict, number
 
 
 def as_text(found: TableEvaluation) -> str:
-    """Aligned columns, from the verdict to the notes."""
+    """Aligned columns, from the headline to the notes."""
     rows = found.rows
     blocks = [
-        f"{rows['made']:,} made rows against {rows['held out']:,} held-out rows; {rows['training']:,} were trained on.",
-        found.verdict,
+        f"{rows['synthetic']:,} synthetic rows; {rows['training']:,} training rows and {rows['held_out']:,} held-out "
+        "rows are real.",
+        found.headline,
         _aligned(
-            ("column", "kind", "distance", "95 % interval", "real draw", "missing", "verdict"),
+            ("section", "verdict", "p", "would have been seen"),
+            [(TITLES[key], _graded(one), _p(one.p_value), one.seen or "-") for key, one in found.verdicts.items()],
+        ),
+        _aligned(
+            ("column", "kind", "distance", "by chance", "synthetic - real, 95 % interval", "p", "missing", "verdict"),
             [_column_line(column) for column in found.columns],
         ),
+        *_sections(found),
+        _privacy(found),
     ]
-    if found.associations is not None:
-        lines = [(f"{a} ~ {b}", number(real), number(made), f"{p:.2g}")
-                 for a, b, real, made, p in found.associations.largest]  # fmt: skip
-        blocks.append(
-            _headed("Associations, mean difference", found.associations.difference, found.associations.judgement)
-            + (("\n" + _aligned(("pair", "real", "made", "p"), lines)) if lines else "")
-        )
-    telling = [f"{name} {fall:+.3f}" for name, fall in found.telling.columns[:5] if fall > 0]
-    blocks.append(
-        _headed("Classifier, accuracy", found.telling.accuracy, found.telling.judgement)
-        + (f"\n  most telling columns: {', '.join(telling)}" if telling else "")
-    )
-    if found.usefulness is not None:
-        use, judgement = found.usefulness
-        kept = "" if use.kept is None else f"; kept {use.kept:.2f} ({use.kept.low:.2f} to {use.kept.high:.2f})"
-        blocks.append(
-            f"Usefulness for '{use.target}': {use.score} {use.made:.4g} from made rows, {use.real:.4g} from real ones"
-            f"{kept}: {judgement.words}"
-        )
-    if found.likelihood is not None:
-        like = found.likelihood
-        blocks.append(
-            f"Log-likelihood, nats per row: held out {like.held_out}, training {like.training}: {like.judgement.words}"
-        )
-    blocks.append(_privacy(found))
     if found.notes:
         blocks.append("\n".join(f"Note: {note}" for note in found.notes))
     return "\n\n".join(blocks)
 
 
+def _sections(found: TableEvaluation) -> list[str]:
+    blocks = []
+    if (pairs := found.associations) is not None:
+        head = ("pair", "synthetic", "real", "synthetic - real, 95 % interval", "p")
+        lines = [
+            (" ~ ".join(pair.columns), number(pair.synthetic), number(pair.real),
+             _between(pair.synthetic - pair.real, pair.low, pair.high), _p(pair.p_value))
+            for pair in pairs.largest
+        ]  # fmt: skip
+        blocks.append(
+            f"Associations: mean difference {number(pairs.difference)} (by chance {number(pairs.by_chance)})\n"
+            + _aligned(head, lines)
+        )
+    if found.classifier.accuracy is not None:
+        names = [f"{name} {importance:+.3f}" for name, importance in found.classifier.columns[:5] if importance > 0]
+        blocks.append(
+            f"Classifier: accuracy {_metric_text(found.classifier.accuracy)}; "
+            f"training against held-out rows {_metric_text(found.classifier.reference)}"
+            + (f"\n  permutation importance: {', '.join(names)}" if names else "")
+        )
+    if found.utility is not None and (use := found.utility.utility) is not None:
+        blocks.append(
+            f"Utility for '{use.target}': {use.score} {number(use.synthetic)} after training on synthetic rows, "
+            f"{number(use.real)} on real ones; difference {_metric_text(use.difference)}"
+            + ("" if use.relative is None else f"; relative utility {_metric_text(use.relative)}")
+        )
+    if (like := found.likelihood) is not None and like.difference is not None:
+        blocks.append(
+            f"Log-likelihood, nats per row: held-out {_metric_text(like.held_out)}, "
+            f"training {_metric_text(like.training)}; difference {_metric_text(like.difference)}"
+        )
+    return blocks
+
+
 def _privacy(found: TableEvaluation) -> str:
-    private = found.privacy
-    lines = [(name, number(made), number(real)) for name, (made, real) in private.closeness.quantiles().items()]
-    (copies, n), (real_copies, m) = private.copies, private.real_copies
-    lines.append(("exact copies", f"{copies:,} of {n:,}", f"{real_copies:,} of {m:,}"))
-    near = private.closeness.near
-    lines.append(("nearer than 95 % of the held-out rows", f"{near:.1%}, p = {near.p_value:.2g}", "5.0%"))
-    return f"Privacy: {private.judgement.words}\n" + _aligned(
-        ("distance to the closest training row", "made", "held out"), lines
-    )
+    private, copies = found.privacy, found.privacy.copies
+    lines = []
+    if private.records is not None:
+        lines = [(name, number(ours), number(theirs)) for name, (ours, theirs) in private.records.quantiles().items()]
+        share = private.records.share
+        lines.append(("DCR share, 95 % interval", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
+    (ours, n), (theirs, m) = copies.synthetic, copies.held_out
+    lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
+    return "Privacy\n" + _aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
 
 
 def _column_line(column: ColumnResult) -> tuple[str, ...]:
-    made, real = column.missing
-    missing = "-" if made == real == 0 else f"{made:.1%}, real {real:.1%}"
-    words = "; ".join(one.words for one in (column.judgement, column.missing_judgement) if one.level != "good")
-    row = column.distance
-    metric = ("-", "", "-") if row is None else (number(row.metric), _interval(row.metric), number(row.floor))
-    return (column.name, column.kind, *metric, missing, words or column.judgement.words)
+    ours, theirs = column.missing
+    missing = "-" if ours == theirs == 0 else f"{ours:.1%}, real {theirs:.1%}"
+    texts = [one.text for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
+    contrast = column.contrast
+    gap = "-" if contrast is None else _between(contrast.difference, contrast.low, contrast.high)
+    return (
+        column.name, column.kind, number(column.distance), number(column.by_chance), gap, _p(column.verdict.p_value),
+        missing, "; ".join(texts) or column.verdict.text,
+    )  # fmt: skip
 
 
-def _headed(name: str, row: Row, judgement: Judgement) -> str:
-    return f"{name} {row.metric} (real draw: {number(row.floor)}): {judgement.words}"
+def _graded(one: Verdict) -> str:
+    return f"{one.level}: {one.text}" if one.differs else one.text
 
 
-def _interval(metric: Metric) -> str:
-    return f"{metric.low:.4g} to {metric.high:.4g}"
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _between(gap: float, low: float, high: float) -> str:
+    return "-" if np.isnan(gap) else f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _metric_text(metric: Metric | None) -> str:
+    """A value with its interval; p-values of single tests are not shown, for those of verdicts are adjusted."""
+    return "-" if metric is None else f"{metric.value:.4g} (95 % interval {metric.low:.4g} to {metric.high:.4g})"
 
 
 def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     table = [head, *lines]
     widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+    return "\n".join("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
                      for line in table)  # fmt: skip
 
 
@@ -91,68 +120,88 @@ def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def as_dict(found: TableEvaluation) -> dict[str, Any]:
     """Plain lists, numbers and texts; None for what is not a number."""
-    private, made = found.privacy, found.associations
     return {
-        "verdict": found.verdict,
+        "headline": found.headline,
         "level": found.level,
+        "p_value": found.p_value,
         "rows": dict(found.rows),
         "seed": found.seed,
+        "verdicts": {key: _verdict(one) for key, one in found.verdicts.items()},
         "columns": [_column(column) for column in found.columns],
-        "associations": None if made is None else {
-            "names": list(made.names), "real": _matrix(made.real), "made": _matrix(made.made),
-            **_row(made.difference), **_said(made.judgement),
-            "largest": [{"columns": [a, b], "real": _plain(x), "made": _plain(y), "p_value": p}
-                        for a, b, x, y, p in made.largest],
-        },
+        "associations": _associations(found),
         "classifier": {
-            **_row(found.telling.accuracy),
-            **_said(found.telling.judgement),
-            "columns": [{"name": name, "fall": fall} for name, fall in found.telling.columns],
+            "accuracy": _metric(found.classifier.accuracy),
+            "reference": _metric(found.classifier.reference),
+            "columns": [{"name": name, "importance": value} for name, value in found.classifier.columns],
+            "verdict": _verdict(found.classifier.verdict),
         },
-        "usefulness": _usefulness(found),
+        "utility": _utility(found),
         "likelihood": _likelihood(found),
-        "privacy": {
-            **_said(private.judgement),
-            "near_share": _metric(private.closeness.near),
-            "distances": {
-                name: {"made": ours, "held_out": theirs}
-                for name, (ours, theirs) in private.closeness.quantiles().items()
-            },
-            "copies": {"made": private.copies[0], "of": private.copies[1], "held_out": private.real_copies[0],
-                       "of_held_out": private.real_copies[1], "p_value": private.copies_p},
-        },
+        "privacy": _privacy_dict(found),
         "notes": list(found.notes),
+    }
+
+
+def _associations(found: TableEvaluation) -> dict[str, Any] | None:
+    if (pairs := found.associations) is None:
+        return None
+    return {
+        "names": list(pairs.names),
+        "synthetic": _matrix(pairs.synthetic),
+        "real": _matrix(pairs.real),
+        "mean_difference": _metric(pairs.difference),
+        "by_chance": pairs.by_chance,
+        "largest": [
+            {"columns": list(pair.columns), "synthetic": _plain(pair.synthetic), "real": _plain(pair.real),
+             "low": _plain(pair.low), "high": _plain(pair.high), "distance": pair.distance, "p_value": pair.p_value}
+            for pair in pairs.largest
+        ],
+        "verdict": _verdict(pairs.verdict),
     }  # fmt: skip
 
 
 def _column(column: ColumnResult) -> dict[str, Any]:
-    made, real = column.missing
-    missing = {"made": made, "real": real, "p_value": column.missing_p, **_said(column.missing_judgement)}
-    distance = None if column.distance is None else {"name": column.distance.metric.name, **_row(column.distance)}
+    quantiles = None
+    if column.quantiles is not None:
+        quantiles = dict(zip(("synthetic", "real"), map(list, column.quantiles), strict=True))
     return {
         "name": column.name,
         "kind": column.kind,
-        "distance": distance,
-        "adjusted_p_value": column.p_value,
+        "distance": None if column.distance is None else {"name": column.distance.name, **_interval(column.distance)},
+        "by_chance": column.by_chance,
         "w1": column.w1,
-        **_said(column.judgement),
-        "missing": missing,
+        "quantiles": quantiles,
+        "contrast": _contrast(column.contrast),
+        "verdict": _verdict(column.verdict),
+        "missing": {
+            "synthetic": column.missing[0],
+            "real": column.missing[1],
+            "contrast": _contrast(column.missing_contrast),
+            "verdict": None if column.missing_verdict is None else _verdict(column.missing_verdict),
+        },
     }
 
 
-def _usefulness(found: TableEvaluation) -> dict[str, Any] | None:
-    if found.usefulness is None:
+def _contrast(one: Contrast | None) -> dict[str, Any] | None:
+    if one is None:
         return None
-    use, judgement = found.usefulness
-    return {
-        "target": use.target,
+    return {"of": one.text, "synthetic": one.synthetic, "real": one.real, "difference": one.difference,
+            "low": one.low, "high": one.high}  # fmt: skip
+
+
+def _utility(found: TableEvaluation) -> dict[str, Any] | None:
+    if found.utility is None:
+        return None
+    use, plain = found.utility.utility, {"target": found.utility.target, "verdict": _verdict(found.utility.verdict)}
+    if use is None:
+        return plain
+    return plain | {
         "score": use.score,
-        "made": _metric(use.made),
+        "synthetic": _metric(use.synthetic),
         "real": _metric(use.real),
-        "kept": None if use.kept is None else _metric(use.kept),
-        "p_value": use.p_value,
-        "more": {name: {"made": ours, "real": theirs} for name, (ours, theirs) in use.more.items()},
-        **_said(judgement),
+        "difference": _metric(use.difference),
+        "relative": _metric(use.relative),
+        "more": {name: {"synthetic": ours, "real": theirs} for name, (ours, theirs) in use.more.items()},
     }
 
 
@@ -162,22 +211,44 @@ def _likelihood(found: TableEvaluation) -> dict[str, Any] | None:
     return {
         "held_out": _metric(like.held_out),
         "training": _metric(like.training),
-        "gap": _metric(like.gap),
+        "difference": _metric(like.difference),
         "impossible": {"held_out": like.impossible[0], "training": like.impossible[1]},
-        **_said(like.judgement),
+        "verdict": _verdict(like.verdict),
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {**_metric(row.metric), "floor": _metric(row.floor)}
+def _privacy_dict(found: TableEvaluation) -> dict[str, Any]:
+    private, copies = found.privacy, found.privacy.copies
+    records = None
+    if private.records is not None:
+        records = {
+            name: {"synthetic": ours, "held_out": theirs}
+            for name, (ours, theirs) in private.records.quantiles().items()
+        }
+    return {
+        "dcr_share": None if private.records is None else _metric(private.records.share),
+        "distances": records,
+        "dcr_verdict": _verdict(private.records_verdict),
+        "copies": {
+            name: {"copies": count, "rows": rows}
+            for name, (count, rows) in (
+                ("synthetic", copies.synthetic), ("held_out", copies.held_out), ("training", copies.repeated)
+            )
+        },
+        "copies_verdict": _verdict(private.copies_verdict),
+    }  # fmt: skip
 
 
-def _metric(metric: Metric) -> dict[str, float | None]:
-    return {"value": metric.value, "low": metric.low, "high": metric.high, "p_value": metric.p_value}
+def _metric(metric: Metric | None) -> dict[str, float | None] | None:
+    return None if metric is None else {**_interval(metric), "p_value": metric.p_value}
 
 
-def _said(judgement: Judgement) -> dict[str, str]:
-    return {"level": judgement.level, "verdict": judgement.words}
+def _interval(metric: Metric) -> dict[str, float]:
+    return {"value": metric.value, "low": metric.low, "high": metric.high}
+
+
+def _verdict(one: Verdict) -> dict[str, Any]:
+    return {"level": one.level, "text": one.text, "p_value": one.p_value, "detectable": one.detectable}
 
 
 def _matrix(values: Array) -> list[list[float | None]]:

@@ -2,7 +2,7 @@
 
     L(weights) = sum_i v_i sum_k loss(x_i, t_ik, eps_ik) / sum_i v_i K
 
-The times, the noise and what is told of the rows are the same at every look, so that two losses differ by the weights
+The times, the noise and the withheld labels are the same at every look, so that two losses differ by the weights
 of the network alone: far smaller differences show than the losses are sure to.
 """
 
@@ -33,7 +33,6 @@ class Held:
     Attributes:
         x: (m, d), in the units that the denoiser works in.
         labels: classes of the rows (m,), where training has labels.
-        present: which cells are there (m, d); None: all of them.
         weights: of the rows (m,), at least 0, not all 0; None: 1 each.
         every: steps from one look to the next.
         patience: looks in a row that find nothing better, after which training stops.
@@ -41,7 +40,6 @@ class Held:
 
     x: NDArray[np.floating]
     labels: NDArray[np.integer] | None = None
-    present: NDArray[np.bool_] | None = None
     weights: NDArray[np.floating] | None = None
     every: int = 100
     patience: int = 10
@@ -69,8 +67,8 @@ class Watch:
         denoiser: whose weights they are.
         loss: per row.
         times: their law is that of the times.
-        key: of the times, the noise and what is told.
-        label_dropout, masks: as in training.
+        key: of the times, the noise and the withheld labels.
+        label_dropout: as in training.
     """
 
     def __init__(
@@ -82,7 +80,6 @@ class Watch:
         key: jax.Array,
         *,
         label_dropout: float,
-        masks: float,
     ):
         self.every, self._patience = held.every, held.patience
         self._steps: list[int] = []
@@ -98,12 +95,10 @@ class Watch:
         # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
         rng = np.random.default_rng([*np.asarray(jax.random.key_data(key)), APART])
         count = blocks * BLOCK
-        mixed = rng.permutation(count)  # whether a row is shown cells depends on its place
-        index, share = index[mixed], share[mixed]
-        rows = Rows.of(held.x, held.labels, held.present, label_dropout, masks)
+        rows = Rows.of(held.x, held.labels, label_dropout)
         # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
         u = (rng.permutation(count) + rng.random(count)) / count
-        eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random((count, rows.chances))
+        eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
         in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
         kept = (in_blocks(part.astype(jnp.result_type(float))) for part in (share, u, eps, chances))
         self._loss = partial(_loss, denoiser, loss, times, rows, _Draws(in_blocks(index), *kept))
@@ -138,7 +133,7 @@ class _Draws(NamedTuple):
     share: jax.Array  # of the mean
     u: jax.Array  # what places its time
     eps: jax.Array  # (blocks, BLOCK, d)
-    chances: jax.Array  # (blocks, BLOCK, ...)
+    chances: jax.Array  # of withheld labels, (blocks, BLOCK)
 
 
 @training_program

@@ -117,8 +117,6 @@ def train(
     key: jax.Array,
     labels: NDArray[np.integer] | None = None,
     label_dropout: float = 0.1,
-    present: NDArray[np.bool_] | None = None,
-    masks: float = 0.0,
     weights: NDArray[np.floating] | None = None,
     held: Held | None = None,
     ema: float = 0.99,
@@ -130,7 +128,7 @@ def train(
     """Train `denoiser` on the rows of `x`.
 
     Args:
-        denoiser: where to start; every floating-point array in it is trained, but for those of `Fixed` parts.
+        denoiser: where to start; every floating-point array in it is trained.
         x: rows (n, d) in the units that the denoiser works in.
         loss: per row, see `motes.learning.losses`.
         times: draws the times of a batch.
@@ -140,8 +138,6 @@ def train(
         key: randomness of batches, times and noise.
         labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
         label_dropout: how often a row's label is withheld, so that all classes together are learned too.
-        present: which cells of x are there (n, d), for a denoiser that can be told cells; None: all of them.
-        masks: how often some cells of a row are shown to such a denoiser, so that it learns the others given them.
         weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
             rows, and 0 as none; None: 1 each.
         held: rows by which the averages of the weights are judged now and then. The best are kept, and training ends
@@ -162,7 +158,7 @@ def train(
     lengths = LENGTHS if averages else ()
     powers = jnp.zeros((len(lengths), flat.size), flat.dtype)
     state = _State(flat, flat, powers, optimiser.init(flat), times.init(), jnp.zeros((), int))
-    rows = Rows.of(x, labels, present, label_dropout, masks)
+    rows = Rows.of(x, labels, label_dropout)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch, weights)
     losses: list[NDArray[np.float32]] = []
     snapshots: list[Snapshot] = []
@@ -170,7 +166,7 @@ def train(
     store_every = -(-steps // averages) if averages else steps
     watch = None
     if held is not None:
-        watch = Watch(held, denoiser, loss, times, key, label_dropout=label_dropout, masks=masks)
+        watch = Watch(held, denoiser, loss, times, key, label_dropout=label_dropout)
     begin, done, stride = time.perf_counter(), 0, 8
 
     def both(state: _State) -> tuple[Denoiser, Denoiser]:
@@ -284,11 +280,10 @@ def _advance(
 
     def objective(weights: jax.Array, places: jax.Array, state: _State) -> tuple[jax.Array, Any]:
         model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
-        time_key, noise_key, told_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
+        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
         drawn = times.batch(time_key, len(index), state.times)
         eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
-        # All of what is told by one draw: each one is compiled anew, and takes its time.
-        chances = jax.random.uniform(told_key, (len(index), rows.chances))
+        chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
         per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key)  # (batch,)
         seen = times.learn(state.times, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row

@@ -12,8 +12,12 @@ from motes.reporting.elements import Child, Html, classed, element, escaped
 Array = NDArray[np.float64]
 
 WIDTH = 320
+WIDE = 640
 LETTER = 6.2  # width of one, in the units of a picture
-MOST_CELLS = 30  # rows of a heat map
+MOST_ROWS = 30  # of a heat map
+LEAST = 2.0  # height of a bar that stands for few rows, but some
+STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference, each in a colour of its own
+SHADES = (0.0, 0.16, 0.34, 0.52, 0.72, 0.95)  # below the first step, and from each one on
 
 
 class Mark(NamedTuple):
@@ -26,57 +30,97 @@ class Mark(NamedTuple):
     colour: str
 
 
-def histogram(real: Array, made: Array, edges: Array, said: str, *, dates: bool = False) -> Html:
-    """Real numbers as a filled outline, made ones as a line, over the same cells; `edges` (k + 1,)."""
+def histogram(
+    real: Array, synthetic: Array, edges: Array, said: str, *, places: Array | None = None, dates: bool = False
+) -> Html:
+    """Real numbers as a filled outline, synthetic ones as a line, over the same bins.
+
+    Args:
+        real, synthetic: shares of rows, (k,); a bin that holds few rows is still seen.
+        edges: of the bins, (k + 1,).
+        said: what is on the picture, for those who cannot see it.
+        places: of the edges, from 0 to 1, (k + 1,); None: even in the numbers.
+        dates: the numbers are microseconds since 1970.
+    """
     height, base = 118.0, 96.0
-    x = (edges - edges[0]) / (edges[-1] - edges[0]) * WIDTH
-    top = max(float(real.max()), float(made.max())) or 1.0
+    low, high = float(edges[0]), float(edges[-1])
+    places = (edges - low) / (high - low) if places is None else places
+    top = max(float(real.max()), float(synthetic.max())) or 1.0
+
+    def up(shares: Array) -> Array:
+        return base - np.where(shares > 0, np.maximum(shares / top * (base - 6), LEAST), 0.0)
+
     parts = [
-        _shape("path", "real-area", d=_steps(x, base - real / top * (base - 6), base, closed=True)),
-        _shape("path", "made-line", d=_steps(x, base - made / top * (base - 6), base, closed=False)),
+        _shape("path", "real-area", d=_steps(places * WIDTH, up(real), base, closed=True)),
+        _shape("path", "synthetic-line", d=_steps(places * WIDTH, up(synthetic), base, closed=False)),
         _shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
     ]
-    low, high = float(edges[0]), float(edges[-1])
     if dates:
-        places = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
-        parts += [_text(_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in places]
+        thirds = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+        parts += [_text(_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds]
     else:
-        for value in ticks(low, high):
-            at = (value - low) / (high - low) * WIDTH
+        for at, text in _ticks_at(edges, places):
             parts.append(_shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
-            parts.append(_text(_short(value, high - low), float(np.clip(at, 12, WIDTH - 12)), base + 16, "middle"))
+            edge = len(text) * LETTER / 2
+            parts.append(_text(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
     return picture(WIDTH, height, said, parts)
 
 
-def label_bars(labels: Sequence[str], real: Array, made: Array, said: str) -> Html:
-    """Two bars for each label: real above made."""
+def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
+    """Where round numbers are, and how they are written."""
+    low, high = float(edges[0]), float(edges[-1])
+    even = np.allclose(places, (edges / 2 - low / 2) / (high / 2 - low / 2), atol=1e-6)
+    if even:
+        return [((value - low) / (high - low) * WIDTH, _short(value, high - low)) for value in ticks(low, high)]
+    # The ends, and between them powers of ten and 0, the largest first, as far as there is room.
+    powers = 10.0 ** np.arange(-12, 301)
+    rounds = np.concatenate([-powers[::-1], [0.0], powers])
+    rounds = rounds[(rounds > low) & (rounds < high)]
+    places_of = np.interp(rounds, edges, places) * WIDTH
+    chosen = [(0.0, f"{low:.3g}"), (float(WIDTH), f"{high:.3g}")]
+    taken = [(0.0, _room(chosen[0][1])), (WIDTH - _room(chosen[1][1]), float(WIDTH))]  # the ends are written inwards
+    for i in np.argsort(-np.abs(rounds), kind="stable").tolist():
+        at, text = float(places_of[i]), f"{rounds[i]:g}"
+        span = at - _room(text) / 2, at + _room(text) / 2
+        if all(span[0] > right or span[1] < left for left, right in taken):
+            chosen.append((at, text))
+            taken.append(span)
+    return chosen
+
+
+def _room(text: str) -> float:
+    return (len(text) + 1) * LETTER
+
+
+def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) -> Html:
+    """Two bars for each label: real above synthetic."""
     step, left = 30.0, 112.0
-    top = max(float(real.max()), float(made.max())) or 1.0
+    top = max(float(real.max()), float(synthetic.max())) or 1.0
     room = WIDTH - left - 44
     parts = []
-    for i, (label, theirs, ours) in enumerate(zip(labels, real, made, strict=True)):
+    for i, (label, theirs, ours) in enumerate(zip(labels, real, synthetic, strict=True)):
         y = 4 + i * step
         parts += [
             _text(_cut(label, 17), left - 8, y + 15, "end"),
             _shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=11),
-            _shape("rect", "made-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
+            _shape("rect", "synthetic-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
             _text(f"{theirs:.1%}", left + theirs / top * room + 5, y + 9.5, "start"),
             _text(f"{ours:.1%}", left + ours / top * room + 5, y + 21.5, "start"),
         ]
     return picture(WIDTH, 6 + len(labels) * step, said, parts)
 
 
-def interval(mark: Mark, floor: float, top: float, said: str) -> Html:
-    """One value between 0 and `top` with its interval, and a tick at its floor; as high as a line of text."""
+def interval(mark: Mark, reach: float, said: str) -> Html:
+    """A difference between -reach and reach with its interval, and a tick at 0; as high as a line of text."""
     width = 120
 
     def at(value: float) -> float:
-        return float(np.clip(value / top, 0, 1)) * (width - 8) + 4
+        return float(np.clip(value / reach, -1, 1) + 1) / 2 * (width - 8) + 4
 
     parts = [
         _shape("line", "axis", x1=4, x2=width - 4, y1=9, y2=9),
+        _shape("line", "reference", x1=at(0), x2=at(0), y1=2, y2=16),
         _shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=9, y2=9),
-        _shape("line", "floor", x1=at(floor), x2=at(floor), y1=2, y2=16),
         _shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=9, r=3.6),
     ]
     return picture(width, 18, said, parts, classes="inline")
@@ -84,7 +128,7 @@ def interval(mark: Mark, floor: float, top: float, said: str) -> Html:
 
 def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Html:
     """Values with their intervals under each other on one axis from `low` to `high`; a dashed line at `centre`."""
-    width, left, step = 640, 170.0, 30.0
+    width, left, step = WIDE, 170.0, 30.0
     room, bottom = width - left - 70, 8 + len(given) * step
 
     def at(value: float) -> float:
@@ -93,7 +137,7 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
     parts = [_shape("line", "axis", x1=left, x2=left + room, y1=bottom, y2=bottom)]
     parts += [_text(_short(value, high - low), at(value), bottom + 16, "middle") for value in ticks(low, high)]
     if centre is not None and low <= centre <= high:
-        parts.append(_shape("line", "floor dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
+        parts.append(_shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
     for i, mark in enumerate(given):
         y = 8 + step / 2 + i * step
         parts += [
@@ -107,45 +151,77 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
 
 def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Html:
     """A bar for each value, the longest first."""
-    width, left, step = 640, 170.0, 22.0
+    width, left, step = WIDE, 170.0, 22.0
     top, room = max(max(values), 1e-12), width - left - 70
     parts = []
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         y, length = 4 + i * step, max(value / top * room, 0.5)
         parts += [
             _text(_cut(label, 26), left - 12, y + 12, "end"),
-            _shape("rect", "made-bar", x=left, y=y + 2, width=length, height=13),
+            _shape("rect", "synthetic-bar", x=left, y=y + 2, width=length, height=13),
             _text(f"{100 * value:.1f}", left + length + 6, y + 12, "start"),
         ]
     return picture(width, 8 + len(labels) * step, said, parts)
 
 
-def heat_map(values: Array, names: Sequence[str], said: str) -> Html:
-    """A matrix (d, d) of numbers from -1 to 1, the rows named, the columns numbered; nothing where NaN,
-    nor of a column with itself."""
-    d = len(names)
-    longest = max(len(_cut(name, 14)) for name in names)
-    left, top = 26 + longest * LETTER, 18.0
-    cell = min((WIDTH - left) / d, 26.0)
+def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Html:
+    """A matrix (d, d) of numbers from -1 to 1, the rows named, the columns numbered; nothing where NaN or of a column
+    with itself.
+
+    Differences are drawn larger, with a number in each field that has room for it, in the colours of `STEPS`.
+    """
+    d, width = len(names), WIDE if differences else WIDTH
+    letters = 22 if differences else 14
+    longest = max(len(_cut(name, letters)) + len(str(d)) + 1 for name in names)
+    left, top = 10 + longest * LETTER, 18.0
+    side = min((width - left) / d, 40.0 if differences else 26.0)
     # Of many columns not each has room for its name, nor for its number.
-    every_row, every_column = math.ceil(9 / cell), math.ceil(17 / cell)
+    every_row, every_column = math.ceil(9 / side), math.ceil(17 / side)
     parts: list[Child] = []
     for i, name in enumerate(names):
-        y = top + i * cell
+        y = top + i * side
         if i % every_row == 0:
-            parts.append(_text(f"{_cut(name, 14)} {i + 1}", left - 5, y + cell / 2 + 3.5, "end"))
+            parts.append(_text(f"{_cut(name, letters)} {i + 1}", left - 5, y + side / 2 + 3.5, "end"))
         if i % every_column == 0:
-            parts.append(_text(str(i + 1), left + (i + 0.5) * cell, top - 5, "middle"))
-        for j, value in enumerate(values[i]):
+            parts.append(_text(str(i + 1), left + (i + 0.5) * side, top - 5, "middle"))
+        for j, value in enumerate(values[i].tolist()):
             if np.isnan(value) or i == j:
                 continue
-            box = {"x": left + j * cell, "y": y, "width": cell - 1, "height": cell - 1}
-            tip = element("title", f"{name}, {names[j]}: {value:.2f}")
-            kind = "plus" if value >= 0 else "minus"
-            attributes = {"class": f"cell {kind}", "fill-opacity": f"{min(abs(value), 1):.3f}"}
+            box = {"x": left + j * side, "y": y, "width": side - 1, "height": side - 1}
+            tip = element("title", f"{name}, {names[j]}: {value:.3f}")
+            shade = _shade(value) if differences else min(abs(value), 1)
+            attributes = {"class": f"field {'plus' if value >= 0 else 'minus'}", "fill-opacity": f"{shade:.3f}"}
             attributes |= {key: f"{number:.1f}" for key, number in box.items()}
             parts.append(element("rect", tip, attributes=attributes))
-    return picture(WIDTH, top + d * cell + 4, said, parts)
+            if differences and side >= 24:
+                dark = " on-dark" if shade > 0.6 else ""
+                inside = {"class": f"number{dark}", "x": f"{box['x'] + side / 2 - 0.5:.1f}",
+                          "y": f"{y + side / 2 + 3:.1f}", "text-anchor": "middle"}  # fmt: skip
+                parts.append(element("text", _hundredths(value), attributes=inside))
+    return picture(left + d * side + 4 if differences else width, top + d * side + 4, said, parts)
+
+
+def colour_scale() -> Html:
+    """The colours of differences, from most negative to most positive."""
+    steps = [*(-size for size in reversed(STEPS)), *STEPS]
+    side, y = 46.0, 2.0
+    parts: list[Child] = []
+    for i in range(2 * len(STEPS) + 1):
+        shade = SHADES[abs(i - len(STEPS))]
+        attributes = {"class": f"field {'plus' if i >= len(STEPS) else 'minus'}", "fill-opacity": f"{shade:.3f}",
+                      "x": f"{i * side:.1f}", "y": f"{y:.1f}", "width": f"{side:.1f}", "height": "12"}  # fmt: skip
+        parts.append(element("rect", attributes=attributes))
+    parts += [_text(f"{value:g}".replace("-", "−"), (i + 1) * side, y + 26, "middle") for i, value in enumerate(steps)]
+    return picture((2 * len(STEPS) + 1) * side, 34, "Colours from below -0.5 to above 0.5.", parts)
+
+
+def _shade(value: float) -> float:
+    return SHADES[int(np.searchsorted(STEPS, abs(value), side="right"))]
+
+
+def _hundredths(value: float) -> str:
+    text = f"{value:+.2f}".replace("0.", ".", 1).replace("-", "−")
+    return "0" if text in ("+.00", "−.00") else text
 
 
 def picture(width: float, height: float, said: str, parts: Sequence[Child], *, classes: str = "chart") -> Html:

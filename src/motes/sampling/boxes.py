@@ -1,10 +1,10 @@
-"""A Gaussian law of one row, told some cells exactly and others as intervals.
+"""A Gaussian distribution of one row, conditioned on some coordinates exactly and on others as intervals.
 
     x ~ N(mean, covariance),    low <= x <= high
 
-All goes one cell after another, each by a step of the Kalman filter, so that no matrix is ever inverted and any set of
-cells is told to one compiled program. Intervals are drawn in turn, each given the cells before it (the sampler of
-Geweke, Hajivassiliou and Keane: Geweke 1991); the product of their probabilities makes up for that.
+All goes one coordinate after another, each by a step of the Kalman filter, so that no matrix is ever inverted and one
+compiled program serves any set of coordinates. Intervals are drawn in turn, each given the coordinates before it (the
+sampler of Geweke, Hajivassiliou and Keane: Geweke 1991); the product of their probabilities makes up for that.
 """
 
 from collections.abc import Callable
@@ -27,16 +27,16 @@ class Box(eqx.Module):
     high: jax.Array
     """(d,), inf where there is no bound."""
     cuts: bool = eqx.field(static=True)
-    """Whether any cell may be an interval; where none is, there is much less to compile."""
+    """Whether any coordinate may be an interval; where none is, there is much less to compile."""
 
     @property
     def known(self) -> jax.Array:
-        """(d,), whether the cell is known exactly."""
+        """(d,), whether the coordinate is known exactly."""
         return self.low == self.high
 
     @property
     def cut(self) -> jax.Array:
-        """(d,), whether the cell is known to be in an interval."""
+        """(d,), whether the coordinate is known to be in an interval."""
         return ~self.known & (jnp.isfinite(self.low) | jnp.isfinite(self.high))
 
 
@@ -46,33 +46,33 @@ class Law(NamedTuple):
     mean: jax.Array
     """(d,)."""
     covariance: jax.Array
-    """(d, d), positive definite but for cells that are known."""
+    """(d, d), positive definite but for coordinates that are known."""
 
 
 def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
     """A symmetric `matrix` (d, d) as it is where it is a covariance; otherwise a covariance near it.
 
     It is the product L D L^T of the matrix, but with no entry of D below `least`, and with no correlation, of what the
-    cells before leave open, above 1. (An eigenvalue decomposition would be another way. On CPUs that of XLA takes more
-    time than all the rest, and programs that run it side by side can wait for each other for ever.)
+    coordinates before leave open, above 1. (An eigenvalue decomposition would be another way. On CPUs that of XLA takes
+    more time than all the rest, and programs that run it side by side can wait for each other for ever.)
     """
-    cells = jnp.arange(len(matrix))
+    coordinates = jnp.arange(len(matrix))
 
-    def cell(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def coordinate(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         rest, built = carry
         std = jnp.sqrt(jnp.maximum(jnp.diagonal(rest), least))
-        column = jnp.where(cells == i, std, jnp.clip(rest[:, i] / std[i], -std, std))
-        column = jnp.where(cells >= i, column, 0.0)
+        column = jnp.where(coordinates == i, std, jnp.clip(rest[:, i] / std[i], -std, std))
+        column = jnp.where(coordinates >= i, column, 0.0)
         part = jnp.outer(column, column)
         return rest - part, built + part
 
-    return jax.lax.fori_loop(0, len(matrix), cell, (matrix, jnp.zeros_like(matrix)))[1]
+    return jax.lax.fori_loop(0, len(matrix), coordinate, (matrix, jnp.zeros_like(matrix)))[1]
 
 
 def observe(law: Law, values: jax.Array, which: jax.Array, noise: jax.Array | float = 0.0) -> tuple[Law, jax.Array]:
-    """The law given the cells `which` (d,) plus noise of that variance, and the log-density of `values` (d,) there."""
+    """The law given `values` (d,) of coordinates `which` (d,), with noise of that variance; and their log-density."""
 
-    def cell(i: jax.Array, carry: tuple[Law, jax.Array]) -> tuple[Law, jax.Array]:
+    def coordinate(i: jax.Array, carry: tuple[Law, jax.Array]) -> tuple[Law, jax.Array]:
         law, log_density = carry
         away, total = values[i] - law.mean[i], _variance(law, i) + noise
         log_p = -0.5 * (away**2 / total + jnp.log(total) + LOG_2PI)
@@ -80,11 +80,11 @@ def observe(law: Law, values: jax.Array, which: jax.Array, noise: jax.Array | fl
 
     # What is not asked for may be infinite, and is not to be multiplied by 0.
     values = jnp.where(which, values, 0.0)
-    return jax.lax.fori_loop(0, len(values), cell, (law, jnp.zeros((), law.mean.dtype)))
+    return jax.lax.fori_loop(0, len(values), coordinate, (law, jnp.zeros((), law.mean.dtype)))
 
 
 class Ends(NamedTuple):
-    """The bounds of each cell in standard deviations from its mean, at the moment when it is told."""
+    """The bounds of each coordinate in standard deviations from its mean, at the moment when it is told."""
 
     a: jax.Array
     """(d,)."""
@@ -101,21 +101,21 @@ def log_mass(box: Box, ends: Ends) -> jax.Array:
 
 
 def ends_apart(law: Law, box: Box) -> Ends:
-    """Of each cell by itself."""
+    """Of each coordinate by itself."""
     std = jnp.sqrt(jnp.maximum(jnp.diagonal(law.covariance), _tiny(law)))
     return Ends((box.low - law.mean) / std, (box.high - law.mean) / std)
 
 
 def ends_in_turn(law: Law, box: Box, x: jax.Array) -> Ends:
-    """Of each cell given those of `x` (d,) before it."""
+    """Of each coordinate given those of `x` (d,) before it."""
     return _in_turn(law, box, lambda i, mean, std, a, b: x[i])[1]
 
 
 def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax.Array, Ends]:
-    """A row (d,) in the box from noise (d,), one cell after another, each given those before it.
+    """A row (d,) in the box from noise (d,), one coordinate after another, each given those before it.
 
-    Its density is that of `law` over the product of the probabilities of the intervals, in turn. Known cells are to
-    have been observed before. An interval takes its uniform number on (0, 1), any other cell its normal one.
+    Its density is that of `law` over the product of the probabilities of the intervals, in turn. Known coordinates are
+    to have been observed before. An interval takes its uniform number on (0, 1), any other coordinate its normal one.
     """
 
     def pick(i: jax.Array, mean: jax.Array, std: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -123,13 +123,13 @@ def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax
         if box.cuts:
             cut = cut_normal.draw(uniform[i], jnp.where(box.cut[i], a, -1.0), jnp.where(box.cut[i], b, 1.0))
             z = jnp.where(box.cut[i], cut, z)
-        return jnp.clip(mean + std * z, box.low[i], box.high[i])  # the bounds of a known cell are its value
+        return jnp.clip(mean + std * z, box.low[i], box.high[i])  # the bounds of a known coordinate are its value
 
     return _in_turn(law, box, pick)
 
 
 def _in_turn(law: Law, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Array, Ends]:
-    def cell(i: jax.Array, carry: tuple[Law, jax.Array, Ends]) -> tuple[Law, jax.Array, Ends]:
+    def coordinate(i: jax.Array, carry: tuple[Law, jax.Array, Ends]) -> tuple[Law, jax.Array, Ends]:
         law, x, ends = carry
         mean, variance = law.mean[i], _variance(law, i)
         std = jnp.sqrt(variance)
@@ -139,7 +139,7 @@ def _in_turn(law: Law, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Ar
         return law, x, Ends(ends.a.at[i].set(a), ends.b.at[i].set(b))
 
     x = jnp.zeros_like(law.mean)
-    _, x, ends = jax.lax.fori_loop(0, len(x), cell, (law, x, Ends(x, x)))
+    _, x, ends = jax.lax.fori_loop(0, len(x), coordinate, (law, x, Ends(x, x)))
     return x, ends
 
 

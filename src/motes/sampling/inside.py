@@ -32,7 +32,7 @@ def sample_inside(
 
     Args:
         denoiser: learned or exact.
-        low, high: (d,), in the units that the denoiser was trained in; the same number is a known cell.
+        low, high: (d,), in the units that the denoiser was trained in; the same number is a known coordinate.
         n: how many rows.
         key: the same key gives the same rows.
         sampler, grid, given: as for `sample`.
@@ -44,8 +44,8 @@ def sample_inside(
     """
     if given is not None and given.label is not None and np.ptp(np.asarray(given.label)):
         raise UsageError(
-            "an interval, or a model without masks that is told cells, and a label for each row: such rows are drawn "
-            "together, for one label. Ask label by label."
+            "got a condition and a label for each row; expected one label, since conditioned rows are drawn together. "
+            "Ask label by label."
         )
     drawn: NDArray[np.floating] | None
     drawn = rows_inside(denoiser, low, high, n, key=key, sampler=sampler, grid=grid, given=given, on_block=on_block)

@@ -22,7 +22,7 @@ from motes.diffusion.schedules import DiscreteVP
 from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
-from motes.sampling.loop import in_turn, on_all_cores
+from motes.sampling.loop import on_all_cores
 from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
@@ -69,8 +69,7 @@ def log_likelihood(
     Args:
         denoiser: learned or exact.
         x: the rows (n, d).
-        given: what is known of each row, arrays with a leading n; log p is then given that, of the cells that are not
-            settled.
+        given: what is known of each row, arrays with a leading n; log p is then given that.
         divergence: "exact", one derivative per column, or, for many columns, Hutchinson's estimate from random
             directions, "rademacher" or "gaussian" (Grathwohl et al. 2019, eq. 7). It is log p that is unbiased, not p.
         probes: how many directions, at least 2.
@@ -90,8 +89,6 @@ def log_likelihood(
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
         raise ValueError(f"what is given is not of as many rows as there are, {len(rows)}.")
-    if given is not None and given.cells is not None:
-        rows = np.where(given.cells.settled, given.cells.values, rows)
     _check(divergence, probes, key, solver, tolerance)
     with float64():
         denoiser = _in_double(denoiser, single=tolerance >= TOLERANCE)
@@ -145,11 +142,9 @@ class _Carried(NamedTuple):
     stretch: Array
     """The integral of the divergence: by each random direction (n, k), or the exact one (n, 1)."""
 
-    def log_prob(self, flow: Flow, given: Given | None) -> Array:
+    def log_prob(self, flow: Flow) -> Array:
         """(n, k) or (n, 1)."""
         each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
-        if given is not None and given.cells is not None:
-            each = np.where(given.cells.settled, 0.0, each)
         return np.asarray(each.sum(axis=1, keepdims=True) + self.stretch)
 
     def away(self, other: "_Carried") -> Array:
@@ -180,7 +175,7 @@ def _on_grids(
         left = np.concatenate(again)
         if not len(left):
             break
-    return _likelihood(flow, given, _Carried(z, stretch), error)
+    return _likelihood(flow, _Carried(z, stretch), error)
 
 
 def _adaptive(
@@ -188,14 +183,14 @@ def _adaptive(
 ) -> Likelihood:
     parts, done, every, tolerances = [], 0, np.arange(len(rows)), [10 * tolerance, tolerance]
     for some, (loose, tight) in _in_blocks(adaptively, flow, rows, given, every, tolerances):
-        parts.append(_likelihood(flow, _of_rows(given, some), tight, tight.away(loose)))
+        parts.append(_likelihood(flow, tight, tight.away(loose)))
         done += len(some)
         on_block(done)
     return Likelihood(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _likelihood(flow: Flow, given: Given | None, carried: _Carried, error: Array) -> Likelihood:
-    values = carried.log_prob(flow, given)
+def _likelihood(flow: Flow, carried: _Carried, error: Array) -> Likelihood:
+    values = carried.log_prob(flow)
     k = values.shape[1]
     spread = values.std(axis=1, ddof=1) / math.sqrt(k) if k > 1 else np.zeros(len(values))
     return Likelihood(values.mean(axis=1), error, spread)
@@ -223,7 +218,7 @@ def _in_blocks(
 
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
-        with in_turn(given), float64():  # which is a thread's own
+        with float64():  # which is a thread's own
             x, known = jnp.asarray(rows[padded]), _of_rows(given, padded)
             found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]

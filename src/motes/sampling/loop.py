@@ -8,11 +8,9 @@ a key of its own, so that its answer does not depend on the rows beside it or on
 """
 
 import os
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -32,7 +30,6 @@ State = Any
 A = TypeVar("A")
 B = TypeVar("B")
 BLOCK = 2048
-_TURN = threading.Lock()
 
 
 class Sampler(eqx.Module):
@@ -131,7 +128,7 @@ def sample(
         rows = slice(first, min(first + block, n))
         padded = np.minimum(np.arange(first, first + block), n - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
-        with in_turn(given), float64(double):  # which is a thread's own
+        with float64(double):  # which is a thread's own
             if start is None:
                 x = _prior(denoiser.schedule, np.int32(skip + first), key, block, dim)
             else:
@@ -157,15 +154,6 @@ def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool =
     yield from map(work, parts[:alone])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, parts[alone:])
-
-
-def in_turn(given: Given | None) -> AbstractContextManager[Any]:
-    """Whoever asks a denoiser that is told cells waits here for its turn, until the answer is there.
-
-    Such a denoiser may solve for them with LAPACK. XLA spreads that over its threads and waits for them; two programs
-    side by side, each waiting on a thread that the other one holds, would wait for ever.
-    """
-    return _TURN if given is not None and given.cells is not None else nullcontext()
 
 
 @eqx.filter_jit

@@ -31,7 +31,7 @@ from motes.precision import float64
 from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 from motes.sampling.coordinates import level
 from motes.sampling.grids import check_grid
-from motes.sampling.loop import in_turn, on_all_cores
+from motes.sampling.loop import on_all_cores
 
 Array = NDArray[Any]
 
@@ -48,7 +48,7 @@ class Conditioned(NamedTuple):
     ess: float
     """So many independent rows would give the mean of the worst column as well as these, at most n: see `_shared`."""
     log_evidence: float
-    """Log of the probability of the intervals times the density of the known cells, in the units of the denoiser."""
+    """Log of the probability of the intervals times the density of what is known, in the units of the denoiser."""
 
 
 def conditional_sample(
@@ -70,18 +70,17 @@ def conditional_sample(
 
     Args:
         denoiser: learned or exact.
-        low, high: (d,); -inf and inf where there is no bound, equal where a cell is known. Known cells are returned bit
-            for bit, intervals hold for every row.
+        low, high: (d,); -inf and inf where there is no bound, equal where a coordinate is known. Known coordinates are
+            returned bit for bit, intervals hold for every row.
         n: how many rows, at least 1.
         key: the same key gives the same rows.
         grid: times (N+1,) from 1 down to 0. A Gaussian law is exact on any.
         particles: in a population, at least 2. More of them make rare events better, and more populations do too.
-        given: what else is known of the row, told to the denoiser: arrays without a leading n. Cells that it settles
-            are not asked for again.
+        given: the class of the row, told to the denoiser: arrays without a leading n.
         on_block: called with the number of particles done so far.
 
     Raises:
-        UsageError: a box that is none, one that contradicts `given`, or one that no particle survives in.
+        UsageError: a box that is none, or one that no particle survives in.
         ValueError: another grid.
     """
     check_count(n, "rows")
@@ -107,7 +106,7 @@ def conditional_sample(
     shared = sum(_shared(*part) for part in zip(shares, found.ancestors, found.settled, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
     return Conditioned(
-        _exactly(drawn, low, high, given), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
+        _exactly(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
     )
 
 
@@ -122,14 +121,14 @@ def conditional_rows(
     particles: int = 128,
     on_block: Callable[[int], None] | None = None,
 ) -> tuple[Array, NDArray[np.float64]]:
-    """Draw the cells that are not known of each row, `draws` times: imputation by a plain model.
+    """Draw the coordinates that are not known of each row, `draws` times: imputation by a plain model.
 
     Each row has a population and a key of its own, so that its answer does not depend on the rows beside it.
 
     Args:
         denoiser: learned or exact.
         values: (n, d), in the units that the denoiser was trained in; anything where not known.
-        known: (n, d), whether the cell is known.
+        known: (n, d), whether the coordinate is known.
         key: the same key gives the same rows; the first m of n are those of the first m alone.
         grid: times (N+1,) from 1 down to 0.
         draws: k, at most `particles`.
@@ -137,8 +136,8 @@ def conditional_rows(
         on_block: called with the number of rows done so far.
 
     Returns:
-        Rows (n, k, d), known cells bit for bit, and the effective sample size (n,) of the particles that the k draws of
-        each row are taken from, as in `Conditioned`.
+        Rows (n, k, d), known coordinates bit for bit, and the effective sample size (n,) of the particles that the k
+        draws of each row are taken from, as in `Conditioned`.
 
     Raises:
         UsageError: shapes or numbers other than these, or a row in whose population no particle survives.
@@ -158,9 +157,9 @@ def conditional_rows(
     for found in _populations(denoiser, low, high, None, key, grid, particles, _nothing):
         for i, (rows, log_weights, evidence, ancestors, settled, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
-                raise UsageError(f"none of {particles} particles survived for row {i}: look at its known cells.")
+                raise UsageError(f"none of {particles} particles survived for row {i}: look at its known coordinates.")
             weights = np.exp(log_weights, dtype=np.float64)
-            drawn[i] = _exactly(rows[_choose(weights, draws, place)], low[i], high[i], None)
+            drawn[i] = _exactly(rows[_choose(weights, draws, place)], low[i], high[i])
             ess[i] = 1 / np.max(_shared(weights, ancestors, settled))
         first += len(found.rows)
         (on_block or _nothing)(first)
@@ -183,13 +182,10 @@ def _checked_box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
     return low, high
 
 
-def _exactly(rows: Array, low: Array, high: Array, given: Given | None) -> Array:
+def _exactly(rows: Array, low: Array, high: Array) -> Array:
     """`rows` in the precision of the bounds, which may be more than they were computed in."""
     rows = np.clip(rows.astype(low.dtype), low, high)
-    rows = np.where(low == high, low, rows)
-    if given is not None and given.cells is not None:
-        rows = np.where(given.cells.settled & (low != high), given.cells.values, rows).astype(low.dtype)
-    return rows
+    return np.where(low == high, low, rows)
 
 
 def _choose(weights: Array, n: int, place: float) -> NDArray[np.int64]:
@@ -225,7 +221,7 @@ class Population(NamedTuple):
     ancestors: jax.Array | Array
     """(steps, p), from which particle of each time each row stems."""
     settled: jax.Array | Array
-    """(steps, d), the share of the variance of each cell that is between the particles of each time."""
+    """(steps, d), the share of the variance of each coordinate that is between the particles of each time."""
     place: jax.Array | Array
     """Uniform on (0, 1), ()."""
 
@@ -244,7 +240,6 @@ def _populations(
     check_grid(grid)
     if particles < 2:
         raise UsageError(f"particles = {particles}; expected at least 2.")
-    low, high = _free_of_settled(low, high, given)
     m, d = low.shape
     block = max(min(BLOCK // particles, NUMBERS // (particles * d * d)), 1)
     cuts = bool(((low != high) & (np.isfinite(low) | np.isfinite(high))).any())
@@ -253,7 +248,7 @@ def _populations(
     def work(first: int) -> Population:
         padded = np.minimum(np.arange(first, first + block), m - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
-        with in_turn(given), float64(double):  # which is a thread's own
+        with float64(double):  # which is a thread's own
             box = Box(jnp.asarray(low[padded], float), jnp.asarray(high[padded], float), cuts)
             found = _block(denoiser, box, known, np.int32(first), key, grid, particles)
             return Population(*(np.asarray(part)[: m - first] for part in found))
@@ -262,26 +257,6 @@ def _populations(
     for start, found in zip(starts, on_all_cores(work, starts), strict=True):
         yield found
         on_block(min(start + block, m) * particles)
-
-
-def _free_of_settled(low: Array, high: Array, given: Given | None) -> tuple[Array, Array]:
-    """The bounds of the cells that `given` does not settle.
-
-    Raises:
-        UsageError: bounds that what is given is not within.
-    """
-    if given is None or given.cells is None:
-        return low, high
-    values, known, settled = (np.asarray(part) for part in (given.cells.values, given.cells.known, given.cells.settled))
-    within = (low.astype(np.float32) <= values) & (values <= high.astype(np.float32))
-    wrong = np.where(known, ~within, settled & (np.isfinite(low) | np.isfinite(high)))
-    if wrong.any():
-        i, j = np.argwhere(wrong)[0]
-        raise UsageError(
-            f"column {j} is to be from {low[i, j]:g} to {high[i, j]:g}, but is settled already, "
-            f"{f'as {values[i, j]:g}' if known[i, j] else 'as absent'}. Leave one of the two out."
-        )
-    return np.where(settled, -np.inf, low).astype(low.dtype), np.where(settled, np.inf, high).astype(low.dtype)
 
 
 @eqx.filter_jit
@@ -337,21 +312,21 @@ class View(NamedTuple):
     law: Law
     """Of x_0 given x_t."""
     told: Law
-    """The same, given the known cells as well."""
+    """The same, given the known coordinates as well."""
     log_known: jax.Array
-    """Log-density of the known cells, ()."""
+    """Log-density of the known coordinates, ()."""
     log_cut: jax.Array
-    """Sum of the log-probabilities of the intervals, given the known cells, ()."""
+    """Sum of the log-probabilities of the intervals, given the known coordinates, ()."""
 
 
 def _view(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.Array) -> View:
-    """That of a particle at x_t = alpha_t y, its cells in `order`."""
+    """That of a particle at x_t = alpha_t y, its coordinates in `order`."""
     alpha, r, back = denoiser.schedule.alpha(t), level(denoiser.schedule, t), jnp.argsort(order)
     x0_hat = lambda y: denoiser(alpha * y[back], t)[order]
     slope = lambda direction: jax.jvp(x0_hat, (y,), (direction,))
     mean, columns = jax.vmap(slope, out_axes=(None, 1))(jnp.eye(len(y), dtype=y.dtype))
     # Tweedie's formula, differentiated: Cov[x_0 | x_t] = r^2 d x0_hat / dy. The slope of a network need not be that of
-    # any law. A little is added, so that in float32 no cell is said by the others to the last digit.
+    # any law. A little is added, so that in float32 no coordinate is said by the others to the last digit.
     slopes = r**2 * (columns + columns.T) / 2
     least = FLOOR * jnp.maximum(jnp.diagonal(slopes).max(), FLOOR * r**2 / (1 + r**2))
     law = Law(mean, as_covariance(slopes, least) + least * jnp.eye(len(y), dtype=y.dtype))
@@ -402,7 +377,7 @@ def _systematic(log_weights: jax.Array, place: jax.Array) -> jax.Array:
 
 
 def _settled(laws: Law, weights: jax.Array) -> jax.Array:
-    """(d,), the share of the variance of each cell that is between the particles."""
+    """(d,), the share of the variance of each coordinate that is between the particles."""
     between = weights @ (laws.mean - weights @ laws.mean) ** 2
     within = weights @ jnp.diagonal(laws.covariance, axis1=1, axis2=2)
     return between / jnp.maximum(between + within, jnp.finfo(between.dtype).tiny)

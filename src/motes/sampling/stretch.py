@@ -22,7 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.diffusion.denoiser import Denoiser, Given, Settled
+from motes.diffusion.denoiser import Denoiser, Given
 
 Field = Callable[[jax.Array, jax.Array], jax.Array]
 """(z (d,), v ()) -> dz/dv (d,)."""
@@ -136,13 +136,7 @@ def _to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Arra
 
 
 def _directions(flow: Flow, x: jax.Array) -> jax.Array:
-    """Those of one row, (k, d), none of them into a cell that is settled."""
-    denoiser = flow.denoiser
-    free = ~denoiser.cells.settled if isinstance(denoiser, Settled) else jnp.ones(x.shape, bool)
-    return free * _all_directions(flow, x)
-
-
-def _all_directions(flow: Flow, x: jax.Array) -> jax.Array:
+    """Those of one row, (k, d)."""
     if flow.divergence == "exact":
         return jnp.eye(len(x))
     draw = jax.random.rademacher if flow.divergence == "rademacher" else jax.random.normal

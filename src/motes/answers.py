@@ -1,0 +1,239 @@
+"""What a trained model answers about files: rows are drawn, scored and filled in, with progress shown.
+
+Tables go block by block, so that their rows need never be in memory together.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.blocks import Blocks
+from motes.data.files import read_frame
+from motes.data.frames import SAID, Frame, Series, as_frame
+from motes.data.tables import Table
+from motes.data.writing import writing
+from motes.errors import DataError, UsageError
+from motes.model import Model
+from motes.point_conditions import impute_points, sample_given
+from motes.progress import Reporter
+from motes.runs import SAMPLES, Draw, sample_rows
+from motes.sampling.likelihood import Likelihood
+from motes.sources import order_of, read_rows
+from motes.tables.conditions import conditions_of
+from motes.tables.schema import Schema
+from motes.tabular import RARE, Drawn, RowLikelihood, TableModel
+
+NUMBERED = "draw"  # the column that says which of several draws a row is of
+USUAL = 256  # drawn rows, to which the density of known numbers is compared
+FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
+
+
+class Evidence(NamedTuple):
+    """What is known of a condition after rows were drawn under it.
+
+    Attributes:
+        log_prob: log p of the condition, in nats of the data's units.
+        density: columns of which the value is a density, not a probability.
+        effective: how many independent rows those that were drawn are worth.
+        warnings: why the answer should not be believed, a sentence each.
+    """
+
+    log_prob: float
+    density: tuple[str, ...]
+    effective: float
+    warnings: tuple[str, ...]
+
+
+# --- points ---------------------------------------------------------------------------------------------------------
+
+
+def draw_points(
+    model: Model, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], how: Draw
+) -> tuple[Frame, float]:
+    """Points of which something may be known, and how many independent ones they are worth."""
+    if not given:
+        return as_frame(Table(sample_rows(model, n, seed, reporter, how), model.columns)), float(n)
+    with reporter.counting("sampling", n, "rows") as count:
+        points, effective = sample_given(model, n, given, seed=seed, on_block=count, **vars(how))
+    return as_frame(Table(points, model.columns)), effective
+
+
+def score_points(model: Model, source: str, label: str | None, reporter: Reporter) -> Likelihood:
+    """log p of the rows of a file, or of fresh points of a shape."""
+    rows = read_rows(source, model, SAMPLES)
+    with reporter.counting("scoring", len(rows), "rows") as count:
+        return model.likelihood(rows, label=label, on_block=count)
+
+
+def impute_point_file(
+    model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+) -> tuple[int, int]:
+    """Write the points of a file with their missing coordinates filled in; returns what `impute_file` does.
+
+    Raises:
+        UsageError: no such file, or other columns than the model's.
+        DataError: a file that cannot be used.
+        OSError: `out` cannot be written.
+    """
+    check_numbered(model.columns, draws)
+    frame, name = read_frame(source), f"'{source}'"
+    columns = [frame.columns[frame.names[j]] for j in order_of(model, frame.names, name)]
+    x = np.stack([_numbers(*pair, name) for pair in zip(model.columns, columns, strict=True)], axis=1)
+    holes = np.isnan(x)
+    rows = int(holes.any(axis=1).sum())
+    with writing(out) as write, reporter.counting("filling in", max(rows * draws, 1), "rows") as count:
+        for number, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
+            tell = lambda done, before=number * rows: count(before + done)
+            whole = as_frame(Table(impute_points(model, x, seed=int(word), on_block=tell, name=name), model.columns))
+            write(whole if draws == 1 else _numbered(whole, number + 1))
+    return len(x) * draws, int(holes.sum())
+
+
+def _numbers(column: str, series: Series, name: str) -> NDArray[np.float64]:
+    """A column of a file as floats, NaN where missing."""
+    if series.type not in ("real", "whole") and not series.missing.all():
+        raise DataError(f"{name}, column '{column}': got {SAID[series.type]}; expected numbers.")
+    return np.where(series.missing, np.nan, series.values.astype(np.float64))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def draw_rows(model: TableModel, n: int, seed: int, reporter: Reporter) -> Drawn:
+    """`TableModel.sample` with its progress shown."""
+    with reporter.counting("sampling", n, "rows") as count:
+        return model.sample(n, seed=seed, on_block=count)
+
+
+def draw_blocks(
+    model: TableModel, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], *, exact: bool = False
+) -> Iterator[Drawn]:
+    """`TableModel.blocks` with its progress shown."""
+    done = 0
+    with reporter.counting("sampling", n, "rows") as count:
+        for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+            yield rows
+            done += len(rows)
+            count(done)
+
+
+def evidence_of(
+    model: TableModel, given: Mapping[str, Any], log_evidence: Sequence[float], effective: float
+) -> Evidence:
+    """How likely a condition is, and what to say where it is hardly ever met.
+
+    Args:
+        model: that drew the rows.
+        given: the condition.
+        log_evidence: of each block of rows.
+        effective: the sum over the blocks.
+    """
+    log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
+    asked = conditions_of(model.schema, given)
+    valued = [name for name, one in asked.row.columns.items() if not one.missing[0] and name in model.schema.learned]
+    density = _densities(model.schema, asked.row)
+    if not density:
+        return Evidence(log_prob, (), effective, tuple(_rare(given, log_prob)))
+    known = float(model.score_samples(asked.row)[0])
+    least = float(np.min(model.score_samples(_only(model.sample(USUAL), valued))))
+    warnings = list(_rare(asked.others, log_prob - known)) if asked.others else []
+    if known < least - FAR:
+        warnings.append(
+            f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
+            "drawn rows: the training held hardly any such row, so that the answer is a guess."
+        )
+    return Evidence(log_prob, density, effective, tuple(warnings))
+
+
+def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
+    if log_prob < RARE:
+        yield (
+            f"the probability of what is given of {_named(columns)} is {np.exp(log_prob):.2g}, below 1 in 10,000: the "
+            "training held hardly any such row, so that the answer is a guess."
+        )
+
+
+def _named(columns: Any) -> str:
+    return ", ".join(f"'{name}'" for name in columns)
+
+
+def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
+    """The columns of which the value of one row has a density and no probability."""
+    encoded = schema.encode(row)
+    found = []
+    for j, part in enumerate(schema.parts):
+        code = int(encoded.codes[0, j])
+        if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
+            wide = part.edges[code] < part.edges[code + 1]
+            if wide and encoded.low[0, j] == encoded.high[0, j]:
+                found.append(part.column)
+    return tuple(dict.fromkeys(found))
+
+
+def _only(rows: Frame, names: Sequence[str]) -> Frame:
+    """The rows with the entries of all other columns missing."""
+    n = len(rows)
+    nothing = Series("real", np.full(n, np.nan), np.ones(n, bool))
+    return Frame({name: series if name in names else nothing for name, series in rows.columns.items()})
+
+
+def score_file(model: TableModel, source: str, *, orders: int, smooth: bool, reporter: Reporter) -> RowLikelihood:
+    """log p of the rows of a file.
+
+    Raises:
+        UsageError: no such file.
+        DataError: a file that cannot be used.
+    """
+    rows = _rows_for(model, source)
+    with reporter.counting("scoring", rows.rows, "rows") as count:
+        return model.likelihood(rows, orders=orders, smooth=smooth, on_block=count, name=f"'{source}'")
+
+
+def impute_file(
+    model: TableModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+) -> tuple[int, int]:
+    """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
+
+    Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
+
+    Raises:
+        UsageError: no such file, or a column `draw` already.
+        DataError: a file that cannot be used.
+        OSError: `out` cannot be written.
+    """
+    check_numbered(model.columns, draws)
+    rows = _rows_for(model, source)
+    entries = holes = 0
+    for part in rows.read():
+        missing = np.stack([part.columns[name].missing for name in model.schema.learned])
+        entries, holes = entries + int(missing.sum()), holes + int(missing.any(axis=0).sum())
+    with writing(out) as write, reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
+        tables = model.fillings(rows, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+        for number, parts in enumerate(tables, 1):
+            for part in parts:
+                write(part if draws == 1 else _numbered(part, number))
+    return rows.rows * draws, entries
+
+
+def _rows_for(model: TableModel, source: str) -> Blocks:
+    """The rows of a file with the columns of a model."""
+    return Blocks.of_file(source).each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
+
+
+def check_numbered(columns: Sequence[str], draws: int) -> None:
+    """Refuse several draws of a table that has a column `draw`.
+
+    Raises:
+        UsageError: it has.
+    """
+    if draws > 1 and NUMBERED in columns:
+        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+
+
+def _numbered(frame: Frame, number: int) -> Frame:
+    """With a column that says which draw it is."""
+    n = len(frame)
+    return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})

@@ -1,0 +1,95 @@
+"""A Gaussian mixture of the numbers of a table, and what each component says of a number given those before it.
+
+For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
+
+    e_k = (x_k - m_k - sum over l < k of L_kl e_l) / L_kk,    e_k = 0 where x_k is hidden,
+    x_j | visible ~ N(m_j + sum over visible k of L_jk e_k,  sum over hidden k <= j of L_jk^2)
+
+This is exact when the visible numbers are the first ones of the order. A hidden number in between is not learned from
+those behind it: then it is an approximation from which the network corrects, and the density stays normalised.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Base(NamedTuple):
+    """A mixture of C normals of L numbers.
+
+    Attributes:
+        log_weights: (C,).
+        means: (C, L).
+        covariances: (C, L, L).
+    """
+
+    log_weights: jax.Array
+    means: jax.Array
+    covariances: jax.Array
+
+
+class Ordered(NamedTuple):
+    """A base in one order of its numbers.
+
+    Attributes:
+        order: place in the order -> number, (L,).
+        log_weights: (C,).
+        means: (C, L), in the order, as are the factors.
+        factors: (C, L, L), lower triangular.
+    """
+
+    order: jax.Array
+    log_weights: jax.Array
+    means: jax.Array
+    factors: jax.Array
+
+
+class Components(NamedTuple):
+    """What each component says of each number, (n, L, C)."""
+
+    log_weights: jax.Array
+    means: jax.Array
+    sds: jax.Array
+
+
+def in_order(base: Base, order: jax.Array) -> Ordered:
+    """The base with its numbers in an order (L,)."""
+    covariances = base.covariances[:, order][:, :, order]
+    factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
+    return Ordered(order, base.log_weights, base.means[:, order], factors)
+
+
+def components_given(base: Ordered, y: jax.Array, visible: jax.Array) -> Components:
+    """The normals of every number given those that are visible and come before it in the order.
+
+    Args:
+        base: in an order.
+        y: (n, L), the numbers, in the columns' own order, as are the answers.
+        visible: (n, L), which of them are seen.
+    """
+    x, seen = y[:, base.order], visible[:, base.order]
+    deviations = jnp.where(seen[:, None], x[:, None] - base.means, 0.0)  # (n, C, L)
+    whitened = _whitened(base.factors, deviations, seen)
+    means = base.means + jnp.einsum("nck,cjk->ncj", whitened, base.factors)
+    variances = jnp.einsum("nk,cjk->ncj", 1.0 - seen, jnp.square(base.factors))
+    # Of a visible number the variance is none; nobody asks for it.
+    sds = jnp.sqrt(jnp.where(seen[:, None], 1.0, variances))
+    diagonal = jnp.diagonal(base.factors, axis1=1, axis2=2)
+    terms = -0.5 * jnp.square(whitened) - jnp.log(diagonal)
+    log_weights = jax.nn.log_softmax(base.log_weights + (terms * seen[:, None]).sum(-1), axis=-1)  # (n, C)
+    back = jnp.argsort(base.order)
+    means, sds = (jnp.moveaxis(part[:, :, back], 1, 2) for part in (means, sds))
+    return Components(jnp.broadcast_to(log_weights[:, None], means.shape), means, sds)
+
+
+def _whitened(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:
+    """e (n, C, L) of the module's equation."""
+    size = factors.shape[-1]
+
+    def step(k: jax.Array, made: jax.Array) -> jax.Array:
+        row = factors[:, k]  # (C, L)
+        rest = deviations[:, :, k] - (made * row).sum(-1)
+        return made.at[:, :, k].set(jnp.where(seen[:, k, None], rest / row[:, k], 0.0))
+
+    return jax.lax.fori_loop(0, size, step, jnp.zeros_like(deviations))

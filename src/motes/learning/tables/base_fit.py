@@ -1,0 +1,145 @@
+"""Which Gaussian mixture is the base of a table's numbers.
+
+scikit-learn fits it. Of few rows, left-out ones choose the number of components, how much their covariances share, and
+a ridge:
+
+    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import log_ndtr, logsumexp
+
+from motes.learning.tables.base import Base
+
+Array = NDArray[np.float64]
+
+FEW = 3000  # rows, up to which left-out ones choose
+COUNTS = (1, 2, 3, 4, 6, 8, 12)
+SHARES = (0.0, 0.1, 0.3, 0.6)
+RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
+MOST = 20_000  # rows that many components are fitted to
+GATES = (0.02, 0.999)  # of the first experts, between which training begins
+LEAST = 1e-4  # ridge of the mixture of many rows
+
+
+class Shape(NamedTuple):
+    """What is chosen of a mixture: components, the share of their covariances that is common, and the ridge."""
+
+    components: int
+    share: float
+    ridge: float
+
+
+def choose_shape(y: Array, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
+    """The shape under which left-out rows of y (n, L) are likeliest; each fold is left out once."""
+    if not y.shape[1]:
+        return Shape(1, 0.0, LEAST)
+    if len(y) > FEW:
+        return Shape(most, 0.0, LEAST)
+    best, found, fell = Shape(1, 0.0, 0.1), -np.inf, 0
+    for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
+        grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
+        for fold in folds:
+            learn = np.delete(np.arange(len(y)), fold)
+            raw = _mixture(y[learn], count, seed)
+            for shape in grid:
+                grid[shape] += _log_density(y[fold], *_shared(raw, shape)).sum()
+        shape = max(grid, key=lambda shape: grid[shape])
+        fell = 0 if grid[shape] > found else fell + 1
+        if grid[shape] > found:
+            best, found = shape, grid[shape]
+        if fell == 2:
+            break
+    return best
+
+
+def fit_base(y: Array, shape: Shape, seed: int, weights: Array | None = None) -> Base:
+    """The mixture of numbers y (n, L) of such a shape; rows come by their weights (n,), if these are given."""
+    rng = np.random.default_rng(seed)
+    if weights is not None:
+        y = y[rng.choice(len(y), min(len(y), MOST), p=weights / weights.sum())]
+    y = y[rng.permutation(len(y))[:MOST]]
+    if not y.shape[1]:
+        return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
+    weights_, means, covariances = _shared(_mixture(y, shape.components, seed), shape)
+    single = lambda part: jnp.asarray(part, jnp.float32)
+    return Base(single(np.log(weights_)), single(means), single(covariances))
+
+
+def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Weights (C,), means (C, L) and covariances (C, L, L)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
+        found = GaussianMixture(components, reg_covar=LEAST, max_iter=40, random_state=seed).fit(y)
+    return found.weights_, found.means_, found.covariances_
+
+
+def _shared(raw: tuple[Array, Array, Array], shape: Shape) -> tuple[Array, Array, Array]:
+    weights, means, covariances = raw
+    common = np.einsum("c,cij->ij", weights, covariances)
+    ridge = shape.ridge * np.eye(means.shape[1])
+    return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
+
+
+def _log_density(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of rows y (n, L)."""
+    terms = []
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        factor = cholesky(covariance, lower=True)
+        e = solve_triangular(factor, (y - mean).T, lower=True)
+        terms.append(np.log(weight) - 0.5 * (e**2).sum(0) - np.log(np.diag(factor)).sum())
+    return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
+
+
+def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
+    """The share g of the codes in each number, (L,), with which rows (n, L) are likeliest before any training.
+
+    Args:
+        base: its numbers in the order of the columns.
+        y, low, high: places and cells, (n, L).
+        log_even: log p of the entries by their codes alone, (n, L).
+    """
+    weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
+    n, size = y.shape
+    log_weights = np.repeat(weights[None], n, axis=0)  # (n, C), given the numbers before
+    factors = np.linalg.cholesky(covariances)
+    e = np.stack([solve_triangular(L, (y - m).T, lower=True).T for L, m in zip(factors, means, strict=True)], 1)
+    log_normal = np.empty_like(y)
+    for k in range(size):
+        sd = np.asarray(factors[:, k, k], np.float64)
+        mean = y[:, k, None] - sd * e[:, :, k]
+        terms = log_mass_of(low[:, k, None], high[:, k, None], mean, sd)
+        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+        log_normal[:, k] = logsumexp(log_weights + terms, axis=1)
+        log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
+    gates = np.full(size, 0.5)
+    for _ in range(50):  # expectation and maximisation
+        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
+        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
+    return gates
+
+
+def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
+    """log of the mass of a normal in a cell, of its density where the cell is a point."""
+    a, b = (low - mean) / sd, (high - mean) / sd
+    flip = a + b > 0
+    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mass = log_ndtr(b) + np.log(-np.expm1(np.minimum(log_ndtr(a) - log_ndtr(b), 0.0)))
+        narrow = (high - low) / sd < 1e-3
+        point = (
+            -0.5 * ((a + b) / 2) ** 2
+            - 0.5 * np.log(2 * np.pi)
+            + np.where(high > low, np.log((high - low) / sd), -np.log(sd))
+        )
+    return np.where(narrow, point, mass)

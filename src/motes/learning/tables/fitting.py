@@ -1,0 +1,196 @@
+"""From encoded rows to the members of a trained model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.learning.tables.base import Base
+from motes.learning.tables.base_fit import choose_shape, first_gates, fit_base
+from motes.learning.tables.layout import Layout
+from motes.learning.tables.model import MaskedModel
+from motes.learning.tables.network import MaskedNetwork, Rows
+from motes.learning.tables.training import Options, Plan, Progress, Trained, train
+
+Integers = NDArray[np.integer]
+
+FEW = 2000  # rows, below which several members learn, each without one fold
+FOLDS = 5
+SHARE = 0.05  # of many rows, that are left out,
+MOST = 2000  # and so many at most
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Of the network.
+
+    Attributes:
+        width, depth: of the state, and blocks.
+        dropout: share of the units that training leaves out.
+        components: of the base, at most.
+        own: normals of the network's own.
+    """
+
+    width: int = 192
+    depth: int = 2
+    dropout: float = 0.1
+    components: int = 12
+    own: int = 4
+
+
+class Fitted(NamedTuple):
+    """The members, with a leading axis, and how they were trained."""
+
+    models: MaskedModel
+    plan: Plan
+    trained: Trained
+
+
+def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
+    """The rows in each of `count` folds; rows with equal keys (n,) are in the same one, however often they come."""
+    _, place = np.unique(keys, return_inverse=True)
+    distinct = np.random.default_rng([seed, 173205]).permutation(place.max() + 1)
+    return [np.flatnonzero(distinct[place] % count == fold) for fold in range(count)]
+
+
+def held_out(keys: NDArray[np.uint64], seed: int) -> tuple[list[Integers], list[Integers]]:
+    """The rows that each member learns from, and those that say when it stops; as many for every member."""
+    n, every = len(keys), np.arange(len(keys))
+    distinct = len(np.unique(keys))
+    if distinct >= FEW:
+        share = min(SHARE, MOST / n)
+        folds = folds_of(keys, round(1 / share), seed)
+        return [np.delete(every, folds[0])], [folds[0]]
+    if distinct < 2 * FOLDS:
+        return [every], []
+    hold = folds_of(keys, FOLDS, seed)
+    learn = [np.delete(every, fold) for fold in hold]
+    # One program for all members: rows that make them as many come again at the end.
+    most, largest = max(map(len, learn)), max(map(len, hold))
+    return [np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold]
+
+
+def order_of(entropies: NDArray[np.float64], units: Integers) -> NDArray[np.int32]:
+    """The order in which rows are drawn: columns of little entropy first, the parts of one together; (p,) each."""
+    of_unit = np.bincount(units, entropies)
+    return np.lexsort((np.arange(len(units)), of_unit[units])).astype(np.int32)
+
+
+def fit(
+    rows: Rows,
+    layout: Layout,
+    units: Integers,
+    entropies: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    network: NetworkOptions,
+    options: Options,
+    *,
+    seed: int,
+    weights: NDArray[np.float64] | None = None,
+    start: MaskedModel | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Fitted:
+    """Learn rows (n, p) with a layout.
+
+    Args:
+        rows, layout: of the table.
+        units: the column of each part, (p,).
+        entropies: of the parts, (p,), nats.
+        keys: equal for equal rows, (n,).
+        network, options: of the model and its training.
+        seed, weights, on_progress: as for `train`.
+        start: members to go on from, in the place of new ones.
+    """
+    learn, hold = held_out(keys, seed)
+    plan = Plan(order_of(entropies, units), np.asarray(units, np.int32))
+    if start is None or len(learn) != start.network.hidden.shape[0]:
+        start = _begun(rows, layout, network, learn, hold, seed, weights)
+    trained = train(
+        start.network, start.base, layout, plan, rows, learn, hold, options,
+        seed=seed, weights=weights, on_progress=on_progress,
+    )  # fmt: skip
+    return Fitted(MaskedModel(trained.networks, start.base), plan, trained)
+
+
+def _begun(
+    rows: Rows,
+    layout: Layout,
+    network: NetworkOptions,
+    learn: list[Integers],
+    hold: list[Integers],
+    seed: int,
+    weights: NDArray[np.float64] | None,
+) -> MaskedModel:
+    """New members: their bases, and networks that change nothing of these yet."""
+    y = np.asarray(rows.y[:, layout.lines], np.float64)
+    whole = rows.observed[:, layout.lines].all(axis=1)
+    y, usable = (y, whole) if whole.sum() >= 20 else (y, np.ones(len(y), bool))
+    at = np.cumsum(usable) - 1
+    inside = lambda some: at[some[usable[some]]]
+    shape = choose_shape(y[usable], [inside(fold) for fold in hold], network.components, seed)
+    shape = shape._replace(components=max(1, min(shape.components, int(usable.sum()) // 20)))
+    some = None if weights is None else weights[usable]
+    bases = [
+        fit_base(y[usable][inside(one)], shape, seed, None if some is None else some[inside(one)]) for one in learn
+    ]
+    base = jax.tree.map(lambda *parts: jnp.stack(parts), *bases)
+    outputs = 1 + 3 * (shape.components + network.own)
+    make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
+    keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
+    networks = jax.tree.map(lambda *parts: jnp.stack(parts), *map(make, keys_))
+    networks = _gated(networks, bases, layout, rows, hold or learn)
+    return MaskedModel(networks, base)
+
+
+def _gated(
+    networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: Rows, looked: list[Integers]
+) -> MaskedNetwork:
+    """Networks whose gates begin where the rows that each member looks at are likeliest."""
+    lines = layout.lines
+    if not len(lines):
+        return networks
+    log_masses = np.full((layout.parts, max(layout.sizes)), -np.inf)
+    for group in layout.groups:
+        log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
+    biases = []
+    for base, some in zip(bases, looked, strict=True):
+        some = some[rows.observed[some][:, lines].all(axis=1)][:MOST]
+        y, low, high, inner = (
+            np.asarray(part[some][:, lines], np.float64) for part in (rows.y, rows.low, rows.high, rows.inner)
+        )
+        even = log_masses[lines, rows.codes[some][:, lines]] + inner
+        gates = first_gates(base, y, low, high, even) if len(some) else np.full(len(lines), 0.5)
+        biases.append(np.log(gates / (1 - gates)))
+    first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
+    return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
+
+
+def options_of(table: Any, n: int) -> tuple[NetworkOptions, Options]:
+    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n distinct rows."""
+    few = n < FEW
+    groups = 8
+    batch = table.batch or (int(np.clip(n // 2, 32, 256)) if few else 512)
+    suits = lambda said, rows: rows if said is None else said
+    network = NetworkOptions(
+        width=suits(table.width, 128 if few else 192),
+        depth=suits(table.depth, 1 if few else 2),
+        dropout=suits(table.dropout, 0.25 if few else 0.1),
+        components=table.components,
+        own=table.own,
+    )
+    return network, Options(
+        steps=suits(table.steps, 400 if few else int(np.clip(20 * n / batch, 1000, 4000))),
+        batch=max(batch // groups, 1) * groups,
+        groups=groups,
+        fixed=table.fixed,
+        learning_rate=suits(table.learning_rate, 5e-4 if few else 2e-3),
+        ema=table.ema,
+        clip_norm=table.clip_norm,
+        check_every=suits(table.check_every, 25 if few else 100),
+        patience=table.patience,
+    )

@@ -1,0 +1,83 @@
+"""A network and a base together: the distributions of all hidden parts of a row, given the visible ones."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes.learning.tables.base import Base, Ordered, components_given, in_order
+from motes.learning.tables.density import log_mixture, log_value, moved
+from motes.learning.tables.layout import Layout
+from motes.learning.tables.network import Heads, MaskedNetwork, Rows
+
+
+class MaskedModel(eqx.Module):
+    """What is learned of a table."""
+
+    network: MaskedNetwork
+    base: Base
+
+    def log_probs(
+        self, layout: Layout, heads: Heads, base: Ordered, rows: Rows, visible: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """log p of every entry given the visible ones, (n, p): masses of values on a lattice, densities in y of others.
+
+        Args:
+            layout: of the table.
+            heads: the network's output layers.
+            base: in an order in which the visible numbers come first.
+            rows: n rows.
+            visible: (n, p).
+            key: where units of the network are left out, as in training.
+        """
+        state = self.network.state(layout, rows, visible, key)
+        made = jnp.zeros(rows.codes.shape)
+        for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
+            logits = jnp.einsum("nh,gkh->ngk", state, codes) + bias
+            chosen = jnp.take_along_axis(logits, rows.codes[:, group.parts][..., None], -1)[..., 0]
+            made = made.at[:, group.parts].set(chosen - jax.nn.logsumexp(logits, -1))
+        if not len(layout.lines):
+            return made
+        lines = jnp.asarray(layout.lines)
+        at = lambda part: part[:, lines]
+        normals_base = components_given(base, at(rows.y), at(visible))
+        outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
+        gate, normals = moved(normals_base, outputs)
+        low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
+        log_normal = log_mixture(normals, low, high, cell)
+        return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+
+
+def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:
+    """The base in an order of the parts, (p,)."""
+    rank = jnp.argsort(order)[layout.lines]
+    return in_order(base, jnp.argsort(rank))
+
+
+def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
+
+    def all_of(*members: Any) -> Any:
+        if jax.tree.leaves(members)[0].shape[0] == 1:
+            alone = work(*jax.tree.map(lambda part: part[0], members))
+            return jax.tree.map(lambda part: part[None], alone)
+        return jax.lax.map(lambda member: work(*member), members)
+
+    return all_of
+
+
+def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
+    """The shapes of the members whose arrays `tensors` are, for `filled`.
+
+    Raises:
+        KeyError: arrays that are not those of a model.
+    """
+    members, _, width = tensors["network.hidden"].shape
+    outputs, depth = tensors["network.line_bias"].shape[2], sum(name.startswith("network.into") for name in tensors)
+    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=jax.random.key(0))
+    components, lines = tensors["base.means"].shape[1:]
+    base = Base(*(jnp.zeros((components, *(lines,) * k)) for k in range(3)))
+    shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
+    return jax.tree.map(shape, MaskedModel(network, base))

@@ -1,0 +1,154 @@
+"""Rows that are revealed part by part: what is seen goes into a sum, and the next part's distribution comes out of it.
+
+    h_0 <- h_0 + E_j[code_j] + C_j basis(u_j) + a_j y_j - H_j,    e_k <- (y_j - m_k - sum over l < k of L_kl e_l) / L_kk
+
+It is the network of `network.py` and the base of `base.py`, one part at a time, so that neither sum is taken anew for
+every part. Programs are compiled for each group of parts and block of rows, whatever the part. Everything has a leading
+axis of members: the models of an ensemble, one for large tables.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from motes.learning.tables.base import Components, Ordered
+from motes.learning.tables.density import Normals, log_mixture, moved
+from motes.learning.tables.layout import Layout
+from motes.learning.tables.model import MaskedModel, each_member, ordered
+from motes.learning.tables.network import REACH, Heads, Rows, normed, waves_of
+
+
+class Seen(NamedTuple):
+    """What is known of n rows, for one member.
+
+    Attributes:
+        total: h_0, (n, H).
+        whitened: e, (n, C, L), in the order of the base; 0 where hidden.
+        log_weights: of the components given what is seen, (n, C).
+        lines: which numbers are seen, (n, L), in the order of the base.
+    """
+
+    total: jax.Array
+    whitened: jax.Array
+    log_weights: jax.Array
+    lines: jax.Array
+
+
+class Prepared(NamedTuple):
+    """A model made ready for one order of the parts."""
+
+    model: MaskedModel
+    heads: Heads
+    base: Ordered
+
+
+class Outlook(NamedTuple):
+    """The distribution of one part, of n rows.
+
+    Attributes:
+        log_codes: (n, K), normalised.
+        gate: log g and log (1 - g), (n, 2); of a part without a density 0 and minus infinity.
+        normals: (n, C); none for a part without a density.
+    """
+
+    log_codes: jax.Array
+    gate: jax.Array
+    normals: Normals | None
+
+
+class Place(NamedTuple):
+    """Where a part is.
+
+    Attributes:
+        part: among all parts.
+        member: among those of its group.
+        line: among the parts with a density; 0 for the others.
+        rank: of that in the order of the base. All are whole numbers, ().
+    """
+
+    part: jax.Array
+    member: jax.Array
+    line: jax.Array
+    rank: jax.Array
+
+
+def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
+    """Members (M, ...) made ready for an order of the parts (p,)."""
+
+    def one(model: MaskedModel) -> Prepared:
+        return Prepared(model, model.network.heads(layout), ordered(model.base, order, layout))
+
+    return each_member(one)(models)
+
+
+def nothing_seen(prepared: Prepared, n: int) -> Seen:
+    """Rows of which nothing is known, (M, n, ...)."""
+
+    def one(prepared: Prepared) -> Seen:
+        components, lines = prepared.base.means.shape
+        total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
+        log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
+        return Seen(total, jnp.zeros((n, components, lines)), log_weights, jnp.zeros((n, lines), bool))
+
+    return each_member(one)(prepared)
+
+
+def seen_after(
+    layout: Layout,
+    prepared: Prepared,
+    seen: Seen,
+    place: Place,
+    codes: jax.Array,
+    y: jax.Array,
+    u: jax.Array,
+    here: jax.Array,
+    line: bool,
+) -> Seen:
+    """What is known of n rows once the part at `place` is seen where `here` (n,) says so; `line`: it has a density."""
+    network, base = prepared.model.network, prepared.base
+    j = place.part
+    slot = jnp.asarray(layout.offsets)[j] + jnp.where(here, codes, 0)
+    found = (jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
+    found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
+    found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
+    total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
+    if not line:
+        return seen._replace(total=total)
+    k = place.rank
+    row = base.factors[:, k]  # (C, L)
+    rest = y[:, None] - base.means[:, k] - jnp.einsum("ncl,cl->nc", seen.whitened, row)
+    e = jnp.where(here[:, None], rest / row[:, k], 0.0)
+    gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(row[:, k]), 0.0)
+    return Seen(total, seen.whitened.at[:, :, k].set(e), seen.log_weights + gain, seen.lines.at[:, k].set(here))
+
+
+def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, group: int, line: bool) -> Outlook:
+    """The distribution of the part at `place`, of a `group`, given what is seen."""
+    network, heads, base = prepared.model.network, prepared.heads, prepared.base
+    h = seen.total
+    for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
+        h = h + jax.nn.gelu(normed(h) @ into + bias) @ back
+    state = normed(h)
+    logits = state @ heads.codes[group][place.member].T + heads.code_bias[group][place.member]
+    log_codes = jax.nn.log_softmax(logits, axis=-1)
+    if not line:
+        return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None)
+    outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
+    row = base.factors[:, place.rank]
+    means = base.means[:, place.rank] + jnp.einsum("ncl,cl->nc", seen.whitened, row)
+    hidden = jnp.einsum("nl,cl->nc", ~seen.lines * 1.0, jnp.square(row))
+    components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
+    gate, normals = moved(components, outputs)
+    return Outlook(log_codes, jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1), normals)
+
+
+def log_prob_of(view: Outlook, entry: Rows) -> jax.Array:
+    """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise."""
+    log_code = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
+    if view.normals is None:
+        return log_code
+    low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
+    first = view.gate[:, 0] + log_code + entry.inner
+    second = view.gate[:, 1] + jnp.where(entry.alone, -jnp.inf, log_mixture(view.normals, low, high, cell))
+    return jnp.logaddexp(first, second)

@@ -1,0 +1,35 @@
+"""What tests of models of tables share: the smallest options, and a training that learns nothing in no time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from motes.learning.tables.training import Trained
+
+TINY = {
+    "table.width": 8,
+    "table.depth": 1,
+    "table.components": 1,
+    "table.own": 0,
+    "table.batch": 32,
+    "table.bins": 8,
+    "table.calibrate": False,
+}
+
+
+@contextmanager
+def untrained() -> Iterator[None]:
+    """In the place of every training of a table: its steps pass, and the network stays what it was.
+
+    A new network knows the columns' marginals and the Gaussian mixture of the numbers, so that answers are exact:
+    labels are independent, each with its share of the weights.
+    """
+
+    def train(networks, base, layout, plan, rows, learn, hold, options, *, seed, weights, on_progress):
+        return Trained(networks, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motes.learning.tables.fitting.train", train)
+        yield

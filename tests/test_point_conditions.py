@@ -1,0 +1,113 @@
+"""Points of which some coordinates are known, from a model whose conditional distributions are exact."""
+
+import numpy as np
+import pytest
+
+import motes
+from motes.data.tables import Standardiser
+from motes.diffusion.oracles import GaussianOracle
+from motes.errors import DataError, UsageError
+from motes.model import Model
+from motes.point_conditions import box_of, impute_points, sample_given
+
+ROWS = 4000
+MEAN, SCALE = np.array([5.0, -30.0]), np.array([2.0, 10.0])
+RHO = 0.8  # of the two standardised columns: given z_0 = a, z_1 is N(RHO a, 1 - RHO^2)
+
+
+@pytest.fixture(scope="module")
+def gaussian(small_model):
+    """The exact denoiser of a correlated Gaussian in the place of a network."""
+    oracle = GaussianOracle(np.zeros(2), np.array([[1.0, RHO], [RHO, 1.0]]), small_model.denoiser.schedule)
+    return Model(oracle, Standardiser(MEAN, SCALE), ("x", "y"), small_model.recipe)
+
+
+def test_a_box_is_in_the_units_of_the_data(small_model):
+    low, high = box_of(small_model, {"y": 0.25, "x": (None, 1)})
+    np.testing.assert_array_equal(low, [-np.inf, 0.25])
+    np.testing.assert_array_equal(high, [1.0, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"z": 1.0}, "unknown column 'z'"),
+        ({"x": (None, None)}, "expected a number, or"),
+        ({"x": None}, "expected a number, or"),
+        ({"x": (1, 2, 3)}, "expected a number, or"),
+        ({"x": "red"}, "got 'red'; expected a finite number"),
+        ({"x": np.nan}, "expected a finite number"),
+        ({"x": True}, "expected a finite number"),
+        ({"x": (2, 1)}, "got 2 to 1; expected low <= high"),
+    ],
+)
+def test_what_is_no_box_is_refused(small_model, given, said):
+    with pytest.raises(UsageError, match=said):
+        sample_given(small_model, 5, given)
+
+
+def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
+    x, effective = sample_given(gaussian, ROWS, {"x": 7.0}, seed=1)
+    assert (x[:, 0] == 7.0).all() and 0.3 * ROWS < effective <= ROWS
+    # z_0 = (7 - 5) / 2 = 1, so that z_1 has mean 0.8 and deviation 0.6.
+    error = 0.6 / np.sqrt(effective)
+    z = (x[:, 1] + 30.0) / 10.0
+    assert abs(z.mean() - RHO) < 4 * error + 0.02  # the grid's own error is below 0.02
+    assert abs(z.std() - 0.6) < 4 * error + 0.02
+
+
+def test_an_interval_holds_for_every_row_and_a_seed_is_a_draw(gaussian):
+    given = {"y": (-25.0, None), "x": (None, 5.0)}
+    x, effective = sample_given(gaussian, 300, given, seed=1)
+    assert (x[:, 0] <= 5.0).all() and (x[:, 1] >= -25.0).all() and effective <= 300
+    np.testing.assert_array_equal(sample_given(gaussian, 300, given, seed=1)[0], x)
+    assert not np.array_equal(sample_given(gaussian, 300, given, seed=2)[0], x)
+    with pytest.raises(UsageError, match="sampler"):
+        sample_given(gaussian, 300, {"x": 5.0}, sampler="heun")
+
+
+def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):
+    x = np.full((400, 2), np.nan)
+    x[:200, 0], x[200:, 1] = 7.0, -20.1
+    x[0] = 0.1, 0.2
+    told = []
+    whole = impute_points(gaussian, x, seed=0, on_block=told.append)
+    np.testing.assert_array_equal(whole[~np.isnan(x)], x[~np.isnan(x)])
+    assert np.isfinite(whole).all() and told[-1] == 399
+    error = 4 * 0.6 / np.sqrt(200) + 0.02
+    assert abs((whole[1:200, 1].mean() + 30.0) / 10.0 - 0.8) < error  # z_0 = 1
+    assert abs((whole[200:, 0].mean() - 5.0) / 2.0 - 0.8 * 0.99) < error  # z_1 = 0.99
+    np.testing.assert_array_equal(impute_points(gaussian, x, seed=0), whole)
+    assert not np.array_equal(impute_points(gaussian, x, seed=1), whole)
+    np.testing.assert_array_equal(impute_points(gaussian, x[:1]), x[:1])
+
+
+def test_rows_that_cannot_be_filled_in_are_named(small_model):
+    with pytest.raises(DataError, match=r"shape \(2, 3\); expected \(rows, 2\)"):
+        impute_points(small_model, np.zeros((2, 3)))
+    with pytest.raises(DataError, match="'f', row 2, column 'y': got inf"):
+        impute_points(small_model, [[0, 0], [0, np.inf]], name="'f'")
+
+
+def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
+    small_model.save(tmp_path / "m.safetensors")
+    code, said, err = motes_command("sample", "m.safetensors", "-n", 40, "--given", "x=0.5", "--out", "s.csv", "-q")
+    assert code == 0 and said == "40 rows in s.csv\n", err
+    assert (motes.read_table("s.csv", to_learn=False).x[:, 0] == 0.5).all()
+    text = "y,x\n0.25,\n,0.5\n0.125,1\n"
+    (tmp_path / "holes.csv").write_text(text)
+    code, said, err = motes_command("impute", "m.safetensors", "holes.csv", "--out", "w.csv", "--draws", 2)
+    assert code == 0 and "2 entries filled in, 6 rows in w.csv" in said and "filling in: 4/4 rows" in err
+    whole = motes.read_table("w.csv", to_learn=False)
+    assert whole.columns == ("draw", "x", "y")
+    assert whole.x[[0, 3], 2].tolist() == [0.25] * 2 and whole.x[[1, 4], 1].tolist() == [0.5] * 2
+    assert whole.x[2].tolist() == [1.0, 1.0, 0.125] and whole.x[0, 1] != whole.x[3, 1]
+    (tmp_path / "words.csv").write_text("x,y\n0.25,red\n0.25,blue\n")
+    for words, said in {
+        ("sample", "--given", "x=0.5", "--exact"): "--exact for a model of points",
+        ("sample", "--given", "x!=0.5"): "as this is a model of points",
+        ("score", "holes.csv", "--out", "l.csv", "--orders", 2): "--orders for a model of points",
+        ("impute", "words.csv", "--out", "l.csv"): "'words.csv', column 'y': got text; expected numbers",
+    }.items():
+        code, _, err = motes_command(words[0], "m.safetensors", *words[1:])
+        assert code in (1, 2) and said in err

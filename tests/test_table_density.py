@@ -1,0 +1,146 @@
+"""The densities of one column against SciPy, and the base against the formulas of a Gaussian mixture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from motes.learning.tables.base import Base, components_given, in_order
+from motes.learning.tables.base_fit import Shape, choose_shape, first_gates, fit_base, log_mass_of
+from motes.learning.tables.density import Normals, log_mass, log_mixture, log_value, moved
+
+CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
+
+
+@pytest.mark.parametrize(("low", "high"), CELLS)
+@pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.4, 0.02), (-2.0, 3.0)])
+def test_the_mass_of_a_cell_is_that_of_scipy(low, high, mean, sd):
+    a, b = (low - mean) / sd, (high - mean) / sd
+    a, b = (-b, -a) if a + b > 0 else (a, b)  # where the difference keeps its digits
+    exact = np.log(max(stats.norm.cdf(b) - stats.norm.cdf(a), 1e-30))
+    found = log_mass(*(jnp.float32(value) for value in (low, high, mean, sd)), jnp.float32(high - low))
+    assert float(found) == pytest.approx(exact, abs=2e-3)
+    if exact > -60:
+        assert float(log_mass_of(*map(np.float64, (low, high, mean, sd)))) == pytest.approx(exact, abs=1e-6)
+
+
+def test_a_cell_without_width_has_the_density():
+    x = np.linspace(-3, 3, 7)
+    found = log_mass(jnp.asarray(x), jnp.asarray(x), jnp.float32(0.5), jnp.float32(0.7))
+    np.testing.assert_allclose(found, stats.norm(0.5, 0.7).logpdf(x), atol=1e-5)
+
+
+def test_cells_that_tile_the_line_sum_to_one():
+    edges = np.concatenate([[-1e4], np.linspace(-2, 2, 41), [1e4]]).astype(np.float32)
+    normals = Normals(jnp.log(jnp.array([0.3, 0.7])), jnp.array([-1.0, 0.5]), jnp.array([0.03, 1.2]))
+    masses = log_mixture(normals, jnp.asarray(edges[:-1]), jnp.asarray(edges[1:]), jnp.asarray(np.diff(edges)))
+    assert float(jnp.exp(masses).sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
+    low, high = (jnp.array([cell[side] for cell in CELLS]) for side in (0, 1))
+    for mean, sd in ((0.0, 1.0), (9e3, 1e-4), (-50.0, 0.01)):
+        slopes = jax.grad(lambda mean, sd: log_mass(low, high, mean, sd).sum(), argnums=(0, 1))(mean, sd)
+        assert all(np.isfinite(slope) for slope in slopes)
+
+
+def test_outputs_of_zero_leave_the_base_as_it_is():
+    base = components_given(
+        in_order(Base(jnp.log(jnp.array([0.2, 0.8])), jnp.zeros((2, 3)), jnp.stack([jnp.eye(3)] * 2)), jnp.arange(3)),
+        jnp.zeros((5, 3)), jnp.zeros((5, 3), bool),
+    )  # fmt: skip
+    gate, normals = moved(base, jnp.zeros((5, 3, 1 + 3 * 2)))
+    np.testing.assert_allclose(gate, 0.0)
+    np.testing.assert_allclose(normals.log_weights, base.log_weights, atol=1e-6)
+    np.testing.assert_allclose(normals.means, base.means)
+    np.testing.assert_allclose(normals.sds, base.sds)
+
+
+def test_a_value_that_is_a_code_of_its_own_has_no_part_in_the_normals():
+    alone = log_value(jnp.float32(1.0), jnp.float32(-2.0), jnp.float32(0.0), jnp.float32(5.0), jnp.array(True))
+    assert float(alone) == pytest.approx(np.log(1 / (1 + np.exp(-1))) - 2)
+    both = log_value(jnp.float32(1.0), jnp.float32(-2.0), jnp.float32(-1.0), jnp.float32(-0.5), jnp.array(False))
+    g = 1 / (1 + np.exp(-1))
+    assert float(both) == pytest.approx(np.log(g * np.exp(-3) + (1 - g) * np.exp(-0.5)), abs=1e-5)
+
+
+# --- the base ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((3, 4, 4)) * 0.5 + np.eye(4)
+    covariances = np.einsum("cij,ckj->cik", factors, factors)
+    weights, means = np.array([0.2, 0.5, 0.3]), rng.standard_normal((3, 4))
+    return weights, means, covariances
+
+
+def conditional(mixture, y, seen, j):
+    """Weights, means and deviations of number j given those that are seen, by the textbook's formulas."""
+    weights, means, covariances = mixture
+    rows = []
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        if not seen.any():
+            rows.append((np.log(weight), mean[j], np.sqrt(covariance[j, j])))
+            continue
+        inner = covariance[np.ix_(seen, seen)]
+        gain = np.linalg.solve(inner, covariance[seen, j])
+        log_weight = np.log(weight) + stats.multivariate_normal(mean[seen], inner).logpdf(y[seen])
+        rows.append(
+            (
+                log_weight,
+                mean[j] + gain @ (y[seen] - mean[seen]),
+                np.sqrt(covariance[j, j] - gain @ covariance[seen, j]),
+            )
+        )
+    logs, centres, sds = np.array(rows).T
+    return logs - np.logaddexp.reduce(logs), centres, sds
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1), (3, 2, 1, 0)])
+def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, order):
+    order = np.array(order)
+    weights, means, covariances = (jnp.asarray(part, jnp.float32) for part in mixture)
+    base = in_order(Base(jnp.log(weights), means, covariances), jnp.asarray(order))
+    y = np.random.default_rng(1).standard_normal((2, 4))
+    for m in range(4):
+        seen = np.zeros(4, bool)
+        seen[order[:m]] = True
+        found = components_given(base, jnp.asarray(y, jnp.float32), jnp.asarray(np.stack([seen, seen])))
+        for j in order[m:]:
+            for row in range(2):
+                logs, centres, sds = conditional(mixture, y[row], seen, j)
+                np.testing.assert_allclose(found.log_weights[row, j], logs, atol=2e-4)
+                np.testing.assert_allclose(found.means[row, j], centres, atol=1e-4)
+                np.testing.assert_allclose(found.sds[row, j], sds, atol=1e-4)
+
+
+def test_gates_begin_where_the_entries_are_likeliest():
+    # The first number follows from nothing and is uniform; the second is the first one and a little noise.
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.7, 1.7, 2000)
+    y = np.stack([x, x + 0.01 * rng.standard_normal(2000)], axis=1)
+    base = fit_base(y, Shape(1, 0.0, 1e-6), 0)
+    even = np.full(y.shape, -np.log(3.4))
+    gates = first_gates(base, y, y, y, even)
+    assert gates[0] > 0.9
+    assert gates[1] < 0.05
+
+
+def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal((200, 2))
+    two = np.where(rng.random((200, 1)) < 0.5, 4.0, -4.0) + one
+    folds = [np.arange(200)[fold::5] for fold in range(5)]
+    assert choose_shape(one, folds, 8, 0).components == 1
+    assert choose_shape(two, folds, 8, 0).components == 2
+
+
+def test_the_density_of_a_fitted_base_integrates_to_one():
+    y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
+    base = fit_base(y, Shape(2, 0.3, 1e-2), 0)
+    normals = Normals(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
+    density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
+    assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)

@@ -1,0 +1,280 @@
+"""A network part by part is the network at once; what is drawn is what is scored; every distribution sums to one."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from motes.learning.tables.base_fit import Shape, fit_base
+from motes.learning.tables.calibration import bias_of
+from motes.learning.tables.layout import layout_of
+from motes.learning.tables.model import MaskedModel, ordered
+from motes.learning.tables.network import MaskedNetwork, Rows
+from motes.learning.tables.rows import Reader
+from motes.learning.tables.training import masked_loss, random_order
+from motes.sampling.rows import again, draw_block, log_prob_rows
+from motes.sampling.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
+from motes.tables.schema import Schema
+
+ORDER = np.array([3, 0, 2, 1])
+
+
+def table(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    real = rng.standard_normal(n)
+    return {
+        "label": rng.choice(list("abc"), n),
+        "real": real,
+        "whole": np.rint(20 * rng.random(n)).astype(int),
+        "cents": np.round(real + 0.3 * rng.standard_normal(n), 2),
+    }
+
+
+def frame(columns):
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+class Made:
+    """A schema with members of random weights: no training is needed for what has to hold of any network."""
+
+    def __init__(self, members=2, scale=0.3):
+        self.data = frame(table())
+        self.schema = Schema.fit(self.data)
+        self.layout, self.reader = layout_of(self.schema.parts), Reader.of(self.schema)
+        encoded = self.schema.encode(self.data)
+        self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
+        lines = self.layout.lines
+        base = fit_base(np.asarray(encoded.y[:, lines]), Shape(2, 0.1, 1e-3), 0)
+
+        def member(seed):
+            network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, 0.0, key=jax.random.key(seed))
+            leaves, tree = jax.tree.flatten(network)
+            keys = jax.random.split(jax.random.key(seed + 10), len(leaves))
+            moved = [leaf + scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+            return MaskedModel(jax.tree.unflatten(tree, moved), base)
+
+        self.members = [member(seed) for seed in range(members)]
+        models = jax.tree.map(lambda *parts: jnp.stack(parts), *self.members)
+        ranges = [self.schema.draw_range(j) for j in range(4)]
+        self.unmasker = Unmasker.of(models, self.layout, self.reader, ORDER, ranges)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return Made()
+
+
+def test_part_by_part_is_the_network_at_once(made):
+    n = 50
+    rows = jax.tree.map(lambda part: jnp.asarray(part[:n]), made.rows)
+    seen = made.unmasker.start(n)
+    for k, j in enumerate(ORDER):
+        found = made.unmasker.log_prob(seen, k, Rows(*(part[:, j] for part in rows)))
+        visible = np.zeros((n, 4), bool)
+        visible[:, ORDER[:k]] = True
+        each = []
+        for model in made.members:
+            base = ordered(model.base, jnp.asarray(ORDER), made.layout)
+            heads = model.network.heads(made.layout)
+            each.append(model.log_probs(made.layout, heads, base, rows, jnp.asarray(visible))[:, j])
+        np.testing.assert_allclose(found, np.logaddexp(*each) - np.log(2), atol=2e-4)
+        entry = [part[:, j] for part in (rows.codes, rows.y, rows.u)]
+        seen = made.unmasker.show(seen, k, *entry, np.ones(n, bool))
+
+
+def test_the_network_sees_nothing_of_what_is_hidden(made):
+    rows = jax.tree.map(lambda part: jnp.asarray(part[:20]), made.rows)
+    other = jax.tree.map(lambda part: jnp.asarray(part[20:40]), made.rows)
+    visible = jnp.asarray(np.tile([True, False, True, False], (20, 1)))
+    mixed = jax.tree.map(lambda a, b: jnp.where(visible, a, b), rows, other)
+    network = made.members[0].network
+    np.testing.assert_array_equal(*(network.state(made.layout, part, visible) for part in (rows, mixed)))
+
+
+def test_all_values_of_a_lattice_sum_to_one(made):
+    kind = made.schema.kinds[2]
+    assert kind.column == "whole"
+    values = np.arange(-60, 90)
+    grid = frame({"label": "a", "real": 0.0, "whole": values, "cents": 0.5})
+    encoded = made.schema.encode(grid, unseen="mark")
+    rows = made.reader.read(encoded)
+    only = np.array([False, False, True, False])
+    found = log_prob_rows(made.unmasker, rows, only) + encoded.log_unit[:, 2]
+    possible = encoded.codes[:, 2] >= 0
+    assert np.exp(found[possible]).sum() == pytest.approx(1.0, abs=2e-3)
+
+
+def test_the_density_of_two_columns_integrates_to_one():
+    # The issue asks for 1e-3 on two columns.
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(300)
+    data = frame({"a": x, "b": x**2 + 0.5 * rng.standard_normal(300)})
+    schema = Schema.fit(data)
+    layout, reader = layout_of(schema.parts), Reader.of(schema)
+    encoded = schema.encode(data)
+    base = fit_base(np.asarray(encoded.y), Shape(3, 0.1, 1e-2), 0)
+    network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
+    model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
+    unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])
+    ends = [np.quantile(data[name], [0, 1]) for name in data]
+    grids = []
+    for name, (low, high) in zip(data, ends, strict=True):
+        wide = 3 * (high - low)
+        bounds = np.unique(
+            np.concatenate(
+                [schema.kinds[list(data).index(name)].line.bounds[1:-1], [low, high, low - wide, high + wide]]
+            )
+        )
+        nodes, weights = np.polynomial.legendre.leggauss(8)
+        pieces = np.concatenate([np.linspace(a, b, 7) for a, b in itertools.pairwise(bounds)])
+        pieces = np.unique(pieces)
+        half = np.diff(pieces) / 2
+        grids.append(((pieces[:-1] + half)[:, None] + half[:, None] * nodes, half[:, None] * weights))
+    (xa, wa), (xb, wb) = (tuple(part.ravel() for part in grid) for grid in grids)
+    # The second number given a first one, for a few of the first; and the first one by itself.
+    first = frame({"a": xa, "b": 0.0})
+    e = schema.encode(first)
+    p_first = np.exp(log_prob_rows(unmasker, reader.read(e), np.array([True, False])) + e.log_unit[:, 0])
+    assert p_first @ wa == pytest.approx(1.0, abs=1e-3)
+    for a in np.quantile(x, [0.0, 0.3, 0.9]):
+        e = schema.encode(frame({"a": a, "b": xb}))
+        p_second = np.exp(log_prob_rows(unmasker, reader.read(e), np.array([False, True])) + e.log_unit[:, 1])
+        assert p_second @ wb == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_is_drawn_is_what_is_scored(made):
+    # Shares of the codes of each part among 4,096 rows, against their probabilities given what was drawn before.
+    # 4 standard errors of independent draws: a false alarm in 1e-3 of seeds at most, and rows are spread more evenly.
+    n = 4096
+    rng, key = np.random.default_rng(5), jax.random.key(5)
+    seen = made.unmasker.start(n)
+    for k, j in enumerate(map(int, ORDER)):
+        codes, y, u, log_within = made.unmasker.draw(
+            seen, k, made.unmasker.everything(j), jax.random.fold_in(key, k), rng
+        )
+        part = made.schema.parts[j]
+        views = made.unmasker.view(seen, k)
+        expected = np.exp(np.asarray(views.log_codes)) * np.exp(np.asarray(views.gate))[:, :, :1]
+        expected = expected.mean(0)[:, : part.count]
+        if views.normals is not None:
+            from scipy.stats import norm
+
+            edges = np.concatenate([[-np.inf], made.reader.scales[j].ends[1:-1], [np.inf]])
+            low, high = made.unmasker.everything(j)[1:]
+            weights, means, sds = (np.asarray(one, float) for one in views.normals)
+            cut = lambda x, low=low, high=high, means=means, sds=sds: norm.cdf((np.clip(x, low, high) - means) / sds)
+            theirs = np.stack([(np.exp(weights) * (cut(b) - cut(a))).sum(-1) for a, b in itertools.pairwise(edges)], -1)
+            expected = expected + (np.exp(np.asarray(views.gate))[:, :, 1:] * theirs).mean(0)
+        expected /= expected.sum(1, keepdims=True)
+        mean = expected.mean(0)
+        found = np.bincount(codes, minlength=part.count) / n
+        assert (np.abs(found - mean) < 4 * np.sqrt(mean / n) + 2e-3).all()
+        assert (log_within < 1e-4).all()
+        seen = made.unmasker.show(seen, k, codes, y, u, np.ones(n, bool))
+
+
+def test_nothing_is_drawn_outside_of_what_may_be(made):
+    shares = np.array([0.0, 1.0, 0.0])
+    spot = int(np.flatnonzero(ORDER == 0)[0])
+    seen = made.unmasker.start(256)
+    codes, *_, log_within = made.unmasker.draw(
+        seen, spot, Within(shares, 0.0, 0.0), jax.random.key(0), np.random.default_rng(0)
+    )
+    assert (codes == 1).all()
+    view = np.exp(np.asarray(made.unmasker.view(seen, spot).log_codes)).mean(0)[:, 1]
+    np.testing.assert_allclose(np.exp(log_within), view, rtol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_block_and_another_one_another(made):
+    draw = lambda seed, block: draw_block(made.unmasker, made.schema, 256, seed, block)
+    np.testing.assert_array_equal(draw(1, 0).y, draw(1, 0).y)
+    assert (draw(1, 0).codes != draw(1, 1).codes).any()
+    assert (draw(1, 0).codes != draw(2, 0).codes).any()
+
+
+def test_uniform_numbers_are_uniform_and_even():
+    expected = jnp.asarray(np.random.default_rng(0).random(4096))
+    u = np.asarray(spread_evenly(expected, jax.random.key(3)))
+    assert np.abs(np.sort(u) - (np.arange(4096) + 0.5) / 4096).max() < 2e-3  # independent ones: 0.02
+    # Not only all of them: those of any stretch of rows with neighbouring expectations.
+    some = np.sort(u[np.argsort(np.asarray(expected))[1000:1256]])
+    assert np.abs(some - (np.arange(256) + 0.5) / 256).max() < 0.02  # independent ones: 0.08
+
+
+def test_one_of_several_is_picked_by_its_share_and_the_rest_is_uniform():
+    weights = np.array([0.5, 0.0, 0.3, 0.2])
+    u = (np.arange(10_000) + 0.5) / 10_000
+    with np.errstate(divide="ignore"):
+        log = jnp.asarray(np.tile(np.log(weights), (len(u), 1)), jnp.float32)
+    chosen, rest = map(np.asarray, picked(log, jnp.asarray(u, jnp.float32)))
+    np.testing.assert_allclose(np.bincount(chosen, minlength=4) / len(u), weights, atol=2e-4)
+    for code in (0, 2, 3):
+        assert np.abs(np.sort(rest[chosen == code]) - np.linspace(0, 1, (chosen == code).sum())).max() < 0.01
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (5.0, 6.0), (-40.0, -38.0), (-1e4, 1e4)])
+def test_a_cut_normal_is_that_of_scipy(low, high):
+    from scipy.stats import truncnorm
+
+    u = np.linspace(0.001, 0.999, 101)
+    found = cut_normal(np.zeros(101), np.ones(101), np.full(101, low), np.full(101, high), u)
+    np.testing.assert_allclose(found, truncnorm(low, high).ppf(u), rtol=1e-6, atol=1e-7)
+
+
+def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
+    seen = made.unmasker.start(64)
+    spot = int(np.flatnonzero(ORDER == 0)[0])
+    view = jax.tree.map(lambda part: part[0], made.unmasker.view(seen, spot))
+    padded = view.log_codes.shape[1]
+    mean = np.asarray(jax.nn.softmax(view.log_codes, -1).mean(0))[:3] * [0.7, 1.0, 1.4]
+    wanted = np.pad(mean / mean.sum(), (0, padded - 3))
+    bias = bias_of(view, jnp.asarray(wanted, jnp.float32), jnp.zeros(2))
+    np.testing.assert_allclose(jax.nn.softmax(view.log_codes + bias, -1).mean(0), wanted, atol=1e-3)
+    made = Made(members=1, scale=0.1)
+    shares = [part.masses for part in made.schema.parts]
+    calibrated = made.unmasker.with_bias(made.unmasker.calibrated(shares, 2048, 3))
+    block = draw_block(calibrated, made.schema, 2048, 11, 0)
+    found = np.bincount(block.codes[:, 0], minlength=3) / 2048
+    assert np.abs(found - shares[0]).max() < 0.01  # independent rows of the right distribution: 0.02
+
+
+def test_rows_drawn_again_have_the_weights_shares():
+    class Few:
+        log_weights = np.log(np.array([0.1, 0.2, 0.0001, 0.7]))
+
+    chosen, effective, mean = again(Few, 1000, 0, 0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(np.bincount(chosen, minlength=4) / 1000, [0.1, 0.2, 0.0, 0.7], atol=0.002)
+    assert effective == pytest.approx(1 / (0.01 + 0.04 + 0.49), rel=1e-2)
+    assert mean == pytest.approx(np.log(1.0001 / 4), abs=1e-3)
+
+
+def test_random_orders_keep_the_parts_of_a_column_together():
+    units = jnp.array([0, 1, 1, 1, 2])
+    seen = set()
+    for seed in range(40):
+        order = np.asarray(random_order(units, jax.random.key(seed)))
+        place = list(order).index(1)
+        assert list(order[place : place + 3]) == [1, 2, 3]
+        seen.add(tuple(order))
+    assert len(seen) == 6
+
+
+def test_the_loss_is_the_mean_over_prefixes_of_the_chain_rule(made):
+    """The bound weighs all hidden parts alike, p / (p - m) times their sum, at each prefix."""
+    model, p, n = made.members[0], 4, 8
+    rows = jax.tree.map(lambda part: jnp.asarray(part[:n])[None], made.rows)
+    order = jnp.asarray(ORDER)[None]
+    base = ordered(model.base, order[0], made.layout)
+    heads = model.network.heads(made.layout)
+    total = 0.0
+    for m in range(p):
+        visible = jnp.asarray(np.isin(np.arange(p), ORDER[:m]))[None].repeat(n, 0)
+        log_probs = model.log_probs(made.layout, heads, base, jax.tree.map(lambda part: part[0], rows), visible)
+        hidden = ~np.isin(np.arange(p), ORDER[:m])
+        total += -float(log_probs[:, hidden].sum(1).mean()) * p / (p - m)
+    found = [float(masked_loss(model, made.layout, rows, order, jnp.full((1, n), m), None)) for m in range(p)]
+    assert sum(found) == pytest.approx(total, rel=1e-4)
