@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from motes.learning.tables.base import Base
 from motes.learning.tables.base_fit import choose_shape, first_gates, fit_base
@@ -109,7 +110,8 @@ def fit(
     learn, hold = held_out(keys, seed)
     plan = Plan(order_of(entropies, units), np.asarray(units, np.int32))
     if start is None or len(learn) != start.network.hidden.shape[0]:
-        start = _begun(rows, layout, network, learn, hold, seed, weights)
+        with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
+            start = _begun(rows, layout, network, learn, hold, seed, weights)
     trained = train(
         start.network, start.base, layout, plan, rows, learn, hold, options,
         seed=seed, weights=weights, on_progress=on_progress,
