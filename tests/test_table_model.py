@@ -45,6 +45,12 @@ def model(data):
     return fit_table(data, changes=QUICK, seed=1)
 
 
+@pytest.fixture(scope="module")
+def labels(data):
+    """A model of the three labels alone: no density, whose validation rows would end the training sooner."""
+    return fit_table(data[["color", "size", "pair"]], changes=QUICK, seed=1)
+
+
 def test_shares_of_labels_are_those_of_the_data(model, data):
     # 20,000 rows: the standard error of independent ones is at most 0.0035.
     rows = model.sample(20_000, seed=3)
@@ -68,15 +74,18 @@ def test_log_p_is_near_the_truth_on_average(model, data, truth):
     assert np.abs(found - exact).mean() < 0.25
 
 
-def test_conditional_shares_are_near_the_truth(model, truth):
+def test_conditional_shares_are_near_the_truth(labels, truth, data):
     whole = truth / truth.sum()
-    rows = model.sample(8000, given={"pair": 2}, seed=5)
-    assert set(cells(rows, "pair")) == {2}
     exact = whole[:, :, 2].sum(0) / whole[:, :, 2].sum()
-    found = pd.Series(cells(rows, "size")).value_counts(normalize=True)
-    np.testing.assert_allclose([found.get(name, 0) for name in ("S", "M", "L")], exact, atol=0.04)
-    assert rows.log_evidence == pytest.approx(np.log(whole[:, :, 2].sum()), abs=0.05)
-    assert rows.effective == 8000
+    # By the weights of the model's own order: 1,650 rows of the data tell the shares to 0.02 (two standard errors).
+    # In the order in which the known column comes first: as far as so short a training has learned other orders.
+    for weighed, near in ((True, 0.03), (False, 0.08)):
+        rows = labels.sample(8000, given={"pair": 2}, seed=5, exact=weighed)
+        assert set(cells(rows, "pair")) == {2}
+        found = pd.Series(cells(rows, "size")).value_counts(normalize=True)
+        np.testing.assert_allclose([found.get(name, 0) for name in ("S", "M", "L")], exact, atol=near)
+        assert rows.log_evidence == pytest.approx(np.log((data.pair == 2).mean()), abs=0.06)
+        assert rows.effective <= 8000
 
 
 def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model, data):
@@ -152,14 +161,14 @@ def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     assert same[gone].mean() == pytest.approx(real, abs=0.1)
 
 
-def test_a_label_given_the_others_is_bayes_rule(model, data, truth):
+def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
     whole = truth / truth.sum()
-    found, labels = model.predict_proba(data.head(300), "color")
+    found, names = labels.predict_proba(data[["color", "size", "pair"]].head(300), "color")
     b = data["size"].head(300).map({"S": 0, "M": 1, "L": 2}).to_numpy()
     c = data["pair"].head(300).to_numpy()
     exact = whole[:, b, c].T
     exact /= exact.sum(1, keepdims=True)
-    mine = found[:, [labels.index(name) for name in ("red", "green", "blue")]]
+    mine = found[:, [names.index(name) for name in ("red", "green", "blue")]]
     assert np.abs(mine - exact).mean() < 0.04
 
 
