@@ -75,7 +75,7 @@ def fit_table(
         frame, heavy = frame.take(some), heavy[some]
     encoded = fitted.encode(frame, name=name)
     keys = keys_of(fitted.frame(frame, name=name))
-    fingerprint = hashlib.sha256(np.sort(keys).tobytes()).hexdigest()[:16]
+    fingerprint = fingerprint_of(keys)
     # In an order of their own, so that the order in which rows came has no bearing on what is learned.
     place = np.argsort(keys, kind="stable")
     reader, layout = Reader.of(fitted), layout_of(fitted.parts)
@@ -108,6 +108,11 @@ def fit_table(
 def keys_of(frame: Frame) -> NDArray[np.uint64]:
     """64 bits of each row, (n,), equal for equal rows."""
     return words_of([(series.known, series.missing) for series in frame.columns.values()], len(frame))
+
+
+def fingerprint_of(keys: NDArray[np.uint64]) -> str:
+    """By which rows with these keys (n,) are known again, in any order."""
+    return hashlib.sha256(np.sort(keys).tobytes()).hexdigest()[:16]
 
 
 def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:

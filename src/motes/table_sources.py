@@ -20,7 +20,7 @@ from motes.data.files import read_frame
 from motes.data.frames import Frame, Mask, Series, mixed, words_of
 from motes.errors import DataError, UsageError, check_seed
 from motes.recipes import Recipe
-from motes.table_fitting import keys_of
+from motes.table_fitting import fingerprint_of, keys_of
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
 from motes.tables.kinds.columns import Column, check_finite, checked_override, column_of, kept_of
@@ -118,11 +118,6 @@ def _words(series: Series) -> NDArray[np.int64]:
     return np.where(exact, floats.view(np.int64), known.astype(np.int64))
 
 
-def fingerprint_of(model: TableModel, rows: Frame) -> str:
-    """What `TableModel.fingerprint` would be if these were the rows of its training."""
-    return hashlib.sha256(np.sort(keys_of(model.schema.frame(rows))).tobytes()).hexdigest()[:16]
-
-
 def evaluation_source(model: TableModel, source: str | None) -> TableSource:
     """The rows that a model is evaluated against: those held out of its training, or another file's.
 
@@ -138,7 +133,7 @@ def evaluation_source(model: TableModel, source: str | None) -> TableSource:
     frame = read_rows(name)
     rows = model.schema.frame(frame, name=f"'{name}'")
     divided = table_source(name, frame, model.recipe, model.seed)
-    if fingerprint_of(model, divided.training) == model.fingerprint:
+    if fingerprint_of(keys_of(model.schema.frame(divided.training))) == model.fingerprint:
         return divided
     if name == model.source:
         note = (

@@ -377,14 +377,15 @@ class TableModel:
                     encoded.observed[encoded.codes[:, j] == one.count - 1, j] = False
             holes = np.flatnonzero(~encoded.observed.all(axis=1))
             word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            read = self.reader.read(encoded)
             for pattern, some in _patterns(encoded.observed[holes]):
-                self._fill(encoded, codes, y, u, holes[some], pattern, word)
+                self._fill(read, codes, y, u, holes[some], pattern, word)
                 told(len(some))
             yield self.schema.put(self.schema.decode(codes, y, u), part)
 
     def _fill(
         self,
-        encoded: Encoded,
+        read: Rows,
         codes: NDArray[np.int32],
         y: Array,
         u: Array,
@@ -398,7 +399,6 @@ class TableModel:
         drawn = [part.column for part, here in zip(parts, seen, strict=True) if part.missing and not here]
         present = {name: self.schema.restrict(name, NotMissing()) for name in drawn}
         unmasker = self._in_order(self._first(known)) if known else self.unmasker
-        read = self.reader.read(encoded)
         for start in range(0, len(rows), ROWS):
             some = rows[start : start + ROWS]
             size = FEW if len(some) <= FEW else ROWS

@@ -203,7 +203,7 @@ class Unmasker:
         return [jnp.zeros(bias.shape) for bias in self.plain]
 
     def with_bias(self, bias: Sequence[Any]) -> "Unmasker":
-        """The same model with biases (M, G, K) of each group beside the logits that it has now."""
+        """The same model with biases (M, G, K) of each group, in the place of those that it has now."""
         heads = self.prepared.heads
         moved = tuple(a + b for a, b in zip(self.plain, bias, strict=True))
         return replace(self, prepared=self.prepared._replace(heads=heads._replace(code_bias=moved)))
