@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
 from motes.learning.tables.training import Trained
+from motes.tabular import TableModel
 
 TINY = {
     "table.width": 8,
@@ -33,3 +36,12 @@ def untrained() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.learning.tables.fitting.train", train)
         yield
+
+
+def of_random_weights(model: TableModel) -> TableModel:
+    """The model with a network whose answers in one order have next to nothing to do with those in another."""
+    leaves, tree = jax.tree.flatten(model.models.network)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    models = eqx.tree_at(lambda one: one.network, model.models, jax.tree.unflatten(tree, moved))
+    return TableModel(model.schema, models, model.order, model.bias, model.recipe)

@@ -138,6 +138,11 @@ def test_exact_leads_to_the_order_of_the_model(run, model, motes_command):
     assert (code, changed) == (0, 0) and exact != usual
     drawn = model.sample(30, given={"h": 0.5, "age": 40}, exact=True)
     assert f"= {drawn.log_evidence:.4f} nats" in err
+    words = ("sample", run, "-n", 30, "--given", "city=Graz,Linz", "--given", "h=0..", "-q")
+    said = [motes_command(*words, *more)[2] for more in ((), ("--exact",))]
+    drawn = [model.sample(30, given={"city": {"Graz", "Linz"}, "h": (0.0, None)}, exact=e) for e in (False, True)]
+    assert drawn[0].log_evidence != drawn[1].log_evidence
+    assert all(f"= {rows.log_evidence:.4f} nats" in err for rows, err in zip(drawn, said, strict=True))
 
 
 def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
@@ -223,12 +228,71 @@ def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
     assert (found.spread > 0).all()
 
 
+# --- predicting ------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_command, monkeypatch):
+    people.drop(columns="city").to_parquet("some.parquet", row_group_size=20)
+    monkeypatch.setattr("motes.data.blocks.BLOCK", 12)
+    code, said, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
+    assert code == 0 and "'city' predicted in 39 rows in city.csv" in said and "predicting: 39/39 rows" in err
+    found, (p, labels) = pd.read_csv("city.csv"), model.predict_proba(people, "city")
+    assert [*found] == ["label", "p(Graz)", "p(Linz)", "p(Wien)"]
+    np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(), p, rtol=1e-5)
+    np.testing.assert_allclose(found.iloc[:, 1:].sum(axis=1), 1.0, rtol=1e-6)
+    assert found.label.tolist() == [labels[k] for k in p.argmax(axis=1)]
+
+
+def test_predictions_of_a_number_take_every_option(people, run, model, motes_command):
+    people.to_csv("people.csv", index=False)
+    words = ("predict", run, "people.csv", "--column", "income", "-q")
+    code, said, err = motes_command(*words)
+    assert (code, err) == (0, "")
+    usual = pd.read_csv(pd.io.common.StringIO(said))
+    ours = model.predict(people, "income")
+    assert tuple(usual) == ours.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
+    np.testing.assert_allclose(usual.to_numpy(), np.stack([ours.columns[name].values for name in usual], axis=1))
+    options = ("--quantile", 0.25, "--quantile", 0.8, "--draws", 40, "--seed", 3)
+    code, said, err = motes_command(*words, *options)
+    assert (code, err) == (0, "")
+    changed = pd.read_csv(pd.io.common.StringIO(said))
+    ours = model.predict(people, "income", quantiles=(0.25, 0.8), draws=40, seed=3)
+    assert tuple(changed) == ours.names == ("mean", "sd", "q0.25", "q0.8")
+    np.testing.assert_allclose(changed.to_numpy(), np.stack([ours.columns[name].values for name in changed], axis=1))
+    assert (changed["mean"] != usual["mean"]).all()
+
+
+def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_model, tmp_path):
+    people.assign(city=people.city.where(people.index != 3, "Bonn")).to_csv("strange.csv", index=False)
+    code, said, err = motes_command("predict", run, "strange.csv", "--column", "h", "-q", "--out", "h.npy")
+    assert code == 0 and np.load("h.npy").shape == (ROWS, 5) and "predicted in 39 rows" in said
+    assert err.startswith("warning: 1 impossible entries, which training could not have held, count as not observed")
+    for words, exit_code, expected in (
+        (("--column", "citty"), 2, "unknown column 'citty'. Did you mean 'city'? Choose from: number, age, income"),
+        (("--column", "h", "--quantile", 1.5), 2, "expected numbers between 0 and 1"),
+        (("--column", "h", "--draws", 0), 2, "0 draws"),
+        (("--column", "h", "--draws", 1.5), 2, "1.5; expected a whole number"),
+        (("--column", "city", "--out", "p.npy"), 2, "'p.npy': column 'label' holds text"),
+        ((), 2, "--column"),
+    ):
+        code, said, err = motes_command("predict", run, "strange.csv", "-q", *words)
+        assert (code, said) == (exit_code, "") and expected in err, err
+    assert not (tmp_path / "p.npy").exists()
+    people.drop(columns="age").to_csv("fewer.csv", index=False)
+    code, _, err = motes_command("predict", run, "fewer.csv", "--column", "city")
+    assert code == 1 and "'fewer.csv' has no column 'age'" in err
+    small_model.save("points.safetensors")
+    code, _, err = motes_command("predict", "points.safetensors", "strange.csv", "--column", "x")
+    assert code == 2 and "is a model of points, and `motes predict` is for models of tables" in err
+
+
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["sample", "impute", "score"])
+@pytest.mark.parametrize("command", ["sample", "impute", "score", "predict"])
 def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(command, run, motes_command, tmp_path):
     words = [command, run, *([] if command == "sample" else [run / "people.csv"])]
+    words += ["--column", "city"] if command == "predict" else []
     (tmp_path / "there.csv").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     before = (run / "people.csv").read_bytes()

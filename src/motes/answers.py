@@ -1,9 +1,10 @@
-"""What a trained model answers about files: rows are drawn, scored and filled in, with progress shown.
+"""What a trained model answers about files: rows are drawn, scored, filled in and predicted, with progress shown.
 
 Tables go block by block, so that their rows need never be in memory together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from motes.data.blocks import Blocks
 from motes.data.files import read_frame
 from motes.data.frames import SAID, Frame, Series, as_frame
 from motes.data.tables import Table
-from motes.data.writing import writing
+from motes.data.writing import Write, writing
 from motes.errors import DataError, UsageError
 from motes.model import Model
 from motes.point_conditions import impute_points, sample_given
@@ -22,11 +23,14 @@ from motes.progress import Reporter
 from motes.runs import SAMPLES, Draw, sample_rows
 from motes.sampling.likelihood import Likelihood
 from motes.sources import order_of, read_rows
+from motes.table_draws import Drawn
+from motes.table_predictions import rows_without
 from motes.tables.conditions import conditions_of
 from motes.tables.schema import Schema
-from motes.tabular import RARE, Drawn, RowLikelihood, TableModel
+from motes.tabular import RowLikelihood, TableModel
 
 NUMBERED = "draw"  # the column that says which of several draws a row is of
+RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
 USUAL = 256  # drawn rows, to which the density of known numbers is compared
 FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
 
@@ -216,6 +220,34 @@ def impute_file(
             for part in parts:
                 write(part if draws == 1 else _numbered(part, number))
     return rows.rows * draws, entries
+
+
+def predict_file(
+    model: TableModel,
+    source: str,
+    column: str,
+    written: AbstractContextManager[Write],
+    *,
+    quantiles: Sequence[float],
+    draws: int,
+    seed: int,
+    reporter: Reporter,
+) -> tuple[int, int]:
+    """Write what `TableModel.predict` says of each row of a file: how many rows, and how many entries were ignored.
+
+    Raises:
+        UsageError: no such file, a column that there is not or that does not vary, or quantiles that are no shares.
+        DataError: a file that cannot be used.
+        OSError: what is to be written cannot be.
+    """
+    name, ignored = f"'{source}'", 0
+    rows = Blocks.of_file(source).each(lambda frame: rows_without(model.schema, frame, column, name))
+    with written as write, reporter.counting("predicting", rows.rows, "rows") as count:
+        parts = model.predictions(rows, column, quantiles=quantiles, draws=draws, seed=seed, on_block=count, name=name)
+        for part in parts:
+            write(part)
+            ignored += part.ignored
+    return rows.rows, ignored
 
 
 def _rows_for(model: TableModel, source: str) -> Blocks:

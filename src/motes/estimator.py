@@ -233,7 +233,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 of which may be None; None: missing; or a condition, such as `motes.tables.Not(value)`. Columns go by
                 their names, those of an array also by their places 0, 1, ...
             y: their class, one for all rows or one for each (n_samples,).
-            exact: weigh rows with known values by the model's distribution and draw them again; see
+            exact: weigh rows under conditions by the model's distribution and draw them again; see
                 docs/conditions.md.
             random_state: in the place of the estimator's.
             return_effective: give the effective sample size as well; it is `n_samples` where no row has a weight.
@@ -351,7 +351,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """p(y | row) of each row, (n, classes) in the order of `classes_`.
 
         An entry that the training could not have held counts as missing. For another column than y, see
-        `model_.predict_proba`.
+        `model_.predict`.
         """
         check_is_fitted(self)
         X, target = self._validated(X), self._asked(None)

@@ -8,8 +8,7 @@ of the columns: what is known is seen first.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,42 +19,32 @@ from numpy.typing import NDArray
 
 from motes.data.blocks import Blocks
 from motes.data.frames import Frame, joined
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed, unknown
+from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.tables.fitting import options_of
-from motes.learning.tables.layout import Layout, layout_of
+from motes.learning.tables.layout import layout_of
 from motes.learning.tables.model import MaskedModel, skeleton_of
-from motes.learning.tables.network import Rows
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import Trained
 from motes.model import Model, model_path
 from motes.recipes import Recipe, parse
-from motes.sampling.rows import Block, again, draw_block, in_turn, last_codes, log_prob_rows
-from motes.sampling.unmasking import FEW, ROWS, Unmasker
-from motes.tables.conditions import Conditions, NotMissing, conditions_of
-from motes.tables.kinds.labels import Categorical
-from motes.tables.parts import IMPOSSIBLE, Encoded
+from motes.sampling.orders import AnyOrder
+from motes.sampling.unmasking import Unmasker
+from motes.table_draws import Drawn, draw_blocks
+from motes.table_fillings import fill_blocks
+from motes.table_predictions import (
+    DRAWS,
+    QUANTILES,
+    Predicted,
+    label_probabilities,
+    predict_blocks,
+    rows_without,
+)
+from motes.tables.parts import IMPOSSIBLE
 from motes.tables.schema import Schema
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
-
-FAILED = 4  # blocks in a row, after which a condition counts as impossible
-CANDIDATES = 4  # rows that `exact` draws for each that is requested
-RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
-
-
-@dataclass(frozen=True)
-class Drawn(Frame):
-    """Rows, and what is known of them.
-
-    Attributes:
-        effective: the effective sample size: how many independent rows they are worth.
-        log_evidence: log p of the conditions, in nats of the data's units; 0 where there are none.
-    """
-
-    effective: float = 0.0
-    log_evidence: float = 0.0
 
 
 class RowLikelihood(NamedTuple):
@@ -121,32 +110,19 @@ class TableModel:
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
     @cached_property
-    def layout(self) -> Layout:
-        """The parts as arrays."""
-        return layout_of(self.schema.parts)
+    def orders(self) -> AnyOrder:
+        """The model in its own order of the parts, and in any other."""
+        return AnyOrder(self.schema, self.models, self.order, self.bias)
 
-    @cached_property
+    @property
     def reader(self) -> Reader:
         """Between entries and what the network takes."""
-        return Reader.of(self.schema)
+        return self.orders.reader
 
-    @cached_property
-    def _ranges(self) -> list[tuple[float, float] | None]:
-        return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
-
-    def _in_order(self, order: Integers) -> Unmasker:
-        return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)
-
-    @cached_property
+    @property
     def unmasker(self) -> Unmasker:
         """The model's distribution: members in its own order, with its biases."""
-        return self._in_order(self.order).with_bias(self.bias)
-
-    def _first(self, columns: Sequence[str]) -> Integers:
-        """The order with the parts of these columns first."""
-        place = {column: k for k, column in enumerate(columns)}
-        rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
-        return self.order[np.argsort(rank, kind="stable")]
+        return self.orders.own
 
     # --- drawing ---
 
@@ -166,7 +142,7 @@ class TableModel:
             given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
                 None; None: missing; `Not(value)`.
             seed: of the draws.
-            exact: draw rows again by their weights in the model's own order; see docs/conditions.md.
+            exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
             on_block: called with the number of rows drawn so far.
 
         Raises:
@@ -195,64 +171,7 @@ class TableModel:
 
         A block of candidates of which none meets the conditions comes as no rows.
         """
-        n, seed = check_count(n, "rows"), check_seed(seed)
-        asked = conditions_of(self.schema, given or {})
-        here = {name for name, series in asked.row.columns.items() if not series.missing[0]}
-        valued = [name for name in self.schema.learned if name in here]
-        restrictions = {name: self.schema.restrict(name, condition) for name, condition in asked.others.items()}
-        exact = exact and bool(valued)  # with nothing known there is no other order to disagree with
-        weighed = exact or bool(restrictions)
-        unmasker = self._in_order(self._first([*valued, *restrictions])) if valued or restrictions else self.unmasker
-        log_known = self._log_known(unmasker, asked, valued)
-
-        def work(number: int) -> Drawn:
-            size = ROWS if number or weighed else FEW
-            known = self._known(self.schema.encode(asked.rows(size)), valued) if valued else None
-            block = draw_block(unmasker, self.schema, size, seed, number, known, restrictions)
-            chosen, effective, evidence = np.arange(size), float(size), log_known
-            if weighed:
-                block = self._weighed(unmasker, block, log_known) if exact else block
-                keep = size // CANDIDATES if exact else size
-                chosen, effective, log_weight = again(block, keep, seed, number)
-                effective, evidence = min(effective, float(keep)), log_weight + (0.0 if exact else log_known)
-            rows = self.schema.decode(block.codes[chosen], block.y[chosen], block.u[chosen])
-            if valued and len(chosen):
-                rows = self.schema.put(rows, asked.rows(len(chosen)))
-            return Drawn(rows.columns, effective, evidence)
-
-        left, number, failed = n, 0, 0
-        while left:
-            most = ROWS // CANDIDATES if exact else ROWS
-            count = -(-left // most) if number or weighed else 1 + -(-max(left - FEW, 0) // ROWS)
-            for rows in in_turn(partial(_shifted, work, number), count):
-                number, failed = number + 1, 0 if len(rows) else failed + 1
-                if failed == FAILED:
-                    said = f"no row of {FAILED * ROWS:,} met the conditions {dict(given or {})}"
-                    raise UsageError(f"{said}; expected a condition that the model holds possible. Widen it.")
-                m = min(left, len(rows))
-                yield Drawn(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
-                left -= m
-
-    def _log_known(self, unmasker: Unmasker, asked: Conditions, valued: list[str]) -> float:
-        """log p of the known values, in the data's units."""
-        if not valued:
-            return 0.0
-        encoded = self.schema.encode(asked.row)
-        rows = self._known(encoded, valued)
-        return float((log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0])
-
-    def _known(self, encoded: Encoded, columns: Sequence[str]) -> Rows:
-        """Rows of which these columns are seen: elsewhere, missing entries may have a code of their own."""
-        rows = self.reader.read(encoded)
-        seen = [part.column in columns for part in self.schema.parts]
-        return rows._replace(observed=rows.observed & np.array(seen))
-
-    def _weighed(self, unmasker: Unmasker, block: Block, log_known: float) -> Block:
-        """The block with the weights that lead from the order it was drawn in to the model's distribution."""
-        frame = self.schema.decode(block.codes, block.y, block.u)
-        encoded = self.schema.encode(frame)
-        theirs, ours = self._log_prob(unmasker, encoded), self._log_prob(self.unmasker, encoded)
-        return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
+        return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
 
     # --- scoring ---
 
@@ -282,7 +201,7 @@ class TableModel:
         """
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
-        unmaskers = [self.unmasker, *(self._in_order(self._random(seed, k)) for k in range(1, orders))]
+        unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
         found, impossible, done = [], [], 0
         for part in rows.read():
             encoded = self.schema.encode(part, name=name, unseen="mark")
@@ -290,7 +209,7 @@ class TableModel:
                 continue
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
             loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
-            each = np.stack([self._log_prob(one, encoded) for one in unmaskers])
+            each = np.stack([self.orders.log_prob(one, encoded) for one in unmaskers])
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
@@ -303,16 +222,6 @@ class TableModel:
         with np.errstate(invalid="ignore"):
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
-
-    def _log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
-        """log p of the observed and possible entries, (n,)."""
-        rows = self.reader.read(encoded)
-        return log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1)
-
-    def _random(self, seed: int, k: int) -> Integers:
-        """The k-th other order: columns at random, their parts together."""
-        columns = list(self.schema.learned)
-        return self._first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
     # --- filling in ---
 
@@ -351,89 +260,74 @@ class TableModel:
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
         """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema."""
-        draws, seed = check_count(draws, "draws"), check_seed(seed)
-        done = 0
-
-        def told(count: int) -> None:
-            nonlocal done
-            done += count
-            if on_block is not None:
-                on_block(done)
-
-        for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
-            yield self._filled(rows, int(word), told, name)
-
-    def _filled(self, rows: Blocks, seed: int, told: Callable[[int], None], name: str) -> Iterator[Frame]:
-        for number, part in enumerate(rows.read()):
-            try:
-                encoded = self.schema.encode(part, name=name)
-            except DataError:
-                self.schema.encode(rows.whole(), name=name)  # which says it with the row's number among all rows
-                raise
-            codes, y = encoded.codes.copy(), encoded.y.copy()
-            u = np.random.default_rng([seed, number]).random(codes.shape)
-            for j, one in enumerate(self.schema.parts):
-                if one.missing:  # a missing entry is to be filled in, whether or not it has a code
-                    encoded.observed[encoded.codes[:, j] == one.count - 1, j] = False
-            holes = np.flatnonzero(~encoded.observed.all(axis=1))
-            word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            read = self.reader.read(encoded)
-            for pattern, some in _patterns(encoded.observed[holes]):
-                self._fill(read, codes, y, u, holes[some], pattern, word)
-                told(len(some))
-            yield self.schema.put(self.schema.decode(codes, y, u), part)
-
-    def _fill(
-        self,
-        read: Rows,
-        codes: NDArray[np.int32],
-        y: Array,
-        u: Array,
-        rows: Integers,
-        seen: NDArray[np.bool_],
-        seed: int,
-    ) -> None:
-        """Draw the missing entries of rows with the same observed parts `seen` (p,)."""
-        parts = self.schema.parts
-        known = [name for name in self.schema.learned if seen[self.schema.parts_of(name).start]]
-        drawn = [part.column for part, here in zip(parts, seen, strict=True) if part.missing and not here]
-        present = {name: self.schema.restrict(name, NotMissing()) for name in drawn}
-        unmasker = self._in_order(self._first(known)) if known else self.unmasker
-        for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            size = FEW if len(some) <= FEW else ROWS
-            filled = np.concatenate([some, np.repeat(some[:1], size - len(some))])
-            known_rows = jax.tree.map(lambda part, filled=filled: part[filled], read)
-            number = int(some[0]) + start
-            block = draw_block(unmasker, self.schema, size, seed, number, known_rows if known else None, present)
-            codes[some], y[some], u[some] = block.codes[: len(some)], block.y[: len(some)], block.u[: len(some)]
+        return fill_blocks(self.orders, rows, draws, seed, on_block, name)
 
     # --- one column given the others ---
 
-    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
-        """p(label | the other observed columns) of each row, (n, K), and the K labels of a categorical column.
+    def predict(
+        self,
+        data: Any,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Predicted:
+        """The distribution of one column given the other observed entries of each row.
 
-        An entry that the training could not have held counts as not observed.
+        Args:
+            data: n rows. They need not have `column`; what they hold there is not looked at. Missing entries stay
+                hidden. An entry that the training could not have held counts as not observed.
+            column: one of the columns that vary.
+            quantiles: of a number or a date, shares between 0 and 1.
+            draws: of a number or a date, for each row, from which its figures are computed.
+            seed: of the draws.
+            on_block: called with the number of rows done so far.
+            name: what messages call the data.
+
+        Returns:
+            n rows. Of labels: "label", the most probable one, and "p(a)" for each label a. Of numbers: "mean", "sd" and
+            a column such as "q0.05" for each quantile, in the data's units. Quantiles are values that the column can
+            hold. Of dates the same, with "sd" in days.
+
+        Raises:
+            UsageError: a column that there is not or that does not vary, or quantiles that are no shares.
+            DataError: another column too few or too many, no rows, or entries of another type.
+
+        Example:
+            >>> model.predict(people, "income", quantiles=(0.1, 0.9)).names  # doctest: +SKIP
+            ('mean', 'sd', 'q0.1', 'q0.9')
+        """
+        rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
+        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
+        return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
+
+    def predictions(
+        self,
+        rows: Blocks,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Predicted]:
+        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`."""
+        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
+
+    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
+        """p(label | the other observed entries) of each row, (n, l), and the l labels of a categorical column.
+
+        `data` is as in `predict`.
 
         Raises:
             UsageError: a column that is not learned, or has no labels.
+            DataError: as `predict`.
         """
-        if column not in self.schema.learned:
-            raise UsageError(unknown("column", column, self.schema.learned))
-        at = self.schema.parts_of(column)
-        kind = self.schema.kinds[self.schema.learned.index(column)]
-        if not isinstance(kind, Categorical):
-            raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `impute` with draws.")
-        frame = self.schema.frame(data, name=name)
-        encoded = self.schema.encode(frame, name=name, unseen="mark")
-        others = [other for other in self.schema.learned if other != column]
-        unmasker = self._in_order(self._first(others))
-        rows = self.reader.read(encoded)
-        observed = rows.observed.copy()
-        observed[:, at] = False
-        part = self.schema.parts[at.start]
-        codes = last_codes(unmasker, rows._replace(observed=observed), part.count - part.missing)
-        return kind.of_labels(codes), list(kind.labels)
+        return label_probabilities(self.orders, data, column, name)
 
     # --- on disk ---
 
@@ -522,19 +416,5 @@ def load_points(path: str | Path, asked: str) -> Model:
     return model
 
 
-def _shifted(work: Callable[[int], Drawn], first: int, number: int) -> Drawn:
-    return work(first + number)
-
-
 def _log_mean(logs: Array) -> float:
     return float(np.logaddexp.reduce(logs) - np.log(len(logs))) if len(logs) else 0.0
-
-
-def _patterns(observed: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], Integers]]:
-    """Each distinct row of (n, p), and which rows are like it."""
-    if not len(observed):
-        return
-    patterns, place = np.unique(observed, axis=0, return_inverse=True)
-    order = np.argsort(place.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(place.ravel()))
-    yield from zip(patterns, np.split(order, ends[:-1]), strict=True)

@@ -1,4 +1,4 @@
-"""`motes sample`, `motes score`, `motes impute`: what a model answers."""
+"""`motes sample`, `motes score`, `motes impute`, `motes predict`: what a model answers."""
 
 import sys
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ def sample(
     grid: Annotated[str | None, Parameter(help="Of points: instead of the recipe's, where the steps lie.")] = None,
     given: Given = [],  # noqa: B006 - never changed
     exact: Annotated[
-        bool, Parameter(negative="", help="Of a table: weigh known values by the model's own order of the columns.")
+        bool,
+        Parameter(negative="", help="Of a table: weigh rows under conditions by the model's own order of its columns."),
     ] = False,
     label: Label = None,
     guidance: Annotated[
@@ -176,6 +177,54 @@ def impute(
     else:
         rows, entries = impute_point_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
     print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
+    return 0
+
+
+@app.command
+def predict(
+    model: Run,
+    file: Annotated[Path, Parameter(help="A file with the columns of the model; it need not have the one to predict.")],
+    /,
+    *,
+    column: Annotated[str, Parameter(help="The column to predict from the others.")],
+    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
+    overwrite: Replace = False,
+    quantile: Annotated[
+        list[float] | None,
+        Parameter(negative="", help="Of a number or a date: a share; 0.05, 0.5, 0.95 if left out. Repeatable."),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        Parameter(converter=whole, help="Of a number or a date: draws for each row; 256 if left out."),
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
+    start_jax()
+    from motes.answers import predict_file
+    from motes.data.writing import check_writable
+    from motes.progress import Reporter
+    from motes.table_predictions import DRAWS, QUANTILES
+    from motes.tabular import TableModel, load
+
+    if out is not None:
+        check_writable(out, {})
+        check_out(out, overwrite)
+    trained = load(model)
+    if not isinstance(trained, TableModel):
+        raise UsageError(
+            f"'{model}' is a model of points, and `motes predict` is for models of tables. "
+            "`motes impute` fills in missing coordinates of points."
+        )
+    rows, ignored = predict_file(
+        trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
+        draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
+    )  # fmt: skip
+    if out is not None:
+        print(f"'{column}' predicted in {rows:,} rows in {out}")
+    if ignored:
+        note(f"warning: {ignored:,} impossible entries, which training could not have held, count as not observed.")
     return 0
 
 

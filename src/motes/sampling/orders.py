@@ -1,0 +1,114 @@
+"""The model of a table in its own order of the parts, which is its distribution, and in any other order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from motes.learning.tables.layout import Layout, layout_of
+from motes.learning.tables.model import MaskedModel
+from motes.learning.tables.rows import Reader
+from motes.sampling.rows import Block, log_prob_rows
+from motes.sampling.unmasking import Unmasker
+from motes.tables.parts import Array, Encoded, Mask
+from motes.tables.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class AnyOrder:
+    """What was learned of a table, and the orders in which its parts are drawn and scored.
+
+    Attributes:
+        schema: between the table and codes.
+        models: the members, with a leading axis.
+        order: place -> part, (p,), the model's own.
+        bias: of the codes of each group in that order, (M, G, K).
+    """
+
+    schema: Schema
+    models: MaskedModel
+    order: NDArray[np.integer]
+    bias: tuple[Any, ...]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts as arrays."""
+        return layout_of(self.schema.parts)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Between entries and what the network takes."""
+        return Reader.of(self.schema)
+
+    @cached_property
+    def own(self) -> Unmasker:
+        """The model's distribution: members in its own order, with its biases."""
+        return self._in(self.order).with_bias(self.bias)
+
+    def first(self, columns: Sequence[str]) -> Unmasker:
+        """The order in which the parts of these columns come first, the others as in the model's own; no biases."""
+        place = {column: k for k, column in enumerate(columns)}
+        rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
+        return self._in(self.order[np.argsort(rank, kind="stable")])
+
+    def random(self, seed: int, k: int) -> Unmasker:
+        """The k-th other order: columns at random, their parts together."""
+        columns = self.schema.learned
+        return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
+
+    def log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+        """log p of the observed and possible entries in the data's units, (n,)."""
+        rows = self.reader.read(encoded)
+        return log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1)
+
+    def _in(self, order: NDArray[np.integer]) -> Unmasker:
+        return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)
+
+    @cached_property
+    def _ranges(self) -> list[tuple[float, float] | None]:
+        return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
+
+
+def log_possible(unmasker: Unmasker, schema: Schema, block: Block, parts: Mask) -> Array:
+    """log of the probability of all that is ever drawn of some parts (p,), given those before, summed, (n,).
+
+    Numbers are drawn within their range, and no date that does not exist: rows have p over this probability.
+    """
+    n, total = len(block.codes), np.zeros(len(block.codes))
+    seen, everywhere = unmasker.start(n), np.ones(n, bool)
+    for k, j in enumerate(map(int, unmasker.order)):
+        before = slice(schema.parts_of(schema.parts[j].column).start, j)
+        shares = schema.allowed(j, block.codes[:, before], block.y[:, before]) if before.start < j else None
+        within = unmasker.everything(j)
+        if parts[j] and (shares is not None or unmasker.spots[k][2]):
+            view = jax.tree.map(np.asarray, unmasker.view(seen, k))
+            codes = np.ones(view.log_codes.shape[:2])
+            if shares is not None:
+                codes = (np.exp(view.log_codes[..., : shares.shape[-1]]) * shares).sum(axis=-1)
+            possible = np.exp(view.gate[..., 0]) * codes
+            if view.normals is not None:
+                log_weights, means, sds = view.normals
+                inside = ndtr((within.high - means) / sds) - ndtr((within.low - means) / sds)
+                possible = possible + np.exp(view.gate[..., 1]) * (np.exp(log_weights) * inside).sum(axis=-1)
+            total += np.log(possible.mean(axis=0))
+        if k < len(parts) - 1:
+            codes, y = block.codes[:, j], block.y[:, j]
+            scale = unmasker.reader.scales[j]
+            place = 0.0 if scale is None else scale.rank(np.minimum(codes, len(scale.points) - 1), y)
+            seen = unmasker.show(seen, k, codes, y, np.broadcast_to(place, n), everywhere)
+    return total
+
+
+def patterns(observed: Mask) -> Iterator[tuple[Mask, NDArray[np.integer]]]:
+    """Each distinct row of (n, p), and which rows are like it: these can share an order."""
+    if not len(observed):
+        return
+    distinct, place = np.unique(observed, axis=0, return_inverse=True)
+    order = np.argsort(place.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(place.ravel()))
+    yield from zip(distinct, np.split(order, ends[:-1]), strict=True)

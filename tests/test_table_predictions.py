@@ -1,0 +1,205 @@
+"""One column given the others of each row: what is said of it is what the model holds, value by value."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from motes.errors import DataError, UsageError
+from motes.sampling.rows import log_prob_rows
+from motes.table_fitting import fit_table
+from tables import TINY, of_random_weights, untrained
+
+ROWS = 2400
+
+
+def values(rows, column):
+    return rows.columns[column].values
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    size = rng.integers(0, 3, ROWS)
+    x = size + 0.5 * rng.standard_normal(ROWS)
+    month, day = rng.integers(1, 13, ROWS), rng.choice([1, 15, 30], ROWS)
+    return pd.DataFrame(
+        {
+            "size": np.array(["S", "M", "L"])[size],
+            "x": x,
+            "y": x + rng.standard_normal(ROWS),
+            "count": rng.poisson(4, ROWS),
+            "amount": np.rint(20 + 5 * x + 4 * rng.standard_normal(ROWS)).astype(int),
+            "when": pd.to_datetime({"year": 2024, "month": month, "day": np.where(month == 2, 15, day)}),
+            "gone": np.where(rng.random(ROWS) < 0.3, np.nan, rng.integers(0, 6, ROWS)),
+            "same": 7,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    with untrained():
+        return of_random_weights(fit_table(data, changes=TINY, columns={"gone": {"missing": "code"}}, seed=1))
+
+
+def exact(model, data, column, domain, known):
+    """p of each value of a domain (v,) given the `known` columns of each row, (n, v): every value is scored."""
+    frame = data.loc[data.index.repeat(len(domain))].assign(**{column: np.resize(domain, len(data) * len(domain))})
+    encoded = model.schema.encode(frame)
+    rows = model.reader.read(encoded)
+    here = np.array([part.column in (column, *known) for part in model.schema.parts])
+    unmasker = model.orders.first([*known, column])
+    total = np.ones((len(data), len(domain)))
+    for j in range(*model.schema.parts_of(column).indices(len(here))):
+        log_p = log_prob_rows(unmasker, rows._replace(observed=rows.observed & here), np.arange(len(here)) == j)
+        p = np.exp(log_p + encoded.log_unit[:, j]).reshape(total.shape)
+        if column != "when":
+            total *= p
+        elif j == model.schema.parts_of(column).start:
+            total, months = total * p, pd.DatetimeIndex(domain).month
+        else:  # of the days that there are in the month
+            total *= p / np.stack([p[:, months == month].sum(axis=1) for month in months], axis=1)
+    return total / total.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("known", [("size", "x", "y", "gone"), ("size", "y", "gone"), ("gone",)])
+@pytest.mark.parametrize("column", ["count", "amount", "when", "gone"])
+def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, known):
+    """With all others, with a number that is missing, and with next to nothing; the missing ones stay hidden."""
+    domain, known = np.sort(data[column].dropna().unique()), [name for name in known if name != column]
+    some = data.head(40)
+    if column == "gone":  # a missing entry of another column with such a code is something known
+        known = [name for name in known if name != "gone"]
+    p = exact(model, some, column, domain, known)
+    hidden = [name for name in data if name not in (*known, "same")]
+    found = model.predict(some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
+    x = domain.astype("M8[us]").astype(np.int64) / 86_400e6 if column == "when" else domain.astype(float)
+    mean = p @ x
+    sd = np.sqrt(p @ x**2 - mean**2)
+    unit = 86_400e6 if column == "when" else 1.0
+    # 512 draws that are spread evenly: 0.02 to 0.03 standard deviations, measured; independent ones have 0.044.
+    assert np.sqrt(np.mean(((values(found, "mean") / unit - mean) / sd) ** 2)) < 0.04
+    np.testing.assert_allclose(values(found, "sd"), sd, rtol=0.15)
+    upto = np.cumsum(p, axis=1)
+    for share in (0.25, 0.75):
+        quantile = values(found, f"q{share}").astype(domain.dtype if column != "when" else "M8[us]")
+        place = (np.arange(len(p)), np.searchsorted(domain, quantile))
+        assert (upto[place] > share - 0.07).all() and ((upto - p)[place] < share + 0.07).all()
+
+
+def test_labels_are_those_of_every_value_scored(model, data):
+    known = ["x", "count", "amount", "when", "gone"]
+    p = exact(model, data.head(40), "size", np.array(["L", "M", "S"]), known)
+    found = model.predict(data.head(40).assign(y=None), "size")
+    np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
+
+
+def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
+    p, labels = model.predict_proba(data.head(300), "size")
+    found = model.predict(data.head(300), "size")
+    assert found.names == ("label", "p(L)", "p(M)", "p(S)") and labels == ["L", "M", "S"]
+    mine = np.stack([values(found, f"p({label})") for label in labels], axis=1)
+    np.testing.assert_array_equal(mine, p)
+    np.testing.assert_allclose(mine.sum(axis=1), 1.0, rtol=1e-6)
+    assert found.columns["label"].cells() == [labels[k] for k in p.argmax(axis=1)]
+    assert set(found.columns["label"].cells()) == {"L", "M", "S"}
+
+
+def test_the_column_itself_is_not_looked_at(model, data):
+    for column in ("size", "count", "x"):
+        usual = model.predict(data.head(20), column)
+        for other in (data.head(20).drop(columns=column), data.head(20).assign(**{column: "never seen"})):
+            found = model.predict(other, column)
+            assert all((values(found, name) == values(usual, name)).all() for name in usual.names)
+    assert (model.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
+
+
+def test_an_interval_covers_a_known_conditional():
+    """y given x is normal with mean 0.8 x and sd 0.6, which the Gaussian mixture of a new network knows."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(ROWS)
+    with untrained():
+        model = fit_table(pd.DataFrame({"x": x, "y": 0.8 * x + 0.6 * rng.standard_normal(ROWS)}), changes=TINY)
+    x = rng.standard_normal(1000)
+    found = model.predict(pd.DataFrame({"x": x}), "y")
+    low, high = (norm.cdf((values(found, name) - 0.8 * x) / 0.6) for name in ("q0.05", "q0.95"))
+    assert np.mean(high - low) == pytest.approx(0.9, abs=0.02)
+    assert np.sqrt(np.mean((values(found, "mean") - 0.8 * x) ** 2)) < 0.06
+    assert np.sqrt(np.mean((values(found, "q0.5") - 0.8 * x) ** 2)) < 0.06
+    assert values(found, "sd").mean() == pytest.approx(0.6, abs=0.05)
+
+
+def test_what_is_said_has_the_types_of_the_column(model, data):
+    counts, dates = (model.predict(data.head(9), column) for column in ("count", "when"))
+    assert counts.names == dates.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
+    assert [counts.columns[name].type for name in counts.names] == ["real", "real", "whole", "whole", "whole"]
+    assert [dates.columns[name].type for name in dates.names] == ["date", "real", "date", "date", "date"]
+    assert set(dates.columns["q0.5"].values) <= set(data.when.astype("M8[us]").astype(np.int64))
+    assert data.when.min() <= pd.Timestamp(dates.columns["mean"].cells()[0]) <= data.when.max()
+    assert (values(dates, "sd") > 20).all() and (values(dates, "sd") < 200).all()  # days
+
+
+def test_every_option_does_what_it_says(model, data):
+    some, done = data.head(300), []
+    usual = model.predict(some, "x", on_block=done.append)
+    assert done[-1] == 300 and done == sorted(done)
+    same, other, few = (model.predict(some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
+    assert (values(usual, "mean") == values(same, "mean")).all()
+    assert (values(usual, "mean") != values(other, "mean")).any()
+    assert (values(few, "sd") == 0).all() and (values(few, "q0.05") == values(few, "q0.95")).all()
+    assert model.predict(some, "x", quantiles=()).names == ("mean", "sd")
+    low, high = (values(model.predict(some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
+    assert (low > values(usual, "q0.05")).mean() > 0.95 and (low < high).all()
+    blocks = list(model.predictions(_blocks(model, some), "x"))
+    assert (values(blocks[0], "mean") == values(usual, "mean")).all()
+
+
+def _blocks(model, data):
+    from motes.data.blocks import Blocks
+    from motes.table_predictions import rows_without
+
+    return Blocks.of_frame(rows_without(model.schema, data, "x", "the data"))
+
+
+def test_an_impossible_entry_counts_as_not_observed(model, data):
+    some = data.head(30)
+    strange = some.assign(size=some["size"].where(some.index != 3, "XXL"), same=some.same.where(some.index != 5, 8))
+    found, gone = model.predict(strange, "x"), model.predict(some.assign(size=some["size"].where(some.index != 3)), "x")
+    assert (found.ignored, gone.ignored) == (2, 0)
+    np.testing.assert_array_equal(values(found, "mean"), values(gone, "mean"))
+
+
+def test_what_does_not_fit_is_refused_by_name(model, data):
+    with pytest.raises(UsageError, match=r"unknown column 'counts'. Did you mean 'count'\? Choose from: size, x, y"):
+        model.predict(data, "counts")
+    with pytest.raises(UsageError, match="column 'same' is 7 in all rows of the training; expected a column that"):
+        model.predict(data, "same")
+    with pytest.raises(UsageError, match=r"column 'count' is integer; expected one of labels\. Use `predict`"):
+        model.predict_proba(data, "count")
+    for shares in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5):
+        with pytest.raises(UsageError, match="expected numbers between 0 and 1"):
+            model.predict(data, "x", quantiles=shares)
+    with pytest.raises(UsageError, match="0 draws"):
+        model.predict(data, "x", draws=0)
+    with pytest.raises(UsageError, match="seed = -1"):
+        model.predict(data, "x", seed=-1)
+    with pytest.raises(DataError, match="no rows"):
+        model.predict(data.head(0), "x")
+    with pytest.raises(DataError, match="has no column 'y'"):
+        model.predict(data.drop(columns="y"), "x")
+    with pytest.raises(DataError, match="has a column 'z'"):
+        model.predict(data.assign(z=1), "x")
+    with pytest.raises(DataError, match="row 1, column 'x': got 'a'"):
+        model.predict(data.head(3).assign(x="a"), "y")
+
+
+def test_rows_of_an_array_have_all_columns():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 2)) @ np.array([[1.0, 0.9], [0.0, 0.4]])
+    with untrained():
+        model = fit_table(x, changes=TINY)
+    found = model.predict(x[:50], "y")
+    assert np.corrcoef(values(found, "mean"), x[:50, 0])[0, 1] > 0.98
+    with pytest.raises(DataError):
+        model.predict(x[:50, :1], "y")
