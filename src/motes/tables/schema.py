@@ -29,6 +29,7 @@ from motes.tables.kinds.columns import (
     kept_of,
 )
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Entries, Mask, Part
+from motes.tables.relations import Inequality, Relation, inequalities_in, relations_in
 from motes.tables.states import Arrays, from_json, to_json
 
 FIELDS = ("y", "low", "high", "log_unit")
@@ -46,6 +47,8 @@ class Schema:
         kept: the one value, a series of length 1, of each column that does not vary.
         rows: how many it was fitted to.
         came: names of all columns of the training data, where some of them were dropped; otherwise none.
+        relations: that hold exactly between numbers, in a share of the rows.
+        inequalities: that all rows keep.
     """
 
     columns: tuple[Column, ...]
@@ -54,6 +57,8 @@ class Schema:
     kept: Mapping[str, Series]
     rows: int
     came: tuple[str, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    inequalities: tuple[Inequality, ...] = ()
 
     @classmethod
     def fit(
@@ -117,7 +122,8 @@ class Schema:
             raise DataError(f"no column of {name} varies, so there is nothing to learn.")
         kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
         came = came if len(names) < len(came) else ()
-        return cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came)
+        related, kept_by_all = relations_in(frame, kinds), inequalities_in(frame, kinds)
+        return cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came, related, kept_by_all)
 
     # --- what there is ---
 
@@ -406,7 +412,7 @@ class Schema:
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them."""
         arrays: Arrays = {}
-        fields = ("columns", "kinds", "absent", "kept", "rows", "came")
+        fields = ("columns", "kinds", "absent", "kept", "rows", "came", "relations", "inequalities")
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
     @classmethod

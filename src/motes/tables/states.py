@@ -16,10 +16,13 @@ from motes.tables.kinds.curves import Asinh, Power, Straight
 from motes.tables.kinds.grids import Grid
 from motes.tables.kinds.lattices import Lattice
 from motes.tables.kinds.lines import Few
+from motes.tables.relations import Inequality, Relation
 
 Arrays = dict[str, NDArray[Any]]
 
-PARTS: tuple[type, ...] = (Asinh, Calendar, Column, Continuum, Few, Grid, Lattice, Power, Series, Straight)
+PARTS: tuple[type, ...] = (
+    Asinh, Calendar, Column, Continuum, Few, Grid, Inequality, Lattice, Power, Relation, Series, Straight
+)  # fmt: skip
 CLASSES: dict[str, type] = {part.__name__: part for part in (*PARTS, *KINDS.values())}
 
 
