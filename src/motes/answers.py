@@ -21,11 +21,12 @@ from motes.model import Model
 from motes.point_conditions import impute_points, sample_given
 from motes.progress import Reporter
 from motes.runs import SAMPLES, Draw, sample_rows
+from motes.sampling.constraint import broken_by, observed_sides
 from motes.sampling.likelihood import Likelihood
 from motes.sources import order_of, read_rows
 from motes.table_draws import Drawn
 from motes.table_predictions import rows_without
-from motes.tables.conditions import conditions_of
+from motes.tables.conditions import Conditions, conditions_of
 from motes.tables.schema import Schema
 from motes.tabular import RowLikelihood, TableModel
 
@@ -138,18 +139,29 @@ def evidence_of(
     log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
     asked = conditions_of(model.schema, given)
     valued = [name for name, one in asked.row.columns.items() if not one.missing[0] and name in model.schema.learned]
-    density = _densities(model.schema, asked.row)
+    density, warnings = _densities(model.schema, asked.row), list(_broken(model, asked, valued))
     if not density:
-        return Evidence(log_prob, (), effective, tuple(_rare(given, log_prob)))
+        return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
     known = float(model.score_samples(asked.row)[0])
     least = float(np.min(model.score_samples(_only(model.sample(USUAL), valued))))
-    warnings = list(_rare(asked.others, log_prob - known)) if asked.others else []
+    warnings += _rare(asked.others, log_prob - known) if asked.others else []
     if known < least - FAR:
         warnings.append(
             f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
             "drawn rows: the training held hardly any such row, so that the answer is a guess."
         )
     return Evidence(log_prob, density, effective, tuple(warnings))
+
+
+def _broken(model: TableModel, asked: Conditions, valued: Sequence[str]) -> Iterator[str]:
+    """The inequalities that known values break."""
+    sides = observed_sides(model.schema, valued, asked.row, model.schema.encode(asked.row))
+    for one in model.constraint.inequalities:
+        if one.low in sides and one.high in sides and broken_by((one,), sides).any():
+            yield (
+                f"what is given breaks {one.words} of the training, so that the inequalities say nothing of the other "
+                "columns."
+            )
 
 
 def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:

@@ -203,17 +203,19 @@ class Table:
 
     bins: int = _number(128, 2)  # codes of a column of numbers, at most
     missing: Literal["hide", "code"] = "hide"  # missing entries: not known, or a value of their own that is drawn too
+    relations: bool = True  # find c = a + b and start <= end between columns, and keep them
     width: int | None = _number(None, 1)  # of the network's state
     depth: int | None = _number(None, 1)  # blocks of the network
     dropout: float | None = _number(None, 0, 0.9)  # share of the units that training leaves out
-    components: int = _number(12, 1)  # of the Gaussian mixture that numbers begin from, at most
-    own: int = _number(4, 0)  # normals of the network's own, for each column of numbers
+    components: int = _number(6, 1)  # of the Gaussian mixture that numbers begin from, at most
+    own: int = _number(2, 0)  # normals of the network's own, for each column of numbers
     steps: int | None = _number(None, 1)  # of training, at most
     batch: int | None = _number(None, 8)  # rows of a step
     fixed: float = _number(0.5, 0, 1)  # share of training in the order in which rows are drawn and scored
-    learning_rate: float | None = _number(None, 0, open_low=True)
+    learning_rate: float = _number(2e-3, 0, open_low=True)  # at its highest
     ema: float = _number(0.99, 0, 1)
     clip_norm: float = _number(1.0, 0, open_low=True)
+    weight_decay: float = _number(1.0, 0)  # of weights, not of biases, in units of the learning rate
     check_every: int | None = _number(None, 1)  # steps from one look at the validation rows to the next
     patience: int = _number(6, 1)  # looks without a better one, after which training stops
     calibrate: bool = True  # give drawn rows the training rows' shares of each code

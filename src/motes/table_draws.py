@@ -4,6 +4,8 @@
 
 The first factor is there with `exact` alone. It leads from the order in which what is conditioned on comes first to
 the model's own order, which is its distribution. Rows are drawn again by their weights.
+
+Inequalities between columns are kept by rejection: a block holds the candidates that are accepted, and so fewer rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +18,16 @@ import numpy as np
 from motes.data.frames import Frame
 from motes.errors import UsageError, check_count, check_seed
 from motes.learning.tables.network import Rows
+from motes.sampling.constraint import Sides, observed_sides
 from motes.sampling.orders import AnyOrder, log_possible
 from motes.sampling.rows import Block, again, draw_block, in_turn, log_prob_rows
 from motes.sampling.unmasking import FEW, ROWS, Unmasker
 from motes.tables.conditions import Conditions, conditions_of
 from motes.tables.parts import Encoded, Mask
+from motes.tables.schema import Schema
 
 FAILED = 4  # blocks in a row, after which a condition counts as impossible
+FEWEST = ROWS // 1000  # rows of a block that has not failed
 CANDIDATES = 4  # rows that `exact` draws for each that is requested
 
 
@@ -58,22 +63,31 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     here = {name for name, series in asked.row.columns.items() if not series.missing[0]}
     valued = [name for name in schema.learned if name in here]
     restrictions = {name: schema.restrict(name, condition) for name, condition in asked.others.items()}
-    exact = exact and bool(valued or restrictions)
-    weighed = exact or bool(restrictions)
-    unmasker = orders.first([*valued, *restrictions]) if valued or restrictions else orders.own
+    conditioned = bool(valued or restrictions)
+    exact = exact and conditioned
+    weighed, constraint = exact or bool(restrictions), orders.constraint
+    known_sides = _known_sides(schema, asked, [name for name in constraint.columns if name in valued])
+    # A few candidates say little of the probability of a condition.
+    whole = weighed or bool(valued and constraint.inequalities)
+    unmasker = orders.first([*valued, *restrictions]) if conditioned else orders.own
     drawn = np.array([part.column not in {*valued, *restrictions} for part in schema.parts])
     log_known = _log_known(orders, unmasker, asked, valued)
 
     def work(number: int) -> Drawn:
-        size = ROWS if number or weighed else FEW
+        size = ROWS if number or whole else FEW
         known = _known(orders, schema.encode(asked.rows(size)), valued) if valued else None
         block = draw_block(unmasker, schema, size, seed, number, known, restrictions)
-        chosen, effective, evidence = np.arange(size), float(size), log_known
-        if weighed:
-            block = _weighed(orders, unmasker, block, drawn, log_known) if exact else block
-            keep = size // CANDIDATES if exact else size
+        if exact:
+            block = _weighed(orders, unmasker, block, drawn, log_known)
+        log_factor = 0.0
+        if constraint.inequalities:
+            block, log_factor = constraint.thinned(block, schema, known_sides, seed, number)
+        keep = min(len(block.codes), size // CANDIDATES if exact else size)
+        chosen, effective, evidence = np.arange(keep), float(keep), log_known
+        if weighed and keep:
             chosen, effective, log_weight = again(block, keep, seed, number)
             effective, evidence = min(effective, float(keep)), log_weight + (0.0 if exact else log_known)
+        evidence += log_factor if conditioned else 0.0
         rows = schema.decode(block.codes[chosen], block.y[chosen], block.u[chosen])
         if valued and len(chosen):
             rows = schema.put(rows, asked.rows(len(chosen)))
@@ -82,11 +96,12 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     left, number, failed = n, 0, 0
     while left:
         most = ROWS // CANDIDATES if exact else ROWS
-        count = -(-left // most) if number or weighed else 1 + -(-max(left - FEW, 0) // ROWS)
+        count = -(-left // most) if number or whole else 1 + -(-max(left - FEW, 0) // ROWS)
         for rows in in_turn(partial(_shifted, work, number), count):
-            number, failed = number + 1, 0 if len(rows) else failed + 1
+            number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
-                said = f"no row of {FAILED * ROWS:,} met the conditions {dict(given)}"
+                said = f"hardly any row of {FAILED * ROWS:,} met the conditions {dict(given)}"
+                said += f" and kept {constraint.words}" if constraint.inequalities else ""
                 raise UsageError(f"{said}; expected a condition that the model holds possible. Widen it.")
             m = min(left, len(rows))
             yield Drawn(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
@@ -100,6 +115,11 @@ def _log_known(orders: AnyOrder, unmasker: Unmasker, asked: Conditions, valued: 
     encoded = orders.schema.encode(asked.row)
     rows = _known(orders, encoded, valued)
     return float((log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0])
+
+
+def _known_sides(schema: Schema, asked: Conditions, columns: Sequence[str]) -> Sides:
+    """The known values of some columns."""
+    return observed_sides(schema, columns, asked.row, schema.encode(asked.row)) if columns else {}
 
 
 def _known(orders: AnyOrder, encoded: Encoded, columns: Sequence[str]) -> Rows:

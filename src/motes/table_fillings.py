@@ -1,6 +1,7 @@
 """The missing entries of a table, drawn given the observed ones of their row.
 
-Rows with the same observed entries are filled in together, in an order in which these entries come first.
+Rows with the same observed entries are filled in together, in an order in which these entries come first. Rows that
+break an inequality between columns are drawn again.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +14,15 @@ from motes.data.blocks import Blocks
 from motes.data.frames import Frame
 from motes.errors import DataError, check_count, check_seed
 from motes.learning.tables.network import Rows
+from motes.sampling.constraint import Side, Sides, broken_by, drawn_sides, observed_sides
 from motes.sampling.orders import AnyOrder, patterns
-from motes.sampling.rows import draw_block
+from motes.sampling.rows import Block, draw_block
 from motes.sampling.unmasking import FEW, ROWS
 from motes.tables.conditions import NotMissing
 from motes.tables.parts import Array, Codes, Mask
 
 Integers = NDArray[np.integer]
+TRIES = 1000  # draws of a row, after which the last one stays though it breaks an inequality
 
 
 def fill_blocks(
@@ -72,14 +75,23 @@ def _filled(orders: AnyOrder, rows: Blocks, seed: int, filled: Callable[[int], N
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)
+        sides = observed_sides(schema, orders.constraint.columns, part, encoded)
         for pattern, some in patterns(encoded.observed[holes]):
-            _fill(orders, read, codes, y, u, holes[some], pattern, word)
+            _fill(orders, read, sides, codes, y, u, holes[some], pattern, word)
             filled(len(some))
         yield schema.put(schema.decode(codes, y, u), part)
 
 
 def _fill(
-    orders: AnyOrder, read: Rows, codes: Codes, y: Array, u: Array, rows: Integers, seen: Mask, seed: int
+    orders: AnyOrder,
+    read: Rows,
+    sides: Sides,
+    codes: Codes,
+    y: Array,
+    u: Array,
+    rows: Integers,
+    seen: Mask,
+    seed: int,
 ) -> None:
     """Draw the missing entries of rows with the same observed parts `seen` (p,)."""
     schema = orders.schema
@@ -88,10 +100,37 @@ def _fill(
     present = {name: schema.restrict(name, NotMissing()) for name in drawn}
     unmasker = orders.first(known) if known else orders.own
     for start in range(0, len(rows), ROWS):
-        some = rows[start : start + ROWS]
-        size = FEW if len(some) <= FEW else ROWS
-        whole = np.concatenate([some, np.repeat(some[:1], size - len(some))])
-        known_rows = jax.tree.map(lambda part, whole=whole: part[whole], read)
-        number = int(some[0]) + start
-        block = draw_block(unmasker, schema, size, seed, number, known_rows if known else None, present)
-        codes[some], y[some], u[some] = block.codes[: len(some)], block.y[: len(some)], block.u[: len(some)]
+        left, number, tries = rows[start : start + ROWS], int(rows[start]) + start, 0
+        while len(left):
+            # Where only some rows are drawn again, each has several candidates, of which the first good one stays.
+            size = FEW if len(left) <= FEW else ROWS
+            which = np.resize(np.arange(len(left)), size)
+            candidates = left[which]
+            known_rows = jax.tree.map(lambda part, candidates=candidates: part[candidates], read)
+            word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
+            block = draw_block(unmasker, schema, size, word, number, known_rows if known else None, present)
+            tries += size // len(left)
+            good = np.ones(size, bool)
+            if orders.constraint.inequalities:
+                good = _good(orders, sides, candidates, block, word, number)
+            if tries >= TRIES:
+                good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
+            filled, at = np.unique(which[good], return_index=True)
+            chosen = np.flatnonzero(good)[at]
+            some = left[filled]
+            codes[some], y[some], u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
+            left = np.delete(left, filled)
+
+
+def _good(orders: AnyOrder, sides: Sides, rows: Integers, block: Block, seed: int, number: int) -> Mask:
+    """Which candidates (n,) for `rows` (n,) rejection accepts."""
+    constraint = orders.constraint
+    mine = {column: side.at(rows) for column, side in sides.items()}
+    drawn = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u)
+    whole = {
+        column: Side(np.where(mine[column].known, mine[column].values, side.values), side.known)
+        for column, side in drawn.items()
+    }
+    hopeless: Mask = np.logical_or.reduce(broken_by(constraint.inequalities, mine), axis=1)
+    u = np.random.default_rng([seed, 602214, number]).random(len(rows))
+    return constraint.accepted(whole, hopeless, u)

@@ -13,11 +13,15 @@ from motes.data.frames import Frame, as_frame, words_of
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning.tables.fitting import fit, options_of
 from motes.learning.tables.layout import layout_of
+from motes.learning.tables.links import Linker
 from motes.learning.tables.network import Rows
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import Progress
 from motes.recipes import Recipe, load_recipe
+from motes.sampling.constraint import Constraint, broken_by, columns_of, estimated, observed_sides
 from motes.sampling.unmasking import Unmasker
+from motes.tables.parts import Encoded
+from motes.tables.relations import Inequality
 from motes.tables.schema import Schema
 from motes.tabular import TableModel
 
@@ -68,8 +72,9 @@ def fit_table(
     fitted = start.schema if start is not None else schema
     if fitted is None:
         fitted = Schema.fit(
-            frame, overrides, missing=chosen.table.missing, bins=chosen.table.bins, weights=heavy, name=name
-        )
+            frame, overrides, missing=chosen.table.missing, bins=chosen.table.bins, weights=heavy,
+            relations=chosen.table.relations, name=name,
+        )  # fmt: skip
     if heavy is not None and not heavy.all():  # such a row may hold what no other one does
         some = np.flatnonzero(heavy)
         frame, heavy = frame.take(some), heavy[some]
@@ -78,7 +83,7 @@ def fit_table(
     fingerprint = fingerprint_of(keys)
     # In an order of their own, so that the order in which rows came has no bearing on what is learned.
     place = np.argsort(keys, kind="stable")
-    reader, layout = Reader.of(fitted), layout_of(fitted.parts)
+    reader, layout = Reader.of(fitted), layout_of(fitted.parts, Linker.of(fitted).links)
     rows = reader.read(encoded)
     rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
     units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
@@ -92,17 +97,26 @@ def fit_table(
     )  # fmt: skip
     ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
     unmasker = Unmasker.of(found.models, layout, reader, found.plan.order, ranges)
-    bias = unmasker.no_bias
-    if chosen.table.calibrate:
-        count = int(np.clip(len(place), *CALIBRATION))
-        try:
+    bias, constraint = unmasker.no_bias, Constraint.none()
+    count = int(np.clip(len(place), *CALIBRATION))
+    kept, fitted = _kept_by(fitted, frame, encoded), replace(fitted, inequalities=())
+    try:
+        if chosen.table.calibrate:
             bias = unmasker.calibrated([part.masses for part in fitted.parts], count, seed)
-        except KeyboardInterrupt:  # what was learned is worth more than its marginals
-            found.trained.interrupted = True
+        fitted, constraint = estimated(unmasker.with_bias(bias), replace(fitted, inequalities=kept), count, seed)
+    except KeyboardInterrupt:  # what was learned is worth more than its marginals
+        found.trained.interrupted = True
     return TableModel(
         fitted, found.models, found.plan.order, bias, replace(chosen, columns=overrides),
-        source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
+        constraint=constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
     )  # fmt: skip
+
+
+def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality, ...]:
+    """The inequalities of a schema that all rows keep: it may be that of earlier rows."""
+    sides = observed_sides(schema, columns_of(schema.inequalities), frame, encoded)
+    broken = broken_by(schema.inequalities, sides)
+    return tuple(one for k, one in enumerate(schema.inequalities) if not broken[:, k].any())
 
 
 def keys_of(frame: Frame) -> NDArray[np.uint64]:

@@ -4,7 +4,8 @@
 
 The probabilities of labels come from one pass. A number or a date is described by several draws for each row, made in
 one block: the uniform numbers of rows that expect the same are spread evenly (`unmasking.spread_evenly`), so that the
-error falls nearly with the number of draws and not with its root.
+error falls nearly with the number of draws and not with its root. Draws that break an inequality with an observed
+column are left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from motes.data.blocks import Blocks
 from motes.data.frames import DAY, Frame, Series, as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.learning.tables.network import Rows
+from motes.sampling.constraint import observed_sides
 from motes.sampling.orders import AnyOrder, patterns
 from motes.sampling.rows import last_codes
 from motes.sampling.unmasking import FEW, ROWS, Unmasker
@@ -100,7 +102,11 @@ def predict_blocks(
                 predicted(len(part))
             else:
                 word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
-                columns = _of_draws(kind, _draws(orders, encoded, column, draws, word, predicted), quantiles)
+                values = _draws(orders, encoded, column, draws, word, predicted)
+                if column in orders.constraint.columns:
+                    sides = observed_sides(orders.schema, orders.constraint.columns, part, encoded)
+                    values = orders.constraint.reweighted(values, sides, column)
+                columns = _of_draws(kind, values, quantiles)
             ignored = int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum())
             yield Predicted(columns, ignored)
             number += 1

@@ -129,7 +129,9 @@ def train_table(
 
 def _schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
     """The schema of the rows to train on. What does not fit is said with its row in the file."""
-    options: dict[str, Any] = {"missing": recipe.table.missing, "bins": recipe.table.bins, "name": f"'{origin.name}'"}
+    table = recipe.table
+    options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}
+    options["name"] = f"'{origin.name}'"
     try:
         return Schema.fit(origin.training, recipe.columns, **options)
     except DataError:

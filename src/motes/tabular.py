@@ -23,11 +23,13 @@ from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.tables.fitting import options_of
 from motes.learning.tables.layout import layout_of
+from motes.learning.tables.links import Linker
 from motes.learning.tables.model import MaskedModel, skeleton_of
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import Trained
 from motes.model import Model, model_path
 from motes.recipes import Recipe, parse
+from motes.sampling.constraint import Constraint, observed_sides
 from motes.sampling.orders import AnyOrder
 from motes.sampling.unmasking import Unmasker
 from motes.table_draws import Drawn, draw_blocks
@@ -69,6 +71,7 @@ class TableModel:
         models: the members, with a leading axis.
         order: place -> part, in which rows are drawn and scored, (p,).
         bias: of the codes of each group in that order, (M, G, K), by which marginals are right.
+        constraint: the inequalities between columns that rows keep.
         recipe, source, seed, fingerprint: of the training.
         training: losses, where it was trained in this process; None where it was loaded.
     """
@@ -81,11 +84,13 @@ class TableModel:
         bias: Sequence[Any],
         recipe: Recipe,
         *,
+        constraint: Constraint | None = None,
         source: str = "",
         seed: int = 0,
         fingerprint: str = "",
         training: Trained | None = None,
     ):
+        self.constraint = constraint or Constraint.none()
         self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
         self.recipe, self.source, self.seed, self.fingerprint, self.training = (
             recipe,
@@ -112,7 +117,7 @@ class TableModel:
     @cached_property
     def orders(self) -> AnyOrder:
         """The model in its own order of the parts, and in any other."""
-        return AnyOrder(self.schema, self.models, self.order, self.bias)
+        return AnyOrder(self.schema, self.models, self.order, self.bias, self.constraint)
 
     @property
     def reader(self) -> Reader:
@@ -210,6 +215,8 @@ class TableModel:
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
             loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
             each = np.stack([self.orders.log_prob(one, encoded) for one in unmaskers])
+            if columns := self.constraint.columns:
+                each += self.constraint.log_factor(observed_sides(self.schema, columns, part, encoded))
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
@@ -346,6 +353,8 @@ class TableModel:
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
         tensors["order"] = np.asarray(self.order, np.int32)
         tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.bias)}
+        if self.constraint.inequalities:
+            tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
         return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
 
@@ -366,7 +375,14 @@ class TableModel:
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
             recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
-            skeleton = skeleton_of(layout_of(schema.parts), tensors, options_of(recipe.table, schema.rows)[0].dropout)
+            constraint = None
+            if schema.inequalities:
+                constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
+            skeleton = skeleton_of(
+                layout_of(schema.parts, Linker.of(schema).links),
+                tensors,
+                options_of(recipe.table, schema.rows)[0].dropout,
+            )
             models = filled(skeleton, tensors, path)
             return cls(
                 schema,
@@ -374,6 +390,7 @@ class TableModel:
                 order,
                 bias,
                 recipe,
+                constraint=constraint,
                 source=about["source"],
                 seed=int(about["seed"]),
                 fingerprint=about["fingerprint"],

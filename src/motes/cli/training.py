@@ -93,7 +93,9 @@ def columns(
     schema = Schema.fit(read_frame(file), overrides, name=f"'{file}'")
     described, learned = schema.described(), len(schema.learned)
     if json:
-        print_result(None, {"rows": schema.rows, "learned": learned, "columns": described}, True)
+        print_result(
+            None, {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}, True
+        )
         return 0
     table = [("column", "kind", "becomes", "missing", "why")]
     table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
@@ -103,6 +105,8 @@ def columns(
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
     if schema.dropped:
         print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
+    for said in schema.related:
+        print(f"Found: {said}.")
     for warning in warnings_of(schema.columns):
         note(f"warning: {warning}")
     return 0

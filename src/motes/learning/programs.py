@@ -11,14 +11,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def training_program(function: F) -> F:
-    """`equinox.filter_jit` with fewer of LLVM's passes, on a processor.
+    """`equinox.filter_jit` with fewer of LLVM's passes and one thread for products of matrices, on a processor.
 
-    The first step is there in 0.81 to 0.94 of the time, and the ones after it are as fast (`benchmarks/passes.py`).
+    With fewer passes the first step is there in 0.81 to 0.94 of the time, and the ones after it are as fast
+    (`benchmarks/passes.py`). The matrices of a step are small: a step of a table of 11 columns takes 41 ms with one
+    thread and 64 ms with two.
     """
 
     @cache  # where JAX runs is not asked before there is something to run
     def program() -> Callable[..., Any]:
-        to_jax: Any = {"compiler_options": {"xla_backend_optimization_level": 1}}
+        to_jax: Any = {"compiler_options": {"xla_backend_optimization_level": 1, "xla_cpu_multi_thread_eigen": False}}
         return eqx.filter_jit(function, **to_jax if jax.default_backend() == "cpu" else {})
 
     @wraps(function)

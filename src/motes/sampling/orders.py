@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from motes.learning.tables.layout import Layout, layout_of
 from motes.learning.tables.model import MaskedModel
 from motes.learning.tables.rows import Reader
+from motes.sampling.constraint import Constraint
 from motes.sampling.rows import Block, log_prob_rows
 from motes.sampling.unmasking import Unmasker
 from motes.tables.parts import Array, Encoded, Mask
@@ -28,17 +27,19 @@ class AnyOrder:
         models: the members, with a leading axis.
         order: place -> part, (p,), the model's own.
         bias: of the codes of each group in that order, (M, G, K).
+        constraint: the inequalities that rows keep; no order knows of it.
     """
 
     schema: Schema
     models: MaskedModel
     order: NDArray[np.integer]
     bias: tuple[Any, ...]
+    constraint: Constraint
 
     @cached_property
     def layout(self) -> Layout:
         """The parts as arrays."""
-        return layout_of(self.schema.parts)
+        return layout_of(self.schema.parts, self.reader.linker.links)
 
     @cached_property
     def reader(self) -> Reader:
@@ -79,24 +80,19 @@ def log_possible(unmasker: Unmasker, schema: Schema, block: Block, parts: Mask) 
 
     Numbers are drawn within their range, and no date that does not exist: rows have p over this probability.
     """
-    n, total = len(block.codes), np.zeros(len(block.codes))
+    n, p = block.codes.shape
+    total, visible = np.zeros(n), np.zeros((n, p), bool)
     seen, everywhere = unmasker.start(n), np.ones(n, bool)
     for k, j in enumerate(map(int, unmasker.order)):
         before = slice(schema.parts_of(schema.parts[j].column).start, j)
         shares = schema.allowed(j, block.codes[:, before], block.y[:, before]) if before.start < j else None
         within = unmasker.everything(j)
-        if parts[j] and (shares is not None or unmasker.spots[k][2]):
-            view = jax.tree.map(np.asarray, unmasker.view(seen, k))
-            codes = np.ones(view.log_codes.shape[:2])
-            if shares is not None:
-                codes = (np.exp(view.log_codes[..., : shares.shape[-1]]) * shares).sum(axis=-1)
-            possible = np.exp(view.gate[..., 0]) * codes
-            if view.normals is not None:
-                log_weights, means, sds = view.normals
-                inside = ndtr((within.high - means) / sds) - ndtr((within.low - means) / sds)
-                possible = possible + np.exp(view.gate[..., 1]) * (np.exp(log_weights) * inside).sum(axis=-1)
-            total += np.log(possible.mean(axis=0))
-        if k < len(parts) - 1:
+        if shares is not None:
+            within = within._replace(shares=np.asarray(shares, float))
+        if parts[j] and (shares is not None or unmasker.spots[k][1].line):
+            total += unmasker.log_within(seen, k, within, unmasker.derived(j, block.codes, block.y, visible))
+        visible[:, j] = True
+        if k < p - 1:
             codes, y = block.codes[:, j], block.y[:, j]
             scale = unmasker.reader.scales[j]
             place = 0.0 if scale is None else scale.rank(np.minimum(codes, len(scale.points) - 1), y)

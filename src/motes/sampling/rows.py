@@ -66,19 +66,21 @@ def draw_block(
     key = jax.random.fold_in(jax.random.key(seed), block)
     codes, y, log_weights = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros(rows)
     u_rare = rng.random((rows, p))
-    seen, everywhere = unmasker.start(rows), np.ones(rows, bool)
+    seen, everywhere, visible = unmasker.start(rows), np.ones(rows, bool), np.zeros((rows, p), bool)
     for k, j in enumerate(map(int, unmasker.order)):
         if known is not None and known.observed[0, j]:
             codes[:, j], y[:, j] = known.codes[:, j], known.y[:, j]
             ranks: Any = known.u[:, j]
         else:
             within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
-            found = unmasker.draw(seen, k, within, jax.random.fold_in(key, k), rng)
+            derived = unmasker.derived(j, codes, y, visible)
+            found = unmasker.draw(seen, k, within, jax.random.fold_in(key, k), rng, derived)
             codes[:, j], y[:, j], ranks, log_within = found
             if restriction is not None:
                 log_weights += log_within
                 if restriction.shares() is not None:
                     u_rare[:, j] = restriction.narrowed(codes[:, j], u_rare[:, j])
+        visible[:, j] = True
         if k < p - 1:
             seen = unmasker.show(seen, k, codes[:, j], y[:, j], ranks, everywhere)
     for column, restriction in (conditions or {}).items():
@@ -114,10 +116,7 @@ def _within(
     low, high = np.maximum(low, within.low), np.minimum(high, within.high)
     scale = unmasker.reader.scales[j]
     if scale is not None:  # of a code at the end of the interval a part remains
-        a, b = np.atleast_1d(low)[:, None], np.atleast_1d(high)[:, None]
-        width = np.where(scale.points, 1.0, np.diff(scale.ends))
-        inside = (np.minimum(b, scale.ends[1:]) - np.maximum(a, scale.ends[:-1])) / width
-        inside = np.where(scale.points, 1.0, np.clip(inside, 0.0, 1.0))
+        inside = scale.inside(low, high)
         part = np.ones((len(inside), unmasker.layout.sizes[j]))
         part[:, : inside.shape[1]] = inside
         allowed = allowed * (part if len(part) > 1 else part[0])

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
-from motes.learning.tables.calibration import bias_of
-from motes.learning.tables.density import log_mass
-from motes.learning.tables.layout import Layout
+from motes.learning.tables.calibration import FLOOR, bias_of
+from motes.learning.tables.density import TINY, masses
+from motes.learning.tables.layout import BINS, FAR, Layout
+from motes.learning.tables.links import Derived
 from motes.learning.tables.model import MaskedModel, each_member
 from motes.learning.tables.network import Rows
 from motes.learning.tables.reveal import (
@@ -28,13 +29,14 @@ from motes.learning.tables.reveal import (
     Place,
     Prepared,
     Seen,
+    Spot,
     log_prob_of,
     nothing_seen,
     outlook,
     prepare,
     seen_after,
 )
-from motes.learning.tables.rows import FAR, Reader
+from motes.learning.tables.rows import Reader
 
 Array = NDArray[np.float64]
 ROWS = 8192  # of one compiled program
@@ -62,16 +64,21 @@ class Choice(NamedTuple):
     """What was chosen for n rows, (n,) each.
 
     Attributes:
-        codes: a code,
-        normal, means, sds: or a normal.
+        link: a relation, counted from 1; 0: none,
+        codes: or a code,
+        normal, means, sds: or a normal,
+        low, high: of which the part between these.
         rest: what is left of the uniform number that chose it, itself uniform.
         log_within: the log probability of what may be drawn.
     """
 
+    link: jax.Array
     codes: jax.Array
     normal: jax.Array
     means: jax.Array
     sds: jax.Array
+    low: jax.Array
+    high: jax.Array
     rest: jax.Array
     log_within: jax.Array
 
@@ -85,7 +92,7 @@ class Unmasker:
         reader: between places and codes.
         prepared: the members.
         order: place -> part, (p,).
-        spots: where each part of the order is, its group, and whether it has a density.
+        spots: where each part of the order is.
         ranges: the interval of y in which each part is drawn; None for labels.
         plain: the logits of each group without biases.
     """
@@ -94,7 +101,7 @@ class Unmasker:
     reader: Reader
     prepared: Prepared
     order: NDArray[np.integer]
-    spots: list[tuple[Place, int, bool]]
+    spots: list[tuple[Place, Spot]]
     ranges: Sequence[tuple[float, float] | None]
     plain: tuple[jax.Array, ...]
 
@@ -131,86 +138,121 @@ class Unmasker:
 
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
-        place, _, line = self.spots[k]
+        place, spot = self.spots[k]
         single = lambda part: jnp.asarray(part, jnp.float32)
         codes, here = jnp.asarray(codes, jnp.int32), jnp.asarray(here, bool)
-        return _show(self.still, self.prepared, seen, place, codes, single(y), single(u), here, line)
+        return _show(self.still, self.prepared, seen, place, codes, single(y), single(u), here, spot)
 
     def draw(
-        self, seen: Seen, k: int, within: Within, key: jax.Array, rng: np.random.Generator
+        self,
+        seen: Seen,
+        k: int,
+        within: Within,
+        key: jax.Array,
+        rng: np.random.Generator,
+        derived: Sequence[Derived] = (),
     ) -> tuple[Any, Any, Any, Array]:
-        """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each."""
-        place, group, line = self.spots[k]
+        """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each.
+
+        Args:
+            seen: of the parts before.
+            k: the place.
+            within: what may be drawn.
+            key, rng: of what is random.
+            derived: what the part's relations give, where it has any.
+        """
         j = int(self.order[k])
-        padded = self.layout.groups[group].log_masses.shape[1]
-        shares = np.zeros((*within.shares.shape[:-1], padded))
-        shares[..., : within.shares.shape[-1]] = within.shares
-        with np.errstate(divide="ignore"):
-            log_shares = jnp.asarray(np.log(shares), jnp.float32)
-        low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
-        made = _choose(self.still, self.prepared, seen, place, log_shares, low, high, key, group, line)
-        codes, normal, means, sds, rest, log_within = (np.asarray(part) for part in made)
+        made = self._choice(seen, k, within, key, derived)
+        link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
         scale = self.reader.scales[j]
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # with all digits, and as uniform as before
         if scale is None:
             return codes, np.zeros(len(codes)), np.zeros(len(codes)), log_within.astype(np.float64)
         inside = np.minimum(codes, len(scale.points) - 1)
-        first, last = np.maximum(scale.ends[inside], within.low), np.minimum(scale.ends[inside + 1], within.high)
-        y = first + u * (np.maximum(last, first) - first)
+        y = scale.placed(inside, u, within.low, within.high)
         if normal.any():
             which = np.flatnonzero(normal)
-            a, b = (np.broadcast_to(end, codes.shape)[which] for end in (within.low, within.high))
-            y[which] = cut_normal(means[which].astype(float), sds[which].astype(float), a, b, u[which])
+            mean, sd, a, b = (part[which].astype(float) for part in (means, sds, low, high))
+            y[which] = cut_normal(mean, sd, a, b, u[which])
             y = np.clip(y, scale.ends[0], scale.ends[-1])
             codes = np.array(codes)
             codes[which] = self.reader.code_at(j, y[which])
+        for r, one in enumerate(derived, 1):
+            codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
         return *self.reader.settle(j, codes, y), log_within.astype(np.float64)
+
+    def log_within(self, seen: Seen, k: int, within: Within, derived: Sequence[Derived] = ()) -> Array:
+        """log p of what is within, (n,), for the part in place k of the order; arguments as those of `draw`."""
+        return np.asarray(self._choice(seen, k, within, jax.random.key(0), derived).log_within, np.float64)
+
+    def _choice(self, seen: Seen, k: int, within: Within, key: jax.Array, derived: Sequence[Derived]) -> Choice:
+        place, spot = self.spots[k]
+        padded = self.layout.groups[spot.group].log_masses.shape[1]
+        shares = np.zeros((*within.shares.shape[:-1], padded))
+        shares[..., : within.shares.shape[-1]] = within.shares
+        with np.errstate(divide="ignore"):
+            log_shares = jnp.asarray(np.log(shares), jnp.float32)
+        low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
+        could, fits = _usable(derived, within, self.layout.links.log_odds.shape[1])
+        return _choose(self.still, self.prepared, seen, place, log_shares, low, high, could, fits, key, spot)
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
         """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
-        place, group, line = self.spots[k]
-        return np.asarray(_log_prob(self.still, self.prepared, seen, place, entry, group, line), np.float64)
+        place, spot = self.spots[k]
+        if spot.linked:  # a relation takes part once all its other parts are before it
+            others = self.layout.links.others[int(place.link)]
+            ready = ~others[:, self.order[k:]].any(axis=1)
+            entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
+        return np.asarray(_log_prob(self.still, self.prepared, seen, place, entry, spot), np.float64)
 
     def view(self, seen: Seen, k: int) -> Outlook:
         """The members' distributions of the part in place k, (M, n, ...)."""
-        place, group, line = self.spots[k]
-        return _view(self.still, self.prepared, seen, place, group, line)
+        place, spot = self.spots[k]
+        return _view(self.still, self.prepared, seen, place, spot)
+
+    def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
+        """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
+        linker = self.reader.linker
+        return [*linker.derived(j, codes, y, visible)] if j in linker.of_part else []
 
     def calibrated(self, shares: Sequence[Array], rows: int, seed: int) -> list[jax.Array]:
         """The biases (M, G, K) of each group with which codes of drawn rows have these shares; see `calibration`."""
         rng, key = np.random.default_rng([seed, 112358]), jax.random.key(seed)
-        made = [np.zeros(bias.shape, np.float32) for bias in self.prepared.heads.code_bias]
-        seen, everywhere, unmasker = self.start(rows), np.ones(rows, bool), self
+        made = [np.array(bias) for bias in self.no_bias]
+        seen, everywhere, unmasker, p = self.start(rows), np.ones(rows, bool), self, self.layout.parts
+        codes, y, visible = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros((rows, p), bool)
         for k, j in enumerate(map(int, self.order)):
-            place, group, _ = self.spots[k]
-            padded = self.layout.groups[group].log_masses.shape[1]
-            scale = self.reader.scales[j]
-            ends = np.zeros(2) if scale is None else np.concatenate([[-FAR], scale.ends[1:-1], [FAR]])
-            views = unmasker.view(seen, k)
-            for member in range(len(made[group])):
+            place, spot = self.spots[k]
+            padded = self.layout.groups[spot.group].log_masses.shape[1]
+            views, derived = unmasker.view(seen, k), self.derived(j, codes, y, visible)
+            for member in range(len(made[spot.group])):
                 view = jax.tree.map(lambda part, member=member: part[member], views)
-                target = jnp.asarray(np.pad(shares[j], (0, padded - len(shares[j]))), jnp.float32)
-                made[group][member, int(place.member)] = bias_of(view, target, jnp.asarray(ends, jnp.float32))
+                target, rest = _left(view, derived, np.pad(shares[j], (0, padded - len(shares[j]))))
+                bias, tilt = bias_of(self.layout, view, place, spot, target, rest)
+                made[spot.group][member, int(place.member)] = bias
+                if tilt is not None:
+                    made[-1][member, int(place.line)] = tilt
             unmasker = unmasker.with_bias(made)
-            codes, y, u, _ = unmasker.draw(seen, k, unmasker.everything(j), jax.random.fold_in(key, k), rng)
-            if k < self.layout.parts - 1:
-                seen = unmasker.show(seen, k, codes, y, u, everywhere)
+            drawn = unmasker.draw(seen, k, unmasker.everything(j), jax.random.fold_in(key, k), rng, derived)
+            codes[:, j], y[:, j], visible[:, j] = drawn[0], drawn[1], True
+            if k < p - 1:
+                seen = unmasker.show(seen, k, *drawn[:3], everywhere)
         return [jnp.asarray(part) for part in made]
 
     @property
     def no_bias(self) -> list[jax.Array]:
-        """Biases that change nothing."""
-        return [jnp.zeros(bias.shape) for bias in self.plain]
+        """Biases that change nothing: of the codes of each group (M, G, K), and of the bins of the lines (M, L, T)."""
+        return [*(jnp.zeros(bias.shape) for bias in self.plain), jnp.zeros(self.prepared.tilt.shape)]
 
     def with_bias(self, bias: Sequence[Any]) -> "Unmasker":
-        """The same model with biases (M, G, K) of each group, in the place of those that it has now."""
-        heads = self.prepared.heads
-        moved = tuple(a + b for a, b in zip(self.plain, bias, strict=True))
-        return replace(self, prepared=self.prepared._replace(heads=heads._replace(code_bias=moved)))
+        """The same model with biases, as `no_bias` has them, in the place of those that it has now."""
+        moved = tuple(a + b for a, b in zip(self.plain, bias[:-1], strict=True))
+        heads = self.prepared.heads._replace(code_bias=moved)
+        return replace(self, prepared=self.prepared._replace(heads=heads, tilt=jnp.asarray(bias[-1])))
 
 
-def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, int, bool]]:
-    """Where each part of an order is, its group, and whether it has a density."""
+def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Spot]]:
+    """Where each part of an order is."""
     lines = layout.line_place
     ranked = [int(j) for j in order if lines[j] >= 0]
     made = []
@@ -220,7 +262,10 @@ def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, in
         on = bool(lines[j] >= 0)
         number = lambda value: jnp.asarray(value, jnp.int32)
         rank = ranked.index(j) if on else 0
-        made.append((Place(number(j), number(member), number(max(int(lines[j]), 0)), number(rank)), group, on))
+        linked = np.flatnonzero(layout.links.parts == j)
+        link = int(linked[0]) if len(linked) else 0
+        place = Place(number(j), number(member), number(max(int(lines[j]), 0)), number(rank), number(link))
+        made.append((place, Spot(group, on, bool(len(linked)))))
     return made
 
 
@@ -235,6 +280,30 @@ def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Arr
 
 
 # --- compiled ---------------------------------------------------------------------------------------------------------
+
+
+def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[jax.Array, jax.Array]:
+    """Of the shares of a part's codes (K,) what its relations do not give, and the share of each row (n,) for that."""
+    rest = np.ones(len(view.log_codes))
+    if derived:
+        assert view.links is not None
+        could = np.stack([one.possible for one in derived], -1)
+        odds = np.where(could, np.exp(np.asarray(view.links[:, : len(derived)], np.float64)), 0.0)
+        rest = 1 / (1 + odds.sum(-1))
+        given = sum(np.bincount(one.codes, odds[:, r] * rest, len(shares)) / len(rest) for r, one in enumerate(derived))
+        shares = np.maximum(shares - given, FLOOR * shares)
+    return jnp.asarray(shares, jnp.float32), jnp.asarray(rest, jnp.float32)
+
+
+def _usable(derived: Sequence[Derived], within: Within, most: int) -> tuple[Any, Any]:
+    """Which of at most so many relations give a value, and one that may be drawn, (n, most) each."""
+    n = len(derived[0].codes) if derived else 1
+    could, fits = np.zeros((n, most), bool), np.zeros((n, most), bool)
+    for r, one in enumerate(derived):
+        could[:, r] = one.possible
+        allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
+        fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
+    return jnp.asarray(could), jnp.asarray(fits)
 
 
 class _Still:
@@ -257,28 +326,28 @@ def _prepared(models: MaskedModel, still: _Still, order: jax.Array) -> Prepared:
 
 @partial(jax.jit, static_argnums=(0, 8))
 def _show(
-    still: _Still, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, line: bool
+    still: _Still, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
 ) -> Seen:
-    one = lambda prepared, seen: seen_after(still.layout, prepared, seen, place, codes, y, u, here, line)
+    one = lambda prepared, seen: seen_after(still.layout, prepared, seen, place, codes, y, u, here, spot.line)
     return each_member(one)(prepared, seen)
 
 
-@partial(jax.jit, static_argnums=(0, 4, 5))
-def _view(still: _Still, prepared: Prepared, seen: Seen, place: Place, group: int, line: bool) -> Any:
-    one = lambda prepared, seen: outlook(still.layout, prepared, seen, place, group, line)
+@partial(jax.jit, static_argnums=(0, 4))
+def _view(still: _Still, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Any:
+    one = lambda prepared, seen: outlook(still.layout, prepared, seen, place, spot)
     return each_member(one)(prepared, seen)
 
 
-@partial(jax.jit, static_argnums=(0, 5, 6))
-def _log_prob(
-    still: _Still, prepared: Prepared, seen: Seen, place: Place, entry: Rows, group: int, line: bool
-) -> jax.Array:
-    one = lambda prepared, seen: log_prob_of(outlook(still.layout, prepared, seen, place, group, line), entry)
+@partial(jax.jit, static_argnums=(0, 5))
+def _log_prob(still: _Still, prepared: Prepared, seen: Seen, place: Place, entry: Rows, spot: Spot) -> jax.Array:
+    one = lambda prepared, seen: log_prob_of(
+        still.layout, outlook(still.layout, prepared, seen, place, spot), place, entry
+    )
     found = each_member(one)(prepared, seen)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
 
 
-@partial(jax.jit, static_argnums=(0, 8, 9))
+@partial(jax.jit, static_argnums=(0, 10))
 def _choose(
     still: _Still,
     prepared: Prepared,
@@ -287,48 +356,71 @@ def _choose(
     log_shares: Any,
     low: Any,
     high: Any,
+    could: Any,
+    fits: Any,
     key: Any,
-    group: int,
-    line: bool,
+    spot: Spot,
 ) -> Choice:
-    views = _view(still, prepared, seen, place, group, line)
+    views, layout = _view(still, prepared, seen, place, spot), still.layout
     members, n = views.gate.shape[:2]
-    key_member, key_shift, key_ties = jax.random.split(key, 3)
-    log_codes = views.log_codes + log_shares
-    log_a = jax.nn.logsumexp(log_codes, -1) + views.gate[..., 0]  # (M, n)
-    log_b, terms = jnp.full_like(log_a, -jnp.inf), log_codes
-    if views.normals is not None:
+    key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
+    log_codes = views.log_codes + log_shares  # (M, n, K)
+    if views.normals is None or views.tilt is None:
+        shares, ends, normal_parts, bins = jnp.exp(log_codes), None, None, None
+    else:
+        edges, of_code = jnp.asarray(layout.bins.edges)[place.line], jnp.asarray(layout.bins.of_code)[place.line]
+        bins = jnp.pad(of_code, (0, max(0, log_codes.shape[-1] - len(of_code))), constant_values=BINS)
+        bins = bins[: log_codes.shape[-1]]
         first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
-        terms = views.normals.log_weights + log_mass(first, last, views.normals.means, views.normals.sds)  # (M, n, C)
-        log_b = jax.nn.logsumexp(terms, -1) + views.gate[..., 1]
-    both = jnp.logaddexp(log_a, log_b)
-    log_within = jax.nn.logsumexp(both, 0) - jnp.log(members)
-    member = jnp.zeros(n, int) if members == 1 else picked(both.T, jax.random.uniform(key_member, (n,)))[0]
-    at = lambda part: jnp.take_along_axis(part, member.reshape(1, n, *(1,) * (part.ndim - 2)), 0)[0]
-    log_codes, share = at(log_codes), jnp.exp(at(log_a) - at(both))
-    # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
-    expected = (jax.nn.softmax(log_codes, -1) * jnp.linspace(0, 1, log_codes.shape[1])).sum(-1)
-    if views.normals is not None:
-        mean = (jax.nn.softmax(at(terms), -1) * at(views.normals.means)).sum(-1)
-        expected = share * expected + (1 - share) * 0.5 * jax.lax.erfc(-mean / 2**0.5)
-    expected = expected + EVEN * jax.random.uniform(key_ties, (n,))
-    u = spread_evenly(expected, key_shift)
-    normal = u >= share
-    v = jnp.clip(jnp.where(normal, (u - share) / jnp.maximum(1 - share, 1e-9), u / jnp.maximum(share, 1e-9)), 0, ONE)
-    codes, rest = picked(log_codes, v)
-    if views.normals is None:
-        none = jnp.zeros(n)
-        return Choice(codes, none > 0, none, none, rest, log_within)
-    # From the lowest to the highest, as the base has them on the whole.
-    rising = jnp.pad(
-        jnp.argsort(prepared.base.means[0, :, place.rank]), (0, terms.shape[-1] - prepared.base.means.shape[1])
+        ends = jnp.clip(edges, first, last)  # (n, T+1)
+        tilt, total = views.tilt
+        by = jnp.exp(views.gate[..., 1:] + tilt[..., :-1] - total[..., None])[..., None]
+        normal_parts = by * masses(views.normals, ends)  # (M, n, T, C)
+        code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(bins, BINS + 1)
+        shares = code_shares + jnp.pad(normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
+    both = jnp.log(shares.sum(-1))
+    link = jnp.zeros(n, jnp.int32)
+    if views.links is not None:
+        rho = jnp.concatenate([both[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
+        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
+        within = jax.nn.logsumexp(rho, -1) - log_rest
+    else:
+        within = both
+    log_within = jax.nn.logsumexp(within, 0) - jnp.log(members)
+    member = (
+        jnp.zeros(n, int)
+        if members == 1
+        else picked(jnp.exp(_below_0(within.T)), jax.random.uniform(key_member, (n,)))[0]
     )
-    own = jnp.arange(terms.shape[-1]) >= prepared.base.means.shape[1]
-    rising = jnp.where(own, jnp.arange(terms.shape[-1]), rising)
-    chosen, rest_of_normal = picked(at(terms)[:, rising], v)
-    take = lambda part: jnp.take_along_axis(at(part), rising[chosen][:, None], -1)[:, 0]
-    rest = jnp.where(normal, rest_of_normal, rest)
-    return Choice(codes, normal, take(views.normals.means), take(views.normals.sds), rest, log_within)
+    at = lambda part: jnp.take_along_axis(part, member.reshape(1, n, *(1,) * (part.ndim - 2)), 0)[0]
+    if views.links is not None:
+        link = picked(jnp.exp(_below_0(at(rho))), jax.random.uniform(key_link, (n,)))[0]
+    # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
+    shares = at(shares)
+    expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
+    expected = expected + EVEN * jax.random.uniform(key_ties, (n,))
+    chosen, rest = picked(shares, spread_evenly(expected, key_shift))
+    if views.normals is None or normal_parts is None or ends is None or bins is None:
+        none = jnp.zeros(n)
+        return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
+    # Which of both experts within the bin, and then a code or a normal.
+    own = lambda part, which: jnp.take_along_axis(part, which[:, None], -1)[:, 0]
+    share = own(at(code_shares), chosen) / jnp.maximum(own(shares, chosen), TINY)
+    normal = rest >= share
+    rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
+    rest = jnp.clip(rest, 0.0, ONE)
+    codes, rest_of_code = picked(jnp.where(bins == chosen[:, None], jnp.exp(at(log_codes)), 0.0), rest)
+    inside = jnp.minimum(chosen, BINS - 1)
+    parts = jnp.take_along_axis(at(normal_parts), inside[:, None, None], 1)[:, 0]  # (n, C)
+    component, rest_of_normal = picked(parts, rest)
+    rest = jnp.where(normal, rest_of_normal, rest_of_code)
+    means, sds = own(at(views.normals.means), component), own(at(views.normals.sds), component)
+    return Choice(link, codes, normal, means, sds, own(ends, inside), own(ends, inside + 1), rest, log_within)
+
+
+def _below_0(log_weights: jax.Array) -> jax.Array:
+    """Logarithms (..., K) of which the largest is 0."""
+    return log_weights - log_weights.max(-1, keepdims=True)
 
 
 def spread_evenly(expected: jax.Array, key: jax.Array) -> jax.Array:
@@ -342,12 +434,11 @@ def spread_evenly(expected: jax.Array, key: jax.Array) -> jax.Array:
     return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
 
 
-def picked(log_weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """One of K in proportion to its weight, (n, K) -> (n,), by uniform numbers (n,), and what is left of these."""
-    weights = jnp.exp(log_weights - log_weights.max(-1, keepdims=True))
     upto = jnp.cumsum(weights, -1)
     mark = u * ONE * upto[:, -1]
-    chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), log_weights.shape[-1] - 1).astype(jnp.int32)
+    chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
     take = lambda part: jnp.take_along_axis(part, chosen[:, None], -1)[:, 0]
     own = take(weights)
     return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)

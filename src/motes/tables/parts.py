@@ -31,6 +31,8 @@ class Part:
             is a point mass. None: labels, which have no places.
         ordered: the order of the codes means something (but for the missing one).
         smooth: a density within the codes: some code holds more than one value.
+        single: (L,), which codes hold one value alone; None: all of them.
+        repeats: which values within the codes come again and again; None: a code is spread evenly.
         missing: the last code, K-1, is that of missing entries (then L = K-1, otherwise L = K).
     """
 
@@ -40,12 +42,31 @@ class Part:
     edges: Array | None = None
     ordered: bool = False
     smooth: bool = False
+    single: Mask | None = None
+    repeats: "Repeats | None" = None
     missing: bool = False
 
     @property
     def count(self) -> int:
         """K."""
         return len(self.masses)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Values within codes that many rows hold, such as round amounts.
+
+        share of a value within its code k = again[k] within[v] + (1 - again[k]) (its part of the code's width)
+
+    Attributes:
+        again: (L,), the share of each code that its repeated values have.
+        y: (V,), their places, rising.
+        within: (V,), the share of each among those of its code; they sum to 1 for each code that has some.
+    """
+
+    again: Array
+    y: Array
+    within: Array
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ of a density a single value has no share. Inequalities hold between two columns 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ SHARE = 0.02  # of the rows, that a relation holds in at least,
 TIMES = 3.0  # and so many times as often as where rows are mixed up
 ENOUGH = 12.0  # rows more than chance brings about, at least
 DISTINCT = 10  # values for which it holds: a few that come often hang together through their codes
-RARE = 0.05  # a value that more rows hold makes relations of its own, such as 0 = 0, which codes know already
+RARE = 0.2  # a value that more rows hold makes relations of its own, such as 0 = 0, which codes know already
 WIDEST = 60  # columns of numbers in which sums of two others are looked for
 SEVERAL = 4  # relations of one column, at most
 CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others
@@ -61,6 +60,27 @@ class Relation:
                 rest = rest - weight * values[column]
         return rest / own
 
+    @property
+    def words(self) -> str:
+        """The relation as a sentence, solved for the first column."""
+        own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
+        terms = [(-weight / own, column) for column, weight in rest]
+        terms.sort(key=lambda term: term[0] < 0)  # a sum begins with what is added
+        said = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
+        if self.constant:
+            said.append(_term(self.constant / own, "", first=False))
+        where = "all" if self.share == 1 else f"{min(max(self.share, 0.01), 0.99):.0%} of the"
+        return f"{self.columns[0]} = {' '.join(said)} in {where} rows"
+
+
+def _term(weight: float, column: str, *, first: bool) -> str:
+    """A term of a sum with its sign; a constant has no column."""
+    size = "" if column and abs(weight) == 1 else f"{abs(weight):g}"
+    said = " ".join(filter(None, (size, column)))
+    if first:
+        return f"-{said}" if weight < 0 else said
+    return f"{'-' if weight < 0 else '+'} {said}"
+
 
 @dataclass(frozen=True)
 class Inequality:
@@ -68,6 +88,11 @@ class Inequality:
 
     low: str
     high: str
+
+    @property
+    def words(self) -> str:
+        """The inequality as a sentence."""
+        return f"{self.low} <= {self.high} in all rows"
 
 
 def numbers_of(kinds: Sequence[Kind]) -> list[Number]:
@@ -207,7 +232,8 @@ def inequalities_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Inequality, ..
     """The pairs of columns of which one is never more than the other, and not by chance.
 
     A border at a gap of 0 is one if rows lie densely on its inner side and none beyond it: with c_1 and c_2 rows in the
-    two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond.
+    two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent columns would
+    have rows beyond it, too: a column that ends where the other one lies is no border between them.
 
     Args:
         frame: n training rows.
@@ -223,7 +249,7 @@ def inequalities_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Inequality, ..
                 continue  # broken, or kept by any row
             if (values[high][:LOOKED] < values[low][:LOOKED]).any():
                 continue
-            if _bordered(values[high] - values[low]):
+            if _by_chance(values[low], values[high]) >= EXPECTED and _bordered(values[high] - values[low]):
                 made.append(Inequality(low, high))
     return tuple(made)
 
@@ -234,6 +260,12 @@ def _places(frame: Frame, column: str) -> Array:
     return np.where(series.missing, np.nan, series.values.astype(np.int64 if series.type == "date" else np.float64))
 
 
+def _by_chance(low: Array, high: Array) -> float:
+    """How many of the rows would have low > high, (n,) each, if the columns were independent."""
+    both = ~np.isnan(low) & ~np.isnan(high)
+    return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(both.sum(), 1))
+
+
 def _bordered(gap: Array) -> bool:
     """Whether gaps (n,) end at 0."""
     gap = gap[~np.isnan(gap)]
@@ -241,15 +273,6 @@ def _bordered(gap: Array) -> bool:
         return False
     share, most = BAND
     band = np.partition(gap, count := min(int(share * len(gap)), most))[count]
-    inner, outer = (gap <= band).sum(), ((gap > band) & (gap <= 2 * band)).sum()
+    step = np.diff(np.unique(gap)).min()  # 0 to band and the next ones hold as many whole numbers
+    inner, outer = (gap <= band).sum(), ((gap > band) & (gap <= 2 * band + step)).sum()
     return bool(inner**2 / max(outer, inner) >= EXPECTED)
-
-
-def keeps(inequalities: Sequence[Inequality], values: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-    """Which rows keep all inequalities, (n,); a missing entry keeps its own. None without inequalities."""
-    kept = None
-    for one in inequalities:
-        with np.errstate(invalid="ignore"):
-            holds = ~(values[one.high] < values[one.low])
-        kept = holds if kept is None else kept & holds
-    return kept

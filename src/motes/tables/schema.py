@@ -69,6 +69,7 @@ class Schema:
         missing: Literal["hide", "code"] = "hide",
         bins: int = BINS,
         weights: ArrayLike | None = None,
+        relations: bool = True,
         name: str = "the data",
     ) -> "Schema":
         """Decide what each column is, and learn its codes.
@@ -81,6 +82,7 @@ class Schema:
                 say so for one column: {"age": {"missing": "code"}}.
             bins: codes of a numeric part, at most; fewer for few rows.
             weights: (n,), how many rows each stands for; None: one. A weight of 2 is as good as two such rows.
+            relations: look for relations and inequalities between columns.
             name: what messages call the data.
 
         Raises:
@@ -122,8 +124,10 @@ class Schema:
             raise DataError(f"no column of {name} varies, so there is nothing to learn.")
         kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
         came = came if len(names) < len(came) else ()
-        related, kept_by_all = relations_in(frame, kinds), inequalities_in(frame, kinds)
-        return cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came, related, kept_by_all)
+        made = cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came)
+        if not relations:
+            return made
+        return replace(made, relations=relations_in(frame, kinds), inequalities=inequalities_in(frame, kinds))
 
     # --- what there is ---
 
@@ -198,6 +202,11 @@ class Schema:
             }
             for column in self.columns
         ]
+
+    @property
+    def related(self) -> list[str]:
+        """What holds between the columns, a sentence for each relation and inequality."""
+        return [one.words for one in self.relations] + [one.words for one in self.inequalities]
 
     def frame(self, data: Any, *, name: str = "the data") -> Frame:
         """Rows with the columns of the training, in its order; an array has no names, so its order is taken for that.

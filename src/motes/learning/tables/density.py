@@ -10,6 +10,7 @@ A value on a lattice has the mass of its cell, a real number a density in y, and
 probability of the code. All are exact, so p is normalised.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -22,6 +23,9 @@ SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network moves a mean (in 
 NARROW = 0.3  # of a cell, in standard deviations, up to which a parabola is the normal density to 1e-6
 ROOT_TWO = 2**0.5
 TINY = 1e-30  # the least mass of a cell under one normal
+WIDE = 10.0  # the standard deviation of a normal that never moves,
+LOG_WIDE = -11.5  # and its log weight: one in 100,000
+LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # of the other normals together
 FINEST = 1e-4  # the least standard deviation of a normal
 
 
@@ -34,8 +38,13 @@ class Normals(NamedTuple):
 
 
 def moved(base: Components, outputs: jax.Array) -> tuple[jax.Array, Normals]:
-    """The gate (n, L), a logit, and the normals (n, L, C + O), from the outputs (n, L, 1 + 3 (C + O))."""
+    """log g and log (1 - g), (n, L, 2), and the normals (n, L, C + O + 1), from outputs (n, L, 1 + 3 (C + O)).
+
+    The last one is wide, has next to no weight, and never moves: without it a number far from all others would be
+    impossible but in name.
+    """
     gate, numbers = outputs[..., 0], outputs[..., 1:]
+    gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
     weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
     own = weight.shape[-1] - base.means.shape[-1]
     pad = lambda part, start: jnp.concatenate([part, jnp.broadcast_to(start, (*part.shape[:-1], own))], -1)
@@ -43,10 +52,19 @@ def moved(base: Components, outputs: jax.Array) -> tuple[jax.Array, Normals]:
     log_weights = pad(base.log_weights, OWN_WEIGHT) + WEIGHT * jnp.tanh(weight / WEIGHT)
     sds = pad(base.sds, 1.0) * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
     means = pad(base.means, places) + pad(base.sds, 1.0) * SHIFT * jnp.tanh(shift / SHIFT)
-    return gate, Normals(jax.nn.log_softmax(log_weights, -1), means, jnp.maximum(sds, FINEST))
+    last = lambda value: jnp.full((*means.shape[:-1], 1), value)
+    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
+    means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
+    return gate, Normals(log_weights, means, sds)
 
 
 OWN_WEIGHT = -4.0  # of the network's own normals at first
+
+
+def masses(normals: Normals, edges: jax.Array) -> jax.Array:
+    """The mass of each normal (..., C), by its weight, between neighbouring edges (..., T+1), (..., T, C)."""
+    z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
+    return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
 
 
 def log_mixture(normals: Normals, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
@@ -83,12 +101,12 @@ def log_value(
     """log p of a value of a part with both experts, (...).
 
     Args:
-        gate: logit of g.
+        gate: log g and log (1 - g), (..., 2).
         log_code: log probability of the value's code.
         inner: log of the share (or density) that an even spread over the code has at the value.
         log_normal: log of the same of the normals.
         on_code: whether the value is a code of its own without width (an atom, or missing), which no density holds.
     """
-    first = jax.nn.log_sigmoid(gate) + log_code + inner
-    second = jax.nn.log_sigmoid(-gate) + jnp.where(on_code, -jnp.inf, log_normal)
-    return jnp.where(on_code, first, jnp.logaddexp(first, jnp.where(on_code, 0.0, second)))
+    first = gate[..., 0] + log_code + inner
+    second = gate[..., 1] + jnp.where(on_code, 0.0, log_normal)
+    return jnp.where(on_code, first, jnp.logaddexp(first, second))

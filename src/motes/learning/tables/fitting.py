@@ -40,8 +40,8 @@ class NetworkOptions:
     width: int = 192
     depth: int = 2
     dropout: float = 0.1
-    components: int = 12
-    own: int = 4
+    components: int = 6
+    own: int = 2
 
 
 class Fitted(NamedTuple):
@@ -186,13 +186,14 @@ def options_of(table: Any, n: int) -> tuple[NetworkOptions, Options]:
         own=table.own,
     )
     return network, Options(
-        steps=suits(table.steps, 400 if few else int(np.clip(20 * n / batch, 1000, 4000))),
+        steps=suits(table.steps, 600 if few else int(np.clip(64 * n / batch, 1500, 2500))),
         batch=max(batch // groups, 1) * groups,
         groups=groups,
         fixed=table.fixed,
-        learning_rate=suits(table.learning_rate, 5e-4 if few else 2e-3),
+        learning_rate=table.learning_rate,
         ema=table.ema,
         clip_norm=table.clip_norm,
+        weight_decay=table.weight_decay,
         check_every=suits(table.check_every, 25 if few else 100),
         patience=table.patience,
     )

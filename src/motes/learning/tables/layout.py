@@ -22,8 +22,38 @@ WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
 SIZES = (8, 40, 160, 1024)  # parts of up to so many codes share an array; larger ones share the last
 GRID = 24  # codes from which a grid of single values is given a density as well,
+BINS = 32  # of a line, at most, on which calibration tilts its density
+FAR = 1e4  # standard deviations, where infinity is: an infinite end has no gradient
+NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
-FREE = 0.1  # how freely a code of a line moves beside the smooth basis
+
+
+class Bins(NamedTuple):
+    """Unions of neighbouring codes of the L parts with a density, about as heavy as one another, T of each.
+
+    Attributes:
+        of_code: the bin of each code, (L, K); T for a code without a place on the line.
+        edges: between the bins, (L, T+1), from -FAR to FAR; at FAR where there are fewer.
+        shares: of the bins among the training rows, (L, T).
+    """
+
+    of_code: NDArray[np.int32]
+    edges: NDArray[np.float32]
+    shares: NDArray[np.float32]
+
+
+class Links(NamedTuple):
+    """Exact relations: what J parts are where some others are visible, R relations of each.
+
+    Attributes:
+        parts: which parts have relations, (J,).
+        others: the parts that must be visible, (J, R, p).
+        log_odds: of the relation in the training rows, (J, R); `NEVER` for one that only pads.
+    """
+
+    parts: NDArray[np.int32]
+    others: NDArray[np.bool_]
+    log_odds: NDArray[np.float32]
 
 
 class Group(NamedTuple):
@@ -33,13 +63,18 @@ class Group(NamedTuple):
         parts: their places among all parts, (G,).
         log_masses: (G, K), minus infinity beyond the codes of a part.
         basis: (G, K, WAVES), zero for codes without a place on a line.
-        free: (G, K), the scale of what each code learns for itself.
+        free: (G, K), 1 for a code that holds one value, which the smooth basis alone would not give.
     """
 
     parts: NDArray[np.int32]
     log_masses: NDArray[np.float32]
     basis: NDArray[np.float32]
     free: NDArray[np.float32]
+
+    @property
+    def loose(self) -> bool:
+        """Whether there is a free code."""
+        return bool(self.free.any())
 
 
 @dataclass(frozen=True)
@@ -48,13 +83,17 @@ class Layout:
 
     Attributes:
         sizes: number of codes of each part, (p,).
-        groups: the parts by size.
+        groups: the parts by size, those with free codes apart from the others.
         lines: places of the parts with a density, (L,).
+        bins: of these parts, on which calibration tilts their densities.
+        links: the exact relations between parts.
     """
 
     sizes: tuple[int, ...]
     groups: tuple[Group, ...]
     lines: NDArray[np.int32]
+    bins: Bins
+    links: Links
 
     @property
     def parts(self) -> int:
@@ -62,14 +101,14 @@ class Layout:
         return len(self.sizes)
 
     @property
-    def codes(self) -> int:
-        """S, the codes of all groups, padding included."""
-        return sum(group.log_masses.size for group in self.groups)
+    def loose(self) -> NDArray[np.int32]:
+        """Places of the parts with free codes, (F,)."""
+        return np.concatenate([group.parts for group in self.groups if group.loose] or [np.zeros(0, np.int32)])
 
     @property
     def free(self) -> NDArray[np.float32]:
-        """(S,): how freely each code moves beside the smooth basis."""
-        return np.concatenate([group.free.ravel() for group in self.groups])
+        """(S,), which codes of the loose groups are free, padding included; at least one."""
+        return np.concatenate([group.free.ravel() for group in self.groups if group.loose] or [np.zeros(1, np.float32)])
 
     @property
     def on_line(self) -> NDArray[np.bool_]:
@@ -88,27 +127,56 @@ class Layout:
 
     @property
     def offsets(self) -> NDArray[np.int32]:
-        """(p,): where the codes of each part begin in one long table of all groups, padding included."""
+        """(p,): where the codes of each loose part begin in one long table of them, padding included; 0 for others."""
         made = np.zeros(self.parts, np.int32)
         start = 0
         for group in self.groups:
-            padded = group.log_masses.shape[1]
-            made[group.parts] = start + padded * np.arange(len(group.parts))
-            start += padded * len(group.parts)
+            if group.loose:
+                padded = group.log_masses.shape[1]
+                made[group.parts] = start + padded * np.arange(len(group.parts))
+                start += padded * len(group.parts)
         return made
 
 
-def layout_of(parts: Sequence[Part]) -> Layout:
-    """Arrays of the parts of a table."""
+def layout_of(parts: Sequence[Part], links: Links | None = None) -> Layout:
+    """Arrays of the parts of a table, and of the relations between them."""
     sizes = tuple(len(part.masses) for part in parts)
-    bucket = np.searchsorted(SIZES, sizes)
+    kinds = [
+        (int(np.searchsorted(SIZES, size)), bool(_free(part).any())) for part, size in zip(parts, sizes, strict=True)
+    ]
     groups = []
-    for b in np.unique(bucket):
-        places = np.flatnonzero(bucket == b)
+    for kind in sorted(set(kinds)):
+        places = np.array([j for j, one in enumerate(kinds) if one == kind])
         padded = max(sizes[j] for j in places)
         groups.append(_group([parts[int(j)] for j in places], places, padded))
     lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
-    return Layout(sizes, tuple(groups), lines)
+    none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), np.zeros((0, 0), np.float32))
+    bins = _bins([parts[j] for j in lines], max(sizes))
+    return Layout(sizes, tuple(groups), lines, bins, none if links is None else links)
+
+
+def _bins(parts: Sequence[Part], codes: int) -> Bins:
+    of_code = np.full((len(parts), codes), BINS, np.int32)
+    edges = np.full((len(parts), BINS + 1), FAR, np.float32)
+    shares = np.zeros((len(parts), BINS), np.float32)
+    for i, part in enumerate(parts):
+        assert part.edges is not None
+        ends = rank_edges(part)
+        # A code belongs to the bin in which the middle of its ranks lies; bins without a code are left out.
+        _, place = np.unique(np.floor((ends[1:] + ends[:-1]) / 2 * BINS), return_inverse=True)
+        first = np.flatnonzero(np.diff(place, prepend=-1))
+        of_code[i, : len(place)] = place
+        edges[i, 0], edges[i, 1 : len(first)] = -FAR, part.edges[first[1:]]
+        shares[i, : len(first)] = np.bincount(place, part.masses[: len(place)])
+    return Bins(of_code, edges, shares)
+
+
+def _free(part: Part) -> NDArray[np.float32]:
+    """(K,), 1 for a code that holds one value, a label, or missing entries."""
+    free = np.ones(part.count, np.float32)
+    if part.single is not None:
+        free[: len(part.single)] = part.single
+    return free
 
 
 def has_density(part: Part) -> bool:
@@ -127,14 +195,14 @@ def rank_edges(part: Part) -> Array:
 def _group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
     log_masses = np.full((len(parts), padded), -np.inf, np.float32)
     basis = np.zeros((len(parts), padded, WAVES), np.float32)
-    free = np.ones((len(parts), padded), np.float32)
+    free = np.zeros((len(parts), padded), np.float32)
     waves = np.arange(1, WAVES + 1)
     for i, part in enumerate(parts):
         log_masses[i, : len(part.masses)] = np.log(part.masses)
+        free[i, : part.count] = _free(part)
         if part.edges is None:
             continue
         ends = rank_edges(part)
         middle = (ends[1:] + ends[:-1]) / 2
         basis[i, : len(middle)] = np.cos(np.pi * middle[:, None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
-        free[i, : len(middle)] = FREE if part.smooth else 1.0
     return Group(places.astype(np.int32), log_masses, basis, free)

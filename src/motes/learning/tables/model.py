@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from motes.learning.tables.base import Base, Ordered, components_given, in_order
 from motes.learning.tables.density import log_mixture, log_value, moved
 from motes.learning.tables.layout import Layout
-from motes.learning.tables.network import Heads, MaskedNetwork, Rows
+from motes.learning.tables.links import bits_of, log_linked
+from motes.learning.tables.network import Heads, MaskedNetwork, Rows, code_logits
 
 
 class MaskedModel(eqx.Module):
@@ -35,11 +36,24 @@ class MaskedModel(eqx.Module):
         state = self.network.state(layout, rows, visible, key)
         made = jnp.zeros(rows.codes.shape)
         for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
-            logits = jnp.einsum("nh,gkh->ngk", state, codes) + bias
+            logits = code_logits(group, codes, bias, state)
             chosen = jnp.take_along_axis(logits, rows.codes[:, group.parts][..., None], -1)[..., 0]
             made = made.at[:, group.parts].set(chosen - jax.nn.logsumexp(logits, -1))
-        if not len(layout.lines):
-            return made
+        if len(layout.lines):
+            made = self._with_normals(layout, heads, base, rows, visible, state, made)
+        return linked(layout, heads, rows, visible, state, made) if len(layout.links.parts) else made
+
+    def _with_normals(
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: Ordered,
+        rows: Rows,
+        visible: jax.Array,
+        state: jax.Array,
+        made: jax.Array,
+    ) -> jax.Array:
+        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density."""
         lines = jnp.asarray(layout.lines)
         at = lambda part: part[:, lines]
         normals_base = components_given(base, at(rows.y), at(visible))
@@ -48,6 +62,19 @@ class MaskedModel(eqx.Module):
         low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
         log_normal = log_mixture(normals, low, high, cell)
         return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+
+
+def linked(
+    layout: Layout, heads: Heads, rows: Rows, visible: jax.Array, state: jax.Array, made: jax.Array
+) -> jax.Array:
+    """log p (n, p) of all entries, with the exact relations of those parts that have some."""
+    parts, others, log_odds = layout.links
+    most = log_odds.shape[1]
+    hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
+    could = (hidden < 0.5) & bits_of(rows.could[:, parts], most)
+    rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
+    found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
+    return made.at[:, parts].set(found)
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:

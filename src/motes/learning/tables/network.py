@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from motes.learning.tables.layout import DECAY, WAVES, Layout
+from motes.learning.tables.layout import DECAY, WAVES, Group, Layout
 
 SHARED = 8
 REACH = 8.0  # standard deviations, beyond which a visible number is not told from one at this distance
@@ -30,6 +30,7 @@ class Rows(NamedTuple):
         u: the share of the training rows below y.
         cell: high - low, which single precision would lose of a narrow one.
         inner: log of what an even spread over the code has at the value: a share of it, or a density in y.
+        holds, could: bit r says whether relation r of the part holds, and whether it could; see `links.py`.
         alone: the value is a code of its own without width (a label, an atom, missing), which no density holds.
     """
 
@@ -40,6 +41,8 @@ class Rows(NamedTuple):
     high: jax.Array
     cell: jax.Array
     inner: jax.Array
+    holds: jax.Array
+    could: jax.Array
     alone: jax.Array
     observed: jax.Array
 
@@ -48,14 +51,18 @@ class Heads(NamedTuple):
     """The output layers in the form in which rows use them.
 
     Attributes:
-        codes, code_bias: of each group of parts, (G, K, H) and (G, K), the log-masses of the marginals included.
+        codes: of each group of parts; (G, K, H), or (G, WAVES, H) where no code is free, see `code_logits`.
+        code_bias: (G, K), the log-masses of the marginals included.
         lines, line_bias: (L, Q, H) and (L, Q).
+        links, link_bias: (J, R, H) and (J, R).
     """
 
     codes: tuple[jax.Array, ...]
     code_bias: tuple[jax.Array, ...]
     lines: jax.Array
     line_bias: jax.Array
+    links: jax.Array
+    link_bias: jax.Array
 
 
 class MaskedNetwork(eqx.Module):
@@ -71,21 +78,23 @@ class MaskedNetwork(eqx.Module):
     """
 
     hidden: jax.Array  # (p, H)
-    embed: jax.Array  # (S, H), S codes of all groups
+    embed: jax.Array  # (S, H), S codes of the loose groups
     waves: jax.Array  # (p, WAVES, H)
     slopes: jax.Array  # (p, H)
     into: tuple[jax.Array, ...]  # (H, F)
     bias: tuple[jax.Array, ...]  # (F,)
     back: tuple[jax.Array, ...]  # (F, H)
     out_waves: tuple[jax.Array, ...]  # (G, WAVES, H)
-    out_free: tuple[jax.Array, ...]  # (G, K, H)
+    out_free: tuple[jax.Array, ...]  # (G, K, H); of a group without free codes (G, 0, H)
     out_bias: tuple[jax.Array, ...]  # (G, K)
     lines: jax.Array  # (L, Q, H)
     line_bias: jax.Array  # (L, Q)
+    links: jax.Array  # (J, R, H)
+    link_bias: jax.Array  # (J, R)
     dropout: float = eqx.field(static=True)
 
     def __init__(self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array):
-        p, total, lines = layout.parts, layout.codes, len(layout.lines)
+        p, total, lines = layout.parts, len(layout.free), len(layout.lines)
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))  # nothing to compile
         draw = lambda shape, scale: jnp.asarray(scale * rng.standard_normal(shape), jnp.float32)
         inner, share = 2 * width, 1 / math.sqrt(p)
@@ -97,18 +106,24 @@ class MaskedNetwork(eqx.Module):
         self.bias = tuple(jnp.zeros(inner) for _ in range(depth))
         self.back = tuple(draw((inner, width), 0.5 / math.sqrt(inner)) for _ in range(depth))
         self.out_waves = tuple(jnp.zeros((len(g.parts), WAVES, width)) for g in layout.groups)
-        self.out_free = tuple(jnp.zeros((*g.log_masses.shape, width)) for g in layout.groups)
+        self.out_free = tuple(
+            jnp.zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width)) for g in layout.groups
+        )
         self.out_bias = tuple(jnp.zeros(g.log_masses.shape) for g in layout.groups)
         self.lines = jnp.zeros((lines, line_outputs, width))
         self.line_bias = jnp.zeros((lines, line_outputs))
+        self.links = jnp.zeros((*layout.links.log_odds.shape, width))
+        self.link_bias = jnp.asarray(layout.links.log_odds)
         self.dropout = dropout
 
     def state(self, layout: Layout, rows: Rows, visible: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """norm(h), (n, H), of rows of which the parts `visible` (n, p) are seen; with a `key` units are left out."""
-        place = layout.offsets + jnp.where(visible, rows.codes, 0)
-        free = jnp.asarray(layout.free)[:, None]
-        seen = (free * self.embed)[place] + jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes
-        h = jnp.where(visible[..., None], seen, self.hidden).sum(1)
+        at = layout.loose
+        h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
+        if len(at):
+            place = layout.offsets[at] + jnp.where(visible[:, at], rows.codes[:, at], 0)
+            known = jnp.asarray(layout.free)[place] * visible[:, at]
+            h = h + (known[..., None] * self.embed[place]).sum(1)
         on_line = visible & jnp.asarray(layout.on_line)
         h = h + jnp.einsum("npr,prh->nh", waves_of(rows.u) * on_line[..., None], self.waves)
         keys = [None] * (len(self.into) + 1) if key is None else [*jax.random.split(key, len(self.into) + 1)]
@@ -120,10 +135,19 @@ class MaskedNetwork(eqx.Module):
         """The output layers; free and smooth parts of a code's weights are one here."""
         codes = tuple(
             jnp.asarray(g.free)[..., None] * free + jnp.einsum("gkr,grh->gkh", jnp.asarray(g.basis), waves)
+            if g.loose
+            else waves
             for g, free, waves in zip(layout.groups, self.out_free, self.out_waves, strict=True)
         )
         bias = tuple(jnp.asarray(g.log_masses) + b for g, b in zip(layout.groups, self.out_bias, strict=True))
-        return Heads(codes, bias, self.lines, self.line_bias)
+        return Heads(codes, bias, self.lines, self.line_bias, self.links, self.link_bias)
+
+
+def code_logits(group: Group, codes: jax.Array, bias: jax.Array, state: jax.Array) -> jax.Array:
+    """The logits (n, G, K) of a group's codes; without free ones the basis takes them from a few numbers a part."""
+    if group.loose:
+        return jnp.einsum("nh,gkh->ngk", state, codes) + bias
+    return jnp.einsum("ngr,gkr->ngk", jnp.einsum("nh,grh->ngr", state, codes), jnp.asarray(group.basis)) + bias
 
 
 def waves_of(u: jax.Array) -> jax.Array:

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from motes.learning.tables.base import Components, Ordered
-from motes.learning.tables.density import Normals, log_mixture, moved
+from motes.learning.tables.density import Normals, log_mixture, log_value, masses, moved
 from motes.learning.tables.layout import Layout
+from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.model import MaskedModel, each_member, ordered
 from motes.learning.tables.network import REACH, Heads, Rows, normed, waves_of
 
@@ -36,11 +38,16 @@ class Seen(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A model made ready for one order of the parts."""
+    """A model made ready for one order of the parts.
+
+    Attributes:
+        tilt: b of the calibration, (L, T).
+    """
 
     model: MaskedModel
     heads: Heads
     base: Ordered
+    tilt: jax.Array
 
 
 class Outlook(NamedTuple):
@@ -50,11 +57,15 @@ class Outlook(NamedTuple):
         log_codes: (n, K), normalised.
         gate: log g and log (1 - g), (n, 2); of a part without a density 0 and minus infinity.
         normals: (n, C); none for a part without a density.
+        tilt: b, (n, T+1), and the log of what it makes of all normals, (n,); none for a part without a density.
+        links: rho of its exact relations, (n, R); none for a part without one.
     """
 
     log_codes: jax.Array
     gate: jax.Array
     normals: Normals | None
+    tilt: tuple[jax.Array, jax.Array] | None
+    links: jax.Array | None
 
 
 class Place(NamedTuple):
@@ -64,20 +75,36 @@ class Place(NamedTuple):
         part: among all parts.
         member: among those of its group.
         line: among the parts with a density; 0 for the others.
-        rank: of that in the order of the base. All are whole numbers, ().
+        rank: of that in the order of the base.
+        link: among the parts with relations; 0 for the others. All are whole numbers, ().
     """
 
     part: jax.Array
     member: jax.Array
     line: jax.Array
     rank: jax.Array
+    link: jax.Array
+
+
+class Spot(NamedTuple):
+    """What of a place decides which program is compiled.
+
+    Attributes:
+        group: of the part.
+        line, linked: whether it has a density, and relations.
+    """
+
+    group: int
+    line: bool
+    linked: bool
 
 
 def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     """Members (M, ...) made ready for an order of the parts (p,)."""
 
     def one(model: MaskedModel) -> Prepared:
-        return Prepared(model, model.network.heads(layout), ordered(model.base, order, layout))
+        tilt = jnp.zeros(layout.bins.shares.shape)
+        return Prepared(model, model.network.heads(layout), ordered(model.base, order, layout), tilt)
 
     return each_member(one)(models)
 
@@ -108,8 +135,9 @@ def seen_after(
     """What is known of n rows once the part at `place` is seen where `here` (n,) says so; `line`: it has a density."""
     network, base = prepared.model.network, prepared.base
     j = place.part
-    slot = jnp.asarray(layout.offsets)[j] + jnp.where(here, codes, 0)
-    found = (jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
+    loose = np.isin(np.arange(layout.parts), layout.loose)
+    slot = jnp.where(jnp.asarray(loose)[j] & here, jnp.asarray(layout.offsets)[j] + codes, 0)
+    found = (jnp.asarray(loose)[j] * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
     found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
     found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
@@ -123,32 +151,46 @@ def seen_after(
     return Seen(total, seen.whitened.at[:, :, k].set(e), seen.log_weights + gain, seen.lines.at[:, k].set(here))
 
 
-def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, group: int, line: bool) -> Outlook:
-    """The distribution of the part at `place`, of a `group`, given what is seen."""
+def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Outlook:
+    """The distribution of the part at `place` given what is seen."""
     network, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
         h = h + jax.nn.gelu(normed(h) @ into + bias) @ back
     state = normed(h)
-    logits = state @ heads.codes[group][place.member].T + heads.code_bias[group][place.member]
+    group = layout.groups[spot.group]
+    logits = state @ heads.codes[spot.group][place.member].T
+    if not group.loose:
+        logits = logits @ jnp.asarray(group.basis)[place.member].T
+    logits = logits + heads.code_bias[spot.group][place.member]
+    links = state @ heads.links[place.link].T + heads.link_bias[place.link] if spot.linked else None
     log_codes = jax.nn.log_softmax(logits, axis=-1)
-    if not line:
-        return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None)
+    if not spot.line:
+        return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
     row = base.factors[:, place.rank]
     means = base.means[:, place.rank] + jnp.einsum("ncl,cl->nc", seen.whitened, row)
     hidden = jnp.einsum("nl,cl->nc", ~seen.lines * 1.0, jnp.square(row))
     components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     gate, normals = moved(components, outputs)
-    return Outlook(log_codes, jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1), normals)
+    tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
+    edges = jnp.asarray(layout.bins.edges)[place.line]
+    total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
+    tilted = jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total)
+    return Outlook(log_codes, gate, normals, tilted, links)
 
 
-def log_prob_of(view: Outlook, entry: Rows) -> jax.Array:
+def log_prob_of(layout: Layout, view: Outlook, place: Place, entry: Rows) -> jax.Array:
     """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise."""
-    log_code = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
-    if view.normals is None:
-        return log_code
-    low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
-    first = view.gate[:, 0] + log_code + entry.inner
-    second = view.gate[:, 1] + jnp.where(entry.alone, -jnp.inf, log_mixture(view.normals, low, high, cell))
-    return jnp.logaddexp(first, second)
+    made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
+    if view.normals is not None and view.tilt is not None:
+        tilt, total = view.tilt
+        bins = jnp.asarray(layout.bins.of_code)[place.line][entry.codes]
+        low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
+        moved_by = jnp.take_along_axis(tilt, bins[:, None], -1)[:, 0] - total
+        log_normal = log_mixture(view.normals, low, high, cell) + moved_by
+        made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
+    if view.links is None:
+        return made
+    most = view.links.shape[-1]
+    return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), made)

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.learning.tables.layout import rank_edges
+from motes.learning.tables.layout import FAR, rank_edges
+from motes.learning.tables.links import Linker
 from motes.learning.tables.network import Rows
 from motes.tables.kinds.lines import Line
-from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
 from motes.tables.schema import Schema
-
-FAR = 1e4  # standard deviations, where infinity is: an infinite end has no gradient
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Scale:
         ranks: (L+1,), the share of the training rows below each.
         points: (L,), which codes have no width.
         first, last: whether the first and the last code end there, so that their cells reach to infinity.
+        repeats: values within the codes that come again and again.
+        upto: (V+1,), the cumulative sum of their shares.
     """
 
     ends: Array
@@ -35,6 +36,8 @@ class Scale:
     points: NDArray[np.bool_]
     first: bool
     last: bool
+    repeats: Repeats
+    upto: Array
 
     @classmethod
     def of(cls, part: Part, drawn: tuple[float, float] | None) -> "Scale":
@@ -44,7 +47,10 @@ class Scale:
         first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
         if drawn is not None:
             ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
-        return cls(ends, rank_edges(part), np.diff(ends) <= 0, first, last)
+        none = Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
+        repeats = part.repeats or none
+        upto = np.append(0.0, np.cumsum(repeats.within))
+        return cls(ends, rank_edges(part), np.diff(ends) <= 0, first, last, repeats, upto)
 
     def rank(self, codes: NDArray[np.integer], y: Array) -> Array:
         """The share of the training rows below y (n,)."""
@@ -61,7 +67,42 @@ class Scale:
             share = np.where(
                 cell, (np.minimum(high, b) - np.maximum(low, a)) / width, ((low >= a) & (low <= b)) / width
             )
-            return np.where(width > 0, np.log(np.clip(share, 0.0, np.where(cell, 1.0, np.inf))), 0.0)
+            share = np.clip(share, 0.0, np.where(cell, 1.0, np.inf))
+            if len(self.repeats.y):
+                again = self.repeats.again[codes]
+                share = again * (self._below(high) - self._below(low)) + (1 - again) * share
+            return np.where(width > 0, np.log(share), 0.0)
+
+    def inside(self, low: Any, high: Any) -> Array:
+        """The share of each code between low and high, numbers or (n,), as (1, L) or (n, L); 1 of a point."""
+        a, b = np.atleast_1d(low)[:, None], np.atleast_1d(high)[:, None]
+        width = np.where(self.points, 1.0, np.diff(self.ends))
+        share = np.clip((np.minimum(b, self.ends[1:]) - np.maximum(a, self.ends[:-1])) / width, 0.0, 1.0)
+        if len(self.repeats.y):
+            first, last = (self._below(np.clip(end, self.ends[:-1], self.ends[1:])) for end in (a, b))
+            share = self.repeats.again * np.maximum(last - first, 0.0) + (1 - self.repeats.again) * share
+        return np.where(self.points, 1.0, share)
+
+    def placed(self, codes: NDArray[np.integer], u: Array, low: Any, high: Any) -> Array:
+        """Places (n,) in codes, between low and high, by uniform numbers u (n,)."""
+        first, last = np.maximum(self.ends[codes], low), np.minimum(self.ends[codes + 1], high)
+        last = np.maximum(last, first)
+        if not len(self.repeats.y):
+            return first + u * (last - first)
+        below, above = self._below(first), self._below(last)
+        width = np.maximum(self.ends[codes + 1] - self.ends[codes], 1e-300)
+        again = self.repeats.again[codes] * (above - below)
+        even = (1 - self.repeats.again[codes]) * (last - first) / width
+        share = again / np.maximum(again + even, 1e-300)
+        chosen = u < share
+        v = np.where(chosen, u / np.maximum(share, 1e-300), (u - share) / np.maximum(1 - share, 1e-300))
+        spot = np.searchsorted(self.upto, below + v * (above - below), side="right") - 1
+        spot = np.clip(spot, 0, len(self.repeats.y) - 1)
+        return np.where(chosen, self.repeats.y[spot], first + v * (last - first))
+
+    def _below(self, y: Array) -> Array:
+        """The cumulative share of the repeated values below y (...)."""
+        return self.upto[np.searchsorted(self.repeats.y, y)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +112,7 @@ class Reader:
     scales: tuple[Scale | None, ...]
     lines: tuple[Line | None, ...]
     smooth: tuple[bool, ...]
+    linker: Linker
 
     @classmethod
     def of(cls, schema: Schema) -> "Reader":
@@ -80,7 +122,7 @@ class Reader:
             None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(parts)
         )
         lines = tuple(line for kind in schema.kinds for line in kind.lines)
-        return cls(scales, lines, tuple(part.smooth for part in parts))
+        return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
 
     def read(self, encoded: Encoded) -> Rows:
         """n encoded rows; an entry that is impossible counts as not observed."""
@@ -96,7 +138,9 @@ class Reader:
             for name, values in made.items():
                 values[:, j] = one[name]
             alone[:, j] = one["alone"]
+        holds, could = self.linker.bits(encoded, observed)
         fields: dict[str, Any] = {"codes": codes, "alone": alone, "observed": observed, **made}
+        fields |= {"holds": holds, "could": could}
         return Rows(**fields)
 
     def entry(self, j: int, codes: NDArray[np.integer], y: Array, low: Array, high: Array) -> dict[str, NDArray]:

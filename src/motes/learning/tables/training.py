@@ -46,7 +46,8 @@ class Options:
         learning_rate: at its highest; it falls to nothing by a cosine.
         ema: the decay of the average of the weights, which is the model.
         clip_norm: of the gradient.
-        check_every: steps between two looks at the validation rows; 0: none.
+        weight_decay: of all weights but biases, in units of the learning rate (Loshchilov & Hutter 2019).
+        check_every: steps between two looks at the validation rows.
         patience: looks without a better one after which the training stops.
     """
 
@@ -57,6 +58,7 @@ class Options:
     learning_rate: float = 2e-3
     ema: float = 0.99
     clip_norm: float = 1.0
+    weight_decay: float = 1.0
     check_every: int = 100
     patience: int = 6
 
@@ -184,6 +186,13 @@ def _train(
     return jax.lax.scan(step, state, (index, jax.random.split(key, len(index))))
 
 
+def decayed(network: MaskedNetwork) -> MaskedNetwork:
+    """True for each array of a network that decays: a bias that did would forget the marginals and the gates."""
+    biases = lambda network: (network.bias, network.out_bias, network.line_bias, network.link_bias)
+    every = jax.tree.map(lambda _: True, network)
+    return eqx.tree_at(biases, every, jax.tree.map(lambda _: False, biases(network)))
+
+
 @eqx.filter_jit
 def _held_out(
     program: _Program, networks: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array, order: jax.Array
@@ -236,7 +245,10 @@ def train(
         TrainingError: the loss is not finite.
     """
     rate = optax.warmup_cosine_decay_schedule(0.0, options.learning_rate, min(50, options.steps // 4), options.steps)
-    optimiser = optax.chain(optax.clip_by_global_norm(options.clip_norm), optax.adam(rate, b2=0.99))
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(options.clip_norm),
+        optax.adamw(rate, b2=0.99, weight_decay=options.weight_decay, mask=decayed),
+    )
     program = _Program(layout, optimiser, options)
     members = len(learn)
     data, plan = jax.tree.map(jnp.asarray, (data, plan))
@@ -249,7 +261,20 @@ def train(
     checks: list[tuple[int, float]] = []
     best, kept, kept_step, waited = np.full(members, np.inf), networks, np.zeros(members), 0
     step, interrupted = 0, False
+
+    def look() -> None:
+        nonlocal best, kept, kept_step, waited
+        assert held is not None
+        found = _checked(program, state.averaged, base, held, plan, options.fixed)
+        better = found < best
+        kept = jax.tree.map(partial(_where, better), state.averaged, kept)
+        best, kept_step = np.where(better, found, best), np.where(better, step, kept_step)
+        checks.append((step, float(found.mean())))
+        waited = 0 if better.any() else waited + 1
+
     try:
+        if held is not None:
+            look()  # the base alone may be best
         while step < options.steps:
             count = min(CHUNK, options.steps - step)
             index = jnp.asarray(np.stack([next(stream) for _ in range(count)]))
@@ -258,17 +283,8 @@ def train(
             losses.append(np.asarray(loss).mean(1))
             if not np.isfinite(losses[-1]).all():
                 raise TrainingError(f"the loss was not finite after {step} steps. Lower table.learning_rate.")
-            if (
-                held is not None
-                and options.check_every
-                and (step % options.check_every < count or step == options.steps)
-            ):
-                found = _checked(program, state.averaged, base, held, plan, options.fixed)
-                better = found < best
-                kept = jax.tree.map(partial(_where, better), state.averaged, kept)
-                best, kept_step = np.where(better, found, best), np.where(better, step, kept_step)
-                checks.append((step, float(found.mean())))
-                waited = 0 if better.any() else waited + 1
+            if held is not None and (step % options.check_every < count or step == options.steps):
+                look()
             if on_progress is not None:
                 latest = checks[-1][1] if checks else float("nan")
                 on_progress(

@@ -45,6 +45,10 @@ class Continuum(Line):
         return float(ends[0]), float(ends[1])
 
     @property
+    def single(self) -> Mask:
+        return self.points
+
+    @property
     def points(self) -> Mask:
         """(L,), which slots are one value."""
         return self.bounds[:-1] == self.bounds[1:]

@@ -342,7 +342,7 @@ def _line(x: Integers, counts: Array, bins: int) -> tuple[Line, Grid]:
 
 def _part(column: str, name: str, line: Line) -> Part:
     full = f"{column}: {name}" if name else column
-    return Part(full, column, line.masses, line.edges, ordered=True, smooth=line.smooth)
+    return Part(full, column, line.masses, line.edges, True, line.smooth, line.single, line.repeats)
 
 
 def _encoded(line: Line, grid: Grid, x: Integers) -> Entries:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.tables.kinds.curves import Curve
 from motes.tables.kinds.lines import (
     APART,
     END,
@@ -29,18 +30,33 @@ from motes.tables.kinds.lines import (
     overlap,
     slots_of,
 )
-from motes.tables.parts import Array, Codes, Entries, Mask
+from motes.tables.parts import Array, Codes, Entries, Mask, Repeats
 
 TIMES = 3  # as many rows as hold the median value of those beside it,
 BESIDE = 25  # up to so far away
+ROUNDS = 30  # of expectation and maximisation
+PRIOR = 20.0  # rows that what all slots say is worth, for the share of repeated numbers in a slot
+WORTH = 0.05  # of the rows, that repeated numbers hold at least
 SHORT = 10  # places, of which each has a slot of its own however few rows there are
 
 
 @dataclass(frozen=True)
 class Lattice(Line):
-    """Whole numbers k, each the cell k - 1/2 to k + 1/2; `bounds` are the first k of each slot, (L+1,)."""
+    """Whole numbers k, each the cell k - 1/2 to k + 1/2; `bounds` are the first k of each slot, (L+1,).
+
+    Attributes:
+        again, at, shares: `Repeats`, of whole numbers `at`; empty where no number comes again and again.
+    """
+
+    again: Array
+    at: Integers
+    shares: Array
 
     smooth = True
+
+    @property
+    def repeats(self) -> Repeats | None:
+        return Repeats(self.again, self.curve.forward(self.at), self.shares) if len(self.at) else None
 
     @property
     def edges(self) -> Array:
@@ -81,8 +97,12 @@ class Lattice(Line):
         return allowed, float(ends[0]), float(ends[1])
 
     @property
+    def single(self) -> Mask:
+        return np.diff(self.bounds) == 1
+
+    @property
     def alone(self) -> int:
-        return int((np.diff(self.bounds) == 1).sum())
+        return int(self.single.sum())
 
 
 def fit_lattice(
@@ -120,7 +140,32 @@ def fit_lattice(
     bounds = _without_empty(bounds, k, np.concatenate([k[heaps], k[heaps] + 1, gaps]))
     masses = masses_of(np.bincount(np.searchsorted(bounds, k, side="right") - 1, counts, len(bounds) - 1))
     curve = curve_of(k, counts, heaps, half=0.5, zero=zero)
-    return Lattice(curve, bounds, masses, least, most)
+    return Lattice(curve, bounds, masses, least, most, *_repeats(k, counts, bounds, curve))
+
+
+def _repeats(k: Integers, counts: Array, bounds: Integers, curve: Curve) -> tuple[Array, Integers, Array]:
+    """`again`, `at` and `shares` of places k (m,), by how likely they make each row when it is left out.
+
+    The share of a slot is the more its own the more rows it has, and that of all slots else.
+    """
+    slots, size = np.searchsorted(bounds, k, side="right") - 1, len(bounds) - 1
+    several = (counts > 1) & (np.diff(bounds)[slots] > 1)
+    of_slot = np.bincount(slots, counts * several, size)
+    if not several.any():
+        return np.zeros(0), k[:0], np.zeros(0)
+    ends = curve.forward(np.clip(bounds - 0.5, k[0] - 0.5, k[-1] + 0.5))
+    even = (curve.forward(k + 0.5) - curve.forward(k - 0.5)) / np.maximum(np.diff(ends)[slots], 1e-300)
+    left_out = np.where(several, (counts - 1) / np.maximum(of_slot[slots] - 1, 1), 0.0)
+    rows, again, overall = np.bincount(slots, counts, size), np.full(size, 0.5), 0.5
+    for _ in range(ROUNDS):  # expectation and maximisation
+        first = again[slots] * left_out
+        mine = np.bincount(slots, counts * first / (first + (1 - again[slots]) * even), size)
+        overall = mine.sum() / rows.sum()
+        again = (mine + PRIOR * overall) / (rows + PRIOR)
+    if overall < WORTH:
+        return np.zeros(0), k[:0], np.zeros(0)
+    again = np.where(of_slot > 0, again, 0.0)
+    return again, k[several], counts[several] / of_slot[slots[several]]
 
 
 def _between(below: Integers, above: Integers) -> Integers:

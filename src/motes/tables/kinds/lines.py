@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.tables.kinds.curves import Curve, Straight, fit_curve, standardised
-from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Repeats
 
 Numbers = NDArray[Any]  # int64 on a lattice, otherwise float64
 Integers = NDArray[np.int64]
@@ -56,6 +56,16 @@ class Line(abc.ABC):
     @abc.abstractmethod
     def smooth(self) -> bool:
         """Whether there is a density within the slots."""
+
+    @property
+    def single(self) -> Mask | None:
+        """Which slots (L,) hold one value alone; None: all of them."""
+        return None
+
+    @property
+    def repeats(self) -> Repeats | None:
+        """Which numbers within the slots come again and again; None: a slot is spread evenly."""
+        return None
 
     @property
     @abc.abstractmethod

@@ -45,7 +45,8 @@ class Number(Kind):
     @property
     def parts(self) -> tuple[Part, ...]:
         line = self.line
-        return (Part(self.column, self.column, line.masses, line.edges, ordered=True, smooth=line.smooth),)
+        part = Part(self.column, self.column, line.masses, line.edges, True, line.smooth, line.single, line.repeats)
+        return (part,)
 
     @property
     def lines(self) -> tuple[Line | None, ...]:

@@ -1,0 +1,157 @@
+"""Exact relations and repeated values: they are part of a density that sums to 1, and rows are drawn from it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from motes.learning.tables.links import log_linked
+from motes.learning.tables.rows import Scale
+from motes.sampling.rows import log_prob_rows
+from motes.table_fitting import fit_table
+from motes.tables.schema import Schema
+from motes.tabular import load
+from tables import TINY, of_random_weights, untrained
+
+# --- relations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(5)
+    a, b = rng.poisson(12, 2000), rng.poisson(7, 2000)
+    c = np.where(rng.random(2000) < 0.8, a + b, rng.integers(0, 30, 2000))
+    return pd.DataFrame({"a": a, "b": b, "c": c, "side": rng.choice(["left", "right"], 2000)})
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    with untrained():
+        return of_random_weights(fit_table(data, changes=TINY, seed=1))
+
+
+def share_of(model, column, rows):
+    """The share that the relation of a column has in each row, from the definition: a softmax beside 0."""
+    unmasker, p = model.orders.first([name for name in ("a", "b", "c", "side") if name != column]), 4
+    encoded = model.schema.encode(rows)
+    read, seen = model.reader.read(encoded), unmasker.start(len(rows))
+    for k, j in enumerate(map(int, unmasker.order[:-1])):
+        here = np.ones(len(rows), bool)
+        seen = unmasker.show(seen, k, read.codes[:, j], read.y[:, j], read.u[:, j], here)
+    rho = np.asarray(unmasker.view(seen, p - 1).links, np.float64)[0, :, 0]
+    return unmasker, 1 / (1 + np.exp(-rho))
+
+
+def test_a_relation_is_found_and_every_column_of_it_can_be_the_one_it_gives(model):
+    assert [relation.columns for relation in model.schema.relations] == [("c", "a", "b")]
+    assert sorted(model.reader.linker.of_part) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("column", ["a", "b", "c"])
+def test_with_a_relation_the_values_of_a_column_still_sum_to_one(model, data, column):
+    some = data.iloc[:8]
+    domain = np.arange(-400, 600)
+    rows = some.loc[some.index.repeat(len(domain))].assign(**{column: np.tile(domain, len(some))})
+    encoded = model.schema.encode(rows, unseen="mark")
+    unmasker, _ = share_of(model, column, some)
+    only = np.array([part.column == column for part in model.schema.parts])
+    read = model.reader.read(encoded)
+    log_p = log_prob_rows(unmasker, read, only) + np.where(read.observed, encoded.log_unit, 0.0).sum(1)
+    p = np.where(read.observed[:, only].all(1), np.exp(log_p), 0.0).reshape(len(some), -1)
+    np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-3)  # what lies beyond the domain
+
+
+def test_a_relation_gives_its_value_with_the_share_that_the_network_says(model):
+    given = {"a": 12, "b": 8, "side": "left"}
+    row = pd.DataFrame([{"a": 12, "b": 8, "c": 20, "side": "left"}])
+    unmasker, share = share_of(model, "c", row)
+    drawn = model.sample(20_000, given=given, seed=3).like(row)
+    found = (drawn.c == 20).mean()
+    encoded = model.schema.encode(row)
+    only = np.array([part.column == "c" for part in model.schema.parts])
+    p = float(np.exp(log_prob_rows(unmasker, model.reader.read(encoded), only))[0])
+    assert share[0] < p < 1  # and the density has a little there as well
+    assert found == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))  # one in 16,000 by chance
+
+
+def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data):
+    encoded = model.schema.encode(data.iloc[:50])
+    whole = model.reader.read(encoded)
+    without = model.reader.read(model.schema.encode(data.iloc[:50].assign(b=np.nan)))
+    assert whole.could[:, 2].any() and not without.could[:, 2].any() and not without.could[:, 0].any()
+    holds = (data.a + data.b == data.c).to_numpy()[:50]
+    np.testing.assert_array_equal(whole.holds[:, 2] > 0, holds)
+
+
+def test_what_a_relation_gives_and_no_value_of_the_column_is_never_drawn(model):
+    drawn = model.sample(2000, given={"c": 3, "side": "left"}, seed=2)
+    a, b = (drawn.columns[name].values for name in "ab")
+    assert a.min() >= 0 and b.min() >= 0  # c - a is below 0 in most rows
+
+
+def test_of_several_relations_each_has_its_share():
+    rho, could = jnp.log(jnp.array([2.0, 5.0, 3.0])), jnp.array([True, False, True])
+    p = [float(jnp.exp(log_linked(rho, could, jnp.arange(3) == r, jnp.log(0.4)))) for r in range(3)]
+    assert p == pytest.approx([(0.4 + 2) / 6, 0.4 / 6, (0.4 + 3) / 6])
+
+
+def test_relations_are_kept_on_disk(model, data, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.schema.relations == model.schema.relations
+    np.testing.assert_array_equal(again.score_samples(data[:20]), model.score_samples(data[:20]))
+
+
+# --- repeated values --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def amounts():
+    rng = np.random.default_rng(3)
+    x = np.rint(rng.gamma(2.0, 3000.0, 6000)).astype(int)
+    return np.where(rng.random(6000) < 0.4, 500 * (x // 500 + 1), x)
+
+
+@pytest.fixture(scope="module")
+def scale(amounts):
+    schema = Schema.fit(pd.DataFrame({"amount": amounts}))
+    return schema, Scale.of(schema.parts[0], schema.draw_range(0))
+
+
+def test_the_shares_of_a_code_sum_to_one_and_repeated_values_have_theirs(amounts, scale):
+    schema, scale = scale
+    domain = np.arange(amounts.min(), amounts.max() + 1)
+    encoded = schema.encode(pd.DataFrame({"amount": domain}))
+    codes = encoded.codes[:, 0]
+    share = np.exp(scale.inner(codes, encoded.low[:, 0], encoded.high[:, 0]))
+    sums = np.bincount(codes, share)
+    # The first and the last code reach beyond the values of the training.
+    np.testing.assert_allclose(sums[1:-1], 1.0, atol=1e-6)
+    masses = schema.parts[0].masses
+    p = masses[codes] * share
+    round_ = domain % 500 == 0
+    assert p[round_].sum() == pytest.approx((amounts % 500 == 0).mean(), abs=0.03)
+
+
+def test_values_without_repeats_have_none():
+    x = np.random.default_rng(0).permutation(200_000)[:3000]
+    assert Schema.fit(x[:, None]).parts[0].repeats is None
+
+
+def test_places_are_drawn_as_they_are_scored_within_an_interval_as_well(amounts, scale):
+    schema, scale = scale
+    code = int(np.argmax(np.where(scale.points, 0.0, scale.repeats.again)))
+    domain = np.arange(amounts.min(), amounts.max() + 1)
+    encoded = schema.encode(pd.DataFrame({"amount": domain}))
+    mine = encoded.codes[:, 0] == code
+    low, high = encoded.low[mine, 0], encoded.high[mine, 0]
+    share = np.exp(scale.inner(np.full(len(low), code), low, high))
+    half = len(low) // 2
+    for first, last in ((0, len(low)), (0, half), (half, len(low))):
+        ends = low[first], high[last - 1]
+        u = (np.arange(50_000) + 0.5) / 50_000
+        y = scale.placed(np.full(len(u), code), u, *ends)
+        found = np.histogram(y, np.append(low, high[-1]))[0] / len(u)
+        wanted = share[first:last] / share[first:last].sum()
+        np.testing.assert_allclose(found[first:last], wanted, atol=1e-3)
+        assert scale.inside(*ends)[0, code] == pytest.approx(share[first:last].sum(), abs=1e-6)

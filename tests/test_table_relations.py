@@ -1,0 +1,449 @@
+"""What holds between the columns of a table: it is found only where it is there, and a model keeps the inequalities."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import motes.table_fillings
+from motes.answers import evidence_of
+from motes.errors import UsageError
+from motes.sampling.constraint import Constraint
+from motes.table_fitting import fit_table
+from motes.tables.conditions import NotMissing
+from motes.tables.relations import Inequality
+from motes.tables.schema import Schema
+from motes.tabular import TableModel, load
+from tables import TINY, untrained
+
+DAY = np.timedelta64(1, "D")
+DAWN = np.datetime64("2024-01-01")
+
+
+def values(rows, column):
+    return rows.columns[column].values
+
+
+def whole_of(model):
+    """P(C) of all inequalities of a model."""
+    return np.exp(model.constraint.log_share(np.ones(len(model.constraint.inequalities), bool)))
+
+
+def free(model):
+    """The model without its inequalities."""
+    return TableModel(model.schema, model.models, model.order, model.bias, model.recipe)
+
+
+# --- what is found ----------------------------------------------------------------------------------------------------
+
+
+def test_a_sum_copies_and_a_linear_relation_are_found():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 500, 2000), rng.integers(0, 300, 2000)
+    same = rng.random(2000) < 0.15
+    bill = rng.integers(0, 5000, 2000)
+    hour, minute = rng.integers(0, 24, 2000), rng.integers(0, 60, 2000)
+    frame = pd.DataFrame({"a": a, "b": b, "c": a + b})
+    schema = Schema.fit(frame)
+    assert [one.words for one in schema.relations] == ["c = a + b in all rows"]
+    assert [one.words for one in schema.inequalities] == ["a <= c in all rows", "b <= c in all rows"]
+    schema = Schema.fit(pd.DataFrame({"bill": bill, "paid": np.where(same, bill, rng.integers(0, 5000, 2000))}))
+    assert schema.related == [f"bill = paid in {same.mean():.0%} of the rows"]
+    found, *_ = Schema.fit(pd.DataFrame({"hour": hour, "minute": minute, "clock": 100 * hour + minute})).relations
+    assert dict(zip(found.columns, found.weights, strict=True)) == pytest.approx(
+        {"clock": 1, "hour": -100, "minute": -1}
+    )
+    assert found.words == "clock = 100 hour + minute in all rows"
+    np.testing.assert_allclose(found.value("minute", {"clock": np.array([1259]), "hour": np.array([12])}), [59])
+
+
+def test_nothing_is_looked_for_where_the_recipe_says_so():
+    a = np.random.default_rng(0).integers(0, 500, 400)
+    frame = pd.DataFrame({"a": a, "b": a + np.arange(400) % 3})
+    assert [one.words for one in Schema.fit(frame).inequalities] == ["a <= b in all rows"]
+    assert not Schema.fit(frame, relations=False).related
+    with untrained():
+        on, off = (
+            fit_table(frame, changes=TINY | {"table.relations": here, "table.steps": 1}) for here in (True, False)
+        )
+    assert "a <= b in all rows" in on.schema.related
+    assert on.constraint.words == "a <= b"
+    assert not off.schema.related
+    assert not off.constraint.inequalities
+
+
+@pytest.mark.parametrize("gap", ["exponential", "uniform", "poisson"])
+def test_an_inequality_is_found(gap):
+    rng = np.random.default_rng(1)
+    days = {
+        "exponential": rng.exponential(8, 1500),
+        "uniform": rng.integers(0, 9, 1500),
+        "poisson": rng.poisson(3, 1500),
+    }
+    start = DAWN + rng.integers(0, 366, 1500) * DAY
+    frame = pd.DataFrame({"start": start, "end": start + days[gap].astype(int) * DAY})
+    assert Schema.fit(frame).related == ["start <= end in all rows"]
+    frame.loc[::7, "end"] = pd.NaT
+    assert Schema.fit(frame).related == ["start <= end in all rows"]
+    frame.loc[0, ["start", "end"]] = frame.start.max(), frame.start.min()
+    assert not Schema.fit(frame).related
+
+
+def test_independent_columns_have_nothing():
+    """A pair is looked at if 12 rows would break it by chance, so that none does in exp(-12) of such tables.
+
+    There are 32 ordered pairs a seed: 1,600 in all, of which 0.01 are expected to be found.
+    """
+    found = []
+    for seed in range(50):
+        rng, n = np.random.default_rng(seed), 600
+        frame = {
+            "few": rng.integers(0, 50, n),
+            "many": rng.integers(0, 1000, n),  # 0 is its own end, and not a border to small numbers
+            "count": rng.poisson(8, n),
+            "normal": rng.normal(0, 1, n).round(2),
+            "apart": rng.normal(3, 1, n).round(2),
+            "wait": rng.exponential(3, n).round(1),
+            "first": DAWN + rng.integers(0, 200, n) * DAY,
+            "later": DAWN + rng.integers(90, 290, n) * DAY,
+        }
+        found += Schema.fit(pd.DataFrame(frame)).related
+    assert not found
+
+
+def test_columns_far_apart_have_no_border():
+    # In 30 of 1,000 tables no row breaks x <= y, though no border is there: rows do not lie close to it.
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        frame = pd.DataFrame({"x": rng.normal(0, 1, 20_000), "y": rng.normal(5, 1, 20_000)})
+        found += len(Schema.fit(frame).inequalities)
+    assert found == 0
+
+
+# --- a model of two whole numbers, of which everything can be counted -------------------------------------------------
+
+PAIRS = pd.DataFrame([(a, b) for a in range(6) for b in range(10)], columns=["a", "b"])
+
+
+@pytest.fixture(scope="module")
+def pair():
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 6, 300)
+    frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 5, 300)})
+    with untrained():
+        return fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
+
+
+def test_the_scores_of_all_rows_sum_to_one(pair):
+    p, q = np.exp(pair.score_samples(PAIRS)), np.exp(free(pair).score_samples(PAIRS))
+    bad = (PAIRS.a > PAIRS.b).to_numpy()
+    share = q[~bad].sum()
+    # P(C) comes from about 4,800 drawn rows.
+    assert whole_of(pair) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4800))
+    assert p.sum() == pytest.approx(1, abs=4 * np.sqrt((1 - share) / share / 4800))
+    np.testing.assert_allclose(p[bad], q[bad] / 301)
+    np.testing.assert_allclose(p[~bad] / q[~bad], 300 / 301 / whole_of(pair) + 1 / 301)
+
+
+def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
+    a = np.random.default_rng(0).integers(0, 6, 300)
+    frame = pd.DataFrame({"a": a, "b": a + np.random.default_rng(1).integers(0, 5, 300)})
+    bent = lambda self, *_: [part + np.random.default_rng(2).normal(0, 3, part.shape) for part in self.no_bias]
+    monkeypatch.setattr("motes.table_fitting.Unmasker.calibrated", bent)
+    with untrained():
+        model = fit_table(frame, changes=TINY | {"table.bins": 64, "table.calibrate": True}, seed=1)
+    assert np.exp(model.score_samples(PAIRS)).sum() == pytest.approx(1, abs=0.04)
+
+
+def test_drawn_rows_have_the_shares_that_are_scored(pair):
+    n, p = 60_000, np.exp(pair.score_samples(PAIRS))
+    bad = (PAIRS.a > PAIRS.b).to_numpy()
+    rows = pair.sample(n, seed=3)
+    counts = np.bincount(values(rows, "a") * 10 + values(rows, "b"), minlength=60)
+    assert (np.abs(counts / n - p) < 5 * np.sqrt(p / n) + 0.01 * p).all()
+    assert counts[bad].sum() / n == pytest.approx(p[bad].sum(), abs=5 * np.sqrt(p[bad].sum() / n))
+    assert counts[bad].sum() > 0  # rows of the part without inequalities
+
+
+def test_rows_are_the_same_however_many_are_drawn(pair):
+    for given in ({}, {"a": 3}):
+        few, many = pair.sample(100, seed=4, given=given), pair.sample(17_000, seed=4, given=given)
+        assert len(many) == 17_000
+        for column in "ab":
+            np.testing.assert_array_equal(values(few, column), values(many, column)[:100])
+    assert (values(pair.sample(100, seed=5), "b") != values(few, "b")).any()
+    assert pair.sample(100, seed=5).log_evidence == 0.0
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("given", "met"),
+    [
+        ({"a": 4}, lambda rows: rows.a == 4),
+        ({"b": 2}, lambda rows: rows.b == 2),
+        ({"a": {4, 5}, "b": (None, 5)}, lambda rows: (rows.a >= 4) & (rows.b <= 5)),
+        ({"a": NotMissing()}, lambda rows: rows.a >= 0),
+    ],
+    ids=["value", "other value", "set and interval", "no condition"],
+)
+def test_log_p_of_a_condition_and_its_rows_are_those_of_the_scores(pair, given, met, exact):
+    p, here = np.exp(pair.score_samples(PAIRS)), met(PAIRS).to_numpy()
+    rows = pair.sample(6000, given=given, seed=2, exact=exact)
+    # P(C) from 4,800 rows, and a share of 8,192 candidates of which at least a fifth keep the inequality.
+    assert rows.log_evidence == pytest.approx(np.log(p[here].sum()), abs=0.05)
+    drawn = np.bincount(values(rows, "a") * 10 + values(rows, "b"), minlength=60) / 6000
+    expected = np.where(here, p, 0) / p[here].sum()
+    effective = min(rows.effective, 6000)
+    assert (np.abs(drawn - expected) < 5 * np.sqrt(expected / effective) + 1e-3).all()
+
+
+def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
+    broken = pd.DataFrame({"a": [5], "b": [2]})
+    rows = pair.sample(40, given={"a": 5, "b": 2}, seed=1)
+    assert len(rows) == 40
+    assert rows.log_evidence == pytest.approx(pair.score_samples(broken)[0])
+    assert rows.log_evidence == pytest.approx(free(pair).score_samples(broken)[0] - np.log(301))
+    said = evidence_of(pair, {"a": 5, "b": 2}, [rows.log_evidence], 40.0).warnings
+    assert any("breaks a <= b in all rows of the training" in one for one in said)
+    assert not any("breaks" in one for one in evidence_of(pair, {"a": 1, "b": 2}, [-3.0], 40.0).warnings)
+
+
+def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("motes.sampling.constraint.draw_block", None)
+    pair.save(tmp_path / "m.safetensors")
+    for same in (load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
+        np.testing.assert_array_equal(same.score_samples(PAIRS), pair.score_samples(PAIRS))
+        assert whole_of(same) == whole_of(pair)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(values(same.sample(300, seed=1), "b"), values(pair.sample(300, seed=1), "b"))
+
+
+# --- several inequalities, missing entries ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng, n = np.random.default_rng(0), 900
+    start = DAWN + rng.integers(0, 200, n) * DAY
+    low = rng.normal(0, 1, n)
+    return pd.DataFrame(
+        {
+            "start": start,
+            "end": start + rng.poisson(3, n) * DAY,
+            "low": low,
+            "high": low + rng.exponential(1, n),
+            "label": rng.choice(list("xyz"), n),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    with untrained():
+        return fit_table(data, changes=TINY | {"table.bins": 32}, seed=1)
+
+
+def test_dates_and_real_numbers_are_kept(model, data):
+    assert [one.words for one in model.schema.inequalities] == ["low <= high in all rows", "start <= end in all rows"]
+    rows, loose = (one.sample(9000, seed=2).like(data) for one in (model, free(model)))
+    broken = lambda rows: (rows.start > rows.end) | (rows.low > rows.high)
+    e = 1 / 901
+    assert broken(rows).mean() < e * (1 - whole_of(model)) + 5 * np.sqrt(e / 9000)
+    assert broken(loose).mean() == pytest.approx(1 - whole_of(model), abs=0.03)
+    assert broken(loose).mean() > 0.1
+
+
+def test_the_share_that_keeps_them_counts_numbers_beyond_the_observed_range(monkeypatch):
+    # Draws are cut to the range, and log p is not. The difference is 0.008 here; 65,536 rows tell P(C) to 0.0015.
+    monkeypatch.setattr("motes.sampling.constraint.DRAWN", (65_536, 65_536))
+    rng = np.random.default_rng(0)
+    low = rng.normal(0, 1, 300)
+    few = pd.DataFrame({"low": low, "high": low + rng.exponential(1, 300)})
+    with untrained():
+        model = fit_table(few, changes=TINY | {"table.bins": 32}, seed=1)
+    places, step = np.linspace(-8, 13, 701, retstep=True)
+    grid = pd.DataFrame({"low": np.repeat(places, 701), "high": np.tile(places, 701)})
+    p = np.exp(free(model).score_samples(grid)) * step**2
+    assert p.sum() == pytest.approx(1, abs=0.01)  # at the steps of the density the sum is not exact
+    p /= p.sum()
+    kept = np.where(grid.low < grid.high, 1.0, np.where(grid.low == grid.high, 0.5, 0.0))
+    inside = grid.low.between(few.low.min(), few.low.max()) & grid.high.between(few.high.min(), few.high.max())
+    assert whole_of(model) == pytest.approx((p * kept).sum(), abs=4e-3)
+    assert (p * kept)[inside].sum() / p[inside].sum() > (p * kept).sum() + 6e-3
+
+
+def test_exact_rows_keep_them(model, data):
+    for given in ({"start": data.start[0]}, {"low": (0.5, None), "label": {"x", "y"}}):
+        rows = model.sample(1500, given=given, seed=2, exact=True).like(data)
+        assert ((rows.start > rows.end) | (rows.low > rows.high)).mean() < 0.01
+
+
+def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
+    rows = data.head(8).copy()
+    rows.loc[0:1, "end"] = pd.NaT
+    rows.loc[1:2, "high"] = np.nan
+    rows.loc[[3, 4], "low"] = rows.high[[3, 4]] + 1
+    rows.loc[4, "end"] = pd.NaT
+    rows.loc[5, ["low", "start"]] = [rows.high[5] + 1, pd.NaT]
+    found = model.score_samples(rows) - free(model).score_samples(rows)
+    share = [np.exp(model.constraint.log_share(np.array(which, bool))) for which in ([1, 0], [0, 1], [1, 1])]
+    numbers, dates, both = (np.log(900 / 901 / one + 1 / 901) for one in share)
+    e = -np.log(901)
+    np.testing.assert_allclose(found, [numbers, 0, dates, e, e, e, both, both], atol=1e-9)
+    assert both > dates > numbers > 0.01
+
+
+def test_an_impossible_entry_breaks_nothing(pair):
+    rows = pd.DataFrame({"a": [99], "b": [3]})
+    found, loose = (one.likelihood(rows, smooth=True).log_prob[0] for one in (pair, free(pair)))
+    assert found == pytest.approx(loose)
+
+
+def test_missing_entries_are_filled_in_so_that_rows_keep_them(model, data):
+    holes = data.head(700).copy()
+    holes.loc[::3, "end"] = pd.NaT
+    holes.loc[1::3, "low"] = np.nan
+    holes.loc[2::3, ["start", "high", "label"]] = [pd.NaT, np.nan, None]
+    # What is known breaks an inequality already: the rest is filled in as it comes.
+    holes.loc[5, ["end", "low", "high", "label"]] = [holes.end.min(), 2.0, 1.0, None]
+    once, again, loose = (one.impute(holes, seed=1)[0].like(data) for one in (model, model, free(model)))
+    pd.testing.assert_frame_equal(once, again)
+    broken = lambda rows: (rows.start > rows.end) | (rows.low > rows.high)
+    assert not once.isna().any().any()
+    # Of 700 rows one in 900 may belong to the part without inequalities.
+    assert broken(once.drop(5)).sum() <= 3
+    assert broken(loose.drop(5)).sum() > 50
+    assert once.low[5] > once.high[5]
+
+
+def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkeypatch):
+    # Each column has its own curve, so that its codes and places give a number back only to its last digits.
+    rows = data.head(250).assign(label=None)
+    rows["high"] = rows.low.clip(data.high.min(), data.low.max())
+    rows["low"] = rows.high
+    calls = []
+    draw = motes.table_fillings.draw_block
+    monkeypatch.setattr("motes.table_fillings.draw_block", lambda *words: calls.append(1) or draw(*words))
+    model.impute(rows, seed=1)
+    assert len(calls) == 1
+    model.impute(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
+    assert len(calls) == 2
+    kept = model.constraint.log_kept(np.ones(2, bool))
+    for low in rows.low[:8]:
+        given = {"low": low, "high": low, "start": rows.start[0], "end": rows.end[0]}
+        found, loose = (one.sample(3, given=given).log_evidence for one in (model, free(model)))
+        assert found == pytest.approx(loose + kept)
+
+
+def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
+    monkeypatch.setattr(Constraint, "accepted", lambda self, sides, hopeless, u: np.zeros(len(u), bool))
+    monkeypatch.setattr("motes.table_fillings.TRIES", 3)
+    holes = data.head(30).assign(end=pd.NaT)
+    assert not model.impute(holes, seed=1)[0].columns["end"].missing.any()
+
+
+def test_predictions_keep_them(model, data):
+    some = data.head(150).copy()
+    some.loc[:9, "start"] = pd.NaT  # which leaves the date free
+    found = model.predict(some, "end", quantiles=(0.02, 0.5))
+    loose = free(model).predict(some, "end", quantiles=(0.02, 0.5))
+    start = some.start.to_numpy()[10:].astype("datetime64[us]").astype(np.int64)
+    assert (values(found, "q0.02")[10:] >= start).all()
+    assert (values(loose, "q0.02")[10:] < start).mean() > 0.2
+    np.testing.assert_array_equal(values(found, "mean")[:10], values(loose, "mean")[:10])
+    # Below the border nothing is left; above it everything has the same share more.
+    numbers, before = (one.predict(some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
+    assert (values(numbers, "mean") >= some.low).all()
+    assert (values(numbers, "mean") >= values(before, "mean") - 1e-9).all()
+    some["low"], some["high"] = 2.0, 1.0  # broken already
+    found, loose = (values(one.predict(some, "end"), "mean") for one in (model, free(model)))
+    np.testing.assert_array_equal(found, loose)
+
+
+def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
+    frame = data[["low", "high"]].round(0).astype("Int64")
+    frame["high"] = frame.low + np.random.default_rng(2).integers(0, 4, len(frame))
+    frame.loc[::4, "high"] = pd.NA
+    with untrained():
+        model = fit_table(frame, changes=TINY | {"table.missing": "code", "table.bins": 64}, seed=1)
+    assert model.constraint.words == "low <= high"
+    low, high = range(frame.low.min(), frame.low.max() + 1), [*range(frame.high.min(), frame.high.max() + 1), None]
+    every = pd.DataFrame([(a, b) for a in low for b in high], columns=["low", "high"]).astype("Int64")
+    total, share = np.exp(model.score_samples(every)).sum(), whole_of(model)
+    assert total == pytest.approx(1, abs=4 * np.sqrt((1 - share) / share / 14_000) + 1e-3)
+    rows = model.sample(4000, seed=1)
+    known = ~rows.columns["high"].missing
+    assert (values(rows, "low")[known] > values(rows, "high")[known]).mean() < 0.003
+    assert 1 - known.mean() == pytest.approx(0.25 / share, abs=0.03)  # such rows always keep it
+
+
+# --- where the inequalities are hard to keep --------------------------------------------------------------------------
+
+
+def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
+    monkeypatch.setattr("motes.sampling.constraint.LEAST", 0.6)
+    rng = np.random.default_rng(0)
+    steps = np.cumsum(rng.integers(0, 3, (1200, 6)), axis=1) + rng.integers(0, 4, (1200, 1))
+    with untrained():
+        model = fit_table(pd.DataFrame(steps, columns=list("abcdef")), changes=TINY | {"table.bins": 64}, seed=1)
+    whole = Schema.fit(pd.DataFrame(steps, columns=list("abcdef")))
+    assert 0 < len(model.constraint.inequalities) < len(whole.inequalities)
+    assert model.schema.inequalities == model.constraint.inequalities
+    assert whole_of(model) >= 0.6
+    assert Inequality("a", "f") in model.constraint.inequalities  # whose columns lie farthest apart
+    # One more is broken too often.
+    monkeypatch.setattr("motes.sampling.constraint.LEAST", whole_of(model) + 1e-6)
+    with untrained():
+        fewer = fit_table(pd.DataFrame(steps, columns=list("abcdef")), changes=TINY | {"table.bins": 64}, seed=1)
+    assert len(fewer.constraint.inequalities) == len(model.constraint.inequalities) - 1
+
+
+def test_a_condition_that_hardly_any_row_keeps_is_refused_by_name():
+    rng = np.random.default_rng(0)
+    a = np.where(np.arange(6000) < 2, 9, rng.integers(0, 4, 6000))
+    frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 3, 6000)})
+    with untrained():
+        model = fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
+    with pytest.raises(UsageError, match=r"'a': 9.* and kept a <= b; expected .* Widen it"):
+        model.sample(1000, given={"a": 9})
+
+
+def test_training_that_goes_on_with_rows_that_break_an_inequality_gives_it_up(pair):
+    a = np.random.default_rng(1).integers(0, 6, 300)
+    frame = pd.DataFrame({"a": a, "b": a})
+    with untrained():
+        kept = fit_table(frame, changes=TINY, start=pair)
+        frame.loc[0] = [5, 4]
+        given_up = fit_table(frame, changes=TINY, start=pair)
+    assert kept.constraint.words == "a <= b"
+    assert not given_up.schema.inequalities
+    assert given_up.score_samples(frame.head(1))[0] == pytest.approx(free(pair).score_samples(frame.head(1))[0])
+
+
+def test_interrupting_the_estimate_keeps_the_model(pair, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("motes.table_fitting.estimated", stop)
+    a = np.random.default_rng(1).integers(0, 6, 300)
+    with untrained():
+        model = fit_table(pd.DataFrame({"a": a, "b": a + np.arange(300) % 4}), changes=TINY)
+    assert model.training.interrupted
+    assert not model.schema.inequalities
+    assert len(model.sample(10)) == 10
+
+
+def test_columns_are_shown_with_what_holds_between_them(tmp_path, monkeypatch, motes_command):
+    rng = np.random.default_rng(0)
+    net, tax = rng.integers(0, 500, 400), rng.integers(0, 90, 400)
+    frame = pd.DataFrame({"net": net, "tax": tax, "total": net + tax})
+    frame.to_csv(tmp_path / "bills.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = motes_command("columns", "bills.csv")
+    assert code == 0
+    assert "Found: total = net + tax in all rows." in said
+    code, said, _ = motes_command("columns", "bills.csv", "--json")
+    assert "total = net + tax in all rows" in json.loads(said)["relations"]
