@@ -64,7 +64,8 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
     # Five standard errors of the rows that are kept; the weights add about as much again.
     error = 5 * np.sqrt((1 - share) / (share * FREE))
     assert exact.log_evidence == pytest.approx(np.log(share), abs=error)
-    assert abs(plain.log_evidence - np.log(share)) > 2 * error
+    if "x" in given:  # of dates both orders say about the same
+        assert abs(plain.log_evidence - np.log(share)) > 2 * error
     for column, of in (("size", lambda rows: rows == "S"), ("count", lambda rows: rows <= 3)):
         real, mine = of(kept[column].to_numpy()).mean(), of(cells(exact, column)).mean()
         error = 5 * np.sqrt(real * (1 - real) * (1 / len(kept) + 1 / exact.effective))

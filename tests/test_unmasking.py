@@ -13,7 +13,7 @@ from motes.learning.tables.layout import layout_of
 from motes.learning.tables.model import MaskedModel, ordered
 from motes.learning.tables.network import MaskedNetwork, Rows
 from motes.learning.tables.rows import Reader
-from motes.learning.tables.training import masked_loss, random_order
+from motes.learning.tables.training import decayed, masked_loss, random_order
 from motes.sampling.rows import again, draw_block, log_prob_rows
 from motes.sampling.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
 from motes.tables.schema import Schema
@@ -108,7 +108,8 @@ def test_all_values_of_a_lattice_sum_to_one(made):
     assert np.exp(found[possible]).sum() == pytest.approx(1.0, abs=2e-3)
 
 
-def test_the_density_of_two_columns_integrates_to_one():
+@pytest.mark.parametrize("scale", [0.0, 1.0], ids=["as learned", "calibrated"])
+def test_the_density_of_two_columns_integrates_to_one(scale):
     # The issue asks for 1e-3 on two columns.
     rng = np.random.default_rng(0)
     x = rng.standard_normal(300)
@@ -120,6 +121,8 @@ def test_the_density_of_two_columns_integrates_to_one():
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])
+    biases = np.random.default_rng(1)
+    unmasker = unmasker.with_bias([scale * biases.standard_normal(part.shape) for part in unmasker.no_bias])
     ends = [np.quantile(data[name], [0, 1]) for name in data]
     grids = []
     for name, (low, high) in zip(data, ends, strict=True):
@@ -240,6 +243,19 @@ def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     block = draw_block(calibrated, made.schema, 2048, 11, 0)
     found = np.bincount(block.codes[:, 0], minlength=3) / 2048
     assert np.abs(found - shares[0]).max() < 0.01  # independent rows of the right distribution: 0.02
+    bins = made.layout.bins
+    plain = draw_block(made.unmasker, made.schema, 2048, 11, 0)
+    for line, j in enumerate(made.layout.lines):
+        share = lambda block, line=line, j=j: np.bincount(bins.of_code[line][block.codes[:, j]], minlength=32) / 2048
+        off = np.abs(share(block)[:32] - bins.shares[line]).sum()
+        assert off < 0.1 < np.abs(share(plain)[:32] - bins.shares[line]).sum()
+
+
+def test_weights_decay_and_biases_do_not(made):
+    mask = decayed(made.members[0].network)
+    still = {"bias", "out_bias", "line_bias", "link_bias", "embed", "out_free"}
+    for name in ("hidden", "waves", "slopes", "into", "back", "out_waves", "lines", "links", *still):
+        assert all(leaf == (name not in still) for leaf in jax.tree.leaves(getattr(mask, name))), name
 
 
 def test_rows_drawn_again_have_the_weights_shares():

@@ -89,7 +89,7 @@ def fit_table(
     units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in fitted.parts])
     apart = _apart(keys[place], rows)
-    network, options = options_of(chosen.table, len(np.unique(apart)))
+    network, options = options_of(chosen.table, len(np.unique(apart)), layout.parts)
     taken = None if heavy is None else heavy[place]
     found = fit(
         rows, layout, units, entropies, apart, network, options, seed=seed, weights=taken,

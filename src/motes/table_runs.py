@@ -6,6 +6,7 @@ model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +23,8 @@ from motes.data.writing import write_frame
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import evaluate_tables
-from motes.learning.tables.fitting import options_of
 from motes.learning.tables.training import Progress, Trained
-from motes.progress import Reporter
+from motes.progress import Count, Reporter
 from motes.recipes import Recipe, load_recipe
 from motes.runs import SAMPLES, Options, begun, prepare, write, write_recipe
 from motes.sampling.unmasking import ROWS
@@ -32,7 +32,6 @@ from motes.table_fitting import fit_table
 from motes.table_sources import (
     TableSource,
     columns_of,
-    content_keys,
     evaluation_source,
     read_rows,
     table_source,
@@ -141,12 +140,15 @@ def _schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
 
 def _fitted(origin: TableSource, recipe: Recipe, schema: Schema, seed: int, reporter: Reporter) -> TableModel:
     """The trained model, with progress shown."""
-    total = options_of(recipe.table, len(np.unique(content_keys(origin.training))))[1].steps
-    with reporter.counting("training", total, "steps") as count:
+    with ExitStack() as open_:
+        counts: list[Count] = []
 
         def told(now: Progress) -> None:
-            held = "" if np.isnan(now.held_out) else f", held out {now.held_out:.3f}"
-            count(now.step, f"{now.loss:.3f}{held} nats a row, {now.step / now.seconds:,.0f} steps/s")
+            if not counts:  # how many steps there are is known once the rows are read
+                counts.append(open_.enter_context(reporter.counting("training", now.steps, "steps")))
+            if now.step:
+                held = "" if np.isnan(now.held_out) else f", held out {now.held_out:.3f}"
+                counts[0](now.step, f"{now.loss:.3f}{held} nats a row, {now.step / now.seconds:,.0f} steps/s")
 
         model = fit_table(origin.training, recipe, schema=schema, seed=seed, source=origin.name, on_progress=told)
     if model.training is not None and model.training.interrupted and not len(model.training.losses):

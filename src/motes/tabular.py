@@ -381,7 +381,7 @@ class TableModel:
             skeleton = skeleton_of(
                 layout_of(schema.parts, Linker.of(schema).links),
                 tensors,
-                options_of(recipe.table, schema.rows)[0].dropout,
+                options_of(recipe.table, schema.rows, len(schema.parts))[0].dropout,
             )
             models = filled(skeleton, tensors, path)
             return cls(

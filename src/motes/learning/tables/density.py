@@ -23,8 +23,8 @@ SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network moves a mean (in 
 NARROW = 0.3  # of a cell, in standard deviations, up to which a parabola is the normal density to 1e-6
 ROOT_TWO = 2**0.5
 TINY = 1e-30  # the least mass of a cell under one normal
-WIDE = 10.0  # the standard deviation of a normal that never moves,
-LOG_WIDE = -11.5  # and its log weight: one in 100,000
+WIDE = 100.0  # the standard deviation of a normal that never moves,
+LOG_WIDE = -14.0  # and its log weight: one in a million
 LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # of the other normals together
 FINEST = 1e-4  # the least standard deviation of a normal
 

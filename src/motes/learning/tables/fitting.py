@@ -24,6 +24,8 @@ FEW = 2000  # rows, below which several members learn, each without one fold
 FOLDS = 5
 SHARE = 0.05  # of many rows, that are left out,
 MOST = 2000  # and so many at most
+STEPS = 1200, 2500  # in which many rows are learned, at least and at most,
+SLIM = 12  # with up to so many parts
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,11 @@ def _gated(
     return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
 
 
-def options_of(table: Any, n: int) -> tuple[NetworkOptions, Options]:
-    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n distinct rows."""
+def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:
+    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n distinct rows.
+
+    A step of a table of many parts takes longer, so there are fewer of them.
+    """
     few = n < FEW
     groups = 8
     batch = table.batch or (int(np.clip(n // 2, 32, 256)) if few else 512)
@@ -186,7 +191,7 @@ def options_of(table: Any, n: int) -> tuple[NetworkOptions, Options]:
         own=table.own,
     )
     return network, Options(
-        steps=suits(table.steps, 600 if few else int(np.clip(64 * n / batch, 1500, 2500))),
+        steps=suits(table.steps, 600 if few else _steps(64 * n / batch, parts)),
         batch=max(batch // groups, 1) * groups,
         groups=groups,
         fixed=table.fixed,
@@ -197,3 +202,9 @@ def options_of(table: Any, n: int) -> tuple[NetworkOptions, Options]:
         check_every=suits(table.check_every, 25 if few else 100),
         patience=table.patience,
     )
+
+
+def _steps(wanted: float, parts: int) -> int:
+    """How many steps many rows are learned in."""
+    least, most = STEPS
+    return int(np.clip(min(wanted, most * SLIM / parts), least, most))

@@ -23,7 +23,7 @@ DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
 SIZES = (8, 40, 160, 1024)  # parts of up to so many codes share an array; larger ones share the last
 GRID = 24  # codes from which a grid of single values is given a density as well,
 BINS = 32  # of a line, at most, on which calibration tilts its density
-FAR = 1e4  # standard deviations, where infinity is: an infinite end has no gradient
+FAR = 1e3  # standard deviations, where infinity is: an infinite end has no gradient
 NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
 

@@ -46,7 +46,7 @@ class Options:
         learning_rate: at its highest; it falls to nothing by a cosine.
         ema: the decay of the average of the weights, which is the model.
         clip_norm: of the gradient.
-        weight_decay: of all weights but biases, in units of the learning rate (Loshchilov & Hutter 2019).
+        weight_decay: of weights that many codes share, in units of the learning rate (Loshchilov & Hutter 2019).
         check_every: steps between two looks at the validation rows.
         patience: looks without a better one after which the training stops.
     """
@@ -187,10 +187,16 @@ def _train(
 
 
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
-    """True for each array of a network that decays: a bias that did would forget the marginals and the gates."""
-    biases = lambda network: (network.bias, network.out_bias, network.line_bias, network.link_bias)
+    """True for each array of a network that decays.
+
+    A bias that did would forget the marginals and the gates. Weights of single codes would forget which labels never
+    come together.
+    """
+    kept = lambda network: (
+        network.bias, network.out_bias, network.line_bias, network.link_bias, network.embed, network.out_free,
+    )  # fmt: skip
     every = jax.tree.map(lambda _: True, network)
-    return eqx.tree_at(biases, every, jax.tree.map(lambda _: False, biases(network)))
+    return eqx.tree_at(kept, every, jax.tree.map(lambda _: False, kept(network)))
 
 
 @eqx.filter_jit
@@ -239,7 +245,8 @@ def train(
         options: of the training.
         seed: of everything random.
         weights: how much each row counts, (n,).
-        on_progress: called after every few steps. Ctrl-C in it, or elsewhere, ends the training with what it has.
+        on_progress: called before the first step, and after every few steps. Ctrl-C in it, or elsewhere, ends the
+            training with what it has.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -272,6 +279,8 @@ def train(
         checks.append((step, float(found.mean())))
         waited = 0 if better.any() else waited + 1
 
+    if on_progress is not None:
+        on_progress(Progress(0, options.steps, float("nan"), float("nan"), 0.0))
     try:
         if held is not None:
             look()  # the base alone may be best
