@@ -22,11 +22,14 @@ from motes.tables.parts import Array
 
 LOOKED = 2000  # rows in which relations are looked for; all rows check what was found there
 SHARE = 0.02  # of the rows, that a relation holds in at least,
-TIMES = 3.0  # and so many times as often as where rows are mixed up
+TIMES = 3.0  # and so many times as often as where rows are mixed up, and as it is missed by a step or a few
+NEAR = (-3, -2, -1, 1, 2, 3)  # steps, by which columns that merely go together miss each other as often as they meet
+FIRST = 500  # rows in which sums are looked for at first
 ENOUGH = 12.0  # rows more than chance brings about, at least
 DISTINCT = 10  # values for which it holds: a few that come often hang together through their codes
 RARE = 0.2  # a value that more rows hold makes relations of its own, such as 0 = 0, which codes know already
 WIDEST = 60  # columns of numbers in which sums of two others are looked for
+EQUAL = 1e-3  # of a step, up to which two numbers are the same
 SEVERAL = 4  # relations of one column, at most
 CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others
 EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
@@ -120,7 +123,8 @@ def relations_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple[Re
     mixed = np.roll(rows, len(rows) // 2)
     looked = rows[:LOOKED]
     found: list[tuple[float, Relation]] = []
-    for relation in _candidates(names, {name: columns[name][looked] for name in names}):
+    unusual = {name: np.where(rare[name], columns[name], np.nan)[looked] for name in names}
+    for relation in _candidates(names, unusual, steps):
         checked = _checked(relation, columns, steps, rare, rows, mixed)
         if checked is not None:
             found.append((checked.share, checked))
@@ -149,20 +153,28 @@ def _rare(x: Array) -> NDArray[np.bool_]:
     return (counts <= max(RARE * len(x), 1.0))[place] & ~np.isnan(x)
 
 
-def _candidates(names: Sequence[str], x: Mapping[str, Array]) -> Iterator[Relation]:
-    """Relations that hold in some of the rows x (n,) of each column."""
+def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Relations that hold in some of the rows x (n,) of each column, and more often than they are just missed."""
     for a, b in combinations(names, 2):
-        if np.mean(x[a] == x[b]) >= SHARE / 2:
+        if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
             yield Relation((a, b), (1.0, -1.0), 0.0, 0.0)
     wide = names[:WIDEST]
     matrix = np.stack([x[name] for name in wide], axis=1)
+    widths, first = np.array([steps[name] for name in wide]), matrix[:FIRST]
     for i, k in combinations(range(len(wide)), 2):
-        total = matrix[:, i] + matrix[:, k]
-        same = np.abs(matrix - total[:, None]) <= CLOSE * np.abs(total[:, None])
-        for j in map(int, np.flatnonzero(same.mean(0) >= SHARE / 2)):
+        off = (first - (first[:, i] + first[:, k])[:, None]) / widths
+        for j in map(int, np.flatnonzero(_stands_out(off))):
             if j not in (i, k):
                 yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0)
     yield from _linear(wide, matrix)
+
+
+def _stands_out(off: Array) -> NDArray[np.bool_]:
+    """Whether more of the numbers off (n, m) are 0 than any small whole number beside it, (m,)."""
+    off = np.where(np.abs(off) < NEAR[-1] + 0.5, off, np.nan)
+    met = (np.abs(off) < EQUAL).sum(0)
+    near = sum((np.abs(off - k) < EQUAL).sum(0) for k in NEAR) / len(NEAR)
+    return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
 
 
 def _linear(names: Sequence[str], x: Array) -> Iterator[Relation]:
@@ -212,15 +224,17 @@ def _checked(
     """The relation with its share of all rows, if it holds in more of them than chance brings about."""
     target, others = relation.columns[0], relation.columns[1:]
     x = {column: columns[column][rows] for column in others}
-    fits = lambda at: (
-        np.abs(relation.value(target, {**x, target: x[others[0]]}) - columns[target][at]) < (1e-3 * steps[target])
-    )
-    holds = fits(rows)
-    unusual = rare[target][rows] & np.logical_and.reduce([rare[column][rows] for column in others])
-    known = np.logical_and.reduce([~np.isnan(columns[column][rows]) for column in relation.columns])
-    count, chance = (holds & unusual).sum(), (fits(mixed) & rare[target][mixed] & unusual).sum()
+    given = relation.value(target, {**x, target: x[others[0]]})
+    off = lambda at: (given - columns[target][at]) / steps[target]
+    missed = off(rows)
+    holds = np.abs(missed) < EQUAL
+    unusual = np.logical_and.reduce([rare[column][rows] for column in relation.columns])
+    known = ~np.isnan(missed)
+    count = (holds & unusual).sum()
+    chance = ((np.abs(off(mixed)) < EQUAL) & rare[target][mixed] & unusual).sum()
+    near = sum((np.abs(missed[unusual] - k) < EQUAL).sum() for k in NEAR) / len(NEAR)
     several = len(np.unique(columns[target][rows][holds & unusual]))
-    if several < DISTINCT or count < max(SHARE * known.sum(), TIMES * chance, chance + ENOUGH):
+    if several < DISTINCT or count < max(SHARE * known.sum(), TIMES * max(chance, near), chance + ENOUGH):
         return None
     return Relation(relation.columns, relation.weights, relation.constant, float(holds.sum() / max(known.sum(), 1)))
 
