@@ -115,14 +115,9 @@ class Unmasker:
         ranges: Sequence[tuple[float, float] | None],
     ) -> "Unmasker":
         """Members made ready for an order."""
-        prepared = _prepared(models, _Still(layout), jnp.asarray(order))
+        prepared = _prepared(models, layout, jnp.asarray(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
-
-    @property
-    def still(self) -> "_Still":
-        """What the compiled programs do not trace."""
-        return _Still(self.layout)
 
     def everything(self, j: int) -> Within:
         """All of part j that is ever drawn."""
@@ -141,7 +136,7 @@ class Unmasker:
         place, spot = self.spots[k]
         single = lambda part: jnp.asarray(part, jnp.float32)
         codes, here = jnp.asarray(codes, jnp.int32), jnp.asarray(here, bool)
-        return _show(self.still, self.prepared, seen, place, codes, single(y), single(u), here, spot)
+        return _show(self.layout, self.prepared, seen, place, codes, single(y), single(u), here, spot)
 
     def draw(
         self,
@@ -194,7 +189,7 @@ class Unmasker:
             log_shares = jnp.asarray(np.log(shares), jnp.float32)
         low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
         could, fits = _usable(derived, within, self.layout.links.log_odds.shape[1])
-        return _choose(self.still, self.prepared, seen, place, log_shares, low, high, could, fits, key, spot)
+        return _choose(self.layout, self.prepared, seen, place, log_shares, low, high, could, fits, key, spot)
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
         """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
@@ -203,12 +198,12 @@ class Unmasker:
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
-        return np.asarray(_log_prob(self.still, self.prepared, seen, place, entry, spot), np.float64)
+        return np.asarray(_log_prob(self.layout, self.prepared, seen, place, entry, spot), np.float64)
 
     def view(self, seen: Seen, k: int) -> Outlook:
         """The members' distributions of the part in place k, (M, n, ...)."""
         place, spot = self.spots[k]
-        return _view(self.still, self.prepared, seen, place, spot)
+        return _view(self.layout, self.prepared, seen, place, spot)
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
         """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
@@ -306,50 +301,35 @@ def _usable(derived: Sequence[Derived], within: Within, most: int) -> tuple[Any,
     return jnp.asarray(could), jnp.asarray(fits)
 
 
-class _Still:
-    """A layout as a part of a program: equal to another one of the same layout."""
-
-    def __init__(self, layout: Layout):
-        self.layout = layout
-
-    def __hash__(self) -> int:
-        return id(self.layout)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Still) and other.layout is self.layout
-
-
 @partial(jax.jit, static_argnums=1)
-def _prepared(models: MaskedModel, still: _Still, order: jax.Array) -> Prepared:
-    return prepare(models, still.layout, order)
+def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
+    return prepare(models, layout, order)
 
 
 @partial(jax.jit, static_argnums=(0, 8))
 def _show(
-    still: _Still, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
+    layout: Layout, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
 ) -> Seen:
-    one = lambda prepared, seen: seen_after(still.layout, prepared, seen, place, codes, y, u, here, spot.line)
+    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, codes, y, u, here, spot.line)
     return each_member(one)(prepared, seen)
 
 
 @partial(jax.jit, static_argnums=(0, 4))
-def _view(still: _Still, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Any:
-    one = lambda prepared, seen: outlook(still.layout, prepared, seen, place, spot)
+def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Any:
+    one = lambda prepared, seen: outlook(layout, prepared, seen, place, spot)
     return each_member(one)(prepared, seen)
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _log_prob(still: _Still, prepared: Prepared, seen: Seen, place: Place, entry: Rows, spot: Spot) -> jax.Array:
-    one = lambda prepared, seen: log_prob_of(
-        still.layout, outlook(still.layout, prepared, seen, place, spot), place, entry
-    )
+def _log_prob(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Rows, spot: Spot) -> jax.Array:
+    one = lambda prepared, seen: log_prob_of(layout, outlook(layout, prepared, seen, place, spot), place, entry)
     found = each_member(one)(prepared, seen)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
 
 
 @partial(jax.jit, static_argnums=(0, 10))
 def _choose(
-    still: _Still,
+    layout: Layout,
     prepared: Prepared,
     seen: Seen,
     place: Place,
@@ -361,7 +341,7 @@ def _choose(
     key: Any,
     spot: Spot,
 ) -> Choice:
-    views, layout = _view(still, prepared, seen, place, spot), still.layout
+    views = _view(layout, prepared, seen, place, spot)
     members, n = views.gate.shape[:2]
     key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
     log_codes = views.log_codes + log_shares  # (M, n, K)

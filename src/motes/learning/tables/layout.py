@@ -7,8 +7,10 @@ code, its mid-rank over the training rows, where the smooth basis is evaluated:
     basis_r(u) = cos(pi r u) / sqrt(1 + (r / DECAY)^2),    r = 1, ..., WAVES
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +79,7 @@ class Group(NamedTuple):
         return bool(self.free.any())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """All parts of a table.
 
@@ -94,6 +96,21 @@ class Layout:
     lines: NDArray[np.int32]
     bins: Bins
     links: Links
+
+    @cached_property
+    def content(self) -> bytes:
+        """Equal for layouts with equal arrays: programs that were compiled for one are there for the other."""
+        arrays = [part for group in (*self.groups, self.bins, self.links) for part in group]
+        words = [self.sizes, self.lines, *arrays]
+        return hashlib.sha256(
+            b"".join(repr(np.shape(one)).encode() + np.asarray(one).tobytes() for one in words)
+        ).digest()
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and other.content == self.content
 
     @property
     def parts(self) -> int:

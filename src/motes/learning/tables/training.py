@@ -11,7 +11,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -112,13 +112,21 @@ class _State(NamedTuple):
     step: jax.Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Program:
-    """What compiled programs do not trace; equal if it is the same object."""
+    """What compiled programs do not trace."""
 
     layout: Layout
-    optimiser: optax.GradientTransformation
-    options: Options = field(default_factory=Options)
+    options: Options
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """Of the network's weights."""
+        options = self.options
+        warm = min(50, options.steps // 4)
+        rate = optax.warmup_cosine_decay_schedule(0.0, options.learning_rate, warm, options.steps)
+        adam = optax.adamw(rate, b2=0.99, weight_decay=options.weight_decay, mask=decayed)
+        return optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
 
 
 def random_order(units: jax.Array, key: jax.Array) -> jax.Array:
@@ -251,15 +259,10 @@ def train(
     Raises:
         TrainingError: the loss is not finite.
     """
-    rate = optax.warmup_cosine_decay_schedule(0.0, options.learning_rate, min(50, options.steps // 4), options.steps)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(options.clip_norm),
-        optax.adamw(rate, b2=0.99, weight_decay=options.weight_decay, mask=decayed),
-    )
-    program = _Program(layout, optimiser, options)
+    program = _Program(layout, options)
     members = len(learn)
     data, plan = jax.tree.map(jnp.asarray, (data, plan))
-    opened = eqx.filter_vmap(lambda network: optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
+    opened = eqx.filter_vmap(lambda network: program.optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
     state = _State(networks, networks, opened, jnp.zeros(members, int))
     stream = _batches(learn, weights, (options.groups, options.batch // options.groups), seed)
     held = _validation(data, hold, layout.parts, seed)
