@@ -269,7 +269,7 @@ def test_missing_entries_are_a_value_where_that_is_asked_for():
     drawn = cells(rows, "x").astype(float)
     assert missing[drawn > 0].mean() - missing[drawn < 0].mean() == pytest.approx(0.5, abs=0.1)
     assert model.sample(200, given={"y": None}, seed=1).columns["y"].missing.all()
-    hidden = fit_table(frame, changes=QUICK)
+    hidden = fit_table(frame, changes=QUICK | {"table.steps": 20})
     assert not hidden.sample(1000, seed=1).columns["y"].missing.any()
 
 
