@@ -89,6 +89,15 @@ def test_what_a_relation_gives_and_no_value_of_the_column_is_never_drawn(model):
     assert a.min() >= 0 and b.min() >= 0  # c - a is below 0 in most rows
 
 
+def test_what_is_predicted_of_a_column_knows_its_relation(data):
+    with untrained():
+        plain = fit_table(data, changes=TINY, seed=1)  # the relation has its share of the training rows, 0.8
+    some = data.iloc[:30]
+    found = plain.predict(some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
+    for name in ("q0.3", "q0.5", "q0.7"):
+        np.testing.assert_array_equal(found.columns[name].values, some.a + some.b)
+
+
 def test_of_several_relations_each_has_its_share():
     rho, could = jnp.log(jnp.array([2.0, 5.0, 3.0])), jnp.array([True, False, True])
     p = [float(jnp.exp(log_linked(rho, could, jnp.arange(3) == r, jnp.log(0.4)))) for r in range(3)]

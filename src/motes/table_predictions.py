@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from motes.data.blocks import Blocks
 from motes.data.frames import DAY, Frame, Series, as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.learning.tables.links import Derived
 from motes.learning.tables.network import Rows
 from motes.sampling.constraint import observed_sides
 from motes.sampling.orders import AnyOrder, patterns
@@ -173,7 +174,11 @@ def _draws(
             few = some[start : start + FEW]
             rng = np.random.Generator(np.random.Philox(key=[seed, number << 32 | start]))
             take = lambda part, few=few: part[np.resize(few, FEW)]
-            codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), at, len(few) * draws, draws, rng)
+            # Places in double precision: a relation is between the numbers themselves.
+            known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
+            derived = unmasker.derived(at.start, *known)
+            copies = len(few) * draws
+            codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)
             values = kind.decode(codes, y, np.zeros(y.shape))
             made.append((few, values.reshape(len(few), draws)))
             predicted(len(few))
@@ -184,7 +189,14 @@ def _draws(
 
 
 def _draw_few(
-    schema: Schema, unmasker: Unmasker, rows: Rows, at: slice, count: int, draws: int, rng: np.random.Generator
+    schema: Schema,
+    unmasker: Unmasker,
+    rows: Rows,
+    derived: Sequence[Derived],
+    at: slice,
+    count: int,
+    draws: int,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.int32], Array]:
     """`draws` codes and places (count, q) of the parts `at` for one row after the other of FEW."""
     seen, order = unmasker.start(FEW), list(map(int, unmasker.order))
@@ -206,7 +218,8 @@ def _draw_few(
                 within.shares[-1] = 0.0
             if i and (possible := schema.allowed(j, mine_codes[:, :i], mine_y[:, :i])) is not None:
                 within = within._replace(shares=possible.astype(float))
-            found = unmasker.draw(copies, first + i, within, jax.random.fold_in(key, i), rng)
+            given = [Derived(*(part[which] for part in one)) for one in derived] if not i else []
+            found = unmasker.draw(copies, first + i, within, jax.random.fold_in(key, i), rng, given)
             mine_codes[:, i], mine_y[:, i], ranks, _ = found
             if i < q - 1:
                 copies = unmasker.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)
