@@ -18,6 +18,7 @@ from motes.cli.common import (
     Seed,
     app,
     check_out,
+    check_rows_out,
     note,
     refuse,
     start_jax,
@@ -67,15 +68,13 @@ def sample(
 ) -> int:
     """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
-    from motes.data.writing import check_writable
     from motes.model import Guidance
     from motes.progress import Reporter
     from motes.runs import Draw
     from motes.tabular import TableModel, load, load_points
 
     if out is not None:
-        check_writable(out, {})
-        check_out(out, overwrite)
+        check_rows_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
     trained = load(model)
@@ -168,8 +167,7 @@ def impute(
     from motes.progress import Reporter
     from motes.tabular import TableModel, load
 
-    check_writable(out, {})
-    check_out(out, overwrite)
+    check_rows_out(out, overwrite)
     trained, reporter = load(model), Reporter(quiet)
     if isinstance(trained, TableModel):
         check_writable(out, trained.schema.types)
@@ -203,14 +201,12 @@ def predict(
     """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
     start_jax()
     from motes.answers import predict_file
-    from motes.data.writing import check_writable
     from motes.progress import Reporter
     from motes.table_predictions import DRAWS, QUANTILES
     from motes.tabular import TableModel, load
 
     if out is not None:
-        check_writable(out, {})
-        check_out(out, overwrite)
+        check_rows_out(out, overwrite)
     trained = load(model)
     if not isinstance(trained, TableModel):
         raise UsageError(

@@ -77,6 +77,18 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
 
 
+def check_rows_out(out: Path, overwrite: bool) -> None:
+    """`check_out` of a file that rows are written to.
+
+    Raises:
+        UsageError: as `check_out`, or a kind of file that is not written.
+    """
+    from motes.data.writing import check_writable
+
+    check_writable(out, {})
+    check_out(out, overwrite)
+
+
 def refuse(options: Mapping[str, object], kind: str) -> None:
     """Refuse options that a model of another kind has.
 

@@ -73,14 +73,11 @@ def log_mixture(normals: Normals, low: jax.Array, high: jax.Array, cell: jax.Arr
     return jax.nn.logsumexp(normals.log_weights + terms, axis=-1)
 
 
-def log_mass(
-    low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, cell: jax.Array | None = None
-) -> jax.Array:
+def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, cell: jax.Array) -> jax.Array:
     """log of the mass of N(mean, sd^2) from low to high; of the density at low where they are the same.
 
     `cell` is high - low, where it has more digits than these.
     """
-    cell = high - low if cell is None else cell
     a, b = (low - mean) / sd, (high - mean) / sd
     width = cell / sd  # b - a would lose the digits of a narrow cell far away
     narrow = width < NARROW

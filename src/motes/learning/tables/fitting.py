@@ -39,11 +39,11 @@ class NetworkOptions:
         own: normals of the network's own.
     """
 
-    width: int = 192
-    depth: int = 2
-    dropout: float = 0.1
-    components: int = 6
-    own: int = 2
+    width: int
+    depth: int
+    dropout: float
+    components: int
+    own: int
 
 
 class Fitted(NamedTuple):

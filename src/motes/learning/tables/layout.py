@@ -36,12 +36,10 @@ class Bins(NamedTuple):
     Attributes:
         of_code: the bin of each code, (L, K); T for a code without a place on the line.
         edges: between the bins, (L, T+1), from -FAR to FAR; at FAR where there are fewer.
-        shares: of the bins among the training rows, (L, T).
     """
 
     of_code: NDArray[np.int32]
     edges: NDArray[np.float32]
-    shares: NDArray[np.float32]
 
 
 class Links(NamedTuple):
@@ -175,7 +173,6 @@ def layout_of(parts: Sequence[Part], links: Links | None = None) -> Layout:
 def _bins(parts: Sequence[Part], codes: int) -> Bins:
     of_code = np.full((len(parts), codes), BINS, np.int32)
     edges = np.full((len(parts), BINS + 1), FAR, np.float32)
-    shares = np.zeros((len(parts), BINS), np.float32)
     for i, part in enumerate(parts):
         assert part.edges is not None
         ends = rank_edges(part)
@@ -184,8 +181,7 @@ def _bins(parts: Sequence[Part], codes: int) -> Bins:
         first = np.flatnonzero(np.diff(place, prepend=-1))
         of_code[i, : len(place)] = place
         edges[i, 0], edges[i, 1 : len(first)] = -FAR, part.edges[first[1:]]
-        shares[i, : len(first)] = np.bincount(place, part.masses[: len(place)])
-    return Bins(of_code, edges, shares)
+    return Bins(of_code, edges)
 
 
 def _free(part: Part) -> NDArray[np.float32]:

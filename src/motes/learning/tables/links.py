@@ -28,12 +28,13 @@ class Derived(NamedTuple):
     """What a relation gives for a part, of n rows; (n,) each.
 
     Attributes:
-        codes, y: of the value.
+        codes, y, numbers: of the value.
         possible: whether the part can hold it, and the other columns are known.
     """
 
     codes: NDArray[np.int32]
     y: Array
+    numbers: Array
     possible: NDArray[np.bool_]
 
 
@@ -97,7 +98,7 @@ class Linker:
             # A value that the column does not give back, such as one that was never seen among few, is none.
             again = target.decode(found[:, None], entries.y[:, None], entries.y[:, None])
             possible &= np.abs(again - x) < EQUAL * target.grid.width
-            yield Derived(found, entries.y, possible)
+            yield Derived(found, entries.y, again, possible)
 
     def _known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,), where part i is visible and not missing."""
@@ -123,8 +124,7 @@ class Linker:
             grid = self._kind(j).grid
             assert grid is not None
             for r, found in enumerate(self.derived(j, encoded.codes, encoded.y, observed)):
-                given = self._kind(j).decode(found.codes[:, None], found.y[:, None], found.y[:, None])
-                same = found.possible & here & (np.abs(given - own) < EQUAL * grid.width)
+                same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * grid.width)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
         return holds, could

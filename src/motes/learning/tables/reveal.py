@@ -15,7 +15,7 @@ import numpy as np
 
 from motes.learning.tables.base import Components, Ordered
 from motes.learning.tables.density import Normals, log_mixture, log_value, masses, moved
-from motes.learning.tables.layout import Layout
+from motes.learning.tables.layout import BINS, Layout
 from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.model import MaskedModel, each_member, ordered
 from motes.learning.tables.network import REACH, Heads, Rows, normed, waves_of
@@ -103,7 +103,7 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     """Members (M, ...) made ready for an order of the parts (p,)."""
 
     def one(model: MaskedModel) -> Prepared:
-        tilt = jnp.zeros(layout.bins.shares.shape)
+        tilt = jnp.zeros((len(layout.lines), BINS))
         return Prepared(model, model.network.heads(layout), ordered(model.base, order, layout), tilt)
 
     return each_member(one)(models)

@@ -51,16 +51,16 @@ class Options:
         patience: looks without a better one after which the training stops.
     """
 
-    steps: int = 2000
-    batch: int = 512
-    groups: int = 8
-    fixed: float = 0.5
-    learning_rate: float = 2e-3
-    ema: float = 0.99
-    clip_norm: float = 1.0
-    weight_decay: float = 1.0
-    check_every: int = 100
-    patience: int = 6
+    steps: int
+    batch: int
+    groups: int
+    fixed: float
+    learning_rate: float
+    ema: float
+    clip_norm: float
+    weight_decay: float
+    check_every: int
+    patience: int
 
 
 class Plan(NamedTuple):
