@@ -8,7 +8,16 @@ from scipy import integrate, stats
 
 from motes.learning.tables.base import Base, components_given, in_order
 from motes.learning.tables.base_fit import Shape, choose_shape, first_gates, fit_base, log_mass_of
-from motes.learning.tables.density import Normals, log_mass, log_mixture, log_value, moved
+from motes.learning.tables.density import (
+    CLOSE,
+    CLOSE_WEIGHT,
+    Near,
+    Normals,
+    log_mass,
+    log_mixture,
+    log_value,
+    moved,
+)
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -45,17 +54,37 @@ def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
         assert all(np.isfinite(slope) for slope in slopes)
 
 
-def test_outputs_of_zero_leave_the_base_as_it_is():
-    base = components_given(
+@pytest.fixture(scope="module")
+def base():
+    """Five rows of three numbers, of two components."""
+    return components_given(
         in_order(Base(jnp.log(jnp.array([0.2, 0.8])), jnp.zeros((2, 3)), jnp.stack([jnp.eye(3)] * 2)), jnp.arange(3)),
         jnp.zeros((5, 3)), jnp.zeros((5, 3), bool),
     )  # fmt: skip
-    gate, normals = moved(base, jnp.zeros((5, 3, 1 + 3 * 2)))
+
+
+def test_outputs_of_zero_leave_the_base_as_it_is(base):
+    gate, normals = moved(base, jnp.zeros((5, 3, 1 + 3 * 2)), Near(jnp.zeros((5, 3, 0)), jnp.zeros((5, 3, 0), bool)))
     np.testing.assert_allclose(gate, np.log(0.5), rtol=1e-6)
     np.testing.assert_allclose(normals.log_weights[..., :2], base.log_weights, atol=2e-5)  # the wide one has the rest
     np.testing.assert_allclose(normals.means[..., :2], base.means)
     np.testing.assert_allclose(normals.sds[..., :2], base.sds)
     np.testing.assert_allclose(jnp.exp(normals.log_weights).sum(-1), 1.0, rtol=1e-6)
+
+
+def test_normals_begin_at_what_relations_give_and_have_no_weight_where_they_give_nothing(base):
+    y = jnp.broadcast_to(jnp.array([0.7, -1.2]), (5, 3, 2))
+    could = jnp.zeros((5, 3, 2), bool).at[:, 1, 0].set(True).at[:, 2].set(True)
+    outputs = jnp.zeros((5, 3, 1 + 3 * (2 + 1 + 2 * len(CLOSE))))  # one normal is the network's own
+    _, normals = moved(base, outputs, Near(y, could))
+    close = slice(3, 3 + 2 * len(CLOSE))
+    np.testing.assert_allclose(normals.means[0, :, close], np.tile([0.7] * len(CLOSE) + [-1.2] * len(CLOSE), (3, 1)))
+    np.testing.assert_allclose(normals.sds[0, :, close], np.tile(CLOSE * 2, (3, 1)), rtol=1e-6)
+    weights = np.exp(np.asarray(normals.log_weights))
+    assert (weights[:, 0, close] == 0).all()
+    assert (weights[:, 1, close] > 0).tolist() == [[True] * len(CLOSE) + [False] * len(CLOSE)] * 5
+    np.testing.assert_allclose(weights[:, 2, close] / weights[:, 2, :1], np.exp(CLOSE_WEIGHT) / 0.2, rtol=1e-4)
+    np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-6)
 
 
 def test_a_value_that_is_a_code_of_its_own_has_no_part_in_the_normals():

@@ -38,7 +38,7 @@ def share_of(model, column, rows):
     for k, j in enumerate(map(int, unmasker.order[:-1])):
         here = np.ones(len(rows), bool)
         seen = unmasker.show(seen, k, read.codes[:, j], read.y[:, j], read.u[:, j], here)
-    rho = np.asarray(unmasker.view(seen, p - 1).links, np.float64)[0, :, 0]
+    rho = np.asarray(unmasker.view(seen, p - 1, []).links, np.float64)[0, :, 0]
     return unmasker, 1 / (1 + np.exp(-rho))
 
 
@@ -96,6 +96,22 @@ def test_what_is_predicted_of_a_column_knows_its_relation(data):
     found = plain.predict(some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
     for name in ("q0.3", "q0.5", "q0.7"):
         np.testing.assert_array_equal(found.columns[name].values, some.a + some.b)
+
+
+def test_values_near_to_what_a_relation_gives_are_learned_as_near():
+    # A fifth equal, half of the others within 1 % or so, the rest anywhere.
+    rng = np.random.default_rng(7)
+    n = 3000
+    x, kind = np.rint(np.exp(rng.normal(9, 1, n))).astype(int), rng.random(n)
+    near = np.rint(x * (1 + 0.01 * rng.normal(size=n))).astype(int)
+    y = np.select([kind < 0.2, kind < 0.6], [x, near], np.rint(np.exp(rng.normal(9, 1, n))).astype(int))
+    changes = {"table.steps": 200, "table.width": 16, "table.batch": 64, "table.bins": 16, "table.calibrate": False}
+    model = fit_table(pd.DataFrame({"x": x, "y": y}), changes=changes, seed=1)
+    drawn = model.sample(6000, seed=2).columns
+    shares = lambda x, y: np.array([(np.abs(y / x - 1) <= reach).mean() for reach in (0, 0.01, 0.03)])
+    # 4 standard errors of a difference of two shares: one in 5,000 by chance, for each of the three.
+    error = 4 * np.sqrt(0.25 / 6000 + 0.25 / n)
+    np.testing.assert_allclose(shares(drawn["x"].values, drawn["y"].values), shares(x, y), atol=error)
 
 
 def test_of_several_relations_each_has_its_share():

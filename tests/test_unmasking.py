@@ -90,7 +90,9 @@ def test_the_network_sees_nothing_of_what_is_hidden(made):
     rows = jax.tree.map(lambda part: jnp.asarray(part[:20]), made.rows)
     other = jax.tree.map(lambda part: jnp.asarray(part[20:40]), made.rows)
     visible = jnp.asarray(np.tile([True, False, True, False], (20, 1)))
-    mixed = jax.tree.map(lambda a, b: jnp.where(visible, a, b), rows, other)
+    mixed = jax.tree.map(
+        lambda a, b: jnp.where(visible.reshape(*visible.shape, *(1,) * (a.ndim - 2)), a, b), rows, other
+    )
     network = made.members[0].network
     np.testing.assert_array_equal(*(network.state(made.layout, part, visible) for part in (rows, mixed)))
 
@@ -157,10 +159,10 @@ def test_what_is_drawn_is_what_is_scored(made):
     seen = made.unmasker.start(n)
     for k, j in enumerate(map(int, ORDER)):
         codes, y, u, log_within = made.unmasker.draw(
-            seen, k, made.unmasker.everything(j), jax.random.fold_in(key, k), rng
+            seen, k, made.unmasker.everything(j), jax.random.fold_in(key, k), rng, []
         )
         part = made.schema.parts[j]
-        views = made.unmasker.view(seen, k)
+        views = made.unmasker.view(seen, k, [])
         expected = np.exp(np.asarray(views.log_codes)) * np.exp(np.asarray(views.gate))[:, :, :1]
         expected = expected.mean(0)[:, : part.count]
         if views.normals is not None:
@@ -185,10 +187,10 @@ def test_nothing_is_drawn_outside_of_what_may_be(made):
     spot = int(np.flatnonzero(ORDER == 0)[0])
     seen = made.unmasker.start(256)
     codes, *_, log_within = made.unmasker.draw(
-        seen, spot, Within(shares, 0.0, 0.0), jax.random.key(0), np.random.default_rng(0)
+        seen, spot, Within(shares, 0.0, 0.0), jax.random.key(0), np.random.default_rng(0), []
     )
     assert (codes == 1).all()
-    view = np.exp(np.asarray(made.unmasker.view(seen, spot).log_codes)).mean(0)[:, 1]
+    view = np.exp(np.asarray(made.unmasker.view(seen, spot, []).log_codes)).mean(0)[:, 1]
     np.testing.assert_allclose(np.exp(log_within), view, rtol=1e-4)
 
 
@@ -230,7 +232,7 @@ def test_a_cut_normal_is_that_of_scipy(low, high):
 def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     seen = made.unmasker.start(64)
     spot = int(np.flatnonzero(ORDER == 0)[0])
-    view = jax.tree.map(lambda part: part[0], made.unmasker.view(seen, spot))
+    view = jax.tree.map(lambda part: part[0], made.unmasker.view(seen, spot, []))
     padded = view.log_codes.shape[1]
     mean = np.asarray(jax.nn.softmax(view.log_codes, -1).mean(0))[:3] * [0.7, 1.0, 1.4]
     wanted = np.pad(mean / mean.sum(), (0, padded - 3))

@@ -215,7 +215,7 @@ class Table:
     learning_rate: float = _number(2e-3, 0, open_low=True)  # at its highest
     ema: float = _number(0.99, 0, 1)
     clip_norm: float = _number(1.0, 0, open_low=True)
-    weight_decay: float = _number(1.0, 0)  # of weights that many codes share, in units of the learning rate
+    weight_decay: float | None = _number(None, 0)  # of weights that many codes share, in units of the learning rate
     check_every: int | None = _number(None, 1)  # steps from one look at the validation rows to the next
     patience: int = _number(6, 1)  # looks without a better one, after which training stops
     calibrate: bool = True  # give drawn rows the training rows' shares of each code

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.frames import Frame, as_frame, words_of
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.tables.fitting import fit, options_of
+from motes.learning.tables.fitting import fit, options_of, worth_of
 from motes.learning.tables.layout import layout_of
 from motes.learning.tables.links import Linker
 from motes.learning.tables.network import Rows
@@ -89,7 +89,7 @@ def fit_table(
     units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in fitted.parts])
     apart = _apart(keys[place], rows)
-    network, options = options_of(chosen.table, len(np.unique(apart)), layout.parts)
+    network, options = options_of(chosen.table, worth_of(apart, rows.observed), layout.parts)
     taken = None if heavy is None else heavy[place]
     found = fit(
         rows, layout, units, entropies, apart, network, options, seed=seed, weights=taken,
@@ -100,10 +100,16 @@ def fit_table(
     bias, constraint = unmasker.no_bias, Constraint.none()
     count = int(np.clip(len(place), *CALIBRATION))
     kept, fitted = _kept_by(fitted, frame, encoded), replace(fitted, inequalities=())
+    masses = [part.masses for part in fitted.parts]
     try:
         if chosen.table.calibrate:
-            bias = unmasker.calibrated([part.masses for part in fitted.parts], count, seed)
-        fitted, constraint = estimated(unmasker.with_bias(bias), replace(fitted, inequalities=kept), count, seed)
+            bias = unmasker.calibrated(masses, count, seed)
+        fitted, constraint, moved = estimated(unmasker.with_bias(bias), replace(fitted, inequalities=kept), count, seed)
+        if chosen.table.calibrate and constraint.inequalities:  # rejection moves the marginals, so aim beside them
+            masses = [mass / times / (mass / times).sum() for mass, times in zip(masses, moved, strict=True)]
+            aimed = unmasker.calibrated(masses, count, seed)
+            fitted, constraint, _ = estimated(unmasker.with_bias(aimed), fitted, count, seed)
+            bias = aimed
     except KeyboardInterrupt:  # what was learned is worth more than its marginals
         found.trained.interrupted = True
     return TableModel(

@@ -25,6 +25,7 @@ from motes.tables.schema import Schema
 
 DRAWN = 4096, 32_768  # rows for P(C), at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
 FOR_EACH = 16  # of them for each training row, between these two
+PRIOR = 10.0  # rows that say of a code that C does not change its share
 LEAST = 0.05  # of P(C): each requested row takes 1 / P(C) draws
 
 
@@ -211,8 +212,22 @@ def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, 
     return made
 
 
-def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> tuple[Schema, Constraint]:
-    """The constraint of a trained model, and its schema with the inequalities that the model can keep.
+class Estimate(NamedTuple):
+    """What rows drawn from a trained model say of the inequalities.
+
+    Attributes:
+        schema: with the inequalities that the model can keep.
+        constraint: of these.
+        changes: for each part (K,), how many times as frequent each code is among rows that keep C.
+    """
+
+    schema: Schema
+    constraint: Constraint
+    changes: list[Array]
+
+
+def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estimate:
+    """The constraint of a trained model.
 
     So that P(C) is at least `LEAST`, the inequality that most of the drawn rows break is left out, as often as needed.
 
@@ -223,19 +238,29 @@ def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> tuple
         seed: of the draws.
     """
     if not schema.inequalities:
-        return schema, Constraint.none()
+        return Estimate(schema, Constraint.none(), [np.ones(part.count) for part in schema.parts])
     # log p of a row counts numbers beyond the observed range, so that P(C) has to count them, too.
     whole = replace(unmasker, ranges=[None] * unmasker.layout.parts)
     word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
     columns, rows = columns_of(schema.inequalities), int(np.clip(FOR_EACH * schema.rows, *DRAWN))
 
-    def work(number: int) -> Mask:
+    def work(number: int) -> tuple[Codes, Mask]:
         block = draw_block(whole, schema, size, word, number)
-        return broken_by(schema.inequalities, drawn_sides(schema, columns, block.codes, block.y, block.u))
+        sides = drawn_sides(schema, columns, block.codes, block.y, block.u)
+        return block.codes, broken_by(schema.inequalities, sides)
 
-    broken = np.concatenate([*in_turn(work, -(-rows // size))])
+    codes, broken = map(np.concatenate, zip(*in_turn(work, -(-rows // size)), strict=True))
     while (~broken.any(axis=1)).mean() < LEAST:
         most = int(broken.mean(axis=0).argmax())
         left = (*schema.inequalities[:most], *schema.inequalities[most + 1 :])
         schema, broken = replace(schema, inequalities=left), np.delete(broken, most, axis=1)
-    return schema, Constraint.of(schema, broken) if schema.inequalities else Constraint.none()
+    kept = ~np.any(broken, axis=1)
+    changes = [_change(codes[:, j], kept, part.count) for j, part in enumerate(schema.parts)]
+    return Estimate(schema, Constraint.of(schema, broken) if schema.inequalities else Constraint.none(), changes)
+
+
+def _change(codes: Codes, kept: Mask, count: int) -> Array:
+    """How many times as frequent each of so many codes (n,) is among the rows `kept`, (count,)."""
+    before, after = (np.bincount(some, minlength=count) for some in (codes, codes[kept]))
+    share = kept.mean()
+    return (after / share + PRIOR) / (before + PRIOR)

@@ -198,7 +198,7 @@ def last_codes(unmasker: Unmasker, rows: Rows, count: int) -> Array:
         for k, j in enumerate(map(int, unmasker.order[:-1])):
             codes, y, u, here = (part[:, j] for part in (some.codes, some.y, some.u, some.observed))
             seen = unmasker.show(seen, k, codes, y, u, here)
-        views = unmasker.view(seen, len(unmasker.order) - 1)
+        views = unmasker.view(seen, len(unmasker.order) - 1, [])  # labels have no relations
         made.append(np.exp(np.asarray(views.log_codes, np.float64)).mean(0)[:, :count])
     found = np.concatenate(made)[:n]
     return found / found.sum(axis=1, keepdims=True)

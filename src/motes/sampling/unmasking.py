@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
 from motes.learning.tables.calibration import FLOOR, bias_of
-from motes.learning.tables.density import TINY, masses
+from motes.learning.tables.density import TINY, Near, masses
 from motes.learning.tables.layout import BINS, FAR, Layout
-from motes.learning.tables.links import Derived
+from motes.learning.tables.links import Derived, bits_of
 from motes.learning.tables.model import MaskedModel, each_member
 from motes.learning.tables.network import Rows
 from motes.learning.tables.reveal import (
@@ -145,7 +145,7 @@ class Unmasker:
         within: Within,
         key: jax.Array,
         rng: np.random.Generator,
-        derived: Sequence[Derived] = (),
+        derived: Sequence[Derived],
     ) -> tuple[Any, Any, Any, Array]:
         """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each.
 
@@ -176,7 +176,7 @@ class Unmasker:
             codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
         return *self.reader.settle(j, codes, y), log_within.astype(np.float64)
 
-    def log_within(self, seen: Seen, k: int, within: Within, derived: Sequence[Derived] = ()) -> Array:
+    def log_within(self, seen: Seen, k: int, within: Within, derived: Sequence[Derived]) -> Array:
         """log p of what is within, (n,), for the part in place k of the order; arguments as those of `draw`."""
         return np.asarray(self._choice(seen, k, within, jax.random.key(0), derived).log_within, np.float64)
 
@@ -188,8 +188,17 @@ class Unmasker:
         with np.errstate(divide="ignore"):
             log_shares = jnp.asarray(np.log(shares), jnp.float32)
         low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
-        could, fits = _usable(derived, within, self.layout.links.log_odds.shape[1])
-        return _choose(self.layout, self.prepared, seen, place, log_shares, low, high, could, fits, key, spot)
+        near, fits = self._near(derived), _fitting(derived, within, self.layout.links.log_odds.shape[1])
+        return _choose(self.layout, self.prepared, seen, place, log_shares, low, high, near, fits, key, spot)
+
+    def _near(self, derived: Sequence[Derived]) -> Near:
+        """What relations give, (n, R), of at most R; (1, R) where there are none."""
+        shape = len(derived[0].codes) if derived else 1, self.layout.links.log_odds.shape[1]
+        y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        for r, one in enumerate(derived):
+            could[:, r] = one.possible
+            y[:, r] = np.where(one.possible, one.y, 0.0)
+        return Near(jnp.asarray(y), jnp.asarray(could))
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
         """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
@@ -200,10 +209,10 @@ class Unmasker:
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
         return np.asarray(_log_prob(self.layout, self.prepared, seen, place, entry, spot), np.float64)
 
-    def view(self, seen: Seen, k: int) -> Outlook:
-        """The members' distributions of the part in place k, (M, n, ...)."""
+    def view(self, seen: Seen, k: int, derived: Sequence[Derived]) -> Outlook:
+        """The members' distributions of the part in place k, (M, n, ...); arguments as those of `draw`."""
         place, spot = self.spots[k]
-        return _view(self.layout, self.prepared, seen, place, spot)
+        return _view(self.layout, self.prepared, seen, place, spot, self._near(derived))
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
         """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
@@ -219,7 +228,8 @@ class Unmasker:
         for k, j in enumerate(map(int, self.order)):
             place, spot = self.spots[k]
             padded = self.layout.groups[spot.group].log_masses.shape[1]
-            views, derived = unmasker.view(seen, k), self.derived(j, codes, y, visible)
+            derived = self.derived(j, codes, y, visible)
+            views = unmasker.view(seen, k, derived)
             for member in range(len(made[spot.group])):
                 view = jax.tree.map(lambda part, member=member: part[member], views)
                 target, rest = _left(view, derived, np.pad(shares[j], (0, padded - len(shares[j]))))
@@ -290,15 +300,14 @@ def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[jax
     return jnp.asarray(shares, jnp.float32), jnp.asarray(rest, jnp.float32)
 
 
-def _usable(derived: Sequence[Derived], within: Within, most: int) -> tuple[Any, Any]:
-    """Which of at most so many relations give a value, and one that may be drawn, (n, most) each."""
+def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array:
+    """Which of at most so many relations give a value that may be drawn, (n, most)."""
     n = len(derived[0].codes) if derived else 1
-    could, fits = np.zeros((n, most), bool), np.zeros((n, most), bool)
+    fits = np.zeros((n, most), bool)
     for r, one in enumerate(derived):
-        could[:, r] = one.possible
         allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
         fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
-    return jnp.asarray(could), jnp.asarray(fits)
+    return jnp.asarray(fits)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -315,14 +324,18 @@ def _show(
 
 
 @partial(jax.jit, static_argnums=(0, 4))
-def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Any:
-    one = lambda prepared, seen: outlook(layout, prepared, seen, place, spot)
+def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Any:
+    one = lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near)
     return each_member(one)(prepared, seen)
 
 
 @partial(jax.jit, static_argnums=(0, 5))
 def _log_prob(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Rows, spot: Spot) -> jax.Array:
-    one = lambda prepared, seen: log_prob_of(layout, outlook(layout, prepared, seen, place, spot), place, entry)
+    near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1]))
+
+    def one(prepared: Prepared, seen: Seen) -> jax.Array:
+        return log_prob_of(layout, outlook(layout, prepared, seen, place, spot, near), place, entry)
+
     found = each_member(one)(prepared, seen)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
 
@@ -336,12 +349,12 @@ def _choose(
     log_shares: Any,
     low: Any,
     high: Any,
-    could: Any,
+    near: Near,
     fits: Any,
     key: Any,
     spot: Spot,
 ) -> Choice:
-    views = _view(layout, prepared, seen, place, spot)
+    views = _view(layout, prepared, seen, place, spot, near)
     members, n = views.gate.shape[:2]
     key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
     log_codes = views.log_codes + log_shares  # (M, n, K)
@@ -362,7 +375,7 @@ def _choose(
     link = jnp.zeros(n, jnp.int32)
     if views.links is not None:
         rho = jnp.concatenate([both[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
-        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
+        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(near.could, views.links, -jnp.inf), -1))
         within = jax.nn.logsumexp(rho, -1) - log_rest
     else:
         within = both

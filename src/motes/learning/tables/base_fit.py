@@ -27,6 +27,8 @@ RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
 MOST = 20_000  # rows that many components are fitted to
 GATES = (0.02, 0.999)  # of the first experts, between which training begins
 LEAST = 1e-4  # ridge of the mixture of many rows
+LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
+PAIRS = 1.0  # rows, that say of a pair that it is not correlated
 
 
 class Shape(NamedTuple):
@@ -71,6 +73,25 @@ def fit_base(y: Array, shape: Shape, seed: int, weights: Array | None = None) ->
     weights_, means, covariances = _shared(_mixture(y, shape.components, seed), shape)
     single = lambda part: jnp.asarray(part, jnp.float32)
     return Base(single(np.log(weights_)), single(means), single(covariances))
+
+
+def base_of_pairs(y: Array, observed: NDArray[np.bool_]) -> Base:
+    """One normal of numbers y (n, L), by the rows in which each pair is `observed` (n, L).
+
+    A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
+    rows may contradict one another.
+    """
+    count = np.maximum(observed.sum(0), 1)
+    mean = np.where(observed, y, 0.0).sum(0) / count
+    apart = np.where(observed, y - mean, 0.0)
+    sd = np.sqrt(np.maximum(np.square(apart).sum(0) / count, LEAST))
+    pairs = observed.T.astype(float) @ observed
+    shrunk = (apart / sd).T @ (apart / sd) / np.maximum(pairs + PAIRS, 1)
+    np.fill_diagonal(shrunk, 1.0)
+    values, vectors = np.linalg.eigh(shrunk)
+    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
+    single = lambda part: jnp.asarray(part[None], jnp.float32)
+    return Base(jnp.zeros(1), single(mean), single(covariance))
 
 
 def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]:

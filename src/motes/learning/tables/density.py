@@ -5,7 +5,9 @@ A part on a line has two experts and a gate g between them, all given the visibl
     p(x_j | visible) = g_j a(x_j) + (1 - g_j) sum_c w_c N(x_j; m_c, s_c^2)
 
 a is the softmax over the codes of the part, spread evenly over each code; the normals are those of the base, moved by
-the network, and some of the network's own. The first and the last cell of a lattice with ends reach to infinity.
+the network, and some of the network's own. Where relation r gives the value y_r (see `links.py`), some more normals
+begin at y_r: a value may be near to what a relation gives, and not only equal to it.
+The first and the last cell of a lattice with ends reach to infinity.
 A value on a lattice has the mass of its cell, a real number a density in y, and a value that is a code of its own the
 probability of the code. All are exact, so p is normalised.
 """
@@ -17,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.learning.tables.base import Components
+from motes.learning.tables.layout import NEVER
 
 HALF_LOG_TWO_PI = 0.9189385332046727
 SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network moves a mean (in sds), a log sd, a log weight
@@ -37,21 +40,35 @@ class Normals(NamedTuple):
     sds: jax.Array
 
 
-def moved(base: Components, outputs: jax.Array) -> tuple[jax.Array, Normals]:
-    """log g and log (1 - g), (n, L, 2), and the normals (n, L, C + O + 1), from outputs (n, L, 1 + 3 (C + O)).
+class Near(NamedTuple):
+    """What R relations give for some numbers, (..., R): places y_r, and whether there is one."""
 
-    The last one is wide, has next to no weight, and never moves: without it a number far from all others would be
+    y: jax.Array
+    could: jax.Array
+
+
+def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, Normals]:
+    """log g and log (1 - g), (n, L, 2), and the normals (n, L, N + 1), from outputs (n, L, 1 + 3 N).
+
+    N counts the components of the base, the network's own normals and those near the places that relations give.
+    The last normal is wide, has next to no weight, and never moves: without it a number far from all others would be
     impossible but in name.
     """
     gate, numbers = outputs[..., 0], outputs[..., 1:]
     gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
     weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
-    own = weight.shape[-1] - base.means.shape[-1]
-    pad = lambda part, start: jnp.concatenate([part, jnp.broadcast_to(start, (*part.shape[:-1], own))], -1)
+    close = near.y.shape[-1] * len(CLOSE)
+    own = weight.shape[-1] - base.means.shape[-1] - close
+    each = lambda part: jnp.repeat(part, len(CLOSE), -1)
+    pad = lambda part, start, rest: jnp.concatenate(
+        [part, *(jnp.broadcast_to(one, (*part.shape[:-1], count)) for one, count in ((start, own), (rest, close)))], -1
+    )
     places = jnp.linspace(-1.5, 1.5, own) if own > 1 else jnp.zeros(own)
-    log_weights = pad(base.log_weights, OWN_WEIGHT) + WEIGHT * jnp.tanh(weight / WEIGHT)
-    sds = pad(base.sds, 1.0) * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
-    means = pad(base.means, places) + pad(base.sds, 1.0) * SHIFT * jnp.tanh(shift / SHIFT)
+    log_weights = pad(base.log_weights, OWN_WEIGHT, jnp.where(each(near.could), CLOSE_WEIGHT, NEVER))
+    log_weights = log_weights + WEIGHT * jnp.tanh(weight / WEIGHT)
+    spread = pad(base.sds, 1.0, jnp.tile(jnp.array(CLOSE), near.y.shape[-1]))
+    sds = spread * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
+    means = pad(base.means, places, each(near.y)) + spread * SHIFT * jnp.tanh(shift / SHIFT)
     last = lambda value: jnp.full((*means.shape[:-1], 1), value)
     log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
     means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
@@ -59,6 +76,8 @@ def moved(base: Components, outputs: jax.Array) -> tuple[jax.Array, Normals]:
 
 
 OWN_WEIGHT = -4.0  # of the network's own normals at first
+CLOSE = (0.005, 0.05)  # standard deviations of the normals near what a relation gives, at first,
+CLOSE_WEIGHT = -3.0  # and their log weights
 
 
 def masses(normals: Normals, edges: jax.Array) -> jax.Array:

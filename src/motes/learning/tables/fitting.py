@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from motes.learning.tables.base import Base
-from motes.learning.tables.base_fit import choose_shape, first_gates, fit_base
+from motes.learning.tables.base_fit import base_of_pairs, choose_shape, first_gates, fit_base
+from motes.learning.tables.density import CLOSE
 from motes.learning.tables.layout import Layout
 from motes.learning.tables.model import MaskedModel
 from motes.learning.tables.network import MaskedNetwork, Rows
@@ -24,6 +25,8 @@ FEW = 2000  # rows, below which several members learn, each without one fold
 FOLDS = 5
 SHARE = 0.05  # of many rows, that are left out,
 MOST = 2000  # and so many at most
+WHOLE = 20  # rows without a missing number, from which the base and the gates are fitted to such rows alone
+BLIND = 0.02  # the share of the codes, where fewer say how good the base is
 STEPS = 1200, 2500  # in which many rows are learned, at least and at most,
 SLIM = 12  # with up to so many parts
 
@@ -61,11 +64,22 @@ def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
     return [np.flatnonzero(distinct[place] % count == fold) for fold in range(count)]
 
 
-def held_out(keys: NDArray[np.uint64], seed: int) -> tuple[list[Integers], list[Integers]]:
-    """The rows that each member learns from, and those that say when it stops; as many for every member."""
+def worth_of(keys: NDArray[np.uint64], observed: Any) -> int:
+    """How many rows without a missing entry the entries of distinct rows would fill, by keys (n,) and (n, p)."""
+    return round(len(np.unique(keys)) * float(np.mean(observed)))
+
+
+def held_out(keys: NDArray[np.uint64], worth: int, seed: int) -> tuple[list[Integers], list[Integers]]:
+    """The rows that each member learns from, and those that say when it stops; as many for every member.
+
+    Args:
+        keys: equal for equal rows, (n,).
+        worth: `worth_of` these rows.
+        seed: of the split.
+    """
     n, every = len(keys), np.arange(len(keys))
     distinct = len(np.unique(keys))
-    if distinct >= FEW:
+    if worth >= FEW:
         share = min(SHARE, MOST / n)
         folds = folds_of(keys, round(1 / share), seed)
         return [np.delete(every, folds[0])], [folds[0]]
@@ -109,7 +123,7 @@ def fit(
         seed, weights, on_progress: as for `train`.
         start: members to go on from, in the place of new ones.
     """
-    learn, hold = held_out(keys, seed)
+    learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
     plan = Plan(order_of(entropies, units), np.asarray(units, np.int32))
     if start is None or len(learn) != start.network.hidden.shape[0]:
         with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
@@ -132,18 +146,21 @@ def _begun(
 ) -> MaskedModel:
     """New members: their bases, and networks that change nothing of these yet."""
     y = np.asarray(rows.y[:, layout.lines], np.float64)
-    whole = rows.observed[:, layout.lines].all(axis=1)
-    y, usable = (y, whole) if whole.sum() >= 20 else (y, np.ones(len(y), bool))
-    at = np.cumsum(usable) - 1
-    inside = lambda some: at[some[usable[some]]]
-    shape = choose_shape(y[usable], [inside(fold) for fold in hold], network.components, seed)
-    shape = shape._replace(components=max(1, min(shape.components, int(usable.sum()) // 20)))
-    some = None if weights is None else weights[usable]
-    bases = [
-        fit_base(y[usable][inside(one)], shape, seed, None if some is None else some[inside(one)]) for one in learn
-    ]
+    observed = np.asarray(rows.observed[:, layout.lines])
+    whole = np.all(observed, axis=1)
+    if whole.sum() < WHOLE:
+        bases = [base_of_pairs(y[some], observed[some]) for some in learn]
+    else:
+        place = np.cumsum(whole) - 1
+        inside = lambda some: place[some[whole[some]]]
+        shape = choose_shape(y[whole], [inside(fold) for fold in hold], network.components, seed)
+        shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
+        heavy = None if weights is None else weights[whole]
+        bases = [
+            fit_base(y[whole][inside(one)], shape, seed, None if heavy is None else heavy[inside(one)]) for one in learn
+        ]
     base = jax.tree.map(lambda *parts: jnp.stack(parts), *bases)
-    outputs = 1 + 3 * (shape.components + network.own)
+    outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
     keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
     networks = jax.tree.map(lambda *parts: jnp.stack(parts), *map(make, keys_))
@@ -161,21 +178,23 @@ def _gated(
     log_masses = np.full((layout.parts, max(layout.sizes)), -np.inf)
     for group in layout.groups:
         log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
+    whole = rows.observed[:, lines].all(axis=1)
     biases = []
     for base, some in zip(bases, looked, strict=True):
-        some = some[rows.observed[some][:, lines].all(axis=1)][:MOST]
+        some = some[whole[some]]
+        some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
         y, low, high, inner = (
             np.asarray(part[some][:, lines], np.float64) for part in (rows.y, rows.low, rows.high, rows.inner)
         )
         even = log_masses[lines, rows.codes[some][:, lines]] + inner
-        gates = first_gates(base, y, low, high, even) if len(some) else np.full(len(lines), 0.5)
+        gates = first_gates(base, y, low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
     first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
     return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
 
 
 def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:
-    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n distinct rows.
+    """Of a network and its training, from a recipe's section [table]; what it leaves open suits rows worth n.
 
     A step of a table of many parts takes longer, so there are fewer of them.
     """
@@ -198,7 +217,7 @@ def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]
         learning_rate=table.learning_rate,
         ema=table.ema,
         clip_norm=table.clip_norm,
-        weight_decay=table.weight_decay,
+        weight_decay=suits(table.weight_decay, 1.0 if few else 0.1),
         check_every=suits(table.check_every, 25 if few else 100),
         patience=table.patience,
     )

@@ -116,6 +116,17 @@ class Layout:
         return len(self.sizes)
 
     @property
+    def line_links(self) -> NDArray[np.int32]:
+        """(L,): the place of each line among the parts with relations; J for the others."""
+        place = {int(j): i for i, j in enumerate(self.links.parts)}
+        return np.array([place.get(int(j), len(place)) for j in self.lines], np.int32)
+
+    @property
+    def near(self) -> int:
+        """How many relations give places for normals: R, or 0 where no line has any."""
+        return self.links.log_odds.shape[1] if (self.line_links < len(self.links.parts)).any() else 0
+
+    @property
     def loose(self) -> NDArray[np.int32]:
         """Places of the parts with free codes, (F,)."""
         return np.concatenate([group.parts for group in self.groups if group.loose] or [np.zeros(0, np.int32)])

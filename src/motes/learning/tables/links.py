@@ -21,6 +21,8 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded
 from motes.tables.relations import Relation
 from motes.tables.schema import Schema
 
+Integers = NDArray[np.int32]
+
 EQUAL = 1e-3  # of a step, up to which two numbers are the same
 
 
@@ -115,9 +117,14 @@ class Linker:
         assert isinstance(kind, Number)
         return kind
 
-    def bits(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Bit r of entry (i, j), (n, p): whether relation r of part j holds in row i, and whether it could."""
+    def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
+        """What the relations say of n rows.
+
+        Bit r of entry (i, j) says whether relation r of part j holds in row i, and whether it could, (n, p) each;
+        and the places (n, p, R) that the relations give.
+        """
         holds, could = (np.zeros(encoded.codes.shape, np.int32) for _ in range(2))
+        given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
         for j in self.of_part:
             here = self._known(j, encoded.codes, observed)
             own = self._numbers(j, encoded.codes, encoded.y, here)
@@ -127,7 +134,8 @@ class Linker:
                 same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * grid.width)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
-        return holds, could
+                given[:, j, r] = np.where(found.possible, found.y, 0.0)
+        return holds, could, given
 
 
 def bits_of(words: jax.Array, count: int) -> jax.Array:

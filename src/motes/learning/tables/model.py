@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.learning.tables.base import Base, Ordered, components_given, in_order
-from motes.learning.tables.density import log_mixture, log_value, moved
+from motes.learning.tables.density import Near, log_mixture, log_value, moved
 from motes.learning.tables.layout import Layout
 from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.network import Heads, MaskedNetwork, Rows, code_logits
@@ -33,15 +33,15 @@ class MaskedModel(eqx.Module):
             visible: (n, p).
             key: where units of the network are left out, as in training.
         """
-        state = self.network.state(layout, rows, visible, key)
+        state, could = self.network.state(layout, rows, visible, key), possible(layout, rows, visible)
         made = jnp.zeros(rows.codes.shape)
         for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
             logits = code_logits(group, codes, bias, state)
             chosen = jnp.take_along_axis(logits, rows.codes[:, group.parts][..., None], -1)[..., 0]
             made = made.at[:, group.parts].set(chosen - jax.nn.logsumexp(logits, -1))
         if len(layout.lines):
-            made = self._with_normals(layout, heads, base, rows, visible, state, made)
-        return linked(layout, heads, rows, visible, state, made) if len(layout.links.parts) else made
+            made = self._with_normals(layout, heads, base, rows, visible, could, state, made)
+        return linked(layout, heads, rows, could, state, made) if len(layout.links.parts) else made
 
     def _with_normals(
         self,
@@ -50,6 +50,7 @@ class MaskedModel(eqx.Module):
         base: Ordered,
         rows: Rows,
         visible: jax.Array,
+        could: jax.Array,
         state: jax.Array,
         made: jax.Array,
     ) -> jax.Array:
@@ -58,23 +59,33 @@ class MaskedModel(eqx.Module):
         at = lambda part: part[:, lines]
         normals_base = components_given(base, at(rows.y), at(visible))
         outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
-        gate, normals = moved(normals_base, outputs)
+        gate, normals = moved(
+            normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
+        )
         low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
         log_normal = log_mixture(normals, low, high, cell)
         return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
 
 
-def linked(
-    layout: Layout, heads: Heads, rows: Rows, visible: jax.Array, state: jax.Array, made: jax.Array
-) -> jax.Array:
+def linked(layout: Layout, heads: Heads, rows: Rows, could: jax.Array, state: jax.Array, made: jax.Array) -> jax.Array:
     """log p (n, p) of all entries, with the exact relations of those parts that have some."""
-    parts, others, log_odds = layout.links
-    most = log_odds.shape[1]
-    hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
-    could = (hidden < 0.5) & bits_of(rows.could[:, parts], most)
+    parts, most = layout.links.parts, could.shape[-1]
     rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
     found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
     return made.at[:, parts].set(found)
+
+
+def possible(layout: Layout, rows: Rows, visible: jax.Array) -> jax.Array:
+    """Which relations give a value, (n, J, R): their other columns are visible, and the part can hold it."""
+    parts, others, log_odds = layout.links
+    hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
+    return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
+
+
+def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
+    """The same of the parts with a density, (n, L, R'), where R' is 0 if none of them has relations."""
+    padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))
+    return padded[:, layout.line_links, : layout.near]
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:

@@ -23,7 +23,7 @@ REACH = 8.0  # standard deviations, beyond which a visible number is not told fr
 
 
 class Rows(NamedTuple):
-    """n encoded rows, (n, p) each, or one part of them, (n,); see `motes.tables.parts.Encoded`.
+    """n encoded rows, (n, p) each (`given` (n, p, R)), or one part of them, (n,); see `motes.tables.parts.Encoded`.
 
     Attributes:
         codes, y, low, high, observed: as there.
@@ -31,6 +31,7 @@ class Rows(NamedTuple):
         cell: high - low, which single precision would lose of a narrow one.
         inner: log of what an even spread over the code has at the value: a share of it, or a density in y.
         holds, could: bit r says whether relation r of the part holds, and whether it could; see `links.py`.
+        given: the places that the part's relations give; 0 where there is none.
         alone: the value is a code of its own without width (a label, an atom, missing), which no density holds.
     """
 
@@ -43,6 +44,7 @@ class Rows(NamedTuple):
     inner: jax.Array
     holds: jax.Array
     could: jax.Array
+    given: jax.Array
     alone: jax.Array
     observed: jax.Array
 

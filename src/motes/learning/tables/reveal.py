@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from motes.learning.tables.base import Components, Ordered
-from motes.learning.tables.density import Normals, log_mixture, log_value, masses, moved
+from motes.learning.tables.density import Near, Normals, log_mixture, log_value, masses, moved
 from motes.learning.tables.layout import BINS, Layout
 from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.model import MaskedModel, each_member, ordered
@@ -151,8 +151,8 @@ def seen_after(
     return Seen(total, seen.whitened.at[:, :, k].set(e), seen.log_weights + gain, seen.lines.at[:, k].set(here))
 
 
-def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot) -> Outlook:
-    """The distribution of the part at `place` given what is seen."""
+def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Outlook:
+    """The distribution of the part at `place` given what is seen; `near` (n, R): what its relations give."""
     network, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
@@ -172,7 +172,7 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     means = base.means[:, place.rank] + jnp.einsum("ncl,cl->nc", seen.whitened, row)
     hidden = jnp.einsum("nl,cl->nc", ~seen.lines * 1.0, jnp.square(row))
     components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
-    gate, normals = moved(components, outputs)
+    gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
     edges = jnp.asarray(layout.bins.edges)[place.line]
     total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])

@@ -138,9 +138,9 @@ class Reader:
             for name, values in made.items():
                 values[:, j] = one[name]
             alone[:, j] = one["alone"]
-        holds, could = self.linker.bits(encoded, observed)
+        holds, could, given = self.linker.read(encoded, observed)
         fields: dict[str, Any] = {"codes": codes, "alone": alone, "observed": observed, **made}
-        fields |= {"holds": holds, "could": could}
+        fields |= {"holds": holds, "could": could, "given": given}
         return Rows(**fields)
 
     def entry(self, j: int, codes: NDArray[np.integer], y: Array, low: Array, high: Array) -> dict[str, NDArray]:
