@@ -60,7 +60,7 @@ def main() -> None:
         elif known == 1:
             filled = rows
         else:
-            filled = model.impute(rows.mask(hide), seed=arguments.seed + 1).like(train)
+            filled = model.impute(rows.mask(hide), seed=arguments.seed + 1)[0].like(train)
         spent = time.perf_counter() - begin
         others = from_columns(rows, hide, train, arguments.seed + 2)
         line = f"{known:<12.0%}"

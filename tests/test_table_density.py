@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from motes.learning.tables.base import Base, components_given, in_order
-from motes.learning.tables.base_fit import Shape, choose_shape, first_gates, fit_base, log_mass_of
+from motes.learning.tables.base_fit import Shape, base_of_pairs, choose_shape, first_gates, fit_base, log_mass_of
 from motes.learning.tables.density import (
     CLOSE,
     CLOSE_WEIGHT,
@@ -61,6 +61,30 @@ def base():
         in_order(Base(jnp.log(jnp.array([0.2, 0.8])), jnp.zeros((2, 3)), jnp.stack([jnp.eye(3)] * 2)), jnp.arange(3)),
         jnp.zeros((5, 3)), jnp.zeros((5, 3), bool),
     )  # fmt: skip
+
+
+def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
+    rng = np.random.default_rng(2)
+    y = rng.multivariate_normal([0.3, -0.2, 0.0], [[1.0, 0.7, 0.0], [0.7, 1.0, -0.4], [0.0, -0.4, 1.0]], 4000)
+    observed, weights = rng.random(y.shape) < 0.4, rng.integers(0, 3, len(y)).astype(float)
+    found = base_of_pairs(np.where(observed, y, 0.0), observed, weights)
+    again = np.repeat(np.arange(len(y)), weights.astype(int))
+    np.testing.assert_allclose(
+        found.covariances, base_of_pairs(y[again], observed[again], np.ones(len(again))).covariances, atol=1e-6
+    )
+    means = [y[again][observed[again, j], j].mean() for j in range(3)]
+    np.testing.assert_allclose(found.means[0], means, atol=2e-3)
+    for i, j in ((0, 1), (1, 2), (0, 0)):
+        both = observed[again, i] & observed[again, j]
+        exact = ((y[again][both, i] - means[i]) * (y[again][both, j] - means[j])).mean()
+        assert float(found.covariances[0, i, j]) == pytest.approx(exact, abs=3e-3)  # one row of a normal was added
+
+
+@pytest.mark.parametrize("columns", [0, 2])
+def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
+    base = base_of_pairs(np.zeros((5, columns)), np.zeros((5, columns), bool), np.ones(5))
+    np.testing.assert_allclose(base.covariances, np.eye(columns)[None])
+    np.testing.assert_allclose(base.means, np.zeros((1, columns)))
 
 
 def test_outputs_of_zero_leave_the_base_as_it_is(base):

@@ -1,11 +1,14 @@
 """Exact relations and repeated values: they are part of a density that sums to 1, and rows are drawn from it."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from motes.learning.tables.links import log_linked
+from motes.learning.tables.model import ordered
+from motes.learning.tables.network import Rows
 from motes.learning.tables.rows import Scale
 from motes.sampling.rows import log_prob_rows
 from motes.table_fitting import fit_table
@@ -81,6 +84,28 @@ def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data
     assert whole.could[:, 2].any() and not without.could[:, 2].any() and not without.could[:, 0].any()
     holds = (data.a + data.b == data.c).to_numpy()[:50]
     np.testing.assert_array_equal(whole.holds[:, 2] > 0, holds)
+
+
+def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, data):
+    rows = data.iloc[:60].astype(dict.fromkeys("abc", float))
+    rows.loc[:19, "a"], rows.loc[10:29, "b"], rows.loc[25:34, "c"] = np.nan, np.nan, np.nan
+    read = jax.tree.map(jnp.asarray, model.reader.read(model.schema.encode(rows)))
+    unmasker, layout, observed = model.orders.first(["a", "c", "side", "b"]), model.orders.layout, read.observed
+    assert layout.near == 1
+    members = [jax.tree.map(lambda part, k=k: part[k], model.models) for k in range(len(model.models.network.hidden))]
+    heads = [member.network.heads(layout) for member in members]
+    bases = [ordered(member.base, jnp.asarray(unmasker.order), layout) for member in members]
+    seen = unmasker.start(len(rows))
+    for k, j in enumerate(map(int, unmasker.order)):
+        entry = Rows(*(part[:, j] for part in read))
+        visible = jnp.zeros((len(rows), 4), bool).at[:, unmasker.order[:k]].set(True) & observed
+        each = [
+            member.log_probs(layout, one, base, read, visible)[:, j]
+            for member, one, base in zip(members, heads, bases, strict=True)
+        ]
+        at_once, here = jax.nn.logsumexp(jnp.stack(each), 0) - np.log(len(each)), np.asarray(observed[:, j])
+        np.testing.assert_allclose(unmasker.log_prob(seen, k, entry)[here], at_once[here], atol=2e-4)
+        seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
 
 
 def test_what_a_relation_gives_and_no_value_of_the_column_is_never_drawn(model):

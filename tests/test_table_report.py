@@ -189,12 +189,14 @@ def test_tables_of_20_rows_are_evaluated_and_say_what_could_not_be_told(fast, he
     found = evaluate_tables(as_frame(rows(500, 2)), test if held_out else None, training, schema,
                             target="tells", log_prob=log_prob)  # fmt: skip
     for key in ("classifier", "utility", "dcr"):
-        assert found.verdicts[key].level == "unknown" and found.verdicts[key].text.startswith("could not be told: got")
+        assert found.verdicts[key].level == "unknown" and found.verdicts[key].text.startswith(
+            "could not be determined: got"
+        )
     assert f"got {held_out} held-out rows; at least 20 are needed" in found.details
     assert found.verdicts["columns"].detectable > 0.3 and found.verdicts["copies"].p_value is not None
     assert found.headline == "No difference between synthetic and real rows was found."
     json.dumps(found.to_dict(), allow_nan=False)
-    assert "could not be told" in str(found) and "could not be told" in page(found, title="t").lower()
+    assert "could not be determined" in str(found) and "could not be determined" in page(found, title="t").lower()
 
 
 def test_twenty_copies_among_a_thousand_rows_are_called_by_name(fast):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ from motes.tables.relations import Inequality
 from motes.tables.schema import Schema
 from motes.tabular import TableModel
 
+CHANGES = 0.2, 5.0  # of a share by rejection, that calibration makes up for
 CALIBRATION = 2048, 16_384  # rows that are drawn to set the biases, at least and at most
 
 
@@ -97,25 +98,47 @@ def fit_table(
     )  # fmt: skip
     ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
     unmasker = Unmasker.of(found.models, layout, reader, found.plan.order, ranges)
-    bias, constraint = unmasker.no_bias, Constraint.none()
+    kept = replace(fitted, inequalities=_kept_by(fitted, frame, encoded))
     count = int(np.clip(len(place), *CALIBRATION))
-    kept, fitted = _kept_by(fitted, frame, encoded), replace(fitted, inequalities=())
-    masses = [part.masses for part in fitted.parts]
-    try:
-        if chosen.table.calibrate:
-            bias = unmasker.calibrated(masses, count, seed)
-        fitted, constraint, moved = estimated(unmasker.with_bias(bias), replace(fitted, inequalities=kept), count, seed)
-        if chosen.table.calibrate and constraint.inequalities:  # rejection moves the marginals, so aim beside them
-            masses = [mass / times / (mass / times).sum() for mass, times in zip(masses, moved, strict=True)]
-            aimed = unmasker.calibrated(masses, count, seed)
-            fitted, constraint, _ = estimated(unmasker.with_bias(aimed), fitted, count, seed)
-            bias = aimed
-    except KeyboardInterrupt:  # what was learned is worth more than its marginals
-        found.trained.interrupted = True
+    made = _adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
+    found.trained.interrupted |= made.interrupted
     return TableModel(
-        fitted, found.models, found.plan.order, bias, replace(chosen, columns=overrides),
-        constraint=constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
+        made.schema, found.models, found.plan.order, made.bias, replace(chosen, columns=overrides),
+        constraint=made.constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
     )  # fmt: skip
+
+
+class _Adjusted(NamedTuple):
+    """What is set after the training: the schema with the inequalities that are kept, these, and the biases."""
+
+    schema: Schema
+    bias: Sequence[Any]
+    constraint: Constraint
+    interrupted: bool
+
+
+def _adjusted(unmasker: Unmasker, schema: Schema, count: int, seed: int, *, calibrate: bool) -> _Adjusted:
+    """Biases, and the share of rows that keep the inequalities of the schema, from `count` drawn rows or more.
+
+    Ctrl-C ends it with what there is: what was learned is worth more than its marginals. Before the first
+    estimate that is a model without inequalities.
+    """
+    made = _Adjusted(replace(schema, inequalities=()), unmasker.no_bias, Constraint.none(), interrupted=True)
+    masses = [part.masses for part in schema.parts]
+    try:
+        if calibrate:
+            made = made._replace(bias=unmasker.calibrated(masses, count, seed))
+        found = estimated(unmasker.with_bias(made.bias), schema, count, seed)
+        made = made._replace(schema=found.schema, constraint=found.constraint)
+        if calibrate and found.constraint.inequalities:  # rejection changes the marginals: change the targets
+            targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, found.changes, strict=True)]
+            bias = unmasker.calibrated([target / target.sum() for target in targets], count, seed)
+            again = estimated(unmasker.with_bias(bias), found.schema, count, seed)
+            if again.schema.inequalities == found.schema.inequalities:
+                made = made._replace(bias=bias, constraint=again.constraint)
+        return made._replace(interrupted=False)
+    except KeyboardInterrupt:
+        return made
 
 
 def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality, ...]:

@@ -381,7 +381,10 @@ class TableModel:
             skeleton = skeleton_of(
                 layout_of(schema.parts, Linker.of(schema).links),
                 tensors,
-                options_of(recipe.table, schema.rows, len(schema.parts))[0].dropout,
+                # Several members learned few rows, or rows of few entries.
+                options_of(recipe.table, schema.rows * (len(tensors["network.hidden"]) == 1), len(schema.parts))[
+                    0
+                ].dropout,
             )
             models = filled(skeleton, tensors, path)
             return cls(

@@ -130,7 +130,7 @@ class Comparison:
         try:
             return utility(synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14))
         except ValueError as error:
-            return Verdict("unknown", f"could not be told: {error}")
+            return Verdict("unknown", f"could not be determined: {error}")
 
     def _target(self, target: str, x: dict[str, Array], discrete: bool) -> tuple[dict[str, Array], int | None]:
         """Codes from 0 and how many, or normal scores of numbers; NaN for rows to leave out."""
@@ -157,7 +157,7 @@ class Comparison:
         if len(held_out) < FEWEST:
             return self._too_few(held_out)
         if not len(synthetic):
-            return Verdict("unknown", "could not be told: all synthetic rows are copies of training rows")
+            return Verdict("unknown", "could not be determined: all synthetic rows are copies of training rows")
         if max(len(self.synthetic), len(self.held_out)) > most:
             self.notes.append(
                 f"the closest of all {len(self.training):,} training rows is sought for {most:,} rows of each set."

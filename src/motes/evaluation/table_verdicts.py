@@ -199,7 +199,7 @@ def of_copies(found: Copies, adjust: Adjustment) -> Verdict:
 
 def unknown(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
     """Too few rows for a test."""
-    return Verdict("unknown", f"could not be told: got {got:,} {what}; at least {fewest:,} are needed")
+    return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")
 
 
 def _sigmas(adjust: Adjustment) -> float:

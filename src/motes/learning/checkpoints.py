@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from motes.data.tables import replacing
 from motes.errors import ModelFileError, UsageError
 
-FORMAT = "1"
+FORMAT = "2"
 SUFFIX = ".safetensors"
 M = TypeVar("M", bound=eqx.Module)
 

@@ -3,7 +3,7 @@
     m(x) = (1 - e) p(x) [x keeps C] / P(C) + e p(x)
 
 p is the network's distribution, and C means that all inequalities hold. P(C) is the share of rows drawn from p that
-keep C; it is estimated once, after the training. The share e = 1 / (training rows + 1) leaves a probability to later
+keep C; it is estimated after the training. The share e = 1 / (training rows + 1) leaves a probability to later
 rows that break C.
 
 Of a row with missing entries, C means the inequalities of which both columns are known.

@@ -197,7 +197,7 @@ class Unmasker:
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
             could[:, r] = one.possible
-            y[:, r] = np.where(one.possible, one.y, 0.0)
+            y[:, r] = np.clip(np.where(one.possible, one.y, 0.0), -FAR, FAR)
         return Near(jnp.asarray(y), jnp.asarray(could))
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:

@@ -28,7 +28,7 @@ MOST = 20_000  # rows that many components are fitted to
 GATES = (0.02, 0.999)  # of the first experts, between which training begins
 LEAST = 1e-4  # ridge of the mixture of many rows
 LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
-PAIRS = 1.0  # rows, that say of a pair that it is not correlated
+PAIRS = 1.0  # so many rows of a standard normal, without correlation, are added
 
 
 class Shape(NamedTuple):
@@ -75,18 +75,18 @@ def fit_base(y: Array, shape: Shape, seed: int, weights: Array | None = None) ->
     return Base(single(np.log(weights_)), single(means), single(covariances))
 
 
-def base_of_pairs(y: Array, observed: NDArray[np.bool_]) -> Base:
+def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
     """One normal of numbers y (n, L), by the rows in which each pair is `observed` (n, L).
 
     A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
-    rows may contradict one another.
+    rows may contradict one another. Each row counts by its weight (n,).
     """
-    count = np.maximum(observed.sum(0), 1)
-    mean = np.where(observed, y, 0.0).sum(0) / count
+    heavy = observed * weights[:, None]
+    mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
     apart = np.where(observed, y - mean, 0.0)
-    sd = np.sqrt(np.maximum(np.square(apart).sum(0) / count, LEAST))
-    pairs = observed.T.astype(float) @ observed
-    shrunk = (apart / sd).T @ (apart / sd) / np.maximum(pairs + PAIRS, 1)
+    sd = np.sqrt(((heavy * np.square(apart)).sum(0) + PAIRS) / (heavy.sum(0) + PAIRS))
+    pairs = heavy.T @ observed
+    shrunk = (heavy * apart / sd).T @ (apart / sd) / (pairs + PAIRS)
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = np.linalg.eigh(shrunk)
     covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)

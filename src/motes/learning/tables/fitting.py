@@ -25,8 +25,8 @@ FEW = 2000  # rows, below which several members learn, each without one fold
 FOLDS = 5
 SHARE = 0.05  # of many rows, that are left out,
 MOST = 2000  # and so many at most
-WHOLE = 20  # rows without a missing number, from which the base and the gates are fitted to such rows alone
-BLIND = 0.02  # the share of the codes, where fewer say how good the base is
+WHOLE = 20  # the base and the gates are fitted to rows without a missing number, if there are so many
+BLIND = 0.02  # the gates where fewer rows can say how good the base is
 STEPS = 1200, 2500  # in which many rows are learned, at least and at most,
 SLIM = 12  # with up to so many parts
 
@@ -65,7 +65,7 @@ def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
 
 
 def worth_of(keys: NDArray[np.uint64], observed: Any) -> int:
-    """How many rows without a missing entry the entries of distinct rows would fill, by keys (n,) and (n, p)."""
+    """How many complete rows have as many entries as the distinct rows, by keys (n,), have `observed` ones (n, p)."""
     return round(len(np.unique(keys)) * float(np.mean(observed)))
 
 
@@ -88,7 +88,7 @@ def held_out(keys: NDArray[np.uint64], worth: int, seed: int) -> tuple[list[Inte
     hold = folds_of(keys, FOLDS, seed)
     learn = [np.delete(every, fold) for fold in hold]
     # One program for all members: rows that make them as many come again at the end.
-    most, largest = max(map(len, learn)), max(map(len, hold))
+    most, largest = max(map(len, learn)), min(max(map(len, hold)), MOST)
     return [np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold]
 
 
@@ -149,7 +149,8 @@ def _begun(
     observed = np.asarray(rows.observed[:, layout.lines])
     whole = np.all(observed, axis=1)
     if whole.sum() < WHOLE:
-        bases = [base_of_pairs(y[some], observed[some]) for some in learn]
+        each = np.ones(len(y)) if weights is None else weights
+        bases = [base_of_pairs(y[some], observed[some], each[some]) for some in learn]
     else:
         place = np.cumsum(whole) - 1
         inside = lambda some: place[some[whole[some]]]
@@ -171,7 +172,7 @@ def _begun(
 def _gated(
     networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: Rows, looked: list[Integers]
 ) -> MaskedNetwork:
-    """Networks whose gates begin where the rows that each member looks at are likeliest."""
+    """Networks whose gates begin where rows are likeliest: those that each member looks at, or all if these are few."""
     lines = layout.lines
     if not len(lines):
         return networks
@@ -194,7 +195,7 @@ def _gated(
 
 
 def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:
-    """Of a network and its training, from a recipe's section [table]; what it leaves open suits rows worth n.
+    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n complete rows.
 
     A step of a table of many parts takes longer, so there are fewer of them.
     """

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.learning.tables.layout import NEVER, Links
+from motes.learning.tables.layout import FAR, NEVER, Links
 from motes.tables.kinds.numbers import Number
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded
 from motes.tables.relations import Relation
@@ -134,7 +134,7 @@ class Linker:
                 same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * grid.width)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
-                given[:, j, r] = np.where(found.possible, found.y, 0.0)
+                given[:, j, r] = np.clip(np.where(found.possible, found.y, 0.0), -FAR, FAR)
         return holds, could, given
 
 

@@ -23,7 +23,7 @@ REACH = 8.0  # standard deviations, beyond which a visible number is not told fr
 
 
 class Rows(NamedTuple):
-    """n encoded rows, (n, p) each (`given` (n, p, R)), or one part of them, (n,); see `motes.tables.parts.Encoded`.
+    """n encoded rows, (n, p) each and `given` (n, p, R), or one part of them, (n,); see `motes.tables.parts.Encoded`.
 
     Attributes:
         codes, y, low, high, observed: as there.
