@@ -199,3 +199,13 @@ def test_the_density_of_a_fitted_base_integrates_to_one():
     normals = Normals(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
     density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
     assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_of_many_rows_left_out_ones_choose_as_few_components_as_will_do():
+    # At most one choice in six is too large by chance: "to one standard error" of left-out rows.
+    rng = np.random.default_rng(3)
+    one = rng.multivariate_normal([0, 0, 0], [[1, 0.8, 0], [0.8, 1, 0.3], [0, 0.3, 1]], 5000)
+    three = one + rng.choice([-5.0, 0.0, 5.0], (5000, 1))
+    bent = np.stack([one[:, 0], one[:, 0] ** 2 + 0.1 * one[:, 1]], axis=1)
+    assert [choose_shape(y, [], 6, 0).components for y in (one, three)] == [1, 3]
+    assert choose_shape(bent, [], 6, 0).components == 6

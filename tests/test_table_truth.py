@@ -328,7 +328,7 @@ def extremes():
 
 @pytest.mark.parametrize("n", [50, 5000])
 def test_drawn_extremes_have_the_types_and_the_ranges_of_the_data(extremes, n):
-    # D10: bytes came back as int64 and reached 339, halves were infinite, dates raised, and 1e308 became 1.8e308.
+    # D10: bytes were given back as int64 and reached 339, halves were infinite, dates raised, and 1e308 became 1.8e308.
     frame, model = extremes
     rows = drawn(model, frame, n)
     assert rows.dtypes.equals(frame.dtypes)
