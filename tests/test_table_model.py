@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from motes.errors import DataError, ModelFileError, UsageError
+from motes.learning.tables.fitting import options_of
+from motes.recipes import load_recipe
 from motes.table_fitting import fit_table
 from motes.tables.conditions import Not
 from motes.tabular import TableModel, load
@@ -290,3 +292,10 @@ def test_the_order_of_the_rows_has_no_bearing(data):
     np.testing.assert_array_equal(first.score_samples(data.tail(20)), second.score_samples(data.tail(20)))
     other = fit_table(data.head(400), changes=quick, seed=4)
     assert (first.score_samples(data.tail(20)) != other.score_samples(data.tail(20))).all()
+
+
+def test_a_step_of_a_wide_table_has_fewer_rows():
+    table = load_recipe("table").table
+    rows = [options_of(table, 10_000, parts)[1].batch for parts in (2, 48, 96, 200)]
+    assert rows == [512, 512, 256, 128]
+    assert options_of(load_recipe("table", {"table.batch": 64}).table, 10_000, 200)[1].batch == 64

@@ -27,6 +27,8 @@ SHARE = 0.05  # of many rows, that are left out,
 MOST = 2000  # and so many at most
 WHOLE = 20  # the base and the gates are fitted to rows without a missing number, if there are so many
 BLIND = 0.02  # the gates where fewer rows can say how good the base is
+ENTRIES = 24_576  # of a step of many rows, about; a step of a wide table would take seconds otherwise
+BATCH = 128, 512  # rows of it, at least and at most
 STEPS = 1200, 2500  # in which many rows are learned, at least and at most,
 SLIM = 12  # with up to so many parts
 
@@ -201,7 +203,7 @@ def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]
     """
     few = n < FEW
     groups = 8
-    batch = table.batch or (int(np.clip(n // 2, 32, 256)) if few else 512)
+    batch = table.batch or int(np.clip(n // 2, 32, 256) if few else np.clip(ENTRIES / parts, *BATCH))
     suits = lambda said, rows: rows if said is None else said
     network = NetworkOptions(
         width=suits(table.width, 128 if few else 192),
