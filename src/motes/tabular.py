@@ -378,13 +378,11 @@ class TableModel:
             constraint = None
             if schema.inequalities:
                 constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
+            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
             skeleton = skeleton_of(
                 layout_of(schema.parts, Linker.of(schema).links),
                 tensors,
-                # Several members learned few rows, or rows of few entries.
-                options_of(recipe.table, schema.rows * (len(tensors["network.hidden"]) == 1), len(schema.parts))[
-                    0
-                ].dropout,
+                options_of(recipe.table, worth, len(schema.parts))[0].dropout,
             )
             models = filled(skeleton, tensors, path)
             return cls(

@@ -196,8 +196,7 @@ class Unmasker:
         shape = len(derived[0].codes) if derived else 1, self.layout.links.log_odds.shape[1]
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
-            could[:, r] = one.possible
-            y[:, r] = np.clip(np.where(one.possible, one.y, 0.0), -FAR, FAR)
+            y[:, r], could[:, r] = one.places, one.possible
         return Near(jnp.asarray(y), jnp.asarray(could))
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:

@@ -39,6 +39,11 @@ class Derived(NamedTuple):
     numbers: Array
     possible: NDArray[np.bool_]
 
+    @property
+    def places(self) -> Array:
+        """y as far as the network looks, and 0 where there is none."""
+        return np.clip(np.where(self.possible, self.y, 0.0), -FAR, FAR)
+
 
 @dataclass(frozen=True)
 class Linker:
@@ -134,7 +139,7 @@ class Linker:
                 same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * grid.width)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
-                given[:, j, r] = np.clip(np.where(found.possible, found.y, 0.0), -FAR, FAR)
+                given[:, j, r] = found.places
         return holds, could, given
 
 
