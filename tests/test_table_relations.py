@@ -309,7 +309,8 @@ def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
     numbers, dates, both = (np.log(900 / 901 / one + 1 / 901) for one in share)
     e = -np.log(901)
     np.testing.assert_allclose(found, [numbers, 0, dates, e, e, e, both, both], atol=1e-9)
-    assert both > dates > numbers > 0.01
+    assert both > max(dates, numbers)
+    assert min(dates, numbers) > 0.01  # each of them is broken now and then
 
 
 def test_an_impossible_entry_breaks_nothing(pair):

@@ -136,12 +136,32 @@ def _log_density(y: Array, weights: Array, means: Array, covariances: Array) -> 
 def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
     """The share g of the codes in each number, (L,), with which rows (n, L) are likeliest before any training.
 
+    The numbers are taken in the order of the columns and in the reverse: of a number that comes first neither codes nor
+    normals know more, and the gate would mean nothing where it comes last.
+
     Args:
         base: its numbers in the order of the columns.
         y, low, high: places and cells, (n, L).
         log_even: log p of the entries by their codes alone, (n, L).
     """
+    log_normal = np.concatenate(
+        [
+            _log_in_turn(base, y[:, order], low[:, order], high[:, order], order)[:, np.argsort(order)]
+            for order in (np.arange(y.shape[1]), np.arange(y.shape[1])[::-1])
+        ]
+    )
+    log_even = np.concatenate([log_even, log_even])
+    gates = np.full(y.shape[1], 0.5)
+    for _ in range(50):  # expectation and maximisation
+        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
+        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
+    return gates
+
+
+def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
+    """log p (n, L) of numbers in an order (L,) by the base alone, each given those before it."""
     weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
+    means, covariances = means[:, order], covariances[:, order][:, :, order]
     n, size = y.shape
     log_weights = np.repeat(weights[None], n, axis=0)  # (n, C), given the numbers before
     factors = np.linalg.cholesky(covariances)
@@ -154,11 +174,7 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) 
         log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
         log_normal[:, k] = logsumexp(log_weights + terms, axis=1)
         log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
-    gates = np.full(size, 0.5)
-    for _ in range(50):  # expectation and maximisation
-        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
-        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
-    return gates
+    return log_normal
 
 
 def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
