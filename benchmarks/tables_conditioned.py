@@ -6,10 +6,9 @@ with the test rows: errors of shapes and trends in %, and detection by boosted t
 nothing is known, the rows are drawn. Where all is known, they are the test rows, so the figures are those of a perfect
 copy. Beside the model, each hidden entry is drawn from its column of the training rows, on its own.
 
-The folder and its tables are those of `tables_protocol.py`. A row of its own pattern of known entries needs a pass of
-its own through the columns, so only the first `--rows` test rows are completed.
+The folder and its tables are those of `tables_protocol.py`.
 
-    python benchmarks/tables_conditioned.py FOLDER [--table adult] [--rows 2000] [--known 0 0.25 0.5 0.75 1] [--seed 0]
+    python benchmarks/tables_conditioned.py FOLDER [--table adult] [--known 0 0.25 0.5 0.75 1] [--seed 0]
 """
 
 import argparse
@@ -42,12 +41,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--table", choices=[*TARGETS], default="adult")
-    parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--known", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     train, test = read(arguments.folder, arguments.table)
-    rows, target = test.iloc[: arguments.rows].reset_index(drop=True), TARGETS[arguments.table]
+    rows, target = test.reset_index(drop=True), TARGETS[arguments.table]
     model = fit_table(train, seed=arguments.seed)
     print(f"{arguments.table}: {len(rows):,} test rows")
     print(f"{'':<12}{'motes':^33}{'columns alone':^33}")

@@ -58,9 +58,9 @@ class Made:
             return MaskedModel(jax.tree.unflatten(tree, moved), base)
 
         self.members = [member(seed) for seed in range(members)]
-        models = jax.tree.map(lambda *parts: jnp.stack(parts), *self.members)
+        self.models = jax.tree.map(lambda *parts: jnp.stack(parts), *self.members)
         ranges = [self.schema.draw_range(j) for j in range(4)]
-        self.unmasker = Unmasker.of(models, self.layout, self.reader, ORDER, ranges)
+        self.unmasker = Unmasker.of(self.models, self.layout, self.reader, ORDER, ranges)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,36 @@ def test_part_by_part_is_the_network_at_once(made):
         np.testing.assert_allclose(found, np.logaddexp(*each) - np.log(2), atol=2e-4)
         entry = [part[:, j] for part in (rows.codes, rows.y, rows.u)]
         seen = made.unmasker.show(seen, k, *entry, np.ones(n, bool))
+
+
+def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_these_come_first(made):
+    patterns = np.array([*itertools.product([False, True], repeat=4)])
+    observed = np.repeat(patterns, 3, axis=0)
+    rows = Rows(*(jnp.asarray(part[: len(observed)]) for part in made.rows))
+    entry = lambda j: [part[:, j] for part in (rows.codes, rows.y, rows.u)]
+    mixed = made.unmasker.of_rows(observed)
+    seen = mixed.start(len(observed))
+    for k, j in enumerate(ORDER):
+        seen = mixed.show(seen, k, *entry(j), observed[:, j])
+    taken = np.array([5, 40, 40, 2])
+    for k, j in enumerate(ORDER):
+        view = mixed.view(seen, k, [])
+        some = mixed.take(taken).view(jax.tree.map(lambda part: part[:, taken], seen), k, [])
+        for one, other in zip(jax.tree.leaves(view), jax.tree.leaves(some), strict=True):
+            np.testing.assert_allclose(np.asarray(one)[:, taken], other, atol=1e-5)
+        for pattern in patterns:
+            first = np.array([*ORDER[pattern[ORDER]], *ORDER[~pattern[ORDER]]])
+            here = np.flatnonzero((observed == pattern).all(axis=1) & ~observed[:, j])
+            # The parts that the mixed order shows between the observed ones and j come before j here as well.
+            shared = Unmasker.of(made.models, made.layout, made.reader, first, made.unmasker.ranges)
+            known = shared.start(len(observed))
+            place = list(first).index(j)
+            for i in first[:place]:
+                known = shared.show(known, list(first).index(i), *entry(i), np.ones(len(observed), bool))
+            expected = shared.view(known, place, [])
+            for one, other in zip(jax.tree.leaves(view), jax.tree.leaves(expected), strict=True):
+                np.testing.assert_allclose(np.asarray(one)[:, here], np.asarray(other)[:, here], atol=2e-4)
+        seen = mixed.show(seen, k, *entry(j), ~observed[:, j])
 
 
 def test_the_network_sees_nothing_of_what_is_hidden(made):

@@ -1,12 +1,11 @@
 """The missing entries of a table, drawn given the observed ones of their row.
 
-Rows with the same observed entries are filled in together, in an order in which these entries come first. Rows that
-break an inequality between columns are drawn again.
+All rows of a block are filled in together, each in an order in which its observed numbers come first. Rows of which
+nothing is observed follow the model's own order. Rows that break an inequality between columns are drawn again.
 """
 
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +14,9 @@ from motes.data.frames import Frame
 from motes.errors import DataError, check_count, check_seed
 from motes.learning.tables.network import Rows
 from motes.sampling.constraint import Side, Sides, broken_by, drawn_sides, observed_sides
-from motes.sampling.orders import AnyOrder, patterns
+from motes.sampling.orders import AnyOrder
 from motes.sampling.rows import Block, draw_block
-from motes.sampling.unmasking import FEW, ROWS
+from motes.sampling.unmasking import FEW
 from motes.tables.conditions import NotMissing
 from motes.tables.parts import Array, Codes, Mask
 
@@ -76,50 +75,48 @@ def _filled(orders: AnyOrder, rows: Blocks, seed: int, filled: Callable[[int], N
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)
         sides = observed_sides(schema, orders.constraint.columns, part, encoded)
-        for pattern, some in patterns(encoded.observed[holes]):
-            _fill(orders, read, sides, codes, y, u, holes[some], pattern, word)
-            filled(len(some))
+        anything = read.observed[holes].any(axis=1)
+        for known, some in ((None, holes[~anything]), (read, holes[anything])):
+            for start in range(0, len(some), most := orders.own.most_rows):
+                rows_here = some[start : start + most]
+                _fill(orders, known, sides, codes, y, u, rows_here, word)
+                filled(len(rows_here))
         yield schema.put(schema.decode(codes, y, u), part)
 
 
 def _fill(
     orders: AnyOrder,
-    read: Rows,
+    known: Rows | None,
     sides: Sides,
     codes: Codes,
     y: Array,
     u: Array,
     rows: Integers,
-    seen: Mask,
     seed: int,
 ) -> None:
-    """Draw the missing entries of rows with the same observed parts `seen` (p,)."""
-    schema = orders.schema
-    known = [name for name in schema.learned if seen[schema.parts_of(name).start]]
-    drawn = [part.column for part, here in zip(schema.parts, seen, strict=True) if part.missing and not here]
-    present = {name: schema.restrict(name, NotMissing()) for name in drawn}
-    unmasker = orders.first(known) if known else orders.own
-    for start in range(0, len(rows), ROWS):
-        left, number, tries = rows[start : start + ROWS], int(rows[start]) + start, 0
-        while len(left):
-            # Where only some rows are drawn again, each has several candidates, of which the first good one stays.
-            size = FEW if len(left) <= FEW else ROWS
-            which = np.resize(np.arange(len(left)), size)
-            candidates = left[which]
-            known_rows = jax.tree.map(lambda part, candidates=candidates: part[candidates], read)
-            word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
-            block = draw_block(unmasker, schema, size, word, number, known_rows if known else None, present)
-            tries += size // len(left)
-            good = np.ones(size, bool)
-            if orders.constraint.inequalities:
-                good = _good(orders, sides, candidates, block, word, number)
-            if tries >= TRIES:
-                good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
-            filled, at = np.unique(which[good], return_index=True)
-            chosen = np.flatnonzero(good)[at]
-            some = left[filled]
-            codes[some], y[some], u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
-            left = np.delete(left, filled)
+    """Draw the missing entries of `rows`, of which `known` entries are observed, or none at all."""
+    schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
+    present = {part.column: schema.restrict(part.column, NotMissing()) for part in schema.parts if part.missing}
+    while len(left):
+        # Where only some rows are drawn again, each has several candidates, of which the first good one stays.
+        size = FEW if len(left) <= FEW else orders.own.most_rows
+        which = np.resize(np.arange(len(left)), size)
+        candidates = left[which]
+        mine = None if known is None else Rows(*(part[candidates] for part in known))
+        unmasker = orders.own if mine is None else orders.plain.of_rows(np.asarray(mine.observed))
+        word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
+        block = draw_block(unmasker, schema, size, word, number, mine, present)
+        tries += size // len(left)
+        good = np.ones(size, bool)
+        if orders.constraint.inequalities:
+            good = _good(orders, sides, candidates, block, word, number)
+        if tries >= TRIES:
+            good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
+        filled, at = np.unique(which[good], return_index=True)
+        chosen = np.flatnonzero(good)[at]
+        some = left[filled]
+        codes[some], y[some], u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
+        left = np.delete(left, filled)
 
 
 def _good(orders: AnyOrder, sides: Sides, rows: Integers, block: Block, seed: int, number: int) -> Mask:

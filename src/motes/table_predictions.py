@@ -23,7 +23,7 @@ from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.learning.tables.links import Derived
 from motes.learning.tables.network import Rows
 from motes.sampling.constraint import observed_sides
-from motes.sampling.orders import AnyOrder, patterns
+from motes.sampling.orders import AnyOrder
 from motes.sampling.rows import last_codes
 from motes.sampling.unmasking import FEW, ROWS, Unmasker
 from motes.tables.kinds.base import Kind
@@ -164,28 +164,21 @@ def _draws(
     schema = orders.schema
     kind, at = _kind_of(schema, column), schema.parts_of(column)
     rows, made = _others(orders, encoded, at), []
-    # The numbers that are seen come first in the order, for the Gaussian mixture is exact then. Labels need not.
-    lines = orders.layout.lines
-    others = [name for name in schema.learned if name != column]
-    for number, (seen, some) in enumerate(patterns(np.asarray(rows.observed)[:, lines])):
-        hidden = {schema.parts[j].column for j in lines[~seen]}
-        unmasker = orders.first([*(name for name in others if name not in hidden), column])
-        for start in range(0, len(some), FEW):
-            few = some[start : start + FEW]
-            rng = np.random.Generator(np.random.Philox(key=[seed, number << 32 | start]))
-            take = lambda part, few=few: part[np.resize(few, FEW)]
-            # Places in double precision: a relation is between the numbers themselves.
-            known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
-            derived = unmasker.derived(at.start, *known)
-            copies = len(few) * draws
-            codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)
-            values = kind.decode(codes, y, np.zeros(y.shape))
-            made.append((few, values.reshape(len(few), draws)))
-            predicted(len(few))
-    whole = np.empty((len(encoded), draws), made[0][1].dtype)
-    for few, values in made:
-        whole[few] = values
-    return whole
+    in_order = orders.first([*(name for name in schema.learned if name != column), column])
+    for start in range(0, len(encoded), FEW):
+        few = np.arange(start, min(start + FEW, len(encoded)))
+        rng = np.random.Generator(np.random.Philox(key=[seed, start]))
+        take = lambda part, few=few: part[np.resize(few, FEW)]
+        # Places in double precision: a relation is between the numbers themselves.
+        known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
+        # The numbers that a row has come first in its order, for the Gaussian mixture is exact then.
+        unmasker = in_order.of_rows(known[-1])
+        derived = unmasker.derived(at.start, *known)
+        copies = len(few) * draws
+        codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)
+        made.append(kind.decode(codes, y, np.zeros(y.shape)).reshape(len(few), draws))
+        predicted(len(few))
+    return np.concatenate(made)
 
 
 def _draw_few(
@@ -203,26 +196,28 @@ def _draw_few(
     first = order.index(at.start)
     for k, j in enumerate(order[:first]):
         seen = unmasker.show(seen, k, rows.codes[:, j], rows.y[:, j], rows.u[:, j], rows.observed[:, j])
-    size, q = FEW if count < ROWS // 4 else ROWS, at.stop - at.start  # rather a few small blocks than a padded one
+    size = FEW if count < ROWS // 4 else unmasker.most_rows  # rather a few small blocks than a padded one
+    q = at.stop - at.start
     codes, y = np.zeros((count, q), np.int32), np.zeros((count, q))
     everywhere = np.ones(size, bool)
     for start in range(0, count, size):
         which = np.minimum(np.arange(start, start + size), count - 1) // draws
         copies = jax.tree.map(lambda part, which=which: jnp.take(part, which, axis=1), seen)
+        here = unmasker.take(which)
         key = jax.random.key(int(rng.integers(2**32)))
         mine_codes, mine_y = np.zeros((size, q), np.int32), np.zeros((size, q))
         for i in range(q):
             j = at.start + i
-            within = unmasker.everything(j)
+            within = here.everything(j)
             if schema.parts[j].missing:
                 within.shares[-1] = 0.0
             if i and (possible := schema.allowed(j, mine_codes[:, :i], mine_y[:, :i])) is not None:
                 within = within._replace(shares=possible.astype(float))
             given = [Derived(*(part[which] for part in one)) for one in derived] if not i else []
-            found = unmasker.draw(copies, first + i, within, jax.random.fold_in(key, i), rng, given)
+            found = here.draw(copies, first + i, within, jax.random.fold_in(key, i), rng, given)
             mine_codes[:, i], mine_y[:, i], ranks, _ = found
             if i < q - 1:
-                copies = unmasker.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)
+                copies = here.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)
         some = slice(start, start + size)
         codes[some], y[some] = mine_codes[: len(codes[some])], mine_y[: len(y[some])]
     return codes, y

@@ -1,6 +1,6 @@
 """The model of a table in its own order of the parts, which is its distribution, and in any other order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,7 +49,12 @@ class AnyOrder:
     @cached_property
     def own(self) -> Unmasker:
         """The model's distribution: members in its own order, with its biases."""
-        return self._in(self.order).with_bias(self.bias)
+        return self.plain.with_bias(self.bias)
+
+    @cached_property
+    def plain(self) -> Unmasker:
+        """Members in the model's own order, without its biases, which are for rows of which nothing is known."""
+        return self._in(self.order)
 
     def first(self, columns: Sequence[str]) -> Unmasker:
         """The order in which the parts of these columns come first, the others as in the model's own; no biases."""
@@ -98,13 +103,3 @@ def log_possible(unmasker: Unmasker, schema: Schema, block: Block, parts: Mask) 
             place = 0.0 if scale is None else scale.rank(np.minimum(codes, len(scale.points) - 1), y)
             seen = unmasker.show(seen, k, codes, y, np.broadcast_to(place, n), everywhere)
     return total
-
-
-def patterns(observed: Mask) -> Iterator[tuple[Mask, NDArray[np.integer]]]:
-    """Each distinct row of (n, p), and which rows are like it: these can share an order."""
-    if not len(observed):
-        return
-    distinct, place = np.unique(observed, axis=0, return_inverse=True)
-    order = np.argsort(place.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(place.ravel()))
-    yield from zip(distinct, np.split(order, ends[:-1]), strict=True)

@@ -54,11 +54,11 @@ def draw_block(
     """One block of rows.
 
     Args:
-        unmasker: in an order in which the known parts come first.
+        unmasker: in an order in which the known parts come first, or with such an order of each row.
         schema: of the table.
         rows: n, of the compiled program.
         seed, block: of the random numbers.
-        known: (n, p), entries that are observed are seen and not drawn; the same parts in all rows.
+        known: (n, p), entries that are observed are seen and not drawn.
         conditions: column -> what is left of it.
     """
     p = unmasker.layout.parts
@@ -66,23 +66,28 @@ def draw_block(
     key = jax.random.fold_in(jax.random.key(seed), block)
     codes, y, log_weights = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros(rows)
     u_rare = rng.random((rows, p))
-    seen, everywhere, visible = unmasker.start(rows), np.ones(rows, bool), np.zeros((rows, p), bool)
+    seen, visible = unmasker.start(rows), np.zeros((rows, p), bool)
+    if known is not None:
+        visible = np.array(known.observed)
+        codes, y = np.where(visible, known.codes, 0), np.where(visible, known.y, 0.0).astype(np.float64)
+        for k, j in enumerate(map(int, unmasker.order)):
+            if visible[:, j].any():
+                seen = unmasker.show(seen, k, codes[:, j], y[:, j], known.u[:, j], visible[:, j])
     for k, j in enumerate(map(int, unmasker.order)):
-        if known is not None and known.observed[0, j]:
-            codes[:, j], y[:, j] = known.codes[:, j], known.y[:, j]
-            ranks: Any = known.u[:, j]
-        else:
-            within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
-            derived = unmasker.derived(j, codes, y, visible)
-            found = unmasker.draw(seen, k, within, jax.random.fold_in(key, k), rng, derived)
-            codes[:, j], y[:, j], ranks, log_within = found
-            if restriction is not None:
-                log_weights += log_within
-                if restriction.shares() is not None:
-                    u_rare[:, j] = restriction.narrowed(codes[:, j], u_rare[:, j])
-        visible[:, j] = True
+        hidden = ~visible[:, j]
+        if not hidden.any():
+            continue
+        within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
+        derived = unmasker.derived(j, codes, y, visible)
+        found = unmasker.draw(seen, k, within, jax.random.fold_in(key, k), rng, derived)
+        new_codes, new_y, ranks, log_within = found
+        codes[hidden, j], y[hidden, j], visible[:, j] = new_codes[hidden], new_y[hidden], True
+        if restriction is not None:
+            log_weights[hidden] += log_within[hidden]
+            if restriction.shares() is not None:
+                u_rare[hidden, j] = restriction.narrowed(codes[:, j], u_rare[:, j])[hidden]
         if k < p - 1:
-            seen = unmasker.show(seen, k, codes[:, j], y[:, j], ranks, everywhere)
+            seen = unmasker.show(seen, k, codes[:, j], y[:, j], ranks, hidden)
     for column, restriction in (conditions or {}).items():
         at = schema.parts_of(column)
         log_weights = np.where(restriction.holds(codes[:, at], y[:, at]), log_weights, -np.inf)

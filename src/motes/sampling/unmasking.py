@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
+from motes.learning.tables.base import Ordered, in_orders
 from motes.learning.tables.calibration import FLOOR, bias_of
 from motes.learning.tables.density import TINY, Near, masses
 from motes.learning.tables.layout import BINS, FAR, Layout
@@ -41,6 +42,7 @@ from motes.learning.tables.rows import Reader
 Array = NDArray[np.float64]
 ROWS = 8192  # of one compiled program
 FEW = 256  # of the program for a few rows
+MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
 GOLDEN = 2654435769  # 2^32 over the golden ratio
 COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
 EVEN = 1e-6  # by which rows that expect the same come in any order
@@ -95,6 +97,7 @@ class Unmasker:
         spots: where each part of the order is.
         ranges: the interval of y in which each part is drawn; None for labels.
         plain: the logits of each group without biases.
+        ranks: (n, L), the place of each number in an order of each row; None: all have the order of the parts.
     """
 
     layout: Layout
@@ -104,6 +107,7 @@ class Unmasker:
     spots: list[tuple[Place, Spot]]
     ranges: Sequence[tuple[float, float] | None]
     plain: tuple[jax.Array, ...]
+    ranks: NDArray[np.integer] | None = None
 
     @classmethod
     def of(
@@ -119,6 +123,29 @@ class Unmasker:
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
+    def of_rows(self, observed: NDArray[np.bool_]) -> "Unmasker":
+        """The same model for n rows, each with an order in which its observed numbers, of (n, p), come first.
+
+        What is observed has to be shown before anything is drawn, all of it in the order of the parts.
+        """
+        lines = self.layout.line_place[self.order]
+        turns = self.order[lines >= 0]  # the parts with a density, in the order of the parts
+        orders = self.layout.line_place[turns[np.argsort(~observed[:, turns], axis=1, kind="stable")]]
+        base = _base_of_rows(self.prepared.model, jnp.asarray(orders))
+        return replace(self, prepared=self.prepared._replace(base=base), ranks=np.argsort(orders, axis=1))
+
+    def take(self, rows: NDArray[np.integer]) -> "Unmasker":
+        """For some of the rows of `of_rows`, perhaps several times each."""
+        assert self.ranks is not None
+        base = jax.tree.map(lambda part: jnp.take(part, rows, axis=1), self.prepared.base)
+        return replace(self, prepared=self.prepared._replace(base=base), ranks=self.ranks[rows])
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of a block in which each has an order: a matrix of each takes memory."""
+        members, (components, lines) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
+        return ROWS if ROWS * members * components * lines**2 <= MATRICES else FEW
+
     def everything(self, j: int) -> Within:
         """All of part j that is ever drawn."""
         scale, drawn = self.reader.scales[j], self.ranges[j]
@@ -133,7 +160,7 @@ class Unmasker:
 
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
-        place, spot = self.spots[k]
+        place, spot = self._turn(k)
         single = lambda part: jnp.asarray(part, jnp.float32)
         codes, here = jnp.asarray(codes, jnp.int32), jnp.asarray(here, bool)
         return _show(self.layout, self.prepared, seen, place, codes, single(y), single(u), here, spot)
@@ -181,7 +208,7 @@ class Unmasker:
         return np.asarray(self._choice(seen, k, within, jax.random.key(0), derived).log_within, np.float64)
 
     def _choice(self, seen: Seen, k: int, within: Within, key: jax.Array, derived: Sequence[Derived]) -> Choice:
-        place, spot = self.spots[k]
+        place, spot = self._turn(k)
         padded = self.layout.groups[spot.group].log_masses.shape[1]
         shares = np.zeros((*within.shares.shape[:-1], padded))
         shares[..., : within.shares.shape[-1]] = within.shares
@@ -190,6 +217,13 @@ class Unmasker:
         low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
         near, fits = self._near(derived), _fitting(derived, within, self.layout.links.log_odds.shape[1])
         return _choose(self.layout, self.prepared, seen, place, log_shares, low, high, near, fits, key, spot)
+
+    def _turn(self, k: int) -> tuple[Place, Spot]:
+        """Where the part in place k of the order is, in all rows or in each."""
+        place, spot = self.spots[k]
+        if self.ranks is None or not spot.line:
+            return place, spot
+        return place._replace(rank=jnp.asarray(self.ranks[:, self.layout.line_place[self.order[k]]])), spot
 
     def _near(self, derived: Sequence[Derived]) -> Near:
         """What relations give, (n, R), of at most R; (1, R) where there are none."""
@@ -201,7 +235,7 @@ class Unmasker:
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
         """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
-        place, spot = self.spots[k]
+        place, spot = self._turn(k)
         if spot.linked:  # a relation takes part once all its other parts are before it
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
@@ -210,7 +244,7 @@ class Unmasker:
 
     def view(self, seen: Seen, k: int, derived: Sequence[Derived]) -> Outlook:
         """The members' distributions of the part in place k, (M, n, ...); arguments as those of `draw`."""
-        place, spot = self.spots[k]
+        place, spot = self._turn(k)
         return _view(self.layout, self.prepared, seen, place, spot, self._near(derived))
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
@@ -312,6 +346,12 @@ def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array
 @partial(jax.jit, static_argnums=1)
 def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     return prepare(models, layout, order)
+
+
+@jax.jit
+def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
+    """(M, n, ...), of orders (n, L)."""
+    return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
 @partial(jax.jit, static_argnums=(0, 8))

@@ -30,7 +30,7 @@ class Base(NamedTuple):
 
 
 class Ordered(NamedTuple):
-    """A base in one order of its numbers.
+    """A base in one order of its numbers; or in an order of each of n rows, with n in front of every shape.
 
     Attributes:
         order: place in the order -> number, (L,).
@@ -58,6 +58,11 @@ def in_order(base: Base, order: jax.Array) -> Ordered:
     covariances = base.covariances[:, order][:, :, order]
     factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
     return Ordered(order, base.log_weights, base.means[:, order], factors)
+
+
+def in_orders(base: Base, orders: jax.Array) -> Ordered:
+    """The base with its numbers in an order of each row, (n, L)."""
+    return jax.vmap(in_order, (None, 0))(base, orders)
 
 
 def components_given(base: Ordered, y: jax.Array, visible: jax.Array) -> Components:

@@ -75,8 +75,8 @@ class Place(NamedTuple):
         part: among all parts.
         member: among those of its group.
         line: among the parts with a density; 0 for the others.
-        rank: of that in the order of the base.
-        link: among the parts with relations; 0 for the others. All are whole numbers, ().
+        rank: of that in the order of the base; of each row, (n,), where each has an order.
+        link: among the parts with relations; 0 for the others. All others are whole numbers, ().
     """
 
     part: jax.Array
@@ -113,7 +113,7 @@ def nothing_seen(prepared: Prepared, n: int) -> Seen:
     """Rows of which nothing is known, (M, n, ...)."""
 
     def one(prepared: Prepared) -> Seen:
-        components, lines = prepared.base.means.shape
+        components, lines = prepared.base.means.shape[-2:]
         total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
         log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
         return Seen(total, jnp.zeros((n, components, lines)), log_weights, jnp.zeros((n, lines), bool))
@@ -143,12 +143,26 @@ def seen_after(
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
     if not line:
         return seen._replace(total=total)
-    k = place.rank
-    row = base.factors[:, k]  # (C, L)
-    rest = y[:, None] - base.means[:, k] - jnp.einsum("ncl,cl->nc", seen.whitened, row)
-    e = jnp.where(here[:, None], rest / row[:, k], 0.0)
-    gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(row[:, k]), 0.0)
-    return Seen(total, seen.whitened.at[:, :, k].set(e), seen.log_weights + gain, seen.lines.at[:, k].set(here))
+    mean, row, sd = _turn(base, place.rank)
+    e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
+    gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(sd), 0.0)
+    own = here[:, None] & (jnp.arange(seen.lines.shape[1]) == jnp.reshape(place.rank, (-1, 1)))  # (n, L)
+    whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
+    return Seen(total, whitened, seen.log_weights + gain, own | seen.lines)
+
+
+def _turn(base: Ordered, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of the number whose turn it is: mean (C,), row of the factors (C, L), and its diagonal entry (C,).
+
+    Where each row has an order, and so a rank, all three have n in front.
+    """
+    turn = lambda means, factors, k: (means[:, k], factors[:, k], factors[:, k, k])
+    return (jax.vmap(turn) if rank.ndim else turn)(base.means, base.factors, rank)
+
+
+def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
+    """sum over l of e_l L_kl, (n, C), with a row (C, L) of all rows or (n, C, L)."""
+    return jnp.einsum("ncl,ncl->nc" if row.ndim == 3 else "ncl,cl->nc", whitened, row)
 
 
 def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Outlook:
@@ -168,9 +182,9 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     if not spot.line:
         return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
-    row = base.factors[:, place.rank]
-    means = base.means[:, place.rank] + jnp.einsum("ncl,cl->nc", seen.whitened, row)
-    hidden = jnp.einsum("nl,cl->nc", ~seen.lines * 1.0, jnp.square(row))
+    mean, row, _ = _turn(base, place.rank)
+    hidden = _inner(jnp.broadcast_to(~seen.lines[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
+    means = mean + _inner(seen.whitened, row)
     components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
