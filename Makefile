@@ -8,7 +8,7 @@ TABLES ?=
 .PHONY: help demo test check format notebook test-lowest test-peers bench clean
 
 help:
-	@echo "make demo      train on a swiss roll, and say where the pictures are"
+	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
 	@echo "make test      lint, types, import directions and the whole test suite"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
@@ -20,14 +20,22 @@ help:
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e ." "motes.pictures,motes.runs,sklearn.neighbors"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables]" "motes.pictures,motes.runs,sklearn.neighbors,pandas,pyarrow"
 
 venv-test:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.pictures,motes.runs,sklearn.neighbors,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
-	@echo "Look at runs/demo/diffusion.gif and runs/demo/figures."
+	@echo
+	@echo "Open runs/demo/diffusion.gif and the pictures in runs/demo/figures. Then type, in this folder:"
+	@echo
+	@echo "    $(BIN)/motes sample runs/demo -n 5"
+	@echo "    $(BIN)/motes datasets"
+	@echo "    $(BIN)/motes train penguins"
+	@echo "    $(BIN)/motes sample runs/penguins -n 5 --given species=Gentoo"
+	@echo
+	@echo "After '. $(BIN)/activate' it is 'motes' alone, in any folder, as README.md has it."
 
 check: venv-test
 	$(BIN)/ruff check .

@@ -24,10 +24,11 @@
 # Everything is shortened so that the page runs in about half a minute on a quiet laptop: the original trains for 79,000
 # steps, and we train for 8,000. The seeds are fixed; your machine may differ from ours in the last digits.
 
-# On Colab this line installs the package; anywhere else it is a comment until you take the mark away.
+# In a notebook this line installs the package from the checkout in whose folder `docs` the notebook lies. On Colab,
+# bring the checkout there first. In the script it is a comment.
 
 # %%
-# %pip install -q motes
+# %pip install -q -e ..
 
 # %%
 import base64

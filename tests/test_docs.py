@@ -1,21 +1,38 @@
 """What the documents say is run: a document that does not work is a defect like any other."""
 
+import contextlib
+import importlib
+import io
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import motes
+import motes.table_runs
+from motes import cli
+from motes.evaluation.irreducible import EXACT, Estimate
+from motes.recipes import load_recipe
+from tables import TINY, untrained
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fenced(path):
+    """The blocks of a Markdown file, each with its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def blocks(path):
     """The Python blocks of a Markdown file, as one program."""
-    return "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL))
+    return "\n".join(text for language, text in fenced(path) if language == "python")
 
 
 def run(code, folder):
@@ -24,13 +41,129 @@ def run(code, folder):
     return done.stdout
 
 
-def test_the_lines_of_the_readme_run(tmp_path):
-    out = run(blocks(ROOT / "README.md"), tmp_path)
+@pytest.fixture
+def quick_tables(monkeypatch):
+    """Tables are not trained, and their networks are small: of a table's training other tests speak."""
+    small = lambda recipe, changes=(): load_recipe(load_recipe(recipe, changes), TINY | {"table.steps": 2})
+    monkeypatch.setattr("motes.table_fitting.load_recipe", small)
+    monkeypatch.setattr("motes.table_runs.SAMPLES", 200)
+    with untrained():
+        yield
+
+
+@pytest.fixture
+def quick(quick_tables, monkeypatch):
+    """Little is learned, drawn and compared, and no picture is made. Commands and their options are as they stand."""
+
+    def short(recipe, changes=()):
+        whole = load_recipe(recipe, changes)
+        return replace(whole, training=replace(whole.training, steps=5))
+
+    def of_few(module, name, n):
+        real = getattr(importlib.import_module(module), name)
+        monkeypatch.setattr(f"{module}.{name}", lambda *given, **options: real(*given, **options | {"n": n}))
+
+    monkeypatch.setattr("motes.fitting.load_recipe", short)
+    monkeypatch.setattr("motes.runs.SAMPLES", 200)
+    monkeypatch.setattr("motes.answers.SAMPLES", 200)
+    of_few("motes.judging", "evaluate", 200)
+    of_few("motes.diagnosis.after", "diagnose_model", 100)
+    of_few("motes.table_runs", "evaluate_table", 200)
+    monkeypatch.setattr("motes.judging._likelihood", lambda *given: [])
+    monkeypatch.setattr("motes.runs.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
+    monkeypatch.setattr("motes.runs.draw_run", lambda *given: [])
+    monkeypatch.setattr("motes.exhibits.exhibits", lambda *given, **options: [])
+    real_tables = motes.table_runs.evaluate_tables
+    kept = []
+
+    def once(*given, **options):
+        kept.extend([] if kept else [real_tables(*given, **options)])
+        return kept[0]
+
+    monkeypatch.setattr("motes.table_runs.evaluate_tables", once)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """What each `motes train` of a page left, so that the same line on another page is not carried out again."""
+    return {}
+
+
+def follow(commands, trained):
+    """Type command lines, one after another."""
+    for line in commands:
+        words, _, out = line.partition(" > ")
+        program, *words = shlex.split(words, comments=True)
+        assert program == "motes", line
+        place = Path("runs", words[1]) if words[0] == "train" and len(words) > 1 else None
+        if place and " ".join(words) in trained and not place.exists():
+            shutil.copytree(trained[" ".join(words)], place)
+            continue
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()) as err:
+            code = cli._run(words, debug=False)
+        assert code == 0, f"{line}\n{err.getvalue()}"
+        if place and "--out" not in words and "--recipe mine.toml" not in line:
+            trained[" ".join(words)] = place.absolute()
+        if out:
+            Path(shlex.split(out, comments=True)[0]).write_text(said.getvalue())
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "```sh" in path.read_text()], ids=lambda path: path.stem)
+def test_the_commands_of_a_page_run_in_an_empty_folder(path, quick, trained, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for language, text in fenced(path):
+        if language == "toml":
+            Path("mine.toml").write_text(text)
+        elif language == "sh":
+            follow(text.splitlines(), trained)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_no_command_hides_in_a_block_that_is_not_run(path):
+    for language, text in fenced(path):
+        assert language == "sh" or not re.search(r"^\s*(\$ )?motes ", text, re.MULTILINE), text
+
+
+def test_what_the_demo_says_to_type_can_be_typed(quick, trained, monkeypatch, tmp_path):
+    # The demo itself, in an environment that seems to be there; its `motes` writes down how it was called.
+    for name in ("Makefile", "pyproject.toml", "scripts"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name, text in (("motes", 'echo "motes $@" > called'), ("python", "exit 0")):
+        program = tmp_path / ".venv" / "bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    (tmp_path / ".venv" / ".demo").touch()
+    done = subprocess.run(["make", "-s", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    monkeypatch.chdir(tmp_path)
+    follow([(tmp_path / "called").read_text().strip()], trained)
+    start = "    .venv/bin/motes"
+    follow([f"motes{line.removeprefix(start)}" for line in done.stdout.splitlines() if line.startswith(start)], trained)
+    assert Path("runs/penguins/model.safetensors").exists()
+    assert "runs/demo/diffusion.gif" in done.stdout and Path("runs/demo/model.safetensors").exists()
+
+
+def test_the_lines_of_the_readme_run(quick_tables, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(ROOT / "README.md"), "README.md", "exec"), {})
+    out = capsys.readouterr().out
     ours, real = (float(re.search(r"0\.\d+", part)[0]) for part in out.split("and two real draws:"))
     # Both are accuracies of the same classifier on 20,000 rows: near 0.5, and far from 0.6, which one would see.
     assert 0.45 < real < 0.55
     assert 0.45 < ours < 0.55
     assert (tmp_path / "roll.safetensors").exists()
+
+
+def test_the_lines_on_classes_run(quick):
+    exec(compile(blocks(ROOT / "docs" / "classes.md"), "classes.md", "exec"), {})
+
+
+def test_nothing_is_installed_from_where_it_is_not():
+    # The package is not published: it comes from the checkout.
+    sources = [path for folder in ("src", "docs") for path in (ROOT / folder).rglob("*.py")]
+    for path in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sources]:
+        assert not re.search(r"pip install [-\w ]*['\"]?motes", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize("page", ["conditions", "extending", "diagnosis", "likelihood", "report", "tables"])

@@ -378,7 +378,7 @@ def test_mp4_reads_back(tmp_path):
 
 def test_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ImportError, match=r'pip install "motes\[video\]"'):
+    with pytest.raises(ImportError, match="pip install imageio-ffmpeg"):
         figures.save_mp4(film(), tmp_path / "film.mp4")
     assert list(tmp_path.iterdir()) == []
 

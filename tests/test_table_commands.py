@@ -493,5 +493,5 @@ def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_
     assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
     assert "the rows of the training are not here" in other.notes[0]
     monkeypatch.setattr(model, "source", "")
-    with pytest.raises(motes.UsageError, match=r"table in memory\. Give a file as SOURCE"):
+    with pytest.raises(motes.UsageError, match=r"table in memory\. Give a file or a data set as SOURCE"):
         evaluation_source(model, None)

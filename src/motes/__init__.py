@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from motes.data.datasets import dataset
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
     from motes.diagnosis.after import Diagnosis, diagnose_model
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from motes.tabular import TableModel, load
 
 _HOME = {
+    "dataset": "data.datasets",
     "SHAPES": "data.shapes",
     "draw": "data.shapes",
     "draw_labelled": "data.shapes",
@@ -83,7 +85,7 @@ _HOME = {
 }
 
 __all__ = [  # noqa: RUF022 - in the order of use
-    "SHAPES", "draw", "draw_labelled", "read_table", "write_table", "Standardiser",
+    "SHAPES", "draw", "draw_labelled", "dataset", "read_table", "write_table", "Standardiser",
     "DiffusionModel", "TableModel",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",

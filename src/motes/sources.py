@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data.datasets import named
+from motes.data.frames import SAID, Frame
 from motes.data.shapes import SHAPES, draw, draw_labelled
 from motes.data.tables import Standardiser, Table, as_table, default_columns, read_table
 from motes.diffusion.oracles import EmpiricalOracle, Oracle
@@ -105,17 +107,16 @@ class Source:
 
 
 def read_source(name: str, recipe: Recipe, seed: int) -> Source:
-    """Points of a shape, drawn as `[data]` says, or the rows of a file, a part of them held out.
+    """Points of a shape, drawn as `[data]` says, or the rows of a file or a data set, a part of them held out.
 
     Raises:
-        UsageError: neither a shape nor a file.
-        DataError: a file that cannot be used.
+        UsageError: neither a shape nor a data set nor a file.
+        DataError: a file or a data set that cannot be used.
     """
     part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
         return Source(name, _drawn(name, part, seed), None, part.noise, seed)
-    _check_file(name)
-    table = read_table(name, label=part.label)
+    table = _points(name, part.label)
     if len(table.x) < FEWEST:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
@@ -195,13 +196,37 @@ def read_rows(name: str, model: Model, n: int) -> Array:
     if name in SHAPES:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
-        _check_file(name)
-        table = read_table(name, label=model.recipe.data.label, to_learn=False)
+        table = _points(name, model.recipe.data.label, to_learn=False)
     return table.x[:, order_of(model, table.columns, f"'{name}'")]
 
 
-def _check_file(name: str) -> None:
+def _points(name: str, label: str | None, *, to_learn: bool = True) -> Table:
+    """The rows of a data set or a file, all numbers but for the column `label`; `to_learn` is as in `read_table`."""
+    frame = named(name)
+    if frame is not None:
+        return _of_frame(frame, f"'{name}'", label, to_learn)
     if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape or a file.")
-    if not Path(name).suffix and not Path(name).exists():
-        raise UsageError(unknown("shape", name, SHAPES) + " Or give a file, such as points.csv.")
+        raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
+    return read_table(name, label=label, to_learn=to_learn)
+
+
+def _of_frame(frame: Frame, name: str, label: str | None, to_learn: bool) -> Table:
+    """What `read_table` would make of a file with these columns."""
+    if label and label not in frame.columns and to_learn:
+        raise UsageError(f"{name}: " + unknown("label column", label, frame.names))
+    labels = None
+    if label and label in frame.columns:
+        series = frame.columns[label]
+        if series.missing.any():
+            row = int(series.missing.argmax()) + 1
+            raise DataError(f"{name}, row {row}, column '{label}': got a missing entry; expected a label.")
+        labels = np.array(series.cells()).astype(str)
+        frame = frame.select([column for column in frame.names if column != label])
+    for column, series in frame.columns.items():
+        if series.type not in ("real", "whole"):
+            raise DataError(
+                f"{name}, column '{column}': got {SAID[series.type]}; expected numbers. Learn it with --recipe table, "
+                f"or name it as the label of the rows with --set data.label={column}."
+            )
+    x = np.stack([np.where(one.missing, np.nan, one.values) for one in frame.columns.values()], axis=1)
+    return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)

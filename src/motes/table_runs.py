@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from motes.answers import draw_rows
+from motes.data.datasets import DATASETS
 from motes.data.files import read_frame, suffix_of, width_of
 from motes.data.frames import Frame
 from motes.data.shapes import SHAPES
@@ -44,13 +45,16 @@ from motes.tabular import TableModel
 def recipe_for(source: str, recipe: str | None) -> str:
     """The recipe that was requested, or the one that suits a source: `default` for points of the plane.
 
-    Those are a shape, or a file of two columns of numbers without a missing entry; any other file is a table.
+    Those are a shape, or a file of two columns of numbers without a missing entry; any other file is a table, and so is
+    a data set.
 
     Raises:
         UsageError, DataError: a file that is not there or cannot be read.
     """
     if recipe is not None:
         return recipe
+    if source in DATASETS:
+        return "table"
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
         return "default"  # or what is to be said of a name that is none
@@ -83,7 +87,7 @@ def train_table(
     options: Options,
     reporter: Reporter,
 ) -> tuple[TableModel, TableEvaluation | None]:
-    """Train on the file `source` and leave everything in the folder `out`; returns the model and how good it is.
+    """Train on a file or a data set and leave everything in the folder `out`; returns the model and how good it is.
 
     After Ctrl-C during the training, the model, the recipe and the history of what was learned are there.
 

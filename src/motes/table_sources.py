@@ -10,12 +10,12 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.datasets import is_here
 from motes.data.files import read_frame
 from motes.data.frames import Frame, Mask, Series, mixed, words_of
 from motes.errors import DataError, UsageError, check_seed
@@ -35,10 +35,10 @@ EXACT = 2**53  # from which whole numbers are no longer exact as floats
 
 @dataclass(frozen=True)
 class TableSource:
-    """Rows of a file.
+    """Rows of a file or a data set.
 
     Attributes:
-        name: the file's.
+        name: the file's or the data set's.
         training: the rows to train on.
         held_out: the rows that are not trained on; None where there are none.
         notes: what an evaluation with these rows should say, a sentence each.
@@ -53,10 +53,10 @@ class TableSource:
 
 
 def read_rows(name: str) -> Frame:
-    """All rows of a file, with the numbers that they have there in messages.
+    """All rows of a file or a data set, with the numbers that they have there in messages.
 
     Raises:
-        UsageError: no such file.
+        UsageError: no such file or data set.
         DataError: a file that cannot be used, an infinite number, or fewer than 20 rows.
     """
     frame = read_frame(name)
@@ -122,13 +122,13 @@ def evaluation_source(model: TableModel, source: str | None) -> TableSource:
     """The rows that a model is evaluated against: those held out of its training, or another file's.
 
     Raises:
-        UsageError: a file that is not there, or a model of a table that was in memory.
+        UsageError: a file or a data set that is not there, or a model of a table that was in memory.
         DataError: a file that cannot be used, or with other columns.
     """
     name = source or model.source
-    if not name or not Path(name).suffix:
-        raise UsageError("this model was trained on a table in memory. Give a file as SOURCE.")
-    if source is None and not Path(name).is_file():
+    if not name:
+        raise UsageError("this model was trained on a table in memory. Give a file or a data set as SOURCE.")
+    if source is None and not is_here(name):
         raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
     frame = read_rows(name)
     rows = model.schema.frame(frame, name=f"'{name}'")
@@ -147,7 +147,7 @@ def evaluation_source(model: TableModel, source: str | None) -> TableSource:
 def _other(model: TableModel, divided: TableSource, rows: Frame) -> TableSource:
     """All rows of another file as held-out ones, beside the training rows where their file is here."""
     name = divided.name
-    if Path(model.source).suffix and Path(model.source).is_file():
+    if is_here(model.source):
         home = table_source(model.source, read_rows(model.source), model.recipe, model.seed)
         training = model.schema.frame(home.training, name=f"'{model.source}'")
         equal = int(np.isin(content_keys(rows), content_keys(training)).sum())

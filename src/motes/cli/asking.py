@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from motes.cli.common import (
     FILES,
+    TABLE,
     Given,
     Label,
     Quiet,
@@ -151,7 +152,7 @@ def _written(out: Path | None) -> "AbstractContextManager[Write]":
 @app.command
 def impute(
     model: Run,
-    file: Annotated[Path, Parameter(help="A file with the columns of the model and missing (empty) entries.")],
+    file: Annotated[Path, Parameter(help=f"A {TABLE}, with the columns of the model and missing (empty) entries.")],
     /,
     *,
     out: Annotated[Path, Parameter(help=f"A {FILES} for the whole rows.")],
@@ -181,7 +182,9 @@ def impute(
 @app.command
 def predict(
     model: Run,
-    file: Annotated[Path, Parameter(help="A file with the columns of the model; it need not have the one to predict.")],
+    file: Annotated[
+        Path, Parameter(help=f"A {TABLE}, with the columns of the model; it need not have the one to predict.")
+    ],
     /,
     *,
     column: Annotated[str, Parameter(help="The column to predict from the others.")],
@@ -228,7 +231,8 @@ def predict(
 def score(
     model: Run,
     source: Annotated[
-        str, Parameter(help=f"A {FILES}, or for points a .csv or .npy file or a shape, which is drawn afresh.")
+        str,
+        Parameter(help=f"A {TABLE}; for points a .csv or .npy file, a data set, or a shape, which is drawn afresh."),
     ],
     /,
     *,

@@ -35,12 +35,13 @@ Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the s
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
 FILES = ".csv, .tsv, .parquet, .npy or .npz file"
+TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
 Reference = Annotated[
     str | None,
     Parameter(
-        help=f"What to compare with: a {FILES}, or for points a shape, a .csv or a .npy file; what it was trained on "
-        "if left out."
+        help=f"What to compare with: a {TABLE}, or for points a shape, a data set, a .csv or a .npy file; what it was "
+        "trained on if left out."
     ),
 ]
 Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]

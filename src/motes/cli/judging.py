@@ -103,7 +103,7 @@ def draw(
     out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the pictures of another model there.")] = False,
     video: Annotated[
-        bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install 'motes[video]').")
+        bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install imageio-ffmpeg).")
     ] = False,
     style: Style = "dark",
     seed: Seed = 0,
@@ -117,7 +117,7 @@ def draw(
     from motes.tabular import load_points
 
     if video and find_spec("imageio_ffmpeg") is None:
-        raise UsageError("--video needs the video extra: pip install 'motes[video]'. Without --video it is a GIF.")
+        raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
     trained = load_points(model, "motes draw")
     home = model if model.is_dir() else model.parent
     out = out or home

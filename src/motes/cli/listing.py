@@ -1,4 +1,4 @@
-"""`motes shapes`, `motes recipes`, `motes samplers`: what there is to choose from."""
+"""`motes shapes`, `motes datasets`, `motes recipes`, `motes samplers`: what there is to choose from."""
 
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -46,6 +46,21 @@ def shapes(
         classes = f"{shape.classes} classes" if shape.classes else "no classes"
         print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")
         print(picture + "\n")
+    return 0
+
+
+@app.command
+def datasets() -> int:
+    """List the small tables that can be trained on by name; nothing is downloaded."""
+    from motes.data.datasets import DATASETS
+
+    print(f"{'data set':<14} {'rows':>5} {'columns':>7}  {'to predict':<12} {'comes with':<28} each row is")
+    for one in DATASETS.values():
+        print(f"{one.name:<14} {one.rows:>5,} {one.columns:>7}  {one.target:<12} {one.source:<28} {one.about}")
+    print(
+        "\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. A name may stand wherever a file"
+    )
+    print('of rows may, and wins over a file of that name. In Python motes.dataset("NAME") is a pandas frame.')
     return 0
 
 

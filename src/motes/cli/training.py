@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from motes.cli.common import (
-    FILES,
+    TABLE,
     Changes,
     Json,
     Quiet,
@@ -24,7 +24,9 @@ from motes.errors import UsageError
 
 @app.command
 def train(
-    source: Annotated[str, Parameter(help=f"A shape (see `motes shapes`), or a {FILES}.")],
+    source: Annotated[
+        str, Parameter(help=f"A shape (see `motes shapes`), or a {TABLE}. A name wins over a file of that name.")
+    ],
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
@@ -74,7 +76,7 @@ def train(
 
 @app.command
 def columns(
-    file: Annotated[Path, Parameter(help=f"A {FILES}.")],
+    file: Annotated[Path, Parameter(help=f"A {TABLE}.")],
     /,
     *,
     changes: Annotated[

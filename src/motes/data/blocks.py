@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from motes.data.datasets import named
 from motes.data.files import SEPARATORS, parquet_file, read_frame, reading, suffix_of
 from motes.data.frames import Frame, as_frame
 from motes.data.texts import text_in_parts
@@ -33,11 +34,13 @@ class Blocks:
 
     @classmethod
     def of_file(cls, path: str | Path) -> "Blocks":
-        """Those of a file; of Parquet and of large texts they are read when they are asked for.
+        """Those of a data set, or of a file; of Parquet and of large texts they are read when they are asked for.
 
         Raises:
             UsageError, DataError: as `motes.data.files.read_frame`.
         """
+        if (frame := named(path)) is not None:
+            return cls.of_frame(frame)
         path = Path(path)
         suffix, whole = suffix_of(path), partial(read_frame, path)
         if suffix in SEPARATORS:

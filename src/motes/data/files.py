@@ -1,4 +1,4 @@
-"""Files of any kinds of columns -> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
+"""Files of any kinds of columns -> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`; or a data set by its name.
 
 pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from motes.data.datasets import named
 from motes.data.frames import Frame, Series, as_frame, of_values, unique_names
 from motes.data.natives import EXTRA, pyarrow_or_none
 from motes.data.tables import load_npy
@@ -35,13 +36,15 @@ def suffix_of(path: str | Path) -> str:
 
 
 def read_frame(path: str | Path) -> Frame:
-    """Read the columns of a file. Empty cells are missing; in text so are NA, NaN, null and their like.
+    """Read the columns of a file or a data set. Empty cells are missing; in text so are NA, NaN, null and their like.
 
     Raises:
-        UsageError: no such file, another suffix, or pyarrow is needed and not installed.
+        UsageError: no such file or data set, another suffix, or pyarrow is needed and not installed.
         DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than UTF-8, a
             column of no kind that is known; the message names the line or the column.
     """
+    if (frame := named(path)) is not None:
+        return frame
     path = Path(path)
     suffix = suffix_of(path)
     with reading(path):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from motes.data.frames import Frame, Label, Series, coded, of_values, warn_of_finer
 from motes.errors import DataError, UsageError
 
-EXTRA = "pip install 'motes[tables]'"
+EXTRA = "pip install pyarrow"
 EXPECTED = "a NumPy array, rows as lists, a pandas, polars or Arrow table, or another that narwhals knows"
 
 

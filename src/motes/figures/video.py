@@ -69,7 +69,7 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
 
 
 def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames as an H.264 MP4 that browsers and slides play; needs `pip install "motes[video]"`.
+    """Write frames as an H.264 MP4 that browsers and slides play; needs `pip install imageio-ffmpeg`.
 
     Args:
         frames: uint8 arrays of shape (height, width, 3), all of one shape. An odd side loses its last row or column,
@@ -111,7 +111,7 @@ def _ffmpeg() -> ModuleType:
         import imageio_ffmpeg
     except ImportError as error:
         raise ImportError(
-            'writing MP4 needs imageio-ffmpeg; pip install "motes[video]", or write a .gif instead.'
+            "writing MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg, or write a .gif instead."
         ) from error
     module: ModuleType = imageio_ffmpeg
     return module

@@ -1,0 +1,206 @@
+"""Small tables by name: what is in them, and that a name goes wherever a file of rows does."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import datasets
+
+import motes
+from motes.data.blocks import Blocks
+from motes.data.datasets import DATASETS, read_dataset
+from motes.data.files import read_frame
+from motes.sources import read_source, source_of
+from motes.table_sources import evaluation_source
+from motes.tabular import load
+from tables import TINY, untrained
+
+WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
+
+
+def test_penguins_are_those_of_palmerpenguins():
+    frame = motes.dataset("penguins")
+    assert frame.shape == (344, 8)
+    assert frame.species.value_counts().to_dict() == {"Adelie": 152, "Gentoo": 124, "Chinstrap": 68}
+    assert frame.isna().sum().to_dict() == dict.fromkeys(frame.columns, 0) | dict.fromkeys(frame.columns[2:6], 2) | {
+        "sex": 11
+    }
+    assert frame.body_mass_g.mean() == pytest.approx(4201.754, abs=1e-3)  # as the package's own documents have it
+    assert frame.bill_length_mm.mean() == pytest.approx(43.92193, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "penguins"])
+def test_scikit_learns_tables_are_whole_with_labels_for_classes(name):
+    options = {"scaled": False} if name == "diabetes" else {}
+    theirs, ours = getattr(datasets, f"load_{name}")(**options), motes.dataset(name)
+    np.testing.assert_array_equal(ours.iloc[:, :-1].to_numpy(), theirs.data)
+    target = ours.iloc[:, -1]
+    if name == "diabetes":
+        np.testing.assert_array_equal(target, theirs.target)
+    elif name == "digits":
+        words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+        np.testing.assert_array_equal([words.index(word) for word in target], theirs.target)
+    else:
+        np.testing.assert_array_equal(target, theirs.target_names[theirs.target])
+
+
+def test_the_list_says_what_is_there(motes_command):
+    code, said, err = motes_command("datasets")
+    assert (code, err) == (0, "")
+    for name, one in DATASETS.items():
+        frame = read_dataset(name)
+        assert (len(frame), len(frame.names)) == (one.rows, one.columns)
+        assert one.target in frame.names
+        assert all(column.isidentifier() for column in frame.names)  # which no shell wants in quotes
+        line = next(line for line in said.splitlines() if line.startswith(f"{name} "))
+        assert line.replace(",", "").split()[1:4] == [str(one.rows), str(one.columns), one.target]
+
+
+def test_no_shape_and_no_data_set_have_one_name():
+    assert not set(motes.SHAPES) & set(DATASETS)
+
+
+def test_nothing_is_loaded_or_opened_before_a_table_is_read():
+    code = (
+        "import sys; from motes.data.datasets import DATASETS, read_dataset as read; "
+        "seen = lambda: [name for name in ('sklearn', 'pandas', 'pyarrow', 'jax') if name in sys.modules]; "
+        "print(seen()); read('penguins'); print(seen()); read('iris'); print('sklearn' in seen())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["[]", "[]", "True", ""]
+
+
+def test_without_pandas_the_command_that_works_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(motes.UsageError, match=r"pip install pandas\. `motes train penguins` works without it"):
+        motes.dataset("penguins")
+
+
+# --- names that are none ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["train"], ["columns"], ["score", "RUN", "--out=s.csv"], ["evaluate", "RUN"]])
+def test_a_wrong_name_is_told_with_all_the_right_ones(words, run, motes_command):
+    words = [run if word == "RUN" else word for word in words]
+    words.insert(2 if run in words else 1, "pengins")
+    code, _, err = motes_command(*words)
+    assert code == 2
+    assert "unknown shape or data set 'pengins'. Did you mean 'penguins'?" in err
+    assert all(name in err for name in [*motes.SHAPES, *DATASETS]) and "Or give a file" in err
+
+
+def test_in_python_too():
+    with pytest.raises(motes.UsageError, match="Did you mean 'iris'"):
+        motes.dataset("iriss")
+    with pytest.raises(motes.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "):
+        motes.dataset("moons")
+
+
+def test_a_shape_has_no_columns(motes_command):
+    code, _, err = motes_command("columns", "moons")
+    assert code == 2 and "got 'moons', which is a shape" in err
+
+
+def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp_path):
+    (tmp_path / "iris").write_text("a,b\n1,2\n")
+    (tmp_path / "wine").mkdir()
+    (tmp_path / "penguins.csv").write_text("a,b\n1,2\n3,5\n")
+    for name, rows in (("iris", "150 rows"), ("wine", "178 rows"), ("penguins.csv", "2 rows")):
+        code, said, _ = motes_command("columns", name)
+        assert code == 0 and rows in said
+    assert read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 0).table.labels is not None
+    code, said, _ = motes_command("train", "--help")
+    assert code == 0 and "A name wins over a file of that name." in " ".join(said.replace("│", " ").split())
+
+
+# --- where a file goes ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of penguins, learned in no time."""
+    from motes import cli
+
+    folder = tmp_path_factory.mktemp("penguins")
+    with pytest.MonkeyPatch.context() as patch, untrained():
+        patch.chdir(folder)
+        patch.setattr("motes.table_runs.SAMPLES", 200)
+        assert cli._run(["train", "penguins", "--no-figures", "-q", *WORDS], debug=True) == 0
+    return folder / "runs" / "penguins"
+
+
+def test_a_run_remembers_the_name(run, motes_command):
+    model = load(run)
+    assert model.source == "penguins"
+    assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
+    origin = evaluation_source(model, None)
+    assert origin.known and len(origin.training) + len(origin.held_out) == 344
+    code, said, _ = motes_command("evaluate", run, "-n", 200, "-q")
+    assert code == 0 and f"{len(origin.held_out)} held-out rows are real" in said
+
+
+def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
+    motes.dataset("penguins").to_csv(tmp_path / "p.csv", index=False)
+    found = evaluation_source(load(run), str(tmp_path / "p.csv"))
+    assert found.known and len(found.training) == len(evaluation_source(load(run), "penguins").training)
+
+
+def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
+    motes.dataset("penguins").assign(year=2008).to_csv(tmp_path / "other.csv", index=False)
+    other = evaluation_source(load(run), str(tmp_path / "other.csv"))
+    assert other.known and len(other.held_out) == 344  # none is taken for a row of the training
+
+
+def test_every_command_that_takes_rows_takes_a_name(run, motes_command):
+    code, said, err = motes_command("score", run, "penguins", "--out", "s.csv", "-q")
+    assert code == 0 and "344 rows in s.csv" in said, err
+    code, said, err = motes_command("impute", run, "penguins", "--out", "whole.csv", "-q")
+    assert code == 0 and "19 entries filled in, 344 rows in whole.csv" in said, err
+    whole = pd.read_csv("whole.csv")
+    assert whole.notna().all(axis=None)
+    assert whole.flipper_length_mm.dtype.kind == "i"  # 181, as in the table, and not 181.0
+    code, said, err = motes_command("predict", run, "penguins", "--column", "species", "-q")
+    assert code == 0 and len(said.splitlines()) == 345, err
+    assert Blocks.of_file("iris").rows == len(read_frame("iris")) == 150
+
+
+# --- as points --------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
+    recipe = motes.load_recipe("default", {"data.label": "species"})
+    source = read_source("iris", recipe, 3)
+    assert (source.table.x.shape, source.held_out.shape) == ((130, 4), (20, 4))
+    assert set(source.table.labels) == {"setosa", "versicolor", "virginica"}
+    motes.dataset("iris").to_csv(tmp_path / "iris.csv", index=False)
+    file = read_source(str(tmp_path / "iris.csv"), recipe, 3)
+    np.testing.assert_array_equal(file.table.x, source.table.x)
+    np.testing.assert_array_equal(file.table.labels, source.table.labels)
+    assert file.table.columns == source.table.columns
+
+
+def test_a_model_of_points_is_scored_and_judged_by_a_name(motes_command):
+    table = read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 3).table
+    changes = {"training.steps": 1, "data.label": "species"}
+    model = motes.fit(table, changes=changes, seed=3, source="iris")
+    assert source_of(model).trained_on and len(source_of(model).held_out) == 20
+    model.save("iris.safetensors")
+    words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")
+    code, said, err = motes_command(*words)
+    assert code == 0 and "150 rows in s.csv" in said, err
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "says"),
+    [
+        ("iris", None, "'iris', column 'species': got text; expected numbers.*--set data.label=species"),
+        ("iris", "kind", "'iris': unknown label column 'kind'"),
+        ("penguins", "sex", "'penguins', row 4, column 'sex': got a missing entry; expected a label"),
+    ],
+)
+def test_what_is_no_table_of_points_is_told(name, label, says):
+    with pytest.raises(motes.MotesError, match=says):
+        read_source(name, motes.load_recipe("default", {"data.label": label} if label else {}), 0)
