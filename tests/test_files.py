@@ -17,6 +17,7 @@ from motes.data.blocks import Blocks
 from motes.data.files import SUFFIXES, read_frame
 from motes.data.frames import as_frame
 from motes.data.tables import read_table
+from motes.data.text_options import TextOptions
 from motes.data.texts import text_in_parts
 from motes.data.writing import write_frame, writing
 from motes.errors import DataError, UsageError
@@ -325,7 +326,7 @@ def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
     for name, content in PARTS.items():
         if "and a word" not in name:  # +3 is a number for some releases of pyarrow
             must = name == "a number, and then a word"
-            assert (text_in_parts(file(content), ",") is None) == must, name
+            assert (text_in_parts(file(content), TextOptions()) is None) == must, name
 
 
 def test_what_is_wrong_in_a_late_part_is_said(file, monkeypatch):

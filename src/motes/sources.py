@@ -113,9 +113,10 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     """
     part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
+        recipe.text.check_for(name)
         return Source(name, _drawn(name, part, seed), None, part.noise, seed)
     _check_file(name)
-    table = read_table(name, label=part.label)
+    table = read_table(name, label=part.label, text=recipe.text)
     if len(table.x) < FEWEST:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
@@ -162,7 +163,8 @@ def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Sou
         table = Table(table.x[:, order_of(model, table.columns, "the array")], model.columns)
         return Source("the array", table, None, None, model.seed, table.fingerprint == model.fingerprint)
     noise = model.recipe.data.noise if given == model.source else None
-    source = read_source(given, replace(model.recipe, data=replace(model.recipe.data, noise=noise)), model.seed)
+    data, text = replace(model.recipe.data, noise=noise), model.recipe.text.fitting(given)
+    source = read_source(given, replace(model.recipe, data=data, text=text), model.seed)
     order = order_of(model, source.table.columns, f"'{given}'")
     table = Table(source.table.x[:, order], model.columns)
     held_out = None if source.held_out is None else source.held_out[:, order]
@@ -196,7 +198,8 @@ def read_rows(name: str, model: Model, n: int) -> Array:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
         _check_file(name)
-        table = read_table(name, label=model.recipe.data.label, to_learn=False)
+        text = model.recipe.text.fitting(name)
+        table = read_table(name, label=model.recipe.data.label, to_learn=False, text=text)
     return table.x[:, order_of(model, table.columns, f"'{name}'")]
 
 
