@@ -116,7 +116,11 @@ class Recipe:
         for section in sorted(self.unused):
             if getattr(self, section) != Recipe.__dataclass_fields__[section].default:
                 encode, theirs = ("true", "points") if self.data.encode else ("false", "a table")
-                own = "[data], [text], [table] and [columns], such as table.steps" if self.data.encode else "the other sections"
+                own = (
+                    "[data], [text], [table] and [columns], such as table.steps"
+                    if self.data.encode
+                    else "the other sections"
+                )
                 raise RecipeError(
                     f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
                     f"Leave [{section}] out, or choose another recipe."
@@ -198,11 +202,11 @@ class Recipe:
         """Nested dictionaries, as in the TOML file; what is left out is left out."""
         plain = dataclasses.asdict(self)
         whole = {
-            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            key: {k: v for k, v in value.items() if v is not None and v != ()} if isinstance(value, dict) else value
             for key, value in plain.items()
         }
         for name in ("columns", "text"):
-            if getattr(self, name) == Recipe.__dataclass_fields__[name].default or not whole[name]:
+            if not whole[name]:
                 del whole[name]
         return {key: value for key, value in whole.items() if key not in self.unused}
 

@@ -9,7 +9,7 @@ import datetime
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -134,8 +134,11 @@ def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
     return None if others or "%y" in text else way
 
 
-def doubt(labels: Sequence[Any]) -> str | None:
-    """Why labels (l,), all different, that look like numbers or dates are none, in a phrase, with the option; or None."""
+def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> str | None:
+    """Why labels (l,), all different, that look like numbers or dates are none, in a phrase, with the option; or None.
+
+    `row_of` says in which row of the data a label is.
+    """
     texts = [str(label) for label in labels]
     found = [_ways(text, TextOptions()) for text in texts]
     count = Counter(way for ways in found for way in ways)
@@ -144,10 +147,11 @@ def doubt(labels: Sequence[Any]) -> str | None:
         return None
     best = [way for way in count if count[way] == most]
     said = "dates" if isinstance(best[0], Dates) else "numbers"
-    if odd := [text for text, ways in zip(texts, found, strict=True) if not ways & set(best)]:
-        option = " ".join(f"--na={_quoted(text)}" for text in odd[:3]) + (" ..." if len(odd) > 3 else "")
+    if odd := [label for label, ways in zip(labels, found, strict=True) if not ways & set(best)]:
+        option = " ".join(f"--na={_quoted(str(label))}" for label in odd[:3]) + (" ..." if len(odd) > 3 else "")
+        row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
-            f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}', and so taken for labels. If these mean "
+            f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these mean "
             f"that an entry is missing, leave it empty, or read the file with {option}"
         )
     if Plain() in best:
@@ -157,7 +161,9 @@ def doubt(labels: Sequence[Any]) -> str | None:
     if said == "dates":
         forms = sorted(way.form for way in best if isinstance(way, Dates))
         options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
-        return f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
+        return (
+            f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
+        )
     return (
         f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
         "Say it: --decimal . or --decimal ,"

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.readings import Numbers, chosen, doubt, is_number, ways_of
-from motes.data.text_lines import default_columns, header_of, lines_of, say_read
+from motes.data.text_lines import default_columns, header_of, lines_of, not_utf8, say_read
 from motes.data.text_options import TextOptions
 from motes.errors import DataError, UsageError, unknown
 
@@ -229,32 +229,39 @@ def read_numbers(path: Path, text: TextOptions, *, label: str | None = None, to_
             line = body[list(labels).index("")][0]
             raise DataError(f"line {line} of '{path}', column '{label}': an empty cell is no label.")
     lines = [line for line, _ in body]
-    columns = [_numbers([cells[j] for _, cells in body], lines, path, name, text) for j, name in enumerate(names)]
-    x = np.stack(columns, axis=1) if columns else np.empty((len(body), 0))
+    x, wrong = np.empty((len(body), len(names))), []
+    for j, name in enumerate(names):
+        x[:, j], place, why = _numbers([cells[j] for _, cells in body], path, name, text)
+        if why:
+            wrong.append((lines[place], f"line {lines[place]} of '{path}', column '{name}': {why}"))
+    if wrong:
+        raise DataError(min(wrong, key=lambda found: found[0])[1])
     return replace(_wide(as_table(x, names, name=f"'{path}'", to_learn=to_learn), path), labels=labels)
 
 
-def _numbers(cells: Sequence[str], lines: Sequence[int], path: Path, column: str, text: TextOptions) -> Array:
-    """The numbers (n,) of the cells of one column, which are in these lines of the file."""
+def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -> tuple[Array, int, str]:
+    """The numbers (n,) of the cells of one column of a file; and the place of the first that is none, and why."""
     distinct = [*dict.fromkeys(cells)]
-    way = chosen(ways_of(distinct, text), text)
+    ways = ways_of(distinct, text)
+    way = chosen(ways, text)
     if isinstance(way, Numbers):
         say_read(path, column, way, text)
     elif text.decimal == ",":
         way = Numbers(",", "")  # with which not all agree
-    x = np.empty(len(cells))
-    for i, (line, cell) in enumerate(zip(lines, cells, strict=True)):
+    x = np.zeros(len(cells))
+    for i, cell in enumerate(cells):
         plain = float(cell) if is_number(cell) else None
         value = way.value(cell) if isinstance(way, Numbers) else plain
         if value is None or cell.strip() in text.na:
+            if said := not_utf8([cell]):
+                return x, i, said
             came = f"'{cell}'" if cell.strip() else "an empty cell"
-            why = doubt(distinct)
-            more = f" The column holds {why}." if why else ""
-            raise DataError(f"line {line} of '{path}', column '{column}': {came} is not a number.{more}")
+            either = any(isinstance(way, Numbers) for way in ways)
+            return x, i, f"{came} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")
         if not math.isfinite(value):
-            raise DataError(f"line {line} of '{path}', column '{column}': '{cell.strip()}' is not a finite number.")
+            return x, i, f"'{cell.strip()}' is not a finite number."
         x[i] = value
-    return x
+    return x, 0, ""
 
 
 def _wide(table: Table, path: Path) -> Table:

@@ -75,17 +75,14 @@ def not_encoded(path: Path, options: TextOptions, error: Exception) -> DataError
     return DataError(f"got '{path}', which is no text in {options.encoding} ({error}). Name another --encoding.")
 
 
-def not_utf8(path: Path, line: int, entries: Sequence[str], names: Sequence[str]) -> str | None:
-    """What is to be said of a line of `lines_of` that is no UTF-8; None where it is."""
-    for name, entry in zip(names, entries, strict=False):
+def not_utf8(entries: Sequence[str]) -> str | None:
+    """What is to be said of entries of `lines_of` of which one is no UTF-8; None where all are."""
+    for entry in entries:
         if any("\udc80" <= letter <= "\udcff" for letter in entry):
             came = entry.encode("utf-8", "surrogateescape")
-            shown = ascii(came[:SHOWN]) + ("..." if len(came) > SHOWN else "")
-            column = name.encode("utf-8", "replace").decode()[:SHOWN]
-            column = "".join(letter if letter.isprintable() else "?" for letter in column)
             return (
-                f"line {line} of '{path}', column '{column}': got {shown}; expected UTF-8 text. Save the file as UTF-8, "
-                "or name its encoding, such as --encoding latin-1."
+                f"got {came[:SHOWN]!r}{'...' if len(came) > SHOWN else ''}; expected UTF-8 text. Save the file as UTF-8, or "
+                "name its encoding, such as --encoding latin-1."
             )
     return None
 
@@ -112,10 +109,12 @@ def header_of(path: Path, options: TextOptions) -> Header:
             raise DataError(f"'{path}' is empty; expected rows and columns.")
         line, entries = comments.pop()
     if comments:
-        say(f"'{path}': {len(comments)} lines of comments before the columns are left out, such as line {comments[0][0]}.")
+        say(
+            f"'{path}': {len(comments)} lines of comments before the columns are left out, such as line {comments[0][0]}."
+        )
     names, named = _names(entries, path, options)
-    if said := not_utf8(path, line, entries, names):
-        raise DataError(said)
+    if said := not_utf8(entries):
+        raise DataError(f"line {line} of '{path}', the names of its columns: {said}")
     return Header(names, line if named else line - 1)
 
 

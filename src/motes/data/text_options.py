@@ -42,7 +42,7 @@ class TextOptions:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.sep == "\\t":  # which a shell does not turn into a tab
             object.__setattr__(self, "sep", "\t")
-        if self.sep is not None and (len(self.sep) != 1 or self.sep.isalnum() or self.sep in "\"\r\n"):
+        if self.sep is not None and (len(self.sep) != 1 or self.sep.isalnum() or self.sep in '"\r\n'):
             raise UsageError(
                 f"got sep = {self.sep!r}; expected one character that is no letter, digit or quote, such as ';' or "
                 "'\\t'."

@@ -140,7 +140,7 @@ def read_text(path: Path, options: TextOptions) -> Frame:
     if not len(table):
         raise DataError(f"'{path}' {NO_ROWS}")
     if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
-        _find(path, options, lambda line, cells: not_utf8(path, line, cells, names))
+        _find(path, options, lambda line, cells: _not_utf8(layout, line, cells))
     made: dict[str, Series] = {}
     ways: dict[str, frozenset[Way]] = {}
     for name in names:  # one at a time, so that what Arrow holds of it can go
@@ -278,7 +278,9 @@ def _say_ways(layout: _Layout, ways: Ways, codes: set[str], numbers: set[str]) -
         if isinstance(way, Dates | Numbers):
             say_read(layout.path, name, way, options)
         elif name in codes and way is None:
-            say(f"{where}, column '{name}': read as labels: it holds digits with a 0 in front, or of more than 64 bits.")
+            say(
+                f"{where}, column '{name}': read as labels: it holds digits with a 0 in front, or of more than 64 bits."
+            )
     commas = [name for name, way in found.items() if getattr(way, "decimal", "") == ","]
     if commas and numbers and options.decimal is None:
         say(
@@ -333,3 +335,10 @@ def _ragged(layout: _Layout, line: int, cells: list[str]) -> str | None:
     if line <= layout.skip or len(cells) == len(layout.names):
         return None
     return f"line {line} of '{layout.path}' has {len(cells)} cells; expected {len(layout.names)}."
+
+
+def _not_utf8(layout: _Layout, line: int, cells: list[str]) -> str | None:
+    for name, cell in zip(layout.names, cells, strict=False):
+        if said := not_utf8([cell]):
+            return f"line {line} of '{layout.path}', column '{name}': {said}"
+    return None

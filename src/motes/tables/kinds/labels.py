@@ -53,7 +53,8 @@ class Categorical(Kind):
         if series.type != "label":
             return []
         seen, _ = _seen(sample)
-        if why := doubt(seen):
+        row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
+        if why := doubt(seen, row_of):
             return [why]
         if len(seen) == len(sample) > ENOUGH:
             return ['every row has a label of its own: a name to leave out, by kind "drop", rather than a category']
