@@ -20,7 +20,7 @@ from motes.errors import DataError, UsageError
 from motes.model import Model
 from motes.point_conditions import impute_points, sample_given
 from motes.progress import Reporter
-from motes.runs import SAMPLES, Draw, sample_rows
+from motes.runs import SAMPLES, Draw, labelled_rows
 from motes.sampling.constraint import broken_by, observed_sides
 from motes.sampling.likelihood import Likelihood
 from motes.sources import order_of, read_rows
@@ -60,7 +60,7 @@ def draw_points(
 ) -> tuple[Frame, float]:
     """Points of which something may be known, and how many independent ones they are worth."""
     if not given:
-        return as_frame(Table(sample_rows(model, n, seed, reporter, how), model.columns)), float(n)
+        return labelled_rows(model, n, seed, reporter, how)[0], float(n)
     with reporter.counting("sampling", n, "rows") as count:
         points, effective = sample_given(model, n, given, seed=seed, on_block=count, **vars(how))
     return as_frame(Table(points, model.columns)), effective

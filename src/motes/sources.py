@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.shapes import SHAPES, draw, draw_labelled
-from motes.data.tables import Standardiser, Table, as_table, default_columns, read_table
+from motes.data.tables import Standardiser, Table, as_table, read_table
+from motes.data.text_lines import default_columns
 from motes.diffusion.oracles import EmpiricalOracle, Oracle
 from motes.diffusion.schedules import Schedule
 from motes.errors import DataError, UsageError, check_seed, unknown

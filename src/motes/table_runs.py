@@ -65,8 +65,8 @@ def recipe_for(source: str, recipe: str | None, changes: Sequence[str] = ()) -> 
         return "table"
     if all(is_whole(series.values) for series in columns.values()):
         say(
-            f"'{source}': its two columns hold whole numbers, and are taken for points, so that samples are real numbers. "
-            "--recipe table keeps whole numbers, as of a table."
+            f"'{source}': its two columns of whole numbers are taken for points, so that samples are real numbers. "
+            "--recipe table keeps whole numbers."
         )
     return "default"
 
@@ -103,6 +103,7 @@ def train_table(
     """
     chosen = load_recipe(recipe, changes)
     frame = read_rows(source, chosen.text)
+    chosen = replace(chosen, text=frame.text)  # so that later files, which may have few rows, are read alike
     origin = table_source(source, frame, chosen, options.seed)
     warnings = list(warnings_of(columns_of(frame, chosen, f"'{source}'")))
     schema = _schema_of(origin, frame, chosen)

@@ -161,7 +161,7 @@ def impute(
     overwrite: Replace = False,
     draws: Annotated[int, Parameter(converter=whole, help="Fill in as often; a column 'draw' then counts them.")] = 1,
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Fill in the missing entries of a table, each with a draw given the observed entries of its row."""
@@ -200,7 +200,7 @@ def predict(
         Parameter(converter=whole, help="Of a number or a date: draws for each row; 256 if left out."),
     ] = None,
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
@@ -253,7 +253,7 @@ def score(
         ),
     ] = False,
     label: Label = None,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """How likely a model finds rows: the log-likelihood of each, in nats."""

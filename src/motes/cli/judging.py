@@ -41,7 +41,7 @@ def evaluate(
     report: Annotated[Path | None, Parameter(help="Of a table: an .html file for the whole report.")] = None,
     json: Json = False,
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Measure how far a model's samples are from real ones, each number beside that of real ones."""
@@ -85,7 +85,7 @@ def diagnose(
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
     style: Style = "dark",
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Find out what is wrong with a model, how to fix it, and where the error of its samples comes from."""
@@ -124,7 +124,7 @@ def draw(
     ] = False,
     style: Style = "dark",
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Draw the pictures and the animation of a model."""

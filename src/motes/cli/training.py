@@ -41,7 +41,7 @@ def train(
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
     figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
     style: Style = "dark",
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
@@ -87,7 +87,7 @@ def columns(
         list[str],
         Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
     ] = [],  # noqa: B006 - never changed
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     json: Json = False,
 ) -> int:
     """Show what each column of a table will be treated as, and why."""
@@ -130,7 +130,7 @@ def ema(
         float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
     ] = None,
     seed: Seed = 0,
-    text: Text = TextOptions(),  # noqa: B008 - frozen
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Average a model's weights over another length of its training; tries several, if none is given."""

@@ -22,6 +22,7 @@ CODES = {
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "JPY", "KRW", "MXN", "NOK", "NZD",
     "PLN", "RUB", "SEK", "TRY", "USD", "ZAR",
 }  # fmt: skip
+DIGITS = "0123456789"
 LONGEST = 40  # letters of a number or a date
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
@@ -34,6 +35,7 @@ CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?")
 class Plain:
     """Numbers as Python writes them."""
 
+    decimal: ClassVar[str] = "."
     type: ClassVar[Literal["real"]] = "real"
 
     def value(self, text: str) -> float | None:
@@ -120,6 +122,8 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
 
 def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
     """The one way that a column is read, of those that are left; None: there is none, or no telling which."""
+    if options.decimal is not None:
+        ways = {way for way in ways if isinstance(way, Dates) or way.decimal in ("", options.decimal)}
     ways = set(ways)
     if Plain() in ways:
         return Plain()
@@ -151,8 +155,8 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         option = " ".join(f"--na={_quoted(str(label))}" for label in odd[:3]) + (" ..." if len(odd) > 3 else "")
         row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
-            f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these mean "
-            f"that an entry is missing, leave it empty, or read the file with {option}"
+            f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
+            f"mean that an entry is missing, leave it empty, or read the file with {option}"
         )
     if Plain() in best:
         return None  # numbers may be names, and whoever made texts of them may know
@@ -196,11 +200,10 @@ def _ways(text: str, options: TextOptions) -> frozenset[Way]:
     found: set[Way] = {Dates(form) for form in options.date_format}
     if len(text) <= LONGEST and any(map(str.isdigit, text)):
         found |= {Dates(form) for form in _forms(text.strip())}
-        if options.decimal != ",":
-            found.add(Plain())
+        found.add(Plain())
         if (taken := _amount(text)) is not None:
             unit, values = taken
-            found |= {Numbers(sign, unit) for sign in values if not options.decimal or sign in ("", options.decimal)}
+            found |= {Numbers(sign, unit) for sign in values}
     return frozenset(way for way in found if way.value(text) is not None)
 
 
@@ -226,7 +229,7 @@ def _amount(text: str) -> tuple[str, dict[str, float]] | None:
     values = {}
     for decimal in ("", *DECIMALS):
         if _group(decimal).fullmatch(digits):
-            plain = re.sub("[.,' ]", lambda found: "." if found[0] == decimal else "", digits)
+            plain = "".join("." if sign == decimal else sign for sign in digits if sign in (decimal, *DIGITS))
             if is_code(plain):
                 return None
             values[decimal] = float(plain) * (-1 if negative or sign == "-" else 1)

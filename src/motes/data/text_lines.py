@@ -80,9 +80,10 @@ def not_utf8(entries: Sequence[str]) -> str | None:
     for entry in entries:
         if any("\udc80" <= letter <= "\udcff" for letter in entry):
             came = entry.encode("utf-8", "surrogateescape")
+            more = "..." if len(came) > SHOWN else ""
             return (
-                f"got {came[:SHOWN]!r}{'...' if len(came) > SHOWN else ''}; expected UTF-8 text. Save the file as UTF-8, or "
-                "name its encoding, such as --encoding latin-1."
+                f"got {came[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
+                "as --encoding latin-1."
             )
     return None
 
@@ -109,9 +110,7 @@ def header_of(path: Path, options: TextOptions) -> Header:
             raise DataError(f"'{path}' is empty; expected rows and columns.")
         line, entries = comments.pop()
     if comments:
-        say(
-            f"'{path}': {len(comments)} lines of comments before the columns are left out, such as line {comments[0][0]}."
-        )
+        say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
     names, named = _names(entries, path, options)
     if said := not_utf8(entries):
         raise DataError(f"line {line} of '{path}', the names of its columns: {said}")
@@ -125,9 +124,10 @@ def _names(first: Sequence[str], path: Path, options: TextOptions) -> tuple[tupl
     separator = options.separator(path)
     for other in {",", ";", "\t", "|"} - {separator}:
         if len(names) == 1 and other in first[0]:
+            shown = other.replace("\t", "\\t")
             raise DataError(
-                f"got '{path}' with one column, '{first[0][:SHOWN]}', that has {other!r} in it; expected {separator!r} "
-                f"between entries. If {other!r} separates them, say --sep '{other if other != chr(9) else chr(92) + 't'}'."
+                f"got '{path}' with one column, {first[0][:SHOWN]!r}, that has '{shown}' in it; expected {separator!r} "
+                f"between entries. If '{shown}' separates them, say --sep '{shown}'."
             )
     if unnamed := [j for j, name in enumerate(names) if not name]:
         for j in unnamed:
