@@ -116,9 +116,7 @@ def test_the_recipe_of_a_run_reads_its_source_again(here, run):
     assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
 
 
-def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(
-    motes_command, tmp_path, monkeypatch
-):
+def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.table_runs.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
