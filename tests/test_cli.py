@@ -471,12 +471,6 @@ def test_python_dash_m_is_the_command_line(environment):
     assert done.stdout == f"motes {motes.__version__}\n"
 
 
-def test_a_closed_standard_output_is_no_error(environment):
-    done = subprocess.run("exec >&-; exec " + MOTES[0] + " -m motes recipes", shell=True, env=environment, stderr=-1)
-    assert done.returncode == 0
-    assert done.stderr == b""
-
-
 def test_a_damaged_model_is_one_line(motes_command, tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"not a model")
     for command in (["sample", "m.safetensors"], ["draw", "m.safetensors"]):

@@ -23,7 +23,7 @@ TINY = [
     "--set=table.components=1", "--set=table.calibrate=false", "--no-figures", "-q",
 ]  # fmt: skip
 QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
-OPTIONS = ["--sep", ";", "--decimal", ",", "--na=?", "--na=-", "--date-format", "%d/%m/%y", "--encoding", "latin-1"]
+OPTIONS = ["--sep", ";", "--decimal", ",", "--na=?", "--na", "-", "--date-format", "%d/%m/%y", "--encoding", "latin-1"]
 TEXT = TextOptions(sep=";", decimal=",", na=("?", "-"), date_format=("%d/%m/%y",), encoding="latin-1")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what is said of a reading
@@ -70,7 +70,7 @@ def test_a_run_remembers_how_its_source_was_read(run):
     assert types == {"größe": "whole", "preis": "real", "tag": "date", "ort": "label"}
 
 
-@pytest.mark.parametrize("left_out", ["--sep", "--decimal", "--na=-", "--date-format", "--encoding", None])
+@pytest.mark.parametrize("left_out", ["--sep", "--decimal", "--na=?", "--date-format", "--encoding", None])
 def test_every_option_reaches_the_reader_of_columns(here, left_out):
     words = [*OPTIONS]
     if left_out:

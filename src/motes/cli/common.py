@@ -72,7 +72,7 @@ Given = Annotated[
     ),
 ]
 Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
-Text = Annotated[TextOptions, Parameter(name="*", negative="")]
+Text = Annotated[TextOptions, Parameter(name="*", negative="", allow_leading_hyphen=True)]  # --na -
 Changes = Annotated[
     list[str],
     Parameter(
