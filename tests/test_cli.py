@@ -344,7 +344,7 @@ BAD_DATA = {
     "huge": ("a,b\n1e308,2\n-1e308,4\n", "'a'"),
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 of 'data.csv' has 3 cells"),
     "few": ("a,b\n1,2\n3,4\n", "at least 20"),
-    "semicolons": ("a;b\n1;2\n3;4\n", "separated by ';'; expected ','"),
+    "semicolons": ("a;b\n1;2\n3;4\n", "If ';' separates them, say --sep ';'"),
     "twice": ("a,a\n1,2\n3,4\n", "two columns named 'a'"),
 }
 
@@ -471,15 +471,9 @@ def test_python_dash_m_is_the_command_line(environment):
     assert done.stdout == f"motes {motes.__version__}\n"
 
 
-def test_a_closed_standard_output_is_no_error(environment):
-    done = subprocess.run("exec >&-; exec " + MOTES[0] + " -m motes recipes", shell=True, env=environment, stderr=-1)
-    assert done.returncode == 0
-    assert done.stderr == b""
-
-
 def test_a_damaged_model_is_one_line(motes_command, tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"not a model")
-    for command in (["sample", "m.safetensors"], ["draw", "m.safetensors"], ["sample", "nowhere.safetensors"]):
+    for command in (["sample", "m.safetensors"], ["draw", "m.safetensors"]):
         code, out, err = motes_command(*command)
         assert (code, out) == (1, "")
         assert len(err.splitlines()) == 1

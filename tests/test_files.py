@@ -17,6 +17,7 @@ from motes.data.blocks import Blocks
 from motes.data.files import SUFFIXES, read_frame
 from motes.data.frames import as_frame
 from motes.data.tables import read_table
+from motes.data.text_options import TextOptions
 from motes.data.texts import text_in_parts
 from motes.data.writing import write_frame, writing
 from motes.errors import DataError, UsageError
@@ -98,10 +99,10 @@ def test_numbers_are_read_as_read_table_reads_them(file, content, installed, req
         (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cells; expected 2"),
         (b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 .*has 3 cells; expected 2"),  # a cell of two lines
         (b"a,b,a\n1,2,3\n", "two columns named 'a'"),
-        (b"a;b\n1;x\n", "separated by ';'"),
-        (b"a\tb\n1\tx\n", "separated by '.t'"),
-        (b"a,b\n1,x\n3,\xff\xe9\n", r"line 3 .*column 'b': b'.xff.xe9' is not UTF-8 text. Save"),
-        (b"a,\xe9\n1,x\n", "line 1 .*column .*is not UTF-8 text"),
+        (b"a;b\n1;x\n", "say --sep ';'"),
+        (b"a\tb\n1\tx\n", "say --sep '.t'"),
+        (b"a,b\n1,x\n3,\xff\xe9\n", r"line 3 .*column 'b': got b'.xff.xe9'; expected UTF-8 text. Save"),
+        (b"a,\xe9\n1,x\n", "line 1 .*names of its columns: got .*expected UTF-8 text"),
         (b"a,b\n12:30:00,x\n", "column 'a' .*Time"),
         (b"a,b\nx," + b"y" * 3_000_000 + b"\n", "line 2 .*is no row of cells"),
     ],
@@ -323,7 +324,7 @@ def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
     for name, content in PARTS.items():
         if "and a word" not in name:  # +3 is a number for some releases of pyarrow
             must = name == "a number, and then a word"
-            assert (text_in_parts(file(content), ",") is None) == must, name
+            assert (text_in_parts(file(content), TextOptions()) is None) == must, name
 
 
 def test_what_is_wrong_in_a_late_part_is_said(file, monkeypatch):

@@ -102,9 +102,9 @@ def test_default_names_are_x_y_in_the_plane_and_numbered_elsewhere():
         (b"a,b\n\n1,2\n\n3,x\n", "line 5 "),  # blank lines count
         (b"a,b,a\n1,2,3\n4,5,7\n", "two columns named 'a'"),
         (b"a,b\n1,1e308\n2,-1e308\n", "column 'b' .*reaches 1e[+]308, too large"),
-        (b"a;b\n1;2\n3;4\n", "separated by ';'"),
-        (b"a,b\n1,2\n3,\xff\n", "is not UTF-8 text .*at byte 10"),
-        (b"a,b\n1," + b"9" * 200_000 + b"\n", "is not a CSV file"),
+        (b"a;b\n1;2\n3;4\n", "say --sep ';'"),
+        (b"a,b\n1,2\n3,\xff\n", r"line 3 .*column 'b': got b'.xff'; expected UTF-8 text"),
+        (b"a,b\n1," + b"9" * 200_000 + b"\n", "line 2 .*is no row of cells"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else value[:30],
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from motes.data.datasets import dataset
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
+    from motes.data.text_options import TextOptions
     from motes.diagnosis.after import Diagnosis, diagnose_model
     from motes.diagnosis.before import diagnose
     from motes.diagnosis.findings import Finding
@@ -43,6 +44,7 @@ _HOME = {
     "Standardiser": "data.tables",
     "read_table": "data.tables",
     "write_table": "data.tables",
+    "TextOptions": "data.text_options",
     "DiscreteVP": "diffusion.schedules",
     "Schedule": "diffusion.schedules",
     "VarianceExploding": "diffusion.schedules",
@@ -85,7 +87,7 @@ _HOME = {
 }
 
 __all__ = [  # noqa: RUF022 - in the order of use
-    "SHAPES", "draw", "draw_labelled", "dataset", "read_table", "write_table", "Standardiser",
+    "SHAPES", "draw", "draw_labelled", "dataset", "read_table", "write_table", "TextOptions", "Standardiser",
     "DiffusionModel", "TableModel",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",

@@ -20,7 +20,7 @@ from motes.errors import DataError, UsageError
 from motes.model import Model
 from motes.point_conditions import impute_points, sample_given
 from motes.progress import Reporter
-from motes.runs import SAMPLES, Draw, sample_rows
+from motes.runs import SAMPLES, Draw, labelled_rows
 from motes.sampling.constraint import broken_by, observed_sides
 from motes.sampling.likelihood import Likelihood
 from motes.sources import order_of, read_rows
@@ -60,7 +60,7 @@ def draw_points(
 ) -> tuple[Frame, float]:
     """Points of which something may be known, and how many independent ones they are worth."""
     if not given:
-        return as_frame(Table(sample_rows(model, n, seed, reporter, how), model.columns)), float(n)
+        return labelled_rows(model, n, seed, reporter, how)[0], float(n)
     with reporter.counting("sampling", n, "rows") as count:
         points, effective = sample_given(model, n, given, seed=seed, on_block=count, **vars(how))
     return as_frame(Table(points, model.columns)), effective
@@ -84,7 +84,7 @@ def impute_point_file(
         OSError: `out` cannot be written.
     """
     check_numbered(model.columns, draws)
-    frame, name = read_frame(source), f"'{source}'"
+    frame, name = read_frame(source, model.recipe.text.fitting(source)), f"'{source}'"
     columns = [frame.columns[frame.names[j]] for j in order_of(model, frame.names, name)]
     x = np.stack([_numbers(*pair, name) for pair in zip(model.columns, columns, strict=True)], axis=1)
     holes = np.isnan(x)
@@ -253,7 +253,8 @@ def predict_file(
         OSError: what is to be written cannot be.
     """
     name, ignored = f"'{source}'", 0
-    rows = Blocks.of_file(source).each(lambda frame: rows_without(model.schema, frame, column, name))
+    file = Blocks.of_file(source, model.recipe.text.fitting(source))
+    rows = file.each(lambda frame: rows_without(model.schema, frame, column, name))
     with written as write, reporter.counting("predicting", rows.rows, "rows") as count:
         parts = model.predictions(rows, column, quantiles=quantiles, draws=draws, seed=seed, on_block=count, name=name)
         for part in parts:
@@ -264,7 +265,8 @@ def predict_file(
 
 def _rows_for(model: TableModel, source: str) -> Blocks:
     """The rows of a file with the columns of a model."""
-    return Blocks.of_file(source).each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
+    file = Blocks.of_file(source, model.recipe.text.fitting(source))
+    return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
 
 
 def check_numbered(columns: Sequence[str], draws: int) -> None:

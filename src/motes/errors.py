@@ -40,6 +40,12 @@ class ModelFileError(MotesError):
     """A model file that is missing, damaged, or of another format."""
 
 
+class NoModelError(ModelFileError, UsageError):
+    """A model file that is not there: the call itself must change, as for any other file."""
+
+    exit_code = 2
+
+
 def check_seed(seed: object) -> int:
     """`seed` itself, a whole number from 0 to 2**32 - 1.
 

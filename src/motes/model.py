@@ -18,7 +18,7 @@ from motes.build import build_denoiser, build_draw, build_grid, seed_key
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
 from motes.diffusion.denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, UsageError, check_count
+from motes.errors import ModelFileError, MotesError, NoModelError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
@@ -513,9 +513,16 @@ class Model:
 
 
 def model_path(path: str | Path) -> Path:
-    """The model file itself, where `path` is the folder of a run."""
+    """The model file itself, where `path` is the folder of a run.
+
+    Raises:
+        NoModelError: it is not there.
+    """
     path = Path(path)
-    return path / "model.safetensors" if path.is_dir() else path
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise NoModelError(f"there is no model file '{path}'. `motes train` makes one.")
+    return path
 
 
 def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:

@@ -20,7 +20,7 @@ def _number(default: Any, low: float, high: float = float("inf"), *, open_low: b
 class Data:
     """Where the points come from and how they are scaled."""
 
-    rows: int = _number(10_000, 2)  # drawn from a shape; a file is taken whole
+    rows: int = _number(10_000, 20)  # drawn from a shape; a file is taken whole
     noise: float | None = _number(None, 0)  # blur of a shape; left out: the shape's own
     held_out: float = _number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
     encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from motes import figures
 from motes.build import build_schedule
-from motes.data.tables import default_columns, replacing
+from motes.data.tables import replacing
+from motes.data.text_lines import default_columns
 from motes.diffusion.denoiser import Denoiser
 from motes.model import Model
 from motes.sampling.grids import refined

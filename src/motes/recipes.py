@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+from motes.data.text_options import TextOptions
 from motes.errors import RecipeError, UsageError, unknown
 from motes.parts import (
     OFF_GRID,
@@ -59,13 +60,14 @@ class Recipe:
     training: Training = Training()
     sampler: SamplerPart = PlainPart()
     grid: GridPart = KarrasGrid()
+    text: TextOptions = TextOptions()  # how the source is written, where it is a text file
     table: Table = Table()  # instead of all others but [data] and [columns], where data.encode
     columns: Mapping[str, Any] = field(
         default_factory=dict, hash=False
     )  # what columns of a table are; see `tables.kinds.columns`
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
-        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "table",
+        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "text", "table",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -107,14 +109,18 @@ class Recipe:
     @property
     def unused(self) -> set[str]:
         """The sections that have no bearing: those of points for a table, and the other way round."""
-        return set(self.SECTIONS) - {"data", "table"} if self.data.encode else {"table"}
+        return set(self.SECTIONS) - {"data", "text", "table"} if self.data.encode else {"table"}
 
     def _check_sections(self) -> None:
         """Refuse what has no bearing, which would be an option that is ignored."""
         for section in sorted(self.unused):
             if getattr(self, section) != Recipe.__dataclass_fields__[section].default:
                 encode, theirs = ("true", "points") if self.data.encode else ("false", "a table")
-                own = "[data], [table] and [columns], such as table.steps" if self.data.encode else "the other sections"
+                own = (
+                    "[data], [text], [table] and [columns], such as table.steps"
+                    if self.data.encode
+                    else "the other sections"
+                )
                 raise RecipeError(
                     f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
                     f"Leave [{section}] out, or choose another recipe."
@@ -196,11 +202,12 @@ class Recipe:
         """Nested dictionaries, as in the TOML file; what is left out is left out."""
         plain = dataclasses.asdict(self)
         whole = {
-            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            key: {k: v for k, v in value.items() if v is not None and v != ()} if isinstance(value, dict) else value
             for key, value in plain.items()
         }
-        if not self.columns:
-            del whole["columns"]
+        for name in ("columns", "text"):
+            if not whole[name]:
+                del whole[name]
         return {key: value for key, value in whole.items() if key not in self.unused}
 
     def to_toml(self) -> str:

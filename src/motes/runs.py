@@ -11,7 +11,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.tables import replacing, write_table
+from motes.data.frames import Frame, as_frame, of_values
+from motes.data.tables import Table, replacing
+from motes.data.writing import write_frame
 from motes.diagnosis.after import Diagnosis
 from motes.diagnosis.before import diagnose
 from motes.errors import TrainingError, UsageError
@@ -109,8 +111,8 @@ def train_run(
     if model.training.interrupted:
         return model, {}
     say_trained(model.training, reporter)
-    samples = sample_rows(model, SAMPLES, options.seed, reporter)
-    write_table(out / "samples.csv", samples, model.columns)
+    rows, samples = labelled_rows(model, SAMPLES, options.seed, reporter)
+    write_frame(out / "samples.csv", rows)
     metrics = _metrics(model, samples, origin, least, recipe, options.seed)
     write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if options.figures:
@@ -132,7 +134,7 @@ class Draw:
     sampler: str | None = None
     steps: int | None = None
     grid: str | None = None
-    label: str | None = None
+    label: Any = None
     guidance: Guidance | None = None
 
 
@@ -140,6 +142,23 @@ def sample_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw =
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(n, seed=seed, on_block=count, **vars(how))
+
+
+def labelled_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> tuple[Frame, Array]:
+    """Samples with the column of their class, where the model was trained with classes; and the points (n, d) alone.
+
+    Where no class is requested, each row's is drawn: a class is as frequent as it was in the training.
+    """
+    if model.classes is None:
+        points = sample_rows(model, n, seed, reporter, how)
+        return as_frame(Table(points, model.columns)), points
+    names = np.array(model.classes.names)
+    labels = np.full(n, how.label)
+    if how.label is None:
+        labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
+    points = sample_rows(model, n, seed, reporter, replace(how, label=labels))
+    column = of_values(names[model.classes.numbers(labels, n)], "label", "the samples")
+    return Frame({**as_frame(Table(points, model.columns)).columns, model.recipe.data.label or "label": column}), points
 
 
 def draw_run(

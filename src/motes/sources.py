@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data.datasets import named
 from motes.data.frames import SAID, Frame
 from motes.data.shapes import SHAPES, draw, draw_labelled
-from motes.data.tables import Standardiser, Table, as_table, default_columns, read_table
+from motes.data.tables import Standardiser, Table, as_table, read_table
+from motes.data.text_lines import default_columns
+from motes.data.text_options import TextOptions
 from motes.diffusion.oracles import EmpiricalOracle, Oracle
 from motes.diffusion.schedules import Schedule
 from motes.errors import DataError, UsageError, check_seed, unknown
@@ -115,8 +117,9 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     """
     part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
+        recipe.text.check_for(name)
         return Source(name, _drawn(name, part, seed), None, part.noise, seed)
-    table = _points(name, part.label)
+    table = _points(name, part.label, recipe.text)
     if len(table.x) < FEWEST:
         raise DataError(
             f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
@@ -163,7 +166,8 @@ def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Sou
         table = Table(table.x[:, order_of(model, table.columns, "the array")], model.columns)
         return Source("the array", table, None, None, model.seed, table.fingerprint == model.fingerprint)
     noise = model.recipe.data.noise if given == model.source else None
-    source = read_source(given, replace(model.recipe, data=replace(model.recipe.data, noise=noise)), model.seed)
+    data, text = replace(model.recipe.data, noise=noise), model.recipe.text.fitting(given)
+    source = read_source(given, replace(model.recipe, data=data, text=text), model.seed)
     order = order_of(model, source.table.columns, f"'{given}'")
     table = Table(source.table.x[:, order], model.columns)
     held_out = None if source.held_out is None else source.held_out[:, order]
@@ -196,18 +200,19 @@ def read_rows(name: str, model: Model, n: int) -> Array:
     if name in SHAPES:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
-        table = _points(name, model.recipe.data.label, to_learn=False)
+        table = _points(name, model.recipe.data.label, model.recipe.text.fitting(name), to_learn=False)
     return table.x[:, order_of(model, table.columns, f"'{name}'")]
 
 
-def _points(name: str, label: str | None, *, to_learn: bool = True) -> Table:
-    """The rows of a data set or a file, all numbers but for the column `label`; `to_learn` is as in `read_table`."""
+def _points(name: str, label: str | None, text: TextOptions, *, to_learn: bool = True) -> Table:
+    """The rows of a data set or a file, all numbers but for the column `label`; the others are as in `read_table`."""
     frame = named(name)
     if frame is not None:
+        text.check_for(name)
         return _of_frame(frame, f"'{name}'", label, to_learn)
     if Path(name).is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
-    return read_table(name, label=label, to_learn=to_learn)
+    return read_table(name, label=label, to_learn=to_learn, text=text)
 
 
 def _of_frame(frame: Frame, name: str, label: str | None, to_learn: bool) -> Table:

@@ -20,6 +20,7 @@ from motes.data.files import read_frame, suffix_of, width_of
 from motes.data.frames import Frame
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
+from motes.data.text_lines import say
 from motes.data.writing import write_frame
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
@@ -38,15 +39,16 @@ from motes.table_sources import (
     table_source,
     warnings_of,
 )
+from motes.tables.kinds.grids import is_whole
 from motes.tables.schema import Schema
 from motes.tabular import TableModel
 
 
-def recipe_for(source: str, recipe: str | None) -> str:
+def recipe_for(source: str, recipe: str | None, changes: Sequence[str] = ()) -> str:
     """The recipe that was requested, or the one that suits a source: `default` for points of the plane.
 
     Those are a shape, or a file of two columns of numbers without a missing entry; any other file is a table, and so is
-    a data set.
+    a data set. The changes of a recipe's section [text] say how a file is read.
 
     Raises:
         UsageError, DataError: a file that is not there or cannot be read.
@@ -58,11 +60,18 @@ def recipe_for(source: str, recipe: str | None) -> str:
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
         return "default"  # or what is to be said of a name that is none
-    if suffix_of(path) not in POINTS or width_of(path) != 2:  # which does not take reading all of a large file
+    text = load_recipe("table", [change for change in changes if change.startswith("text.")]).text
+    if suffix_of(path) not in POINTS or width_of(path, text) != 2:  # which does not take reading all of a large file
         return "table"
-    columns = read_frame(path).columns.values()
-    numbers = all(series.type in ("real", "whole") and not series.missing.any() for series in columns)
-    return "default" if numbers else "table"
+    columns = read_frame(path, text).columns
+    if not all(series.type in ("real", "whole") and not series.missing.any() for series in columns.values()):
+        return "table"
+    if all(is_whole(series.values) for series in columns.values()):
+        say(
+            f"'{source}': its two columns of whole numbers are taken for points, so that samples are real numbers. "
+            "--recipe table keeps whole numbers."
+        )
+    return "default"
 
 
 def is_table(source: str, recipe: str, changes: Sequence[str]) -> bool:
@@ -96,7 +105,8 @@ def train_table(
         TrainingError: the loss was not finite.
     """
     chosen = load_recipe(recipe, changes)
-    frame = read_rows(source)
+    frame = read_rows(source, chosen.text)
+    chosen = replace(chosen, text=frame.text)  # so that later files, which may have few rows, are read alike
     origin = table_source(source, frame, chosen, options.seed)
     warnings = list(warnings_of(columns_of(frame, chosen, f"'{source}'")))
     schema = _schema_of(origin, frame, chosen)

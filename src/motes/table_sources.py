@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motes.data.datasets import is_here
 from motes.data.files import read_frame
 from motes.data.frames import Frame, Mask, Series, mixed, words_of
+from motes.data.text_options import TextOptions
 from motes.errors import DataError, UsageError, check_seed
 from motes.recipes import Recipe
 from motes.table_fitting import fingerprint_of, keys_of
@@ -52,14 +53,14 @@ class TableSource:
     known: bool = True
 
 
-def read_rows(name: str) -> Frame:
-    """All rows of a file or a data set, with the numbers that they have there in messages.
+def read_rows(name: str, text: TextOptions) -> Frame:
+    """All rows of a file, read as `text` says, or of a data set, with the numbers that they have there in messages.
 
     Raises:
         UsageError: no such file or data set.
         DataError: a file that cannot be used, an infinite number, or fewer than 20 rows.
     """
-    frame = read_frame(name)
+    frame = read_frame(name, text)
     for column, series in frame.columns.items():
         check_finite(series, column, f"'{name}'")
     if len(frame) < FEWEST:
@@ -130,7 +131,7 @@ def evaluation_source(model: TableModel, source: str | None) -> TableSource:
         raise UsageError("this model was trained on a table in memory. Give a file or a data set as SOURCE.")
     if source is None and not is_here(name):
         raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
-    frame = read_rows(name)
+    frame = read_rows(name, model.recipe.text.fitting(name))
     rows = model.schema.frame(frame, name=f"'{name}'")
     divided = table_source(name, frame, model.recipe, model.seed)
     if fingerprint_of(keys_of(model.schema.frame(divided.training))) == model.fingerprint:
@@ -148,7 +149,8 @@ def _other(model: TableModel, divided: TableSource, rows: Frame) -> TableSource:
     """All rows of another file as held-out ones, beside the training rows where their file is here."""
     name = divided.name
     if is_here(model.source):
-        home = table_source(model.source, read_rows(model.source), model.recipe, model.seed)
+        there = read_rows(model.source, model.recipe.text.fitting(model.source))
+        home = table_source(model.source, there, model.recipe, model.seed)
         training = model.schema.frame(home.training, name=f"'{model.source}'")
         equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
         note = f"{equal:,} of the {len(rows):,} rows of '{name}' equal a training row"

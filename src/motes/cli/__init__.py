@@ -3,24 +3,25 @@
 import os
 import sys
 import warnings
+from typing import TextIO, cast
 
 from cyclopts import CycloptsError
 from rich.console import Console
 
 from motes.cli import asking, judging, listing, training
 from motes.cli.common import app, note
+from motes.cli.output import StandardOutput
 from motes.errors import MotesError
 
 __all__ = ["app", "asking", "judging", "listing", "main", "training"]
 
 
 def main() -> None:
-    """Entry point: exit codes 0 (done), 1 (failed), 2 (misuse), 130 (interrupted)."""
+    """Entry point: exit codes 0 (done), 1 (failed, or output was lost), 2 (misuse), 130 (interrupted)."""
     words = sys.argv[1:]
-    if sys.stdout is None:  # closed by the shell
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    elif hasattr(sys.stdout, "reconfigure"):
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks
+    sys.stdout = cast(TextIO, StandardOutput(sys.stdout))
     warnings.showwarning = lambda message, *where: note(f"warning: {message}")
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

@@ -17,14 +17,17 @@ from motes.cli.common import (
     Replace,
     Run,
     Seed,
+    Text,
     app,
     check_out,
     check_rows_out,
     note,
+    read_by,
     refuse,
     start_jax,
     whole,
 )
+from motes.data.text_options import TextOptions
 from motes.errors import UsageError
 
 if TYPE_CHECKING:
@@ -159,6 +162,7 @@ def impute(
     overwrite: Replace = False,
     draws: Annotated[int, Parameter(converter=whole, help="Fill in as often; a column 'draw' then counts them.")] = 1,
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Fill in the missing entries of a table, each with a draw given the observed entries of its row."""
@@ -169,7 +173,7 @@ def impute(
     from motes.tabular import TableModel, load
 
     check_rows_out(out, overwrite)
-    trained, reporter = load(model), Reporter(quiet)
+    trained, reporter = read_by(load(model), text, file), Reporter(quiet)
     if isinstance(trained, TableModel):
         check_writable(out, trained.schema.types)
         rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
@@ -199,6 +203,7 @@ def predict(
         Parameter(converter=whole, help="Of a number or a date: draws for each row; 256 if left out."),
     ] = None,
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
@@ -210,7 +215,7 @@ def predict(
 
     if out is not None:
         check_rows_out(out, overwrite)
-    trained = load(model)
+    trained = read_by(load(model), text, file)
     if not isinstance(trained, TableModel):
         raise UsageError(
             f"'{model}' is a model of points, and `motes predict` is for models of tables. "
@@ -252,6 +257,7 @@ def score(
         ),
     ] = False,
     label: Label = None,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """How likely a model finds rows: the log-likelihood of each, in nats."""
@@ -262,7 +268,7 @@ def score(
 
     check_suffix(out)
     check_out(out, overwrite)
-    trained = load(model)
+    trained = read_by(load(model), text, source)
     if isinstance(trained, TableModel):
         refuse({"--label": label is not None}, "points")
         _score_table(trained, source, out, orders, smooth, Reporter(quiet))

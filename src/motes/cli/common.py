@@ -2,18 +2,28 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
+from motes.data.text_options import TextOptions
 from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes.model import Model
+    from motes.tabular import TableModel
+
+    AnyModel = TypeVar("AnyModel", Model, TableModel, Model | TableModel)
 
 app = App(
     name="motes",
     help="Diffusion models for points and tables: train one in seconds, watch it work, sample it.",
-    help_epilogue="Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. `--debug` shows where an error came from.",
+    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted. `--debug` shows where an "
+    "error came from.",
     version=lambda: _version(),
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -23,13 +33,22 @@ app = App(
 
 
 def whole(type_: object, tokens: Any) -> int:
-    """A whole number; 1.5 is none."""
+    """A whole number, such as 1000000 or 1e6; 1.5 is none."""
+    text = tokens[0].value
     try:
-        return int(tokens[0].value)
+        return int(text)
     except ValueError:
-        raise ValueError(f"got {tokens[0].value}; expected a whole number.") from None
+        pass
+    try:
+        number = Decimal(text)  # of which 1e23 is the whole number that it says
+        if number == number.to_integral_value() and number.adjusted() < DIGITS:
+            return int(number)
+    except InvalidOperation:
+        pass
+    raise ValueError(f"got {text}; expected a whole number.")
 
 
+DIGITS = 20  # of a whole number: more than any option has
 Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
 Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
@@ -54,6 +73,7 @@ Given = Annotated[
     ),
 ]
 Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
+Text = Annotated[TextOptions, Parameter(name="*", negative="", allow_leading_hyphen=True)]  # --na -
 Changes = Annotated[
     list[str],
     Parameter(
@@ -104,6 +124,26 @@ def refuse(options: Mapping[str, object], kind: str) -> None:
     for name, value in options.items():
         if value:
             raise UsageError(f"got {name} for a model of {other}; {name} is for models of {kind}. Leave it out.")
+
+
+def text_changes(text: TextOptions) -> Iterator[str]:
+    """The changes of a recipe that reading options are: a run remembers them."""
+    from json import dumps
+
+    for name, value in asdict(text).items():
+        if value != getattr(TextOptions(), name):
+            yield f"text.{name}={dumps(value)}"  # which TOML writes alike
+
+
+def read_by(model: "AnyModel", text: TextOptions, source: str | Path | None) -> "AnyModel":
+    """The model, which reads files as those of its training, but for the options that were given for this `source`.
+
+    Raises:
+        UsageError: options for what is no text file.
+    """
+    text.check_for(source or model.source or "the model's own rows")
+    model.recipe = replace(model.recipe, text=text.over(model.recipe.text))
+    return model
 
 
 def note(text: str) -> None:

@@ -6,7 +6,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import Json, Quiet, Reference, Run, Seed, Style, app, check_out, print_result, start_jax, whole
+from motes.cli.common import (
+    Json,
+    Quiet,
+    Reference,
+    Run,
+    Seed,
+    Style,
+    Text,
+    app,
+    check_out,
+    print_result,
+    read_by,
+    start_jax,
+    whole,
+)
+from motes.data.text_options import TextOptions
 from motes.errors import UsageError
 
 
@@ -26,6 +41,7 @@ def evaluate(
     report: Annotated[Path | None, Parameter(help="Of a table: an .html file for the whole report.")] = None,
     json: Json = False,
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Measure how far a model's samples are from real ones, each number beside that of real ones."""
@@ -34,7 +50,7 @@ def evaluate(
     from motes.progress import Reporter
     from motes.tabular import TableModel, load
 
-    trained, reporter = load(model), Reporter(quiet)
+    trained, reporter = read_by(load(model), text, source), Reporter(quiet)
     if isinstance(trained, TableModel):
         from motes.table_runs import evaluate_table, write_page
 
@@ -69,6 +85,7 @@ def diagnose(
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
     style: Style = "dark",
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Find out what is wrong with a model, how to fix it, and where the error of its samples comes from."""
@@ -84,7 +101,7 @@ def diagnose(
         raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
     if out is not None and not overwrite:
         refuse_diagnosis(out)
-    trained, reporter = load_points(model, "motes diagnose"), Reporter(quiet)
+    trained, reporter = read_by(load_points(model, "motes diagnose"), text, source), Reporter(quiet)
     with reporter.counting("diagnosing", 5 * n, "rows") as count:
         found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
     print_result(found, [finding.to_dict() for finding in found.findings], json)
@@ -107,6 +124,7 @@ def draw(
     ] = False,
     style: Style = "dark",
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Draw the pictures and the animation of a model."""
@@ -118,7 +136,7 @@ def draw(
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
-    trained = load_points(model, "motes draw")
+    trained = read_by(load_points(model, "motes draw"), text, source)
     home = model if model.is_dir() else model.parent
     out = out or home
     if out.resolve() != home.resolve() and not overwrite:

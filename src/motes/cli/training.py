@@ -14,11 +14,15 @@ from motes.cli.common import (
     Run,
     Seed,
     Style,
+    Text,
     app,
     note,
     print_result,
+    read_by,
     start_jax,
+    text_changes,
 )
+from motes.data.text_options import TextOptions
 from motes.errors import UsageError
 
 
@@ -39,6 +43,7 @@ def train(
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
     figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
     style: Style = "dark",
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
@@ -50,7 +55,8 @@ def train(
     reporter = Reporter(quiet)
     out = out or _free(Path("runs") / Path(source).stem)
     options = Options(seed=seed, overwrite=overwrite, figures=figures, style=style)
-    chosen = recipe_for(source, recipe)
+    changes = [*changes, *text_changes(text)]
+    chosen = recipe_for(source, recipe, changes)
     if is_table(source, chosen, changes):
         of_table, found = train_table(source, out, chosen, changes, options, reporter)
         if found is None:
@@ -83,6 +89,7 @@ def columns(
         list[str],
         Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
     ] = [],  # noqa: B006 - never changed
+    text: Text = TextOptions(),
     json: Json = False,
 ) -> int:
     """Show what each column of a table will be treated as, and why."""
@@ -92,7 +99,7 @@ def columns(
     from motes.tables.schema import Schema
 
     overrides = overrides_of([split_change(change) for change in changes])
-    schema = Schema.fit(read_frame(file), overrides, name=f"'{file}'")
+    schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
     described, learned = schema.described(), len(schema.learned)
     if json:
         print_result(
@@ -125,6 +132,7 @@ def ema(
         float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
     ] = None,
     seed: Seed = 0,
+    text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
     """Average a model's weights over another length of its training; tries several, if none is given."""
@@ -138,7 +146,7 @@ def ema(
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
     if out is not None:
         check_name(out)
-    trained = load_points(model, "motes ema")
+    trained = read_by(load_points(model, "motes ema"), text, source)
     if length is None:
         with Reporter(quiet).counting("judging", len(LENGTHS) + 1, "lengths") as count:
             found = judge_lengths(trained, source, seed=seed, on_length=count)

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from motes.data.datasets import named
-from motes.data.files import SEPARATORS, parquet_file, read_frame, reading, suffix_of
+from motes.data.files import parquet_file, read_frame, reading, suffix_of
 from motes.data.frames import Frame, as_frame
+from motes.data.text_options import SEPARATORS, TextOptions
 from motes.data.texts import text_in_parts
 
 BLOCK = 65_536  # rows that are worked on before the next ones
@@ -33,19 +34,22 @@ class Blocks:
         return cls(len(frame), lambda: _cut([frame]), lambda: frame)
 
     @classmethod
-    def of_file(cls, path: str | Path) -> "Blocks":
+    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> "Blocks":
         """Those of a data set, or of a file; of Parquet and of large texts they are read when they are asked for.
+
+        `text` says how a text is written.
 
         Raises:
             UsageError, DataError: as `motes.data.files.read_frame`.
         """
+        text.check_for(path)
         if (frame := named(path)) is not None:
             return cls.of_frame(frame)
         path = Path(path)
-        suffix, whole = suffix_of(path), partial(read_frame, path)
+        suffix, whole = suffix_of(path), partial(read_frame, path, text)
         if suffix in SEPARATORS:
             with reading(path):
-                parts = text_in_parts(path, SEPARATORS[suffix])
+                parts = text_in_parts(path, text)
             if parts is not None:
                 rows, read = parts
                 return cls(rows, lambda: _cut(read()), whole)

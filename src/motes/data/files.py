@@ -15,11 +15,12 @@ from motes.data.datasets import named
 from motes.data.frames import Frame, Series, as_frame, of_values, unique_names
 from motes.data.natives import EXTRA, pyarrow_or_none
 from motes.data.tables import load_npy
-from motes.data.texts import names_of, read_text
+from motes.data.text_lines import header_of
+from motes.data.text_options import SEPARATORS, TextOptions
+from motes.data.texts import read_text
 from motes.errors import DataError, UsageError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 BUFFER = 2**20  # bytes of a column of Parquet
 
 
@@ -35,21 +36,30 @@ def suffix_of(path: str | Path) -> str:
     return suffix
 
 
-def read_frame(path: str | Path) -> Frame:
+def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
     """Read the columns of a file or a data set. Empty cells are missing; in text so are NA, NaN, null and their like.
 
+    Args:
+        path: of the file.
+        text: how it is written, where it is text.
+
     Raises:
-        UsageError: no such file or data set, another suffix, or pyarrow is needed and not installed.
-        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than UTF-8, a
+        UsageError: no such file or data set, another suffix, text options for what is no text, or pyarrow is needed and
+            not installed.
+        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than was named, a
             column of no kind that is known; the message names the line or the column.
+
+    Warns:
+        UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
     """
+    text.check_for(path)
     if (frame := named(path)) is not None:
         return frame
     path = Path(path)
     suffix = suffix_of(path)
     with reading(path):
         if suffix in SEPARATORS:
-            return read_text(path, SEPARATORS[suffix])
+            return read_text(path, text)
         if suffix == ".parquet":
             return _read_parquet(path)
         return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
@@ -66,15 +76,16 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
-def width_of(path: Path) -> int:
+def width_of(path: Path, text: TextOptions) -> int:
     """How many columns a file has; of a text without reading more than its first line.
 
     Raises:
         UsageError, DataError: as `read_frame`.
     """
-    separator = SEPARATORS.get(suffix_of(path))
+    if suffix_of(path) not in SEPARATORS:
+        return len(read_frame(path, text).names)
     with reading(path):
-        return len(read_frame(path).names if separator is None else names_of(path, separator)[0])
+        return len(header_of(path, text).names)
 
 
 # --- Parquet and NumPy ----------------------------------------------------------------------------------------------

@@ -8,13 +8,15 @@ import datetime
 import decimal
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.tables import Table, default_columns
+from motes.data.tables import Table
+from motes.data.text_lines import default_columns
+from motes.data.text_options import TextOptions
 from motes.errors import DataError, UsageError
 
 Type = Literal["real", "whole", "truth", "label", "date", "other"]
@@ -85,9 +87,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Frame:
-    """Named columns of the same length."""
+    """Named columns of the same length.
+
+    Attributes:
+        columns: by their names.
+        text: of rows that were read from a whole text file: how it is written, as far as its reader found that out.
+    """
 
     columns: Mapping[str, Series]
+    text: TextOptions = field(default=TextOptions(), kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

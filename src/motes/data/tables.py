@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data.readings import Numbers, chosen, doubt, is_number, ways_of
+from motes.data.text_lines import default_columns, header_of, lines_of, not_utf8, say_read
+from motes.data.text_options import TextOptions
 from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
@@ -83,11 +86,6 @@ class Standardiser:
     def log_det(self) -> float:
         """log |dz/dx| in nats: what is added to a standardised log-density to have it in the data's units."""
         return -float(np.log(self.scale).sum())
-
-
-def default_columns(dim: int) -> tuple[str, ...]:
-    """x, y for the plane; x0, x1, ... otherwise."""
-    return ("x", "y") if dim == 2 else tuple(f"x{j}" for j in range(dim))
 
 
 def as_table(
@@ -157,23 +155,33 @@ def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
             )
 
 
-def read_table(path: str | Path, *, label: str | None = None, to_learn: bool = True) -> Table:
+def read_table(
+    path: str | Path, *, label: str | None = None, to_learn: bool = True, text: TextOptions = TextOptions()
+) -> Table:
     """Read a `.csv` (with or without a header line) or `.npy` file of two or more numeric columns.
 
-    The column `label` of a `.csv`, of any texts, becomes the labels of the rows. `to_learn` is as in `as_table`; not to
-    learn, that column may be missing.
+    Args:
+        path: of the file.
+        label: the column of a `.csv`, of any texts, that holds the labels of the rows.
+        to_learn: as in `as_table`; not to learn, the column `label` may be missing.
+        text: how a `.csv` is written.
 
     Raises:
-        UsageError: no such file, a suffix other than .csv and .npy, or no such column.
+        UsageError: no such file, a suffix other than .csv and .npy, no such column, or text options for a .npy file.
         DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
+
+    Example:
+        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).columns  # doctest: +SKIP
+        ('x', 'y')
     """
     path = Path(path)
     suffix = check_suffix(path)
+    text.check_for(path)
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
         if suffix == ".csv":
-            return read_numbers(path, label=label, to_learn=to_learn)
+            return read_numbers(path, text, label=label, to_learn=to_learn)
         if label and to_learn:
             raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
         return _wide(as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn), path)
@@ -199,24 +207,14 @@ def load_npy(path: Path) -> NDArray:
     return x
 
 
-def read_numbers(path: Path, separator: str = ",", *, label: str | None = None, to_learn: bool = True) -> Table:
+def read_numbers(path: Path, text: TextOptions, *, label: str | None = None, to_learn: bool = True) -> Table:
     """Read text whose cells are numbers, but for those of the column `label`, with or without a header line.
 
     Raises:
         DataError: as `read_table`.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=separator)
-            lines = [(reader.line_num, cells) for cells in reader if "".join(cells).strip() or len(cells) > 1]
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    except csv.Error as error:
-        raise DataError(f"'{path}' is not a CSV file: {error}.") from None
-    if not lines:
-        raise DataError(f"'{path}' is empty; expected two or more numeric columns.")
-    names, header = header_of(lines[0][1], path, separator)
-    body = lines[1:] if header else lines
+    names, skip = header_of(path, text)
+    body = [(line, cells) for line, cells in lines_of(path, text) if line > skip]
     for line, cells in body:
         if len(cells) != len(names):
             raise DataError(f"line {line} of '{path}' has {len(cells)} cells; expected {len(names)}.")
@@ -230,18 +228,40 @@ def read_numbers(path: Path, separator: str = ",", *, label: str | None = None, 
         if not all(labels):
             line = body[list(labels).index("")][0]
             raise DataError(f"line {line} of '{path}', column '{label}': an empty cell is no label.")
-    x = np.empty((len(body), len(names)))
-    for i, (line, cells) in enumerate(body):
-        for j, cell in enumerate(cells):
-            if not is_number(cell):
-                came = f"'{cell}'" if cell.strip() else "an empty cell"
-                raise DataError(f"line {line} of '{path}', column '{names[j]}': {came} is not a number.")
-            x[i, j] = float(cell)
-            if not math.isfinite(x[i, j]):
-                raise DataError(
-                    f"line {line} of '{path}', column '{names[j]}': '{cell.strip()}' is not a finite number."
-                )
+    lines = [line for line, _ in body]
+    x, wrong = np.empty((len(body), len(names))), []
+    for j, name in enumerate(names):
+        x[:, j], place, why = _numbers([cells[j] for _, cells in body], path, name, text)
+        if why:
+            wrong.append((lines[place], f"line {lines[place]} of '{path}', column '{name}': {why}"))
+    if wrong:
+        raise DataError(min(wrong, key=lambda found: found[0])[1])
     return replace(_wide(as_table(x, names, name=f"'{path}'", to_learn=to_learn), path), labels=labels)
+
+
+def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -> tuple[Array, int, str]:
+    """The numbers (n,) of the cells of one column of a file; and the place of the first that is none, and why."""
+    distinct = [*dict.fromkeys(cells)]
+    ways = ways_of(distinct, text)
+    way = chosen(ways, text)
+    if isinstance(way, Numbers):
+        say_read(path, column, way, text)
+    elif text.decimal == ",":
+        way = Numbers(",", "")  # with which not all agree
+    x = np.zeros(len(cells))
+    for i, cell in enumerate(cells):
+        plain = float(cell) if is_number(cell) else None
+        value = way.value(cell) if isinstance(way, Numbers) else plain
+        if value is None or cell.strip() in text.na:
+            if said := not_utf8([cell]):
+                return x, i, said
+            came = f"'{cell}'" if cell.strip() else "an empty cell"
+            either = any(isinstance(way, Numbers) for way in ways)
+            return x, i, f"{came} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")
+        if not math.isfinite(value):
+            return x, i, f"'{cell.strip()}' is not a finite number."
+        x[i] = value
+    return x, 0, ""
 
 
 def _wide(table: Table, path: Path) -> Table:
@@ -249,38 +269,6 @@ def _wide(table: Table, path: Path) -> Table:
     if len(table.columns) < 2:
         raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
     return table
-
-
-def header_of(first: Sequence[str], path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
-    """The names of the columns of a text whose first line has the cells `first`, and whether that line names them.
-
-    A line without a number does; otherwise it is a row, and the names are x, y or x0, x1, ...
-
-    Raises:
-        DataError: a name twice, or cells that another character separates.
-    """
-    header = not any(is_number(cell) for cell in first)
-    names = tuple(cell.strip() for cell in first) if header else default_columns(len(first))
-    for other in {",", ";", "\t"} - {separator}:
-        if len(names) == 1 and other in first[0]:
-            raise DataError(
-                f"'{path}' looks like a table whose cells are separated by {other!r}; expected {separator!r}."
-            )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
-    return names, header
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell of a text file is a number."""
-    if not cell.isascii() or "_" in cell:
-        return False  # Python reads 1_000 and digits of other scripts; a table means something else by them
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.files import SEPARATORS, suffix_of
+from motes.data.files import suffix_of
 from motes.data.frames import SAID, Frame, Series, Type, joined
 from motes.data.natives import EXTRA, pyarrow_or_none
-from motes.data.tables import is_number, replacing
+from motes.data.readings import is_number
+from motes.data.tables import replacing
+from motes.data.text_options import SEPARATORS
 from motes.errors import UsageError
 
 Write = Callable[[Frame], None]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motes.data.frames import Frame, Series, of_values
-from motes.data.tables import default_columns
+from motes.data.text_lines import default_columns
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.parts import Array, Codes, Mask
 

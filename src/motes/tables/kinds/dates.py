@@ -312,7 +312,7 @@ def _parsed(series: Series, rows: NDArray[np.integer], column: str, name: str) -
     codes, made = series.known, np.zeros(len(series.labels), np.int64)
     for code in np.unique(codes).tolist():
         label = series.labels[code]
-        expected = "a date such as 2026-05-17 or 2026-05-17T12:30:00"
+        expected = "a date such as 2026-05-17; or say how a file writes dates, such as --date-format %d/%m/%Y"
         try:
             moment = moment_of(str(label))
             if not is_finer(moment):

@@ -4,14 +4,14 @@ A label has the probability of its code. Where there are very many labels, those
 code, within which each has its share of their rows.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from motes.data.frames import Label, Series, Type, moment_of
+from motes.data.frames import Label, Series, Type
+from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
 from motes.tables.conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables.kinds.base import ENOUGH, Kind, Sample, Values
@@ -53,13 +53,9 @@ class Categorical(Kind):
         if series.type != "label":
             return []
         seen, _ = _seen(sample)
-        for said, reads in (("numbers", _reads_as_number), ("dates", _reads_as_date)):
-            odd = [label for label in seen if not reads(label)]
-            if 0 < len(odd) <= len(seen) // 2:
-                row = int(sample.rows[np.argmax(series.values == series.labels.index(odd[0]))]) + 1
-                return [f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}' in row {row}"]
-        if "," in "".join(map(str, seen)) and all(_reads_as_number(str(label).replace(",", ".", 1)) for label in seen):
-            return ["numbers with ',' for the decimal point, it seems, and taken for labels: write them with '.'"]
+        row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
+        if why := doubt(seen, row_of):
+            return [why]
         if len(seen) == len(sample) > ENOUGH:
             return ['every row has a label of its own: a name to leave out, by kind "drop", rather than a category']
         return []
@@ -313,24 +309,6 @@ def _seen(sample: Sample) -> tuple[list[Label], Array]:
     places, counts = sample.seen
     seen = [series.labels[place] for place in places] if series.type == "label" else places.tolist()
     return seen, counts
-
-
-def _reads_as_number(label: Label) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
-
-
-def _reads_as_date(label: Label) -> bool:
-    if not re.match(r"\d{4}-\d\d-\d\d([T ]|$)", str(label)):  # NumPy takes 2020 and "now" for dates too
-        return False
-    try:
-        moment_of(str(label))
-    except ValueError:
-        return False
-    return True
 
 
 KINDS: tuple[type[Kind], ...] = (Boolean, Ordered, Categorical)

@@ -206,7 +206,7 @@ class Integer(Number):
         seen, _ = sample.seen
         step = common_step(seen) if len(sample) >= ENOUGH else 1
         steps = f" in steps of {step}" if step > 1 else ""
-        return f"{len(seen):,} distinct whole numbers from {seen[0]:.0f} to {seen[-1]:.0f}{steps}", {}
+        return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}", {}
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -251,7 +251,9 @@ class Integer(Number):
         else:
             odd = ~is_each_whole(values)
         if self.grid is not None and self.grid.step > 1:
-            whole = np.clip(np.rint(np.where(odd, 0, values)), -WHOLE, WHOLE).astype(np.int64)
+            whole = np.where(odd, 0, values)
+            if whole.dtype.kind == "f":  # as a float a whole number beyond 2^53 would become another one
+                whole = np.clip(np.rint(whole), -WHOLE, WHOLE).astype(np.int64)
             odd |= (whole - self.grid.origin) % self.grid.step != 0
         return odd
 

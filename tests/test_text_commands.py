@@ -1,0 +1,281 @@
+"""The command line on text files of the world: options reach the reader, a run remembers them, no output is lost."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+import motes
+from motes import cli
+from motes.data.files import read_frame
+from motes.data.text_options import TextOptions
+from motes.table_sources import evaluation_source, read_rows
+from motes.tabular import load
+
+MOTES = [sys.executable, "-m", "motes"]
+ROWS = 60
+TINY = [
+    "--set=table.steps=30", "--set=table.width=16", "--set=table.depth=1", "--set=table.bins=8",
+    "--set=table.components=1", "--set=table.calibrate=false", "--no-figures", "-q",
+]  # fmt: skip
+QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
+OPTIONS = ["--sep", ";", "--decimal", ",", "--na=?", "--na", "-", "--date-format", "%d/%m/%y", "--encoding", "latin-1"]
+TEXT = TextOptions(sep=";", decimal=",", na=("?", "-"), date_format=("%d/%m/%y",), encoding="latin-1")
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what is said of a reading
+
+
+def german():
+    """A table that needs every option: a day of which the order is not certain, a number that has two readings."""
+    rng = np.random.default_rng(0)
+    lines = ["größe;preis;tag;ort"]
+    for k in range(ROWS):
+        size = "?" if k % 9 == 0 else "-" if k % 9 == 1 else str(rng.integers(150, 200))
+        lines.append(
+            f"{size};{rng.integers(1, 9)},{rng.integers(100, 999)};{k % 12 + 1:02d}/{k % 9 + 1:02d}/{10 + k % 5};Köln"
+        )
+    lines[5] = lines[5].replace("Köln", "Graz")
+    return ("\n".join(lines) + "\n").encode("latin-1")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("german")
+    (folder / "t.csv").write_bytes(german())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("motes.table_runs.SAMPLES", 40)
+        assert cli._run(["train", "t.csv", "--out", "run", *TINY, *OPTIONS], debug=True) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def here(run, motes_command, tmp_path):
+    (tmp_path / "t.csv").write_bytes(german())
+    return motes_command
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_remembers_how_its_source_was_read(run):
+    assert load(run).recipe.text == TEXT
+    written = tomllib.loads((run / "recipe.toml").read_text())["text"]
+    assert written == {key: list(value) if isinstance(value, tuple) else value for key, value in vars(TEXT).items()}
+    types = load(run).schema.types
+    assert types == {"größe": "whole", "preis": "real", "tag": "date", "ort": "label"}
+
+
+@pytest.mark.parametrize("left_out", ["--sep", "--decimal", "--na=?", "--date-format", "--encoding", None])
+def test_every_option_reaches_the_reader_of_columns(here, left_out):
+    words = [*OPTIONS]
+    if left_out:
+        place = words.index(left_out)
+        del words[place : place + 1 + ("=" not in left_out)]
+    code, out, _ = here("columns", "t.csv", *words, "--json")
+    kinds = [column["kind"] for column in json.loads(out)["columns"]] if code == 0 else None
+    assert (kinds == ["integer", "real", "date", "categorical"]) == (left_out is None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "RUN", "t.csv", "-n", "40", "-q"],
+        ["score", "RUN", "t.csv", "--out", "out.csv", "-q"],
+        ["impute", "RUN", "t.csv", "--out", "out.csv", "-q"],
+        ["predict", "RUN", "t.csv", "--column", "preis", "--out", "out.csv", "-q"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, here, run, tmp_path):
+    words = [run if word == "RUN" else word for word in words]
+    code, _, err = here(*words)
+    assert code == 0, err
+    (tmp_path / "out.csv").unlink(missing_ok=True)
+    code, _, err = here(*words, "--sep", "|")  # an option that is ignored would read the file
+    assert code == 1 and "say --sep ';'" in err
+    text = (tmp_path / "t.csv").read_text(encoding="latin-1")
+    (tmp_path / "t.csv").write_text(text.replace(";", "|"), encoding="utf-8")
+    code, _, err = here(*words, "--sep", "|", "--encoding", "utf-8")
+    assert code == 0, err
+
+
+def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    source = evaluation_source(load(run), None)
+    assert source.known and source.held_out is not None
+    assert len(source.training) + len(source.held_out) == ROWS
+
+
+def test_the_recipe_of_a_run_reads_its_source_again(here, run):
+    again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")).text)
+    assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
+
+
+def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
+    monkeypatch.setattr("motes.table_runs.SAMPLES", 40)
+    rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
+    (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
+    assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
+    assert load("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
+    (tmp_path / "one.csv").write_text('day,pay,n\n05.03.2020,"$1,110",2\n06.03.2020,"$1,120",2\n')
+    code, _, err = motes_command("score", "run", "one.csv", "--out", "s.csv", "-q")
+    assert code == 0, err
+    code, _, err = motes_command("score", "run", "one.csv", "--out", "s2.csv", "-q", "--date-format", "%m.%d.%Y")
+    assert code == 0
+    first, second = (read_frame(path).columns["log_prob"].values for path in ("s.csv", "s2.csv"))
+    assert not np.array_equal(first, second)
+
+
+def test_a_run_on_points_remembers_too(motes_command, tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in rng.normal(size=(200, 2))]
+    (tmp_path / "p.csv").write_text("a;b\n" + "\n".join(lines) + "\n")
+    code, _, err = motes_command("train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK)
+    assert code == 1 and "say --sep ';'" in err
+    code, _, err = motes_command(
+        "train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK, "--sep", ";", "--decimal", ","
+    )
+    assert code == 0, err
+    for words in (
+        ["evaluate", "run"],
+        ["score", "run", "p.csv", "--out", "s.csv"],
+        ["diagnose", "run"],
+        ["draw", "run"],
+    ):
+        code, _, err = motes_command(*words, "-q", *(["-n", "60"] if words[0] in ("evaluate", "diagnose") else []))
+        assert code == 0, (words, err)
+        code, _, err = motes_command(*words, "-q", "--overwrite" if words[0] == "score" else "--seed=0", "--sep", "|")
+        assert code == 1 and "say --sep ';'" in err, words
+
+
+@pytest.mark.parametrize("words", [["train", "moons"], ["columns", "t.npy"], ["train", "t.npy", "--recipe", "default"]])
+def test_options_for_what_is_no_text_are_refused(words, motes_command, tmp_path):
+    np.save(tmp_path / "t.npy", np.eye(30)[:, :3] + np.arange(30)[:, None])
+    code, out, err = motes_command(*words, "--sep", ";")
+    assert (code, out) == (2, "")
+    assert "got sep = ';'" in err and "expected a text file" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_read_otherwise_is_said_once(tmp_path):
+    rows = "".join(f"{k % 28 + 1:02d}.03.2020,{k} %,{k % 5},{k % 3 or '?'}\n" for k in range(ROWS))
+    (tmp_path / "t.csv").write_text("day,rate,n,m\n" + rows)
+    done = subprocess.run([*MOTES, "columns", "t.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.count("column 'day': read as dates, %d.%m.%Y.") == 1
+    assert done.stderr.count("column 'rate': read as numbers without '%'.") == 1
+    assert "column 'm': numbers but for 1 of its labels, such as '?' in row 1" in done.stderr
+    assert "--na='?'" in done.stderr
+
+
+# --- exit codes and output --------------------------------------------------------------------------------------------
+
+
+COMMANDS = [
+    ["sample", "none"], ["score", "none", "none.csv", "--out", "s.csv"],
+    ["impute", "none", "none.csv", "--out", "s.csv"], ["predict", "none", "none.csv", "--column", "a"],
+    ["evaluate", "none"], ["diagnose", "none"], ["draw", "none"],
+    ["ema", "none"], ["columns", "none.csv"], ["train", "none.csv"], ["train", "none.csv", "--recipe", "default"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_what_is_not_there_ends_with_2_in_every_command(words, motes_command):
+    code, out, err = motes_command(*words)
+    assert (code, out) == (2, "")
+    assert "there is no" in err and len(err.splitlines()) == 1
+
+
+def test_a_missing_source_ends_with_2_and_asks_for_it(run, motes_command):
+    for words in (["evaluate", run], ["score", run, "none.csv", "--out", "s.csv"]):
+        code, _, err = motes_command(*words)
+        assert code == 2
+        assert "'t.csv', is not here. Give it as SOURCE" in err or "there is no file 'none.csv'" in err
+
+
+@pytest.mark.parametrize("how", ["closed", "full", "full, unbuffered", "pipe"])
+@pytest.mark.parametrize(
+    "words", [["recipes"], ["--help"], ["--version"], ["columns", "t.csv"], ["sample", "RUN", "-n", "9"]]
+)
+def test_lost_output_is_never_success(words, how, run, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,5\n")
+    words = [*MOTES, *(str(run) if word == "RUN" else word for word in words)]
+    setting = os.environ | ({"PYTHONUNBUFFERED": "1"} if how == "full, unbuffered" else {})
+    if how == "closed":
+        shell = 'exec "$@" >&-'
+        done = subprocess.run(["sh", "-c", shell, "sh", *words], cwd=tmp_path, env=setting, stderr=-1, text=True)
+        code, err = done.returncode, done.stderr
+    elif how == "pipe":
+        with subprocess.Popen(words, cwd=tmp_path, env=setting, stdout=-1, stderr=-1, text=True) as process:
+            process.stdout.close()
+            err = process.stderr.read()
+        code = process.returncode
+    else:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(words, cwd=tmp_path, env=setting, stdout=full, stderr=-1, text=True)
+        code, err = done.returncode, done.stderr
+    assert code == 1
+    last = err.splitlines()[-1] if err else ""
+    if how == "pipe":  # whoever closes it wants no more
+        assert "motes:" not in err and "Traceback" not in err
+    else:
+        assert last.startswith("motes: cannot use 'standard output': ")
+
+
+# --- single values ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "rows"), [("1e1", 10), ("12", 12), ("1.5", None), ("1.5e0", None), ("1e99", None), ("ten", None)]
+)
+def test_a_number_of_rows_may_be_written_with_an_exponent(n, rows, run, motes_command):
+    code, out, err = motes_command("sample", run, "-q", "-n", n)
+    if rows:
+        assert code == 0 and len(out.splitlines()) == rows + 1
+    else:
+        assert (code, out) == (2, "") and f"got {n}; expected a whole number" in err
+
+
+def test_a_seed_is_whole(run, motes_command):
+    code, out, err = motes_command("sample", run, "-q", "--seed", "1.5")
+    assert (code, out) == (2, "") and "got 1.5; expected a whole number" in err
+
+
+def test_too_few_points_of_a_shape_are_refused_with_what_is_needed(motes_command, tmp_path):
+    code, out, err = motes_command("train", "moons", "--set", "data.rows=3", *QUICK)
+    assert (code, out) == (2, "") and "data.rows = 3; expected a number at least 20" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
+    rng = np.random.default_rng(0)
+    species = ["a" if one else "b" for one in rng.random(400) < 0.75]
+    rows = [f"{x:.3f},{y:.3f},{one}" for (x, y), one in zip(rng.normal(size=(400, 2)), species, strict=True)]
+    (tmp_path / "p.csv").write_text("x,y,species\n" + "\n".join(rows) + "\n")
+    words = ["train", "p.csv", "--recipe", "default", "--set", "data.label=species", "--no-figures", "-q", *QUICK]
+    code, _, err = motes_command(*words, "--out", "run")
+    assert code == 0, err
+    samples = read_frame("run/samples.csv")
+    assert samples.names == ("x", "y", "species")
+    share = np.mean(np.array(samples.columns["species"].cells()) == "a")
+    assert abs(share - motes.load("run").classes.weights[0]) < 0.02  # 4 standard errors
+    assert motes_command("sample", "run", "-n", "50", "--out", "s.csv", "-q")[0] == 0
+    assert set(read_frame("s.csv").columns["species"].cells()) == {"a", "b"}
+    assert motes_command("sample", "run", "-n", "5", "--label", "b", "--out", "b.csv", "-q")[0] == 0
+    assert read_frame("b.csv").columns["species"].cells() == ["b"] * 5
+    assert motes_command("score", "run", "s.csv", "--out", "l.csv", "-q")[0] == 0
+    model = motes.load("run")  # each row is one of its class
+    labels = np.array(read_frame("s.csv").columns["species"].cells())
+    x = np.stack([read_frame("s.csv").columns[name].values for name in "xy"], axis=1)
+    np.testing.assert_array_equal(model.sample(50, label=labels), x)
+
+
+def test_two_columns_of_whole_numbers_are_points_and_that_is_said(motes_command, tmp_path):
+    (tmp_path / "t.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}\n" for k in range(200)))
+    with pytest.warns(UserWarning, match=r"whole numbers are taken for points.*--recipe table keeps whole numbers"):
+        assert motes_command("train", "t.csv", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
