@@ -16,7 +16,7 @@ import numpy as np
 from motes.tables.parts import Array
 
 POINTS = 2000  # quantiles that a curve is fitted to
-GAIN = 0.01  # nats per row that a curve must gain over a straight line, beside the price of its parameter
+GAIN = 0.05  # nats per row that a curve must gain over a straight line, beside the price of its parameter
 STRAIGHT = (0.8, 1.2)  # exponents that are as good as 1
 FAR = 1e150  # the end of the line: the square is still a float
 
