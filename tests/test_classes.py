@@ -313,9 +313,10 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_pat
     labelled = motes.read_table("t.csv", label="level")
     expected = motes.load("run").score_samples(labelled.x, label="high")
     np.testing.assert_allclose(np.loadtxt("s.csv", skiprows=1), expected)
+    code, out, err = motes_command("sample", "run", "-n", "4", "--guidance", "2")  # each row has a class of its own
+    assert (code, out.splitlines()[0]) == (0, "a,b,level"), err
     for words, says in [
         (["sample", "run", "--label", "mid"], "unknown label 'mid'. Choose from: high, low"),
-        (["sample", "run", "--guidance", "2"], "no label says which"),
         (["sample", "run", "--weak", "run"], "give a weight"),
         (["train", "t.csv", "--out", "b", "--recipe=default", "--set=data.label=levle"], "Did you mean 'level'?"),
     ]:

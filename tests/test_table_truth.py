@@ -359,12 +359,14 @@ def test_what_was_never_seen_is_scored_and_refuses_nothing():
 
 
 def test_a_model_that_has_not_been_trained_is_as_likely_as_its_base():
-    # Four numbers of one normal distribution, of which the base is exact. What training begins with costs next to nothing.
+    # The base of one normal distribution is exact. What training begins with costs next to nothing.
     rng = np.random.default_rng(0)
     factor = rng.normal(size=(4, 4))
     rows = rng.normal(size=(6000, 4)) @ factor.T
     with untrained():
-        model = fit_table(rows[:4000], changes={"table.own": 2, "table.components": 3, "table.calibrate": False}, seed=0)
+        model = fit_table(
+            rows[:4000], changes={"table.own": 2, "table.components": 3, "table.calibrate": False}, seed=0
+        )
     exact = stats.multivariate_normal(np.zeros(4), factor @ factor.T).logpdf(rows[4000:])
     found = model.score_samples(rows[4000:])
     # Chance: the standard error of the mean difference is 0.002, and 14 parameters of 4,000 rows cost 0.002.
