@@ -93,7 +93,7 @@ def fit_table(
     network, options = options_of(chosen.table, worth_of(apart, rows.observed), layout.parts)
     taken = None if heavy is None else heavy[place]
     found = fit(
-        rows, layout, units, entropies, apart, network, options, seed=seed, weights=taken,
+        rows, layout, units, entropies, apart, network, options, seed=seed, follows=_follows(fitted), weights=taken,
         start=None if start is None else start.models, on_progress=on_progress,
     )  # fmt: skip
     ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
@@ -106,6 +106,14 @@ def fit_table(
         made.schema, found.models, found.plan.order, made.bias, replace(chosen, columns=overrides),
         constraint=made.constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
     )  # fmt: skip
+
+
+def _follows(schema: Schema) -> dict[int, list[int]]:
+    """Column -> columns from which it follows, by their places among those that are learned."""
+    made: dict[int, list[int]] = {}
+    for one in schema.dependencies:
+        made.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
+    return made
 
 
 class _Adjusted(NamedTuple):

@@ -10,7 +10,7 @@ w times p(known values) is the probability of the whole condition.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.learning.tables.links import Derived
 from motes.learning.tables.network import Rows
 from motes.sampling.unmasking import FEW, ROWS, Unmasker, Within
 from motes.tables.conditions import Restriction
@@ -173,6 +174,19 @@ def _log_prob_block(unmasker: Unmasker, rows: Rows, parts: NDArray[np.bool_] | N
     return total
 
 
+def _with_dependencies(shares: Array, links: Any, derived: Sequence[Derived]) -> Array:
+    """p (n, K), the mean over members, from softmaxes (M, n, K) and from rho (M, n, R) of the dependencies."""
+    if not derived:
+        return np.asarray(shares.mean(0))
+    could = np.stack([one.possible for one in derived], -1)
+    odds = np.where(could, np.exp(np.asarray(links[..., : len(derived)], np.float64)), 0.0)
+    rest = 1 / (1 + odds.sum(-1))
+    made = shares * rest[..., None]
+    for r, one in enumerate(derived):
+        made[:, np.arange(len(one.codes)), one.codes] += odds[..., r] * rest
+    return np.asarray(made.mean(0))
+
+
 def _padded(part: Any, n: int) -> Any:
     """A part of fewer than n rows, with its first row again and again at its end."""
     return part if len(part) == n else np.concatenate([part, np.repeat(part[:1], n - len(part), axis=0)])
@@ -193,7 +207,7 @@ def in_turn(work: Callable[[int], T], count: int) -> Iterator[T]:
 
 
 def last_codes(unmasker: Unmasker, rows: Rows, count: int) -> Array:
-    """The distribution (n, K) of the first of `count` codes of the last part of the order, given what is observed."""
+    """The distribution (n, count) of the first codes of the last part, of labels, given what is observed."""
     n = len(rows.codes)
     padded = FEW if n <= FEW else ROWS
     made = []
@@ -203,7 +217,11 @@ def last_codes(unmasker: Unmasker, rows: Rows, count: int) -> Array:
         for k, j in enumerate(map(int, unmasker.order[:-1])):
             codes, y, u, here = (part[:, j] for part in (some.codes, some.y, some.u, some.observed))
             seen = unmasker.show(seen, k, codes, y, u, here)
-        views = unmasker.view(seen, len(unmasker.order) - 1, [])  # labels have no relations
-        made.append(np.exp(np.asarray(views.log_codes, np.float64)).mean(0)[:, :count])
+        j = int(unmasker.order[-1])
+        derived = unmasker.derived(j, *(np.asarray(part) for part in (some.codes, some.y, some.observed)))
+        views = unmasker.view(seen, len(unmasker.order) - 1, derived)
+        made.append(
+            _with_dependencies(np.exp(np.asarray(views.log_codes, np.float64)), views.links, derived)[:, :count]
+        )
     found = np.concatenate(made)[:n]
     return found / found.sum(axis=1, keepdims=True)

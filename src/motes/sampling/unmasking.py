@@ -189,6 +189,8 @@ class Unmasker:
         scale = self.reader.scales[j]
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # with all digits, and as uniform as before
         if scale is None:
+            for r, one in enumerate(derived, 1):
+                codes = np.where(link == r, one.codes, codes)
             return codes, np.zeros(len(codes)), np.zeros(len(codes)), log_within.astype(np.float64)
         inside = np.minimum(codes, len(scale.points) - 1)
         y = scale.placed(inside, u, within.low, within.high)

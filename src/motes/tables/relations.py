@@ -64,6 +64,11 @@ class Relation:
         return rest / own
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that it gives: each from the others."""
+        return self.columns
+
+    @property
     def words(self) -> str:
         """The relation as a sentence, solved for the first column."""
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data.frames import Frame, Series, Type, as_frame
 from motes.errors import DataError, UsageError
 from motes.tables.conditions import Condition, Missing, Not, NotMissing, Presence, Restriction, WithMissing
+from motes.tables.dependencies import Dependency, dependencies_in
 from motes.tables.kinds import DROP, KINDS
 from motes.tables.kinds.base import Kind, Sample, Values, shown
 from motes.tables.kinds.columns import (
@@ -48,6 +49,7 @@ class Schema:
         rows: how many it was fitted to.
         came: names of all columns of the training data, where some of them were dropped; otherwise none.
         relations: that hold exactly between numbers, in a share of the rows.
+        dependencies: of columns of labels that follow from another one.
         inequalities: that all rows keep.
     """
 
@@ -59,6 +61,7 @@ class Schema:
     came: tuple[str, ...] = ()
     relations: tuple[Relation, ...] = ()
     inequalities: tuple[Inequality, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     @classmethod
     def fit(
@@ -127,7 +130,12 @@ class Schema:
         made = cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came)
         if not relations:
             return made
-        return replace(made, relations=relations_in(frame, kinds), inequalities=inequalities_in(frame, kinds))
+        return replace(
+            made,
+            relations=relations_in(frame, kinds),
+            inequalities=inequalities_in(frame, kinds),
+            dependencies=dependencies_in(frame, kinds),
+        )
 
     # --- what there is ---
 
@@ -205,8 +213,9 @@ class Schema:
 
     @property
     def related(self) -> list[str]:
-        """What holds between the columns, a sentence for each relation and inequality."""
-        return [one.words for one in self.relations] + [one.words for one in self.inequalities]
+        """What holds between the columns, a sentence for each relation, inequality and dependency."""
+        found: list[Relation | Inequality | Dependency] = [*self.relations, *self.inequalities, *self.dependencies]
+        return [one.words for one in found]
 
     def frame(self, data: Any, *, name: str = "the data") -> Frame:
         """Rows with the columns of the training, in its order; an array has no names, so its order is taken for that.
@@ -421,7 +430,7 @@ class Schema:
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them."""
         arrays: Arrays = {}
-        fields = ("columns", "kinds", "absent", "kept", "rows", "came", "relations", "inequalities")
+        fields = ("columns", "kinds", "absent", "kept", "rows", "came", "relations", "inequalities", "dependencies")
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
     @classmethod

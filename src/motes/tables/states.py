@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.frames import Series
+from motes.tables.dependencies import Dependency
 from motes.tables.kinds import KINDS
 from motes.tables.kinds.calendars import Calendar
 from motes.tables.kinds.columns import Column
@@ -21,7 +22,7 @@ from motes.tables.relations import Inequality, Relation
 Arrays = dict[str, NDArray[Any]]
 
 PARTS: tuple[type, ...] = (
-    Asinh, Calendar, Column, Continuum, Few, Grid, Inequality, Lattice, Power, Relation, Series, Straight
+    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Inequality, Lattice, Power, Relation, Series, Straight
 )  # fmt: skip
 CLASSES: dict[str, type] = {part.__name__: part for part in (*PARTS, *KINDS.values())}
 

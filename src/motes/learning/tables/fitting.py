@@ -1,6 +1,6 @@
 """From encoded rows to the members of a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,10 +94,29 @@ def held_out(keys: NDArray[np.uint64], worth: int, seed: int) -> tuple[list[Inte
     return [np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold]
 
 
-def order_of(entropies: NDArray[np.float64], units: Integers) -> NDArray[np.int32]:
-    """The order in which rows are drawn: columns of little entropy first, the parts of one together; (p,) each."""
+def order_of(
+    entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]] | None = None
+) -> NDArray[np.int32]:
+    """The order in which rows are drawn: columns of little entropy first, the parts of one together; (p,).
+
+    Args:
+        entropies: of the parts, (p,).
+        units: the column of each part, (p,).
+        follows: column -> columns from which it follows: these come before it, unless they follow from it as well.
+    """
     of_unit = np.bincount(units, entropies)
-    return np.lexsort((np.arange(len(units)), of_unit[units])).astype(np.int32)
+    rank: dict[int, int] = {}
+
+    def put(unit: int, waiting: frozenset[int]) -> None:
+        for before in (follows or {}).get(unit, ()):
+            if before not in rank and before not in waiting:
+                put(before, waiting | {unit})
+        rank.setdefault(unit, len(rank))
+
+    for unit in np.argsort(of_unit, kind="stable"):
+        put(int(unit), frozenset())
+    place = np.array([rank[unit] for unit in range(len(of_unit))])
+    return np.lexsort((np.arange(len(units)), place[units])).astype(np.int32)
 
 
 def fit(
@@ -110,6 +129,7 @@ def fit(
     options: Options,
     *,
     seed: int,
+    follows: Mapping[int, Sequence[int]] | None = None,
     weights: NDArray[np.float64] | None = None,
     start: MaskedModel | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -122,11 +142,12 @@ def fit(
         entropies: of the parts, (p,), nats.
         keys: equal for equal rows, (n,).
         network, options: of the model and its training.
+        follows: column -> columns from which it follows.
         seed, weights, on_progress: as for `train`.
         start: members to go on from, in the place of new ones.
     """
     learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
-    plan = Plan(order_of(entropies, units), np.asarray(units, np.int32))
+    plan = Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
     if start is None or len(learn) != start.network.hidden.shape[0]:
         with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
             start = _begun(rows, layout, network, learn, hold, seed, weights)
@@ -190,7 +211,7 @@ def _gated(
         gates = np.full(len(lines), BLIND)
         if len(some) >= WHOLE:
             gates, odds = first_shares(base, _cells(rows, some, lines, log_masses, layout.near))
-            first[member, :, close] = (WEIGHT * np.arctanh((odds - CLOSE_WEIGHT) / WEIGHT)).T
+            first[member, :, close] = WEIGHT * np.arctanh((odds - CLOSE_WEIGHT) / WEIGHT)
         first[member, :, 0] = np.log(gates / (1 - gates))
     return eqx.tree_at(lambda networks: networks.line_bias, networks, jnp.asarray(first))
 

@@ -123,8 +123,9 @@ class Layout:
 
     @property
     def near(self) -> int:
-        """How many relations give places for normals: R, or 0 where no line has any."""
-        return self.links.log_odds.shape[1] if (self.line_links < len(self.links.parts)).any() else 0
+        """How many relations give places for normals, of each line at most; 0 where no line has any."""
+        linked = self.line_links[self.line_links < len(self.links.parts)]
+        return int((self.links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0))
 
     @property
     def loose(self) -> NDArray[np.int32]:

@@ -1,9 +1,10 @@
-"""Exact relations between columns, as a part of a row's probability.
+"""Exact relations between numbers and dependencies of labels, as a part of a row's probability.
 
     p(x_j | visible) = pi_0 q(x_j | visible) + sum over r of pi_r [x_j = what relation r gives of the visible columns]
 
 q is the density of `density.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for pi_0. A
-relation takes part once all its other columns are visible and what it gives is a value that column j can hold.
+relation takes part once all its other columns are visible and what it gives is a value that column j can hold. A
+dependency takes part once the column that decides is visible and its label is one of those from which j follows.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.learning.tables.layout import FAR, NEVER, Links
+from motes.tables.dependencies import Dependency
 from motes.tables.kinds.numbers import Number
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded
 from motes.tables.relations import Relation
@@ -23,6 +25,7 @@ from motes.tables.schema import Schema
 
 Integers = NDArray[np.int32]
 
+SURE = 1e-6  # the least share that a relation leaves to other values, at first
 EQUAL = 1e-3  # of a step, up to which two numbers are the same
 
 
@@ -47,22 +50,23 @@ class Derived(NamedTuple):
 
 @dataclass(frozen=True)
 class Linker:
-    """The relations of a schema, by the part that they give.
+    """The relations and dependencies of a schema, by the part that they give.
 
     Attributes:
         schema: of the table.
-        of_part: part -> its relations.
+        of_part: part -> its relations, or its dependencies.
     """
 
     schema: Schema
-    of_part: dict[int, list[Relation]]
+    of_part: dict[int, list[Relation | Dependency]]
 
     @classmethod
     def of(cls, schema: Schema) -> "Linker":
-        """Of all relations of a schema."""
-        made: dict[int, list[Relation]] = {}
-        for relation in schema.relations:
-            for column in relation.columns:
+        """Of all relations and dependencies of a schema."""
+        made: dict[int, list[Relation | Dependency]] = {}
+        every: list[Relation | Dependency] = [*schema.relations, *schema.dependencies]
+        for relation in every:
+            for column in relation.targets:
                 made.setdefault(schema.parts_of(column).start, []).append(relation)
         return cls(schema, dict(sorted(made.items())))
 
@@ -75,11 +79,11 @@ class Linker:
         for i, (j, relations) in enumerate(self.of_part.items()):
             for r, relation in enumerate(relations):
                 others[i, r, self._others(j, relation)] = True
-                share = np.clip(relation.share, 1e-4, 1 - 1e-4)
+                share = np.clip(relation.share, 1e-4, 1 - SURE)
                 log_odds[i, r] = np.log(share / (1 - share))
         return Links(np.array([*self.of_part], np.int32), others, log_odds)
 
-    def _others(self, j: int, relation: Relation) -> list[int]:
+    def _others(self, j: int, relation: Relation | Dependency) -> list[int]:
         target = self.schema.parts[j].column
         return [self.schema.parts_of(column).start for column in relation.columns if column != target]
 
@@ -91,11 +95,17 @@ class Linker:
             codes, y: (n, p), of the rows.
             visible: (n, p), which entries are known.
         """
-        target = self._kind(j)
-        assert target.grid is not None
         for relation in self.of_part[j]:
             others = self._others(j, relation)
             known = np.logical_and.reduce([self._known(i, codes, visible) for i in others])
+            if isinstance(relation, Dependency):
+                follows = relation.codes[np.clip(np.where(known, codes[:, others[0]], 0), 0, len(relation.codes) - 1)]
+                known &= (follows >= 0) & (codes[:, others[0]] < len(relation.codes))
+                nothing = np.zeros(len(codes))
+                yield Derived(np.where(known, follows, 0), nothing, nothing, known)
+                continue
+            target = self._kind(j)
+            assert target.grid is not None
             values = {self.schema.parts[i].column: self._numbers(i, codes, y, known) for i in others}
             x = np.where(known, relation.value(target.column, values), 0.0)
             numbers = target.grid.numbers(target.grid.places_of(x))
@@ -117,6 +127,14 @@ class Linker:
         inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
         return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
 
+    def _equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where part j is what a relation gives, (n,)."""
+        if isinstance(self.of_part[j][0], Dependency):
+            return found.codes == encoded.codes[:, j]
+        grid = self._kind(j).grid
+        assert grid is not None
+        return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * grid.width
+
     def _kind(self, j: int) -> Number:
         kind = self.schema.kinds[self.schema.learned.index(self.schema.parts[j].column)]
         assert isinstance(kind, Number)
@@ -132,11 +150,8 @@ class Linker:
         given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
         for j in self.of_part:
             here = self._known(j, encoded.codes, observed)
-            own = self._numbers(j, encoded.codes, encoded.y, here)
-            grid = self._kind(j).grid
-            assert grid is not None
             for r, found in enumerate(self.derived(j, encoded.codes, encoded.y, observed)):
-                same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * grid.width)
+                same = found.possible & here & self._equal(j, found, encoded, here)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
                 given[:, j, r] = found.places
