@@ -36,15 +36,20 @@ class Dependency:
         given: the column a.
         column: the column b, which follows.
         codes: (K_a,), f: the code of b for each code of a; -1 outside the domain.
-        share: of the rows in the domain in which it holds, with half a row against it.
+        rows: of the training, that hold a label in the domain.
         words: the dependency as a sentence.
     """
 
     given: str
     column: str
     codes: Codes
-    share: float
+    rows: int
     words: str
+
+    @property
+    def share(self) -> float:
+        """Of the rows in the domain in which it holds, with half a row against it."""
+        return (self.rows + 0.5) / (self.rows + 1)
 
     @property
     def columns(self) -> tuple[str, str]:
@@ -106,9 +111,8 @@ def _looked_for(
     if not rows:
         return None
     codes = np.where(domain, counts.argmax(axis=1), -1).astype(np.int32)
-    share = (rows + 0.5) / (rows + 1)
     return rows, Dependency(
-        a.column, b.column, codes, share, _words(a, b, codes, bool((domain | (counts.sum(1) == 0)).all()))
+        a.column, b.column, codes, rows, _words(a, b, codes, bool((domain | (counts.sum(1) == 0)).all()))
     )
 
 
