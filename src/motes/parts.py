@@ -203,7 +203,7 @@ class Table:
 
     bins: int = _number(128, 2)  # codes of a column of numbers, at most
     missing: Literal["hide", "code"] = "hide"  # missing entries: not known, or a value of their own that is drawn too
-    relations: bool = True  # find c = a + b and start <= end between columns, and keep them
+    relations: bool = True  # find c = a + b, start <= end, and labels that follow from others; keep them
     width: int | None = _number(None, 1)  # of the network's state
     depth: int | None = _number(None, 1)  # blocks of the network
     dropout: float | None = _number(None, 0, 0.9)  # share of the units that training leaves out
