@@ -9,11 +9,10 @@ from scipy.special import logsumexp
 
 from motes.learning.tables.base import Base, components_given, in_order
 from motes.learning.tables.base_fit import (
-    Cells,
     Shape,
     base_of_pairs,
     choose_shape,
-    first_shares,
+    first_gates,
     fit_base,
     log_mass_of,
 )
@@ -181,12 +180,6 @@ def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, 
                 np.testing.assert_allclose(found.sds[row, j], sds, atol=1e-4)
 
 
-def alone(y, log_even):
-    """Numbers (n, L) without relations, each a point."""
-    nothing = np.zeros((*y.shape, 0))
-    return Cells(y, y, y, log_even, (nothing, nothing > 0), np.zeros(y.shape, bool))
-
-
 def test_gates_begin_where_the_entries_are_likeliest():
     # The first number has nothing to do with the others and is uniform; the third is the second and a little noise.
     rng = np.random.default_rng(0)
@@ -194,7 +187,7 @@ def test_gates_begin_where_the_entries_are_likeliest():
     y = np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)])
     base = fit_base(y, Shape(1, 0.0, 1e-6), 0)
     even = np.full(y.shape, -np.log(3.4))
-    gates, _ = first_shares(base, alone(y, even))
+    gates = first_gates(base, y, y, y, even)
     assert gates[0] > 0.9
     assert gates[1:].max() < 0.05
 
@@ -248,24 +241,5 @@ def test_gates_do_not_depend_on_where_a_column_stands():
     x = np.random.default_rng(1).standard_normal(1500)
     y = np.stack([x, x + 0.05 * np.random.default_rng(2).standard_normal(1500)], axis=1)
     even = stats.norm.logpdf(y)
-    gates, _ = first_shares(fit_base(y, Shape(1, 0.0, 1e-6), 0), alone(y, even))
+    gates = first_gates(fit_base(y, Shape(1, 0.0, 1e-6), 0), y, y, y, even)
     assert gates.max() < 0.1
-
-
-def test_normals_near_what_a_relation_gives_begin_with_the_share_of_the_rows_that_are_near():
-    # The second number is exactly the first in 30 % of the rows, near it in 20 %, and anything in the others.
-    rng = np.random.default_rng(3)
-    n, narrow = 6000, CLOSE[0]
-    x, other = rng.standard_normal((2, n))
-    case = rng.choice(3, n, p=[0.3, 0.2, 0.5])
-    y = np.stack([x, np.choose(case, [x, x + narrow * rng.standard_normal(n), other])], axis=1)
-    near, could = np.stack([y[:, 1], x], axis=1)[..., None], np.zeros((n, 2, 1), bool)
-    could[:, 1] = True
-    linked = np.stack([np.zeros(n, bool), case == 0], axis=1)
-    base = Base(jnp.zeros(1), jnp.zeros((1, 2)), jnp.eye(2)[None])
-    gates, odds = first_shares(base, Cells(y, y, y, np.full(y.shape, -20.0), (near, could), linked))
-    # Of rows that are not linked 2 in 7 are near: odds of 0.4. Their log has a standard error of 0.03.
-    assert odds[1] == pytest.approx([np.log(0.4), odds[1, 1]], abs=0.12)
-    assert odds[1, 1] < np.log(0.4) - 1
-    np.testing.assert_allclose(odds[0], CLOSE_WEIGHT, atol=1e-6)
-    assert gates.max() < 0.01

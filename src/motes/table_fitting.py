@@ -26,7 +26,6 @@ from motes.tables.schema import Schema
 from motes.tabular import TableModel
 
 CHANGES = 0.2, 5.0  # of a share by rejection, that calibration makes up for
-MANY = 0.05  # of the rows, from which what a column follows from has to be drawn before it
 CALIBRATION = 2048, 16_384  # rows that are drawn to set the biases, at least and at most
 
 
@@ -110,11 +109,10 @@ def fit_table(
 
 
 def _follows(schema: Schema) -> dict[int, list[int]]:
-    """Column -> columns from which it follows in many rows, by their places among those that are learned."""
+    """Column -> columns from which it follows, by their places among those that are learned."""
     made: dict[int, list[int]] = {}
     for one in schema.dependencies:
-        if one.rows >= MANY * schema.rows:
-            made.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
+        made.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
     return made
 
 

@@ -21,6 +21,7 @@ LOOKED = 100_000  # rows in which dependencies are looked for; all rows check wh
 LARGEST = 2_000_000  # pairs of labels of two columns, at most
 BROKEN = 12.0  # labels that would be with several others by chance, at least, where none is
 SURE = 20.0  # nats by which the rows of one label are rarer by chance, at least
+SHARE = 0.02  # of the rows, at least, that hold a label of the domain
 ROWS = 10  # of one label, at least
 SEVERAL = 4  # dependencies of one column, at most
 TARGETS = 8  # labels that a message shows, at most
@@ -108,7 +109,7 @@ def _looked_for(
         counts = _counts(x, y, order, a.own, b.own)
         domain &= _domain(counts)
     rows = int(counts[domain].sum())
-    if not rows:
+    if rows <= SHARE * len(order):
         return None
     codes = np.where(domain, counts.argmax(axis=1), -1).astype(np.int32)
     return rows, Dependency(

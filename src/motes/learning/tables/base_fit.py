@@ -17,7 +17,6 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import log_ndtr, logsumexp
 
 from motes.learning.tables.base import Base
-from motes.learning.tables.density import CLOSE, CLOSE_WEIGHT
 
 Array = NDArray[np.float64]
 
@@ -28,8 +27,6 @@ RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
 MOST = 20_000  # rows that many components are fitted to
 GATES = (0.002, 0.999)  # of the first experts, between which training begins
 STARTS = 4  # of a mixture, of which the best is kept: one in three ends in a bad optimum, and with k-means all may
-ODDS = -7.0, 3.0  # of a normal near what a relation gives, between which training begins
-RARE = 10.0  # rows that say nothing new of such a normal
 LEAST = 1e-4  # ridge of the mixture of many rows
 LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
 PAIRS = 1.0  # so many rows of a standard normal, without correlation, are added
@@ -139,61 +136,29 @@ def _log_density(y: Array, weights: Array, means: Array, covariances: Array) -> 
     return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
 
 
-class Cells(NamedTuple):
-    """The numbers of some rows, (n, L) each.
-
-    Attributes:
-        y, low, high: places, and the cells that they stand for.
-        log_even: log p of the entries by their codes alone.
-        near: what relations give, places (n, L, R), and whether there is one.
-        linked: an entry is exactly what a relation gives.
-    """
-
-    y: Array
-    low: Array
-    high: Array
-    log_even: Array
-    near: tuple[Array, NDArray[np.bool_]]
-    linked: NDArray[np.bool_]
-
-
-def first_shares(base: Base, cells: Cells) -> tuple[Array, Array]:
-    """With which shares rows are likeliest before any training.
+def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
+    """The share g of the codes in each number, (L,), with which rows (n, L) are likeliest before any training.
 
     The numbers are taken in the order of the columns and in the reverse: of a number that comes first neither codes nor
-    normals know more, and the shares would mean nothing where it comes last.
+    normals know more, and the gate would mean nothing where it comes last.
 
     Args:
         base: its numbers in the order of the columns.
-        cells: n rows.
-
-    Returns:
-        The share g of the codes in each number, (L,); and log of the weight of each normal near what a relation gives,
-        over that of the base, (L, R * W), the W normals of one relation together.
+        y, low, high: places and cells, (n, L).
+        log_even: log p of the entries by their codes alone, (n, L).
     """
-    y, low, high = cells[:3]
-    orders = np.arange(y.shape[1]), np.arange(y.shape[1])[::-1]
-    in_turn = lambda order: _log_in_turn(base, y[:, order], low[:, order], high[:, order], order)[:, np.argsort(order)]
-    places, could = np.repeat(cells.near[0], len(CLOSE), axis=2), np.repeat(cells.near[1], len(CLOSE), axis=2)
-    sds = np.tile(CLOSE, cells.near[0].shape[2])
-    log_near = np.where(could, log_mass_of(low[..., None], high[..., None], places, sds), -np.inf)
-    log_experts = np.concatenate(  # (2 n, L, 2 + R W): the codes, the base, and normals near what relations give
-        [np.concatenate([cells.log_even[..., None], in_turn(order)[..., None], log_near], 2) for order in orders]
+    log_normal = np.concatenate(
+        [
+            _log_in_turn(base, y[:, order], low[:, order], high[:, order], order)[:, np.argsort(order)]
+            for order in (np.arange(y.shape[1]), np.arange(y.shape[1])[::-1])
+        ]
     )
-    free = np.tile(~cells.linked, (2, 1))
-    odds, gates = np.full((y.shape[1], log_near.shape[2]), CLOSE_WEIGHT), np.full(y.shape[1], 0.5)
-    open_ = np.tile(could, (2, 1, 1)) & free[..., None]
+    log_even = np.concatenate([log_even, log_even])
+    gates = np.full(y.shape[1], 0.5)
     for _ in range(50):  # expectation and maximisation
-        normals = np.concatenate([np.zeros((*free.shape, 1)), np.where(open_, odds, -np.inf)], 2)
-        normals += np.log1p(-gates)[:, None] - logsumexp(normals, axis=2, keepdims=True)
-        log_terms = log_experts + np.concatenate(
-            [np.broadcast_to(np.log(gates)[:, None], (*free.shape, 1)), normals], 2
-        )
-        shares = np.exp(log_terms - logsumexp(log_terms, axis=2, keepdims=True)) * free[..., None]
-        gates = np.clip(shares[..., 0].sum(0) / np.maximum(free.sum(0), 1), *GATES)
-        beside = (shares[..., 1:2] * open_).sum(0) + RARE
-        odds = np.clip(np.log((shares[..., 2:].sum(0) + RARE * np.exp(CLOSE_WEIGHT)) / beside), *ODDS)
-    return gates, odds
+        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
+        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
+    return gates
 
 
 def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:

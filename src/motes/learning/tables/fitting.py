@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from motes.learning.tables.base import Base
-from motes.learning.tables.base_fit import Cells, base_of_pairs, choose_shape, first_shares, fit_base
-from motes.learning.tables.density import CLOSE, CLOSE_WEIGHT, WEIGHT
+from motes.learning.tables.base_fit import base_of_pairs, choose_shape, first_gates, fit_base
+from motes.learning.tables.density import CLOSE
 from motes.learning.tables.layout import Layout
 from motes.learning.tables.model import MaskedModel
 from motes.learning.tables.network import MaskedNetwork, Rows
@@ -188,14 +188,14 @@ def _begun(
     make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
     keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
     networks = jax.tree.map(lambda *parts: jnp.stack(parts), *map(make, keys_))
-    networks = _gated(networks, bases, network.own, layout, rows, hold or learn)
+    networks = _gated(networks, bases, layout, rows, hold or learn)
     return MaskedModel(networks, base)
 
 
 def _gated(
-    networks: MaskedNetwork, bases: list[Base], own: int, layout: Layout, rows: Rows, looked: list[Integers]
+    networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: Rows, looked: list[Integers]
 ) -> MaskedNetwork:
-    """Networks that begin where rows are likeliest: those that each member looks at, or all if these are few."""
+    """Networks whose gates begin where rows are likeliest: those that each member looks at, or all if these are few."""
     lines = layout.lines
     if not len(lines):
         return networks
@@ -203,26 +203,18 @@ def _gated(
     for group in layout.groups:
         log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
     whole = rows.observed[:, lines].all(axis=1)
-    close = slice(1 + bases[0].means.shape[0] + own, 1 + bases[0].means.shape[0] + own + layout.near * len(CLOSE))
-    first = np.zeros(networks.line_bias.shape, np.float32)
-    for member, (base, some) in enumerate(zip(bases, looked, strict=True)):
+    biases = []
+    for base, some in zip(bases, looked, strict=True):
         some = some[whole[some]]
         some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
-        gates = np.full(len(lines), BLIND)
-        if len(some) >= WHOLE:
-            gates, odds = first_shares(base, _cells(rows, some, lines, log_masses, layout.near))
-            first[member, :, close] = WEIGHT * np.arctanh((odds - CLOSE_WEIGHT) / WEIGHT)
-        first[member, :, 0] = np.log(gates / (1 - gates))
-    return eqx.tree_at(lambda networks: networks.line_bias, networks, jnp.asarray(first))
-
-
-def _cells(rows: Rows, some: Integers, lines: Integers, log_masses: NDArray[np.float64], near: int) -> Cells:
-    """The numbers of some rows."""
-    at = lambda part: np.asarray(part)[some][:, lines]
-    y, low, high, inner = (at(part).astype(np.float64) for part in (rows.y, rows.low, rows.high, rows.inner))
-    even = log_masses[lines, at(rows.codes)] + inner
-    could = (at(rows.could)[..., None] >> np.arange(near)) & 1 > 0
-    return Cells(y, low, high, even, (at(rows.given)[..., :near], could), at(rows.holds) != 0)
+        y, low, high, inner = (
+            np.asarray(part[some][:, lines], np.float64) for part in (rows.y, rows.low, rows.high, rows.inner)
+        )
+        even = log_masses[lines, rows.codes[some][:, lines]] + inner
+        gates = first_gates(base, y, low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
+        biases.append(np.log(gates / (1 - gates)))
+    first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
+    return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
 
 
 def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:
