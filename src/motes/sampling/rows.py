@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.learning.tables.links import Derived
+from motes.learning.tables.links import Derived, shares_of
 from motes.learning.tables.network import Rows
 from motes.sampling.unmasking import FEW, ROWS, Unmasker, Within
 from motes.tables.conditions import Restriction
@@ -178,12 +178,10 @@ def _with_dependencies(shares: Array, links: Any, derived: Sequence[Derived]) ->
     """p (n, K), the mean over members, from softmaxes (M, n, K) and from rho (M, n, R) of the dependencies."""
     if not derived:
         return np.asarray(shares.mean(0))
-    could = np.stack([one.possible for one in derived], -1)
-    odds = np.where(could, np.exp(np.asarray(links[..., : len(derived)], np.float64)), 0.0)
-    rest = 1 / (1 + odds.sum(-1))
+    pi, rest = shares_of(links, derived)
     made = shares * rest[..., None]
     for r, one in enumerate(derived):
-        made[:, np.arange(len(one.codes)), one.codes] += odds[..., r] * rest
+        made[:, np.arange(len(one.codes)), one.codes] += pi[..., r]
     return np.asarray(made.mean(0))
 
 

@@ -22,7 +22,7 @@ from motes.learning.tables.base import Ordered, in_orders
 from motes.learning.tables.calibration import FLOOR, bias_of
 from motes.learning.tables.density import TINY, Near, masses
 from motes.learning.tables.layout import BINS, FAR, Layout
-from motes.learning.tables.links import Derived, bits_of
+from motes.learning.tables.links import Derived, bits_of, shares_of
 from motes.learning.tables.model import MaskedModel, each_member
 from motes.learning.tables.network import Rows
 from motes.learning.tables.reveal import (
@@ -327,10 +327,8 @@ def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[jax
     rest = np.ones(len(view.log_codes))
     if derived:
         assert view.links is not None
-        could = np.stack([one.possible for one in derived], -1)
-        odds = np.where(could, np.exp(np.asarray(view.links[:, : len(derived)], np.float64)), 0.0)
-        rest = 1 / (1 + odds.sum(-1))
-        given = sum(np.bincount(one.codes, odds[:, r] * rest, len(shares)) / len(rest) for r, one in enumerate(derived))
+        pi, rest = shares_of(view.links, derived)
+        given = sum(np.bincount(one.codes, pi[:, r], len(shares)) / len(rest) for r, one in enumerate(derived))
         shares = np.maximum(shares - given, FLOOR * shares)
     return jnp.asarray(shares, jnp.float32), jnp.asarray(rest, jnp.float32)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from motes.data.frames import Frame
 from motes.tables.kinds.base import Kind
 from motes.tables.kinds.labels import Categorical, Ordered
+from motes.tables.relations import few_of_each
 
 LOOKED = 100_000  # rows in which dependencies are looked for; all rows check what was found there
 LARGEST = 2_000_000  # pairs of labels of two columns, at most
@@ -23,7 +24,6 @@ BROKEN = 12.0  # labels that would be with several others by chance, at least, w
 SURE = 20.0  # nats by which the rows of one label are rarer by chance, at least
 SHARE = 0.02  # of the rows, at least, that hold a label of the domain
 ROWS = 10  # of one label, at least
-SEVERAL = 4  # dependencies of one column, at most
 TARGETS = 8  # labels that a message shows, at most
 
 Codes = NDArray[np.int32]
@@ -74,18 +74,9 @@ def dependencies_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple
     some = [kind for kind in kinds if isinstance(kind, Categorical) and not isinstance(kind, Ordered)]
     codes = {kind.column: _codes(frame, kind) for kind in some}
     order = np.random.default_rng([seed, 161803]).permutation(len(frame))
-    found = []
-    for a, b in permutations(some, 2):
-        made = _looked_for(a, b, codes[a.column], codes[b.column], order)
-        if made is not None:
-            found.append(made)
-    count: dict[str, int] = {}
-    kept = []
-    for _, one in sorted(found, key=lambda pair: -pair[0]):
-        if count.get(one.column, 0) < SEVERAL:
-            count[one.column] = count.get(one.column, 0) + 1
-            kept.append(one)
-    return tuple(kept)
+    made = (_looked_for(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
+    found = [one for one in made if one is not None]
+    return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
 
 
 def _codes(frame: Frame, kind: Categorical) -> Codes:
@@ -97,10 +88,8 @@ def _codes(frame: Frame, kind: Categorical) -> Codes:
     return made
 
 
-def _looked_for(
-    a: Categorical, b: Categorical, x: Codes, y: Codes, order: NDArray[np.integer]
-) -> tuple[int, Dependency] | None:
-    """What b follows from a, and in how many rows, if it does."""
+def _looked_for(a: Categorical, b: Categorical, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
+    """How b follows from a, if it does."""
     if a.own * b.own > LARGEST:
         return None
     counts = _counts(x, y, order[:LOOKED], a.own, b.own)
@@ -112,9 +101,8 @@ def _looked_for(
     if rows <= SHARE * len(order):
         return None
     codes = np.where(domain, counts.argmax(axis=1), -1).astype(np.int32)
-    return rows, Dependency(
-        a.column, b.column, codes, rows, _words(a, b, codes, bool((domain | (counts.sum(1) == 0)).all()))
-    )
+    everywhere = bool((domain | (counts.sum(1) == 0)).all())
+    return Dependency(a.column, b.column, codes, rows, _words(a, b, codes, everywhere))
 
 
 def _counts(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:

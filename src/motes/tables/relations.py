@@ -7,9 +7,10 @@ A relation gives each of its columns from the others. Only numbers of equal dist
 of a density a single value has no share. Inequalities hold between two columns of numbers, or two of dates.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,17 @@ CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear 
 EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
 BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
 LIMIT = 2.0**52  # up to which sums of float64 are exact
+
+
+class Giving(Protocol):
+    """What gives columns from others."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that it gives."""
+
+
+R = TypeVar("R", bound=Giving)
 
 
 @dataclass(frozen=True)
@@ -134,15 +146,15 @@ def relations_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple[Re
         if checked is not None:
             found.append((checked.share, checked))
     found.sort(key=lambda pair: (-pair[0], len(pair[1].columns)))
-    return tuple(_few_of_each([relation for _, relation in found]))
+    return tuple(few_of_each([relation for _, relation in found]))
 
 
-def _few_of_each(found: list[Relation]) -> Iterator[Relation]:
-    """Those that leave no column with more than `SEVERAL` of them."""
+def few_of_each(found: Iterable[R]) -> Iterator[R]:
+    """The first ones, so that no column is given by more than `SEVERAL` of them."""
     count: dict[str, int] = {}
     for relation in found:
-        if all(count.get(column, 0) < SEVERAL for column in relation.columns):
-            count |= {column: count.get(column, 0) + 1 for column in relation.columns}
+        if all(count.get(column, 0) < SEVERAL for column in relation.targets):
+            count |= {column: count.get(column, 0) + 1 for column in relation.targets}
             yield relation
 
 

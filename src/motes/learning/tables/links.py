@@ -7,9 +7,9 @@ relation takes part once all its other columns are visible and what it gives is 
 dependency takes part once the column that decides is visible and its label is one of those from which j follows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,14 @@ class Derived(NamedTuple):
     def places(self) -> Array:
         """y as far as the network looks, and 0 where there is none."""
         return np.clip(np.where(self.possible, self.y, 0.0), -FAR, FAR)
+
+
+def shares_of(links: Any, derived: Sequence[Derived]) -> tuple[Array, Array]:
+    """The shares pi of some relations (..., n, R), and pi_0 (..., n), from their rho (..., n, R) or more of them."""
+    could = np.stack([one.possible for one in derived], -1)
+    odds = np.where(could, np.exp(np.asarray(links[..., : len(derived)], np.float64)), 0.0)
+    rest = 1 / (1 + odds.sum(-1))
+    return odds * rest[..., None], rest
 
 
 @dataclass(frozen=True)
@@ -99,10 +107,11 @@ class Linker:
             others = self._others(j, relation)
             known = np.logical_and.reduce([self._known(i, codes, visible) for i in others])
             if isinstance(relation, Dependency):
-                follows = relation.codes[np.clip(np.where(known, codes[:, others[0]], 0), 0, len(relation.codes) - 1)]
-                known &= (follows >= 0) & (codes[:, others[0]] < len(relation.codes))
+                decides = codes[:, others[0]]
+                known &= decides < len(relation.codes)  # others are rare labels that share a code
+                follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
                 nothing = np.zeros(len(codes))
-                yield Derived(np.where(known, follows, 0), nothing, nothing, known)
+                yield Derived(np.maximum(follows, 0), nothing, nothing, follows >= 0)
                 continue
             target = self._kind(j)
             assert target.grid is not None
