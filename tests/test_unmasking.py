@@ -271,7 +271,7 @@ def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     np.testing.assert_allclose(jax.nn.softmax(view.log_codes + bias, -1).mean(0), wanted, atol=1e-3)
     made = Made(members=1, scale=0.1)
     shares = [part.masses for part in made.schema.parts]
-    calibrated = made.unmasker.with_bias(made.unmasker.calibrated(shares, 2048, 3))
+    calibrated = made.unmasker.with_bias(made.unmasker.calibrated(shares, 3))
     block = draw_block(calibrated, made.schema, 2048, 11, 0)
     found = np.bincount(block.codes[:, 0], minlength=3) / 2048
     assert np.abs(found - shares[0]).max() < 0.01  # independent rows of the right distribution: 0.02

@@ -135,12 +135,12 @@ def _adjusted(unmasker: Unmasker, schema: Schema, count: int, seed: int, *, cali
     masses = [part.masses for part in schema.parts]
     try:
         if calibrate:
-            made = made._replace(bias=unmasker.calibrated(masses, count, seed))
+            made = made._replace(bias=unmasker.calibrated(masses, seed))
         found = estimated(unmasker.with_bias(made.bias), schema, count, seed)
         made = made._replace(schema=found.schema, constraint=found.constraint)
         if calibrate and found.constraint.inequalities:  # rejection changes the marginals: change the targets
             targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, found.changes, strict=True)]
-            bias = unmasker.calibrated([target / target.sum() for target in targets], count, seed)
+            bias = unmasker.calibrated([target / target.sum() for target in targets], seed)
             again = estimated(unmasker.with_bias(bias), found.schema, count, seed)
             if again.schema.inequalities == found.schema.inequalities:
                 made = made._replace(bias=bias, constraint=again.constraint)

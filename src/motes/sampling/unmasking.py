@@ -156,7 +156,7 @@ class Unmasker:
 
     def start(self, rows: int) -> Seen:
         """Rows of which nothing is known."""
-        return nothing_seen(self.prepared, rows)
+        return _nothing_seen(self.prepared, rows)
 
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
@@ -210,15 +210,23 @@ class Unmasker:
         return np.asarray(self._choice(seen, k, within, jax.random.key(0), derived).log_within, np.float64)
 
     def _choice(self, seen: Seen, k: int, within: Within, key: jax.Array, derived: Sequence[Derived]) -> Choice:
-        place, spot = self._turn(k)
+        j, (_, spot) = int(self.order[k]), self._turn(k)
         padded = self.layout.groups[spot.group].log_masses.shape[1]
         shares = np.zeros((*within.shares.shape[:-1], padded))
         shares[..., : within.shares.shape[-1]] = within.shares
         with np.errstate(divide="ignore"):
             log_shares = jnp.asarray(np.log(shares), jnp.float32)
         low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
-        near, fits = self._near(derived), _fitting(derived, within, self.layout.links.log_odds.shape[1])
-        return _choose(self.layout, self.prepared, seen, place, log_shares, low, high, near, fits, key, spot)
+        fits = _fitting(derived, within, self.layout.links.log_odds.shape[1])
+        views = self.view(seen, k, derived)
+        return _choose(views, self._bins(j), log_shares, low, high, self._near(derived).could, fits, key)
+
+    def _bins(self, j: int) -> tuple[jax.Array, jax.Array] | None:
+        """The edges (T+1,) of the bins of part j, and the bin of each of its codes (K,); None: it has no density."""
+        line = self.layout.line_place[j]
+        if line < 0:
+            return None
+        return jnp.asarray(self.layout.bins.edges[line]), jnp.asarray(self.layout.bins.of_code[line])
 
     def _turn(self, k: int) -> tuple[Place, Spot]:
         """Where the part in place k of the order is, in all rows or in each."""
@@ -242,7 +250,9 @@ class Unmasker:
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
-        return np.asarray(_log_prob(self.layout, self.prepared, seen, place, entry, spot), np.float64)
+        near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
+        views = _view(self.layout, self.prepared, seen, place, spot, near)
+        return np.asarray(_log_prob(views, self._bins(int(self.order[k])), entry), np.float64)
 
     def view(self, seen: Seen, k: int, derived: Sequence[Derived]) -> Outlook:
         """The members' distributions of the part in place k, (M, n, ...); arguments as those of `draw`."""
@@ -254,8 +264,9 @@ class Unmasker:
         linker = self.reader.linker
         return [*linker.derived(j, codes, y, visible)] if j in linker.of_part else []
 
-    def calibrated(self, shares: Sequence[Array], rows: int, seed: int) -> list[jax.Array]:
+    def calibrated(self, shares: Sequence[Array], seed: int) -> list[jax.Array]:
         """The biases (M, G, K) of each group with which codes of drawn rows have these shares; see `calibration`."""
+        rows = ROWS  # as many as are drawn at a time, by the same programs
         rng, key = np.random.default_rng([seed, 112358]), jax.random.key(seed)
         made = [np.array(bias) for bias in self.no_bias]
         seen, everywhere, unmasker, p = self.start(rows), np.ones(rows, bool), self, self.layout.parts
@@ -264,7 +275,7 @@ class Unmasker:
             place, spot = self.spots[k]
             padded = self.layout.groups[spot.group].log_masses.shape[1]
             derived = self.derived(j, codes, y, visible)
-            views = unmasker.view(seen, k, derived)
+            views = jax.tree.map(np.asarray, unmasker.view(seen, k, derived))
             for member in range(len(made[spot.group])):
                 view = jax.tree.map(lambda part, member=member: part[member], views)
                 target, rest = _left(view, derived, np.pad(shares[j], (0, padded - len(shares[j]))))
@@ -348,6 +359,11 @@ def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared
     return prepare(models, layout, order)
 
 
+@partial(jax.jit, static_argnums=1)
+def _nothing_seen(prepared: Prepared, rows: int) -> Seen:
+    return nothing_seen(prepared, rows)
+
+
 @jax.jit
 def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
     """(M, n, ...), of orders (n, L)."""
@@ -368,39 +384,30 @@ def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Sp
     return each_member(one)(prepared, seen)
 
 
-@partial(jax.jit, static_argnums=(0, 5))
-def _log_prob(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Rows, spot: Spot) -> jax.Array:
-    near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1]))
-
-    def one(prepared: Prepared, seen: Seen) -> jax.Array:
-        return log_prob_of(layout, outlook(layout, prepared, seen, place, spot, near), place, entry)
-
-    found = each_member(one)(prepared, seen)
+@jax.jit
+def _log_prob(views: Outlook, bins: tuple[jax.Array, jax.Array] | None, entry: Rows) -> jax.Array:
+    found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
 
 
-@partial(jax.jit, static_argnums=(0, 10))
+@jax.jit
 def _choose(
-    layout: Layout,
-    prepared: Prepared,
-    seen: Seen,
-    place: Place,
+    views: Outlook,
+    lattice: tuple[jax.Array, jax.Array] | None,
     log_shares: Any,
     low: Any,
     high: Any,
-    near: Near,
+    could: Any,
     fits: Any,
     key: Any,
-    spot: Spot,
 ) -> Choice:
-    views = _view(layout, prepared, seen, place, spot, near)
     members, n = views.gate.shape[:2]
     key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
     log_codes = views.log_codes + log_shares  # (M, n, K)
-    if views.normals is None or views.tilt is None:
+    if views.normals is None or views.tilt is None or lattice is None:
         shares, ends, normal_parts, bins = jnp.exp(log_codes), None, None, None
     else:
-        edges, of_code = jnp.asarray(layout.bins.edges)[place.line], jnp.asarray(layout.bins.of_code)[place.line]
+        edges, of_code = lattice
         bins = jnp.pad(of_code, (0, max(0, log_codes.shape[-1] - len(of_code))), constant_values=BINS)
         bins = bins[: log_codes.shape[-1]]
         first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
@@ -414,7 +421,7 @@ def _choose(
     link = jnp.zeros(n, jnp.int32)
     if views.links is not None:
         rho = jnp.concatenate([both[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
-        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(near.could, views.links, -jnp.inf), -1))
+        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
         within = jax.nn.logsumexp(rho, -1) - log_rest
     else:
         within = both

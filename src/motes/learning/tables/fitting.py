@@ -1,8 +1,8 @@
 """From encoded rows to the members of a trained model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ from motes.learning.tables.network import MaskedNetwork, Rows
 from motes.learning.tables.training import Options, Plan, Progress, Trained, train
 
 Integers = NDArray[np.integer]
+T = TypeVar("T")
 
 FEW = 2000  # rows, below which several members learn, each without one fold
 FOLDS = 5
@@ -183,13 +184,18 @@ def _begun(
         bases = [
             fit_base(y[whole][inside(one)], shape, seed, None if heavy is None else heavy[inside(one)]) for one in learn
         ]
-    base = jax.tree.map(lambda *parts: jnp.stack(parts), *bases)
+    base = stacked(bases)
     outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
     keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
-    networks = jax.tree.map(lambda *parts: jnp.stack(parts), *map(make, keys_))
+    networks = stacked(map(make, keys_))
     networks = _gated(networks, bases, layout, rows, hold or learn)
     return MaskedModel(networks, base)
+
+
+def stacked(members: Iterable[T]) -> T:
+    """Members as one, with a leading axis. NumPy does it: JAX would compile a program for each shape of an array."""
+    return jax.tree.map(lambda *parts: jnp.asarray(np.stack([np.asarray(part) for part in parts])), *members)
 
 
 def _gated(

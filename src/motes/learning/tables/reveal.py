@@ -194,12 +194,15 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     return Outlook(log_codes, gate, normals, tilted, links)
 
 
-def log_prob_of(layout: Layout, view: Outlook, place: Place, entry: Rows) -> jax.Array:
-    """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise."""
+def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: Rows) -> jax.Array:
+    """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise.
+
+    `bin_of` (K,) is the bin of each code of a part with a density.
+    """
     made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
-    if view.normals is not None and view.tilt is not None:
+    if view.normals is not None and view.tilt is not None and bin_of is not None:
         tilt, total = view.tilt
-        bins = jnp.asarray(layout.bins.of_code)[place.line][entry.codes]
+        bins = bin_of[entry.codes]
         low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
         moved_by = jnp.take_along_axis(tilt, bins[:, None], -1)[:, 0] - total
         log_normal = log_mixture(view.normals, low, high, cell) + moved_by

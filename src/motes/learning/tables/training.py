@@ -262,7 +262,7 @@ def train(
     program = _Program(layout, options)
     members = len(learn)
     data, plan = jax.tree.map(jnp.asarray, (data, plan))
-    opened = eqx.filter_vmap(lambda network: program.optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
+    opened = _opened(program, networks)
     state = _State(networks, networks, opened, jnp.zeros(members, int))
     stream = _batches(learn, weights, (options.groups, options.batch // options.groups), seed)
     held = _validation(data, hold, layout.parts, seed)
@@ -277,7 +277,7 @@ def train(
         assert held is not None
         found = _checked(program, state.averaged, base, held, plan, options.fixed)
         better = found < best
-        kept = jax.tree.map(partial(_where, better), state.averaged, kept)
+        kept = _better_of(jnp.asarray(better), state.averaged, kept)
         best, kept_step = np.where(better, found, best), np.where(better, step, kept_step)
         checks.append((step, float(found.mean())))
         waited = 0 if better.any() else waited + 1
@@ -326,8 +326,17 @@ def _checked(
     return mean
 
 
-def _where(better: NDArray[np.bool_], new: jax.Array, old: jax.Array) -> jax.Array:
-    return jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+@eqx.filter_jit
+def _opened(program: _Program, networks: MaskedNetwork) -> Any:
+    """The first state of each member's optimiser."""
+    return eqx.filter_vmap(lambda network: program.optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
+
+
+@eqx.filter_jit
+def _better_of(better: jax.Array, new: MaskedNetwork, old: MaskedNetwork) -> MaskedNetwork:
+    """For each member the new network where it is better, (members,)."""
+    where = lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+    return jax.tree.map(where, new, old)
 
 
 def _batches(
