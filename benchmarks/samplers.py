@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.model import Model
 from motes.sampling.grids import karras_grid, log_snr_grid, uniform_grid
 from motes.sampling.samplers import (
     DDIM,
@@ -77,7 +76,7 @@ class Case:
     """A trained model with its shape's truth; distances are over that of 256 Heun steps."""
 
     def __init__(self, shape: str, seed: int):
-        self.model: Model = motes.fit(motes.draw(shape, 10_000, seed=seed), seed=seed, source=shape)
+        self.model: motes.Model = motes.fit(motes.draw(shape, 10_000, seed=seed), seed=seed, source=shape)
         self.fresh = motes.draw(shape, ROWS, seed=10**6 + seed)
         self.floor = self.distance(motes.draw(shape, ROWS, seed=2 * 10**6 + seed))
         self.end = self.model.sample(ROWS, sampler=Heun(), grid=karras_grid(self.schedule, 256, 0.002, rho=7.0))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from motes.table_fitting import fit_table
-from motes.tabular import load
+from motes.tabular import read_model
 
 LEARNED = 50_000
 
@@ -33,14 +33,14 @@ def parted():
 
 def drawn(path, n):
     """Seconds, and MiB beyond those of 10,000 rows, for n rows."""
-    model = load(path)
+    model = read_model(path)
     model.sample(10_000, seed=1)
     return measured(lambda: model.sample(n, seed=2))
 
 
 def scored(path, n):
     """The same of log-likelihoods."""
-    model, (_, fresh) = load(path), parted()
+    model, (_, fresh) = read_model(path), parted()
     model.score_samples(fresh[:1000])
     rows = fresh.iloc[np.arange(n) % len(fresh)].reset_index(drop=True)
     return measured(lambda: model.score_samples(rows))

@@ -27,7 +27,8 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 
 import motes
 from motes import cli
-from motes.model import Model
+from motes.point_fitting import fit_points
+from motes.points import PointModel
 
 SMALL = {
     "training.steps": 60,
@@ -49,9 +50,9 @@ def programs_of_a_module():
 
 
 @pytest.fixture(scope="session")
-def small_model() -> Model:
+def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""
-    return motes.fit(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
+    return fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
 
 
 @pytest.fixture

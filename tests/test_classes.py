@@ -16,10 +16,12 @@ from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
+from motes.point_fitting import fit_points
 from motes.sampling.grids import karras_grid
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import DPMSolver2M, Heun, sample
+from motes.tabular import read_model
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])
@@ -161,7 +163,7 @@ def test_a_worse_copy_is_told_the_class_as_well():
 def moons():
     """Trained for a few seconds with labels; 4,000 rows."""
     x, labels = motes.draw_labelled("moons", 4000, seed=11)
-    return motes.fit(x, labels=labels, changes={"training.steps": 1500}, seed=2, source="moons")
+    return fit_points(x, labels=labels, changes={"training.steps": 1500}, seed=2, source="moons")
 
 
 def test_the_learned_classes_have_the_exact_densities(moons):
@@ -224,10 +226,10 @@ def test_the_least_loss_knows_of_the_labels():
 
 def test_a_model_with_classes_travels(tmp_path):
     x, numbers = motes.draw_labelled("moons", 300, seed=3)
-    model = motes.fit(x, labels=np.array(["low", "high"])[numbers], changes=SMALL)
+    model = fit_points(x, labels=np.array(["low", "high"])[numbers], changes=SMALL)
     assert model.classes.names == ("high", "low")
     model.save(tmp_path / "model.safetensors")
-    again = motes.load(tmp_path / "model.safetensors")
+    again = read_model(tmp_path / "model.safetensors")
     assert again.classes == model.classes
     np.testing.assert_array_equal(again.sample(20, label="low"), model.sample(20, label="low"))
     guided = again.sample(20, label="low", guidance=motes.Guidance(2.0, low=0.2, high=0.8, weak=model))
@@ -238,9 +240,9 @@ def test_a_model_with_classes_travels(tmp_path):
 def test_labels_are_withheld_as_often_as_the_recipe_says():
     # Trained with every label withheld, a network cannot tell classes apart: its labels were never seen.
     x, labels = motes.draw_labelled("moons", 300, seed=3)
-    model = motes.fit(x, labels=labels, changes=SMALL | {"training.label_dropout": 1.0})
+    model = fit_points(x, labels=labels, changes=SMALL | {"training.label_dropout": 1.0})
     into = model.denoiser.denoiser.network.into.weight
-    fresh = motes.fit(x, labels=labels, changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-12})
+    fresh = fit_points(x, labels=labels, changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-12})
     untouched = fresh.denoiser.denoiser.network.into.weight
     np.testing.assert_allclose(into[:, -2:], untouched[:, -2:], atol=1e-6)
     assert np.abs(into[:, :-2] - untouched[:, :-2]).max() > 1e-3
@@ -275,11 +277,11 @@ def test_labels_that_are_none_are_refused():
         ([0, 1], "one for each row"),
     ]:
         with pytest.raises(DataError, match=says):
-            motes.fit(x, labels=labels, changes=SMALL)
+            fit_points(x, labels=labels, changes=SMALL)
     with pytest.raises(RecipeError, match="takes no labels"):
-        motes.fit(x, "tutorial", labels=np.arange(40) % 2)
+        fit_points(x, "tutorial", labels=np.arange(40) % 2)
     with pytest.raises(UsageError, match="no labels came"):
-        motes.fit(x, changes={"data.label": "class"})
+        fit_points(x, changes={"data.label": "class"})
     with pytest.raises(TypeError, match="can be told nothing"):
         GaussianOracle([0.0, 0.0], np.eye(2), SCHEDULE).given(of(1))
 
@@ -305,13 +307,13 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_pat
         "train", "t.csv", "--out", "run", "--no-figures", "--recipe=default", "--set=data.label=level", *QUICK
     )
     assert code == 0, err
-    assert motes.load("run").columns == ("a", "b")
+    assert read_model("run").columns == ("a", "b")
     code, out, err = motes_command("sample", "run", "-n", "4", "--label", "low", "--guidance", "2")
     assert (code, len(out.splitlines())) == (0, 5), err
     code, out, err = motes_command("score", "run", "t.csv", "--out", "s.csv", "--label", "high")
     assert code == 0, err
     labelled = motes.read_table("t.csv", label="level")
-    expected = motes.load("run").score_samples(labelled.x, label="high")
+    expected = read_model("run").score_samples(labelled.x, label="high")
     np.testing.assert_allclose(np.loadtxt("s.csv", skiprows=1), expected)
     code, out, err = motes_command("sample", "run", "-n", "4", "--guidance", "2")  # each row has a class of its own
     assert (code, out.splitlines()[0]) == (0, "a,b,level"), err
@@ -330,7 +332,7 @@ def test_a_shape_with_classes_is_trained_on_them(motes_command):
         "train", "moons", "--out", "run", "--no-figures", "--set=data.label=class", "--set=data.rows=500", *QUICK
     )
     assert code == 0, err
-    assert motes.load("run").classes.names == (0, 1)
+    assert read_model("run").classes.names == (0, 1)
     assert motes_command("sample", "run", "-n", "2", "--label", "1", "--quiet")[0] == 0
     code, _, err = motes_command("train", "swiss_roll", "--out", "b", "--set=data.label=class")
     assert code == 2

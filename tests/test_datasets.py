@@ -13,9 +13,10 @@ import motes
 from motes.data.blocks import Blocks
 from motes.data.datasets import DATASETS, read_dataset
 from motes.data.files import read_frame
+from motes.point_fitting import fit_points
 from motes.sources import read_source, source_of
 from motes.table_sources import evaluation_source
-from motes.tabular import load
+from motes.tabular import read_model
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
@@ -133,7 +134,7 @@ def run(tmp_path_factory):
 
 
 def test_a_run_remembers_the_name(run, motes_command):
-    model = load(run)
+    model = read_model(run)
     assert model.source == "penguins"
     assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
     origin = evaluation_source(model, None)
@@ -144,13 +145,13 @@ def test_a_run_remembers_the_name(run, motes_command):
 
 def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
     motes.dataset("penguins").to_csv(tmp_path / "p.csv", index=False)
-    found = evaluation_source(load(run), str(tmp_path / "p.csv"))
-    assert found.known and len(found.training) == len(evaluation_source(load(run), "penguins").training)
+    found = evaluation_source(read_model(run), str(tmp_path / "p.csv"))
+    assert found.known and len(found.training) == len(evaluation_source(read_model(run), "penguins").training)
 
 
 def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
     motes.dataset("penguins").assign(year=2008).to_csv(tmp_path / "other.csv", index=False)
-    other = evaluation_source(load(run), str(tmp_path / "other.csv"))
+    other = evaluation_source(read_model(run), str(tmp_path / "other.csv"))
     assert other.known and len(other.held_out) == 344  # none is taken for a row of the training
 
 
@@ -185,7 +186,7 @@ def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
 def test_a_model_of_points_is_scored_and_judged_by_a_name(motes_command):
     table = read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 3).table
     changes = {"training.steps": 1, "data.label": "species"}
-    model = motes.fit(table, changes=changes, seed=3, source="iris")
+    model = fit_points(table, changes=changes, seed=3, source="iris")
     assert source_of(model).trained_on and len(source_of(model).held_out) == 20
     model.save("iris.safetensors")
     words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")

@@ -6,7 +6,8 @@ import pytest
 import motes
 from motes.diagnosis.after import diagnose_model
 from motes.diffusion.oracles import EmpiricalOracle
-from motes.model import Model
+from motes.point_fitting import fit_points
+from motes.points import PointModel
 from motes.sources import read_source
 
 N = 2048
@@ -15,7 +16,7 @@ N = 2048
 def trained(source, recipe="default", changes=()):
     """Trained as `motes train` does."""
     chosen = motes.load_recipe(recipe, dict(changes))
-    return motes.fit(read_source(source, chosen, 0).table, chosen, seed=0, source=source)
+    return fit_points(read_source(source, chosen, 0).table, chosen, seed=0, source=source)
 
 
 def names(found):
@@ -123,7 +124,7 @@ def test_mass_in_the_wrong_mode():
 
 def test_an_array_has_no_unseen_rows_and_says_so(moons):
     x = read_source("moons", moons.recipe, 0).table.x
-    model = Model(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
+    model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
     found = diagnose_model(model, x, n=N)
     assert found.judged_by == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]

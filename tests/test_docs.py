@@ -63,7 +63,7 @@ def quick(quick_tables, monkeypatch):
         real = getattr(importlib.import_module(module), name)
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **options: real(*given, **options | {"n": n}))
 
-    monkeypatch.setattr("motes.fitting.load_recipe", short)
+    monkeypatch.setattr("motes.point_fitting.load_recipe", short)
     monkeypatch.setattr("motes.runs.SAMPLES", 200)
     monkeypatch.setattr("motes.answers.SAMPLES", 200)
     of_few("motes.judging", "evaluate", 200)

@@ -26,6 +26,7 @@ from motes import DiffusionModel
 from motes.data.frames import as_frame
 from motes.data.targets import Target
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
+from motes.point_fitting import fit_points
 from motes.tables import Between, Not
 
 Z = 4.5  # standard errors: by chance a comparison fails once in 100,000 times, and seeds are fixed
@@ -77,8 +78,8 @@ def handed_on(monkeypatch, of_letters):
     def double(frame, recipe, **options):
         calls.append(SimpleNamespace(frame=frame, recipe=recipe, **options))
         losses = np.full(options["changes"]["table.steps"], len(calls), np.float32)
-        of_letters.model_.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3)
-        return of_letters.model_
+        of_letters.model_.inner.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3)
+        return of_letters.model_.inner
 
     monkeypatch.setattr("motes.estimator.fit_table", double)
     return calls
@@ -473,14 +474,14 @@ def test_what_fit_hands_on(handed_on, letters, of_letters):
     assert first.frame.columns["y"].cells() == y.tolist() and first.frame.columns["a"].cells() == X.a.tolist()
     assert model.history_.tolist() == [1] * 4
     model.partial_fit(X[:9])  # of which the classes are not known
-    assert handed_on[1].start is of_letters.model_
+    assert handed_on[1].start is of_letters.model_.inner
     assert handed_on[1].frame.columns["y"].cells() == [None] * 9 and handed_on[1].frame.names == ("a", "b", "y")
     assert model.history_.tolist() == [1] * 4 + [2] * 4 and model.n_iter_ == 8
     with pytest.warns(ConvergenceWarning, match="interrupted after 4 steps"):
         model.fit(X, y)
     assert handed_on[2].start is None and model.history_.tolist() == [3] * 4
     model.set_params(warm_start=True).fit(X, y)
-    assert handed_on[3].start is of_letters.model_ and model.n_iter_ == 8
+    assert handed_on[3].start is of_letters.model_.inner and model.n_iter_ == 8
 
 
 def test_seeds(letters, of_letters):
@@ -508,10 +509,10 @@ def test_the_recipe_in_a_file_is_whole(people, tmp_path):
     model.save(tmp_path / "m.safetensors")
     again = DiffusionModel.load(tmp_path / "m.safetensors")
     assert again.recipe.table.steps == 30 and again.columns == {"city": "ordered"}
-    assert isinstance(motes.load(tmp_path / "m.safetensors"), motes.TableModel)
+    assert motes.load(tmp_path / "m.safetensors").kind == "table"
     with untrained():
         assert again.fit(X).n_iter_ == 30
-    assert [column.kind for column in again.model_.schema.columns] == ["ordered", "ordered"]
+    assert [column.kind for column in again.model_.inner.schema.columns] == ["ordered", "ordered"]
     assert again.recipe.table.width == again.model_.recipe.table.width == TINY["table.width"]
 
 
@@ -564,8 +565,8 @@ def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
         plain.predict(X[["b"]])
     with pytest.raises(MotesError, match="no file can hold"):
         plain.save(tmp_path / "m.safetensors")
-    motes.fit(x, changes={"training.steps": 1}).save(tmp_path / "points.safetensors")
-    with pytest.raises(ModelFileError, match="was not saved by a DiffusionModel"):
+    fit_points(x, changes={"training.steps": 1}).save(tmp_path / "points.safetensors")
+    with pytest.raises(ModelFileError, match="is a model of points; expected one of a table"):
         DiffusionModel.load(tmp_path / "points.safetensors")
 
 

@@ -13,6 +13,7 @@ from motes.build import build_times
 from motes.learning.importance import CELLS, ENOUGH, RECENT, UNIFORM, ImportanceTimes, Seen, chances
 from motes.learning.losses import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
 from motes.learning.training import train
+from motes.point_fitting import fit_points
 
 STEPS = SCHEDULES["cosine"]  # T = 50: its steps do not fall on the cells
 EXPLODING = SCHEDULES["exploding"]
@@ -181,7 +182,7 @@ def test_a_recipe_draws_by_importance(kind):
 def test_training_by_importance_learns_and_is_reproducible():
     x, fresh = motes.draw("moons", 2000, seed=0), motes.draw("moons", 2000, seed=1)
     changes = {"training.steps": 400, "grid.steps": 20, "training.ema": 0.95, "times.draw": "importance"}
-    one, two = (motes.fit(x, changes=changes) for _ in range(2))
+    one, two = (fit_points(x, changes=changes) for _ in range(2))
     assert np.array_equal(one.training.losses, two.training.losses)
     gauss = np.random.default_rng(2).multivariate_normal(x.mean(axis=0), np.cov(x.T), 2000)
     assert motes.sliced_w2(one.sample(2000, seed=3), fresh) < 0.5 * motes.sliced_w2(gauss, fresh)

@@ -16,6 +16,7 @@ from motes.errors import UsageError
 from motes.evaluation.irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
 from motes.evaluation.truth import truth
 from motes.learning.losses import LOSSES, LogNormalTimes, StepTimes
+from motes.point_fitting import fit_points
 
 KEY = jax.random.key(0)
 KEYS = jax.random.split(KEY, 100)
@@ -113,7 +114,7 @@ def test_the_stated_error_is_the_error():
 def test_no_network_is_below_it():
     # A short training of the default recipe, judged on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}
-    model = motes.fit(motes.draw("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
+    model = fit_points(motes.draw("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
     loss, times, denoiser = build_loss(model.recipe), build_times(model.recipe), model.denoiser
     z = model.standardiser.forward(motes.draw("moons", 20_000, seed=2))
     oracle = truth("moons").oracle(denoiser.schedule, model.standardiser)

@@ -12,6 +12,8 @@ from motes.evaluation.irreducible import BOUND, EXACT
 from motes.evaluation.results import Metric, Row
 from motes.evaluation.verdicts import GOOD, WORDS, overall, verdict
 from motes.judging import evaluate, least_loss
+from motes.point_fitting import fit_points
+from motes.points import PointModel
 from motes.sources import read_source
 
 
@@ -21,7 +23,7 @@ def perfect():
     recipe = motes.load_recipe()
     z_of = Standardiser.fit(motes.draw("eight_gaussians", 5000, seed=0))
     exact = motes.truth("eight_gaussians").oracle(build_schedule(recipe), z_of)
-    return motes.Model(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
+    return PointModel(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
 
 
 def test_exact_samples_are_like_a_real_draw(perfect):
@@ -110,5 +112,5 @@ def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path):
     assert (exact.label, bound.label) == (EXACT, BOUND)
     assert bound.mean + 5 * bound.error < exact.mean
     assert 0 < exact.error < 0.01 * exact.mean
-    ours = motes.fit(source.table, recipe, seed=0).training.losses[-1500:].mean()
+    ours = fit_points(source.table, recipe, seed=0).training.losses[-1500:].mean()
     assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean  # and training comes close to it

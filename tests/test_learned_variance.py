@@ -20,9 +20,11 @@ from motes.learning.denoisers import LearnedVariance, NoisePredictor, VelocityPr
 from motes.learning.losses import Hybrid, StepTimes
 from motes.learning.networks import ResidualMLP
 from motes.learning.training import train
+from motes.point_fitting import fit_points
 from motes.sampling.grids import uniform_grid
 from motes.sampling.loop import sample
 from motes.sampling.samplers import Ancestral
+from motes.tabular import read_model
 
 BETAS = linear_betas(12, 0.02, 0.5)
 SCHEDULE = DiscreteVP(BETAS)
@@ -247,9 +249,9 @@ def test_parts_that_do_not_fit_are_explained(recipe, changes, says):
 def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     changes = SMALL | LEARNED | {"schedule.steps": 12, "sampler.variance": "learned"}
     x = motes.draw("moons", 400, seed=3)
-    model = motes.fit(x, "ddpm", changes=changes)
+    model = fit_points(x, "ddpm", changes=changes)
     model.save(tmp_path / "model.safetensors")
-    again = motes.load(tmp_path / "model.safetensors")
+    again = read_model(tmp_path / "model.safetensors")
     assert np.array_equal(again.sample(20), model.sample(20))
     assert np.array_equal(again.bound(x[:5]).nats, model.bound(x[:5], variance="learned").nats)
     assert not np.array_equal(model.bound(x[:5], variance="beta").nats, model.bound(x[:5]).nats)

@@ -12,6 +12,8 @@ from motes.data.tables import Standardiser
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import VarianceExploding
 from motes.learning.bounds import variational_bound
+from motes.point_fitting import fit_points
+from motes.points import PointModel
 from motes.sampling.likelihood import log_likelihood
 
 KEY = jax.random.key(0)
@@ -33,7 +35,7 @@ POINTS = RNG.normal(size=(100, 2)) * 0.8
 def trained():
     """Trained for a second: a law of its own, whatever it looks like."""
     changes = {"training.steps": 400, "training.ema": 0.9, "network.width": 32, "network.depth": 2}
-    return motes.fit(motes.draw("moons", 2000, seed=0), changes=changes)
+    return fit_points(motes.draw("moons", 2000, seed=0), changes=changes)
 
 
 # --- exact answers --------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained
 
 def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     # A network with a jump in time at each step has no smooth slope.
-    model = motes.fit(
+    model = fit_points(
         motes.draw("moons", 300, seed=0), "tutorial", changes={"training.steps": 30, "network.width": 8}, seed=0
     )
     x = motes.draw("moons", 20, seed=1)
@@ -210,7 +212,7 @@ def test_the_density_of_a_trained_model_integrates_to_1(trained):
 @pytest.mark.parametrize("factor", [1e6, 1e-6])
 def test_other_units_shift_it_by_their_jacobian(trained, factor):
     x, old = motes.draw("moons", 50, seed=5), trained.standardiser
-    other = motes.Model(
+    other = PointModel(
         trained.denoiser, Standardiser(old.mean * factor, old.scale * factor), trained.columns, trained.recipe
     )
     shift = other.score_samples(x * factor) - trained.score_samples(x)
@@ -220,7 +222,7 @@ def test_other_units_shift_it_by_their_jacobian(trained, factor):
 def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
     # A power of two changes no digit on the way.
     x = motes.draw("moons", 300, seed=3)
-    here, there = (motes.fit(x * factor, changes=SMALL).score_samples(x[:50] * factor) for factor in (1.0, 2.0**20))
+    here, there = (fit_points(x * factor, changes=SMALL).score_samples(x[:50] * factor) for factor in (1.0, 2.0**20))
     np.testing.assert_allclose(there - here, -2 * 20 * np.log(2), atol=1e-9)
 
 

@@ -1,247 +1,398 @@
-"""Model files: back to the bit, or one typed error."""
+"""`motes.fit`, `motes.load` and `motes.Model`: one model of points or of a table, in the kind of rows it was given."""
 
-import json
-import subprocess
-import sys
+import datetime
 
-import jax
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
-from scipy import stats
-from tests.conftest import SMALL
 
 import motes
-from motes.model import Model
-from motes.sampling.samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
+from motes.data.frames import as_frame
+from motes.errors import DataError, UsageError
+from motes.points import PointModel
+from motes.sampling.samplers import SAMPLERS
+from motes.tabular import TableModel
+
+POINTS = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
+TABLE = {"table.steps": 2, "table.width": 16, "table.depth": 1, "table.calibrate": False}
+RNG = np.random.default_rng(3)
+PEOPLE = {
+    "age": RNG.integers(18, 80, 60),
+    "height": RNG.normal(1.7, 0.1, 60).round(2),
+    "city": RNG.choice(["Graz", "Linz", "Wien"], 60),
+}
+
+
+def few(data, **options):
+    return motes.fit(data, changes=TABLE, verbose=False, **options)
 
 
 @pytest.fixture(scope="module")
-def saved(small_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    small_model.save(path)
-    return path
+def moons():
+    return motes.fit(motes.draw("moons", 300, seed=1), changes=POINTS, seed=2, verbose=False)
 
 
-def test_a_loaded_model_samples_the_same_points_to_the_bit(small_model, saved):
-    loaded = motes.load(saved)
-    assert np.array_equal(loaded.sample(300, seed=5), small_model.sample(300, seed=5))
-    assert loaded.recipe == small_model.recipe
-    assert (loaded.columns, loaded.source, loaded.seed) == (("x", "y"), "moons", 1)
-    assert loaded.training is None
+@pytest.fixture(scope="module")
+def people():
+    return few(pd.DataFrame(PEOPLE), seed=2)
 
 
-def test_a_column_alone_is_learned_sampled_and_scored():
-    rng = np.random.default_rng(3)
-    x = np.concatenate([rng.normal(-2, 0.5, 1500), rng.normal(2, 0.5, 1500)])[:, None]
-    changes = SMALL | {"training.steps": 600, "training.batch": 256, "training.ema": 0.98}
-    model = motes.fit(x, changes=changes, seed=2)
-    exact = lambda x: np.log(0.5 * stats.norm(-2, 0.5).pdf(x) + 0.5 * stats.norm(2, 0.5).pdf(x))
-    fresh = np.concatenate([rng.normal(-2, 0.5, 500), rng.normal(2, 0.5, 500)])
-    excess = exact(fresh) - model.score_samples(fresh[:, None])
-    single = exact(fresh) - stats.norm(x.mean(), x.std()).logpdf(fresh)
-    assert excess.mean() < 0.25 * single.mean()
-    samples = model.sample(1000, seed=4)[:, 0]
-    assert samples.shape == (1000,)
-    assert 0.4 < (samples > 0).mean() < 0.6
+# --- the kind of rows -------------------------------------------------------------------------------------------------
 
 
-def test_a_recipe_for_tables_is_not_followed_for_points():
-    with pytest.raises(motes.RecipeError, match=r"data\.encode = true; expected one for points"):
-        motes.fit(motes.draw("moons", 40), "table")
+def kinds():
+    frame = pd.DataFrame(PEOPLE)
+    small = frame.astype({"age": "uint8", "city": "category"})
+    return {
+        "pandas": (frame, lambda rows: rows.dtypes.astype(str).to_dict()),
+        "pandas, small": (small, lambda rows: rows.dtypes.astype(str).to_dict()),
+        "polars": (pl.DataFrame(PEOPLE), lambda rows: rows.schema),
+        "arrow": (pa.table(PEOPLE), lambda rows: rows.schema),
+        "dict": (PEOPLE, lambda rows: [*rows]),
+        "array": (frame.to_numpy(), lambda rows: rows.dtype),
+        "lists": (frame.to_numpy().tolist(), lambda rows: None),
+        "frame": (as_frame(frame), lambda rows: {name: one.type for name, one in rows.columns.items()}),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "model"])
-def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_model, tmp_path):
-    with pytest.raises(motes.UsageError, match=r"expected a name that ends in \.safetensors"):
-        small_model.save(tmp_path / name)
+@pytest.mark.parametrize("name", kinds())
+def test_rows_come_back_in_the_kind_they_were_given_in(name, tmp_path):
+    data, types = kinds()[name]
+    model = few(data)
+    assert model.kind == "table"
+    rows = model.sample(7, seed=1)
+    expected = np.ndarray if name == "lists" else type(data)
+    assert isinstance(rows, expected) and types(rows) == types(data)
+    filled = model.impute(data)
+    assert isinstance(filled, expected)
+    model.save(tmp_path / "m.safetensors")
+    again = motes.load(tmp_path / "m.safetensors")
+    if name != "frame":
+        assert isinstance(again.sample(7, seed=1), expected) and types(again.sample(7, seed=1)) == types(data)
+    same = as_frame(again.sample(7, seed=1))
+    assert repr(same.columns) == repr(as_frame(rows).columns)
 
 
-def test_the_file_opens_in_another_process(saved, small_model):
-    code = f"import motes; print(motes.load({str(saved)!r}).sample(4, seed=9).tobytes().hex())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == small_model.sample(4, seed=9).tobytes().hex()
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_points_come_back_in_the_kind_they_were_given_in(dtype):
+    x = motes.draw("moons", 200, seed=1)
+    rows = motes.fit(x.astype(dtype), changes=POINTS, verbose=False).sample(5)
+    assert isinstance(rows, np.ndarray) and rows.dtype == dtype
+    frame = pd.DataFrame(x, columns=["east", "north"])
+    model = motes.fit(frame, changes=POINTS, verbose=False)
+    assert model.kind == "points" and model.columns == ("east", "north")
+    assert isinstance(model.sample(5), pd.DataFrame) and list(model.sample(5)) == ["east", "north"]
+    swapped = model.score_samples(frame[["north", "east"]][:5])
+    np.testing.assert_array_equal(swapped, model.score_samples(frame[:5]))
+    assert (swapped != model.score_samples(frame.rename(columns={"east": "north", "north": "east"})[:5])).any()
+    with pytest.raises(DataError, match="column 'east': got text; expected numbers"):
+        model.score_samples(pd.DataFrame({"east": ["a"], "north": [1.0]}))
 
 
-def test_samples_are_in_the_units_of_the_data():
-    # The same data in other units gives the same samples in those units: standardising takes the units out.
-    x = motes.draw("moons", 400, seed=3)
-    scale, shift = np.array([1e6, 1e-3]), np.array([5.0, -7.0])
-    here = motes.fit(x, changes=SMALL, seed=1).sample(100)
-    there = motes.fit(x * scale + shift, changes=SMALL, seed=1).sample(100)
-    np.testing.assert_allclose(there, here * scale + shift, rtol=1e-3, atol=1e-3 * scale.min())
+def test_a_column_that_is_dropped_does_not_come_back(tmp_path):
+    model = few(pd.DataFrame(PEOPLE), columns={"age": "drop"})
+    assert list(model.sample(3)) == ["height", "city"]
+    model.save(tmp_path / "m.safetensors")
+    assert list(motes.load(tmp_path / "m.safetensors").sample(3)) == ["height", "city"]
 
 
-def test_the_bound_is_in_the_units_of_the_data():
-    x = motes.draw("moons", 300, seed=3)
-    changes = {"training.steps": 20, "schedule.steps": 10, "network.width": 8}
-    here = motes.fit(x, "ddpm", changes=changes).bound(x[:50])
-    there = motes.fit(x * 100, "ddpm", changes=changes).bound(x[:50] * 100)
-    np.testing.assert_allclose(there.nats - here.nats, 2 * np.log(100), rtol=1e-3)
+def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command):
+    code, _, err = motes_command("train", "penguins", "-q", "--no-figures", "--set", "table.steps=2", "--set",
+                                 "table.width=8", "--set", "table.calibrate=false")  # fmt: skip
+    assert code == 0, err
+    model = motes.load("runs/penguins")
+    rows = model.sample(4, given={"species": "Gentoo"})
+    assert rows.to_pandas().shape == (4, 8) and rows.to_polars().shape == (4, 8) and rows.to_arrow().shape == (4, 8)
+    assert rows["species"].tolist() == ["Gentoo"] * 4
+    estimator = motes.DiffusionModel.load("runs/penguins")
+    assert estimator.sample(4, given={"species": "Gentoo"}, random_state=0).to_pandas().equals(rows.to_pandas())
+    model.save("again.safetensors")
+    code, out, err = motes_command("sample", "again.safetensors", "-n", "4", "--given", "species=Gentoo", "-q")
+    assert code == 0 and out == rows.to_pandas().to_csv(index=False), err
 
 
-def test_the_bound_needs_steps(small_model):
-    with pytest.raises(motes.UsageError, match="ddpm"):
-        small_model.bound(motes.draw("moons", 10))
+def test_a_shape_and_a_data_set_go_by_their_names():
+    model = motes.fit("moons", changes=POINTS, seed=4, verbose=False)
+    assert (model.kind, model.source) == ("points", "moons") and isinstance(model.sample(3), np.ndarray)
+    table = few("penguins")
+    assert table.kind == "table" and isinstance(table.sample(3), motes.Frame)
+    assert isinstance(model.evaluate(n=100), motes.Evaluation)
 
 
-def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
-    points, chain = small_model.chain(200, [0, 3, 6], seed=2)
-    assert chain.shape == (3, 200, 2)
-    assert np.array_equal(chain[-1], points)
-    assert np.array_equal(points, small_model.sample(200, seed=2))
-    z = small_model.standardiser.forward(chain[0])
-    sigma = np.sqrt(1 + small_model.recipe.schedule.sigma_max**2)
-    # 400 normal numbers: their mean square is within 5 standard errors of sigma^2 but for 1 seed in 10^6.
-    assert abs((z**2).mean() / sigma**2 - 1) < 5 * np.sqrt(2 / 400)
-
-
-def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
-    usual = small_model.sample(50)
-    assert np.array_equal(small_model.sample(50, sampler="dpmpp_3m", steps=6, grid="karras"), usual)  # the recipe's own
-    few = small_model.sample(50, sampler="heun", steps=5, grid="log_snr")
-    recipe = motes.load_recipe(small_model.recipe, {"sampler.kind": "heun", "grid.kind": "log_snr", "grid.steps": 5})
-    other = Model(small_model.denoiser, small_model.standardiser, small_model.columns, recipe)
-    assert np.array_equal(few, other.sample(50))
-    assert not np.array_equal(few, usual)
-    # Objects, with options that their names do not have, and times.
-    assert np.array_equal(small_model.sample(50, sampler=DPMSolver3M(), grid=small_model.grid), usual)
-    assert np.array_equal(small_model.sample(50, sampler=DDIM(0.0)), small_model.sample(50, sampler="ddim"))
-    points, chain = small_model.chain(50, [0, 2], sampler="euler", grid=[1.0, 0.4, 0.0])
-    assert np.array_equal(chain[1], points)
+# --- the recipe -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("how", "error", "says"),
+    ("data", "kind", "said"),
     [
-        ({"sampler": "hein"}, motes.RecipeError, "unknown sampler.kind 'hein'. Did you mean 'heun'"),
-        ({"grid": "karas"}, motes.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
-        ({"steps": 0}, motes.RecipeError, "grid.steps = 0; expected a number at least 1"),
-        ({"grid": [1.0, 0.5]}, motes.RecipeError, "expected numbers that fall from 1 to 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.UsageError, "the times say how many steps"),
+        (motes.draw("moons", 100), "points", "recipe 'default', for points: two columns of real numbers"),
+        (np.column_stack([motes.draw("moons", 100), np.arange(100) % 7]), "table", "recipe 'table': 3 columns"),
+        ({"a": [1.5, 2.5] * 20, "b": ["x", "y"] * 20}, "table", "recipe 'table': 2 columns; 'b' holds text"),
+        ({"a": np.arange(40) % 7, "b": [1.5, None] * 20}, "table", "'a' holds whole numbers"),
+        ("moons", "points", "recipe 'default' for 'moons'"),
+        ("iris", "table", "recipe 'table' for 'iris'"),
     ],
 )
-def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
-    with pytest.raises(error, match=says):
-        small_model.sample(5, **how)
+def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, said, capsys):
+    changes = POINTS if kind == "points" else TABLE
+    assert motes.fit(data, changes=changes, verbose=True).kind == kind
+    err = capsys.readouterr().err
+    assert said in err and "training:" in err
 
 
-def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
-    changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
-    model = motes.fit(motes.draw("moons", 100), "tutorial", changes=changes)
-    for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
-        assert np.isfinite(model.sample(5, **how)).all()
-    for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
-        with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
-            model.sample(5, **how)
+def test_quiet_where_nobody_looks_and_the_request_wins(capsys):
+    x = motes.draw("moons", 100)
+    assert motes.fit(x, "table", changes=TABLE).kind == "table"
+    assert motes.fit(x, changes=POINTS, verbose=False).kind == "points"
+    assert capsys.readouterr().err == ""
 
 
-def test_more_rows_begin_with_the_rows_of_fewer(small_model):
-    assert np.array_equal(small_model.sample(2500, seed=4)[:7], small_model.sample(7, seed=4))
+def test_progress_reaches_the_callback():
+    seen = []
+    motes.fit(motes.draw("moons", 100), changes=POINTS, verbose=False, on_progress=seen.append)
+    few(PEOPLE, on_progress=seen.append)
+    assert {now.steps for now in seen} == {40, 2} and seen[-1].step == 2
 
 
-@pytest.mark.parametrize("n", [0, -3])
-def test_no_rows_is_a_clear_error(small_model, n):
-    with pytest.raises(motes.UsageError, match=f"n = {n}"):
-        small_model.sample(n)
+def test_a_training_goes_on(moons, people):
+    with pytest.raises(UsageError, match="start is a model of a table; expected one of points"):
+        motes.fit(motes.draw("moons", 100), changes=POINTS, start=people, verbose=False)
+    with pytest.raises(UsageError, match="start is a model of points; expected one of a table"):
+        few(PEOPLE, start=moons)
+    still = POINTS | {"training.learning_rate": 1e-12, "training.warmup": 0}
+    on = motes.fit(motes.draw("moons", 300, seed=1), changes=still, start=moons, verbose=False)
+    np.testing.assert_allclose(on.sample(20), moons.sample(20), atol=1e-3)
+    part = pd.DataFrame(PEOPLE)[:30]
+    assert few(part).inner.schema.rows == 30 and few(part, start=people).inner.schema.rows == 60
+    still = TABLE | {"table.learning_rate": 1e-12}
+    frozen = motes.fit(
+        pd.DataFrame(PEOPLE), changes=TABLE | {"table.learning_rate": 1e-12}, start=people, verbose=False
+    )
+    assert frozen.sample(20).equals(people.sample(20))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_any_damaged_byte_is_one_typed_error(saved, tmp_path_factory, data):
-    whole = saved.read_bytes()
-    place = data.draw(st.integers(0, len(whole) - 1))
-    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]))
-    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
-    path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
-    with pytest.raises(motes.ModelFileError):
-        motes.load(path)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "moons", "labels": [1]}, "got labels for 'moons'; expected rows in memory"),
+        ({"data": "moons", "weights": [1]}, "got weights for 'moons'"),
+        ({"data": "moons", "columns": ["a", "b"]}, "columns are for rows in memory, or for a table"),
+        ({"data": PEOPLE, "labels": [1] * 60}, "labels are for points; in a table they are one more column"),
+        ({"data": PEOPLE, "columns": ["a", "b", "c"]}, "expected a mapping such as"),
+        ({"data": motes.draw("moons", 50), "columns": {"x": "integer"}}, "what columns are is for tables"),
+        ({"data": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_does_not_suit_the_data_is_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        motes.fit(**options, verbose=False)
 
 
-@pytest.mark.parametrize("part", [0, 1, 7, 100, 0.5, 0.99])
-def test_a_torn_file_is_one_typed_error(saved, tmp_path, part):
-    whole = saved.read_bytes()
-    torn = tmp_path / "torn.safetensors"
-    torn.write_bytes(whole[: int(part * len(whole)) if isinstance(part, float) else part])
-    with pytest.raises(motes.ModelFileError):
-        motes.load(torn)
+def test_names_and_kinds_of_columns(people):
+    x = motes.draw("moons", 100)
+    assert motes.fit(x, changes=POINTS, columns=["a", "b"], verbose=False).columns == ("a", "b")
+    array = np.column_stack([x, np.arange(100) % 7])
+    assert few(array, columns=["a", "b", "c"]).columns == ("a", "b", "c")
+    assert few(PEOPLE, columns={"age": "real"}).inner.schema.columns[0].kind == "real"
+    assert people.inner.schema.columns[0].kind == "integer"
 
 
-def changed(saved, path, about=(), drop=(), tensors=()):
-    """The file with some of its metadata and tensors changed, and a checksum that fits again."""
-    import struct
-
-    from motes.learning.checkpoints import _digest
-
-    raw = saved.read_bytes()
-    (size,) = struct.unpack("<Q", raw[:8])
-    metadata = json.loads(raw[8 : 8 + size])["__metadata__"] | dict(about)
-    metadata.pop("sha256")
-    arrays = {name: array for name, array in load_file(saved).items() if name not in drop} | dict(tensors)
-    save_file(arrays, path, metadata=metadata | {"sha256": _digest(arrays, metadata)})
-    return path
+def test_weights_count():
+    twice = [1.0] * 30 + [0.0] * 30
+    model = few(PEOPLE, weights=twice)
+    assert model.inner.schema.rows == 30
+    x = motes.draw("moons", 60)
+    weighed, half = (
+        motes.fit(part, changes=POINTS, weights=by, verbose=False) for part, by in ((x, twice), (x[:30], None))
+    )
+    np.testing.assert_allclose(weighed.standardiser.mean, half.standardiser.mean)
 
 
-def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
-    path = tmp_path / "other.safetensors"
-    with pytest.raises(motes.ModelFileError, match=r"format 99.*reads format 2"):
-        motes.load(changed(saved, path, about={"format": "99"}))
-    name = next(name for name in load_file(saved) if "network" in name)
-    with pytest.raises(motes.ModelFileError, match="lacks the weights"):
-        motes.load(changed(saved, path, drop=[name]))
-    with pytest.raises(motes.ModelFileError, match=r"weights .* are float32 \(3,\)"):
-        motes.load(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
-    with pytest.raises(motes.ModelFileError, match="does not ask for: more"):
-        motes.load(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))
-    with pytest.raises(motes.ModelFileError, match="not a whole model"):
-        motes.load(changed(saved, path, about={"recipe": '{"training": {"stepz": 1}}'}))
-    save_file({"a": np.zeros(2, np.float32)}, path)
-    with pytest.raises(motes.ModelFileError, match="not a model of motes"):
-        motes.load(path)
-    with pytest.raises(motes.ModelFileError, match="there is no model file"):
-        motes.load(tmp_path / "nowhere.safetensors")
-    with pytest.raises(motes.ModelFileError):
-        motes.load(tmp_path)  # a folder
+# --- the same questions -----------------------------------------------------------------------------------------------
 
 
-def test_saving_leaves_the_old_file_or_the_new_one(small_model, tmp_path, monkeypatch):
-    path = tmp_path / "model.safetensors"
-    path.write_text("the old one")
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(type(path), "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        small_model.save(path)
-    assert path.read_text() == "the old one"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_three_columns_and_their_names_come_back(tmp_path):
-    x = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100]
-    model = motes.fit(x, changes=SMALL, columns=["a", "b", "c"])
-    model.save(tmp_path / "m.safetensors")
-    loaded = motes.load(tmp_path / "m.safetensors")
-    assert loaded.columns == ("a", "b", "c")
-    assert loaded.sample(5).shape == (5, 3)
+def test_what_a_model_answers_is_what_is_inside(moons, people):
+    assert isinstance(moons.inner, PointModel) and isinstance(people.inner, TableModel)
+    np.testing.assert_array_equal(moons.sample(9, seed=5), moons.inner.sample(9, seed=5))
+    drawn = people.inner.sample(9, seed=5)
+    assert people.sample(9, seed=5)["city"].tolist() == drawn["city"].tolist()
+    np.testing.assert_array_equal(people.score_samples(people.sample(9)), people.inner.score_samples(people.sample(9)))
+    two = people.likelihood(people.sample(9), orders=2, seed=3)
+    np.testing.assert_array_equal(two.spread, people.inner.likelihood(people.sample(9), orders=2, seed=3).spread)
+    x = motes.draw("moons", 7, seed=8)
+    np.testing.assert_array_equal(moons.score_samples(x), moons.inner.score_samples(x))
+    assert (moons.seed, moons.columns, moons.source) == (2, ("x", "y"), "")
+    assert moons.parameters == moons.inner.parameters and len(moons.training.losses) == 40
 
 
-def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tmp_path):
-    # For data that is one point, E[x_0 | x_t] is that point, and every sample must be it.
-    from motes.diffusion.denoiser import Denoiser
+def test_samplers_and_conditions_of_points(moons):
+    how = {"sampler": "heun", "steps": 3, "grid": "karras"}
+    np.testing.assert_array_equal(moons.sample(9, **how), moons.inner.sample(9, **how))
+    assert (moons.sample(9, **how) != moons.sample(9)).any()
+    np.testing.assert_array_equal(
+        moons.sample(9, sampler=SAMPLERS["heun"](), steps=3, grid="karras"), moons.sample(9, **how)
+    )
+    assert (moons.sample(9, given={"x": 0.25})[:, 0] == 0.25).all()
+    holes = np.array([[0.5, np.nan], [1.0, 0.25]])
+    filled = moons.impute(holes, seed=1)
+    assert filled[0, 0] == 0.5 and np.isfinite(filled).all() and (filled[1] == holes[1]).all()
+    one, two = moons.impute(holes, draws=2, seed=1)
+    assert one[0, 1] != two[0, 1]
 
-    class Dot(Denoiser):
-        schedule: motes.Schedule
 
-        def __call__(self, x_t, t):
-            return 0 * x_t + jax.numpy.array([0.5, -2.0])
+def test_classes_of_points():
+    x, labels = motes.draw_labelled("moons", 300, seed=1)
+    model = motes.fit(x, labels=labels, changes=POINTS, verbose=False)
+    p, names = model.predict_proba(x[:5])
+    assert names == [0, 1] and p.shape == (5, 2)
+    assert model.predict(x[:5]).tolist() == [names[k] for k in p.argmax(axis=1)]
+    np.testing.assert_array_equal(model.sample(4, label=1), model.inner.sample(4, label=1))
+    weak = motes.Guidance(2.0, weak=motes.fit(x, labels=labels, changes=POINTS | {"training.steps": 1}, verbose=False))
+    assert (model.sample(4, label=1, guidance=weak) != model.sample(4, label=1)).any()
+    np.testing.assert_array_equal(model.score_samples(x[:5], label=1), model.inner.score_samples(x[:5], label=1))
 
-    dot: Model = small_model.with_denoiser(Dot(small_model.denoiser.schedule))
-    z = small_model.standardiser.forward(dot.sample(20))
-    np.testing.assert_allclose(z, np.tile([0.5, -2.0], (20, 1)), atol=1e-5)
-    with pytest.raises(motes.UsageError, match="recipe describes"):
-        dot.save(tmp_path / "dot.safetensors")
-    assert not list(tmp_path.iterdir())
+
+def test_one_column_of_a_table_given_the_others(people):
+    frame = pd.DataFrame(PEOPLE)[:6].set_index(pd.Index(list("abcdef")))
+    found = people.predict(frame, "city")
+    assert isinstance(found, pd.DataFrame) and list(found.index) == list("abcdef") and "p(Graz)" in found
+    p, labels = people.predict_proba(frame, "city")
+    np.testing.assert_array_equal(p, found[[f"p({label})" for label in labels]])
+    ages = people.predict(frame.drop(columns="age"), "age", quantiles=(0.1, 0.9), draws=16)
+    assert list(ages) == ["mean", "sd", "q0.1", "q0.9"]
+
+
+def test_the_chain_of_a_table_reveals_one_column_after_another(people):
+    rows, steps = people.chain(6, [0, 1, 2, 3], seed=3)
+    assert rows.equals(people.sample(6, seed=3)) and len(steps) == 4
+    for place, step in enumerate(steps):
+        seen = step.notna().all()
+        assert seen.sum() == place
+        for name in step.columns[seen]:
+            assert (step[name] == rows[name]).all()
+    first = people.inner.schema.parts[int(people.inner.order[0])].column
+    assert steps[1][first].notna().all()
+    with pytest.raises(UsageError, match="expected numbers of columns, from 0 to 3"):
+        people.chain(6, [4])
+
+
+def test_the_chain_of_points_is_that_of_its_grid(moons):
+    rows, noisy = moons.chain(5, [0, 3], seed=1)
+    expected = moons.inner.chain(5, [0, 3], seed=1)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_array_equal(noisy, expected[1])
+    assert len(moons.grid) == 7
+
+
+def test_a_condition_that_is_hardly_ever_met_is_warned_of():
+    many = {"n": np.r_[np.zeros(30_000), np.ones(2)].astype(int), "x": np.arange(30_002) % 3}
+    model = motes.fit(many, changes=TABLE | {"table.calibrate": True, "table.width": 8}, verbose=False)
+    with pytest.warns(UserWarning, match="below 1 in 10,000: the training held hardly any such row"):
+        model.sample(20, given={"n": 1})
+    found = model.evidence({"n": 1})
+    assert found.log_prob < -9.2 and found.warnings
+    usual = model.evidence({"x": 1}, n=500)
+    assert usual.log_prob == pytest.approx(np.log(1 / 3), abs=0.1) and not usual.warnings
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda table, points: table.sample(3, label=1), "got label = 1, and this model is of a table"),
+        (lambda table, points: table.sample(3, sampler="heun"), "got sampler = 'heun'"),
+        (lambda table, points: points.sample(3, exact=True), "exact=True is for tables"),
+        (lambda table, points: points.score_samples([[0, 0]], orders=2), "got orders = 2, and this model is of points"),
+        (lambda table, points: points.score_samples([[0, 0]], smooth=True), "got smooth = True"),
+        (lambda table, points: table.bound(PEOPLE), "bound is for models of points"),
+        (lambda table, points: table.denoiser, "denoiser is for models of points"),
+        (lambda table, points: table.averaged_over(0.1), "averaged_over is for models of points"),
+        (lambda table, points: table.grid, "grid is for models of points"),
+        (lambda table, points: table.diagnose(), "diagnose is for models of points"),
+        (lambda table, points: points.report("a.html"), "report is for models of tables"),
+        (lambda table, points: table.report("a.txt"), "expected a name that ends in .html"),
+        (lambda table, points: table.predict(PEOPLE), "predict: got no column; expected one of age, height, city"),
+        (lambda table, points: points.predict([[0, 0]], "x"), "Points have classes: leave `column` out"),
+        (lambda table, points: points.evidence({"x": 1}), "evidence is for models of tables"),
+        (lambda table, points: table.evaluate(), "Give a file or a data set as SOURCE"),
+        (lambda table, points: points.evaluate(target="x"), "Points have no target"),
+    ],
+)
+def test_what_the_other_kind_answers_is_refused_with_what_to_do(ask, message, people, moons):
+    with pytest.raises(UsageError, match=message):
+        ask(people, moons)
+
+
+# --- how good it is ---------------------------------------------------------------------------------------------------
+
+
+def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
+    rows = pd.DataFrame(PEOPLE)
+    same = people.evaluate(rows, n=200)
+    assert not any("not here" in note for note in same.notes)  # the rows of the training are known again
+    fresh = rows.assign(age=rows["age"].to_numpy()[::-1])
+    other = people.evaluate(fresh, n=200)
+    assert any("the rows of the training are not here" in note for note in other.notes)
+    path = people.report(tmp_path / "report.html", rows, n=200)
+    assert "<html" in path.read_text()
+
+
+def test_points_are_evaluated_and_diagnosed(moons):
+    x = motes.draw("moons", 300, seed=1)
+    assert moons.evaluate(x, n=200).size <= 200
+    assert {finding.name for finding in moons.diagnose(x, n=200).findings}
+
+
+def test_pictures(people, moons):
+    assert moons.plot(n=50).get_title() == "50 samples"
+    figure = people.plot(pd.DataFrame(PEOPLE), n=50, style="dark")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["age", "height", "city"]
+    with pytest.raises(UsageError, match="Draw the data with"):
+        moons.plot([[0, 0]])
+
+
+def test_a_model_shows_itself_on_one_screen(people, moons):
+    assert repr(moons).startswith("Model(points of 2 columns, ") and repr(people).startswith(
+        "Model(a table of 3 columns"
+    )
+    for model in (people, moons):
+        assert "<caption>motes.Model</caption>" in model._repr_html_()
+        assert len(repr(model)) < 120
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_becomes_a_table_of_any_library():
+    dates = [datetime.datetime(2020, 1, 2, 3), None, datetime.datetime(2021, 5, 6)]
+    frame = as_frame(
+        {"a": [1, None, 3], "b": [0.5, 1.5, None], "c": ["x", None, "z"], "d": dates, "e": [True, False, True]}
+    )
+    table = frame.to_pandas()
+    assert table["a"].tolist()[0] == 1 and table.isna().sum().tolist() == [1, 1, 1, 1, 0]
+    for made in (table, frame.to_polars(), frame.to_arrow()):
+        again = as_frame(made)
+        assert again.names == frame.names
+        for name in frame.names:
+            assert again.columns[name].cells() == frame.columns[name].cells(), name
+    assert frame.to_numpy().shape == (3, 5) and frame.to_numpy().dtype == object
+    assert as_frame({"a": [1, 2], "b": [0.5, 1.5]}).to_numpy().tolist() == [[1, 0.5], [2, 1.5]]
+    assert np.isnan(frame["b"][2]) and frame["c"][1] is None
+    with pytest.raises(DataError, match="there is no column 'q'"):
+        frame["q"]
+
+
+def test_a_frame_shows_its_first_rows():
+    frame = as_frame({f"column{k}": np.arange(1234) for k in range(20)})
+    lines = repr(frame).splitlines()
+    assert len(lines) == 12 and lines[-1] == "1,234 rows of 20 columns" and lines[0].endswith("…")
+    assert frame._repr_html_().count("<tr>") == 11
+    assert "<b>" not in as_frame({"<b>": ["<b>"]})._repr_html_()
+
+
+def test_a_dict_of_uneven_columns_is_refused():
+    with pytest.raises(DataError, match="column 'b' has 3 entries, and 'a' has 2; expected as many in each"):
+        as_frame({"a": [1, 2], "b": [1, 2, 3]})
+    with pytest.raises(DataError, match=r"column 'a' has shape \(2, 2\)"):
+        as_frame({"a": [[1, 2], [3, 4]]})

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from motes.data.tables import Standardiser
-from motes.model import Model
 from motes.pictures import film_grid
+from motes.points import PointModel
 from motes.recipes import load_recipe
 
 
 def model(recipe, **changes):
     chosen = load_recipe(recipe, {key.replace("_", ".", 1): value for key, value in changes.items()})
-    return Model(None, Standardiser.identity(2), ("x", "y"), chosen)
+    return PointModel(None, Standardiser.identity(2), ("x", "y"), chosen)
 
 
 @pytest.mark.parametrize(("steps", "times"), [(1, 65), (16, 65), (32, 65), (50, 101), (64, 65), (80, 81)])

@@ -7,8 +7,8 @@ import motes
 from motes.data.tables import Standardiser
 from motes.diffusion.oracles import GaussianOracle
 from motes.errors import DataError, UsageError
-from motes.model import Model
 from motes.point_conditions import box_of, impute_points, sample_given
+from motes.points import PointModel
 
 ROWS = 4000
 MEAN, SCALE = np.array([5.0, -30.0]), np.array([2.0, 10.0])
@@ -19,7 +19,7 @@ RHO = 0.8  # of the two standardised columns: given z_0 = a, z_1 is N(RHO a, 1 -
 def gaussian(small_model):
     """The exact denoiser of a correlated Gaussian in the place of a network."""
     oracle = GaussianOracle(np.zeros(2), np.array([[1.0, RHO], [RHO, 1.0]]), small_model.denoiser.schedule)
-    return Model(oracle, Standardiser(MEAN, SCALE), ("x", "y"), small_model.recipe)
+    return PointModel(oracle, Standardiser(MEAN, SCALE), ("x", "y"), small_model.recipe)
 
 
 def test_a_box_is_in_the_units_of_the_data(small_model):

@@ -5,7 +5,9 @@ import pytest
 
 import motes
 from motes.evaluation.modes import mode_coverage
+from motes.point_fitting import fit_points
 from motes.sources import read_source, source_of
+from motes.tabular import read_model
 
 RECIPE = motes.load_recipe("default")
 
@@ -83,7 +85,7 @@ def test_what_is_neither_shape_nor_file_is_told():
 def model(file):
     """Trained on the file, as `motes train` does."""
     table = read_source(str(file), RECIPE, 5).table
-    return motes.fit(table, changes={"training.steps": 1}, seed=5, source=str(file))
+    return fit_points(table, changes={"training.steps": 1}, seed=5, source=str(file))
 
 
 def test_its_own_file_is_divided_as_for_the_training(model, file):
@@ -114,7 +116,7 @@ def test_another_file_judges_with_all_its_rows(model, file):
 
 def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    assert source_of(motes.load(tmp_path / "m.safetensors")).trained_on
+    assert source_of(read_model(tmp_path / "m.safetensors")).trained_on
 
 
 def test_an_array_is_known_again(model, file):

@@ -10,6 +10,8 @@ from motes.data.tables import Standardiser
 from motes.diagnosis import split
 from motes.diagnosis.split import _distances, split_error
 from motes.evaluation.metrics import sliced_w2
+from motes.point_fitting import fit_points
+from motes.points import PointModel
 from motes.sources import read_source, source_of
 
 N = 2048
@@ -20,7 +22,7 @@ def exact_model(shape, recipe="default", changes=()):
     chosen, x = motes.load_recipe(recipe, dict(changes)), motes.draw(shape, 5000, seed=0)
     z_of = Standardiser.fit(x)
     exact = motes.truth(shape).oracle(build_schedule(chosen), z_of)
-    return motes.Model(exact, z_of, ("x", "y"), chosen, source=shape)
+    return PointModel(exact, z_of, ("x", "y"), chosen, source=shape)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_few_steps_are_the_discretisation_s_alone():
 
 
 def test_an_untrained_network_is_the_learning_s_alone():
-    model = motes.fit(motes.draw("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
+    model = fit_points(motes.draw("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
     found = split_error(model, source_of(model), N)
     assert found.parts["learning"].value > 0.9 * (found.total - found.floor)
 
@@ -74,12 +76,12 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, motes.draw("moons", 5000, seed=1))
     source = read_source(str(path), motes.load_recipe(), 0)
-    model = motes.fit(source.table, changes=SMALL | {"grid.steps": 64}, source=str(path))
+    model = fit_points(source.table, changes=SMALL | {"grid.steps": 64}, source=str(path))
     found = split_error(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
     assert found.rows == 500  # those held out
     assert found.parts["learning"].value > 0.7 * (found.total - found.floor)
-    tutorial = motes.fit(source.table, "tutorial", changes={"training.steps": 20}, source=str(path))
+    tutorial = fit_points(source.table, "tutorial", changes={"training.steps": 20}, source=str(path))
     assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
 

@@ -13,6 +13,7 @@ from motes.learning import training
 from motes.learning.stopping import Held
 from motes.learning.training import train
 from motes.learning.weights import weights_of
+from motes.point_fitting import fit_points
 from motes.recipes import load_recipe
 from test_training import X, train_point
 
@@ -54,7 +55,7 @@ def test_a_fit_with_weights_learns_the_weighted_law():
     x = np.concatenate([rng.normal(-3, 0.5, (300, 2)), rng.normal(3, 0.5, (300, 2))])
     weights = np.repeat([3.0, 1.0], 300)
     changes = SMALL | {"training.steps": 400}
-    model = motes.fit(x, changes=changes, weights=weights, seed=1)
+    model = fit_points(x, changes=changes, weights=weights, seed=1)
     often = np.repeat(x, weights.astype(int), axis=0)
     np.testing.assert_allclose(model.standardiser.mean, often.mean(axis=0))
     np.testing.assert_allclose(model.standardiser.scale, often.std(axis=0))
@@ -62,7 +63,10 @@ def test_a_fit_with_weights_learns_the_weighted_law():
     # Rows without weight are no rows: what they hold is never read.
     weights[:300] = 0
     x[:300] = 1e9
-    alone, same = motes.fit(x, changes=SMALL, weights=weights), motes.fit(x[300:], changes=SMALL, weights=weights[300:])
+    alone, same = (
+        fit_points(x, changes=SMALL, weights=weights),
+        fit_points(x[300:], changes=SMALL, weights=weights[300:]),
+    )
     np.testing.assert_array_equal(alone.sample(10), same.sample(10))
 
 
@@ -77,12 +81,12 @@ def test_a_fit_with_weights_learns_the_weighted_law():
 )
 def test_weights_that_are_none_are_refused(weights, says):
     with pytest.raises(DataError, match=says):
-        motes.fit(motes.draw("moons", 40), changes=SMALL, weights=weights)
+        fit_points(motes.draw("moons", 40), changes=SMALL, weights=weights)
 
 
 def test_classes_count_by_weight():
     x = motes.draw("moons", 40)
-    model = motes.fit(x, changes=SMALL, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2)
+    model = fit_points(x, changes=SMALL, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2)
     np.testing.assert_allclose(model.classes.weights, [1 / 3, 2 / 3])
 
 
@@ -110,7 +114,7 @@ def heaps():
 
 @pytest.fixture(scope="module")
 def overfitted():
-    return motes.fit(heaps(), changes=STOPPING, seed=0)
+    return fit_points(heaps(), changes=STOPPING, seed=0)
 
 
 def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
@@ -123,7 +127,7 @@ def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
     assert seen.losses[seen.steps == seen.best] == seen.losses.min()
     # What was best is what is left, to the bit: a training that ends there.
     assert seen.best > 0
-    again = motes.fit(heaps(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
+    again = fit_points(heaps(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
     np.testing.assert_array_equal(weights_of(again.denoiser), weights_of(overfitted.denoiser))
 
 
@@ -176,7 +180,7 @@ def test_progress_tells_the_held_out_loss():
 def test_labels_are_held_out_too():
     x, labels = motes.draw_labelled("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
-    model = motes.fit(x, changes=changes, labels=labels, weights=np.ones(90))
+    model = fit_points(x, changes=changes, labels=labels, weights=np.ones(90))
     np.testing.assert_array_equal(model.training.held_out.steps, [0, 30, 60])
     assert np.isfinite(model.training.held_out.losses).all()
     assert np.isfinite(model.sample(5, label=1)).all()
@@ -193,7 +197,7 @@ def test_validation_judges_averaged_weights():
 def test_a_fit_goes_on_from_a_denoiser(small_model):
     x = motes.draw("moons", 400, seed=3)
     still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
-    on = motes.fit(x, changes=still, start=small_model.denoiser, standardiser=small_model.standardiser)
+    on = fit_points(x, changes=still, start=small_model.denoiser, standardiser=small_model.standardiser)
     np.testing.assert_allclose(weights_of(on.denoiser), weights_of(small_model.denoiser), atol=1e-6)
     assert on.standardiser is small_model.standardiser
 
@@ -201,7 +205,7 @@ def test_a_fit_goes_on_from_a_denoiser(small_model):
 def test_a_start_that_does_not_fit_is_refused(small_model):
     x = motes.draw("moons", 400, seed=3)
     with pytest.raises(UsageError, match="start without a standardiser"):
-        motes.fit(x, changes=SMALL, start=small_model.denoiser)
+        fit_points(x, changes=SMALL, start=small_model.denoiser)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):
         with pytest.raises(UsageError, match="not a denoiser of this recipe"):
-            motes.fit(x, changes=SMALL | changes, start=small_model.denoiser, standardiser=small_model.standardiser)
+            fit_points(x, changes=SMALL | changes, start=small_model.denoiser, standardiser=small_model.standardiser)

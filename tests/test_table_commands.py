@@ -14,7 +14,7 @@ from motes.progress import Reporter
 from motes.runs import Options
 from motes.table_runs import train_table
 from motes.table_sources import evaluation_source
-from motes.tabular import TableModel, load
+from motes.tabular import TableModel, read_model
 
 ROWS = 39  # of which a few are held out
 TINY = {
@@ -68,7 +68,7 @@ def trained(people, tmp_path_factory):
         patch.setattr("motes.table_runs.SAMPLES", 200)
         _, found = train_table(str(path), folder / "run", "table", TINY, Options(), reporter)
     path.rename(folder / "run" / "people.csv")
-    model = load(folder / "run")
+    model = read_model(folder / "run")
     model.source = str(folder / "run" / "people.csv")
     model.save(folder / "run" / "model.safetensors")
     return folder / "run", found, reporter.lines
@@ -81,7 +81,7 @@ def run(trained):
 
 @pytest.fixture(scope="module")
 def model(run):
-    return load(run)
+    return read_model(run)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
     }
     steps = (tmp_path / "here" / "history.jsonl").read_text().count('"loss"')
     assert 0 < steps == len(made.training.losses) < 100_000
-    assert len(load(tmp_path / "here").sample(3)) == 3
+    assert len(read_model(tmp_path / "here").sample(3)) == 3
 
 
 def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):

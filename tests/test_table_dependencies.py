@@ -9,7 +9,7 @@ import pytest
 from motes.learning.tables.fitting import order_of
 from motes.table_fitting import fit_table
 from motes.tables.schema import Schema
-from motes.tabular import load
+from motes.tabular import read_model
 from tables import TINY, untrained
 
 ANIMALS = {"mouse": "mammal", "horse": "mammal", "crow": "bird", "robin": "bird", "owl": "bird", "frog": "amphibian"}
@@ -109,7 +109,7 @@ def test_what_follows_comes_after_that_from_which_it_follows(model):
 
 def test_a_file_keeps_them_and_an_option_leaves_them_out(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    again = load(tmp_path / "m.safetensors")
+    again = read_model(tmp_path / "m.safetensors")
     assert again.schema.related == model.schema.related
     np.testing.assert_allclose(again.score_samples(data.head(20)), model.score_samples(data.head(20)), atol=1e-6)
     with untrained():

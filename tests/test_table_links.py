@@ -13,7 +13,7 @@ from motes.learning.tables.rows import Scale
 from motes.sampling.rows import log_prob_rows
 from motes.table_fitting import fit_table
 from motes.tables.schema import Schema
-from motes.tabular import load
+from motes.tabular import read_model
 from tables import TINY, of_random_weights, untrained
 
 # --- relations --------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_of_several_relations_each_has_its_share():
 
 def test_relations_are_kept_on_disk(model, data, tmp_path):
     model.save(tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+    again = read_model(tmp_path / "model.safetensors")
     assert again.schema.relations == model.schema.relations
     np.testing.assert_array_equal(again.score_samples(data[:20]), model.score_samples(data[:20]))
 

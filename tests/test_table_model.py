@@ -9,7 +9,7 @@ from motes.learning.tables.fitting import options_of
 from motes.recipes import load_recipe
 from motes.table_fitting import fit_table
 from motes.tables.conditions import Not
-from motes.tabular import TableModel, load
+from motes.tabular import TableModel, read_model
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}
 
@@ -176,14 +176,14 @@ def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
 
 def test_a_file_gives_the_same_model(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    same = load(tmp_path / "m.safetensors")
+    same = read_model(tmp_path / "m.safetensors")
     assert isinstance(same, TableModel)
     np.testing.assert_array_equal(same.score_samples(data.head(99)), model.score_samples(data.head(99)))
     np.testing.assert_array_equal(cells(same.sample(50, seed=1), "x"), cells(model.sample(50, seed=1), "x"))
     assert (same.seed, same.fingerprint, same.source) == (model.seed, model.fingerprint, model.source)
     (tmp_path / "m.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelFileError):
-        load(tmp_path / "m.safetensors")
+        read_model(tmp_path / "m.safetensors")
 
 
 def test_what_does_not_fit_is_refused_by_name(model, data):

@@ -15,7 +15,7 @@ from motes.table_fitting import fit_table
 from motes.tables.conditions import NotMissing
 from motes.tables.relations import Inequality
 from motes.tables.schema import Schema
-from motes.tabular import TableModel, load
+from motes.tabular import TableModel, read_model
 from tables import TINY, untrained
 
 DAY = np.timedelta64(1, "D")
@@ -230,7 +230,7 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
 def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.sampling.constraint.draw_block", None)
     pair.save(tmp_path / "m.safetensors")
-    for same in (load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
+    for same in (read_model(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
         np.testing.assert_array_equal(same.score_samples(PAIRS), pair.score_samples(PAIRS))
         assert whole_of(same) == whole_of(pair)
     monkeypatch.undo()

@@ -13,8 +13,9 @@ import motes
 from motes import cli
 from motes.data.files import read_frame
 from motes.data.text_options import TextOptions
+from motes.table_runs import recipe_for
 from motes.table_sources import evaluation_source, read_rows
-from motes.tabular import load
+from motes.tabular import read_model
 
 MOTES = [sys.executable, "-m", "motes"]
 ROWS = 60
@@ -63,10 +64,10 @@ def here(run, motes_command, tmp_path):
 
 
 def test_a_run_remembers_how_its_source_was_read(run):
-    assert load(run).recipe.text == TEXT
+    assert read_model(run).recipe.text == TEXT
     written = tomllib.loads((run / "recipe.toml").read_text())["text"]
     assert written == {key: list(value) if isinstance(value, tuple) else value for key, value in vars(TEXT).items()}
-    types = load(run).schema.types
+    types = read_model(run).schema.types
     assert types == {"größe": "whole", "preis": "real", "tag": "date", "ort": "label"}
 
 
@@ -106,7 +107,7 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
 
 def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
     monkeypatch.chdir(run.parent)
-    source = evaluation_source(load(run), None)
+    source = evaluation_source(read_model(run), None)
     assert source.known and source.held_out is not None
     assert len(source.training) + len(source.held_out) == ROWS
 
@@ -121,7 +122,7 @@ def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(mot
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
     assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
-    assert load("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
+    assert read_model("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
     (tmp_path / "one.csv").write_text('day,pay,n\n05.03.2020,"$1,110",2\n06.03.2020,"$1,120",2\n')
     code, _, err = motes_command("score", "run", "one.csv", "--out", "s.csv", "-q")
     assert code == 0, err
@@ -263,19 +264,22 @@ def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
     samples = read_frame("run/samples.csv")
     assert samples.names == ("x", "y", "species")
     share = np.mean(np.array(samples.columns["species"].cells()) == "a")
-    assert abs(share - motes.load("run").classes.weights[0]) < 0.02  # 4 standard errors
+    assert abs(share - read_model("run").classes.weights[0]) < 0.02  # 4 standard errors
     assert motes_command("sample", "run", "-n", "50", "--out", "s.csv", "-q")[0] == 0
     assert set(read_frame("s.csv").columns["species"].cells()) == {"a", "b"}
     assert motes_command("sample", "run", "-n", "5", "--label", "b", "--out", "b.csv", "-q")[0] == 0
     assert read_frame("b.csv").columns["species"].cells() == ["b"] * 5
     assert motes_command("score", "run", "s.csv", "--out", "l.csv", "-q")[0] == 0
-    model = motes.load("run")  # each row is one of its class
+    model = read_model("run")  # each row is one of its class
     labels = np.array(read_frame("s.csv").columns["species"].cells())
     x = np.stack([read_frame("s.csv").columns[name].values for name in "xy"], axis=1)
     np.testing.assert_array_equal(model.sample(50, label=labels), x)
 
 
-def test_two_columns_of_whole_numbers_are_points_and_that_is_said(motes_command, tmp_path):
+def test_two_columns_of_whole_numbers_are_a_table(motes_command, tmp_path):
     (tmp_path / "t.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}\n" for k in range(200)))
-    with pytest.warns(UserWarning, match=r"whole numbers are taken for points.*--recipe table keeps whole numbers"):
-        assert motes_command("train", "t.csv", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
+    assert recipe_for("t.csv", None) == "table"  # samples of points would not be whole
+    (tmp_path / "p.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}.5\n" for k in range(200)))
+    assert recipe_for("p.csv", None) == "table"
+    (tmp_path / "q.csv").write_text("age,visits\n" + "".join(f"{k % 40}.5,{k * 7 % 13}.5\n" for k in range(200)))
+    assert recipe_for("q.csv", None) == "default"

@@ -1,10 +1,12 @@
-"""Diffusion models for points, from a 2-D toy to a table.
+"""Diffusion models for points and tables, from a 2-D toy to 200 mixed columns.
 
     import motes
 
-    x = motes.draw("swiss_roll", 10_000)
-    model = motes.fit(x)
-    new = model.sample(10_000)
+    model = motes.fit(motes.draw("swiss_roll", 10_000))  # points: Gaussian diffusion
+    model.sample(10_000)
+
+    model = motes.fit("penguins")  # a table, by name, from a file or in memory: masked diffusion
+    model.sample(5, given={"species": "Gentoo"}).to_pandas()
 
 Names load on first use, so that `import motes` costs next to nothing.
 """
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from motes.data.datasets import dataset
+    from motes.data.frames import Frame
     from motes.data.shapes import SHAPES, draw, draw_labelled
     from motes.data.tables import Standardiser, read_table, write_table
     from motes.data.text_options import TextOptions
-    from motes.diagnosis.after import Diagnosis, diagnose_model
+    from motes.diagnosis.after import Diagnosis
     from motes.diagnosis.before import diagnose
     from motes.diagnosis.findings import Finding
     from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
@@ -28,13 +31,13 @@ if TYPE_CHECKING:
     from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
     from motes.evaluation.truth import Truth, truth
     from motes.fitting import fit
-    from motes.judging import Evaluation, evaluate
+    from motes.judging import Evaluation
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
-    from motes.model import Guidance, Model
+    from motes.model import Model, load
+    from motes.points import Guidance
     from motes.recipes import Recipe, load_recipe
     from motes.sampling.samplers import Sampler, sample
-    from motes.tabular import TableModel, load
 
 _HOME = {
     "dataset": "data.datasets",
@@ -53,7 +56,6 @@ _HOME = {
     "RectifiedFlow": "diffusion.continuous",
     "FunctionSchedule": "diffusion.continuous",
     "Diagnosis": "diagnosis.after",
-    "diagnose_model": "diagnosis.after",
     "Finding": "diagnosis.findings",
     "diagnose": "diagnosis.before",
     "DataError": "errors",
@@ -69,16 +71,15 @@ _HOME = {
     "Truth": "evaluation.truth",
     "truth": "evaluation.truth",
     "Evaluation": "judging",
-    "evaluate": "judging",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",
     "train": "learning.training",
     "Model": "model",
     "fit": "fitting",
-    "Guidance": "model",
-    "load": "tabular",
-    "TableModel": "tabular",
+    "load": "model",
+    "Guidance": "points",
+    "Frame": "data.frames",
     "DiffusionModel": "estimator",
     "Recipe": "recipes",
     "load_recipe": "recipes",
@@ -88,12 +89,12 @@ _HOME = {
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "draw", "draw_labelled", "dataset", "read_table", "write_table", "TextOptions", "Standardiser",
-    "DiffusionModel", "TableModel",
+    "DiffusionModel", "Frame",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",
     "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
-    "evaluate", "Evaluation", "diagnose", "diagnose_model", "Diagnosis", "Finding",
+    "Evaluation", "diagnose", "Diagnosis", "Finding",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip
 

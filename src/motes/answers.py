@@ -17,8 +17,8 @@ from motes.data.frames import SAID, Frame, Series, as_frame
 from motes.data.tables import Table
 from motes.data.writing import Write, writing
 from motes.errors import DataError, UsageError
-from motes.model import Model
 from motes.point_conditions import impute_points, sample_given
+from motes.points import PointModel
 from motes.progress import Reporter
 from motes.runs import SAMPLES, Draw, labelled_rows
 from motes.sampling.constraint import broken_by, observed_sides
@@ -56,7 +56,7 @@ class Evidence(NamedTuple):
 
 
 def draw_points(
-    model: Model, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], how: Draw
+    model: PointModel, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], how: Draw
 ) -> tuple[Frame, float]:
     """Points of which something may be known, and how many independent ones they are worth."""
     if not given:
@@ -66,7 +66,7 @@ def draw_points(
     return as_frame(Table(points, model.columns)), effective
 
 
-def score_points(model: Model, source: str, label: str | None, reporter: Reporter) -> Likelihood:
+def score_points(model: PointModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
     """log p of the rows of a file, or of fresh points of a shape."""
     rows = read_rows(source, model, SAMPLES)
     with reporter.counting("scoring", len(rows), "rows") as count:
@@ -74,7 +74,7 @@ def score_points(model: Model, source: str, label: str | None, reporter: Reporte
 
 
 def impute_point_file(
-    model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+    model: PointModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
 ) -> tuple[int, int]:
     """Write the points of a file with their missing coordinates filled in; returns what `impute_file` does.
 

@@ -32,13 +32,14 @@ from motes.data.frames import Frame, Series, as_frame, joined, unique_names
 from motes.data.natives import collected, in_library, is_frame, names_of
 from motes.data.targets import Target, check_labels
 from motes.data.templates import packed, template_of, unpacked, without
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
+from motes.errors import DataError, ModelFileError, MotesError, UsageError, check_count, check_seed
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.model import model_path
+from motes.model import Model
+from motes.points import model_path
 from motes.recipes import Recipe
 from motes.sampling.rows import log_prob_rows
 from motes.table_fitting import fit_table
-from motes.tabular import TableModel
+from motes.tabular import TableModel, of_checkpoint
 
 Array = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         random_state: of `fit`, and of draws that have none of their own.
 
     Attributes:
-        model_: the `TableModel` of the columns of X and, where `fit` was given labels, of one more for y, the last.
+        model_: the `motes.Model` of the columns of X and, where `fit` was given labels, of one more for y, the last.
         n_features_in_, feature_names_in_: columns of X, and their names where they have any.
         classes_: the distinct labels in their order, where `fit` was given labels.
         n_iter_: steps of training, of all fits that went on from one another.
@@ -109,14 +110,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             DataError: data that cannot be used; the message names the row and the column.
             RecipeError, UsageError: a recipe or columns that do not fit.
         """
-        return self._fit(X, y, sample_weight, getattr(self, "model_", None) if self.warm_start else None)
+        return self._fit(X, y, sample_weight, self._before if self.warm_start else None)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
 
         Rows without y may follow rows with it: then nothing is known of their classes.
         """
-        return self._fit(X, y, sample_weight, getattr(self, "model_", None))
+        return self._fit(X, y, sample_weight, self._before)
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
         X = self._validated(X, reset=start is None)
@@ -145,7 +146,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
-        self.model_, self._target = model, target
+        self.model_, self._target = Model(model), target
         if target is not None:
             self.classes_ = target.classes
         elif hasattr(self, "classes_"):
@@ -165,22 +166,34 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     # --- rows of the model ---
 
     @property
+    def _table(self) -> TableModel:
+        """The model inside of the model."""
+        inner = self.model_.inner
+        assert isinstance(inner, TableModel)  # `fit` and `load` make no other
+        return inner
+
+    @property
+    def _before(self) -> TableModel | None:
+        """What the last fit learned."""
+        return self._table if hasattr(self, "model_") else None
+
+    @property
     def _columns(self) -> tuple[str, ...]:
         """Names of the columns of X, those that are dropped included."""
-        schema = self.model_.schema
+        schema = self._table.schema
         names = schema.came or schema.names
         return names if self._target is None else names[:-1]
 
     @property
     def _kept(self) -> tuple[str, ...]:
         """Names of those that are not dropped."""
-        names = self.model_.schema.names
+        names = self._table.schema.names
         return names if self._target is None else names[:-1]
 
     @property
     def _dropped(self) -> list[int]:
         """Places of the others."""
-        dropped = self.model_.schema.dropped
+        dropped = self._table.schema.dropped
         return [place for place, name in enumerate(self._columns) if name in dropped]
 
     def _frame(self, X: Any, codes: NDArray[np.integer] | None = None) -> Frame:
@@ -246,7 +259,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         asked = self._given(given)
         seed = check_seed(_seed(self.random_state if random_state is None else random_state))
         if y is None:
-            parts, places = [self.model_.sample(n, given=asked, seed=seed, exact=exact)], np.arange(n)
+            parts, places = [self._table.sample(n, given=asked, seed=seed, exact=exact)], np.arange(n)
         else:
             target = self._asked(y)
             codes = target.codes(y, n, refuse=True)
@@ -254,12 +267,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 raise UsageError(
                     f"got y and given[{target.column!r}], which are the same column. Leave one of them out."
                 )
-            parts, alone = [], target.column in self.model_.schema.kept
+            parts, alone = [], target.column in self._table.schema.kept
             for code in np.unique(codes).tolist():  # each with random numbers of its own
                 mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
                 condition = asked if alone else asked | {target.column: target.names[code]}
                 count = int((codes == code).sum())
-                parts.append(self.model_.sample(count, given=condition, seed=mine, exact=exact))
+                parts.append(self._table.sample(count, given=condition, seed=mine, exact=exact))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
         rows = joined(parts, n).take(places).select(self._kept).like(self.template_)
         return (rows, sum(part.effective for part in parts)) if return_effective else rows
@@ -277,25 +290,25 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         check_is_fitted(self)
         X = self._validated(X)
         if y is None:
-            return self.model_.score_samples(self._frame(X), orders=orders, smooth=smooth)
+            return self._table.score_samples(self._frame(X), orders=orders, smooth=smooth)
         target = self._asked(y)
         codes = target.codes(y, X.shape[0])
-        joint = self.model_.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
+        joint = self._table.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
         return np.where(codes >= 0, joint - self._log_p(target)[codes], joint if smooth else -np.inf)
 
     def _log_p(self, target: Target) -> Array:
         """log p(y) of each class, (c,), by the model."""
-        schema, count = self.model_.schema, len(target.classes)
+        schema, count = self._table.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
         nothing = Series("real", np.full(count, np.nan), np.ones(count, bool))
         frame = target.beside(Frame(dict.fromkeys(self._kept, nothing)), np.arange(count))
         encoded = schema.encode(frame, unseen="mark")
-        rows, at = self.model_.reader.read(encoded), schema.parts_of(target.column)
+        rows, at = self._table.reader.read(encoded), schema.parts_of(target.column)
         # Missing entries may have a code of their own, and would then be observed.
         observed: Any = np.zeros_like(rows.observed)
         observed[:, at] = rows.observed[:, at]
-        log_p = log_prob_rows(self.model_.unmasker, rows._replace(observed=observed))
+        log_p = log_prob_rows(self._table.unmasker, rows._replace(observed=observed))
         return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -305,9 +318,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         1 / (rows of the training + 1).
         """
         check_is_fitted(self)
-        found = self.model_.likelihood(self._frame(self._validated(X)), smooth=True)
+        found = self._table.likelihood(self._frame(self._validated(X)), smooth=True)
         if count := int(found.impossible.sum()):
-            mass = f"1/{self.model_.schema.rows + 1:,}"
+            mass = f"1/{self._table.schema.rows + 1:,}"
             warnings.warn(
                 f"{count:,} entries, in {np.count_nonzero(found.impossible):,} of {len(found.impossible):,} rows, are "
                 f"none that the training could have held: each counts with the mass {mass}.",
@@ -334,7 +347,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if self._target is not None:  # drawn where other entries of the row are; elsewhere any class will do
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
-        tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
+        tables = self._table.impute(frame, draws=1 if draws is None else draws, seed=seed)
         made = [table.select(self._kept).like(X) for table in tables]
         if hasattr(X, "iloc"):  # pandas, or what has its manners
             for table in made:
@@ -356,9 +369,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         check_is_fitted(self)
         X, target = self._validated(X), self._asked(None)
         made = np.zeros((X.shape[0], len(target.classes)))
-        if target.column in self.model_.schema.kept:
+        if target.column in self._table.schema.kept:
             return made + 1.0
-        p, labels = self.model_.predict_proba(self._frame(X), target.column)
+        p, labels = self._table.predict_proba(self._frame(X), target.column)
         place = {name: code for code, name in enumerate(target.names)}
         made[:, [place[label] for label in labels]] = p
         return made
@@ -384,7 +397,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             OSError: the folder is not there, cannot be written, or is full.
         """
         check_is_fitted(self)
-        tensors, about = self.model_.parts()
+        tensors, about = self._table.parts()
         mine = {"columns": self.columns, "warm_start": self.warm_start, "random_state": self.random_state}
         try:
             about["estimator"] = json.dumps(mine)
@@ -392,7 +405,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             raise UsageError(
                 f"a parameter that no file can hold: {error}. Set random_state to a whole number or None."
             ) from None
-        about["template"], tensors["estimator.template"] = packed(self.template_)
+        if not isinstance(self.template_, Frame):
+            about["template"], tensors["template"] = packed(self.template_)
         tensors["estimator.history"] = self.history_
         if self._target is not None:
             tensors["estimator.target"] = self._target.packed()
@@ -400,7 +414,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     @classmethod
     def load(cls, path: str | Path) -> "DiffusionModel":
-        """Read what `save` wrote. No code in the file is run. Its `recipe` is the one that was followed, whole.
+        """Read a model of a table, whoever saved it: an estimator, `motes.Model` or the command line.
+
+        No code in the file is run. `recipe` is the one that was followed, whole. Rows of a model that was trained from
+        a file are a `motes.Frame`.
 
         Raises:
             ModelFileError: no such file, another format, or any damage.
@@ -408,19 +425,22 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         path = model_path(path)
         tensors, about = read_checkpoint(path)
         try:
-            mine, library = json.loads(about["estimator"]), about["template"]
-            model = TableModel.of_parts(tensors, about, path)
+            mine = json.loads(about.get("estimator", "{}"))
+            model = of_checkpoint(tensors, about, path)
+            if not isinstance(model, TableModel):
+                raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
             made = cls(model.recipe, **mine)
-            made.template_ = unpacked(library, tensors["estimator.template"])
-            made.history_, made._target = tensors["estimator.history"], None
+            # The command line reads rows from files, which are of no library.
+            made.template_ = unpacked(about["template"], tensors["template"]) if "template" in about else Frame({})
+            made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
             if "estimator.target" in tensors:
                 made._target = Target.unpacked(tensors["estimator.target"])
                 made.classes_ = made._target.classes
+        except MotesError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(
-                f"'{path}' was not saved by a DiffusionModel ({error!r}). `motes.load` reads any model."
-            ) from None
-        made.model_, made.n_iter_ = model, len(made.history_)
+            raise ModelFileError(f"'{path}' is not a whole model of motes: {error!r}.") from None
+        made.model_, made.n_iter_ = Model(model), len(made.history_)
         made.n_features_in_ = len(made._columns)
         if not isinstance(made.template_, np.ndarray):
             made.feature_names_in_ = np.array(made._columns, dtype=object)

@@ -20,9 +20,9 @@ from motes.diagnosis.after import Diagnosis
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import Oracle
 from motes.evaluation.truth import Truth
-from motes.model import Model
 from motes.parts import StepGated
 from motes.pictures import save
+from motes.points import PointModel
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ BACKDROP = 1500  # points behind a score field
 
 
 def exhibits(
-    model: Model, found: Diagnosis, law: Truth | None, folder: Path, *, t: float | None, style: str
+    model: PointModel, found: Diagnosis, law: Truth | None, folder: Path, *, t: float | None, style: str
 ) -> Iterator[Path]:
     """Write excess.png and error_split.png, and for a shape whose law is known scores.png and densities.png.
 
@@ -74,7 +74,7 @@ def exhibits(
 class _Plane:
     """A grid over the points as they are shown at time t."""
 
-    def __init__(self, model: Model, x: Array, t: float, seed: int = 2):
+    def __init__(self, model: PointModel, x: Array, t: float, seed: int = 2):
         schedule = model.denoiser.schedule
         alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
         self.t, self.zoom = t, float(np.hypot(alpha, sigma))
@@ -111,7 +111,7 @@ def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return scores
 
 
-def _scores(model: Model, exact: Oracle, x: Array, t: float, style: str) -> Figure:
+def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: str) -> Figure:
     plane = _Plane(model, x, t)
     across, up = plane.axes(GRID // 2, figures.limits_of(plane.points))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
@@ -120,7 +120,7 @@ def _scores(model: Model, exact: Oracle, x: Array, t: float, style: str) -> Figu
     )
 
 
-def _densities(model: Model, exact: Oracle, x: Array, style: str) -> Figure:
+def _densities(model: PointModel, exact: Oracle, x: Array, style: str) -> Figure:
     schedule = model.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     planes = [_Plane(model, x, t) for t in times]

@@ -1,233 +1,206 @@
-"""From rows to a trained model."""
+"""From any data to a trained model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
-from motes.data.classes import Classes
-from motes.data.tables import Standardiser, Table, as_table
-from motes.diffusion.denoiser import Denoiser
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
-from motes.learning.stopping import Held
-from motes.learning.training import Progress, Trained, train
+from motes.data.frames import SAID, Frame, as_frame
+from motes.data.shapes import SHAPES
+from motes.data.tables import Table
+from motes.data.templates import template_of, without
+from motes.errors import UsageError
 from motes.model import Model
-from motes.parts import StepGated
+from motes.point_fitting import fit_points
+from motes.points import PointModel
+from motes.progress import Reporter, watching
 from motes.recipes import Recipe, load_recipe
+from motes.sources import points_of, read_source
+from motes.table_fitting import fit_table
+from motes.table_runs import NATS, are_points, is_table, recipe_for, schema_of
+from motes.table_sources import read_rows, table_source
+from motes.tabular import TableModel
 
-Array = NDArray[np.float64]
-
-MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
+Changes = Sequence[str] | Mapping[str, Any]
 
 
 def fit(
-    data: ArrayLike | Table,
-    recipe: str | Path | Recipe = "default",
+    data: Any,
+    recipe: str | Path | Recipe | None = None,
     *,
-    changes: Sequence[str] | Mapping[str, Any] = (),
-    columns: Sequence[str] | None = None,
+    changes: Changes = (),
+    columns: Sequence[str] | Mapping[str, Any] | None = None,
     labels: ArrayLike | None = None,
-    classes: Classes | None = None,
     weights: ArrayLike | None = None,
-    standardiser: Standardiser | None = None,
-    start: Denoiser | None = None,
+    start: Model | None = None,
     seed: int = 0,
     source: str = "",
-    on_progress: Callable[[Progress], None] | None = None,
+    verbose: bool | None = None,
+    on_progress: Callable[[Any], None] | None = None,
 ) -> Model:
     """Train a model on the rows of `data`.
 
     Args:
-        data: numbers (n, d), or a `Table`.
-        recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
+        data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
+            shape, a data set or a file, of which a part is held out for `Model.evaluate`.
+        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "default"
+            for two columns of real numbers without missing entries, which are points, and "table" for anything else.
         changes: to it, such as {"training.steps": 8000}.
-        columns: d names.
-        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
-        classes: those that there are, for a `start` that knows them; None takes those that occur among the labels.
+        columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
+        labels: of points: the class of each row (n,). In a table a class is one of the columns.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        standardiser: between the data's units and those of the network; None: fitted as the recipe says.
-        start: a denoiser of the same recipe to go on from, such as `model.denoiser`. Give the model's own standardiser
-            with it.
+        start: a model of the same columns and recipe to go on from.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file.
-        on_progress: called a few times a second with a `Progress`.
+        source: what data in memory is called in the model file and in messages.
+        verbose: show the recipe and the progress. None: in a terminal and in a notebook.
+        on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
 
     Returns:
         The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
 
     Raises:
-        DataError: data that cannot be used; the message names the place.
+        DataError: data that cannot be used; the message names the row and the column.
+        UsageError: an unknown name, an option that does not suit the data, or a `start` of another kind.
         RecipeError: a recipe that cannot be followed.
-        UsageError: a `start` of another recipe, or without its standardiser.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+        TrainingError: the loss was not finite.
+
+    Example:
+        >>> import motes
+        >>> people = {"age": [31, 47, 25, 62] * 10, "smoker": ["no", "yes", "no", "no"] * 10}
+        >>> model = motes.fit(people, changes={"table.steps": 2}, verbose=False)
+        >>> sorted(model.sample(3))
+        ['age', 'smoker']
     """
-    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
+    if isinstance(data, str | Path):
+        if labels is not None or weights is not None:
+            what = "labels" if labels is not None else "weights"
+            raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
+        return _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
+    frame = None if _is_array(data) else as_frame(data)
+    chosen = load_recipe(recipe if recipe is not None else _suited(data, frame, reporter), changes)
     if chosen.data.encode:
-        raise RecipeError(
-            "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
-            "motes.table_fitting.fit_table for a table."
-        )
-    whole = data if isinstance(data, Table) else as_table(data, columns)
-    table = _labelled(whole, labels, chosen)
-    table, weights = _counting(table, _checked(table, weights))
-    if table.labels is None:
-        classes = None
-    elif classes is None:
-        classes = Classes.of(table.labels, weights)
-    if start is not None and standardiser is None and chosen.data.standardise:
-        raise UsageError("start without a standardiser: give that of the model it comes from, model.standardiser.")
-    units = standardiser or standardiser_of(table, chosen, weights)
-    z = units.forward(table.x)
-    numbers = None if classes is None else classes.numbers(table.labels, len(z))
-    rows = _Rows(z, numbers, weights)
+        if labels is not None:
+            raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
+        return _fit_frame(data, chosen, columns, weights, start, seed, source, reporter, on_progress)
+    if isinstance(columns, Mapping):
+        raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
+    rows = data if frame is None or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
+    with watching(reporter, on_progress) as told:
+        inner = fit_points(
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=told,
+            **_going_on(start),
+        )  # fmt: skip
+    kind = template_of(data)
+    if frame is not None and inner.columns != frame.names:  # without the column of the labels
+        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in inner.columns])
+    return Model(inner, kind)
 
-    def model_of(trained: Trained) -> Model:
-        denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
-        return Model(
-            denoiser,
-            units,
-            table.columns,
-            chosen,
-            classes=classes,
-            source=source,
-            fingerprint=whole.fingerprint,
-            seed=seed,
-            training=trained,
-        )
 
-    count = len(classes) if classes else 0
+def _is_array(data: Any) -> bool:
+    return isinstance(data, np.ndarray | list | tuple)
+
+
+def _suited(data: Any, frame: Frame | None, reporter: Reporter) -> str:
+    """The recipe that suits rows in memory."""
+    columns = (as_frame(data) if frame is None else frame).columns
+    if are_points(columns):
+        reporter.say("recipe 'default', for points: two columns of real numbers")
+        return "default"
+    why = f"{len(columns)} columns"
+    for name, one in columns.items():
+        if one.type != "real" or one.missing.any():
+            why += f"; '{name}' {f'holds {SAID[one.type]}' if one.type != 'real' else 'has missing entries'}"
+            break
+    reporter.say(f"recipe 'table': {why}")
+    return "table"
+
+
+def _fit_source(
+    name: str,
+    recipe: str | Path | Recipe | None,
+    changes: Changes,
+    columns: Any,
+    start: Model | None,
+    seed: int,
+    reporter: Reporter,
+    on_progress: Callable[[Any], None] | None,
+) -> Model:
+    """A model of a shape, a data set or a file, as `motes train` makes it."""
+    said = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
+    suited = recipe if recipe is not None else recipe_for(name, None, said)
+    if recipe is None:
+        reporter.say(f"recipe '{suited}' for '{name}'")
+    if not is_table(name, suited, changes):
+        if columns is not None:
+            raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
+        chosen = load_recipe(suited, changes)
+        origin = read_source(name, chosen, seed)
+        with watching(reporter, on_progress) as told:
+            inner = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=told, **_going_on(start))
+        return Model(inner, np.empty((0, 2)) if name in SHAPES else None)
+    chosen = load_recipe(suited, changes)
+    frame = read_rows(name, chosen.text)
+    chosen = replace(chosen, text=frame.text, columns={**chosen.columns, **_kinds(columns)})
+    origin_ = table_source(name, frame, chosen, seed)
+    schema = None if start is not None else schema_of(origin_, frame, chosen)
+    with watching(reporter, on_progress, unit=NATS) as told:
+        made = fit_table(
+            origin_.training, chosen, schema=schema, seed=seed, source=name, start=_table(start), on_progress=told
+        )
+    return Model(made)
+
+
+def _fit_frame(
+    data: Any,
+    chosen: Recipe,
+    columns: Any,
+    weights: ArrayLike | None,
+    start: Model | None,
+    seed: int,
+    source: str,
+    reporter: Reporter,
+    on_progress: Callable[[Any], None] | None,
+) -> Model:
+    """A model of a table in memory."""
+    names = columns if _is_array(data) and not isinstance(columns, Mapping) else None
+    frame = as_frame(data, names)
+    with watching(reporter, on_progress, unit=NATS) as told:
+        inner = fit_table(
+            frame, chosen, columns=_kinds(columns if names is None else None), weights=weights, seed=seed,
+            source=source, start=_table(start), on_progress=told,
+        )  # fmt: skip
+    for warning in inner.schema.warnings if start is None else ():
+        reporter.warn(warning)
+    dropped = [j for j, name in enumerate(frame.names) if name not in inner.columns]
+    return Model(inner, without(template_of(data), dropped))
+
+
+def _kinds(columns: Any) -> Mapping[str, Any]:
+    """What columns are."""
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping):
+        raise UsageError(f"columns = {columns!r}; expected a mapping such as {{'age': 'integer'}}: the data has names.")
+    return columns
+
+
+def _going_on(start: Model | None) -> dict[str, Any]:
+    """Arguments of `fit_points`."""
     if start is None:
-        start = build_denoiser(chosen, z.shape[1], seed_key(seed, "weights"), count)
-    else:
-        _check_start(start, chosen, z.shape[1], count)
-    try:
-        return model_of(_train(start, rows, chosen, seed, on_progress))
-    except TrainingError as error:
-        if isinstance(error.result, Trained):
-            error.result = model_of(error.result)
-        raise
+        return {}
+    if not isinstance(start.inner, PointModel):
+        raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
+    inner = start.inner
+    return {"start": inner.denoiser, "standardiser": inner.standardiser, "classes": inner.classes}
 
 
-def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) -> Standardiser:
-    """Between the units of `table` and those that a recipe trains in.
-
-    Raises:
-        DataError: a column that does not vary over the rows that count.
-    """
-    if not recipe.data.standardise:
-        return Standardiser.identity(table.x.shape[1])
-    found = Standardiser.fit(table.x, weights)
-    for name, scale in zip(table.columns, found.scale, strict=True):
-        if not scale > 0:
-            raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")
-    return found
-
-
-def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
-    """`table` with the labels to learn, if there are any."""
-    labels = table.labels if labels is None else labels
-    if labels is None:
-        if recipe.data.label:
-            raise UsageError(f"data.label = '{recipe.data.label}', but no labels came. Give `fit(..., labels=...)`.")
-        return table
-    if isinstance(recipe.network, StepGated):
-        raise RecipeError(
-            "network.kind = 'step_gated' takes no labels. Set network.kind = 'residual', or train without them."
-        )
-    if recipe.denoiser.variance == "learned":
-        raise RecipeError("denoiser.variance = 'learned' goes with no labels. Set 'fixed', or train without them.")
-    if np.shape(labels) != (len(table.x),):
-        raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
-    return replace(table, labels=np.asarray(labels))
-
-
-def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
-    """Weights of the rows; None: 1 each."""
-    if weights is None:
+def _table(start: Model | None) -> TableModel | None:
+    if start is None:
         return None
-    numbers = np.asarray(weights, np.float64)
-    if numbers.shape != (len(table.x),):
-        raise DataError(f"the weights have shape {numbers.shape}; expected ({len(table.x)},), one for each row.")
-    good = np.isfinite(numbers) & (numbers >= 0)
-    if not good.all():
-        row = int(good.argmin())
-        raise DataError(f"the weight of row {row + 1} is {numbers[row]}; expected a finite number at least 0.")
-    if (numbers > 0).sum() < 2:
-        raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
-    return numbers
-
-
-def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]:
-    """The rows that count, with their weights."""
-    if weights is None:
-        return table, None
-    rows = np.flatnonzero(weights)
-    return table[rows], weights[rows]
-
-
-class _Rows(NamedTuple):
-    """What `train` and `Held` take."""
-
-    x: Array
-    labels: NDArray[np.int32] | None
-    weights: Array | None
-
-    def some(self, rows: NDArray[np.int64]) -> "_Rows":
-        some: Any = [None if part is None else part[rows] for part in self]
-        return _Rows(*some)
-
-
-def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
-    wanted = eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), classes)
-    shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
-    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
-        raise UsageError(
-            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
-            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
-        )
-
-
-def _train(
-    denoiser: Denoiser, rows: _Rows, recipe: Recipe, seed: int, on_progress: Callable[[Progress], None] | None
-) -> Trained:
-    """Train `denoiser` on all rows, or on those that are not held out."""
-    part, held, weights = recipe.training, None, rows.weights
-    if part.validation:
-        judge = _held_out(len(rows.x), part.validation, seed)
-        held = Held(*rows.some(judge), every=part.check_every, patience=part.patience)
-        # By weights of 0, so that the compiled program is the one of a training on all rows.
-        weights = np.ones(len(rows.x)) if weights is None else weights.copy()
-        weights[judge] = 0
-    return train(
-        denoiser,
-        rows.x,
-        labels=rows.labels,
-        weights=weights,
-        held=held,
-        loss=build_loss(recipe),
-        times=build_times(recipe),
-        optimiser=build_optimiser(part),
-        steps=part.steps,
-        batch=part.batch,
-        key=seed_key(seed, "training"),
-        label_dropout=part.label_dropout,
-        ema=part.ema,
-        last_batch=part.last_batch,
-        snapshot_every=part.snapshot_steps(len(rows.x)),
-        averages=part.averages,
-        on_progress=on_progress,
-    )
-
-
-def _held_out(n: int, validation: float, seed: int) -> NDArray[np.int64]:
-    """The rows that training is stopped by, in their order."""
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation"))))
-    most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
-    m = int(np.clip(round(validation * n), 1, most))
-    return np.sort(rng.permutation(n)[:m])
+    if not isinstance(start.inner, TableModel):
+        raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
+    return start.inner

@@ -14,9 +14,9 @@ from motes.evaluation.excess import excess_loss, noise_levels
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.metrics import Metric, Row, compare, negative_log_likelihood
 from motes.evaluation.verdicts import overall, verdict
-from motes.fitting import standardiser_of
-from motes.model import Model
 from motes.parts import StepGated
+from motes.point_fitting import standardiser_of
+from motes.points import PointModel
 from motes.recipes import Recipe
 from motes.sources import Source, source_of
 
@@ -84,7 +84,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model,
+    model: PointModel,
     source: str | ArrayLike | Table | None = None,
     *,
     n: int = 10_000,
@@ -114,7 +114,7 @@ def evaluate(
     return Evaluation(origin.name, origin.judged_by, len(judge), [*rows, *_likelihood(model, origin, judge, other)])
 
 
-def _likelihood(model: Model, origin: Source, judge: Array, other: Array) -> list[Row]:
+def _likelihood(model: PointModel, origin: Source, judge: Array, other: Array) -> list[Row]:
     """-log p of the judge, beside that of the exact law, or, where that is unknown, of the other real rows.
 
     Nothing for a network that knows only steps: its flow jumps, and no solver can follow it.
@@ -203,7 +203,7 @@ class Lengths:
 
 
 def judge_lengths(
-    model: Model,
+    model: PointModel,
     source: str | ArrayLike | Table | None = None,
     *,
     lengths: tuple[float, ...] = LENGTHS,

@@ -1,531 +1,526 @@
-"""A trained model, in the data's own units: `sample` it, score points with it, `save` it, `load` it."""
+"""The one trained model: points or a table inside, and the same questions to both."""
 
-import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
-import equinox as eqx
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
-from motes.build import build_denoiser, build_draw, build_grid, seed_key
-from motes.data.classes import Classes
-from motes.data.tables import Standardiser, as_table
-from motes.diffusion.denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, NoModelError, UsageError, check_count
+from motes.answers import Evidence, evidence_of
+from motes.data.frames import SAID, Frame, as_frame
+from motes.data.shapes import SHAPES
+from motes.data.tables import Standardiser, Table
+from motes.data.templates import packed, template_of, unpacked
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning.averages import Averages
-from motes.learning.bounds import Bound, Variance, variational_bound
-from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning.training import Trained
-from motes.learning.weights import weights_of, with_weights
-from motes.parts import AncestralPart
-from motes.recipes import Recipe, parse
-from motes.sampling.guidance import Guided
-from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
-from motes.sampling.loop import Sampler, sample
-from motes.sampling.stretch import Divergence
+from motes.learning.bounds import Bound, Variance
+from motes.learning.checkpoints import read_checkpoint, write_checkpoint
+from motes.point_conditions import impute_points, sample_given
+from motes.points import Guidance, PointModel, model_path
+from motes.progress import Reporter
+from motes.recipes import Recipe
+from motes.sampling.likelihood import Likelihood
+from motes.sampling.loop import Sampler
+from motes.sources import order_of
+from motes.table_draws import Drawn
+from motes.table_predictions import DRAWS, QUANTILES
+from motes.table_runs import evaluate_table, write_page
+from motes.tabular import RowLikelihood, TableModel, of_checkpoint
 
-AVERAGES = "averages.safetensors"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+    from motes.diagnosis.after import Diagnosis
+    from motes.diffusion.denoiser import Denoiser
+    from motes.evaluation.table_results import TableEvaluation
+    from motes.judging import Evaluation
 
-@dataclass(frozen=True)
-class Guidance:
-    """How samples are led away from a weaker denoiser; see `motes.sampling.guidance`.
-
-    Attributes:
-        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
-        low, high: the times between which it is used, 0 = data, 1 = noise.
-        weak: a worse copy of the model, to be led away from that ("autoguidance"); None: from all classes together.
-    """
-
-    weight: float
-    low: float = 0.0
-    high: float = 1.0
-    weak: "Model | None" = None
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight) and self.weight >= 0):
-            raise UsageError(f"guidance weight = {self.weight}; expected a number at least 0. 1 is no guidance.")
-        if not 0 <= self.low < self.high <= 1:
-            raise UsageError(
-                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
-            )
+Array = NDArray[np.float64]
+OnBlock = Callable[[int], None] | None
+TEMPLATE = "template"  # of the texts and the arrays of a model file
+ROWS = 10_000  # that an evaluation draws
 
 
 class Model:
-    """What was learned, and everything needed to sample it again.
+    """A trained model, which answers in the units, types and kind of table of the rows it was trained on.
+
+    `motes.fit` and `motes.load` make one. It has Gaussian diffusion inside (`kind` "points": columns of real numbers)
+    or masked diffusion (`kind` "table": columns of any type). What only one of both can do raises `UsageError` in the
+    other.
 
     Attributes:
-        denoiser: E[x_0 | x_t], in standardised units.
-        standardiser: between those and the data's units.
-        columns: names of the d columns.
-        classes: those of its rows, where it was trained with labels; otherwise None.
-        recipe: what it was trained by.
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
-        training: losses and snapshots where it was trained in this process; None where it was loaded.
-        folder: where it was loaded from; None where it was trained in this process.
-        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
+        inner: the model inside, a `PointModel` or a `TableModel`, with its own arrays and options.
+        template: an empty table of the kind that samples have; None: they are a `Frame`, which has `to_pandas()`.
+
+    Example:
+        >>> import motes
+        >>> model = motes.fit(motes.draw("moons", 200), changes={"training.steps": 2}, verbose=False)
+        >>> model.sample(3).shape
+        (3, 2)
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        standardiser: Standardiser,
-        columns: Sequence[str],
-        recipe: Recipe,
-        *,
-        classes: Classes | None = None,
-        source: str = "",
-        fingerprint: str = "",
-        seed: int = 0,
-        training: Trained | None = None,
-        folder: Path | None = None,
-        length: float | None = None,
-    ):
-        self.denoiser = denoiser
-        self.standardiser = standardiser
-        self.columns = tuple(columns)
-        self.recipe = recipe
-        self.classes = classes
-        self.source = source
-        self.fingerprint = fingerprint
-        self.seed = seed
-        self.training = training
-        self.folder = folder
-        self.length = length
-
-    def __repr__(self) -> str:
-        on = f" of {self.source}" if self.source else ""
-        return f"Model{on}({self.dim} columns, {self.parameters:,} parameters)"
-
-    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> "Model":
-        """The same model with other weights, or with an exact denoiser, in the place of its own.
-
-        `length` is that of the average which the weights are, where it is not the recipe's.
-        """
-        return self._with(denoiser=denoiser, length=length)
-
-    def _with(self, **changes: Any) -> "Model":
-        made = copy(self)
-        vars(made).update(changes)
-        return made
-
-    @cached_property
-    def averages(self) -> Averages | None:
-        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
-        if self.training is not None or self.folder is None:
-            return self.training.averages if self.training else None
-        path = self.folder / AVERAGES
-        if not path.is_file():
-            return None
-        tensors, about = read_checkpoint(path)
-        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
-            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
-        return Averages(**tensors)
-
-    def averaged_over(self, sigma_rel: float) -> "Model":
-        """The same model with another average of its weights, over this share of its training, such as 0.1.
-
-        It is the standard deviation of the steps that count, as a share of all: see `motes.learning.averages`.
-
-        Raises:
-            UsageError: a length out of range, or no averages were kept.
-            ModelFileError: they are damaged, or of another model.
-        """
-        if self.averages is None:
-            raise UsageError(
-                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
-                "training.averages = 0."
-            )
-        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
-
-    def save_averages(self, folder: Path) -> None:
-        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
-
-        Raises:
-            OSError: the folder is not there, cannot be written, or is full.
-        """
-        if self.averages is not None:
-            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+    def __init__(self, inner: PointModel | TableModel, template: Any = None):
+        self.inner, self.template = inner, template
 
     @property
-    def _run(self) -> str:
-        """What tells its training from any other."""
-        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
+    def kind(self) -> Literal["points", "table"]:
+        """What is inside."""
+        return "points" if isinstance(self.inner, PointModel) else "table"
 
     @property
-    def dim(self) -> int:
-        """Number of columns."""
-        return len(self.columns)
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.inner.columns
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return self.inner.recipe
+
+    @property
+    def source(self) -> str:
+        """The shape, data set or file that it was trained on; "" for a table in memory."""
+        return self.inner.source
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return self.inner.seed
+
+    @property
+    def training(self) -> Any:
+        """Losses and times of the training; None where the model was loaded."""
+        return self.inner.training
 
     @property
     def parameters(self) -> int:
         """Number of trained numbers."""
-        return int(weights_of(self.denoiser).size)
+        return self.inner.parameters
 
-    @property
-    def lowest_noise(self) -> float:
-        """sigma_t / alpha_t at the last time that its sampler asks the network about."""
-        return float(np.exp(-np.asarray(self.denoiser.schedule.log_snr(self.grid[-2])) / 2))
+    def __repr__(self) -> str:
+        what = "points" if self.kind == "points" else "a table"
+        on = f", trained on {self.source}" if self.source else ""
+        return f"Model({what} of {len(self.columns)} columns{on}, {self.parameters:,} parameters)"
 
-    @property
-    def grid(self) -> NDArray[np.float32]:
-        """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
-        return np.asarray(build_grid(self.recipe))
+    def _repr_html_(self) -> str:
+        from html import escape
 
-    @overload
-    def sample(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        label: Any = None,
-        guidance: float | Guidance | None = None,
-        on_block: Callable[[int], None] | None = None,
-        return_log_prob: Literal[False] = False,
-    ) -> NDArray[np.float64]: ...
+        names = ", ".join(self.columns[:12]) + (", …" if len(self.columns) > 12 else "")
+        rows = {
+            "kind": self.kind,
+            "trained on": self.source or "rows in memory",
+            "columns": f"{len(self.columns)}: {names}",
+            "parameters": f"{self.parameters:,}",
+            "seed": str(self.seed),
+        }
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table><caption>motes.Model</caption>{cells}</table>"
 
-    @overload
-    def sample(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        label: Any = None,
-        guidance: float | Guidance | None = None,
-        on_block: Callable[[int], None] | None = None,
-        return_log_prob: Literal[True],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    # --- samples ---
 
     def sample(
         self,
         n: int,
         *,
+        given: Mapping[str, Any] | None = None,
+        label: Any = None,
         seed: int = 0,
+        exact: bool = False,
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: ArrayLike | None = None,
-        label: Any = None,
         guidance: float | Guidance | None = None,
-        on_block: Callable[[int], None] | None = None,
-        return_log_prob: bool = False,
-    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
+        on_block: OnBlock = None,
+    ) -> Any:
+        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+
+        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
+        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
 
         Args:
             n: how many.
+            given: conditions, column -> a value or (low, high), one of which may be None. In a table also a set of
+                labels, None (missing), or `motes.tables.Not(value)`.
+            label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
-            sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
-            steps: of the grid, in the place of the recipe's.
-            grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
-            label: the class of all the points, or one for each (n,); None draws from all classes together.
-            guidance: a weight, by which points become more typical of their class, or a `Guidance`.
-            on_block: called with the number of points done so far.
-            return_log_prob: give their log p (n,) as well, `score_samples` of them.
+            exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
+            sampler, steps, grid, guidance: of points; see `PointModel.sample`.
+            on_block: called with the number of rows drawn so far.
+
+        A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
 
         Raises:
-            UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
+            UsageError: what does not fit the columns or the model, or a condition of probability 0.
+            DataError: a value that its column cannot hold.
         """
-        if return_log_prob and guidance is not None:
-            raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
-        points = self.chain(
-            n,
-            (),
-            seed=seed,
-            sampler=sampler,
-            steps=steps,
-            grid=grid,
-            label=label,
-            guidance=guidance,
-            on_block=on_block,
-        )[0]
-        return (points, self.score_samples(points, label=label)) if return_log_prob else points
+        of_points: dict[str, Any] = {
+            "label": label, "sampler": sampler, "steps": steps, "grid": grid, "guidance": guidance,
+        }  # fmt: skip
+        if isinstance(self.inner, TableModel):
+            self._refuse(of_points, "sample", "A class of a table is a column: give given={column: label}.")
+            rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
+            for said in self._evidence(self.inner, given or {}, rows).warnings:
+                warnings.warn(said, UserWarning, stacklevel=2)
+            return self._native(rows)
+        if isinstance(guidance, Guidance) and isinstance(guidance.weak, Model):
+            weak = guidance.weak._inside("guidance", "Give a weak model of points.")
+            of_points["guidance"] = replace(guidance, weak=weak)
+        if exact:
+            raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
+        if not given:
+            return self._native(self.inner.sample(n, seed=seed, on_block=on_block, **of_points))
+        return self._native(sample_given(self.inner, n, given, seed=seed, on_block=on_block, **of_points)[0])
 
-    def chain(
-        self,
-        n: int,
-        record: Sequence[int],
-        *,
-        seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        label: Any = None,
-        guidance: float | Guidance | None = None,
-        on_block: Callable[[int], None] | None = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
-
-        Both in the data's units, so noise looks as wide as the data. `Model.grid` holds the times of the recipe's grid.
-        """
-        n = check_count(n, "points")
-        how, times = build_draw(self.recipe, sampler, steps, grid)
-        given = self.given(label, n)
-        points, kept = sample(
-            self.guided(guidance, given),
-            n,
-            self.dim,
-            key=seed_key(seed, "sample"),
-            sampler=how,
-            grid=times,
-            given=given,
-            record=record,
-            on_block=on_block,
-        )
-        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
-
-    def given(self, label: Any, n: int) -> Given | None:
-        """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
+    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+        """How probable a condition is to a model of a table, and how many rows `n` drawn ones under it are worth.
 
         Raises:
-            UsageError: an unknown label, or a model without classes.
+            UsageError: a model of points, or conditions that do not fit.
+            DataError: a value that its column cannot hold.
         """
-        if label is None:
-            return None
-        if self.classes is None:
-            raise UsageError(
-                f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
-                "column ('class' for a shape); in Python `fit` takes them beside the rows."
-            )
-        return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
+        inner = self._table("evidence", "The probability of a condition on points is not computed.")
+        return self._evidence(inner, given, inner.sample(n, given=given, seed=seed, exact=exact))
 
-    def guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
-        """The denoiser, or the guided one of rows of which that much is known.
+    @staticmethod
+    def _evidence(inner: TableModel, given: Mapping[str, Any], rows: Drawn) -> Evidence:
+        if not given:
+            return Evidence(0.0, (), float(len(rows)), ())
+        return evidence_of(inner, given, [rows.log_evidence], rows.effective)
 
-        Raises:
-            UsageError: nothing to be led away from.
+    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+        """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
+
+        A place counts steps from the start, 0. Of points it is one of `grid`, and rows there are noisy; of an array
+        they are one array (places, n, d). Of a table it is the number of columns that are revealed; the others are
+        missing.
+
+        Example:
+            >>> import motes
+            >>> model = motes.fit(motes.draw("moons", 200), changes={"training.steps": 2}, verbose=False)
+            >>> rows, noisy = model.chain(5, [0, 16])
+            >>> len(noisy), noisy[0].shape
+            (2, (5, 2))
         """
-        if guidance is None:
-            return self.denoiser
-        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
-        weak = how.weak
-        if weak is None and given is None:
-            why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
-            raise UsageError(
-                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
-                "copy of the model: Guidance(weight, weak=model), --weak MODEL."
-            )
-        if weak is None:
-            return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
-        if (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names) != (
-            self.columns,
-            self.denoiser.schedule,
-            self.classes and self.classes.names,
-        ) or not np.array_equal(weak.standardiser.scale, self.standardiser.scale):
-            raise UsageError(
-                "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
-                "and fewer steps of training, a smaller network, or more averaging."
-            )
-        return Guided(
-            self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
-        )
+        if isinstance(self.inner, PointModel):
+            points, kept = self.inner.chain(n, record, seed=seed, on_block=on_block)
+            tables = [self._native(one) for one in kept]
+            return self._native(points), np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
+        schema, rows = self.inner.schema, self.inner.sample(n, seed=seed, on_block=on_block)
+        revealed = dict.fromkeys(schema.parts[j].column for j in self.inner.order.tolist())
+        order = [*(name for name in schema.names if name not in revealed), *revealed]
+        places = [int(place) for place in record]
+        if any(not 0 <= place <= len(order) for place in places):
+            raise UsageError(f"record = {places}; expected numbers of columns, from 0 to {len(order)}.")
+        return self._native(rows), [self._native(rows.without(order[place:])) for place in places]
+
+    # --- likelihood ---
 
     def score_samples(
-        self, x: ArrayLike, *, label: Any = None, on_block: Callable[[int], None] | None = None
-    ) -> NDArray[np.float64]:
-        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
-
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        """
-        return self.likelihood(x, label=label, on_block=on_block).log_prob
-
-    def predict_proba(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
-        """p(label | x) of each row of x (n, d), (n, classes) in the order of `classes.names`.
-
-        By Bayes' rule from log p(x | label) and how frequent each class was in training.
-
-        Raises:
-            UsageError: a model without classes.
-            DataError: rows that cannot be used.
-        """
-        rows = as_table(x, self.columns, to_learn=False).x
-        if self.classes is None:
-            raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
-        n, count = len(rows), len(self.classes)
-        known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
-        tell = (lambda done: on_block(done // count)) if on_block else None
-        z = np.tile(self.standardiser.forward(rows), (count, 1))
-        log_prob = log_likelihood(self.denoiser, z, given=known, on_block=tell).log_prob.reshape(count, n)
-        return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
-
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The likeliest label of each row of x (n, d), (n,)."""
-        chosen = self.predict_proba(x).argmax(axis=1)
-        assert self.classes is not None  # `predict_proba` has checked it
-        return np.array(self.classes.names)[chosen]
+        self, data: Any, *, label: Any = None, orders: int = 1, smooth: bool = False, on_block: OnBlock = None
+    ) -> Array:
+        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`."""
+        return self.likelihood(data, label=label, orders=orders, smooth=smooth, on_block=on_block).log_prob
 
     def likelihood(
         self,
-        x: ArrayLike,
+        data: Any,
         *,
         label: Any = None,
-        divergence: Divergence = "exact",
-        probes: int = 32,
+        orders: int = 1,
+        smooth: bool = False,
         seed: int = 0,
-        solver: Solver = "grid",
-        tolerance: float = TOLERANCE,
-        on_block: Callable[[int], None] | None = None,
-    ) -> Likelihood:
-        """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
-
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling.likelihood.log_likelihood`. It is the law that `sample` draws from where the sampler is
-        Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another law.
-
-        Raises:
-            DataError: rows that cannot be used.
-            UsageError: an argument out of range, an unknown label.
-        """
-        rows = as_table(x, self.columns, to_learn=False).x
-        try:
-            found = log_likelihood(
-                self.denoiser,
-                self.standardiser.forward(rows),
-                given=self.given(label, len(rows)),
-                divergence=divergence,
-                probes=probes,
-                key=seed_key(seed, "likelihood"),
-                solver=solver,
-                tolerance=tolerance,
-                on_block=on_block,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
-
-    def bound(self, x: ArrayLike, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
-        """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
+        on_block: OnBlock = None,
+    ) -> Likelihood | RowLikelihood:
+        """log p of rows, with what is known of its error; in nats of the data's units.
 
         Args:
-            x: rows.
-            variance: of a reverse step, "beta", "posterior" or "learned"; None takes that of the recipe's sampler, and
-                with another sampler than ancestral the learned one, or beta where none was learned.
-            seed: of the noise.
-            draws: of it, for each step.
+            data: n rows, in any kind of table. Missing entries of a table are left out of log p.
+            label: of points: log p(x | label), one class for all rows or one for each (n,).
+            orders: of a table: so many orders of the columns, of whose p the mean is taken.
+            smooth: of a table: give an entry that the training could not have held the mass 1 / (rows + 1), not 0.
+            seed: of the other orders.
+            on_block: called with the number of rows scored so far.
+
+        Solvers and divergences of points are options of `inner.likelihood`.
 
         Raises:
-            UsageError: a recipe whose schedule has no steps; a variance that there is not.
+            UsageError: an option of the other kind of model, or out of range.
+            DataError: rows that cannot be used; the message names the row and the column.
         """
-        if self.recipe.steps is None:
-            raise UsageError(
-                "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
-            )
-        z = self.standardiser.forward(as_table(x, self.columns).x)
-        part = self.recipe.sampler
-        if variance is None:
-            own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
-            variance = part.variance if isinstance(part, AncestralPart) else own
-        try:
-            bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
-        return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
+        if isinstance(self.inner, TableModel):
+            self._refuse({"label": label}, "likelihood", "A class of a table is a column of its rows.")
+            return self.inner.likelihood(data, orders=orders, smooth=smooth, seed=seed, on_block=on_block)
+        self._refuse({"orders": orders, "smooth": smooth}, "likelihood", "log p of points has one order.", orders=1)
+        return self.inner.likelihood(self._points(data), label=label, on_block=on_block)
+
+    def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
+        """The variational bound on -log p of points, term by term; see `PointModel.bound`.
+
+        Raises:
+            UsageError: a table, whose log p is exact, or a recipe whose schedule has no steps.
+        """
+        inner = self._inside("bound", "log p of its rows is exact: use score_samples.")
+        return inner.bound(self._points(data), variance=variance, seed=seed, draws=draws)
+
+    # --- what is missing ---
+
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+
+        Args:
+            data: rows (n, d) with missing entries, in any kind of table.
+            draws: a list of as many tables; None gives one table.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names the row and the column.
+        """
+        count = 1 if draws is None else check_count(draws, "draws")
+        if isinstance(self.inner, TableModel):
+            tables = self.inner.impute(data, draws=count, seed=seed, on_block=on_block)
+        else:
+            x, words = self._points(data), np.random.SeedSequence([check_seed(seed), 577215]).generate_state(count)
+            filled = (impute_points(self.inner, x, seed=int(word), on_block=on_block) for word in words)
+            tables = [as_frame(Table(one, self.columns)) for one in filled]
+        kind = template_of(data)
+        made = [_with_index(table.like(kind), data) for table in tables]
+        return made[0] if draws is None else made
+
+    def predict(
+        self,
+        data: Any,
+        column: str | None = None,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> Any:
+        """The likeliest class of points, (n,), or the distribution of one column of a table given the others.
+
+        Args:
+            data: n rows; those of a table need not have `column`.
+            column: of a table.
+            quantiles, draws, seed: of a column of numbers or dates; see `TableModel.predict`.
+
+        Returns:
+            Of a table, a table of the same library with "label" and "p(...)", or "mean", "sd" and "q..." of each row.
+
+        Raises:
+            UsageError: a column that there is not or that does not vary, or points without classes.
+            DataError: rows that cannot be used.
+        """
+        if isinstance(self.inner, PointModel):
+            self._refuse({"column": column}, "predict", "Points have classes: leave `column` out.")
+            return self.inner.predict(self._points(data))
+        if column is None:
+            raise UsageError(f"predict: got no column; expected one of {', '.join(self.columns)}.")
+        found = self.inner.predict(data, column, quantiles=quantiles, draws=draws, seed=seed)
+        return _with_index(found.as_kind_of(data), data)
+
+    def predict_proba(self, data: Any, column: str | None = None) -> tuple[Array, list[Any]]:
+        """p(class | row) of points or p(label | other columns) of a table: (n, l), and the l classes or labels.
+
+        Raises:
+            UsageError, DataError: as `predict`; or a column without labels.
+        """
+        if isinstance(self.inner, TableModel):
+            if column is None:
+                raise UsageError(f"predict_proba: got no column; expected one of {', '.join(self.columns)}.")
+            return self.inner.predict_proba(data, column)
+        self._refuse({"column": column}, "predict_proba", "Points have classes: leave `column` out.")
+        found = self.inner.predict_proba(self._points(data))
+        assert self.inner.classes is not None  # or it would have been refused
+        return found, list(self.inner.classes.names)
+
+    # --- how good it is ---
+
+    def evaluate(
+        self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
+    ) -> "Evaluation | TableEvaluation":
+        """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
+
+        Args:
+            data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
+            n: samples, at most.
+            target: of a table: a column that is predicted, after training on synthetic and on real rows.
+            seed: of the samples and of the metrics.
+            verbose: show progress.
+
+        Raises:
+            UsageError: rows that are not to be had: a table that was in memory has to be given again.
+            DataError: rows with other columns, or that cannot be used.
+        """
+        if isinstance(self.inner, TableModel):
+            return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
+        from motes.judging import evaluate
+
+        self._refuse({"target": target}, "evaluate", "Points have no target.")
+        return evaluate(self.inner, self._source(data), n=n, seed=seed)
+
+    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> "Diagnosis":
+        """Find out what is wrong with a model of points, and where the error of its samples is from.
+
+        `data` is as in `evaluate`.
+
+        Raises:
+            UsageError: a table, or rows that are not to be had.
+        """
+        inner = self._inside("diagnose", "Use evaluate, which names the columns and pairs that differ.")
+        from motes.diagnosis.after import diagnose_model
+
+        return diagnose_model(inner, self._source(data), n=n, seed=seed)
+
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> "Axes | Figure":
+        """A picture of samples: points of the plane, or the distribution of each column.
+
+        Args:
+            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as outlines.
+            n: samples.
+            seed: of the samples.
+            style: "light" or "dark".
+        """
+        from motes import figures
+
+        rows = self.inner.sample(check_count(n, "samples"), seed=seed)
+        title = f"{n:,} samples"
+        if self.kind == "points" and len(self.columns) == 2:
+            assert not isinstance(rows, Frame)
+            self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
+            return figures.scatter(rows, title=title, style=style)
+        shown = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
+        real = None if data is None else as_frame(data).select(shown.names)
+        ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, shown if real is None else real))
+        return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
+
+    def report(self, path: str | Path, data: Any = None, *, n: int = ROWS, seed: int = 0) -> Path:
+        """Write the evaluation of a table as one HTML page; returns its path. `data` is as in `evaluate`.
+
+        Raises:
+            UsageError: points, or a name that does not end in .html.
+            OSError: the file cannot be written.
+        """
+        inner = self._table("report", "Use evaluate, and plot.")
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"got '{path}'; expected a name that ends in .html.")
+        write_page(evaluate_table(inner, data, target=None, n=n, seed=seed, reporter=Reporter(True)), path, inner)
+        return path
+
+    # --- points alone ---
+
+    @property
+    def denoiser(self) -> "Denoiser":
+        """Of points: E[x_0 | x_t], in standardised units."""
+        return self._inside("denoiser", "Its networks are in `inner.models`.").denoiser
+
+    @property
+    def averages(self) -> Averages | None:
+        """Of points: what averages of any length are made from."""
+        return self._inside("averages", "It has one average of its weights.").averages
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """Of points: the times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        return self._inside("grid", "Its reverse process reveals one column after another.").grid
+
+    @property
+    def standardiser(self) -> Standardiser:
+        """Of points: between the data's units and those of the network."""
+        return self._inside("standardiser", "Its columns have kinds, in `inner.schema`.").standardiser
+
+    def with_denoiser(self, denoiser: "Denoiser") -> "Model":
+        """Of points: the same model with another denoiser, such as an exact one, in the place of its own."""
+        inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
+        return Model(inner.with_denoiser(denoiser), self.template)
+
+    def averaged_over(self, sigma_rel: float) -> "Model":
+        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`."""
+        inner = self._inside("averaged_over", "It has one average of its weights.")
+        return Model(inner.averaged_over(sigma_rel), self.template)
 
     # --- on disk ---
 
     def save(self, path: str | Path) -> None:
-        """Write one `.safetensors` file, whole or not at all.
+        """Write one `.safetensors` file, whole or not at all, which `motes.load` and the command line read.
 
         Raises:
-            UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
-                that `load` could not build it again.
+            UsageError: a name that does not end in .safetensors, or a kind of table that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
         """
-        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
-        if described != jax.tree.structure(self.denoiser):
-            raise UsageError(
-                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
-                "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
-            )
-        write_checkpoint(Path(path), *self.parts())
+        if isinstance(self.inner, PointModel):
+            self.inner.check_described()
+        tensors, about = self.inner.parts()
+        if self.template is not None and not isinstance(self.template, Frame):
+            about[TEMPLATE], tensors[TEMPLATE] = packed(self.template)
+        write_checkpoint(Path(path), tensors, about)
 
-    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model."""
-        tensors = arrays_of(self.denoiser)
-        tensors["standardiser.mean"] = self.standardiser.mean
-        tensors["standardiser.scale"] = self.standardiser.scale
-        about = {
-            "recipe": json.dumps(self.recipe.to_dict()),
-            "columns": json.dumps(self.columns),
-            "classes": json.dumps(self.classes.to_dict() if self.classes else None),
-            "source": self.source,
-            "fingerprint": self.fingerprint,
-            "seed": str(self.seed),
-        }
-        if self.length is not None:
-            about["length"] = repr(self.length)
-        return tensors, about
+    def _native(self, rows: Any) -> Any:
+        frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
+        return frame if self.template is None else frame.like(self.template)
 
-    @classmethod
-    def load(cls, path: str | Path) -> "Model":
-        """Read what `save` wrote. No code in the file is run.
+    def _points(self, data: Any) -> Any:
+        """Rows in any kind of table as numbers (n, d), in the order of the model's columns."""
+        if isinstance(data, Table | list | tuple) or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub"):
+            return data.x if isinstance(data, Table) else data
+        frame = as_frame(data)
+        assert isinstance(self.inner, PointModel)
+        names = [frame.names[j] for j in order_of(self.inner, frame.names, "the data")]
+        for name in names:
+            if frame.columns[name].type not in ("real", "whole") and not frame.columns[name].missing.all():
+                raise DataError(f"column '{name}': got {SAID[frame.columns[name].type]}; expected numbers.")
+        series = [frame.columns[name] for name in names]
+        return np.stack([np.where(one.missing, np.nan, one.values.astype(float)) for one in series], axis=1)
 
-        Raises:
-            ModelFileError: no such file, another format, or any damage.
-        """
-        path = model_path(path)
-        return cls.of_parts(*read_checkpoint(path), path)
+    def _source(self, data: Any) -> Any:
+        return data if data is None or isinstance(data, str) else self._points(data)
 
-    @classmethod
-    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "Model":
-        """What `parts` gave; `path` is where it comes from.
+    def _inside(self, asked: str, instead: str) -> PointModel:
+        if isinstance(self.inner, TableModel):
+            raise UsageError(f"{asked} is for models of points; this one is of a table. {instead}")
+        return self.inner
 
-        Raises:
-            ModelFileError: anything else.
-        """
-        try:
-            recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
-            columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
-            classes = Classes.from_dict(labels) if labels else None
-            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
-            length = float(about["length"]) if "length" in about else None
-            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
-        except (KeyError, ValueError, MotesError) as error:
-            raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-        denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
-        return cls(
-            denoiser,
-            standardiser,
-            columns,
-            recipe,
-            classes=classes,
-            source=source,
-            fingerprint=fingerprint,
-            seed=seed,
-            folder=path.parent,
-            length=length,
-        )
+    def _table(self, asked: str, instead: str) -> TableModel:
+        if isinstance(self.inner, PointModel):
+            raise UsageError(f"{asked} is for models of tables; this one is of points. {instead}")
+        return self.inner
+
+    def _refuse(self, options: Mapping[str, Any], asked: str, instead: str, **usual: Any) -> None:
+        """Refuse options of the other kind of model that differ from their default."""
+        for name, value in options.items():
+            if value is not None and value is not False and not (name in usual and value == usual[name]):
+                said = "a table" if self.kind == "table" else "points"
+                raise UsageError(f"{asked}: got {name} = {value!r}, and this model is of {said}. {instead}")
 
 
-def model_path(path: str | Path) -> Path:
-    """The model file itself, where `path` is the folder of a run.
+def load(path: str | Path) -> Model:
+    """Read a model file, or the one in the folder of a run. No code in it is run.
+
+    Example:
+        >>> motes.load("runs/penguins").sample(5).to_pandas()  # doctest: +SKIP
 
     Raises:
-        NoModelError: it is not there.
+        NoModelError: no such file.
+        ModelFileError: another format, or any damage.
     """
-    path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
-    if not path.is_file():
-        raise NoModelError(f"there is no model file '{path}'. `motes train` makes one.")
-    return path
+    path = model_path(path)
+    tensors, about = read_checkpoint(path)
+    template = tensors.pop(TEMPLATE, None)
+    inner = of_checkpoint(tensors, about, path)
+    if template is None:
+        return Model(inner, np.empty((0, 2)) if inner.source in SHAPES else None)
+    try:
+        return Model(inner, unpacked(about[TEMPLATE], template))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
 
 
-def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:
-    """The denoiser of a recipe with shapes in the place of arrays."""
-    count = len(classes) if classes else 0
-    return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), count)
+def _with_index(table: Any, like: Any) -> Any:
+    """A pandas table with the index of another one."""
+    if hasattr(table, "iloc") and hasattr(like, "iloc"):
+        table.index = like.index
+    return table

@@ -20,7 +20,7 @@ from motes.build import build_schedule
 from motes.data.tables import replacing
 from motes.data.text_lines import default_columns
 from motes.diffusion.denoiser import Denoiser
-from motes.model import Model
+from motes.points import PointModel
 from motes.sampling.grids import refined
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ class View:
         zoom: what x_t is divided by at each.
     """
 
-    def __init__(self, model: Model, places: Sequence[int], grid: NDArray[np.float32] | None = None):
+    def __init__(self, model: PointModel, places: Sequence[int], grid: NDArray[np.float32] | None = None):
         self.model = model
         self.grid = model.grid if grid is None else grid
         # The plane needs no names; columns of a table have their own units, so their axes are scaled on their own.
@@ -96,7 +96,7 @@ class Film:
     limits: tuple[tuple[float, float], tuple[float, float]]
 
 
-def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
+def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     """Up to 101 times of `film_grid`, both ends among them, with up to `n` points each."""
     grid = film_grid(model)
     view = View(model, evenly(len(grid), FRAMES + 1), grid)
@@ -107,7 +107,7 @@ def shoot(model: Model, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     return Film(view, forward, reverse, limits)
 
 
-def film_grid(model: Model) -> NDArray[np.float32]:
+def film_grid(model: PointModel) -> NDArray[np.float32]:
     """The times of the model's sampler, and where they are too few for smooth motion others between them.
 
     A schedule of steps keeps its own: the film is to show those.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.build import build_draw, seed_key
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
-from motes.model import Guidance, Model
+from motes.points import Guidance, PointModel
 from motes.sampling.inside import sample_inside
 from motes.sampling.loop import Sampler
 from motes.sampling.particles import conditional_rows
@@ -21,7 +21,7 @@ from motes.sampling.particles import conditional_rows
 Array = NDArray[np.float64]
 
 
-def box_of(model: Model, given: Mapping[str, Any]) -> tuple[Array, Array]:
+def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
     """The ends (d,) of the box of what is known, in the data's units; infinite where nothing is.
 
     Args:
@@ -51,7 +51,7 @@ def box_of(model: Model, given: Mapping[str, Any]) -> tuple[Array, Array]:
 
 
 def sample_given(
-    model: Model,
+    model: PointModel,
     n: int,
     given: Mapping[str, Any],
     *,
@@ -69,7 +69,7 @@ def sample_given(
         model: of points.
         n: how many.
         given: as for `box_of`.
-        seed, label, sampler, steps, grid, guidance, on_block: as for `Model.sample`.
+        seed, label, sampler, steps, grid, guidance, on_block: as for `PointModel.sample`.
 
     Raises:
         UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
@@ -99,7 +99,12 @@ def sample_given(
 
 
 def impute_points(
-    model: Model, x: ArrayLike, *, seed: int = 0, on_block: Callable[[int], None] | None = None, name: str = "the data"
+    model: PointModel,
+    x: ArrayLike,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
+    name: str = "the data",
 ) -> Array:
     """Fill in the coordinates that are NaN, each time with a draw given the other ones of the row.
 

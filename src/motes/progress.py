@@ -1,9 +1,9 @@
 """What a person sees while something lasts: a bar in a terminal, plain lines elsewhere. All of it on stderr."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -32,6 +32,13 @@ class Reporter:
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @classmethod
+    def where_seen(cls) -> "Reporter":
+        """One that talks in a terminal and in a notebook, and is quiet elsewhere."""
+        made = cls()
+        made.quiet = not (made.console.is_terminal or made.console.is_jupyter)
+        return made
 
     def say(self, text: str) -> None:
         """One line."""
@@ -78,3 +85,29 @@ class Reporter:
                     self.say(f"{label}: {done:,}/{total:,} {unit} {note}".rstrip() + after)
 
             yield line
+
+
+@contextmanager
+def watching(
+    reporter: Reporter, also: Callable[[Any], None] | None = None, *, unit: str = ""
+) -> Iterator[Callable[[Any], None]]:
+    """Yields the `on_progress` of a training whose progress is shown; `also` is called as well.
+
+    `unit` is that of the loss.
+
+    How many steps there are is known once the rows are read.
+    """
+    with ExitStack() as open_:
+        counts: list[Count] = []
+
+        def told(now: Any) -> None:
+            if not counts:
+                counts.append(open_.enter_context(reporter.counting("training", now.steps, "steps")))
+            if now.step:
+                known = now.held_out is not None and now.held_out == now.held_out
+                held = f", held out {now.held_out:.4f}" if known else ""
+                counts[0](now.step, f"loss {now.loss:.4f}{held}{unit}, {now.step / now.seconds:,.0f} steps/s")
+            if also is not None:
+                also(now)
+
+        yield told

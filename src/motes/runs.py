@@ -28,10 +28,10 @@ from motes.diagnosis.before import diagnose
 from motes.errors import TrainingError, UsageError
 from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
-from motes.fitting import fit
 from motes.judging import least_loss
 from motes.learning.training import Progress, Trained
-from motes.model import AVERAGES, Guidance, Model
+from motes.point_fitting import fit_points
+from motes.points import AVERAGES, Guidance, PointModel
 from motes.progress import Reporter
 from motes.recipes import Recipe, load_recipe
 from motes.sources import Source, read_source, source_of
@@ -67,7 +67,7 @@ class Options:
 
 def train_run(
     source: str, out: Path, recipe: str, changes: Sequence[str], options: Options, reporter: Reporter
-) -> tuple[Model, dict[str, Any]]:
+) -> tuple[PointModel, dict[str, Any]]:
     """Train on `source` and leave everything in the folder `out`; returns the model and its metrics.
 
     After Ctrl-C during the training, the model, the recipe and the history of what was learned are there.
@@ -95,10 +95,10 @@ def train_run(
 
         try:
             with begun(out):
-                model = fit(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
+                model = fit_points(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
                 refuse_nothing(model)
         except TrainingError as error:
-            if isinstance(error.result, Model):
+            if isinstance(error.result, PointModel):
                 error.result.save(out / "model.safetensors")
                 write_history(error.result, out, least)
                 error.result.save_averages(out)
@@ -129,7 +129,7 @@ def say_trained(trained: Trained, reporter: Reporter) -> None:
 
 @dataclass(frozen=True)
 class Draw:
-    """How points are drawn where that differs from the recipe: arguments of `Model.sample`."""
+    """How points are drawn where that differs from the recipe: arguments of `PointModel.sample`."""
 
     sampler: str | None = None
     steps: int | None = None
@@ -138,13 +138,13 @@ class Draw:
     guidance: Guidance | None = None
 
 
-def sample_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> Array:
+def sample_rows(model: PointModel, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
         return model.sample(n, seed=seed, on_block=count, **vars(how))
 
 
-def labelled_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> tuple[Frame, Array]:
+def labelled_rows(model: PointModel, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> tuple[Frame, Array]:
     """Samples with the column of their class, where the model was trained with classes; and the points (n, d) alone.
 
     Where no class is requested, each row's is drawn: a class is as frequent as it was in the training.
@@ -162,7 +162,7 @@ def labelled_rows(model: Model, n: int, seed: int, reporter: Reporter, how: Draw
 
 
 def draw_run(
-    model: Model,
+    model: PointModel,
     x: Array,
     out: Path,
     animation: Path,
@@ -195,7 +195,7 @@ def draw_run(
 
 
 def keep_diagnosis(
-    found: Diagnosis, model: Model, source: str | None, out: Path, *, t: float | None, style: str
+    found: Diagnosis, model: PointModel, source: str | None, out: Path, *, t: float | None, style: str
 ) -> list[Path]:
     """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths."""
     from motes.exhibits import exhibits  # matplotlib is slow to load
@@ -243,7 +243,7 @@ def begun(out: Path) -> Iterator[None]:
         raise
 
 
-def refuse_nothing(model: Model) -> None:
+def refuse_nothing(model: PointModel) -> None:
     """Raise KeyboardInterrupt where that came before the first step."""
     if model.training is not None and model.training.interrupted and not model.training.steps:
         raise KeyboardInterrupt
@@ -266,7 +266,9 @@ def _present(out: Path, names: Sequence[str]) -> list[Path]:
     return [out / name for name in names if (out / name).exists()]
 
 
-def _metrics(model: Model, samples: Array, source: Source, least: Estimate, recipe: str, seed: int) -> dict[str, Any]:
+def _metrics(
+    model: PointModel, samples: Array, source: Source, least: Estimate, recipe: str, seed: int
+) -> dict[str, Any]:
     training = model.training
     assert training is not None  # it was trained just now
     judge, other = source.real(SAMPLES)
@@ -296,7 +298,7 @@ def _metrics(model: Model, samples: Array, source: Source, least: Estimate, reci
     }
 
 
-def write_history(model: Model, out: Path, least: Estimate | None = None) -> None:
+def write_history(model: PointModel, out: Path, least: Estimate | None = None) -> None:
     """The losses of a training, and how far they are above the least, where that is known."""
     training = model.training
     assert training is not None  # it was trained just now

@@ -21,8 +21,8 @@ from motes.diffusion.schedules import Schedule
 from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.evaluation.modes import Modes
 from motes.evaluation.truth import Truth, truth
-from motes.model import Model
 from motes.parts import Data
+from motes.points import PointModel
 from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
@@ -146,7 +146,7 @@ def _drawn(name: str, part: Data, seed: int) -> Table:
     return Table(x, default_columns(2), labels)
 
 
-def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Source:
+def source_of(model: PointModel, given: str | ArrayLike | Table | None = None) -> Source:
     """What a model is judged by: what it was trained on, or the shape, file or array that is given instead.
 
     Rows of a file that the model was trained on are divided as they were for the training.
@@ -177,7 +177,7 @@ def source_of(model: Model, given: str | ArrayLike | Table | None = None) -> Sou
     return replace(source, table=table, held_out=held_out, trained_on=trained_on)
 
 
-def order_of(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
+def order_of(model: PointModel, theirs: tuple[str, ...], name: str) -> list[int]:
     """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
     ours = model.columns
     if len(theirs) != len(ours):
@@ -190,7 +190,7 @@ def order_of(model: Model, theirs: tuple[str, ...], name: str) -> list[int]:
     return [theirs.index(column) for column in ours]
 
 
-def read_rows(name: str, model: Model, n: int) -> Array:
+def read_rows(name: str, model: PointModel, n: int) -> Array:
     """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
 
     Raises:
@@ -209,14 +209,14 @@ def _points(name: str, label: str | None, text: TextOptions, *, to_learn: bool =
     frame = named(name)
     if frame is not None:
         text.check_for(name)
-        return _of_frame(frame, f"'{name}'", label, to_learn)
+        return points_of(frame, f"'{name}'", label, to_learn=to_learn)
     if Path(name).is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
     return read_table(name, label=label, to_learn=to_learn, text=text)
 
 
-def _of_frame(frame: Frame, name: str, label: str | None, to_learn: bool) -> Table:
-    """What `read_table` would make of a file with these columns."""
+def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = True) -> Table:
+    """Columns of numbers as points, the column `label` as their classes: what `read_table` makes of such a file."""
     if label and label not in frame.columns and to_learn:
         raise UsageError(f"{name}: " + unknown("label column", label, frame.names))
     labels = None

@@ -31,7 +31,7 @@ FEWEST = ROWS // 1000  # rows of a block that has not failed
 CANDIDATES = 4  # rows that `exact` draws for each that is requested
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawn(Frame):
     """Rows, and what is known of them.
 

@@ -36,7 +36,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # for each row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predicted(Frame):
     """What is predicted of each row.
 

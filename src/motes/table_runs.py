@@ -6,7 +6,6 @@ model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +16,15 @@ import numpy as np
 from motes.answers import draw_rows
 from motes.data.datasets import DATASETS
 from motes.data.files import read_frame, suffix_of, width_of
-from motes.data.frames import Frame
+from motes.data.frames import Frame, Series
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
-from motes.data.text_lines import say
 from motes.data.writing import write_frame
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, unknown
 from motes.evaluation.table_results import TableEvaluation
 from motes.evaluation.tables import evaluate_tables
-from motes.learning.tables.training import Progress, Trained
-from motes.progress import Count, Reporter
+from motes.learning.tables.training import Trained
+from motes.progress import Reporter, watching
 from motes.recipes import Recipe, load_recipe
 from motes.runs import SAMPLES, Options, begun, prepare, write, write_recipe
 from motes.sampling.unmasking import ROWS
@@ -39,16 +37,17 @@ from motes.table_sources import (
     table_source,
     warnings_of,
 )
-from motes.tables.kinds.grids import is_whole
 from motes.tables.schema import Schema
 from motes.tabular import TableModel
+
+NATS = " nats a row"  # of the loss of a table
 
 
 def recipe_for(source: str, recipe: str | None, changes: Sequence[str] = ()) -> str:
     """The recipe that was requested, or the one that suits a source: `default` for points of the plane.
 
-    Those are a shape, or a file of two columns of numbers without a missing entry; any other file is a table, and so is
-    a data set. The changes of a recipe's section [text] say how a file is read.
+    Those are a shape, or a file of two columns of real numbers without a missing entry; any other file is a table, and
+    so is a data set. The changes of a recipe's section [text] say how a file is read.
 
     Raises:
         UsageError, DataError: a file that is not there or cannot be read.
@@ -64,17 +63,20 @@ def recipe_for(source: str, recipe: str | None, changes: Sequence[str] = ()) -> 
     if suffix_of(path) not in POINTS or width_of(path, text) != 2:  # which does not take reading all of a large file
         return "table"
     columns = read_frame(path, text).columns
-    if not all(series.type in ("real", "whole") and not series.missing.any() for series in columns.values()):
+    if not are_points(columns):
         return "table"
-    if all(is_whole(series.values) for series in columns.values()):
-        say(
-            f"'{source}': its two columns of whole numbers are taken for points, so that samples are real numbers. "
-            "--recipe table keeps whole numbers."
-        )
     return "default"
 
 
-def is_table(source: str, recipe: str, changes: Sequence[str]) -> bool:
+def are_points(columns: Mapping[str, Series]) -> bool:
+    """Whether columns are taken for points of the plane: two of real numbers, without a missing entry.
+
+    Whole numbers are not: samples of points are never whole.
+    """
+    return len(columns) == 2 and all(one.type == "real" and not one.missing.any() for one in columns.values())
+
+
+def is_table(source: str, recipe: str | Path | Recipe, changes: Sequence[str] | Mapping[str, Any]) -> bool:
     """Whether the columns of `source` are encoded by their kinds.
 
     Raises:
@@ -109,7 +111,7 @@ def train_table(
     chosen = replace(chosen, text=frame.text)  # so that later files, which may have few rows, are read alike
     origin = table_source(source, frame, chosen, options.seed)
     warnings = list(warnings_of(columns_of(frame, chosen, f"'{source}'")))
-    schema = _schema_of(origin, frame, chosen)
+    schema = schema_of(origin, frame, chosen)
     prepare(out, options.overwrite)
     for warning in warnings:
         reporter.warn(warning)
@@ -140,7 +142,7 @@ def train_table(
     return model, found
 
 
-def _schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
+def schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
     """The schema of the rows to train on. What does not fit is said with its row in the file."""
     table = recipe.table
     options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}
@@ -154,16 +156,7 @@ def _schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
 
 def _fitted(origin: TableSource, recipe: Recipe, schema: Schema, seed: int, reporter: Reporter) -> TableModel:
     """The trained model, with progress shown."""
-    with ExitStack() as open_:
-        counts: list[Count] = []
-
-        def told(now: Progress) -> None:
-            if not counts:  # how many steps there are is known once the rows are read
-                counts.append(open_.enter_context(reporter.counting("training", now.steps, "steps")))
-            if now.step:
-                held = "" if np.isnan(now.held_out) else f", held out {now.held_out:.3f}"
-                counts[0](now.step, f"{now.loss:.3f}{held} nats a row, {now.step / now.seconds:,.0f} steps/s")
-
+    with watching(reporter, unit=NATS) as told:
         model = fit_table(origin.training, recipe, schema=schema, seed=seed, source=origin.name, on_progress=told)
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
@@ -182,9 +175,9 @@ def _history(trained: Trained) -> list[dict[str, float]]:
 
 
 def evaluate_table(
-    model: TableModel, source: str | None, *, target: str | None, n: int, seed: int, reporter: Reporter
+    model: TableModel, source: Any, *, target: str | None, n: int, seed: int, reporter: Reporter
 ) -> TableEvaluation:
-    """How near a model's rows come to those of a file: the rows held out of its training, or another file's.
+    """How near a model's rows come to real ones: the rows held out of its training, another file's, or rows in memory.
 
     Raises:
         UsageError: a file that is not there, or a target that was not learned.

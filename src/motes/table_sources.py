@@ -10,6 +10,7 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ Words = NDArray[np.uint64]
 
 FEWEST = 20  # rows of a file
 LEAST = 10  # rows to learn from; where fewer are left, none are held out
+MEMORY = "the data"
 EXACT = 2**53  # from which whole numbers are no longer exact as floats
 
 
@@ -119,14 +121,16 @@ def _words(series: Series) -> NDArray[np.int64]:
     return np.where(exact, floats.view(np.int64), known.astype(np.int64))
 
 
-def evaluation_source(model: TableModel, source: str | None) -> TableSource:
-    """The rows that a model is evaluated against: those held out of its training, or another file's.
+def evaluation_source(model: TableModel, source: Any) -> TableSource:
+    """The rows that a model is evaluated against: those held out of its training, another file's, or rows in memory.
 
     Raises:
         UsageError: a file or a data set that is not there, or a model of a table that was in memory.
         DataError: a file that cannot be used, or with other columns.
     """
-    name = source or model.source
+    if source is not None and not isinstance(source, str | Path):
+        return _in_memory(model, model.schema.frame(source))
+    name = str(source or model.source)
     if not name:
         raise UsageError("this model was trained on a table in memory. Give a file or a data set as SOURCE.")
     if source is None and not is_here(name):
@@ -145,6 +149,13 @@ def evaluation_source(model: TableModel, source: str | None) -> TableSource:
     return _other(model, divided, rows)
 
 
+def _in_memory(model: TableModel, rows: Frame) -> TableSource:
+    """Rows in memory: those of the training, or rows to be compared with, of which one half stands for these."""
+    if fingerprint_of(keys_of(rows)) == model.fingerprint:
+        return TableSource(MEMORY, rows, None)
+    return _halves(model, MEMORY, rows)
+
+
 def _other(model: TableModel, divided: TableSource, rows: Frame) -> TableSource:
     """All rows of another file as held-out ones, beside the training rows where their file is here."""
     name = divided.name
@@ -160,9 +171,14 @@ def _other(model: TableModel, divided: TableSource, rows: Frame) -> TableSource:
             note += f", so that only the {len(held_out):,} are held out that never were among training rows."
             return TableSource(name, training, held_out, (note,))
         return TableSource(name, training, rows, (f"{note}.",) if equal else ())
+    return _halves(model, name, rows)
+
+
+def _halves(model: TableModel, name: str, rows: Frame) -> TableSource:
+    """All rows as real ones: one half stands for the training rows, which are not here."""
     note = (
-        "the rows of the training are not here, so that one half of the rows of the file stands for them: what is said "
-        "of distances and copies says nothing about memory."
+        "the rows of the training are not here, so that one half of the rows given stands for them: what is said of "
+        "distances and copies says nothing about memory."
     )
     order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
     return TableSource(name, rows.take(np.sort(order[::2])), rows.take(np.sort(order[1::2])), (note,), known=False)

@@ -27,7 +27,7 @@ from motes.learning.tables.links import Linker
 from motes.learning.tables.model import MaskedModel, skeleton_of
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import Trained
-from motes.model import Model, model_path
+from motes.points import PointModel, model_path
 from motes.recipes import Recipe, parse
 from motes.sampling.constraint import Constraint, observed_sides
 from motes.sampling.orders import AnyOrder
@@ -407,25 +407,34 @@ class TableModel:
         self.__dict__.update(vars(TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))))
 
 
-def load(path: str | Path) -> Model | TableModel:
+def read_model(path: str | Path) -> PointModel | TableModel:
     """Read a model file, or the one in the folder of a run. No code in it is run.
 
     Raises:
         ModelFileError: no such file, another format, or any damage.
     """
     path = model_path(path)
-    tensors, about = read_checkpoint(path)
-    return (TableModel if "schema" in about else Model).of_parts(tensors, about, path)
+    return of_checkpoint(*read_checkpoint(path), path)
 
 
-def load_points(path: str | Path, asked: str) -> Model:
+def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel | TableModel:
+    """The model of the arrays and texts of a file, without what only `motes.Model` or an estimator need of it.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    mine = {name: array for name, array in tensors.items() if name != "template"}
+    return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
+
+
+def load_points(path: str | Path, asked: str) -> PointModel:
     """Read the model file of points.
 
     Raises:
         UsageError: it is that of a table, to which what is asked does not apply.
-        ModelFileError: as `load`.
+        ModelFileError: as `read_model`.
     """
-    model = load(path)
+    model = read_model(path)
     if isinstance(model, TableModel):
         raise UsageError(
             f"'{path}' is a model of a table, and `{asked}` is for models of points. "

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motes.data.writing import Write
-    from motes.model import Model
+    from motes.points import PointModel
     from motes.progress import Reporter
     from motes.runs import Draw
     from motes.tabular import TableModel
@@ -72,16 +72,16 @@ def sample(
 ) -> int:
     """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
-    from motes.model import Guidance
+    from motes.points import Guidance
     from motes.progress import Reporter
     from motes.runs import Draw
-    from motes.tabular import TableModel, load, load_points
+    from motes.tabular import TableModel, load_points, read_model
 
     if out is not None:
         check_rows_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
-    trained = load(model)
+    trained = read_model(model)
     if isinstance(trained, TableModel):
         points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
         refuse({name: value is not None for name, value in points.items()}, "points")
@@ -98,7 +98,7 @@ def sample(
 
 
 def _sample_points(
-    model: "Model", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
+    model: "PointModel", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
 ) -> None:
     from motes.answers import draw_points
     from motes.condition_words import point_conditions
@@ -170,10 +170,10 @@ def impute(
     from motes.answers import impute_file, impute_point_file
     from motes.data.writing import check_writable
     from motes.progress import Reporter
-    from motes.tabular import TableModel, load
+    from motes.tabular import TableModel, read_model
 
     check_rows_out(out, overwrite)
-    trained, reporter = read_by(load(model), text, file), Reporter(quiet)
+    trained, reporter = read_by(read_model(model), text, file), Reporter(quiet)
     if isinstance(trained, TableModel):
         check_writable(out, trained.schema.types)
         rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
@@ -211,11 +211,11 @@ def predict(
     from motes.answers import predict_file
     from motes.progress import Reporter
     from motes.table_predictions import DRAWS, QUANTILES
-    from motes.tabular import TableModel, load
+    from motes.tabular import TableModel, read_model
 
     if out is not None:
         check_rows_out(out, overwrite)
-    trained = read_by(load(model), text, file)
+    trained = read_by(read_model(model), text, file)
     if not isinstance(trained, TableModel):
         raise UsageError(
             f"'{model}' is a model of points, and `motes predict` is for models of tables. "
@@ -264,11 +264,11 @@ def score(
     start_jax()
     from motes.data.tables import check_suffix
     from motes.progress import Reporter
-    from motes.tabular import TableModel, load
+    from motes.tabular import TableModel, read_model
 
     check_suffix(out)
     check_out(out, overwrite)
-    trained = read_by(load(model), text, source)
+    trained = read_by(read_model(model), text, source)
     if isinstance(trained, TableModel):
         refuse({"--label": label is not None}, "points")
         _score_table(trained, source, out, orders, smooth, Reporter(quiet))
@@ -278,7 +278,7 @@ def score(
     return 0
 
 
-def _score_points(model: "Model", source: str, out: Path, label: str | None, reporter: "Reporter") -> None:
+def _score_points(model: "PointModel", source: str, out: Path, label: str | None, reporter: "Reporter") -> None:
     from motes.answers import score_points
     from motes.data.tables import write_table
 

@@ -14,10 +14,10 @@ from motes.data.text_options import TextOptions
 from motes.errors import UsageError
 
 if TYPE_CHECKING:
-    from motes.model import Model
+    from motes.points import PointModel
     from motes.tabular import TableModel
 
-    AnyModel = TypeVar("AnyModel", Model, TableModel, Model | TableModel)
+    AnyModel = TypeVar("AnyModel", PointModel, TableModel, PointModel | TableModel)
 
 app = App(
     name="motes",

@@ -48,9 +48,9 @@ def evaluate(
     start_jax()
     from motes.judging import evaluate
     from motes.progress import Reporter
-    from motes.tabular import TableModel, load
+    from motes.tabular import TableModel, read_model
 
-    trained, reporter = read_by(load(model), text, source), Reporter(quiet)
+    trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
     if isinstance(trained, TableModel):
         from motes.table_runs import evaluate_table, write_page
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.previews import preview_html, preview_text
 from motes.data.tables import Table
 from motes.data.text_lines import default_columns
 from motes.data.text_options import TextOptions
@@ -85,13 +86,23 @@ class Series:
         return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Frame:
-    """Named columns of the same length.
+    """Named columns of the same length: rows that belong to no library yet.
 
     Attributes:
         columns: by their names.
         text: of rows that were read from a whole text file: how it is written, as far as its reader found that out.
+
+    Example:
+        >>> rows = as_frame({"age": [31, 47], "name": ["Ada", "Max"]})
+        >>> rows
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
+        >>> rows["age"].tolist()
+        [31, 47]
     """
 
     columns: Mapping[str, Series]
@@ -99,6 +110,61 @@ class Frame:
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __repr__(self) -> str:
+        return preview_text(self.columns, len(self))
+
+    def _repr_html_(self) -> str:
+        return preview_html(self.columns, len(self))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The entries of one column, (n,): numbers with NaN where missing, or objects with None.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        return _plain(self.select([name]).columns[name])
+
+    def to_pandas(self) -> Any:
+        """These rows as a pandas table.
+
+        Raises:
+            UsageError: pandas is not installed; `to_polars` and `to_arrow` say the same of theirs.
+        """
+        return self._built("pandas")
+
+    def to_polars(self) -> Any:
+        """These rows as a polars table."""
+        return self._built("polars")
+
+    def to_arrow(self) -> Any:
+        """These rows as an Arrow table."""
+        return self._built("pyarrow")
+
+    def to_numpy(self) -> NDArray[Any]:
+        """These rows as an array (n, d): of floats where all columns are numbers, of objects otherwise."""
+        numbers = all(series.type in ("real", "whole", "truth") for series in self.columns.values())
+        return _matrix(self, np.dtype(float if numbers else object))
+
+    def _built(self, library: str) -> Any:
+        from motes.data.natives import built
+
+        return built(self, library)
+
+    def as_kind_of(self, data: Any) -> Any:
+        """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array."""
+        if isinstance(data, Frame | Table | np.ndarray | list | tuple):
+            return self
+        if isinstance(data, Mapping):
+            return {name: _plain(series) for name, series in self.columns.items()}
+        from motes.data.natives import library_of
+
+        return self._built(library_of(data))
+
+    def without(self, names: Sequence[str]) -> "Frame":
+        """The same rows, of which nothing is known in these columns."""
+        gone = np.ones(len(self), bool)
+        return Frame({k: replace(one, missing=gone) if k in names else one for k, one in self.columns.items()})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,6 +201,8 @@ class Frame:
             return Table(_matrix(self, np.dtype(np.float64)), self.names)
         if isinstance(template, np.ndarray | list | tuple):  # which name no columns
             return _matrix(self, _array(template).dtype)
+        if isinstance(template, Mapping):
+            return {name: _plain(series) for name, series in self.columns.items()}
         from motes.data.natives import collected, names_of, to_native
 
         template = collected(template, "the template")
@@ -197,8 +265,8 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
     """Columns of any table.
 
     Args:
-        data: a NumPy array (n, d) of numbers, text or objects, rows as nested lists, a pandas, polars or Arrow table,
-            any other that narwhals knows, or a `Table`.
+        data: a NumPy array (n, d) of numbers, text or objects, rows as nested lists, a dict of columns, a pandas,
+            polars or Arrow table, any other that narwhals knows, or a `Table`.
         columns: d names for an array, which has none of its own; None takes x, y or x0, x1, ...
         name: what messages call the source.
 
@@ -212,6 +280,8 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
         data, columns = data.x, columns or data.columns
     if isinstance(data, np.ndarray | list | tuple):
         return _of_array(data, columns, name)
+    if isinstance(data, Mapping):
+        return _of_mapping(data, name)
     if columns is not None:
         raise UsageError(f"{name} names its own columns; `columns` is for arrays.")
     from motes.data.natives import collected, names_of, of_native
@@ -219,6 +289,23 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
     table = collected(data, name)
     names = unique_names(names_of(table), name)
     return Frame(dict(zip(names, of_native(table, names, name), strict=True)))
+
+
+def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
+    """A dict of columns, (n,) each."""
+    made = {}
+    for column, values in data.items():
+        entries = _array(values if isinstance(values, np.ndarray) else list(values))
+        if entries.ndim != 1:
+            raise DataError(f"{name}, column '{column}' has shape {entries.shape}; expected (rows,).")
+        made[str(column)] = of_values(entries, str(column), name)
+        first = next(iter(made))
+        if len(entries) != len(made[first]):
+            raise DataError(
+                f"{name}, column '{column}' has {len(entries)} entries, and '{first}' has {len(made[first])}; expected "
+                "as many in each."
+            )
+    return Frame(made)
 
 
 def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
@@ -391,6 +478,15 @@ def coded(here: Sequence[str], gone: Mask) -> Series:
     codes = np.zeros(len(gone), np.int64)
     codes[~gone] = np.fromiter((index[label] for label in here), np.int64, len(here))
     return Series("label", codes, gone, tuple(labels))
+
+
+def _plain(series: Series) -> NDArray[Any]:
+    """The entries of a column, (n,): NaN where a number is missing, None where anything else is."""
+    if series.type in ("real", "whole", "truth"):
+        return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
+    made = np.empty(len(series), object)
+    made[:] = series.cells()
+    return made
 
 
 def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ narwhals says what each column is. None of these libraries is loaded for a frame
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -177,6 +178,42 @@ def to_native(frame: Frame, template: Any) -> Any:
     made = module.DataFrame({j: _to_pandas(module, series, dtype) for j, (series, dtype) in enumerate(pairs)})
     made.columns = template.columns
     return made
+
+
+def library_of(table: Any) -> str:
+    """The library that a table belongs to; pandas for one that is neither pandas nor polars nor Arrow."""
+    if _is_arrow(table):
+        return "pyarrow"
+    return "polars" if nw.dependencies.is_polars_dataframe(table) else "pandas"
+
+
+def built(frame: Frame, library: str) -> Any:
+    """The rows as a table of a library, "pandas", "polars" or "pyarrow", of its plainest types.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        module = import_module(library)
+    except ImportError:
+        raise UsageError(f"a table of {library} needs it: pip install {library}.") from None
+    if library == "pyarrow":
+        return to_arrow_table(frame)
+    if library == "polars":
+        types = {"real": module.Float64, "whole": module.Int64, "truth": module.Boolean, "label": module.String}
+        dates = {True: module.Date, False: module.Datetime("us")}
+        made = [
+            _to_polars(module, series, name, types.get(series.type) or dates[series.days])
+            for name, series in frame.columns.items()
+        ]
+        return module.DataFrame(made)
+    plain = {"real": "float64", "whole": "int64", "truth": "bool", "label": "object", "date": "datetime64[us]"}
+    return module.DataFrame(
+        {
+            name: _to_pandas(module, series, module.Series([], dtype=plain[series.type]).dtype)
+            for name, series in frame.columns.items()
+        }
+    )
 
 
 def to_arrow_table(frame: Frame) -> Any:

@@ -2,13 +2,15 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.frames import Frame
 from motes.data.natives import collected, names_of
+from motes.data.tables import Table
 from motes.errors import UsageError
 
 
@@ -16,6 +18,10 @@ def template_of(data: Any) -> Any:
     """A table like `data` without rows, which `Frame.like` takes."""
     if isinstance(data, np.ndarray):
         return data[:0]
+    if isinstance(data, Frame | Table):
+        return data
+    if isinstance(data, Mapping):
+        return dict.fromkeys(map(str, data))
     if isinstance(data, list | tuple):
         made = np.asarray(data)
         return np.empty((0, *made.shape[1:]), object if made.dtype.kind in "US" else made.dtype)
@@ -31,6 +37,10 @@ def _head(table: Any) -> Any:
 def without(table: Any, places: Sequence[int]) -> Any:
     """The columns at the other places, of an array or a table in memory."""
     if not places:
+        return table
+    if isinstance(table, Mapping):
+        return {name: value for j, (name, value) in enumerate(table.items()) if j not in places}
+    if isinstance(table, Frame | Table):
         return table
     if isinstance(table, np.ndarray):
         return np.delete(table, places, axis=1)
@@ -48,6 +58,8 @@ def packed(template: Any) -> tuple[str, NDArray[np.uint8]]:
     """
     if isinstance(template, np.ndarray):
         return "numpy", _bytes(json.dumps([template.dtype.str, template.shape[1]]).encode())
+    if isinstance(template, Mapping):
+        return "dict", _bytes(json.dumps([*template]).encode())
     library = type(template).__module__.split(".")[0]
     if library == "pandas":
         return library, _bytes(json.dumps(_of_pandas(template)).encode())
@@ -75,6 +87,8 @@ def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
         if library == "numpy":
             dtype, width = json.loads(data)
             return np.empty((0, width), np.dtype(dtype))
+        if library == "dict":
+            return dict.fromkeys(json.loads(data))
         if library == "pandas":
             return _to_pandas(json.loads(data))
         if library == "polars":

@@ -18,8 +18,8 @@ from motes.diffusion.schedules import Schedule
 from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
-from motes.model import Model
 from motes.parts import Training
+from motes.points import PointModel
 from motes.sources import Source, source_of
 
 Array = NDArray[np.float64]
@@ -95,7 +95,7 @@ EXACT = "the exact denoiser"
 
 
 def diagnose_model(
-    model: Model,
+    model: PointModel,
     source: str | ArrayLike | Table | None = None,
     *,
     n: int = ROWS,
@@ -141,7 +141,7 @@ def diagnose_model(
 # --- the network's loss above the least -------------------------------------------------------------------------------
 
 
-def _excess(model: Model, origin: Source, judge: Array, seed: int) -> tuple[ExcessLoss, str]:
+def _excess(model: PointModel, origin: Source, judge: Array, seed: int) -> tuple[ExcessLoss, str]:
     schedule, z = model.denoiser.schedule, model.standardiser.forward(judge[:EXCESS_ROWS])
     t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
@@ -153,7 +153,7 @@ def _excess(model: Model, origin: Source, judge: Array, seed: int) -> tuple[Exce
     return max(found, key=lambda pair: pair[0].nats)
 
 
-def _above(model: Model, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
+def _above(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
     """The excess over a reference that need not be exact."""
     return excess_loss(model.denoiser, reference, z[:EXCESS_ROWS], t, key=key, exact=False, repeats=repeats)
 
@@ -169,7 +169,7 @@ def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
 
 
 def _learning(
-    model: Model, origin: Source, judge: Array, excess: ExcessLoss, cause: str, seed: int
+    model: PointModel, origin: Source, judge: Array, excess: ExcessLoss, cause: str, seed: int
 ) -> Iterator[Finding]:
     """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
     from scipy.stats import mannwhitneyu
@@ -198,7 +198,7 @@ def _learning(
     yield from _undertrained(model, excess, max(gap, 0.0), cause)
 
 
-def _undertrained(model: Model, excess: ExcessLoss, gap: float, cause: str) -> Iterator[Finding]:
+def _undertrained(model: PointModel, excess: ExcessLoss, gap: float, cause: str) -> Iterator[Finding]:
     if excess.nats - gap - SURE * excess.nats_error > UNLEARNED:
         yield Finding(
             "undertrained",
@@ -209,14 +209,14 @@ def _undertrained(model: Model, excess: ExcessLoss, gap: float, cause: str) -> I
         )
 
 
-def _more(model: Model) -> str:
+def _more(model: PointModel) -> str:
     steps, width = model.recipe.training.steps, model.recipe.network.width
     if steps < Training.steps:
         return f"--set training.steps={Training.steps}"
     return f"--set training.steps={2 * steps} --set network.width={2 * width}"
 
 
-def _less(model: Model) -> str:
+def _less(model: PointModel) -> str:
     steps, width = model.recipe.training.steps, model.recipe.network.width
     return f"--set training.steps={max(steps // 8, 1)} --set network.width={max(width // 2, 8)}"
 
@@ -249,7 +249,7 @@ def _with_distance(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     ]
 
 
-def _coarse(model: Model, split: ErrorSplit) -> Iterator[Finding]:
+def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
     part = split.parts.get(DISCRETISATION)
     if part is None or part.value - SURE * part.error < COARSE * split.floor:
         return
@@ -264,7 +264,7 @@ def _coarse(model: Model, split: ErrorSplit) -> Iterator[Finding]:
     )
 
 
-def _memorising(model: Model, origin: Source, made: Array, judge: Array) -> Iterator[Finding]:
+def _memorising(model: PointModel, origin: Source, made: Array, judge: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
     rows = model.standardiser.forward(origin.table.x)
@@ -291,7 +291,7 @@ def _memorising(model: Model, origin: Source, made: Array, judge: Array) -> Iter
         )
 
 
-def _modes(model: Model, origin: Source, made: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(model: PointModel, origin: Source, made: Array, cause: str, seed: int) -> Iterator[Finding]:
     modes = origin.modes
     if modes is None:
         return

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from motes.build import build_grid, build_sampler, seed_key
 from motes.diffusion.denoiser import Denoiser
 from motes.evaluation.transport import directions_in
-from motes.model import Model
 from motes.parts import StepGated
+from motes.points import PointModel
 from motes.sampling.grids import refined
 from motes.sampling.loop import sample
 from motes.sources import Source
@@ -79,7 +79,7 @@ class ErrorSplit:
 
 
 def split_error(
-    model: Model, origin: Source, n: int = ROWS, *, seed: int = 0, on_block: Callable[[int], None] | None = None
+    model: PointModel, origin: Source, n: int = ROWS, *, seed: int = 0, on_block: Callable[[int], None] | None = None
 ) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 
@@ -114,7 +114,7 @@ def split_error(
     return ErrorSplit(n, float(squares[0]), float(squares[-1]), parts)
 
 
-def _starts(model: Model, x: Array, key: jax.Array) -> tuple[Array, Array]:
+def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
     """Points at t = 1, from the prior and from noised real points `x`, with the same noise."""
     schedule = model.denoiser.schedule
     z, eps = model.standardiser.forward(x), np.asarray(jax.random.normal(key, x.shape), np.float64)
@@ -122,13 +122,13 @@ def _starts(model: Model, x: Array, key: jax.Array) -> tuple[Array, Array]:
     return prior * eps, alpha * z + sigma * eps
 
 
-def _fine(model: Model) -> jax.Array:
+def _fine(model: PointModel) -> jax.Array:
     own, order = build_grid(model.recipe), build_sampler(model.recipe).order
     return refined(own, max(ceil(4 ** (1 / order)), ceil(FINEST / (len(own) - 1))))
 
 
 def _sampled(
-    model: Model, plan: list[Any], n: int, seed: int, on_block: Callable[[int], None] | None
+    model: PointModel, plan: list[Any], n: int, seed: int, on_block: Callable[[int], None] | None
 ) -> Iterator[Array]:
     for number, (_, denoiser, start, grid) in enumerate(plan):
 

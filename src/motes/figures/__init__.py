@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from motes.figures.arrays import limits_of
     from motes.figures.curves import loss_curve, schedule_curves
     from motes.figures.densities import density_map, density_row
+    from motes.figures.distributions import marginals
     from motes.figures.excess import error_split, excess_curve
     from motes.figures.points import grid, row, scatter, sheet
     from motes.figures.scores import score_fields
@@ -33,6 +34,7 @@ _HOME = {
     "density_row": "densities",
     "error_split": "excess",
     "excess_curve": "excess",
+    "marginals": "distributions",
     "grid": "points",
     "row": "points",
     "scatter": "points",
@@ -56,6 +58,7 @@ __all__ = [
     "grid",
     "limits_of",
     "loss_curve",
+    "marginals",
     "rc",
     "row",
     "save_animation",
