@@ -15,9 +15,7 @@ from motes.data.frames import Frame, Label, Series, coded, of_values, warn_of_fi
 from motes.errors import DataError, UsageError
 
 EXTRA = "pip install pyarrow"
-EXPECTED = (
-    "a NumPy array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or one that narwhals knows"
-)
+EXPECTED = "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals knows"
 
 
 def is_frame(data: Any) -> bool:
