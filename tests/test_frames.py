@@ -149,7 +149,7 @@ def test_numbers_that_a_dtype_cannot_hold_are_not_cut_to_it():
         (np.array([[1j, 1]]), DataError, "column 'x' .*complex128"),
         (pl.DataFrame({"t": [datetime.timedelta(1)]}), DataError, "column 't' .*Duration"),
         (pl.DataFrame({"l": [[1, 2]]}), DataError, "column 'l' .*List"),
-        ("a.csv", UsageError, "of type str; expected a NumPy array"),
+        ("a.csv", UsageError, "of type str; expected an array"),
         (None, UsageError, "of type NoneType"),
     ],
 )  # fmt: skip
