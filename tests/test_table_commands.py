@@ -167,6 +167,7 @@ def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_
         return np.array([log_prob]) if len(rows) == 1 else np.linspace(-9.0, -1.0, len(rows))
 
     monkeypatch.setattr(model, "score_samples", score_samples)
+    monkeypatch.setattr(model, "_lowest", {})  # of the score_samples of before
     warnings = evidence_of(model, {"h": 0.1}, [log_prob], 5.0).warnings
     assert len(warnings) == far
     assert not far or warnings[0].startswith("the log density of 'h' is -12.10 nats, and -9.00 is the lowest among 256")

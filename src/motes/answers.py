@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data.blocks import Blocks
 from motes.data.files import read_frame
-from motes.data.frames import SAID, Frame, Series, as_frame
+from motes.data.frames import Frame, Series, as_frame
 from motes.data.tables import Table
 from motes.data.writing import Write, writing
-from motes.errors import DataError, UsageError
-from motes.point_conditions import impute_points, sample_given
+from motes.errors import UsageError
+from motes.point_conditions import impute_draws, sample_given
 from motes.points import PointModel
 from motes.progress import Reporter
 from motes.runs import SAMPLES, Draw, labelled_rows
 from motes.sampling.constraint import broken_by, observed_sides
 from motes.sampling.likelihood import Likelihood
-from motes.sources import order_of, read_rows
+from motes.sources import matrix_of, read_rows
 from motes.table_draws import Drawn
 from motes.table_predictions import rows_without
 from motes.tables.conditions import Conditions, conditions_of
@@ -85,23 +84,15 @@ def impute_point_file(
     """
     check_numbered(model.columns, draws)
     frame, name = read_frame(source, model.recipe.text.fitting(source)), f"'{source}'"
-    columns = [frame.columns[frame.names[j]] for j in order_of(model, frame.names, name)]
-    x = np.stack([_numbers(*pair, name) for pair in zip(model.columns, columns, strict=True)], axis=1)
+    x = matrix_of(model, frame, name)
     holes = np.isnan(x)
     rows = int(holes.any(axis=1).sum())
     with writing(out) as write, reporter.counting("filling in", max(rows * draws, 1), "rows") as count:
-        for number, word in enumerate(np.random.SeedSequence([seed, 577215]).generate_state(draws)):
-            tell = lambda done, before=number * rows: count(before + done)
-            whole = as_frame(Table(impute_points(model, x, seed=int(word), on_block=tell, name=name), model.columns))
-            write(whole if draws == 1 else _numbered(whole, number + 1))
+        tables = impute_draws(model, x, draws, seed=seed, on_block=count, name=name)
+        for number, points in enumerate(tables, 1):
+            whole = as_frame(Table(points, model.columns))
+            write(whole if draws == 1 else _numbered(whole, number))
     return len(x) * draws, int(holes.sum())
-
-
-def _numbers(column: str, series: Series, name: str) -> NDArray[np.float64]:
-    """A column of a file as floats, NaN where missing."""
-    if series.type not in ("real", "whole") and not series.missing.all():
-        raise DataError(f"{name}, column '{column}': got {SAID[series.type]}; expected numbers.")
-    return np.where(series.missing, np.nan, series.values.astype(np.float64))
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -143,7 +134,7 @@ def evidence_of(
     if not density:
         return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
     known = float(model.score_samples(asked.row)[0])
-    least = float(np.min(model.score_samples(_only(model.sample(USUAL), valued))))
+    least = model.lowest(tuple(valued), USUAL)
     warnings += _rare(asked.others, log_prob - known) if asked.others else []
     if known < least - FAR:
         warnings.append(
@@ -187,13 +178,6 @@ def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
             if wide and encoded.low[0, j] == encoded.high[0, j]:
                 found.append(part.column)
     return tuple(dict.fromkeys(found))
-
-
-def _only(rows: Frame, names: Sequence[str]) -> Frame:
-    """The rows with the entries of all other columns missing."""
-    n = len(rows)
-    nothing = Series("real", np.full(n, np.nan), np.ones(n, bool))
-    return Frame({name: series if name in names else nothing for name, series in rows.columns.items()})
 
 
 def score_file(model: TableModel, source: str, *, orders: int, smooth: bool, reporter: Reporter) -> RowLikelihood:

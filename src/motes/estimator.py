@@ -31,8 +31,8 @@ from sklearn.utils.validation import (
 from motes.data.frames import Frame, Series, as_frame, joined, unique_names
 from motes.data.natives import collected, in_library, is_frame, names_of
 from motes.data.targets import Target, check_labels
-from motes.data.templates import packed, template_of, unpacked, without
-from motes.errors import DataError, ModelFileError, MotesError, UsageError, check_count, check_seed
+from motes.data.templates import keep, kept, template_of, without
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
 from motes.model import Model
 from motes.points import model_path
@@ -405,8 +405,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             raise UsageError(
                 f"a parameter that no file can hold: {error}. Set random_state to a whole number or None."
             ) from None
-        if not isinstance(self.template_, Frame):
-            about["template"], tensors["template"] = packed(self.template_)
+        keep(self.template_, tensors, about)
         tensors["estimator.history"] = self.history_
         if self._target is not None:
             tensors["estimator.target"] = self._target.packed()
@@ -424,20 +423,18 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """
         path = model_path(path)
         tensors, about = read_checkpoint(path)
+        model = of_checkpoint(tensors, about, path)
+        if not isinstance(model, TableModel):
+            raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
         try:
-            mine = json.loads(about.get("estimator", "{}"))
-            model = of_checkpoint(tensors, about, path)
-            if not isinstance(model, TableModel):
-                raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
-            made = cls(model.recipe, **mine)
+            made = cls(model.recipe, **json.loads(about.get("estimator", "{}")))
+            template = kept(tensors, about)
             # The command line reads rows from files, which are of no library.
-            made.template_ = unpacked(about["template"], tensors["template"]) if "template" in about else Frame({})
+            made.template_ = Frame({}) if template is None else template
             made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
             if "estimator.target" in tensors:
                 made._target = Target.unpacked(tensors["estimator.target"])
                 made.classes_ = made._target.classes
-        except MotesError:
-            raise
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error!r}.") from None
         made.model_, made.n_iter_ = Model(model), len(made.history_)

@@ -20,8 +20,7 @@ from motes.progress import Reporter, watching
 from motes.recipes import Recipe, load_recipe
 from motes.sources import points_of, read_source
 from motes.table_fitting import fit_table
-from motes.table_runs import NATS, are_points, is_table, recipe_for, schema_of
-from motes.table_sources import read_rows, table_source
+from motes.table_runs import NATS, are_points, fitted, is_table, prepared, recipe_for
 from motes.tabular import TableModel
 
 Changes = Sequence[str] | Mapping[str, Any]
@@ -80,38 +79,46 @@ def fit(
             what = "labels" if labels is not None else "weights"
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
         return _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
-    frame = None if _is_array(data) else as_frame(data)
-    chosen = load_recipe(recipe if recipe is not None else _suited(data, frame, reporter), changes)
+    is_array = isinstance(data, np.ndarray | list | tuple)
+    names = columns if is_array and not isinstance(columns, Mapping) else None
+    frame = as_frame(data, names)
+    chosen = load_recipe(recipe if recipe is not None else _suited(frame, reporter), changes)
+    dropped: list[int] = []  # places of columns that the model does not have
     if chosen.data.encode:
         if labels is not None:
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
-        return _fit_frame(data, chosen, columns, weights, start, seed, source, reporter, on_progress)
+        kinds = _kinds(columns if names is None else None)
+        with watching(reporter, on_progress, unit=NATS) as show:
+            table = fit_table(
+                frame, chosen, columns=kinds, weights=weights, seed=seed, source=source, start=_table(start),
+                on_progress=show,
+            )  # fmt: skip
+        for warning in table.schema.warnings if start is None else ():
+            reporter.warn(warning)
+        dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
+        return Model(table, without(template_of(data), dropped))
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
-    rows = data if frame is None or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
-    with watching(reporter, on_progress) as told:
-        inner = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=told,
+    if columns is not None and not is_array:
+        raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
+    rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
+    with watching(reporter, on_progress) as show:
+        points = fit_points(
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
             **_going_on(start),
         )  # fmt: skip
-    kind = template_of(data)
-    if frame is not None and inner.columns != frame.names:  # without the column of the labels
-        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in inner.columns])
-    return Model(inner, kind)
+    if not is_array:  # without the column of the labels
+        dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
+    return Model(points, without(template_of(data), dropped))
 
 
-def _is_array(data: Any) -> bool:
-    return isinstance(data, np.ndarray | list | tuple)
-
-
-def _suited(data: Any, frame: Frame | None, reporter: Reporter) -> str:
+def _suited(frame: Frame, reporter: Reporter) -> str:
     """The recipe that suits rows in memory."""
-    columns = (as_frame(data) if frame is None else frame).columns
-    if are_points(columns):
+    if are_points(frame.columns):
         reporter.say("recipe 'default', for points: two columns of real numbers")
         return "default"
-    why = f"{len(columns)} columns"
-    for name, one in columns.items():
+    why = f"{len(frame.columns)} columns"
+    for name, one in frame.columns.items():
         if one.type != "real" or one.missing.any():
             why += f"; '{name}' {f'holds {SAID[one.type]}' if one.type != 'real' else 'has missing entries'}"
             break
@@ -130,53 +137,20 @@ def _fit_source(
     on_progress: Callable[[Any], None] | None,
 ) -> Model:
     """A model of a shape, a data set or a file, as `motes train` makes it."""
-    said = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
-    suited = recipe if recipe is not None else recipe_for(name, None, said)
     if recipe is None:
-        reporter.say(f"recipe '{suited}' for '{name}'")
-    if not is_table(name, suited, changes):
-        if columns is not None:
-            raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
-        chosen = load_recipe(suited, changes)
-        origin = read_source(name, chosen, seed)
-        with watching(reporter, on_progress) as told:
-            inner = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=told, **_going_on(start))
-        return Model(inner, np.empty((0, 2)) if name in SHAPES else None)
-    chosen = load_recipe(suited, changes)
-    frame = read_rows(name, chosen.text)
-    chosen = replace(chosen, text=frame.text, columns={**chosen.columns, **_kinds(columns)})
-    origin_ = table_source(name, frame, chosen, seed)
-    schema = None if start is not None else schema_of(origin_, frame, chosen)
-    with watching(reporter, on_progress, unit=NATS) as told:
-        made = fit_table(
-            origin_.training, chosen, schema=schema, seed=seed, source=name, start=_table(start), on_progress=told
-        )
-    return Model(made)
-
-
-def _fit_frame(
-    data: Any,
-    chosen: Recipe,
-    columns: Any,
-    weights: ArrayLike | None,
-    start: Model | None,
-    seed: int,
-    source: str,
-    reporter: Reporter,
-    on_progress: Callable[[Any], None] | None,
-) -> Model:
-    """A model of a table in memory."""
-    names = columns if _is_array(data) and not isinstance(columns, Mapping) else None
-    frame = as_frame(data, names)
-    with watching(reporter, on_progress, unit=NATS) as told:
-        inner = fit_table(
-            frame, chosen, columns=_kinds(columns if names is None else None), weights=weights, seed=seed,
-            source=source, start=_table(start), on_progress=told,
-        )  # fmt: skip
-    for warning in inner.schema.warnings if start is None else ():
-        reporter.warn(warning)
-    dropped = [j for j, name in enumerate(frame.names) if name not in inner.columns]
-    return Model(inner, without(template_of(data), dropped))
+        words = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
+        recipe = recipe_for(name, None, words)
+        reporter.say(f"recipe '{recipe}' for '{name}'")
+    encode, chosen = is_table(name, recipe, changes), load_recipe(recipe, changes)
+    if encode:
+        ready = prepared(name, replace(chosen, columns={**chosen.columns, **_kinds(columns)}), seed)
+        return Model(fitted(ready, seed, reporter, start=_table(start), on_progress=on_progress))
+    if columns is not None:
+        raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
+    origin = read_source(name, chosen, seed)
+    with watching(reporter, on_progress) as show:
+        points = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=show, **_going_on(start))
+    return Model(points, np.empty((0, 2)) if name in SHAPES else None)
 
 
 def _kinds(columns: Any) -> Mapping[str, Any]:

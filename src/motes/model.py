@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.answers import Evidence, evidence_of
-from motes.data.frames import SAID, Frame, as_frame
+from motes.data.frames import Frame, as_frame
 from motes.data.shapes import SHAPES
 from motes.data.tables import Standardiser, Table
-from motes.data.templates import packed, template_of, unpacked
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
+from motes.data.templates import keep, kept, template_of
+from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.point_conditions import impute_points, sample_given
+from motes.point_conditions import impute_draws, sample_given
 from motes.points import Guidance, PointModel, model_path
 from motes.progress import Reporter
 from motes.recipes import Recipe
 from motes.sampling.likelihood import Likelihood
 from motes.sampling.loop import Sampler
-from motes.sources import order_of
+from motes.sources import matrix_of
 from motes.table_draws import Drawn
 from motes.table_predictions import DRAWS, QUANTILES
 from motes.table_runs import evaluate_table, write_page
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None] | None
-TEMPLATE = "template"  # of the texts and the arrays of a model file
 ROWS = 10_000  # that an evaluation draws
 
 
@@ -284,8 +283,7 @@ class Model:
         if isinstance(self.inner, TableModel):
             tables = self.inner.impute(data, draws=count, seed=seed, on_block=on_block)
         else:
-            x, words = self._points(data), np.random.SeedSequence([check_seed(seed), 577215]).generate_state(count)
-            filled = (impute_points(self.inner, x, seed=int(word), on_block=on_block) for word in words)
+            filled = impute_draws(self.inner, self._points(data), count, seed=seed, on_block=on_block)
             tables = [as_frame(Table(one, self.columns)) for one in filled]
         kind = template_of(data)
         made = [_with_index(table.like(kind), data) for table in tables]
@@ -455,8 +453,7 @@ class Model:
         if isinstance(self.inner, PointModel):
             self.inner.check_described()
         tensors, about = self.inner.parts()
-        if self.template is not None and not isinstance(self.template, Frame):
-            about[TEMPLATE], tensors[TEMPLATE] = packed(self.template)
+        keep(self.template, tensors, about)
         write_checkpoint(Path(path), tensors, about)
 
     def _native(self, rows: Any) -> Any:
@@ -467,14 +464,8 @@ class Model:
         """Rows in any kind of table as numbers (n, d), in the order of the model's columns."""
         if isinstance(data, Table | list | tuple) or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub"):
             return data.x if isinstance(data, Table) else data
-        frame = as_frame(data)
-        assert isinstance(self.inner, PointModel)
-        names = [frame.names[j] for j in order_of(self.inner, frame.names, "the data")]
-        for name in names:
-            if frame.columns[name].type not in ("real", "whole") and not frame.columns[name].missing.all():
-                raise DataError(f"column '{name}': got {SAID[frame.columns[name].type]}; expected numbers.")
-        series = [frame.columns[name] for name in names]
-        return np.stack([np.where(one.missing, np.nan, one.values.astype(float)) for one in series], axis=1)
+        assert isinstance(self.inner, PointModel)  # of a table nobody asks for points
+        return matrix_of(self.inner, as_frame(data), "the data")
 
     def _source(self, data: Any) -> Any:
         return data if data is None or isinstance(data, str) else self._points(data)
@@ -509,14 +500,12 @@ def load(path: str | Path) -> Model:
     """
     path = model_path(path)
     tensors, about = read_checkpoint(path)
-    template = tensors.pop(TEMPLATE, None)
     inner = of_checkpoint(tensors, about, path)
-    if template is None:
-        return Model(inner, np.empty((0, 2)) if inner.source in SHAPES else None)
     try:
-        return Model(inner, unpacked(about[TEMPLATE], template))
+        template = kept(tensors, about)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
+    return Model(inner, np.empty((0, 2)) if template is None and inner.source in SHAPES else template)
 
 
 def _with_index(table: Any, like: Any) -> Any:

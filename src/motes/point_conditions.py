@@ -5,7 +5,7 @@
 A known number is an interval of width 0. Rows of such a box come by rejection or by particles, whichever is cheaper.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,22 @@ def sample_given(
     )
     # Rounding may put a point just beyond an end; a known number comes back to the bit.
     return np.clip(model.standardiser.inverse(z), low, high), effective
+
+
+def impute_draws(
+    model: PointModel,
+    x: ArrayLike,
+    draws: int,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
+    name: str = "the data",
+) -> Iterator[Array]:
+    """`impute_points` so many times, each with random numbers of its own; `on_block` counts the rows of all draws."""
+    holes = int(np.isnan(np.asarray(x, np.float64)).any(axis=-1).sum())
+    for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
+        tell = None if on_block is None else (lambda done, before=number * holes: on_block(before + done))
+        yield impute_points(model, x, seed=int(word), on_block=tell, name=name)
 
 
 def impute_points(

@@ -100,7 +100,7 @@ def watching(
     with ExitStack() as open_:
         counts: list[Count] = []
 
-        def told(now: Any) -> None:
+        def show(now: Any) -> None:
             if not counts:
                 counts.append(open_.enter_context(reporter.counting("training", now.steps, "steps")))
             if now.step:
@@ -110,4 +110,4 @@ def watching(
             if also is not None:
                 also(now)
 
-        yield told
+        yield show

@@ -190,6 +190,22 @@ def order_of(model: PointModel, theirs: tuple[str, ...], name: str) -> list[int]
     return [theirs.index(column) for column in ours]
 
 
+def matrix_of(model: PointModel, frame: Frame, name: str) -> Array:
+    """Rows as numbers (n, d) in the order of a model's columns, NaN where an entry is missing.
+
+    Raises:
+        UsageError: other columns than the model's.
+        DataError: a column of anything but numbers.
+    """
+    made = []
+    for column, j in zip(model.columns, order_of(model, frame.names, name), strict=True):
+        series = frame.columns[frame.names[j]]
+        if series.type not in ("real", "whole") and not series.missing.all():
+            raise DataError(f"{name}, column '{column}': got {SAID[series.type]}; expected numbers.")
+        made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
+    return np.stack(made, axis=1)
+
+
 def read_rows(name: str, model: PointModel, n: int) -> Array:
     """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
 

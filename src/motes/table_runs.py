@@ -5,11 +5,11 @@ model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -106,19 +106,13 @@ def train_table(
         UsageError, DataError, RecipeError: nothing was begun.
         TrainingError: the loss was not finite.
     """
-    chosen = load_recipe(recipe, changes)
-    frame = read_rows(source, chosen.text)
-    chosen = replace(chosen, text=frame.text)  # so that later files, which may have few rows, are read alike
-    origin = table_source(source, frame, chosen, options.seed)
-    warnings = list(warnings_of(columns_of(frame, chosen, f"'{source}'")))
-    schema = schema_of(origin, frame, chosen)
+    ready = prepared(source, load_recipe(recipe, changes), options.seed)
+    origin = ready.origin
     prepare(out, options.overwrite)
-    for warning in warnings:
-        reporter.warn(warning)
-    write_recipe(out, source, chosen, options.seed)
+    write_recipe(out, source, ready.recipe, options.seed)
     try:
         with begun(out):
-            model = _fitted(origin, chosen, schema, options.seed, reporter)
+            model = fitted(ready, options.seed, reporter)
     except TrainingError:
         (out / "recipe.toml").unlink()  # nothing was learned: it would stand in the way of the next run
         raise
@@ -142,7 +136,36 @@ def train_table(
     return model, found
 
 
-def schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
+class Prepared(NamedTuple):
+    """The rows of a file or a data set, ready to be learned.
+
+    Attributes:
+        recipe: with how the file was read, so that later files, which may have few rows, are read alike.
+        origin: the rows to train on, and those that are held out.
+        schema: of the rows to train on.
+        warnings: what should be known of the columns, a sentence each.
+    """
+
+    recipe: Recipe
+    origin: TableSource
+    schema: Schema
+    warnings: tuple[str, ...]
+
+
+def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:
+    """Read a file or a data set.
+
+    Raises:
+        UsageError, DataError, RecipeError: it is not there, or cannot be used.
+    """
+    frame = read_rows(source, recipe.text)
+    recipe = replace(recipe, text=frame.text)
+    origin = table_source(source, frame, recipe, seed)
+    warnings = tuple(warnings_of(columns_of(frame, recipe, f"'{source}'")))
+    return Prepared(recipe, origin, _schema_of(origin, frame, recipe), warnings)
+
+
+def _schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
     """The schema of the rows to train on. What does not fit is said with its row in the file."""
     table = recipe.table
     options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}
@@ -154,10 +177,22 @@ def schema_of(origin: TableSource, frame: Frame, recipe: Recipe) -> Schema:
         raise
 
 
-def _fitted(origin: TableSource, recipe: Recipe, schema: Schema, seed: int, reporter: Reporter) -> TableModel:
-    """The trained model, with progress shown."""
-    with watching(reporter, unit=NATS) as told:
-        model = fit_table(origin.training, recipe, schema=schema, seed=seed, source=origin.name, on_progress=told)
+def fitted(
+    ready: Prepared,
+    seed: int,
+    reporter: Reporter,
+    *,
+    start: TableModel | None = None,
+    on_progress: Callable[[Any], None] | None = None,
+) -> TableModel:
+    """The trained model, with warnings and progress shown."""
+    for warning in ready.warnings:
+        reporter.warn(warning)
+    recipe, origin, schema, _ = ready
+    with watching(reporter, on_progress, unit=NATS) as show:
+        model = fit_table(
+            origin.training, recipe, schema=schema, seed=seed, source=origin.name, start=start, on_progress=show
+        )
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model

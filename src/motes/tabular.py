@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from motes.data.blocks import Blocks
 from motes.data.frames import Frame, joined
+from motes.data.templates import KEY
 from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.tables.fitting import options_of
@@ -91,6 +92,7 @@ class TableModel:
         training: Trained | None = None,
     ):
         self.constraint = constraint or Constraint.none()
+        self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
         self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
         self.recipe, self.source, self.seed, self.fingerprint, self.training = (
             recipe,
@@ -229,6 +231,14 @@ class TableModel:
         with np.errstate(invalid="ignore"):
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+
+    def lowest(self, columns: tuple[str, ...], rows: int) -> float:
+        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once."""
+        if (columns, rows) not in self._lowest:
+            drawn = self.sample(rows)
+            alone = drawn.without([name for name in drawn.names if name not in columns])
+            self._lowest[columns, rows] = float(np.min(self.score_samples(alone)))
+        return self._lowest[columns, rows]
 
     # --- filling in ---
 
@@ -423,7 +433,7 @@ def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], pa
     Raises:
         ModelFileError: it is damaged.
     """
-    mine = {name: array for name, array in tensors.items() if name != "template"}
+    mine = {name: array for name, array in tensors.items() if name != KEY}
     return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
 
 

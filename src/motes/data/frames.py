@@ -156,7 +156,7 @@ class Frame:
         if isinstance(data, Frame | Table | np.ndarray | list | tuple):
             return self
         if isinstance(data, Mapping):
-            return {name: _plain(series) for name, series in self.columns.items()}
+            return self.like(data)
         from motes.data.natives import library_of
 
         return self._built(library_of(data))

@@ -50,6 +50,29 @@ def without(table: Any, places: Sequence[int]) -> Any:
     return table.select([name for j, name in enumerate(names_of(table)) if j in kept])
 
 
+KEY = "template"  # of the texts and the arrays of a model file
+
+
+def keep(template: Any, tensors: dict[str, NDArray[Any]], about: dict[str, str]) -> None:
+    """Put a template into what a model file holds; a `Frame`, which belongs to no library, or None needs nothing.
+
+    Raises:
+        UsageError: as `packed`.
+    """
+    if template is not None and not isinstance(template, Frame):
+        about[KEY], tensors[KEY] = packed(template)
+
+
+def kept(tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> Any:
+    """The template that `keep` put there; None: there is none.
+
+    Raises:
+        UsageError, ValueError: as `unpacked`.
+        KeyError: only half of it is there.
+    """
+    return unpacked(about[KEY], tensors[KEY]) if KEY in about else None
+
+
 def packed(template: Any) -> tuple[str, NDArray[np.uint8]]:
     """What `unpacked` makes the same template of: the library's name, and bytes.
 
