@@ -570,6 +570,13 @@ def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
         DiffusionModel.load(tmp_path / "points.safetensors")
 
 
+def test_a_file_with_classes_is_a_model_whose_rows_have_them(tmp_path):
+    X, y = pd.DataFrame({"a": np.arange(60) % 7, "b": ["x", "z", "z"] * 20}), np.array(["u", "v"] * 30)
+    fitted(X, y).save(tmp_path / "m.safetensors")
+    rows = motes.load(tmp_path / "m.safetensors").sample(20)
+    assert rows.names == ("a", "b", "y") and set(rows["y"]) == {"u", "v"}
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("came", [pd, pl, pa], ids=["pandas", "polars", "arrow"])
 def test_set_output_keeps_the_types_whatever_came_in(library, came):

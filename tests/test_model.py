@@ -151,6 +151,14 @@ def test_quiet_where_nobody_looks_and_the_request_wins(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, capsys):
+    frame = pd.DataFrame(PEOPLE).assign(number=range(60))
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    for data in (frame, tmp_path / "p.csv"):
+        few(data)
+        assert "warning: column 'number': a number for each row" in capsys.readouterr().err
+
+
 def test_progress_reaches_the_callback():
     seen = []
     motes.fit(motes.draw("moons", 100), changes=POINTS, verbose=False, on_progress=seen.append)
@@ -183,6 +191,7 @@ def test_a_training_goes_on(moons, people):
         ({"data": "moons", "columns": ["a", "b"]}, "columns are for rows in memory, or for a table"),
         ({"data": PEOPLE, "labels": [1] * 60}, "labels are for points; in a table they are one more column"),
         ({"data": PEOPLE, "columns": ["a", "b", "c"]}, "expected a mapping such as"),
+        ({"data": {"a": [0.5, 1.5], "b": [0.5, 2.5]}, "columns": ["x", "y"]}, "the data names its own columns"),
         ({"data": motes.draw("moons", 50), "columns": {"x": "integer"}}, "what columns are is for tables"),
         ({"data": "nowhere"}, "nowhere"),
     ],
@@ -242,6 +251,12 @@ def test_samplers_and_conditions_of_points(moons):
     assert filled[0, 0] == 0.5 and np.isfinite(filled).all() and (filled[1] == holes[1]).all()
     one, two = moons.impute(holes, draws=2, seed=1)
     assert one[0, 1] != two[0, 1]
+
+
+def test_progress_counts_the_rows_of_all_draws(moons):
+    seen = []
+    moons.impute(np.array([[0.5, np.nan]] * 3), draws=3, on_block=seen.append)
+    assert seen == sorted(seen) and seen[-1] == 9
 
 
 def test_classes_of_points():

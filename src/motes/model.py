@@ -502,7 +502,8 @@ def load(path: str | Path) -> Model:
     tensors, about = read_checkpoint(path)
     inner = of_checkpoint(tensors, about, path)
     try:
-        template = kept(tensors, about)
+        # That of an estimator with classes has no column for these, and the rows of its model have one.
+        template = None if "estimator.target" in tensors else kept(tensors, about)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
     return Model(inner, np.empty((0, 2)) if template is None and inner.source in SHAPES else template)
