@@ -26,6 +26,7 @@ from motes.learning.tables.density import (
     log_value,
     moved,
 )
+from motes.learning.tables.layout import UNIT
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -75,10 +76,10 @@ def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
     rng = np.random.default_rng(2)
     y = rng.multivariate_normal([0.3, -0.2, 0.0], [[1.0, 0.7, 0.0], [0.7, 1.0, -0.4], [0.0, -0.4, 1.0]], 4000)
     observed, weights = rng.random(y.shape) < 0.4, rng.integers(0, 3, len(y)).astype(float)
-    found = base_of_pairs(np.where(observed, y, 0.0), observed, weights)
+    found = base_of_pairs(np.where(observed, y, 0.0), 3, observed, weights)
     again = np.repeat(np.arange(len(y)), weights.astype(int))
     np.testing.assert_allclose(
-        found.covariances, base_of_pairs(y[again], observed[again], np.ones(len(again))).covariances, atol=1e-6
+        found.covariances, base_of_pairs(y[again], 3, observed[again], np.ones(len(again))).covariances, atol=1e-6
     )
     means = [y[again][observed[again, j], j].mean() for j in range(3)]
     np.testing.assert_allclose(found.means[0], means, atol=2e-3)
@@ -90,7 +91,7 @@ def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
 
 @pytest.mark.parametrize("columns", [0, 2])
 def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
-    base = base_of_pairs(np.zeros((5, columns)), np.zeros((5, columns), bool), np.ones(5))
+    base = base_of_pairs(np.zeros((5, columns)), columns, np.zeros((5, columns), bool), np.ones(5))
     np.testing.assert_allclose(base.covariances, np.eye(columns)[None])
     np.testing.assert_allclose(base.means, np.zeros((1, columns)))
 
@@ -185,11 +186,60 @@ def test_gates_begin_where_the_entries_are_likeliest():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.7, 1.7, (2000, 2))
     y = np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)])
-    base = fit_base(y, Shape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, y.shape[1], Shape(1, 0.0, 1e-6), 0)
     even = np.full(y.shape, -np.log(3.4))
     gates = first_gates(base, y, y, y, even)
     assert gates[0] > 0.9
     assert gates[1:].max() < 0.05
+
+
+def labelled(n):
+    """Rows of two numbers with means of their own for each of three labels, and of one number that ignores them."""
+    rng = np.random.default_rng(5)
+    label = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+    means = np.array([[0.0, 1.0], [2.0, -1.0], [-1.0, 0.5]])
+    numbers = np.column_stack([means[label] + 0.3 * rng.standard_normal((n, 2)), rng.standard_normal(n)])
+    masses = np.bincount(label) / n
+    return label, np.column_stack([numbers, UNIT * ((label[:, None] == [0, 1]) - masses[:2])])
+
+
+def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_hidden():
+    label, y = labelled(3000)
+    base = fit_base(y, 3, Shape(1, 0.0, 1e-6), 0)
+    in_turn = in_order(base, jnp.array([3, 4, 0, 1, 2]))
+    rows = np.array([np.flatnonzero(label == k)[0] for k in range(3)])
+    visible = jnp.zeros((3, 5), bool)
+    hidden = components_given(in_turn, jnp.asarray(y[rows]), visible)
+    known = components_given(in_turn, jnp.asarray(y[rows]), visible.at[:, 3:].set(True))
+    for k in range(3):
+        group = y[label == k, :3]
+        np.testing.assert_allclose(known.means[k, :3, 0], group.mean(axis=0), atol=5e-3)
+        np.testing.assert_allclose(known.sds[k, :3, 0], group.std(axis=0), atol=0.04)  # one sd for all labels
+        np.testing.assert_allclose(hidden.means[k, :3, 0], y[:, :3].mean(axis=0), atol=1e-3)
+        np.testing.assert_allclose(hidden.sds[k, :3, 0], y[:, :3].std(axis=0), rtol=1e-3)
+
+
+def test_components_are_chosen_for_the_numbers_and_not_for_the_labels():
+    # Three labels are three modes, and say nothing of the numbers: one normal does for these.
+    label, y = labelled(400)
+    numbers = np.random.default_rng(7).standard_normal((400, 2))
+    folds = [np.arange(400)[fold::5] for fold in range(5)]
+    assert choose_shape(np.column_stack([numbers, y[:, 3:]]), 2, folds, 8, 0).components == 1
+    modes = np.column_stack([y[:, :2], label])
+    assert choose_shape(modes, 2, folds, 8, 0).components <= choose_shape(modes[:, :2], 2, folds, 8, 0).components
+
+
+def test_gates_begin_with_the_labels_known():
+    # Of a number that its label decides codes alone say little, and normals that ignored the label would say no more.
+    rng = np.random.default_rng(6)
+    label = rng.choice(2, 1500)
+    number = np.where(label, 1.0, -1.0)[:, None] + 0.02 * rng.standard_normal((1500, 1))
+    y = np.column_stack([number, UNIT * (label - label.mean())])
+    even = stats.norm.logpdf(number, scale=1.0)
+    base = fit_base(y, 1, Shape(1, 0.0, 1e-6), 0)
+    assert first_gates(base, y, number, number, even)[0] < 0.05
+    shuffled = np.column_stack([number, rng.permutation(y[:, 1])])
+    assert first_gates(fit_base(shuffled, 1, Shape(1, 0.0, 1e-6), 0), shuffled, number, number, even)[0] > 0.2
 
 
 def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
@@ -197,8 +247,8 @@ def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
     one = rng.standard_normal((200, 2))
     two = np.where(rng.random((200, 1)) < 0.5, 4.0, -4.0) + one
     folds = [np.arange(200)[fold::5] for fold in range(5)]
-    assert choose_shape(one, folds, 8, 0).components == 1
-    assert choose_shape(two, folds, 8, 0).components == 2
+    assert choose_shape(one, 2, folds, 8, 0).components == 1
+    assert choose_shape(two, 2, folds, 8, 0).components == 2
 
 
 def test_a_base_does_not_end_in_a_bad_optimum():
@@ -214,13 +264,13 @@ def test_a_base_does_not_end_in_a_bad_optimum():
     ).mean()
     fresh, best = y[40_000:], (np.log(weights), means, covariances)
     for seed in range(4):
-        base = fit_base(y[:40_000], Shape(3, 0.0, 1e-4), seed)
+        base = fit_base(y[:40_000], 6, Shape(3, 0.0, 1e-4), seed)
         assert log_density(fresh, base) > log_density(fresh, best) - 0.02
 
 
 def test_the_density_of_a_fitted_base_integrates_to_one():
     y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
-    base = fit_base(y, Shape(2, 0.3, 1e-2), 0)
+    base = fit_base(y, 1, Shape(2, 0.3, 1e-2), 0)
     normals = Normals(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
     density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
     assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
@@ -232,8 +282,8 @@ def test_of_many_rows_left_out_ones_choose_as_few_components_as_will_do():
     one = rng.multivariate_normal([0, 0, 0], [[1, 0.8, 0], [0.8, 1, 0.3], [0, 0.3, 1]], 5000)
     three = one + rng.choice([-5.0, 0.0, 5.0], (5000, 1))
     bent = np.stack([one[:, 0], one[:, 0] ** 2 + 0.1 * one[:, 1]], axis=1)
-    assert [choose_shape(y, [], 6, 0).components for y in (one, three)] == [1, 3]
-    assert choose_shape(bent, [], 6, 0).components == 6
+    assert [choose_shape(y, 3, [], 6, 0).components for y in (one, three)] == [1, 3]
+    assert choose_shape(bent, 2, [], 6, 0).components == 6
 
 
 def test_gates_do_not_depend_on_where_a_column_stands():
@@ -241,5 +291,5 @@ def test_gates_do_not_depend_on_where_a_column_stands():
     x = np.random.default_rng(1).standard_normal(1500)
     y = np.stack([x, x + 0.05 * np.random.default_rng(2).standard_normal(1500)], axis=1)
     even = stats.norm.logpdf(y)
-    gates = first_gates(fit_base(y, Shape(1, 0.0, 1e-6), 0), y, y, y, even)
+    gates = first_gates(fit_base(y, y.shape[1], Shape(1, 0.0, 1e-6), 0), y, y, y, even)
     assert gates.max() < 0.1

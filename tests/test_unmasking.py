@@ -10,7 +10,7 @@ import pytest
 from motes.learning.tables.base_fit import Shape, fit_base
 from motes.learning.tables.calibration import bias_of
 from motes.learning.tables.layout import layout_of
-from motes.learning.tables.model import MaskedModel, ordered
+from motes.learning.tables.model import MaskedModel, on_axes, ordered
 from motes.learning.tables.network import MaskedNetwork, Rows
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import decayed, masked_loss, random_order
@@ -44,11 +44,12 @@ class Made:
     def __init__(self, members=2, scale=0.3):
         self.data = frame(table())
         self.schema = Schema.fit(self.data)
-        self.layout, self.reader = layout_of(self.schema.parts), Reader.of(self.schema)
+        self.layout, self.reader = layout_of(self.schema.parts, labels=True), Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
         self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
-        lines = self.layout.lines
-        base = fit_base(np.asarray(encoded.y[:, lines]), Shape(2, 0.1, 1e-3), 0)
+        base = fit_base(
+            np.asarray(on_axes(self.layout, encoded.y, encoded.codes)), len(self.layout.lines), Shape(2, 0.1, 1e-3), 0
+        )
 
         def member(seed):
             network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, 0.0, key=jax.random.key(seed))
@@ -147,9 +148,9 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     x = rng.standard_normal(300)
     data = frame({"a": x, "b": x**2 + 0.5 * rng.standard_normal(300)})
     schema = Schema.fit(data)
-    layout, reader = layout_of(schema.parts), Reader.of(schema)
+    layout, reader = layout_of(schema.parts, labels=True), Reader.of(schema)
     encoded = schema.encode(data)
-    base = fit_base(np.asarray(encoded.y), Shape(3, 0.1, 1e-2), 0)
+    base = fit_base(np.asarray(encoded.y), 2, Shape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.frames import Frame, as_frame, words_of
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning.tables.fitting import fit, options_of, worth_of
+from motes.learning.tables.fitting import FEW, fit, options_of, worth_of
 from motes.learning.tables.layout import layout_of
 from motes.learning.tables.links import Linker
 from motes.learning.tables.network import Rows
@@ -84,13 +84,15 @@ def fit_table(
     fingerprint = fingerprint_of(keys)
     # In an order of their own, so that the order in which rows came has no bearing on what is learned.
     place = np.argsort(keys, kind="stable")
-    reader, layout = Reader.of(fitted), layout_of(fitted.parts, Linker.of(fitted).links)
+    reader = Reader.of(fitted)
     rows = reader.read(encoded)
     rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
     units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in fitted.parts])
     apart = _apart(keys[place], rows)
-    network, options = options_of(chosen.table, worth_of(apart, rows.observed), layout.parts)
+    worth = worth_of(apart, rows.observed)
+    layout = layout_of(fitted.parts, Linker.of(fitted).links, labels=worth < FEW)
+    network, options = options_of(chosen.table, worth, layout.parts)
     taken = None if heavy is None else heavy[place]
     found = fit(
         rows, layout, units, entropies, apart, network, options, seed=seed, follows=_follows(fitted), weights=taken,

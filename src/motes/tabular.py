@@ -25,7 +25,7 @@ from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write
 from motes.learning.tables.fitting import options_of
 from motes.learning.tables.layout import layout_of
 from motes.learning.tables.links import Linker
-from motes.learning.tables.model import MaskedModel, skeleton_of
+from motes.learning.tables.model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import Trained
 from motes.points import PointModel, model_path
@@ -389,8 +389,9 @@ class TableModel:
             if schema.inequalities:
                 constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
+            labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
-                layout_of(schema.parts, Linker.of(schema).links),
+                layout_of(schema.parts, Linker.of(schema).links, labels=labels),
                 tensors,
                 options_of(recipe.table, worth, len(schema.parts))[0].dropout,
             )

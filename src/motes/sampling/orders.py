@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.learning.tables.layout import Layout, layout_of
-from motes.learning.tables.model import MaskedModel
+from motes.learning.tables.model import MaskedModel, knows_labels
 from motes.learning.tables.rows import Reader
 from motes.sampling.constraint import Constraint
 from motes.sampling.rows import Block, log_prob_rows
@@ -39,7 +39,8 @@ class AnyOrder:
     @cached_property
     def layout(self) -> Layout:
         """The parts as arrays."""
-        return layout_of(self.schema.parts, self.reader.linker.links)
+        labels = knows_labels(self.schema.parts, self.models.base.means)
+        return layout_of(self.schema.parts, self.reader.linker.links, labels=labels)
 
     @cached_property
     def reader(self) -> Reader:

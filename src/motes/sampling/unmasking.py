@@ -97,7 +97,8 @@ class Unmasker:
         spots: where each part of the order is.
         ranges: the interval of y in which each part is drawn; None for labels.
         plain: the logits of each group without biases.
-        ranks: (n, L), the place of each number in an order of each row; None: all have the order of the parts.
+        ranks: (n, A + 1), the place of each axis of the base in an order of each row, and A for an axis that there is
+            not; None: all have the order of the parts.
     """
 
     layout: Layout
@@ -128,11 +129,12 @@ class Unmasker:
 
         What is observed has to be shown before anything is drawn, all of it in the order of the parts.
         """
-        lines = self.layout.line_place[self.order]
-        turns = self.order[lines >= 0]  # the parts with a density, in the order of the parts
-        orders = self.layout.line_place[turns[np.argsort(~observed[:, turns], axis=1, kind="stable")]]
+        turns = _axes_in_turn(self.layout, self.order)
+        seen = observed[:, self.layout.axes[turns]]
+        orders = turns[np.argsort(~seen, axis=1, kind="stable")]
         base = _base_of_rows(self.prepared.model, jnp.asarray(orders))
-        return replace(self, prepared=self.prepared._replace(base=base), ranks=np.argsort(orders, axis=1))
+        ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
+        return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
     def take(self, rows: NDArray[np.integer]) -> "Unmasker":
         """For some of the rows of `of_rows`, perhaps several times each."""
@@ -143,8 +145,8 @@ class Unmasker:
     @property
     def most_rows(self) -> int:
         """Rows of a block in which each has an order: a matrix of each takes memory."""
-        members, (components, lines) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
-        return ROWS if ROWS * members * components * lines**2 <= MATRICES else FEW
+        members, (components, axes) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
+        return ROWS if ROWS * members * components * axes**2 <= MATRICES else FEW
 
     def everything(self, j: int) -> Within:
         """All of part j that is ever drawn."""
@@ -231,9 +233,10 @@ class Unmasker:
     def _turn(self, k: int) -> tuple[Place, Spot]:
         """Where the part in place k of the order is, in all rows or in each."""
         place, spot = self.spots[k]
-        if self.ranks is None or not spot.line:
+        if self.ranks is None:
             return place, spot
-        return place._replace(rank=jnp.asarray(self.ranks[:, self.layout.line_place[self.order[k]]])), spot
+        ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
+        return place._replace(ranks=jnp.asarray(ranks, jnp.int32)), spot
 
     def _near(self, derived: Sequence[Derived]) -> Near:
         """What relations give, (n, R), of at most R; (1, R) where there are none."""
@@ -305,19 +308,26 @@ class Unmasker:
 def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Spot]]:
     """Where each part of an order is."""
     lines = layout.line_place
-    ranked = [int(j) for j in order if lines[j] >= 0]
+    rank = np.append(np.argsort(_axes_in_turn(layout, order)), len(layout.axes))
     made = []
     for j in map(int, order):
         group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
         member = int(np.flatnonzero(layout.groups[group].parts == j)[0])
         on = bool(lines[j] >= 0)
         number = lambda value: jnp.asarray(value, jnp.int32)
-        rank = ranked.index(j) if on else 0
+        level = bool((layout.levels.axis[j] >= 0).any())
         linked = np.flatnonzero(layout.links.parts == j)
         link = int(linked[0]) if len(linked) else 0
-        place = Place(number(j), number(member), number(max(int(lines[j]), 0)), number(rank), number(link))
-        made.append((place, Spot(group, on, bool(len(linked)))))
+        place = Place(
+            number(j), number(member), number(max(int(lines[j]), 0)), number(rank[layout.axes_of(j)]), number(link)
+        )
+        made.append((place, Spot(group, on, level, bool(len(linked)))))
     return made
+
+
+def _axes_in_turn(layout: Layout, order: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The axes of the base, (A,), in the order of their parts (p,)."""
+    return np.argsort(np.argsort(order)[layout.axes], kind="stable")
 
 
 def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Array:
@@ -366,7 +376,7 @@ def _nothing_seen(prepared: Prepared, rows: int) -> Seen:
 
 @jax.jit
 def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
-    """(M, n, ...), of orders (n, L)."""
+    """(M, n, ...), of orders (n, A)."""
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
@@ -374,7 +384,7 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
 def _show(
     layout: Layout, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
 ) -> Seen:
-    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, codes, y, u, here, spot.line)
+    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, codes, y, u, here, spot)
     return each_member(one)(prepared, seen)
 
 

@@ -1,4 +1,7 @@
-"""A Gaussian mixture of the numbers of a table, and what each component says of a number given those before it.
+"""A Gaussian mixture of the numbers of a table, and what each component says of a number given what comes before it.
+
+Its axes are the numbers, and the codes of labels of few values (`layout.Levels`): a normal of both is a regression of
+the numbers on the labels that are known.
 
 For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
 
@@ -16,12 +19,12 @@ import jax.numpy as jnp
 
 
 class Base(NamedTuple):
-    """A mixture of C normals of L numbers.
+    """A mixture of C normals with A axes.
 
     Attributes:
         log_weights: (C,).
-        means: (C, L).
-        covariances: (C, L, L).
+        means: (C, A).
+        covariances: (C, A, A).
     """
 
     log_weights: jax.Array
@@ -30,13 +33,13 @@ class Base(NamedTuple):
 
 
 class Ordered(NamedTuple):
-    """A base in one order of its numbers; or in an order of each of n rows, with n in front of every shape.
+    """A base in one order of its axes; or in an order of each of n rows, with n in front of every shape.
 
     Attributes:
-        order: place in the order -> number, (L,).
+        order: place in the order -> axis, (A,).
         log_weights: (C,).
-        means: (C, L), in the order, as are the factors.
-        factors: (C, L, L), lower triangular.
+        means: (C, A), in the order, as are the factors.
+        factors: (C, A, A), lower triangular.
     """
 
     order: jax.Array
@@ -46,7 +49,7 @@ class Ordered(NamedTuple):
 
 
 class Components(NamedTuple):
-    """What each component says of each number, (n, L, C)."""
+    """What each component says of each axis, (n, A, C)."""
 
     log_weights: jax.Array
     means: jax.Array
@@ -54,27 +57,27 @@ class Components(NamedTuple):
 
 
 def in_order(base: Base, order: jax.Array) -> Ordered:
-    """The base with its numbers in an order (L,)."""
+    """The base with its axes in an order (A,)."""
     covariances = base.covariances[:, order][:, :, order]
     factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
     return Ordered(order, base.log_weights, base.means[:, order], factors)
 
 
 def in_orders(base: Base, orders: jax.Array) -> Ordered:
-    """The base with its numbers in an order of each row, (n, L)."""
+    """The base with its axes in an order of each row, (n, A)."""
     return jax.vmap(in_order, (None, 0))(base, orders)
 
 
 def components_given(base: Ordered, y: jax.Array, visible: jax.Array) -> Components:
-    """The normals of every number given those that are visible and come before it in the order.
+    """The normals of every axis given those that are visible and come before it in the order.
 
     Args:
         base: in an order.
-        y: (n, L), the numbers, in the columns' own order, as are the answers.
-        visible: (n, L), which of them are seen.
+        y: (n, A), in the base's own order, as are the answers.
+        visible: (n, A), which of them are seen.
     """
     x, seen = y[:, base.order], visible[:, base.order]
-    deviations = jnp.where(seen[:, None], x[:, None] - base.means, 0.0)  # (n, C, L)
+    deviations = jnp.where(seen[:, None], x[:, None] - base.means, 0.0)  # (n, C, A)
     whitened = _whitened(base.factors, deviations, seen)
     means = base.means + jnp.einsum("nck,cjk->ncj", whitened, base.factors)
     variances = jnp.einsum("nk,cjk->ncj", 1.0 - seen, jnp.square(base.factors))
@@ -89,11 +92,11 @@ def components_given(base: Ordered, y: jax.Array, visible: jax.Array) -> Compone
 
 
 def _whitened(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:
-    """e (n, C, L) of the module's equation."""
+    """e (n, C, A) of the module's equation."""
     size = factors.shape[-1]
 
     def step(k: jax.Array, made: jax.Array) -> jax.Array:
-        row = factors[:, k]  # (C, L)
+        row = factors[:, k]  # (C, A)
         rest = deviations[:, :, k] - (made * row).sum(-1)
         return made.at[:, :, k].set(jnp.where(seen[:, k, None], rest / row[:, k], 0.0))
 

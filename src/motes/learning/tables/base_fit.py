@@ -1,9 +1,11 @@
 """Which Gaussian mixture is the base of a table's numbers.
 
-scikit-learn fits it. Left-out rows choose the number of components; of few rows also how much their covariances share,
-and a ridge:
+scikit-learn fits it. Left-out rows, given their labels, choose the number of components; of few rows also how much
+their covariances share, and a ridge:
 
-    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
+    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge diag(units^2)
+
+The first L of the A axes are numbers, with a unit of 1; the others are codes of labels, with a unit of UNIT.
 """
 
 import warnings
@@ -17,6 +19,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import log_ndtr, logsumexp
 
 from motes.learning.tables.base import Base
+from motes.learning.tables.layout import UNIT
 
 Array = NDArray[np.float64]
 
@@ -40,12 +43,12 @@ class Shape(NamedTuple):
     ridge: float
 
 
-def choose_shape(y: Array, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
-    """The shape under which left-out rows of y (n, L) are likeliest; each fold is left out once."""
+def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
+    """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
     if not y.shape[1]:
         return Shape(1, 0.0, LEAST)
     if len(y) > FEW:
-        return Shape(_count_of_many(y, most, seed), 0.0, LEAST)
+        return Shape(_count_of_many(y, lines, most, seed), 0.0, LEAST)
     best, found, fell = Shape(1, 0.0, 0.1), -np.inf, 0
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
         grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
@@ -53,7 +56,7 @@ def choose_shape(y: Array, folds: Sequence[NDArray[np.integer]], most: int, seed
             learn = np.delete(np.arange(len(y)), fold)
             raw = _mixture(y[learn], count, seed)
             for shape in grid:
-                grid[shape] += _log_density(y[fold], *_shared(raw, shape)).sum()
+                grid[shape] += _log_density(y[fold], lines, *_shared(raw, lines, shape)).sum()
         shape = max(grid, key=lambda shape: grid[shape])
         fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
@@ -63,37 +66,38 @@ def choose_shape(y: Array, folds: Sequence[NDArray[np.integer]], most: int, seed
     return best
 
 
-def _count_of_many(y: Array, most: int, seed: int) -> int:
-    """The fewest components of which left-out rows of y (n, L) are as likely as of the best number, to one error."""
+def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
+    """The fewest components of which left-out rows of y (n, A) are as likely as of the best number, to one error."""
     order = np.random.default_rng([seed, 662608]).permutation(len(y))
     fresh, learn = y[order[: FEW // 2]], y[order[FEW // 2 :][: MOST // 2]]
     counts = [*(count for count in COUNTS if count < most), most]
-    found = np.stack([_log_density(fresh, *_mixture(learn, count, seed)) for count in counts])
+    found = np.stack([_log_density(fresh, lines, *_mixture(learn, count, seed)) for count in counts])
     short = found[found.mean(axis=1).argmax()] - found
     error = short.std(axis=1) / np.sqrt(short.shape[1])
     return counts[int((short.mean(axis=1) <= error).argmax())]
 
 
-def fit_base(y: Array, shape: Shape, seed: int, weights: Array | None = None) -> Base:
-    """The mixture of numbers y (n, L) of such a shape; rows come by their weights (n,), if these are given."""
+def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
+    """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
     rng = np.random.default_rng(seed)
     if weights is not None:
         y = y[rng.choice(len(y), min(len(y), MOST), p=weights / weights.sum())]
     y = y[rng.permutation(len(y))[:MOST]]
     if not y.shape[1]:
         return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
-    weights_, means, covariances = _shared(_mixture(y, shape.components, seed), shape)
+    weights_, means, covariances = _shared(_mixture(y, shape.components, seed), lines, shape)
     single = lambda part: jnp.asarray(part, jnp.float32)
     return Base(single(np.log(weights_)), single(means), single(covariances))
 
 
-def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
-    """One normal of numbers y (n, L), by the rows in which each pair is `observed` (n, L).
+def base_of_pairs(y: Array, lines: int, observed: NDArray[np.bool_], weights: Array) -> Base:
+    """One normal of y (n, A), by the rows in which each pair is `observed` (n, A).
 
     A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
     rows may contradict one another. Each row counts by its weight (n,).
     """
-    heavy = observed * weights[:, None]
+    units = _units(lines, y.shape[1])
+    y, heavy = y / units, observed * weights[:, None]
     mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
     apart = np.where(observed, y - mean, 0.0)
     sd = np.sqrt(((heavy * np.square(apart)).sum(0) + PAIRS) / (heavy.sum(0) + PAIRS))
@@ -101,13 +105,18 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     shrunk = (heavy * apart / sd).T @ (apart / sd) / (pairs + PAIRS)
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = np.linalg.eigh(shrunk)
-    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
+    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd * units, sd * units)
     single = lambda part: jnp.asarray(part[None], jnp.float32)
-    return Base(jnp.zeros(1), single(mean), single(covariance))
+    return Base(jnp.zeros(1), single(mean * units), single(covariance))
+
+
+def _units(lines: int, axes: int) -> Array:
+    """The unit of each axis, (A,)."""
+    return np.repeat([1.0, UNIT], [lines, axes - lines])
 
 
 def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]:
-    """Weights (C,), means (C, L) and covariances (C, L, L)."""
+    """Weights (C,), means (C, A) and covariances (C, A, A)."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -119,15 +128,24 @@ def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]
     return found.weights_, found.means_, found.covariances_
 
 
-def _shared(raw: tuple[Array, Array, Array], shape: Shape) -> tuple[Array, Array, Array]:
+def _shared(raw: tuple[Array, Array, Array], lines: int, shape: Shape) -> tuple[Array, Array, Array]:
     weights, means, covariances = raw
     common = np.einsum("c,cij->ij", weights, covariances)
-    ridge = shape.ridge * np.eye(means.shape[1])
+    squares = _units(lines, means.shape[1]) ** 2
+    # What scikit-learn added to every axis would be 5 per cent of a label's variance.
+    ridge = np.diag(shape.ridge * squares - LEAST * (1 - squares))
     return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
 
 
-def _log_density(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
-    """(n,), of rows y (n, L)."""
+def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of the first `lines` axes of rows y (n, A) given the others."""
+    given = slice(lines, None)
+    joint = _log_joint(y, weights, means, covariances)
+    return joint - _log_joint(y[:, given], weights, means[:, given], covariances[:, given, given])
+
+
+def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of rows y (n, A); 0 where there is no axis."""
     terms = []
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
         factor = cholesky(covariance, lower=True)
@@ -137,24 +155,23 @@ def _log_density(y: Array, weights: Array, means: Array, covariances: Array) -> 
 
 
 def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
-    """The share g of the codes in each number, (L,), with which rows (n, L) are likeliest before any training.
+    """The share g of the codes in each number, (L,), with which rows are likeliest before any training.
 
-    The numbers are taken in the order of the columns and in the reverse: of a number that comes first neither codes nor
-    normals know more, and the gate would mean nothing where it comes last.
+    The numbers are taken in the order of the columns and in the reverse, after the labels: of a number that comes first
+    neither codes nor normals know more, and the gate would mean nothing where it comes last.
 
     Args:
-        base: its numbers in the order of the columns.
-        y, low, high: places and cells, (n, L).
+        base: of L numbers and some labels.
+        y: places on its axes, (n, A).
+        low, high: cells of the numbers, (n, L).
         log_even: log p of the entries by their codes alone, (n, L).
     """
+    lines = low.shape[1]
     log_normal = np.concatenate(
-        [
-            _log_in_turn(base, y[:, order], low[:, order], high[:, order], order)[:, np.argsort(order)]
-            for order in (np.arange(y.shape[1]), np.arange(y.shape[1])[::-1])
-        ]
+        [_log_in_turn(base, y, low, high, order) for order in (np.arange(lines), np.arange(lines)[::-1])]
     )
     log_even = np.concatenate([log_even, log_even])
-    gates = np.full(y.shape[1], 0.5)
+    gates = np.full(lines, 0.5)
     for _ in range(50):  # expectation and maximisation
         first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
         gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
@@ -162,20 +179,22 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) 
 
 
 def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
-    """log p (n, L) of numbers in an order (L,) by the base alone, each given those before it."""
+    """log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in an order (L,)."""
     weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
-    means, covariances = means[:, order], covariances[:, order][:, :, order]
-    n, size = y.shape
-    log_weights = np.repeat(weights[None], n, axis=0)  # (n, C), given the numbers before
+    turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
+    means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
+    log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given what comes before
     factors = np.linalg.cholesky(covariances)
-    e = np.stack([solve_triangular(L, (y - m).T, lower=True).T for L, m in zip(factors, means, strict=True)], 1)
-    log_normal = np.empty_like(y)
-    for k in range(size):
+    centred = y[:, turns] - means[:, None]
+    e = np.stack([solve_triangular(L, one.T, lower=True).T for L, one in zip(factors, centred, strict=True)], 1)
+    log_normal = np.empty_like(low)
+    for k, axis in enumerate(turns):
         sd = np.asarray(factors[:, k, k], np.float64)
-        mean = y[:, k, None] - sd * e[:, :, k]
-        terms = log_mass_of(low[:, k, None], high[:, k, None], mean, sd)
-        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
-        log_normal[:, k] = logsumexp(log_weights + terms, axis=1)
+        if axis < low.shape[1]:
+            mean = y[:, axis, None] - sd * e[:, :, k]
+            terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
+            log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+            log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
         log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
     return log_normal
 

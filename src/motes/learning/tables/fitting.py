@@ -15,7 +15,7 @@ from motes.learning.tables.base import Base
 from motes.learning.tables.base_fit import base_of_pairs, choose_shape, first_gates, fit_base
 from motes.learning.tables.density import CLOSE
 from motes.learning.tables.layout import Layout
-from motes.learning.tables.model import MaskedModel
+from motes.learning.tables.model import MaskedModel, on_axes
 from motes.learning.tables.network import MaskedNetwork, Rows
 from motes.learning.tables.training import Options, Plan, Progress, Trained, train
 
@@ -145,11 +145,11 @@ def fit(
         network, options: of the model and its training.
         follows: column -> columns from which it follows.
         seed, weights, on_progress: as for `train`.
-        start: members to go on from, in the place of new ones.
+        start: members to go on from, in the place of new ones, if there are as many and their base has the same axes.
     """
     learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
     plan = Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
-    if start is None or len(learn) != start.network.hidden.shape[0]:
+    if start is None or start.base.means.shape[::2] != (len(learn), len(layout.axes)):
         with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
             start = _begun(rows, layout, network, learn, hold, seed, weights)
     trained = train(
@@ -169,20 +169,20 @@ def _begun(
     weights: NDArray[np.float64] | None,
 ) -> MaskedModel:
     """New members: their bases, and networks that change nothing of these yet."""
-    y = np.asarray(rows.y[:, layout.lines], np.float64)
-    observed = np.asarray(rows.observed[:, layout.lines])
-    whole = np.all(observed, axis=1)
+    y, observed, lines = _places(rows, layout), np.asarray(rows.observed[:, layout.axes]), len(layout.lines)
+    whole = np.all(observed[:, :lines], axis=1)
     if whole.sum() < WHOLE:
         each = np.ones(len(y)) if weights is None else weights
-        bases = [base_of_pairs(y[some], observed[some], each[some]) for some in learn]
+        bases = [base_of_pairs(y[some], lines, observed[some], each[some]) for some in learn]
     else:
         place = np.cumsum(whole) - 1
         inside = lambda some: place[some[whole[some]]]
-        shape = choose_shape(y[whole], [inside(fold) for fold in hold], network.components, seed)
+        shape = choose_shape(y[whole], lines, [inside(fold) for fold in hold], network.components, seed)
         shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
         heavy = None if weights is None else weights[whole]
         bases = [
-            fit_base(y[whole][inside(one)], shape, seed, None if heavy is None else heavy[inside(one)]) for one in learn
+            fit_base(y[whole][inside(one)], lines, shape, seed, None if heavy is None else heavy[inside(one)])
+            for one in learn
         ]
     base = stacked(bases)
     outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
@@ -191,6 +191,13 @@ def _begun(
     networks = stacked(map(make, keys_))
     networks = _gated(networks, bases, layout, rows, hold or learn)
     return MaskedModel(networks, base)
+
+
+def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
+    """Places on the axes of the base, (n, A); of a label that is not known the average."""
+    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float64)
+    known = rows.observed[:, layout.axes] | (np.arange(y.shape[1]) < len(layout.lines))
+    return np.where(known, y, 0.0)
 
 
 def stacked(members: Iterable[T]) -> T:
@@ -208,16 +215,14 @@ def _gated(
     log_masses = np.full((layout.parts, max(layout.sizes)), -np.inf)
     for group in layout.groups:
         log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
-    whole = rows.observed[:, lines].all(axis=1)
+    whole, places = rows.observed[:, lines].all(axis=1), _places(rows, layout)
     biases = []
     for base, some in zip(bases, looked, strict=True):
         some = some[whole[some]]
         some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
-        y, low, high, inner = (
-            np.asarray(part[some][:, lines], np.float64) for part in (rows.y, rows.low, rows.high, rows.inner)
-        )
+        low, high, inner = (np.asarray(part[some][:, lines], np.float64) for part in (rows.low, rows.high, rows.inner))
         even = log_masses[lines, rows.codes[some][:, lines]] + inner
-        gates = first_gates(base, y, low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
+        gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
     first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
     return eqx.tree_at(lambda networks: networks.line_bias, networks, first)

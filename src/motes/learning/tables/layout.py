@@ -28,6 +28,9 @@ BINS = 32  # of a line, at most, on which calibration tilts its density
 FAR = 1e3  # standard deviations, where infinity is: an infinite end has no gradient
 NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
+LEVELS = 8  # codes of a part without a density, up to which the base knows them,
+AXES = 24  # and axes of all these parts together, at most: the parts of the fewest codes come first
+UNIT = 0.1  # the length of such an axis: components are then found by the numbers first
 
 
 class Bins(NamedTuple):
@@ -54,6 +57,22 @@ class Links(NamedTuple):
     parts: NDArray[np.int32]
     others: NDArray[np.bool_]
     log_odds: NDArray[np.float32]
+
+
+class Levels(NamedTuple):
+    """Codes of parts without a density that the base knows: every code but the last is an axis of it, behind the lines.
+
+    An axis has the value UNIT (1 - m) where the code is there, and -UNIT m where it is not; m is the code's mass.
+
+    Attributes:
+        axis: of each part and code, (p, LEVELS - 1); -1 where there is none.
+        parts, codes, masses: of each axis, (M,).
+    """
+
+    axis: NDArray[np.int32]
+    parts: NDArray[np.int32]
+    codes: NDArray[np.int32]
+    masses: NDArray[np.float32]
 
 
 class Group(NamedTuple):
@@ -85,6 +104,7 @@ class Layout:
         sizes: number of codes of each part, (p,).
         groups: the parts by size, those with free codes apart from the others.
         lines: places of the parts with a density, (L,).
+        levels: of other parts, which the base knows as well.
         bins: of these parts, on which calibration tilts their densities.
         links: the exact relations between parts.
     """
@@ -92,13 +112,14 @@ class Layout:
     sizes: tuple[int, ...]
     groups: tuple[Group, ...]
     lines: NDArray[np.int32]
+    levels: Levels
     bins: Bins
     links: Links
 
     @cached_property
     def content(self) -> bytes:
         """Equal for layouts with equal arrays: programs that were compiled for one are there for the other."""
-        arrays = [part for group in (*self.groups, self.bins, self.links) for part in group]
+        arrays = [part for group in (*self.groups, self.levels, self.bins, self.links) for part in group]
         words = [self.sizes, self.lines, *arrays]
         return hashlib.sha256(
             b"".join(repr(np.shape(one)).encode() + np.asarray(one).tobytes() for one in words)
@@ -114,6 +135,19 @@ class Layout:
     def parts(self) -> int:
         """p."""
         return len(self.sizes)
+
+    @property
+    def axes(self) -> NDArray[np.int32]:
+        """The part of each axis of the base, (A,): the lines, then the levels."""
+        return np.concatenate([self.lines, self.levels.parts])
+
+    def axes_of(self, j: int) -> NDArray[np.int32]:
+        """The axes of part j, (LEVELS - 1,); A where there are fewer."""
+        if j in self.lines:
+            own = np.append(self.line_place[j], np.full(LEVELS - 2, -1))
+        else:
+            own = self.levels.axis[j]
+        return np.where(own < 0, len(self.axes), own).astype(np.int32)
 
     @property
     def line_links(self) -> NDArray[np.int32]:
@@ -165,8 +199,12 @@ class Layout:
         return made
 
 
-def layout_of(parts: Sequence[Part], links: Links | None = None) -> Layout:
-    """Arrays of the parts of a table, and of the relations between them."""
+def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool) -> Layout:
+    """Arrays of the parts of a table, and of the relations between them; `labels`: the base knows those of few values.
+
+    Labels help where rows are few. Of many rows the network learns better what they say of the numbers: with them in
+    the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
+    """
     sizes = tuple(len(part.masses) for part in parts)
     kinds = [
         (int(np.searchsorted(SIZES, size)), bool(_free(part).any())) for part, size in zip(parts, sizes, strict=True)
@@ -178,8 +216,21 @@ def layout_of(parts: Sequence[Part], links: Links | None = None) -> Layout:
         groups.append(_group([parts[int(j)] for j in places], places, padded))
     lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
     none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), np.zeros((0, 0), np.float32))
-    bins = _bins([parts[j] for j in lines], max(sizes))
-    return Layout(sizes, tuple(groups), lines, bins, none if links is None else links)
+    bins, levels = _bins([parts[j] for j in lines], max(sizes)), _levels(parts, len(lines), known=labels)
+    return Layout(sizes, tuple(groups), lines, levels, bins, none if links is None else links)
+
+
+def _levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
+    axis = np.full((len(parts), LEVELS - 1), -1, np.int32)
+    found: list[tuple[int, int, float]] = []
+    few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not has_density(part)]
+    for j in sorted(few, key=lambda j: parts[j].count) if known and lines else ():
+        count = parts[j].count - 1
+        if len(found) + count <= AXES:
+            axis[j, :count] = lines + len(found) + np.arange(count)
+            found += [(j, code, float(parts[j].masses[code])) for code in range(count)]
+    made = np.array(found).reshape(-1, 3)
+    return Levels(axis, made[:, 0].astype(np.int32), made[:, 1].astype(np.int32), made[:, 2].astype(np.float32))
 
 
 def _bins(parts: Sequence[Part], codes: int) -> Bins:

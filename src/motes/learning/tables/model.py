@@ -1,17 +1,18 @@
 """A network and a base together: the distributions of all hidden parts of a row, given the visible ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from motes.learning.tables.base import Base, Ordered, components_given, in_order
+from motes.learning.tables.base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables.density import Near, log_mixture, log_value, moved
-from motes.learning.tables.layout import Layout
+from motes.learning.tables.layout import UNIT, Layout, has_density
 from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.network import Heads, MaskedNetwork, Rows, code_logits
+from motes.tables.parts import Part
 
 
 class MaskedModel(eqx.Module):
@@ -57,7 +58,8 @@ class MaskedModel(eqx.Module):
         """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density."""
         lines = jnp.asarray(layout.lines)
         at = lambda part: part[:, lines]
-        normals_base = components_given(base, at(rows.y), at(visible))
+        given = components_given(base, on_axes(layout, rows.y, rows.codes), visible[:, layout.axes])
+        normals_base = Components(*(part[:, : len(lines)] for part in given))
         outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
         gate, normals = moved(
             normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
@@ -88,9 +90,16 @@ def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
     return padded[:, layout.line_links, : layout.near]
 
 
+def on_axes(layout: Layout, y: Any, codes: Any) -> jax.Array:
+    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p)."""
+    levels = layout.levels
+    there = (codes[:, levels.parts] == levels.codes) * 1.0
+    return jnp.concatenate([jnp.asarray(y[:, layout.lines]), UNIT * (there - levels.masses)], axis=1)
+
+
 def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:
     """The base in an order of the parts, (p,)."""
-    rank = jnp.argsort(order)[layout.lines]
+    rank = jnp.argsort(order)[layout.axes]
     return in_order(base, jnp.argsort(rank))
 
 
@@ -106,6 +115,11 @@ def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
     return all_of
 
 
+def knows_labels(parts: Sequence[Part], means: Any) -> bool:
+    """Whether a base with such means (..., A) has axes beside those of the parts with a density."""
+    return bool(means.shape[-1] > sum(map(has_density, parts)))
+
+
 def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
     """The shapes of the members whose arrays `tensors` are, for `filled`.
 
@@ -115,7 +129,7 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> M
     members, _, width = tensors["network.hidden"].shape
     outputs, depth = tensors["network.line_bias"].shape[2], sum(name.startswith("network.into") for name in tensors)
     network = MaskedNetwork(layout, width, depth, outputs, dropout, key=jax.random.key(0))
-    components, lines = tensors["base.means"].shape[1:]
-    base = Base(*(jnp.zeros((components, *(lines,) * k)) for k in range(3)))
+    components, axes = tensors["base.means"].shape[1:]
+    base = Base(*(jnp.zeros((components, *(axes,) * k)) for k in range(3)))
     shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
     return jax.tree.map(shape, MaskedModel(network, base))

@@ -15,7 +15,7 @@ import numpy as np
 
 from motes.learning.tables.base import Components, Ordered
 from motes.learning.tables.density import Near, Normals, log_mixture, log_value, masses, moved
-from motes.learning.tables.layout import BINS, Layout
+from motes.learning.tables.layout import BINS, LEVELS, UNIT, Layout
 from motes.learning.tables.links import bits_of, log_linked
 from motes.learning.tables.model import MaskedModel, each_member, ordered
 from motes.learning.tables.network import REACH, Heads, Rows, normed, waves_of
@@ -26,15 +26,15 @@ class Seen(NamedTuple):
 
     Attributes:
         total: h_0, (n, H).
-        whitened: e, (n, C, L), in the order of the base; 0 where hidden.
+        whitened: e, (n, C, A), in the order of the base; 0 where hidden.
         log_weights: of the components given what is seen, (n, C).
-        lines: which numbers are seen, (n, L), in the order of the base.
+        axes: which axes of the base are seen, (n, A), in its order.
     """
 
     total: jax.Array
     whitened: jax.Array
     log_weights: jax.Array
-    lines: jax.Array
+    axes: jax.Array
 
 
 class Prepared(NamedTuple):
@@ -75,14 +75,15 @@ class Place(NamedTuple):
         part: among all parts.
         member: among those of its group.
         line: among the parts with a density; 0 for the others.
-        rank: of that in the order of the base; of each row, (n,), where each has an order.
+        ranks: of its axes in the order of the base, (LEVELS - 1,), or (LEVELS - 1, n) where each row has an order; A
+            where there are fewer. The first is that of a line.
         link: among the parts with relations; 0 for the others. All others are whole numbers, ().
     """
 
     part: jax.Array
     member: jax.Array
     line: jax.Array
-    rank: jax.Array
+    ranks: jax.Array
     link: jax.Array
 
 
@@ -91,11 +92,12 @@ class Spot(NamedTuple):
 
     Attributes:
         group: of the part.
-        line, linked: whether it has a density, and relations.
+        line, level, linked: whether it has a density, other axes of the base, and relations.
     """
 
     group: int
     line: bool
+    level: bool
     linked: bool
 
 
@@ -113,10 +115,10 @@ def nothing_seen(prepared: Prepared, n: int) -> Seen:
     """Rows of which nothing is known, (M, n, ...)."""
 
     def one(prepared: Prepared) -> Seen:
-        components, lines = prepared.base.means.shape[-2:]
+        components, axes = prepared.base.means.shape[-2:]
         total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
         log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
-        return Seen(total, jnp.zeros((n, components, lines)), log_weights, jnp.zeros((n, lines), bool))
+        return Seen(total, jnp.zeros((n, components, axes)), log_weights, jnp.zeros((n, axes), bool))
 
     return each_member(one)(prepared)
 
@@ -130,9 +132,9 @@ def seen_after(
     y: jax.Array,
     u: jax.Array,
     here: jax.Array,
-    line: bool,
+    spot: Spot,
 ) -> Seen:
-    """What is known of n rows once the part at `place` is seen where `here` (n,) says so; `line`: it has a density."""
+    """What is known of n rows once the part at `place` is seen where `here` (n,) says so."""
     network, base = prepared.model.network, prepared.base
     j = place.part
     loose = np.isin(np.arange(layout.parts), layout.loose)
@@ -141,18 +143,32 @@ def seen_after(
     found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
     found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
-    if not line:
-        return seen._replace(total=total)
-    mean, row, sd = _turn(base, place.rank)
+    seen = seen._replace(total=total)
+    if spot.line:
+        return _axis_seen(base, seen, place.ranks[0], y, here)
+    if not spot.level:
+        return seen
+    masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
+
+    def step(k: jax.Array, seen: Seen) -> Seen:
+        rank = place.ranks[k]
+        return _axis_seen(base, seen, rank, UNIT * ((codes == k) - masses[k]), here & (rank < seen.axes.shape[1]))
+
+    return jax.lax.fori_loop(0, LEVELS - 1, step, seen)
+
+
+def _axis_seen(base: Ordered, seen: Seen, rank: jax.Array, y: jax.Array, here: jax.Array) -> Seen:
+    """What is known once the axis in place `rank` of the base's order is seen to be y (n,) where `here` (n,)."""
+    mean, row, sd = _turn(base, rank)
     e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
     gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(sd), 0.0)
-    own = here[:, None] & (jnp.arange(seen.lines.shape[1]) == jnp.reshape(place.rank, (-1, 1)))  # (n, L)
+    own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
     whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
-    return Seen(total, whitened, seen.log_weights + gain, own | seen.lines)
+    return Seen(seen.total, whitened, seen.log_weights + gain, own | seen.axes)
 
 
 def _turn(base: Ordered, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of the number whose turn it is: mean (C,), row of the factors (C, L), and its diagonal entry (C,).
+    """Of the axis whose turn it is: mean (C,), row of the factors (C, A), and its diagonal entry (C,).
 
     Where each row has an order, and so a rank, all three have n in front.
     """
@@ -161,7 +177,7 @@ def _turn(base: Ordered, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arr
 
 
 def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
-    """sum over l of e_l L_kl, (n, C), with a row (C, L) of all rows or (n, C, L)."""
+    """sum over l of e_l L_kl, (n, C), with a row (C, A) of all rows or (n, C, A)."""
     return jnp.einsum("ncl,ncl->nc" if row.ndim == 3 else "ncl,cl->nc", whitened, row)
 
 
@@ -182,8 +198,8 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     if not spot.line:
         return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
-    mean, row, _ = _turn(base, place.rank)
-    hidden = _inner(jnp.broadcast_to(~seen.lines[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
+    mean, row, _ = _turn(base, place.ranks[0])
+    hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
     components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
