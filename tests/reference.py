@@ -15,7 +15,7 @@ from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas, linear_betas, sigmoid_betas
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
-law = settings(derandomize=True, deadline=None, max_examples=30)
+property_test = settings(derandomize=True, deadline=None, max_examples=30)
 
 # A statistic that is N(0, 1) when the code is right goes beyond this with probability 6e-7.
 Z = 5.0

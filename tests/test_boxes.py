@@ -1,4 +1,4 @@
-"""A Gaussian law that is told cells and intervals, against linear algebra and SciPy."""
+"""A Gaussian distribution that is told cells and intervals, against linear algebra and SciPy."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,14 @@ import pytest
 from scipy import stats
 from tests.reference import Z, float64
 
-from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
+from motes.sampling.boxes import Box, Gaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 
 D = 4
 RNG = np.random.default_rng(0)
 FACTOR = RNG.standard_normal((D, D))
 MEAN, COVARIANCE = RNG.standard_normal(D), FACTOR @ FACTOR.T
 X = RNG.standard_normal(D)
-LAW = Law(MEAN, COVARIANCE)
+GAUSSIAN = Gaussian(MEAN, COVARIANCE)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +23,8 @@ def _double():
         yield
 
 
-def law():
-    return Law(*map(jnp.asarray, LAW))
+def gaussian():
+    return Gaussian(*map(jnp.asarray, GAUSSIAN))
 
 
 def box(low, high):
@@ -36,7 +36,7 @@ def box(low, high):
 def test_what_is_observed_is_conditioned_on(which, noise):
     which = np.array(which, bool)
     values = np.where(which, X, np.inf)  # nobody looks at the others
-    found, log_density = jax.jit(observe)(law(), values, which, noise)
+    found, log_density = jax.jit(observe)(gaussian(), values, which, noise)
     cross = COVARIANCE[:, which]
     total = cross[which] + noise * np.eye(which.sum())
     gain = cross @ np.linalg.inv(total)
@@ -72,27 +72,27 @@ def test_probabilities_of_intervals_apart_and_in_turn():
     asked, std = box(LOW, HIGH), np.sqrt(np.diag(COVARIANCE))
     mass = lambda low, high, mean, std: np.log(stats.norm.cdf(high, mean, std) - stats.norm.cdf(low, mean, std))
     each = mass(LOW[[0, 2]], HIGH[[0, 2]], MEAN[[0, 2]], std[[0, 2]])
-    assert log_mass(asked, ends_apart(law(), asked)) == pytest.approx(each.sum(), abs=1e-9)
-    told, _ = observe(law(), asked.low, asked.known)
-    found = log_mass(asked, ends_in_turn(told, asked, jnp.asarray(X)))
-    told = Law(*map(np.asarray, told))
-    first = mass(LOW[0], HIGH[0], told.mean[0], np.sqrt(told.covariance[0, 0]))
+    assert log_mass(asked, ends_apart(gaussian(), asked)) == pytest.approx(each.sum(), abs=1e-9)
+    conditioned, _ = observe(gaussian(), asked.low, asked.known)
+    found = log_mass(asked, ends_in_turn(conditioned, asked, jnp.asarray(X)))
+    conditioned = Gaussian(*map(np.asarray, conditioned))
+    first = mass(LOW[0], HIGH[0], conditioned.mean[0], np.sqrt(conditioned.covariance[0, 0]))
     # The third given the first two.
-    two, _ = observe(Law(*map(jnp.asarray, told)), jnp.asarray(X), jnp.arange(D) < 2)
+    two, _ = observe(Gaussian(*map(jnp.asarray, conditioned)), jnp.asarray(X), jnp.arange(D) < 2)
     third = mass(LOW[2], HIGH[2], two.mean[2], np.sqrt(two.covariance[2, 2]))
     assert found == pytest.approx(first + third, abs=1e-9)
 
 
 def test_draws_weighted_by_the_probabilities_met_are_the_law_in_the_box():
     n, asked = 20_000, box(LOW, HIGH)
-    told, _ = observe(law(), asked.low, asked.known)
+    conditioned, _ = observe(gaussian(), asked.low, asked.known)
     normal, uniform = RNG.standard_normal((n, D)), RNG.random((n, D))
-    x, ends = jax.jit(jax.vmap(draw, (None, None, 0, 0)))(told, asked, normal, uniform)
-    np.testing.assert_allclose(jax.vmap(ends_in_turn, (None, None, 0))(told, asked, x).a, ends.a)
+    x, ends = jax.jit(jax.vmap(draw, (None, None, 0, 0)))(conditioned, asked, normal, uniform)
+    np.testing.assert_allclose(jax.vmap(ends_in_turn, (None, None, 0))(conditioned, asked, x).a, ends.a)
     assert ((x >= LOW) & (x <= HIGH)).all()
     weights = np.exp(jax.vmap(log_mass, (None, 0))(asked, ends))
-    told = Law(*map(np.asarray, told))
-    every = RNG.multivariate_normal(told.mean[:3], told.covariance[:3, :3], 400_000)
+    conditioned = Gaussian(*map(np.asarray, conditioned))
+    every = RNG.multivariate_normal(conditioned.mean[:3], conditioned.covariance[:3, :3], 400_000)
     exact = every[((LOW[:3] <= every) & (every <= HIGH[:3])).all(axis=1)]
     chance = Z * np.sqrt(1 / len(exact) + (weights**2).sum() / weights.sum() ** 2)
     mean = np.average(x[:, :3], axis=0, weights=weights)

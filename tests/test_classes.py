@@ -81,11 +81,11 @@ def test_each_row_is_drawn_from_its_own_class_and_knows_nothing_of_the_others():
 def test_the_likelihood_given_a_label_is_that_of_its_class():
     rng = np.random.default_rng(5)
     x, labels = 0.7 * rng.standard_normal((30, 2)), rng.integers(0, 3, 30)
-    law = [stats.multivariate_normal(mean, cov) for mean, cov in zip(MEANS, COVARIANCES, strict=True)]
-    expected = [law[label].logpdf(row) for row, label in zip(x, labels, strict=True)]
+    distribution = [stats.multivariate_normal(mean, cov) for mean, cov in zip(MEANS, COVARIANCES, strict=True)]
+    expected = [distribution[label].logpdf(row) for row, label in zip(x, labels, strict=True)]
     whole = three(VarianceExploding(1e6, 7.0))
     np.testing.assert_allclose(log_likelihood(whole, x, given=Given(labels)).log_prob, expected, atol=1e-4)
-    together = np.log(sum(weight * one.pdf(x) for weight, one in zip(WEIGHTS, law, strict=True)))
+    together = np.log(sum(weight * one.pdf(x) for weight, one in zip(WEIGHTS, distribution, strict=True)))
     np.testing.assert_allclose(log_likelihood(whole, x, given=Given(np.full(30, -1))).log_prob, together, atol=1e-4)
 
 
@@ -148,7 +148,7 @@ def test_more_weight_moves_points_away_from_the_other_classes():
 
 
 def test_a_worse_copy_is_told_the_class_as_well():
-    # Away from a wider law of the same class: narrower than the class is, about the same mean.
+    # Away from a wider distribution of the same class: narrower than the class is, about the same mean.
     wide = LabelledOracle([GaussianOracle([m, 0.0], np.eye(2), SCHEDULE) for m in (-0.5, 0.5)], [1, 1])
     sharp = LabelledOracle([GaussianOracle([m, 0.0], 0.25 * np.eye(2), SCHEDULE) for m in (-0.5, 0.5)], [1, 1])
     x, t = jnp.array([0.9, 0.2]), 0.5
@@ -174,7 +174,7 @@ def test_the_learned_classes_have_the_exact_densities(moons):
     # The mean over fresh points is the excess in nats: from above 0 but for chance, and small.
     excess = exact - found
     assert -Z * excess.std() / 20 < excess.mean() < 0.15
-    # Without a label it is the law of all.
+    # Without a label it is the distribution of all.
     together = truth.log_density(x) - moons.score_samples(x)
     assert -Z * together.std() / 20 < together.mean() < 0.15
 

@@ -104,8 +104,8 @@ def test_who_knows_the_rows_by_heart_is_found_and_who_knows_the_law_is_not(moons
     found = {finding.name: finding for finding in diagnose_model(moons.with_denoiser(by_heart), n=N).findings}
     assert found["memorising"].value > 0.95
     assert "overtrained" in found
-    law = motes.truth("moons").oracle(moons.denoiser.schedule, moons.standardiser)
-    assert names(diagnose_model(moons.with_denoiser(law), n=N)) == []
+    distribution = motes.truth("moons").oracle(moons.denoiser.schedule, moons.standardiser)
+    assert names(diagnose_model(moons.with_denoiser(distribution), n=N)) == []
 
 
 def test_mass_in_the_wrong_mode():
@@ -113,9 +113,9 @@ def test_mass_in_the_wrong_mode():
     model = trained("eight_gaussians", changes={"training.steps": 1})
     truth = motes.truth("eight_gaussians")
     weights = np.array([0.2, *[0.8 / 7] * 7])
-    spread = truth.law.spread / model.standardiser.scale
+    spread = truth.distribution.spread / model.standardiser.scale
     wrong = EmpiricalOracle(
-        model.standardiser.forward(truth.law.nodes), model.denoiser.schedule, weights=weights, spread=spread
+        model.standardiser.forward(truth.distribution.nodes), model.denoiser.schedule, weights=weights, spread=spread
     )
     found = {finding.name: finding for finding in diagnose_model(model.with_denoiser(wrong), n=N).findings}
     assert found["misplaced_mass"].value == pytest.approx(0.2 - 1 / 8, abs=0.03)

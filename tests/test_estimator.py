@@ -382,12 +382,12 @@ def test_validation_in_folds_of_a_table_with_rare_labels(letters):
 
 def test_in_the_units_of_the_data():
     """log p of a normal distribution without any training: a model begins with the data's Gaussian."""
-    law = stats.multivariate_normal([100.0, -3e-3], [[25.0, 1e-3], [1e-3, 1e-6]])
-    x, fresh = law.rvs(4000, random_state=1), law.rvs(500, random_state=2)
+    distribution = stats.multivariate_normal([100.0, -3e-3], [[25.0, 1e-3], [1e-3, 1e-6]])
+    x, fresh = distribution.rvs(4000, random_state=1), distribution.rvs(500, random_state=2)
     with untrained():
         pipe = make_pipeline(StandardScaler(), tiny()).fit(x)
     found = pipe.score_samples(fresh) - np.log(pipe[0].scale_).sum()  # a density in units of the data
-    assert abs((law.logpdf(fresh) - found).mean()) < 0.1
+    assert abs((distribution.logpdf(fresh) - found).mean()) < 0.1
     assert pipe.score(fresh) == pytest.approx(pipe.score_samples(fresh).mean())
     by_place = pipe[1].sample(9, given={1: 0.5})
     assert (by_place[:, 1] == 0.5).all()

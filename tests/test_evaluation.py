@@ -85,7 +85,7 @@ def test_a_metric_is_a_float_that_knows_its_interval():
 def test_identical_near_and_far_samples_are_in_order(name):
     b = normal(300, seed=2)
     samples = [b, normal(300, seed=1), *(normal(300, seed=1, shift=shift) for shift in (2.0, 4.0, 6.0))]
-    if name in TESTS:  # unbiased ones go below the value for equal laws where rows are copies of each other
+    if name in TESTS:  # unbiased ones go below the value for equal distributions where rows are copies of each other
         samples = samples[1:]
     values = [float(ALL[name](sample, b)) for sample in samples]
     assert values == sorted(values, reverse=name in OVERLAPS)
@@ -276,7 +276,7 @@ def test_intervals_of_mode_shares_cover_where_nothing_is_missing():
     assert covered(draw, 1 / 8) >= 180
 
 
-# --- laws ----------------------------------------------------------------------------------------------------------
+# --- distributions -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -207,7 +207,7 @@ def test_whiskers_end_each_bar_with_its_95_percent_interval():
 
 @pytest.mark.parametrize("prior", [0.5, -0.001, -0.4, 1e-7])
 def test_every_bar_and_its_text_are_on_the_page(prior):
-    parts = {"the prior is not the law of x_1": prior, "learning": 0.02}
+    parts = {"the prior is not the distribution of x_1": prior, "learning": 0.02}
     ax = figures.error_split(parts, floor=0.01, total=0.03 + prior, error={"learning": 0.004})
     low, high = ax.get_xlim()
     assert all(low <= min(left, left + width) and max(left, left + width) <= high for left, width in bars(ax))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-from tests.reference import law
+from tests.reference import property_test
 
 from motes.data.blocks import Blocks
 from motes.data.files import SUFFIXES, read_frame
@@ -225,7 +225,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("files")
 
 
-@law
+@property_test
 @given(
     st.lists(st.tuples(st.floats(-1e300, 1e300), st.integers(-(2**53), 2**53)), min_size=1, max_size=5),
     st.sampled_from(SUFFIXES),

@@ -26,8 +26,8 @@ def normal_mean(f, place):
     return integrate.quad(lambda z: f(place(z)) * density(z), -8, 8, limit=500, points=[-2, -1, 0, 1, 2])[0]
 
 
-# For each law: how it is made, and the mean of a function under it.
-LAWS = {
+# For each distribution: how it is made, and the mean of a function under it.
+DISTRIBUTIONS = {
     "steps": (lambda draw: StepTimes(STEPS, draw), lambda f: np.mean([f((k + 1) / 50) for k in range(50)])),
     "uniform": (
         lambda draw: UniformTimes(0.1, draw),
@@ -42,7 +42,7 @@ LAWS = {
         lambda f: normal_mean(f, lambda z: special.expit(MEAN + STD * z)),
     ),
 }
-each_law = pytest.mark.parametrize("law", LAWS)
+each_distribution = pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 
 
 def peak(t):
@@ -70,26 +70,26 @@ def assert_mean(values, expected):
     assert Z * error < 0.1 * expected  # which says something
 
 
-@each_law
+@each_distribution
 @pytest.mark.parametrize("draw", [*DRAWS, "importance"])
-def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(law, draw):
-    make, mean = LAWS[law]
+def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(distribution, draw):
+    make, mean = DISTRIBUTIONS[distribution]
     times = ImportanceTimes(make(DRAWS["stratified"])) if draw == "importance" else make(DRAWS[draw])
     t, weight = batches(times, uneven() if draw == "importance" else None, 2000, 48)
     assert_mean((weight * peak(t)).mean(axis=1), mean(peak))
 
 
-@each_law
-def test_any_rows_of_a_batch_by_importance_have_the_same_mean(law):
+@each_distribution
+def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
     # As in a short batch, of which only the first rows count.
-    make, mean = LAWS[law]
+    make, mean = DISTRIBUTIONS[distribution]
     t, weight = batches(ImportanceTimes(make(DRAWS["stratified"])), uneven(), 20_000, 48)
     assert_mean((weight * peak(t))[:, :3].mean(axis=1), mean(peak))
 
 
-@each_law
-def test_called_as_others_are_it_draws_from_the_law(law):
-    make, mean = LAWS[law]
+@each_distribution
+def test_called_as_others_are_it_draws_from_the_law(distribution):
+    make, mean = DISTRIBUTIONS[distribution]
     t = np.asarray(ImportanceTimes(make(DRAWS["uniform"]))(jax.random.key(1), 200_000), float)
     # One in each of equal parts: the error is below that of independent draws.
     assert abs(peak(t).mean() - mean(peak)) < Z * peak(t).std() / np.sqrt(len(t))
@@ -147,7 +147,8 @@ def test_a_loss_with_a_sharp_peak_is_estimated_with_less_noise():
 
 @pytest.mark.parametrize("last_batch", ["fill", "partial"])  # partial: 30 of the 64 rows count
 def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_batch):
-    # A denoiser that does not learn, and a loss that is peak(t): the mean over the steps is the mean under the law.
+    # A denoiser that does not learn, and a loss that is peak(t): the mean over the steps is the mean under the
+    # distribution.
     def loss(denoiser, x0, t, eps):
         return {"peak": 0.1 * t + jnp.exp(-(((t - 0.7) / 0.03) ** 2)) + 0 * denoiser.where.sum()}
 
@@ -162,11 +163,11 @@ def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_b
         last_batch=last_batch,
         key=jax.random.key(0),
     )
-    assert_mean(result.losses.astype(float), LAWS["uniform"][1](peak))
+    assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][1](peak))
 
 
 def test_other_draws_carry_nothing():
-    for make, _ in LAWS.values():
+    for make, _ in DISTRIBUTIONS.values():
         assert jax.tree.leaves(make(DRAWS["stratified"]).init()) == []
 
 

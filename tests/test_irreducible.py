@@ -91,9 +91,9 @@ def six_columns():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("law", [moons, six_columns])
-def test_what_is_missed_given_x_t_is_what_is_missed(law, loss):
-    oracle, x0 = law()
+@pytest.mark.parametrize("distribution", [moons, six_columns])
+def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
+    oracle, x0 = distribution()
     t = np.array([0.4, 0.6, 0.8])
     plain = irreducible_loss(Plain(oracle, oracle.schedule), LOSSES[loss], x0, t, key=KEY, draws=20_000)
     ours = irreducible_loss(oracle, LOSSES[loss], x0, t, key=KEY, draws=20_000)

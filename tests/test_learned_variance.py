@@ -159,7 +159,8 @@ def test_the_exact_denoiser_knows_the_best_variance():
 
 
 def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
-    # Reverse steps of independent Gaussian columns are Gaussian: with both moments right, the law at every step is.
+    # Reverse steps of independent Gaussian columns are Gaussian: with both moments right, the distribution at every
+    # step is.
     variances, n = np.array([0.25, 0.04]), 20_000
     oracle = GaussianOracle(MEAN, np.diag(variances), SCHEDULE)
     bar = TABLE["alphas_bar"][-1]

@@ -33,7 +33,7 @@ POINTS = RNG.normal(size=(100, 2)) * 0.8
 
 @pytest.fixture(scope="module")
 def trained():
-    """Trained for a second: a law of its own, whatever it looks like."""
+    """Trained for a second: a distribution of its own, whatever it looks like."""
     changes = {"training.steps": 400, "training.ema": 0.9, "network.width": 32, "network.depth": 2}
     return fit_points(motes.draw("moons", 2000, seed=0), changes=changes)
 
@@ -52,7 +52,7 @@ def gaussian_through(schedule, x, mean, std):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_gaussian_is_exact_under_every_schedule(name):
-    # Schedules that do not end in noise too: this is the law of the flow from the prior, not that of the data.
+    # Schedules that do not end in noise too: this is the distribution of the flow from the prior, not that of the data.
     schedule = SCHEDULES[name]
     found = log_likelihood(ExactGaussian(schedule, 0.3, 0.5), POINTS, tolerance=1e-5)
     np.testing.assert_allclose(found.log_prob, gaussian_through(schedule, POINTS, 0.3, 0.5), atol=1e-5)
@@ -234,8 +234,8 @@ def test_samples_come_with_the_log_prob_that_scoring_gives_them(small_model):
 
 
 def test_the_bound_lies_below_the_likelihood_on_average():
-    # They are of two laws, of the chain of noisy steps and of the flow, so it need not be so for every row. With the
-    # exact denoiser both are near that of the data, and the bound gives away what a hundred steps cost.
+    # They are of two distributions, of the chain of noisy steps and of the flow, so it need not be so for every row.
+    # With the exact denoiser both are near that of the data, and the bound gives away what a hundred steps cost.
     schedule = SCHEDULES["linear"]
     oracle = MixtureOracle([0.6, 0.4], [[0.8, 0.4], [-1.2, -0.6]], [0.1 * np.eye(2), 0.3 * np.eye(2)], schedule)
     with float64():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.special import log_softmax
-from tests.reference import Z, float64, law
+from tests.reference import Z, float64, property_test
 
 from motes.diffusion import masked
 from motes.diffusion.masked import (
@@ -138,14 +138,14 @@ def test_the_share_rises_from_0_to_1_by_its_formula(name):
         np.testing.assert_allclose(share[1:], SHARE[name](t[1:]), rtol=rtol)
 
 
-@law
+@property_test
 @given(names, times)
 def test_the_time_of_a_share_is_its_inverse(name, t):
     with float64():
         assert np.isclose(SCHEDULES[name].t_of_share(SCHEDULES[name].share(t)), t, rtol=1e-6)
 
 
-@law
+@property_test
 @given(names, st.floats(0.01, 0.99))
 def test_the_weight_is_that_of_the_literature_and_the_rate_a_derivative(name, t):
     schedule, h = SCHEDULES[name], 1e-5
@@ -186,7 +186,7 @@ def test_the_transition_is_that_of_its_matrix(name):
     np.testing.assert_allclose(ours.sum(axis=1), 1)
 
 
-@law
+@property_test
 @given(names, st.floats(0, 0.3), st.floats(0.31, 0.6), st.floats(0.61, 1))
 def test_transitions_compose(name, r, s, t):
     first, second, whole = (exactly(transitions, SCHEDULES[name], STATES, *by) for by in ((r, s), (s, t), (r, t)))

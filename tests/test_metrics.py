@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
-from tests.reference import law
+from tests.reference import property_test
 
 from motes.evaluation.metrics import c2st, sliced_w2
 
@@ -48,11 +48,11 @@ def test_on_a_line_every_direction_says_the_same():
 def test_the_same_rows_in_any_order_are_at_distance_0(dim):
     a = normal(50, dim)
     assert sliced_w2(np.random.default_rng(1).permutation(a), a) < 1e-12
-    # So are the same rows taken twice: sets of different sizes, but one law.
+    # So are the same rows taken twice: sets of different sizes, but one distribution.
     assert sliced_w2(np.concatenate([a, a]), a) < 1e-12
 
 
-@law
+@property_test
 @given(arrays(float, (5, 2), elements=coordinates), arrays(float, (2,), elements=coordinates))
 def test_a_shift_in_the_plane_costs_its_length_over_root_2(points, shift):
     # The mean over directions of (u . shift)^2 is |shift|^2 / 2, exactly so over evenly spread ones.
@@ -68,7 +68,7 @@ def test_a_shift_in_many_columns_costs_its_length_over_the_root_of_their_number(
     assert abs(square - 0.1) < 0.0097
 
 
-@law
+@property_test
 @given(
     arrays(float, (6, 2), elements=coordinates),
     st.floats(1e-3, 1e3),

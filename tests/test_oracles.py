@@ -83,7 +83,7 @@ def cells(low, high, count=300):
 
 
 def prior(name):
-    """Nodes and weights of a fine quadrature of the data's law, from SciPy's densities."""
+    """Nodes and weights of a fine quadrature of the data's distribution, from SciPy's densities."""
     if name == "sharp boxes":
         parts = [cells(low, high) for low, high in zip(LOWS, HIGHS, strict=True)]
         weights = np.repeat([1 / 3, 2 / 3], 300**2) / 300**2

@@ -1,4 +1,5 @@
-"""Conditional draws by weighted particles, against the exact conditional laws of Gaussians and mixtures of them."""
+"""Conditional draws by weighted particles, against the exact conditional distributions of Gaussians and mixtures of
+them."""
 
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
 GRID = karras_grid(VE, 32, 0.01)
 COSINE = DiscreteVP(cosine_betas(50))
-SHORT = karras_grid(VE, 8, 0.01)  # a Gaussian law is exact on any grid
+SHORT = karras_grid(VE, 8, 0.01)  # a Gaussian distribution is exact on any grid
 SUBSETS = np.array([[i >> j & 1 for j in range(D)] for i in range(1, 2**D - 1)], bool)  # all 62 that are proper
 INF = np.inf
 
@@ -33,7 +34,7 @@ def correlations(rng):
 
 
 class Mixture(NamedTuple):
-    """A law with everything in closed form."""
+    """A distribution with everything in closed form."""
 
     weights: np.ndarray
     means: np.ndarray
@@ -77,9 +78,9 @@ MIXED = MixtureOracle(*MIXTURE, VE)
 NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
 
 
-def whitened(law, x, known, rows):
+def whitened(gaussian, x, known, rows):
     """The unknown cells of `rows` (k, d), so that exact draws have mean 0 and covariance 1."""
-    _, mean, covariance = law.given(x, known)
+    _, mean, covariance = gaussian.given(x, known)
     return np.linalg.solve(np.linalg.cholesky(covariance), (rows[:, ~known] - mean).T).T
 
 

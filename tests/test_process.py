@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference import CONTINUOUS, DISCRETE, SCHEDULES, ExactGaussian, float64, law, normal_logpdf
+from tests.reference import CONTINUOUS, DISCRETE, SCHEDULES, ExactGaussian, float64, normal_logpdf, property_test
 
 from motes.diffusion import process
 
@@ -53,7 +53,7 @@ def test_all_steps_one_after_another_are_q_of_x_t_given_x_0(schedule):
     assert np.isclose(whole.variance, variance, rtol=1e-9)
 
 
-@law
+@property_test
 @given(schedules, st.floats(0, 0.3), st.floats(0.31, 0.6), st.floats(0.61, 1), st.floats(-5, 5))
 def test_transitions_compose(schedule, r, s, t, x):
     with float64():
@@ -121,7 +121,7 @@ def test_the_posterior_tables_are_the_posterior(schedule):
 # --- x_0, eps, v, score, velocity ----------------------------------------------------------------------------------
 
 
-@law
+@property_test
 @given(schedules, times, points, points)
 def test_conversions_go_there_and_back(schedule, t, x0, x_t):
     with float64():
@@ -136,7 +136,7 @@ def test_conversions_go_there_and_back(schedule, t, x0, x_t):
             assert np.allclose(again, x0, rtol=1e-9, atol=1e-14 / float(schedule.alpha(t)))
 
 
-@law
+@property_test
 @given(schedules, times, points, points)
 def test_eps_from_v_and_from_the_velocity_is_eps(schedule, t, x0, eps):
     with float64():
@@ -159,7 +159,7 @@ def test_x0_from_the_velocity_is_finite_from_0_to_1(schedule, t):
         assert np.allclose(x0, [1.0, -2.0], rtol=1e-6)
 
 
-@law
+@property_test
 @given(schedules, times, points, points)
 def test_each_conversion_is_its_definition(schedule, t, x0, eps):
     with float64():

@@ -15,8 +15,8 @@ from tests.reference import (
     cosine_alphas_bar,
     float64,
     karras_levels,
-    law,
     make_beta_schedule,
+    property_test,
     tutorial_tables,
 )
 
@@ -153,7 +153,7 @@ def test_alpha_and_sigma_at_the_steps_are_the_tables(schedule):
     assert np.allclose(schedule.sigma(t), np.sqrt(1 - np.cumprod(1 - schedule.betas)), rtol=1e-5)
 
 
-@law
+@property_test
 @given(discrete_schedules())
 def test_variance_is_preserved_at_every_time(schedule):
     with float64():
@@ -162,7 +162,7 @@ def test_variance_is_preserved_at_every_time(schedule):
         assert np.isclose(float(schedule.prior_std), 1, atol=1e-14)
 
 
-@law
+@property_test
 @given(discrete_schedules())
 def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
     with float64():
@@ -170,7 +170,7 @@ def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
     assert np.allclose(inflow, -np.log1p(-schedule.betas[0]) * np.array([0, 0.25, 0.5, 1]), rtol=1e-9)
 
 
-@law
+@property_test
 @given(st.one_of(discrete_schedules(), exploding_schedules, continuous_schedules))
 def test_log_snr_strictly_falls(schedule):
     with float64():
@@ -179,7 +179,7 @@ def test_log_snr_strictly_falls(schedule):
     assert (np.diff(log_snr) < 0).all()
 
 
-@law
+@property_test
 @given(st.one_of(discrete_schedules(), exploding_schedules, continuous_schedules))
 def test_t_of_log_snr_inverts_log_snr(schedule):
     with float64():

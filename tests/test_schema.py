@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import datasets
-from tests.reference import law
+from tests.reference import property_test
 from tests.table_reference import log_prob, random_entries
 
 from motes.data.frames import as_frame
@@ -185,7 +185,7 @@ def test_real_tables_come_back_and_their_masses_are_their_shares(load):
     assert np.isfinite(log_prob(schema, table)).all()
 
 
-@law
+@property_test
 @given(st.data())
 def test_a_column_of_anything_comes_back(data):
     cells = data.draw(

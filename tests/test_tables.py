@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.reference import law
+from tests.reference import property_test
 
 from motes.data.tables import Standardiser, as_table, default_columns, read_table, replacing, write_table
 from motes.errors import DataError, UsageError
@@ -187,7 +187,7 @@ def spreads(x):
     return (x.std(axis=0) > 1e-6 * np.maximum(np.abs(x).max(axis=0), 1e-6)).all()
 
 
-@law
+@property_test
 @given(matrices)
 def test_standardised_columns_have_mean_0_and_deviation_1_and_go_back(x):
     assume(spreads(x))
@@ -198,7 +198,7 @@ def test_standardised_columns_have_mean_0_and_deviation_1_and_go_back(x):
     assert np.allclose(scaler.inverse(z), x, rtol=1e-9, atol=1e-9 * np.abs(x).max())
 
 
-@law
+@property_test
 @given(matrices)
 def test_log_det_is_that_of_the_jacobian(x):
     assume(spreads(x))
@@ -230,7 +230,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
 
 
-@law
+@property_test
 @given(arrays(float, (4, 2), elements=st.floats(-1e100, 1e100)), st.sampled_from([".csv", ".npy"]))
 def test_what_is_written_is_read_back_to_the_bit(folder, x, suffix):
     assume((x.std(axis=0) > 1e-10 * np.abs(x).max(axis=0)).all())

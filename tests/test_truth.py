@@ -9,8 +9,8 @@ from scipy import stats
 from tests.reference import float64
 
 import motes
-from motes.data.laws import Atoms
-from motes.data.shapes import SHAPES, law
+from motes.data.distributions import Atoms
+from motes.data.shapes import SHAPES, distribution
 from motes.data.tables import Standardiser
 from motes.diffusion.process import q_sample
 from motes.diffusion.schedules import DiscreteVP, VarianceExploding, cosine_betas
@@ -34,7 +34,7 @@ def cells(name, count, noise=None):
 
 
 def box(name, noise, margin=6.0):
-    this = law(name, noise)
+    this = distribution(name, noise)
     low, high = (this.nodes, this.nodes) if isinstance(this, Atoms) else (this.lows, this.highs)
     return low.min(axis=0) - margin * this.spread, high.max(axis=0) + margin * this.spread
 
@@ -47,7 +47,7 @@ def test_the_density_integrates_to_1(name):
     # Steps below the noise, where a sum is the integral to many digits; a board without noise is cut along its lines.
     count = 320 if name == "swiss_roll" else 200
     x, (a, b) = cells(name, count)
-    spread = law(name).spread
+    spread = distribution(name).spread
     assert spread == 0 or max(a[1] - a[0], b[1] - b[0]) < 1.1 * spread
     total = np.exp(truth(name).log_density(x)).sum() * (a[1] - a[0]) * (b[1] - b[0])
     assert abs(total - 1) < 1e-3
@@ -75,11 +75,11 @@ def test_points_that_are_drawn_have_that_density(name, noise):
 @each
 def test_the_score_is_the_slope_of_the_log_density(name):
     exact = truth(name, noise=0.1 if name == "checkerboard" else None)
-    x, h = motes.draw(name, 50, seed=2, noise=0.1), 1e-4 * exact.law.spread
+    x, h = motes.draw(name, 50, seed=2, noise=0.1), 1e-4 * exact.distribution.spread
     steps = h * np.eye(2)
     slope = np.stack([exact.log_density(x + s) - exact.log_density(x - s) for s in steps], axis=1) / (2 * h)
     score = exact.score(x)
-    assert np.allclose(slope, score, rtol=1e-4, atol=1e-4 / exact.law.spread)
+    assert np.allclose(slope, score, rtol=1e-4, atol=1e-4 / exact.distribution.spread)
 
 
 @each
@@ -120,7 +120,7 @@ def test_a_board_without_noise_has_a_hard_edge():
 def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
     x = np.concatenate([motes.draw(name, 300, seed=4), cells(name, 15)[0]])
     coarse = np.exp(truth(name).log_density(x))
-    monkeypatch.setattr("motes.data.laws.PANEL", 0.8)
+    monkeypatch.setattr("motes.data.distributions.PANEL", 0.8)
     fine = np.exp(truth(name).log_density(x))
     assert np.abs(coarse - fine).max() < 1e-7 * fine.max()
 

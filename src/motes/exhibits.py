@@ -33,9 +33,9 @@ BACKDROP = 1500  # points behind a score field
 
 
 def exhibits(
-    model: PointModel, found: Diagnosis, law: Truth | None, folder: Path, *, t: float | None, style: str
+    model: PointModel, found: Diagnosis, truth: Truth | None, folder: Path, *, t: float | None, style: str
 ) -> Iterator[Path]:
-    """Write excess.png and error_split.png, and for a shape whose law is known scores.png and densities.png.
+    """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.
 
     `t` is the time of scores.png; None takes that of the largest excess.
     """
@@ -59,10 +59,10 @@ def exhibits(
         style=style,
     )
     yield save(axes, folder / "error_split.png")
-    if law is None or found.source not in SHAPES:
+    if truth is None or found.source not in SHAPES:
         return
-    exact = law.oracle(model.denoiser.schedule, model.standardiser)
-    x = law.sample(BACKDROP, seed=1)
+    exact = truth.oracle(model.denoiser.schedule, model.standardiser)
+    x = truth.sample(BACKDROP, seed=1)
     at = float(excess.t[np.argmax(excess.excess)]) if t is None else t
     steps = model.recipe.steps
     if steps is not None:  # the nearest one: a network may know no times between them

@@ -384,8 +384,9 @@ class PointModel:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling.likelihood.log_likelihood`. It is the law that `sample` draws from where the sampler is
-        Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another law.
+        See `motes.sampling.likelihood.log_likelihood`. It is the distribution that `sample` draws from where the
+        sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
+        distribution.
 
         Raises:
             DataError: rows that cannot be used.

@@ -63,7 +63,7 @@ class Source:
 
     @property
     def truth(self) -> Truth | None:
-        """The exact law of a shape; None for a file, and for a curve without noise, which has no density."""
+        """The exact distribution of a shape; None for a file, and for a curve without noise, which has no density."""
         try:
             return truth(self.name, noise=self.noise) if self.name in SHAPES else None
         except UsageError:
@@ -80,15 +80,16 @@ class Source:
         return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """The exact denoiser where the law is known; otherwise the one that knows the rows of `table` by heart.
+        """The exact denoiser where the distribution is known; otherwise the one that knows the rows of `table` by
+        heart.
 
         With a `label`, that of one class.
         """
-        law, x = self.truth, self.table.x
+        truth, x = self.truth, self.table.x
         if label is not None:
             assert self.table.labels is not None  # or there would be no label
-            x, law = x[self.table.labels == label], law and law.of_class(int(label))
-        return law.oracle(schedule, standardiser) if law else EmpiricalOracle(standardiser.forward(x), schedule)
+            x, truth = x[self.table.labels == label], truth and truth.of_class(int(label))
+        return truth.oracle(schedule, standardiser) if truth else EmpiricalOracle(standardiser.forward(x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
         """Two real sets of the same size, at most `n` rows each: the judge, and one to hold against it as a floor.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.laws import Atoms, Boxes, Curve, Law, blurred_curves, blurred_points
+from motes.data.distributions import Atoms, Boxes, Curve, Distribution, blurred_curves, blurred_points
 from motes.errors import UsageError, check_count, check_seed, unknown
 
 Array = NDArray[np.float64]
@@ -25,8 +25,8 @@ Labels = NDArray[np.int64]
 class Shape:
     """One entry of the zoo.
 
-    `make(n, noise, seed)` returns points (n, 2) and labels (n,) or None; `blurred(noise)` is the law that they are
-    drawn from, said exactly. `noise` is the default standard deviation of the blur, in the units in which the shape
+    `make(n, noise, seed)` returns points (n, 2) and labels (n,) or None; `blurred(noise)` is the distribution that they
+    are drawn from, said exactly. `noise` is the default standard deviation of the blur, in the units in which the shape
     is made; `scale` is what the drawn points are divided by afterwards.
     """
 
@@ -35,7 +35,7 @@ class Shape:
     noise: float
     classes: int | None
     make: Callable[[int, float, int], tuple[Array, Labels | None]]
-    blurred: Callable[[float], Law]
+    blurred: Callable[[float], Distribution]
     scale: float = 1.0
 
 
@@ -70,10 +70,10 @@ def draw_labelled(name: str, n: int, *, seed: int = 0, noise: float | None = Non
     return x, labels
 
 
-def law(name: str, noise: float | None = None) -> Law:
-    """The law that `draw` draws from, in the units of the drawn points.
+def distribution(name: str, noise: float | None = None) -> Distribution:
+    """The distribution that `draw` draws from, in the units of the drawn points.
 
-    scikit-learn spaces the clean points of `moons` and `circles` evenly; the law is that of many points.
+    scikit-learn spaces the clean points of `moons` and `circles` evenly; the distribution is that of many points.
 
     Raises:
         UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
@@ -192,20 +192,20 @@ def _rings(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
     return _blur(_polar(radius, 2 * np.pi * rng.random(n)), noise, rng), labels
 
 
-# --- the laws, in the same order -----------------------------------------------------------------------------------
+# --- the distributions, in the same order -------------------------------------------------------------------------
 
 
-def _swiss_roll_law(noise: float) -> Atoms:
+def _swiss_roll_exactly(noise: float) -> Atoms:
     return blurred_curves([Curve(lambda t: _polar(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
 
 
-def _s_curve_law(noise: float) -> Atoms:
+def _s_curve_exactly(noise: float) -> Atoms:
     upper = Curve(lambda t: _plane(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
     lower = Curve(lambda t: _plane(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
     return blurred_curves([upper, lower], noise, [-1, -1])
 
 
-def _moons_law(noise: float) -> Atoms:
+def _moons_exactly(noise: float) -> Atoms:
     outer = Curve(lambda a: _polar(1.0, a), 0, np.pi)
     inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar(1.0, a), 0, np.pi)
     return blurred_curves([outer, inner], noise)
@@ -215,23 +215,23 @@ def _circle(radius: float) -> Curve:
     return Curve(lambda a: _polar(radius, a), 0, 2 * np.pi)
 
 
-def _circles_law(noise: float) -> Atoms:
+def _circles_exactly(noise: float) -> Atoms:
     return blurred_curves([_circle(1.0), _circle(0.5)], noise)
 
 
-def _checkerboard_law(noise: float) -> Boxes:
+def _checkerboard_exactly(noise: float) -> Boxes:
     lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
     count = len(lows)
     return Boxes(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
 
 
-def _eight_gaussians_law(noise: float) -> Atoms:
+def _eight_gaussians_exactly(noise: float) -> Atoms:
     if noise == 0:
         raise UsageError("eight points without noise have no density. Ask for noise > 0.")
     return blurred_points(_polar(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
 
 
-def _pinwheel_law(noise: float) -> Atoms:
+def _pinwheel_exactly(noise: float) -> Atoms:
     def arm(label: int) -> Curve:
         turn = label * (2 * np.pi / PINWHEEL_ARMS)
         # 7 standard deviations of the radius hold all of it but 3e-12.
@@ -245,14 +245,14 @@ def _pinwheel_law(noise: float) -> Atoms:
     return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
 
 
-def _two_spirals_law(noise: float) -> Atoms:
+def _two_spirals_exactly(noise: float) -> Atoms:
     def arm(label: int) -> Curve:
         return Curve(lambda turn: _polar(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
 
     return blurred_curves([arm(0), arm(1)], noise)
 
 
-def _rings_law(noise: float) -> Atoms:
+def _rings_exactly(noise: float) -> Atoms:
     return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
 
 
@@ -260,15 +260,21 @@ SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in [
         Shape(
-            "swiss_roll", "a rolled-up strip, seen from its side", 0.1, None, _swiss_roll, _swiss_roll_law, scale=10.0
+            "swiss_roll",
+            "a rolled-up strip, seen from its side",
+            0.1,
+            None,
+            _swiss_roll,
+            _swiss_roll_exactly,
+            scale=10.0,
         ),
-        Shape("s_curve", "an S, seen from its side", 0.1, None, _s_curve, _s_curve_law, scale=10.0),
-        Shape("moons", "two interleaving half circles", 0.1, 2, _moons, _moons_law),
-        Shape("circles", "a circle in a circle", 0.05, 2, _circles, _circles_law),
-        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_law),
-        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_law),
-        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_law),
-        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_law),
-        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_law),
+        Shape("s_curve", "an S, seen from its side", 0.1, None, _s_curve, _s_curve_exactly, scale=10.0),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _moons, _moons_exactly),
+        Shape("circles", "a circle in a circle", 0.05, 2, _circles, _circles_exactly),
+        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_exactly),
+        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_exactly),
+        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_exactly),
+        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_exactly),
+        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_exactly),
     ]
 }

@@ -192,7 +192,7 @@ def _learning(
             "overtrained",
             gap,
             f"Rows that the network has seen cost it {gap:.2g} nats less than rows that it has not: it is learning "
-            f"these {len(rows):,} rows and not their law.",
+            f"these {len(rows):,} rows and not their distribution.",
             _less(model),
         )
     yield from _undertrained(model, excess, max(gap, 0.0), cause)

@@ -7,8 +7,8 @@ real points instead of the prior, then the exact denoiser takes the network's pl
 a quarter of their error is left at most. What remains is the floor, the distance between two real draws of that size.
 Every set of samples has the same noise, so that the differences are far less noisy than the distances.
 
-Where the law is unknown there is no exact denoiser: the steps are refined second, and what is then left above the
-distance of two real draws is counted as learning.
+Where the distribution is unknown there is no exact denoiser: the steps are refined second, and what is then left above
+    the distance of two real draws is counted as learning.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ class ErrorSplit:
     Attributes:
         rows: of each set of samples.
         total: of the model to real points.
-        floor: of the best that there is: exact samples, or, where the law is unknown, other real points.
+        floor: of the best that there is: exact samples, or, where the distribution is unknown, other real points.
         parts: what each cause adds; together with the floor they are the total.
     """
 
@@ -91,10 +91,10 @@ def split_error(
         on_block: called with the number of rows sampled so far, of `4 n` at most.
     """
     judge, other = origin.real(n)
-    n, law = len(judge), origin.truth
-    starts = _starts(model, law.sample(n, seed=seed) if law else other, seed_key(seed, "start"))
+    n, truth = len(judge), origin.truth
+    starts = _starts(model, truth.sample(n, seed=seed) if truth else other, seed_key(seed, "start"))
     own, fine = build_grid(model.recipe), _fine(model)
-    exact = law.oracle(model.denoiser.schedule, model.standardiser) if law else None
+    exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
     plan: list[tuple[str, Denoiser, Array, jax.Array]]
     plan = [("", model.denoiser, starts[0], own), (PRIOR, model.denoiser, starts[1], own)]
     if exact is not None:

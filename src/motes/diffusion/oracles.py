@@ -1,4 +1,4 @@
-"""Exact denoisers: what a perfect network would answer, for data whose law is known.
+"""Exact denoisers: what a perfect network would answer, for data whose distribution is known.
 
     q_t(x_t) = E_{x_0} N(x_t; alpha_t x_0, sigma_t^2 I),
     E[x_0 | x_t] = (x_t + sigma_t^2 grad log q_t(x_t)) / alpha_t        (Tweedie's formula)
@@ -178,8 +178,8 @@ class MixtureOracle(Oracle):
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         component = jax.vmap(_gaussian, (None, 0, 0, 0, None, None))
-        laws = _now(self._means), _now(self._axes), _now(self._variances)
-        x0, score, log_prob = component(self.schedule, *laws, x_t, t)  # (k, d), (k, d), (k,)
+        distributions = _now(self._means), _now(self._axes), _now(self._variances)
+        x0, score, log_prob = component(self.schedule, *distributions, x_t, t)  # (k, d), (k, d), (k,)
         return _mix(_now(self._log_weights) + log_prob, x0, score)
 
 

@@ -22,7 +22,10 @@ Counts = NDArray[np.int64]
 
 
 class Prdc(NamedTuple):
-    """Precision, recall, density and coverage. Density may go beyond 1 and is about 1 for two draws from one law."""
+    """Precision, recall, density and coverage.
+
+    Density may go beyond 1. It is about 1 for two draws from one distribution.
+    """
 
     precision: Metric
     recall: Metric
@@ -35,7 +38,8 @@ def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
-        neighbours: k. For two draws from one law and equal sizes coverage is about 1 - 2^-k (Naeem et al. 2020).
+        neighbours: k. For two draws from one distribution and equal sizes coverage is about 1 - 2^-k (Naeem et al.
+            2020).
 
     Returns:
         Four metrics. Their intervals add the noise of both sets: of the rows counted, and of the balls, each taken away

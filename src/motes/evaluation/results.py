@@ -22,7 +22,7 @@ class Metric(float):
         name: of the metric, as in a table of results.
         value: the number itself.
         low, high: its 95 % interval.
-        p_value: of the hypothesis that both sets come from one law, for a metric that tests it; else None.
+        p_value: of the hypothesis that both sets come from one distribution, for a metric that tests it; else None.
     """
 
     name: str

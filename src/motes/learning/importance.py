@@ -3,7 +3,8 @@
     E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
 
 Of all densities of u that p has the least variance. Here it is constant on each of `CELLS` equal cells of u, so that it
-is as good for any law of t; a share of it is uniform, so that no cell is forgotten and no weight 1 / p is large.
+is as good for any distribution of t; a share of it is uniform, so that no cell is forgotten and no weight 1 / p is
+large.
 """
 
 from typing import NamedTuple
@@ -28,20 +29,21 @@ class Seen(NamedTuple):
 
 
 class ImportanceTimes(Times):
-    """The law of other times, drawn by the equation above: one in each of n parts that are equally likely under p.
+    """The distribution of other times, drawn by the equation above.
 
-    `times(key, n)` draws from the law itself.
+    One time is drawn in each of n parts that are equally likely under p. `times(key, n)` draws from the distribution
+    itself.
     """
 
-    law: Times
+    distribution: Times
     draw: Draw = eqx.field(static=True, default=stratified)
 
     def place(self, u: jax.Array) -> jax.Array:
-        return self.law.place(u)
+        return self.distribution.place(u)
 
     @property
     def levels(self) -> int | None:
-        return self.law.levels
+        return self.distribution.levels
 
     def init(self) -> Seen:
         return Seen(jnp.zeros(CELLS), jnp.zeros(CELLS))

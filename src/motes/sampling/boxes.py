@@ -40,7 +40,7 @@ class Box(eqx.Module):
         return ~self.known & (jnp.isfinite(self.low) | jnp.isfinite(self.high))
 
 
-class Law(NamedTuple):
+class Gaussian(NamedTuple):
     """N(mean, covariance)."""
 
     mean: jax.Array
@@ -69,18 +69,20 @@ def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, len(matrix), coordinate, (matrix, jnp.zeros_like(matrix)))[1]
 
 
-def observe(law: Law, values: jax.Array, which: jax.Array, noise: jax.Array | float = 0.0) -> tuple[Law, jax.Array]:
-    """The law given `values` (d,) of coordinates `which` (d,), with noise of that variance; and their log-density."""
+def observe(
+    gaussian: Gaussian, values: jax.Array, which: jax.Array, noise: jax.Array | float = 0.0
+) -> tuple[Gaussian, jax.Array]:
+    """The Gaussian given `values` (d,) of coordinates `which` (d,), with noise of that variance; their log-density."""
 
-    def coordinate(i: jax.Array, carry: tuple[Law, jax.Array]) -> tuple[Law, jax.Array]:
-        law, log_density = carry
-        away, total = values[i] - law.mean[i], _variance(law, i) + noise
+    def coordinate(i: jax.Array, carry: tuple[Gaussian, jax.Array]) -> tuple[Gaussian, jax.Array]:
+        gaussian, log_density = carry
+        away, total = values[i] - gaussian.mean[i], _variance(gaussian, i) + noise
         log_p = -0.5 * (away**2 / total + jnp.log(total) + LOG_2PI)
-        return _told(law, i, away, total, which[i]), log_density + jnp.where(which[i], log_p, 0.0)
+        return _conditioned(gaussian, i, away, total, which[i]), log_density + jnp.where(which[i], log_p, 0.0)
 
     # What is not asked for may be infinite, and is not to be multiplied by 0.
     values = jnp.where(which, values, 0.0)
-    return jax.lax.fori_loop(0, len(values), coordinate, (law, jnp.zeros((), law.mean.dtype)))
+    return jax.lax.fori_loop(0, len(values), coordinate, (gaussian, jnp.zeros((), gaussian.mean.dtype)))
 
 
 class Ends(NamedTuple):
@@ -100,22 +102,23 @@ def log_mass(box: Box, ends: Ends) -> jax.Array:
     return jnp.where(box.cut, cut_normal.log_mass(a, b), 0.0).sum()
 
 
-def ends_apart(law: Law, box: Box) -> Ends:
+def ends_apart(gaussian: Gaussian, box: Box) -> Ends:
     """Of each coordinate by itself."""
-    std = jnp.sqrt(jnp.maximum(jnp.diagonal(law.covariance), _tiny(law)))
-    return Ends((box.low - law.mean) / std, (box.high - law.mean) / std)
+    std = jnp.sqrt(jnp.maximum(jnp.diagonal(gaussian.covariance), _tiny(gaussian)))
+    return Ends((box.low - gaussian.mean) / std, (box.high - gaussian.mean) / std)
 
 
-def ends_in_turn(law: Law, box: Box, x: jax.Array) -> Ends:
+def ends_in_turn(gaussian: Gaussian, box: Box, x: jax.Array) -> Ends:
     """Of each coordinate given those of `x` (d,) before it."""
-    return _in_turn(law, box, lambda i, mean, std, a, b: x[i])[1]
+    return _in_turn(gaussian, box, lambda i, mean, std, a, b: x[i])[1]
 
 
-def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax.Array, Ends]:
+def draw(gaussian: Gaussian, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax.Array, Ends]:
     """A row (d,) in the box from noise (d,), one coordinate after another, each given those before it.
 
-    Its density is that of `law` over the product of the probabilities of the intervals, in turn. Known coordinates are
-    to have been observed before. An interval takes its uniform number on (0, 1), any other coordinate its normal one.
+    Its density is that of `gaussian` over the product of the probabilities of the intervals, in turn. Known
+    coordinates are to have been observed before. An interval takes its uniform number on (0, 1), any other coordinate
+    its normal one.
     """
 
     def pick(i: jax.Array, mean: jax.Array, std: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -125,32 +128,32 @@ def draw(law: Law, box: Box, normal: jax.Array, uniform: jax.Array) -> tuple[jax
             z = jnp.where(box.cut[i], cut, z)
         return jnp.clip(mean + std * z, box.low[i], box.high[i])  # the bounds of a known coordinate are its value
 
-    return _in_turn(law, box, pick)
+    return _in_turn(gaussian, box, pick)
 
 
-def _in_turn(law: Law, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Array, Ends]:
-    def coordinate(i: jax.Array, carry: tuple[Law, jax.Array, Ends]) -> tuple[Law, jax.Array, Ends]:
-        law, x, ends = carry
-        mean, variance = law.mean[i], _variance(law, i)
+def _in_turn(gaussian: Gaussian, box: Box, pick: Callable[..., jax.Array]) -> tuple[jax.Array, Ends]:
+    def coordinate(i: jax.Array, carry: tuple[Gaussian, jax.Array, Ends]) -> tuple[Gaussian, jax.Array, Ends]:
+        gaussian, x, ends = carry
+        mean, variance = gaussian.mean[i], _variance(gaussian, i)
         std = jnp.sqrt(variance)
         a, b = (box.low[i] - mean) / std, (box.high[i] - mean) / std
         x = x.at[i].set(pick(i, mean, std, a, b))
-        law = _told(law, i, x[i] - mean, variance, ~box.known[i])
-        return law, x, Ends(ends.a.at[i].set(a), ends.b.at[i].set(b))
+        gaussian = _conditioned(gaussian, i, x[i] - mean, variance, ~box.known[i])
+        return gaussian, x, Ends(ends.a.at[i].set(a), ends.b.at[i].set(b))
 
-    x = jnp.zeros_like(law.mean)
-    _, x, ends = jax.lax.fori_loop(0, len(x), coordinate, (law, x, Ends(x, x)))
+    x = jnp.zeros_like(gaussian.mean)
+    _, x, ends = jax.lax.fori_loop(0, len(x), coordinate, (gaussian, x, Ends(x, x)))
     return x, ends
 
 
-def _tiny(law: Law) -> float:
-    return float(jnp.finfo(law.mean.dtype).tiny)
+def _tiny(gaussian: Gaussian) -> float:
+    return float(jnp.finfo(gaussian.mean.dtype).tiny)
 
 
-def _variance(law: Law, i: jax.Array) -> jax.Array:
-    return jnp.maximum(law.covariance[i, i], _tiny(law))
+def _variance(gaussian: Gaussian, i: jax.Array) -> jax.Array:
+    return jnp.maximum(gaussian.covariance[i, i], _tiny(gaussian))
 
 
-def _told(law: Law, i: jax.Array, away: jax.Array, total: jax.Array, whether: jax.Array) -> Law:
-    gain = jnp.where(whether, law.covariance[:, i] / total, 0.0)
-    return Law(law.mean + gain * away, law.covariance - jnp.outer(gain, law.covariance[i]))
+def _conditioned(gaussian: Gaussian, i: jax.Array, away: jax.Array, total: jax.Array, whether: jax.Array) -> Gaussian:
+    gain = jnp.where(whether, gaussian.covariance[:, i] / total, 0.0)
+    return Gaussian(gaussian.mean + gain * away, gaussian.covariance - jnp.outer(gain, gaussian.covariance[i]))

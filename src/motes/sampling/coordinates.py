@@ -2,7 +2,7 @@
 
     dy/dr = (y - x0_hat) / r = eps_hat,              the probability flow (Karras et al. 2022, eq. 1 with s = 1)
     dy = 2 eps_hat dr + sqrt(2 r) dW,                the reverse diffusion, r falling; W over -dr
-    y_r = y_0 + r eps                                in law
+    y_r = y_0 + r eps                                in distribution
 
 `y` is a point (d,). As lambda grows to s = 0, where r = 0 and lambda is infinite, the flow is dy/dlambda = x0_hat - y.
 """

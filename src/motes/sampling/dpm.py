@@ -101,8 +101,8 @@ class DPMSolver2M(Sampler):
 class DPMSolver2MSDE(Sampler):
     """SDE-DPM-Solver++(2M), section 5: 2M on the reverse diffusion instead of the flow.
 
-    dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the law of the forward process at every
-    level, whatever eta is.
+    dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the distribution of the forward process
+    at every level, whatever eta is.
 
     Args:
         eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.

@@ -4,8 +4,8 @@
 
 With `strong` that of a class and `weak` that of all classes it is classifier-free guidance (Ho & Salimans 2022, eq. 6,
 whose w is weight - 1), with `weak` a worse copy of `strong` it is autoguidance (Karras et al. 2024, eq. 3). A weight of
-1 is `strong` itself. With another weight the points have no law that could be written down: it is a picture of what
-is typical of a class, sharper than the class is.
+1 is `strong` itself. With another weight the points have no distribution that could be written down: it is a picture of
+what is typical of a class, sharper than the class is.
 """
 
 import equinox as eqx

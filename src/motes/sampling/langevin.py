@@ -1,10 +1,10 @@
-"""Langevin steps: a walk that stays at one level and leaves its law as it is.
+"""Langevin steps: a walk that stays at one level and leaves its distribution as it is.
 
     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
 
 in the coordinates of `coordinates.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms 4
 and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on others.
-A step of finite length settles in a law that is too wide, by about (snr r)^2 in its variance.
+A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
 """
 
 from typing import ClassVar

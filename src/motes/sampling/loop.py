@@ -37,7 +37,7 @@ class Sampler(eqx.Module):
 
     order: eqx.AbstractClassVar[int]
     """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
-    the way, otherwise of the law of the points (the weak order)."""
+    the way, otherwise of the distribution of the points (the weak order)."""
     off_grid: ClassVar[bool] = False
     """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
     when: ClassVar[str] = ""

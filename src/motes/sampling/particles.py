@@ -4,12 +4,13 @@
 
 Particles go from noise to data. Each takes p(x_0 | x_t) for the Gaussian with E[x_0 | x_t] and Cov[x_0 | x_t], which
 the denoiser and its slope give, and moves as that Gaussian does given the box. What it thought that the box would be
-worth after the step, over what it is worth there, is its weight; where the law is Gaussian that is 1. Particles
-that have become light are replaced (Wu, Trippe, Naesseth, Blei & Cunningham 2023, algorithm 1, with the Gaussian's own
-covariance in its twisting function, its proposal and its reverse step). So the weighted particles follow the law of the
-model given the box, whatever the twisting function is; a good one only leaves fewer of them with no weight.
+worth after the step, over what it is worth there, is its weight; where the distribution is Gaussian that is 1.
+Particles that have become light are replaced (Wu, Trippe, Naesseth, Blei & Cunningham 2023, algorithm 1, with the
+Gaussian's own covariance in its twisting function, its proposal and its reverse step). So the weighted particles follow
+the distribution of the model given the box, whatever the twisting function is; a good one only leaves fewer of them
+with no weight.
 
-The law of the model is that of its chain on the grid: each step draws x_0 from that Gaussian, then x_s from
+The distribution of the model is that of its chain on the grid: each step draws x_0 from that Gaussian, then x_s from
 q(x_s | x_t, x_0).
 """
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.errors import UsageError, check_count
 from motes.precision import float64
-from motes.sampling.boxes import Box, Law, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
+from motes.sampling.boxes import Box, Gaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 from motes.sampling.coordinates import level
 from motes.sampling.grids import check_grid
 from motes.sampling.loop import on_all_cores
@@ -66,7 +67,7 @@ def conditional_sample(
     """Draw `n` rows with low <= z <= high, in the units that the denoiser was trained in.
 
     As many populations of particles as n rows take work apart; the rows are drawn from all of them by weight. A network
-    may find a box likely where there is no data: the denoiser's law is what the answer follows.
+    may find a box likely where there is no data: the denoiser's distribution is what the answer follows.
 
     Args:
         denoiser: learned or exact.
@@ -74,7 +75,7 @@ def conditional_sample(
             returned bit for bit, intervals hold for every row.
         n: how many rows, at least 1.
         key: the same key gives the same rows.
-        grid: times (N+1,) from 1 down to 0. A Gaussian law is exact on any.
+        grid: times (N+1,) from 1 down to 0. A Gaussian distribution is exact on any.
         particles: in a population, at least 2. More of them make rare events better, and more populations do too.
         given: the class of the row, told to the denoiser: arrays without a leading n.
         on_block: called with the number of particles done so far.
@@ -89,9 +90,9 @@ def conditional_sample(
         raise UsageError(f"the bounds have shape {low.shape}; expected (d,), those of one row.")
     count = -(-n // particles) if particles > 0 else 1
     rows = lambda part: np.broadcast_to(part, (count, *np.shape(part)))
-    told = jax.tree.map(rows, given)
+    conditioned = jax.tree.map(rows, given)
     key, place_key = jax.random.split(key)
-    parts = list(_populations(denoiser, rows(low), rows(high), told, key, grid, particles, on_block or _nothing))
+    parts = list(_populations(denoiser, rows(low), rows(high), conditioned, key, grid, particles, on_block or _nothing))
     found = Population(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     evidence = np.asarray(found.log_evidence, np.float64)
     if not np.isfinite(evidence).any():
@@ -289,7 +290,7 @@ def _population(
         t, s, number, place, (row_noise, step_noise, uniform) = at
         sees = jax.vmap(partial(_view, denoiser, order, box), (0, None))(y, t)
         log_weights, total = _normalised(log_weights + sees.log_known + sees.log_cut)
-        settled = jnp.where(box.known, 0.0, _settled(sees.told, jnp.exp(log_weights)))
+        settled = jnp.where(box.known, 0.0, _mostly_signal(sees.conditioned, jnp.exp(log_weights)))
         few = jax.nn.logsumexp(2 * log_weights) > jnp.log(2 / particles)  # fewer than half, as they weigh
         chosen = jnp.where(few, _systematic(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
@@ -309,9 +310,9 @@ def _population(
 class View(NamedTuple):
     """What one particle makes of x_0 at its time."""
 
-    law: Law
+    gaussian: Gaussian
     """Of x_0 given x_t."""
-    told: Law
+    conditioned: Gaussian
     """The same, given the known coordinates as well."""
     log_known: jax.Array
     """Log-density of the known coordinates, ()."""
@@ -326,12 +327,12 @@ def _view(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.A
     slope = lambda direction: jax.jvp(x0_hat, (y,), (direction,))
     mean, columns = jax.vmap(slope, out_axes=(None, 1))(jnp.eye(len(y), dtype=y.dtype))
     # Tweedie's formula, differentiated: Cov[x_0 | x_t] = r^2 d x0_hat / dy. The slope of a network need not be that of
-    # any law. A little is added, so that in float32 no coordinate is said by the others to the last digit.
+    # any distribution. A little is added, so that in float32 no coordinate is said by the others to the last digit.
     slopes = r**2 * (columns + columns.T) / 2
     least = FLOOR * jnp.maximum(jnp.diagonal(slopes).max(), FLOOR * r**2 / (1 + r**2))
-    law = Law(mean, as_covariance(slopes, least) + least * jnp.eye(len(y), dtype=y.dtype))
-    told, log_known = observe(law, box.low, box.known)
-    return View(law, told, log_known, log_mass(box, ends_apart(told, box)))
+    gaussian = Gaussian(mean, as_covariance(slopes, least) + least * jnp.eye(len(y), dtype=y.dtype))
+    conditioned, log_known = observe(gaussian, box.low, box.known)
+    return View(gaussian, conditioned, log_known, log_mass(box, ends_apart(conditioned, box)))
 
 
 def _step(
@@ -349,16 +350,16 @@ def _step(
 
     At s = 0 there is no noise left, and y is a row.
     """
-    x0, ends = draw(sees.told, box, row_noise, uniform)
+    x0, ends = draw(sees.conditioned, box, row_noise, uniform)
     r_t, r_s = level(denoiser.schedule, t), level(denoiser.schedule, s)
     kept = (r_s / r_t) ** 2
     variance = r_s**2 / (1 - kept)
     seen = x0 + jnp.sqrt(variance) * step_noise  # all of x_0 that y at s tells
-    law, _ = observe(sees.law, seen, jnp.ones(x0.shape, bool), variance)
-    told, log_known = observe(law, box.low, box.known)
+    gaussian, _ = observe(sees.gaussian, seen, jnp.ones(x0.shape, bool), variance)
+    conditioned, log_known = observe(gaussian, box.low, box.known)
     # What the box is expected to be worth at s. Of one interval this is its probability given y there. Of several it is
     # that of a second way to x_0: an auxiliary variable, which leaves the weights right.
-    expected = jnp.where(s > 0, log_known + log_mass(box, ends_in_turn(told, box, x0)), 0.0)
+    expected = jnp.where(s > 0, log_known + log_mass(box, ends_in_turn(conditioned, box, x0)), 0.0)
     return kept * y + (1 - kept) * seen, log_mass(box, ends) - sees.log_cut - expected
 
 
@@ -376,8 +377,8 @@ def _systematic(log_weights: jax.Array, place: jax.Array) -> jax.Array:
     return jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(log_weights)), places), p - 1)
 
 
-def _settled(laws: Law, weights: jax.Array) -> jax.Array:
+def _mostly_signal(gaussians: Gaussian, weights: jax.Array) -> jax.Array:
     """(d,), the share of the variance of each coordinate that is between the particles."""
-    between = weights @ (laws.mean - weights @ laws.mean) ** 2
-    within = weights @ jnp.diagonal(laws.covariance, axis1=1, axis2=2)
+    between = weights @ (gaussians.mean - weights @ gaussians.mean) ** 2
+    within = weights @ jnp.diagonal(gaussians.covariance, axis1=1, axis2=2)
     return between / jnp.maximum(between + within, jnp.finfo(between.dtype).tiny)

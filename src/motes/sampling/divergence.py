@@ -8,9 +8,9 @@ variance most of it widens y alone, and in z that part is gone.
 
 The integral starts at r = r_min, and so does that tau. Below, the score is held at what it is there, since a network
 knows nothing of less noise than it was trained with: eps_hat(y, r) = r / r_min eps_hat(y, r_min). Where eps_hat is
-exact this costs about (r_min / s)^4 / 4 nats a column, s being the smallest scale of the data. So p is the law that the
-flow brings N(0, I) to, which is what Heun's method draws from as its steps and its last noise level shrink. A chain of
-noisy steps has another law, and the variational bound is about that one.
+exact this costs about (r_min / s)^4 / 4 nats a column, s being the smallest scale of the data. So p is the distribution
+that the flow brings N(0, I) to, which is what Heun's method draws from as its steps and its last noise level shrink. A
+chain of noisy steps has another distribution, and the variational bound is about that one.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""What a shape is drawn from, said exactly: a clean law plus isotropic Gaussian noise.
+"""What a shape is drawn from, said exactly: a clean distribution plus isotropic Gaussian noise.
 
     x = clean + spread * eps,    eps ~ N(0, I)
 
-The clean law is uniform on boxes, or a sum over atoms: the centres of blobs, or the nodes and weights of a quadrature
-rule along a curve. Between nodes 3/8 of the noise apart the blurred curve's density is that of the sum within 1e-7 of
-its largest value (the tests measure it).
+The clean distribution is uniform on boxes, or a sum over atoms: the centres of blobs, or the nodes and weights of a
+quadrature rule along a curve. Between nodes 3/8 of the noise apart the blurred curve's density is that of the sum
+within 1e-7 of its largest value (the tests measure it).
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Atoms:
     labels: Labels
 
     def divided(self, scale: float) -> "Atoms":
-        """The law of x / scale."""
+        """The distribution of x / scale."""
         return replace(self, nodes=self.nodes / scale, spread=self.spread / scale)
 
 
@@ -49,11 +49,11 @@ class Boxes:
     labels: Labels
 
     def divided(self, scale: float) -> "Boxes":
-        """The law of x / scale."""
+        """The distribution of x / scale."""
         return replace(self, lows=self.lows / scale, highs=self.highs / scale, spread=self.spread / scale)
 
 
-Law = Atoms | Boxes
+Distribution = Atoms | Boxes
 
 
 @dataclass(frozen=True)
