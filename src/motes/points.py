@@ -29,7 +29,7 @@ from motes.recipes import Recipe, parse
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
-from motes.sampling.stretch import Divergence
+from motes.sampling.divergence import Divergence
 
 AVERAGES = "averages.safetensors"
 

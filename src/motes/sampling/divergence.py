@@ -1,4 +1,4 @@
-"""The probability flow of one point: it carries the point into noise, and tells how much it stretches space.
+"""The probability flow of one point: it carries the point into noise, with the integral of its divergence.
 
     log p(x) = log N(z_1; 0, I) + integral of div f(z, u) du - d log tau,    dz/du = f(z, u) = c eps_hat - c^2 z
 
@@ -83,7 +83,9 @@ def _held(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Array) -> jax.A
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
 
 
-def _stretched(field: Field, z: jax.Array, v: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _slope_and_divergence(
+    field: Field, z: jax.Array, v: jax.Array, directions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The slope (d,), and e . J e for each direction e (k, d): summed over unit vectors it is the divergence."""
     at_v = lambda z: field(z, v)
     slope, moved = jax.vmap(lambda e: jax.jvp(at_v, (z,), (e,)), out_axes=(None, 0))(directions)
@@ -111,11 +113,11 @@ def _integrate(
         third = field(z + step / 2 * second, v + step / 2)
         fourth = field(z + step * third, v + step)
         z = z + step / 6 * (slope + 2 * second + 2 * third + fourth)
-        slope, stretch = _stretched(field, z, v + step, directions)
-        return z, slope, total + weight(i + 1) * stretch
+        slope, divergence = _slope_and_divergence(field, z, v + step, directions)
+        return z, slope, total + weight(i + 1) * divergence
 
-    slope, stretch = _stretched(field, z, jnp.asarray(begin), directions)
-    z, _, total = jax.lax.fori_loop(0, steps, move, (z, slope, weight(0) * stretch))
+    slope, divergence = _slope_and_divergence(field, z, jnp.asarray(begin), directions)
+    z, _, total = jax.lax.fori_loop(0, steps, move, (z, slope, weight(0) * divergence))
     return z, step * total
 
 
@@ -147,9 +149,9 @@ def _directions(flow: Flow, x: jax.Array) -> jax.Array:
     return draw(key, (flow.probes, len(x))).astype(float)
 
 
-def _total(flow: Flow, stretch: jax.Array) -> jax.Array:
+def _total(flow: Flow, integral: jax.Array) -> jax.Array:
     """By each direction (k,), or all of it (1,)."""
-    return stretch.sum(keepdims=True) if flow.divergence == "exact" else stretch
+    return integral.sum(keepdims=True) if flow.divergence == "exact" else integral
 
 
 def _of_each(
@@ -165,7 +167,7 @@ def _of_each(
 
 @eqx.filter_jit
 def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """z (block, d) and its stretch (block, k or 1). One program for any number of steps."""
+    """z (block, d) and its divergence integral (block, k or 1). One program for any number of steps."""
 
     def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
@@ -189,7 +191,7 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
         begin, end = flow.ends
         field = partial(_field, flow.denoiser)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda v, state, _: _stretched(field, state[0], jnp.asarray(v), directions)),
+            diffrax.ODETerm(lambda v, state, _: _slope_and_divergence(field, state[0], jnp.asarray(v), directions)),
             diffrax.Dopri8(),
             begin,
             end,

@@ -1,8 +1,8 @@
 """The log-likelihood of points, exact or by Hutchinson's estimate, with the errors of either.
 
-    log p(x) = log N(z_1; 0, I) + stretch - d log tau
+    log p(x) = log N(z_1; 0, I) + divergence integral - d log tau
 
-`stretch.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two
+`divergence.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two
 grids agree, so that its answer does not depend on the rows beside it.
 """
 
@@ -23,7 +23,7 @@ from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
 from motes.sampling.loop import on_all_cores
-from motes.sampling.stretch import GREGORY, Divergence, Flow, adaptively, on_grid
+from motes.sampling.divergence import GREGORY, Divergence, Flow, adaptively, on_grid
 
 Array = NDArray[np.float64]
 Solver = Literal["grid", "adaptive"]
@@ -139,18 +139,18 @@ class _Carried(NamedTuple):
 
     z: Array
     """At t = 1, (n, d)."""
-    stretch: Array
+    integral: Array
     """The integral of the divergence: by each random direction (n, k), or the exact one (n, 1)."""
 
     def log_prob(self, flow: Flow) -> Array:
         """(n, k) or (n, 1)."""
         each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
-        return np.asarray(each.sum(axis=1, keepdims=True) + self.stretch)
+        return np.asarray(each.sum(axis=1, keepdims=True) + self.integral)
 
     def away(self, other: "_Carried") -> Array:
         """How far from `other` log p is at most, (n,): differences of opposite signs do not cancel here."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
-        return np.asarray(moved + np.abs(self.stretch.mean(axis=1) - other.stretch.mean(axis=1)))
+        return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))
 
 
 def _on_grids(
@@ -159,15 +159,15 @@ def _on_grids(
     begin, end = flow.ends
     steps = max(math.ceil((end - begin) / STEP), 2 * len(GREGORY))  # enough for the weights of both ends
     columns = 1 if flow.divergence == "exact" else flow.probes
-    z, stretch, error = np.empty_like(rows), np.empty((len(rows), columns)), np.empty(len(rows))
+    z, integral, error = np.empty_like(rows), np.empty((len(rows), columns)), np.empty(len(rows))
     shrinks = SHRINKS_WITH_KINKS if isinstance(flow.denoiser.schedule, DiscreteVP) else SHRINKS
     left, done = np.arange(len(rows)), 0
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
         for some, found in _in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
-            before = found[0] if halving == 1 else _Carried(z[some], stretch[some])
-            z[some], stretch[some] = found[-1]
+            before = found[0] if halving == 1 else _Carried(z[some], integral[some])
+            z[some], integral[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
             again.append(some[~(error[some] <= tolerance)] if halving < HALVINGS else some[:0])
             done += len(some) - len(again[-1])
@@ -175,7 +175,7 @@ def _on_grids(
         left = np.concatenate(again)
         if not len(left):
             break
-    return _likelihood(flow, _Carried(z, stretch), error)
+    return _likelihood(flow, _Carried(z, integral), error)
 
 
 def _adaptive(
