@@ -26,10 +26,10 @@ from motes.learning.training import Trained
 from motes.learning.weights import weights_of, with_weights
 from motes.parts import AncestralPart
 from motes.recipes import Recipe, parse
+from motes.sampling.divergence import Divergence
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
-from motes.sampling.divergence import Divergence
 
 AVERAGES = "averages.safetensors"
 

@@ -22,8 +22,8 @@ from motes.diffusion.schedules import DiscreteVP
 from motes.learning.denoisers import Learned, LearnedVariance
 from motes.learning.networks import InSingle
 from motes.precision import float64
-from motes.sampling.loop import on_all_cores
 from motes.sampling.divergence import GREGORY, Divergence, Flow, adaptively, on_grid
+from motes.sampling.loop import on_all_cores
 
 Array = NDArray[np.float64]
 Solver = Literal["grid", "adaptive"]
