@@ -283,7 +283,7 @@ print(f"\nthe Gaussian itself, -log N(x; m, C): {exact.mean():.3f} nats")
 
 # %% [markdown]
 # The bound lies above the exact value, by about 0.3 nats. Nearly all of that is one fault of the schedule, which
-# section 10 takes up. No training can mend it: the prior term holds nothing to learn.
+# section 10 takes up. No training can fix it: the prior term holds nothing to learn.
 #
 # Did the algebra go right? We can do without it: walk forward along whole paths, and average the log-ratio of $L$
 # straight from its definition.
@@ -607,7 +607,7 @@ for name in ("moons", "s_curve", "swiss_roll"):
     print(f"{name:<10} Gaussian KL of q(x_T) to N(0, I): {gaussian_kl(shape, alpha_bar):.2f} nats")
 
 # %% [markdown]
-# No network can mend this. To see it, take one that makes no mistake: a denoiser that remembers 1,500 points, and
+# No network can fix this. To see it, take one that makes no mistake: a denoiser that remembers 1,500 points, and
 # knows $\mathbb{E}[\mathbf{x}_0\mid\mathbf{x}_t]$ for a draw from among them exactly. We run the same sampler twice,
 # from $\mathcal{N}(\mathbf{0},\mathbf{I})$ and from the true $q(\mathbf{x}_T)$, and measure the distance to a fresh
 # draw: the sliced 2-Wasserstein distance over the data's standard deviation.

@@ -429,14 +429,14 @@ def test_missing_entries_as_a_value_of_their_own():
     y = np.where(np.arange(80) % 4 == 0, "no", "yes")
     model = fitted(X, y, changes=TINY | {"table.missing": "code"})
     n = 250
-    absent = X.b.isna().mean()
+    missing_share = X.b.isna().mean()
     for rows in (model.sample(n, given={"a": "u"}), model.sample(n, y="no")):  # which say nothing of b
-        assert abs(rows.b.isna().mean() - absent) < Z * np.sqrt(absent * (1 - absent) / n)
+        assert abs(rows.b.isna().mean() - missing_share) < Z * np.sqrt(missing_share * (1 - missing_share) / n)
     assert model.sample(20, given={"b": None}).b.isna().all()
     found = model.score_samples(X, y)
     np.testing.assert_allclose(found, model.score_samples(X), atol=1e-5)
     share = (X.a.to_numpy()[:, None] == X.a.to_numpy()).mean(axis=1)
-    np.testing.assert_allclose(found[X.b.isna()], np.log(share * absent)[X.b.isna()], atol=1e-5)
+    np.testing.assert_allclose(found[X.b.isna()], np.log(share * missing_share)[X.b.isna()], atol=1e-5)
 
 
 def test_columns_named_by_numbers(letters):

@@ -466,7 +466,7 @@ def test_an_override_that_cannot_be_followed_says_why(override, says):
 def test_a_dropped_column_is_not_learned_not_given_back_and_ignored(frame):
     more = frame.assign(id=np.arange(N))[["id", *frame]]
     plain, schema = Schema.fit(frame), Schema.fit(more, {"id": "drop"})
-    assert schema.names == plain.names and schema.dropped == ("id",) and schema.came == tuple(more)
+    assert schema.names == plain.names and schema.dropped == ("id",) and schema.input_columns == tuple(more)
     arrays, about = schema.to_state()
     again = Schema.from_state(arrays, json.loads(json.dumps(about)))
     for one, rows in itertools.product((schema, again), (frame, more)):

@@ -106,15 +106,15 @@ STOPPING = {
 }
 
 
-def heaps():
-    """200 rows of five columns in two heaps: little to learn, and then much to learn by heart."""
+def atoms():
+    """200 rows of five columns in two atoms: little to learn, and then much to learn by heart."""
     rng = np.random.default_rng(5)
     return rng.standard_normal((200, 5)) + 3 * rng.choice([-1.0, 1.0], 200)[:, None]
 
 
 @pytest.fixture(scope="module")
 def overfitted():
-    return fit_points(heaps(), changes=STOPPING, seed=0)
+    return fit_points(atoms(), changes=STOPPING, seed=0)
 
 
 def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
@@ -127,7 +127,7 @@ def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
     assert seen.losses[seen.steps == seen.best] == seen.losses.min()
     # What was best is what is left, to the bit: a training that ends there.
     assert seen.best > 0
-    again = fit_points(heaps(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
+    again = fit_points(atoms(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
     np.testing.assert_array_equal(weights_of(again.denoiser), weights_of(overfitted.denoiser))
 
 

@@ -56,7 +56,7 @@ def test_weighted_holm_by_hand():
     adjust = weighted_holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.02}, dict.fromkeys("abcd", 1.0))
     adjusted = {name: adjust[name](p) for name, p in {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.02}.items()}
     assert adjusted == pytest.approx({"a": 0.04, "b": 0.06, "c": 0.06, "d": 0.06})
-    uneven = weighted_holm({"a": 0.02, "b": 0.02}, {"a": 0.8, "b": 0.2, "absent": 5.0})
+    uneven = weighted_holm({"a": 0.02, "b": 0.02}, {"a": 0.8, "b": 0.2, "missing_share": 5.0})
     assert uneven["a"](0.02) == pytest.approx(0.025)  # 0.02 / 0.8
     assert uneven["b"](0.02) == pytest.approx(0.025)  # after it, 0.02 alone, but not below the first
     assert uneven["b"](0.3) == pytest.approx(0.3) and uneven["a"](0.9) == 1

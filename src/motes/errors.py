@@ -1,6 +1,6 @@
 """The errors that motes raises on purpose.
 
-Each message says what came, what was expected and what to do. The command line prints it on one screen and
+Each message says what motes got, what was expected and what to do. The command line prints it on one screen and
 leaves with `exit_code`; in Python they are ordinary exceptions, most of them also a `ValueError`.
 """
 
@@ -68,9 +68,9 @@ def check_count(n: object, what: str) -> int:
     return int(n.__index__())
 
 
-def unknown(kind: str, came: str, choices: Iterable[str], where: str = "") -> str:
-    """The sentence for a name that is not among `choices`: what came, and where, the nearest one, and all of them."""
+def unknown(kind: str, got: str, choices: Iterable[str], where: str = "") -> str:
+    """The sentence for a name that is not among `choices`: what it got, and where, the nearest one, and all of them."""
     choices = list(choices)
-    near = difflib.get_close_matches(came, choices, n=1)
+    near = difflib.get_close_matches(got, choices, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{came}'{where}.{hint} Choose from: {', '.join(choices)}."
+    return f"unknown {kind} '{got}'{where}.{hint} Choose from: {', '.join(choices)}."

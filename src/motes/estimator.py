@@ -181,7 +181,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     def _columns(self) -> tuple[str, ...]:
         """Names of the columns of X, those that are dropped included."""
         schema = self._table.schema
-        names = schema.came or schema.names
+        names = schema.input_columns or schema.names
         return names if self._target is None else names[:-1]
 
     @property
@@ -446,7 +446,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     # --- checks ---
 
     def _validated(self, X: Any, *, reset: bool = False) -> Any:
-        """X in the type that it came in, checked as scikit-learn does it, but for what `as_frame` checks better."""
+        """X in its own type, checked as scikit-learn does it, but for what `as_frame` checks better."""
         if is_frame(X):
             X = collected(X, "X")
             unique_names(names_of(X), "X")

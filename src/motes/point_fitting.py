@@ -134,7 +134,9 @@ def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
     labels = table.labels if labels is None else labels
     if labels is None:
         if recipe.data.label:
-            raise UsageError(f"data.label = '{recipe.data.label}', but no labels came. Give `fit(..., labels=...)`.")
+            raise UsageError(
+                f"data.label = '{recipe.data.label}', but there are no labels. Give `fit(..., labels=...)`."
+            )
         return table
     if isinstance(recipe.network, StepGated):
         raise RecipeError(

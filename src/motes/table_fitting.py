@@ -82,7 +82,7 @@ def fit_table(
     encoded = fitted.encode(frame, name=name)
     keys = keys_of(fitted.frame(frame, name=name))
     fingerprint = fingerprint_of(keys)
-    # In an order of their own, so that the order in which rows came has no bearing on what is learned.
+    # In an order of their own, so that the order of the input has no bearing on what is learned.
     place = np.argsort(keys, kind="stable")
     reader = Reader.of(fitted)
     rows = reader.read(encoded)

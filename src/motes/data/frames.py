@@ -1,7 +1,7 @@
 """Any frame <-> named columns of NumPy values, each with a mask of its missing cells.
 
 A NumPy array, a pandas, polars or Arrow table, anything else that narwhals knows, and a `Table` all become a `Frame`,
-and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of what came in.
+and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of the input.
 """
 
 import datetime
@@ -391,8 +391,8 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
     type_: Type | None = None
     days, first = True, 0
     for i in np.flatnonzero(~gone).tolist():
-        came = _type_of(values[i])
-        if came is None or (type_ is not None and came != type_ and {came, type_} != {"real", "whole"}):
+        type_here = _type_of(values[i])
+        if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
             among = f" among {SAID[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
             raise DataError(
                 f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
@@ -400,7 +400,7 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
             )
         if type_ is None:
             first = i
-        type_ = "real" if type_ and came != type_ else came
+        type_ = "real" if type_ and type_here != type_ else type_here
         days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
     here = values[~gone].tolist()
     if type_ is None:

@@ -255,9 +255,9 @@ def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -
         if value is None or cell.strip() in text.na:
             if said := not_utf8([cell]):
                 return x, i, said
-            came = f"'{cell}'" if cell.strip() else "an empty cell"
+            got = f"'{cell}'" if cell.strip() else "an empty cell"
             either = any(isinstance(way, Numbers) for way in ways)
-            return x, i, f"{came} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")
+            return x, i, f"{got} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")
         if not math.isfinite(value):
             return x, i, f"'{cell.strip()}' is not a finite number."
         x[i] = value

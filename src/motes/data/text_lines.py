@@ -79,10 +79,10 @@ def not_utf8(entries: Sequence[str]) -> str | None:
     """What is to be said of entries of `lines_of` of which one is no UTF-8; None where all are."""
     for entry in entries:
         if any("\udc80" <= letter <= "\udcff" for letter in entry):
-            came = entry.encode("utf-8", "surrogateescape")
-            more = "..." if len(came) > SHOWN else ""
+            got = entry.encode("utf-8", "surrogateescape")
+            more = "..." if len(got) > SHOWN else ""
             return (
-                f"got {came[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
+                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
                 "as --encoding latin-1."
             )
     return None

@@ -63,7 +63,7 @@ def _as_learned(x: Array, recipe: Recipe) -> Array:
 # --- the checks; each yields nothing where all is well --------------------------------------------------------------
 
 PRIOR_NATS = 0.02  # a start that is wrong by less is lost among 10,000 samples
-PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and mends nothing
+PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and fixes nothing
 WASTED = 0.05  # share of the steps that may be pure noise
 SCALES = (0.3, 3.0)  # standard deviations that a network can be given as they are
 LEVELS = 10  # a column of fewer different values is no continuous one

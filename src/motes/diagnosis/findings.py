@@ -1,4 +1,4 @@
-"""One thing that is wrong: a name, a number, what it means and how to mend it."""
+"""One thing that is wrong: a name, a number, what it means and how to fix it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ class Finding:
         name: short and fixed, to look for in a program.
         value: the number that gave it away.
         meaning: what it means, one sentence.
-        fix: the options of `motes train` that mend it; "" where only the data can.
+        fix: the options of `motes train` that fix it; "" where only the data can.
     """
 
     name: str
@@ -21,8 +21,8 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        mend = f" Mend it with {self.fix}" if self.fix else ""
-        return f"{self.name} = {self.value:.3g}. {self.meaning}{mend}"
+        fix = f" Fix it with {self.fix}" if self.fix else ""
+        return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

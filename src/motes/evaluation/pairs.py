@@ -1,6 +1,6 @@
 """Two sets of points made ready to be compared: checked, sorted, in the reference's units.
 
-Rows are sorted first of all, so that no answer depends on the order in which they came, not even in its last bit.
+Rows are sorted first of all, so that no answer depends on the order of the input, not even in its last bit.
 Whatever a metric draws at random comes from a stream of its own, which no seed given to a sampler can meet.
 """
 

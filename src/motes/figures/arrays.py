@@ -144,9 +144,9 @@ def _reach(x: Points, robust: float) -> Points:
     """The lowest and the highest of each column, shape (2, 2), held to a fence around the inner points."""
     n = len(x)
     # Of fewer than 20 points none is an outlier: a picture that left one out would be wrong more often than right.
-    strays = 0 if robust == 0 or n < 20 else max(1, int(robust * n))
+    outliers = 0 if robust == 0 or n < 20 else max(1, int(robust * n))
     columns = np.sort(x, axis=0)
-    inner_low, inner_high = columns[strays], columns[n - 1 - strays]
+    inner_low, inner_high = columns[outliers], columns[n - 1 - outliers]
     slack = _FENCE * (inner_high - inner_low)
     return np.stack([np.maximum(columns[0], inner_low - slack), np.minimum(columns[-1], inner_high + slack)])
 
@@ -189,7 +189,7 @@ def counts(x: Points, limits: Limits, width: int, height: int) -> NDArray[np.flo
     Points outside are left out.
     """
     (x_low, x_high), (y_low, y_high) = limits
-    # Clipped before the cast: a stray point at 1e30 would overflow an integer and might land inside.
+    # Clipped before the cast: an outlier at 1e30 would overflow an integer and might land inside.
     across = np.clip(np.floor((x[:, 0] - x_low) * (width / (x_high - x_low))), -1, width).astype(np.int64)
     down = np.clip(np.floor((y_high - x[:, 1]) * (height / (y_high - y_low))), -1, height).astype(np.int64)
     inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)

@@ -174,7 +174,7 @@ class _ColourBook:
         self.frames.append((numbers - 1).astype(np.uint8 if len(self.colours) <= _COLOURS else np.int32))
 
     def images(self) -> list[Image.Image]:
-        """Images with one palette: the colours that came if they fit, otherwise the nearest of 256."""
+        """Images with one palette: the colours of the images if they fit, otherwise the nearest of 256."""
         palette, place = self.colours, np.arange(len(self.colours)).astype(np.uint8)
         if len(self.colours) > _COLOURS:
             palette = _common([self.colours[frame] for frame in self.frames[:: max(1, len(self.frames) // 8)]])

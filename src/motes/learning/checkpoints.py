@@ -95,9 +95,9 @@ def filled(skeleton: M, tensors: Mapping[str, NDArray], path: Path) -> M:
         if name not in tensors:
             raise ModelFileError(f"'{path}' lacks the weights '{name}' that its recipe asks for.")
         if tensors[name].shape != leaf.shape or tensors[name].dtype != leaf.dtype:
-            came = f"{tensors[name].dtype} {tensors[name].shape}"
+            got = f"{tensors[name].dtype} {tensors[name].shape}"
             raise ModelFileError(
-                f"'{path}': weights '{name}' are {came}; its recipe asks for {leaf.dtype} {leaf.shape}."
+                f"'{path}': weights '{name}' are {got}; its recipe asks for {leaf.dtype} {leaf.shape}."
             )
         wanted.add(name)
         return tensors[name]

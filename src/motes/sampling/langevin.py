@@ -80,7 +80,7 @@ class PredictorCorrector(Sampler):
 
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "to follow score SDEs; mends what a coarse predictor gets wrong"
+    when: ClassVar[str] = "to follow score SDEs; fixes what a coarse predictor gets wrong"
     corrections: int = eqx.field(static=True, default=1)
     snr: float = eqx.field(static=True, default=0.16)
     predictor: Sampler = Ancestral("posterior")

@@ -44,10 +44,11 @@ class Schema:
     Attributes:
         columns: all of them, as they are treated and why.
         kinds: those of the columns that vary, in their order.
-        absent: for each of these the share of its rows that are missing, where these have a code of their own; or 0.
+        missing_shares: for each of these the share of its rows that are missing, where these have a code of their own;
+            0 elsewhere.
         kept: the one value, a series of length 1, of each column that does not vary.
         rows: how many it was fitted to.
-        came: names of all columns of the training data, where some of them were dropped; otherwise none.
+        input_columns: names of all columns of the training data, where some of them were dropped; otherwise none.
         relations: that hold exactly between numbers, in a share of the rows.
         dependencies: of columns of labels that follow from another one.
         inequalities: that all rows keep.
@@ -55,10 +56,10 @@ class Schema:
 
     columns: tuple[Column, ...]
     kinds: tuple[Kind, ...]
-    absent: tuple[float, ...]
+    missing_shares: tuple[float, ...]
     kept: Mapping[str, Series]
     rows: int
-    came: tuple[str, ...] = ()
+    input_columns: tuple[str, ...] = ()
     relations: tuple[Relation, ...] = ()
     inequalities: tuple[Inequality, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
@@ -102,8 +103,8 @@ class Schema:
             raise DataError(f"{name} has no columns; expected at least 1.")
         if not len(frame):
             raise DataError(f"{name} has no rows; expected at least 2 to learn from.")
-        came = frame.names
-        names, overrides = kept_of(came, overrides)
+        input_columns = frame.names
+        names, overrides = kept_of(input_columns, overrides)
         if not names:
             raise UsageError(f"all columns of {name} are dropped, so there is nothing to learn.")
         if isinstance(bins, bool) or not hasattr(bins, "__index__") or not bins >= 2:
@@ -112,7 +113,7 @@ class Schema:
             raise UsageError(f"missing = {missing!r}; expected {' or '.join(map(repr, MISSING))}.")
         given = {column: checked_override(column, value, names) for column, value in overrides.items()}
         frame, rows, counts = _weighted(frame.select(names), weights, name)
-        columns, kinds, absent = [], [], []
+        columns, kinds, missing_shares = [], [], []
         for column, series in frame.columns.items():
             check_known(series, f' Or leave the column out, by kind "{DROP}".')
             check_finite(series, column, name)
@@ -122,12 +123,12 @@ class Schema:
             columns.append(found)
             if not found.constant:
                 kinds.append(KINDS[found.kind].fit(sample, options))
-                absent.append(float(counts[series.missing].sum() / counts.sum()) if found.coded else 0.0)
+                missing_shares.append(float(counts[series.missing].sum() / counts.sum()) if found.coded else 0.0)
         if not kinds:
             raise DataError(f"no column of {name} varies, so there is nothing to learn.")
         kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
-        came = came if len(names) < len(came) else ()
-        made = cls(tuple(columns), tuple(kinds), tuple(absent), kept, len(frame), came)
+        input_columns = input_columns if len(names) < len(input_columns) else ()
+        made = cls(tuple(columns), tuple(kinds), tuple(missing_shares), kept, len(frame), input_columns)
         if not relations:
             return made
         return replace(
@@ -152,7 +153,7 @@ class Schema:
     @property
     def dropped(self) -> tuple[str, ...]:
         """The columns that were left out."""
-        return tuple(name for name in self.came if name not in self.names)
+        return tuple(name for name in self.input_columns if name not in self.names)
 
     @cached_property
     def types(self) -> dict[str, Type]:
@@ -166,7 +167,9 @@ class Schema:
     def parts(self) -> tuple[Part, ...]:
         """The parts of all columns that vary, in their order."""
         return tuple(
-            part for kind, absent in zip(self.kinds, self.absent, strict=True) for part in _coded(kind, absent)
+            part
+            for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
+            for part in _coded(kind, missing_share)
         )
 
     @cached_property
@@ -196,8 +199,8 @@ class Schema:
     def described(self) -> list[dict[str, Any]]:
         """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings."""
         becomes = {
-            kind.column: kind.becomes + (", missing" if absent else "")
-            for kind, absent in zip(self.kinds, self.absent, strict=True)
+            kind.column: kind.becomes + (", missing" if missing_share else "")
+            for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
         }
         return [
             {
@@ -225,7 +228,11 @@ class Schema:
         """
         order = None
         if isinstance(data, np.ndarray | list | tuple):  # with the dropped columns or without them
-            order = self.came if self.came and np.shape(data)[1:] == (len(self.came),) else self.names
+            order = (
+                self.input_columns
+                if self.input_columns and np.shape(data)[1:] == (len(self.input_columns),)
+                else self.names
+            )
         frame = as_frame(data, order, name=name)
         if gone := [column for column in self.names if column not in frame.columns]:
             raise DataError(
@@ -263,7 +270,7 @@ class Schema:
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
         other = self._other(frame, name, refuse=unseen == "refuse")
-        for kind, absent in zip(self.kinds, self.absent, strict=True):
+        for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True):
             series, at = frame.columns[kind.column], self._slices[kind.column]
             gone = series.missing
             here = ~gone if gone.any() else slice(None)
@@ -272,7 +279,7 @@ class Schema:
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
-            if absent:
+            if missing_share:
                 codes[gone, at.start], observed[gone, at.start] = self.parts[at.start].count - 1, True
         return Encoded(codes, observed, **fields, other=other)
 
@@ -324,11 +331,11 @@ class Schema:
             if array.shape != shape:
                 raise DataError(f"{said} has shape {array.shape}; expected (rows, {shape[1]}).")
         made = {}
-        for kind, absent in zip(self.kinds, self.absent, strict=True):
+        for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True):
             at = self._slices[kind.column]
             gone = np.zeros(len(codes), bool) if observed is None else ~np.asarray(observed, bool)[:, at.start]
             mine = codes[:, at]
-            if absent:
+            if missing_share:
                 gone = gone | (mine[:, 0] == self.parts[at.start].count - 1)
             if gone.any():
                 mine = np.where(gone[:, None], 0, mine)
@@ -407,7 +414,7 @@ class Schema:
         """
         self.parts_of(column)  # which checks the name
         place = self.learned.index(column)
-        kind, coded = self.kinds[place], bool(self.absent[place])
+        kind, coded = self.kinds[place], bool(self.missing_shares[place])
         counts = tuple(part.count for part in kind.parts)
         if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
             condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
@@ -430,7 +437,17 @@ class Schema:
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them."""
         arrays: Arrays = {}
-        fields = ("columns", "kinds", "absent", "kept", "rows", "came", "relations", "inequalities", "dependencies")
+        fields = (
+            "columns",
+            "kinds",
+            "missing_shares",
+            "kept",
+            "rows",
+            "input_columns",
+            "relations",
+            "inequalities",
+            "dependencies",
+        )
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
     @classmethod
@@ -443,11 +460,11 @@ class Schema:
         return cls(**{field: from_json(value, arrays) for field, value in about.items()})
 
 
-def _coded(kind: Kind, absent: float) -> tuple[Part, ...]:
-    """The parts of a column; the first has a code for missing entries if a share of them, `absent`, has one."""
+def _coded(kind: Kind, missing_share: float) -> tuple[Part, ...]:
+    """The parts of a column; the first has a code for missing entries if a share of them, `missing_share`, has one."""
     first, *rest = kind.parts
-    if absent:
-        first = replace(first, masses=np.append(first.masses * (1 - absent), absent), missing=True)
+    if missing_share:
+        first = replace(first, masses=np.append(first.masses * (1 - missing_share), missing_share), missing=True)
     return first, *rest
 
 

@@ -97,17 +97,17 @@ def fit_continuum(
     wider = (low is not None and low < x[0]) or (high is not None and high > x[-1])
     if not wider and (len(x) == 1 or (len(x) <= bins and counts.min() >= REPEATED)):
         return few(x, counts, lattice=False)
-    heaps = np.flatnonzero(counts >= ROWS)
-    heaps = np.sort(heaps[np.argsort(-counts[heaps], kind="stable")][: int(slots * APART)])
-    rest = np.delete(np.arange(len(x)), heaps)
-    cuts = cuts_of(counts[rest], slots - 2 * len(heaps))
+    atoms = np.flatnonzero(counts >= ROWS)
+    atoms = np.sort(atoms[np.argsort(-counts[atoms], kind="stable")][: int(slots * APART)])
+    rest = np.delete(np.arange(len(x)), atoms)
+    cuts = cuts_of(counts[rest], slots - 2 * len(atoms))
     middle = x[rest][cuts - 1] / 2 + x[rest][cuts] / 2
     middle = middle[~np.isin(middle, x)]  # neighbours of which none lies between
-    first = x[0] if 0 in heaps and low is None else -np.inf if low is None else low
-    last = x[-1] if len(x) - 1 in heaps and high is None else np.inf if high is None else high
-    ends = {float(first), float(last)} - set(x[heaps].tolist())
-    bounds = np.sort(np.concatenate([middle, np.repeat(x[heaps], 2), sorted(ends)]))
-    curve = curve_of(x, counts, heaps, half=0.0, zero=0.0)
+    first = x[0] if 0 in atoms and low is None else -np.inf if low is None else low
+    last = x[-1] if len(x) - 1 in atoms and high is None else np.inf if high is None else high
+    ends = {float(first), float(last)} - set(x[atoms].tolist())
+    bounds = np.sort(np.concatenate([middle, np.repeat(x[atoms], 2), sorted(ends)]))
+    curve = curve_of(x, counts, atoms, half=0.0, zero=0.0)
     bounds = _without_gaps(bounds, x)
     made = Continuum(
         curve,

@@ -42,7 +42,7 @@ class Date(Kind):
         ticks: places of that line <-> microseconds.
         time: their one time of day, microseconds.
         first, last: the ends of what was observed, microseconds.
-        days: dates without times, as they came.
+        days: dates without times, as in the input.
     """
 
     calendar: Calendar

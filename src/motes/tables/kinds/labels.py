@@ -30,14 +30,14 @@ class Categorical(Kind):
         labels: (l,), as the training saw them: those with a code of their own, then the rare ones.
         counts: (l,), how many rows hold each.
         own: how many have a code of their own.
-        type, came_ordered: of the series that came.
+        type, input_ordered: of the input series.
     """
 
     labels: tuple[Label, ...]
     counts: Array
     own: int
     type: Type
-    came_ordered: bool = False
+    input_ordered: bool = False
 
     name = "categorical"
 
@@ -127,7 +127,7 @@ class Categorical(Kind):
         if self.type != "label":  # numbers that were taken for labels
             dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
             return Series(self.type, np.array(self.labels, dtype)[values], missing)
-        return Series("label", values, missing, self.labels, self.came_ordered)
+        return Series("label", values, missing, self.labels, self.input_ordered)
 
     def draw_range(self, part: int) -> tuple[float, float] | None:
         return None

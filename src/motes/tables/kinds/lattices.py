@@ -127,19 +127,19 @@ def fit_lattice(
     repeated = 2 * len(k) <= counts.sum()
     if not wider and ((len(k) <= slots and repeated) or most - least < SHORT):
         return few(k, counts, lattice=True, zero=zero)
-    heaps = _heaps(k, counts, int(slots * APART))
-    rest = np.delete(np.arange(len(k)), heaps)
-    cuts = cuts_of(counts[rest], slots - 2 * len(heaps))
+    atoms = _atoms(k, counts, int(slots * APART))
+    rest = np.delete(np.arange(len(k)), atoms)
+    cuts = cuts_of(counts[rest], slots - 2 * len(atoms))
     places = k[rest]
-    starts = [_between(places[cuts - 1], places[cuts]), k[heaps], k[heaps] + 1]
-    first = least if low is not None or 0 in heaps else -END
-    last = most + 1 if high is not None or len(k) - 1 in heaps else END
-    gaps = _gaps(k, heaps)
+    starts = [_between(places[cuts - 1], places[cuts]), k[atoms], k[atoms] + 1]
+    first = least if low is not None or 0 in atoms else -END
+    last = most + 1 if high is not None or len(k) - 1 in atoms else END
+    gaps = _gaps(k, atoms)
     bounds = np.unique(np.concatenate([[first], *starts, gaps, [last]]).astype(np.int64))
     bounds = bounds[(bounds >= first) & (bounds <= last)]
-    bounds = _without_empty(bounds, k, np.concatenate([k[heaps], k[heaps] + 1, gaps]))
+    bounds = _without_empty(bounds, k, np.concatenate([k[atoms], k[atoms] + 1, gaps]))
     masses = masses_of(np.bincount(np.searchsorted(bounds, k, side="right") - 1, counts, len(bounds) - 1))
-    curve = curve_of(k, counts, heaps, half=0.5, zero=zero)
+    curve = curve_of(k, counts, atoms, half=0.5, zero=zero)
     return Lattice(curve, bounds, masses, least, most, *_repeats(k, counts, bounds, curve))
 
 
@@ -173,12 +173,12 @@ def _between(below: Integers, above: Integers) -> Integers:
     return below + (above - below) // 2 + (above - below) % 2
 
 
-def _gaps(k: Integers, heaps: NDArray[np.intp]) -> Integers:
-    """Where the numbers beside a heap end and begin, if they do so far from it: what lies between was never seen."""
-    if not len(heaps) or len(k) <= len(heaps) + 1:
+def _gaps(k: Integers, atoms: NDArray[np.intp]) -> Integers:
+    """Where the numbers beside an atom end and begin, if they do so far from it: what lies between was never seen."""
+    if not len(atoms) or len(k) <= len(atoms) + 1:
         return k[:0]
-    usual = TIMES * np.median(np.diff(np.delete(k, heaps)))
-    above, below = heaps[heaps < len(k) - 1], heaps[heaps > 0]
+    usual = TIMES * np.median(np.diff(np.delete(k, atoms)))
+    above, below = atoms[atoms < len(k) - 1], atoms[atoms > 0]
     above, below = above[k[above + 1] - k[above] > usual], below[k[below] - k[below - 1] > usual]
     return np.concatenate([k[above + 1], k[below - 1] + 1])
 
@@ -193,7 +193,7 @@ def _without_empty(bounds: Integers, k: Integers, fixed: Integers) -> Integers:
     return bounds[~drop]
 
 
-def _heaps(k: Integers, counts: Array, most: int) -> NDArray[np.intp]:
+def _atoms(k: Integers, counts: Array, most: int) -> NDArray[np.intp]:
     """Which of the places k (m,) far more rows hold than those beside them: at most so many, by what they gain."""
     many = np.flatnonzero(counts >= ROWS)
     many = many[np.argsort(-counts[many], kind="stable")][: 16 * most]

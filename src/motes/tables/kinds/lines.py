@@ -213,9 +213,9 @@ def masses_of(rows: NDArray[Any]) -> Array:
     return rows / rows.sum()
 
 
-def curve_of(x: Numbers, counts: Array, heaps: NDArray[np.intp], *, half: float, zero: float) -> Curve:
+def curve_of(x: Numbers, counts: Array, atoms: NDArray[np.intp], *, half: float, zero: float) -> Curve:
     """Fitted to what lies in bins, where that is enough to see a shape; standardised over all."""
-    rest = np.delete(np.arange(len(x)), heaps)
+    rest = np.delete(np.arange(len(x)), atoms)
     if len(rest) < 2 * LEAST:
         rest = np.arange(len(x))
     curve = fit_curve(np.asarray(x[rest], np.float64), counts[rest], half=half, zero=zero)

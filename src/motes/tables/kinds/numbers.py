@@ -33,7 +33,7 @@ class Number(Kind):
     Attributes:
         line: of the places of the grid, or of the numbers themselves where there is none.
         grid: of numbers of equal distance.
-        type: of the series that came.
+        type: of the input series.
     """
 
     line: Line
