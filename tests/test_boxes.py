@@ -63,18 +63,18 @@ LOW, HIGH = MEAN + np.array([[-0.5, -np.inf, 0.3, 0.0], [1.0, np.inf, np.inf, 0.
 
 
 def test_which_cells_are_known_and_which_are_intervals():
-    asked = box(LOW, HIGH)
-    np.testing.assert_array_equal(asked.known, [False, False, False, True])
-    np.testing.assert_array_equal(asked.cut, [True, False, True, False])
+    requested = box(LOW, HIGH)
+    np.testing.assert_array_equal(requested.known, [False, False, False, True])
+    np.testing.assert_array_equal(requested.cut, [True, False, True, False])
 
 
 def test_probabilities_of_intervals_apart_and_in_turn():
-    asked, std = box(LOW, HIGH), np.sqrt(np.diag(COVARIANCE))
+    requested, std = box(LOW, HIGH), np.sqrt(np.diag(COVARIANCE))
     mass = lambda low, high, mean, std: np.log(stats.norm.cdf(high, mean, std) - stats.norm.cdf(low, mean, std))
     each = mass(LOW[[0, 2]], HIGH[[0, 2]], MEAN[[0, 2]], std[[0, 2]])
-    assert log_mass(asked, ends_apart(gaussian(), asked)) == pytest.approx(each.sum(), abs=1e-9)
-    conditioned, _ = observe(gaussian(), asked.low, asked.known)
-    found = log_mass(asked, ends_in_turn(conditioned, asked, jnp.asarray(X)))
+    assert log_mass(requested, ends_apart(gaussian(), requested)) == pytest.approx(each.sum(), abs=1e-9)
+    conditioned, _ = observe(gaussian(), requested.low, requested.known)
+    found = log_mass(requested, ends_in_turn(conditioned, requested, jnp.asarray(X)))
     conditioned = Gaussian(*map(np.asarray, conditioned))
     first = mass(LOW[0], HIGH[0], conditioned.mean[0], np.sqrt(conditioned.covariance[0, 0]))
     # The third given the first two.
@@ -84,13 +84,13 @@ def test_probabilities_of_intervals_apart_and_in_turn():
 
 
 def test_draws_weighted_by_the_probabilities_met_are_the_law_in_the_box():
-    n, asked = 20_000, box(LOW, HIGH)
-    conditioned, _ = observe(gaussian(), asked.low, asked.known)
+    n, requested = 20_000, box(LOW, HIGH)
+    conditioned, _ = observe(gaussian(), requested.low, requested.known)
     normal, uniform = RNG.standard_normal((n, D)), RNG.random((n, D))
-    x, ends = jax.jit(jax.vmap(draw, (None, None, 0, 0)))(conditioned, asked, normal, uniform)
-    np.testing.assert_allclose(jax.vmap(ends_in_turn, (None, None, 0))(conditioned, asked, x).a, ends.a)
+    x, ends = jax.jit(jax.vmap(draw, (None, None, 0, 0)))(conditioned, requested, normal, uniform)
+    np.testing.assert_allclose(jax.vmap(ends_in_turn, (None, None, 0))(conditioned, requested, x).a, ends.a)
     assert ((x >= LOW) & (x <= HIGH)).all()
-    weights = np.exp(jax.vmap(log_mass, (None, 0))(asked, ends))
+    weights = np.exp(jax.vmap(log_mass, (None, 0))(requested, ends))
     conditioned = Gaussian(*map(np.asarray, conditioned))
     every = RNG.multivariate_normal(conditioned.mean[:3], conditioned.covariance[:3, :3], 400_000)
     exact = every[((LOW[:3] <= every) & (every <= HIGH[:3])).all(axis=1)]

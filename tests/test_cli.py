@@ -319,12 +319,12 @@ MISUSES = {
 
 @pytest.mark.parametrize("name", MISUSES)
 def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path):
-    words, said = MISUSES[name]
+    words, message = MISUSES[name]
     words = [str(run_folder[0] / "model.safetensors") if word == "MODEL" else word for word in words]
     np.save(tmp_path / "three.npy", np.eye(30)[:, :3] + np.arange(30)[:, None])
     code, out, err = motes_command(*words)
     assert code == 2, err
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
     assert len(err.splitlines()) < 20
     assert out == ""
@@ -351,11 +351,11 @@ BAD_DATA = {
 
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
-    text, said = BAD_DATA[name]
+    text, message = BAD_DATA[name]
     (tmp_path / "data.csv").write_text(text)
     code, out, err = motes_command("train", "data.csv", "--recipe", "default")  # as points of the plane
     assert (code, out) == (1, "")
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
 
@@ -364,11 +364,11 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
     ("text", "said"),
     [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "0 rows")],
 )
-def test_rows_that_cannot_be_scored_are_named(text, said, run_folder, motes_command, tmp_path):
+def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_command, tmp_path):
     (tmp_path / "data.csv").write_text(text)
     code, out, err = motes_command("score", run_folder[0], "data.csv", "--out", "s.csv")
-    assert (code, out) == (2 if "columns" in said else 1, "")
-    assert said in err
+    assert (code, out) == (2 if "columns" in message else 1, "")
+    assert message in err
     assert not (tmp_path / "s.csv").exists()
 
 
@@ -492,8 +492,8 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
     )
     out = tmp_path / "runs" / "long"
     assert process.stderr is not None
-    said = iter(process.stderr.readline, "")
-    assert any(line.startswith("training: ") for line in said)  # the first line of progress: training is under way
+    message = iter(process.stderr.readline, "")
+    assert any(line.startswith("training: ") for line in message)  # the first line of progress: training is under way
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -26,10 +26,10 @@ def test_motes_columns_takes_overrides_and_prints_json(motes_command, tmp_path):
     order = 'columns.size={kind="ordered", order=["S", "M", "L"]}'
     code, out, _ = motes_command("columns", "t.csv", "--set", "columns.age=real", "--set", order, "--json")
     assert code == 0
-    said = json.loads(out)
-    assert (said["rows"], said["learned"]) == (3, 3)
-    assert [column["kind"] for column in said["columns"]] == ["real", "ordered", "date", "integer"]
-    assert said["columns"][0] == {
+    message = json.loads(out)
+    assert (message["rows"], message["learned"]) == (3, 3)
+    assert [column["kind"] for column in message["columns"]] == ["real", "ordered", "date", "integer"]
+    assert message["columns"][0] == {
         "name": "age", "kind": "real", "becomes": "2 bins, logarithm", "why": "as you say", "missing": 1 / 3,
         "warnings": [],
     }  # fmt: skip

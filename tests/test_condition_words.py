@@ -121,7 +121,7 @@ def test_words_on_points():
     words = ["x=0.5", "the y=-2..", "z=..1e3", "w=1..2"]
     found = point_conditions(words, ["x", "the y", "z", "w"])
     assert found == {"x": 0.5, "the y": (-2, None), "z": (None, 1000.0), "w": (1, 2)}
-    for word, said in {
+    for word, message in {
         "x!=1": "as this is a model of points",
         "x=1,2": "as this is a model of points",
         "x=": "as this is a model of points",
@@ -130,4 +130,4 @@ def test_words_on_points():
     }.items():
         with pytest.raises(UsageError) as error:
             point_conditions([word], ["x", "y"])
-        assert str(error.value).startswith(f"--given {word}: ") and said in str(error.value)
+        assert str(error.value).startswith(f"--given {word}: ") and message in str(error.value)

@@ -49,14 +49,14 @@ def test_scikit_learns_tables_are_whole_with_labels_for_classes(name):
 
 
 def test_the_list_says_what_is_there(motes_command):
-    code, said, err = motes_command("datasets")
+    code, message, err = motes_command("datasets")
     assert (code, err) == (0, "")
     for name, one in DATASETS.items():
         frame = read_dataset(name)
         assert (len(frame), len(frame.names)) == (one.rows, one.columns)
         assert one.target in frame.names
         assert all(column.isidentifier() for column in frame.names)  # which no shell wants in quotes
-        line = next(line for line in said.splitlines() if line.startswith(f"{name} "))
+        line = next(line for line in message.splitlines() if line.startswith(f"{name} "))
         assert line.replace(",", "").split()[1:4] == [str(one.rows), str(one.columns), one.target]
 
 
@@ -110,11 +110,11 @@ def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp
     (tmp_path / "wine").mkdir()
     (tmp_path / "penguins.csv").write_text("a,b\n1,2\n3,5\n")
     for name, rows in (("iris", "150 rows"), ("wine", "178 rows"), ("penguins.csv", "2 rows")):
-        code, said, _ = motes_command("columns", name)
-        assert code == 0 and rows in said
+        code, message, _ = motes_command("columns", name)
+        assert code == 0 and rows in message
     assert read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 0).table.labels is not None
-    code, said, _ = motes_command("train", "--help")
-    assert code == 0 and "A name wins over a file of that name." in " ".join(said.replace("│", " ").split())
+    code, message, _ = motes_command("train", "--help")
+    assert code == 0 and "A name wins over a file of that name." in " ".join(message.replace("│", " ").split())
 
 
 # --- where a file goes ------------------------------------------------------------------------------------------------
@@ -139,8 +139,8 @@ def test_a_run_remembers_the_name(run, motes_command):
     assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
     origin = evaluation_source(model, None)
     assert origin.known and len(origin.training) + len(origin.held_out) == 344
-    code, said, _ = motes_command("evaluate", run, "-n", 200, "-q")
-    assert code == 0 and f"{len(origin.held_out)} held-out rows are real" in said
+    code, message, _ = motes_command("evaluate", run, "-n", 200, "-q")
+    assert code == 0 and f"{len(origin.held_out)} held-out rows are real" in message
 
 
 def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
@@ -156,15 +156,15 @@ def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
 
 
 def test_every_command_that_takes_rows_takes_a_name(run, motes_command):
-    code, said, err = motes_command("score", run, "penguins", "--out", "s.csv", "-q")
-    assert code == 0 and "344 rows in s.csv" in said, err
-    code, said, err = motes_command("impute", run, "penguins", "--out", "whole.csv", "-q")
-    assert code == 0 and "19 entries filled in, 344 rows in whole.csv" in said, err
+    code, message, err = motes_command("score", run, "penguins", "--out", "s.csv", "-q")
+    assert code == 0 and "344 rows in s.csv" in message, err
+    code, message, err = motes_command("impute", run, "penguins", "--out", "whole.csv", "-q")
+    assert code == 0 and "19 entries filled in, 344 rows in whole.csv" in message, err
     whole = pd.read_csv("whole.csv")
     assert whole.notna().all(axis=None)
     assert whole.flipper_length_mm.dtype.kind == "i"  # 181, as in the table, and not 181.0
-    code, said, err = motes_command("predict", run, "penguins", "--column", "species", "-q")
-    assert code == 0 and len(said.splitlines()) == 345, err
+    code, message, err = motes_command("predict", run, "penguins", "--column", "species", "-q")
+    assert code == 0 and len(message.splitlines()) == 345, err
     assert Blocks.of_file("iris").rows == len(read_frame("iris")) == 150
 
 
@@ -190,8 +190,8 @@ def test_a_model_of_points_is_scored_and_judged_by_a_name(motes_command):
     assert source_of(model).trained_on and len(source_of(model).held_out) == 20
     model.save("iris.safetensors")
     words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")
-    code, said, err = motes_command(*words)
-    assert code == 0 and "150 rows in s.csv" in said, err
+    code, message, err = motes_command(*words)
+    assert code == 0 and "150 rows in s.csv" in message, err
 
 
 @pytest.mark.parametrize(

@@ -99,14 +99,14 @@ def follow(commands, trained):
         if place and " ".join(words) in trained and not place.exists():
             shutil.copytree(trained[" ".join(words)], place)
             continue
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()) as err:
+        message = io.StringIO()
+        with contextlib.redirect_stdout(message), contextlib.redirect_stderr(io.StringIO()) as err:
             code = cli._run(words, debug=False)
         assert code == 0, f"{line}\n{err.getvalue()}"
         if place and "--out" not in words and "--recipe mine.toml" not in line:
             trained[" ".join(words)] = place.absolute()
         if out:
-            Path(shlex.split(out, comments=True)[0]).write_text(said.getvalue())
+            Path(shlex.split(out, comments=True)[0]).write_text(message.getvalue())
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```sh" in path.read_text()], ids=lambda path: path.stem)
@@ -209,8 +209,8 @@ def test_the_table_of_keys_names_every_key_with_its_default():
             continue
         for key, value in values.items():
             assert f"`{key}`" in sections[name] or key == "kind", f"{name}.{key}"
-            said = str(value).lower() if isinstance(value, bool) else str(value)
-            assert said in sections[name], f"{name}.{key} = {value}"
+            message = str(value).lower() if isinstance(value, bool) else str(value)
+            assert message in sections[name], f"{name}.{key} = {value}"
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"])

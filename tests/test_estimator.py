@@ -366,11 +366,11 @@ def test_what_the_training_did_not_see_has_no_probability(letters):
 def test_validation_in_folds_of_a_table_with_rare_labels(letters):
     """Each of the rare labels is in one row: whichever fold holds it, the others never saw it."""
     X, y = letters
-    said = "are none that the training could have held"
-    with untrained(), pytest.warns(UserWarning, match=said):
+    message = "are none that the training could have held"
+    with untrained(), pytest.warns(UserWarning, match=message):
         scores = cross_val_score(tiny(), X[["a"]], y, cv=5, error_score="raise")
     assert np.isfinite(scores).all() and len(scores) == 5
-    with untrained(), pytest.warns(UserWarning, match=said):
+    with untrained(), pytest.warns(UserWarning, match=message):
         search = GridSearchCV(tiny(), {"max_steps": [7]}, cv=2, error_score="raise").fit(X[["a"]])
     assert np.isfinite(search.best_score_) and search.best_estimator_.n_iter_ == 7
     copy = clone(search.best_estimator_)

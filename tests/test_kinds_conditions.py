@@ -105,7 +105,7 @@ def remaining(schema, column, restriction, codes, y):
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_remains_is_what_fulfils_the_condition(table, schema, name):
-    column, condition, said, single = CASES[name]
+    column, condition, message, single = CASES[name]
     restriction = schema.restrict(column, condition)
     parts = schema.parts_of(column)
     for rows in (table, None):
@@ -114,7 +114,7 @@ def test_what_remains_is_what_fulfils_the_condition(table, schema, name):
             rows = schema.decode(codes, y, u).like(table)
         encoded = schema.encode(rows)
         codes, y = encoded.codes[:, parts], encoded.y[:, parts]
-        fulfils = said(rows[column]).to_numpy(bool)
+        fulfils = message(rows[column]).to_numpy(bool)
         if rows is table:
             assert 0 < fulfils.sum() < N
         np.testing.assert_array_equal(restriction.holds(codes, y), fulfils)
@@ -137,7 +137,7 @@ def test_every_day_is_an_end(table, schema):
 @pytest.mark.parametrize("name", ["between", "from on", "zeros too", "cents", "days"])
 def test_the_probability_of_an_interval_is_the_sum_over_its_codes_and_places(table, schema, name):
     """By the masses of the codes, and evenly within them, of the column alone: 5 standard errors of N drawn ones."""
-    column, condition, said, _ = CASES[name]
+    column, condition, message, _ = CASES[name]
     alone = Schema.fit(table[[column, "one"]])
     restriction, part = alone.restrict(column, condition), alone.parts[0]
     low, high = restriction.interval(0, np.zeros((1, 0)), np.zeros((1, 0)))
@@ -149,7 +149,7 @@ def test_the_probability_of_an_interval_is_the_sum_over_its_codes_and_places(tab
         share = np.where(np.diff(bottom) > 0, np.diff(top) / np.diff(bottom), 1.0)
     p = (part.masses * restriction.allowed(0, np.zeros((1, 0)), np.zeros((1, 0))) * share).sum()
     made = alone.decode(*random_entries(alone, 20_000, np.random.default_rng(2))).like(table[[column, "one"]])
-    assert abs(said(made[column]).mean() - p) < Z * np.sqrt(p * (1 - p) / 20_000)
+    assert abs(message(made[column]).mean() - p) < Z * np.sqrt(p * (1 - p) / 20_000)
 
 
 def test_some_of_the_rare_labels_keep_their_shares():
@@ -239,10 +239,10 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_cannot_be_is_refused(schema, case):
-    given, kind, said = WRONG[case]
+    given, kind, message = WRONG[case]
     with pytest.raises(kind) as error:
         conditions_of(schema, given)
-    assert said in str(error.value) and "row 1" not in str(error.value)
+    assert message in str(error.value) and "row 1" not in str(error.value)
     assert next(iter(given)) in str(error.value)
 
 

@@ -151,7 +151,7 @@ def test_there_are_at_most_10_000_codes():
 def test_what_may_be_wrong_with_labels_is_said(values, says):
     warnings = Schema.fit(pd.DataFrame({"a": values})).columns[0].warnings
     assert len(warnings) == (says is not None)
-    assert all(said.startswith(says) for said in warnings)
+    assert all(message.startswith(says) for message in warnings)
 
 
 @pytest.mark.parametrize(

@@ -315,8 +315,8 @@ def test_an_override_is_followed(values, override, new):
 def _drawn(values, override):
     """The range of what is drawn: the observed one, unless the user says more."""
     kinds = {"bounded": {"low": 0, "high": 1}, "positive": {"low": 0}, "real": {}}
-    said = kinds[override] if isinstance(override, str) else override
-    return said.get("low", min(values)), said.get("high", max(values))
+    message = kinds[override] if isinstance(override, str) else override
+    return message.get("low", min(values)), message.get("high", max(values))
 
 
 def test_low_and_high_widen_what_is_drawn():

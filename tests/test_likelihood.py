@@ -272,9 +272,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_misuse_is_told(name):
-    changes, said = BAD[name]
+    changes, message = BAD[name]
     arguments = {"x": np.zeros((1, 2))} | changes
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         log_likelihood(ExactGaussian(SCHEDULES["exploding"]), **arguments)
 
 

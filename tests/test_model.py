@@ -137,11 +137,11 @@ def test_a_shape_and_a_data_set_go_by_their_names():
         ("iris", "table", "recipe 'table' for 'iris'"),
     ],
 )
-def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, said, capsys):
+def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, message, capsys):
     changes = POINTS if kind == "points" else TABLE
     assert motes.fit(data, changes=changes, verbose=True).kind == kind
     err = capsys.readouterr().err
-    assert said in err and "training:" in err
+    assert message in err and "training:" in err
 
 
 def test_quiet_where_nobody_looks_and_the_request_wins(capsys):

@@ -45,7 +45,7 @@ class Mixture(NamedTuple):
         return np.array([rng.multivariate_normal(self.means[k], self.covariances[k]) for k in which])
 
     def given(self, x, known):
-        """Log-density of the known cells; mean and covariance of the others."""
+        """Log-density of the known entries; mean and covariance of the others."""
         if known.all():
             raise ValueError("nothing is left")
         block = lambda c, i, j: c[np.ix_(i, j)]
@@ -92,7 +92,7 @@ def assert_white(white, tolerance):
     assert (np.abs(products.mean(axis=0) - np.eye(d)) < tolerance + Z * products.std(axis=0) / np.sqrt(n)).all()
 
 
-# --- known cells: every subset ---------------------------------------------------------------------------------------
+# --- known entries: every subset --------------------------------------------------------------------------------------
 
 
 def test_of_a_gaussian_every_subset_has_its_conditional_law_and_no_particle_is_lost():
@@ -309,15 +309,15 @@ def test_rows_of_a_class_are_drawn_from_its_distribution():
         ([[0.0, 1.0]], [[0.0, 1.0]], "those of one row"),
     ],
 )
-def test_a_box_that_is_none_is_an_error(low, high, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_box_that_is_none_is_an_error(low, high, message):
+    with pytest.raises(UsageError, match=message):
         of_box(low, high)
 
 
 def test_other_misfits_are_told():
     low, high = on(0, 0.0, 1.0)
-    for options, said in (({"n": 0}, "n = 0 rows"), ({"particles": 1}, "particles = 1")):
-        with pytest.raises(UsageError, match=said):
+    for options, message in (({"n": 0}, "n = 0 rows"), ({"particles": 1}, "particles = 1")):
+        with pytest.raises(UsageError, match=message):
             of_box(low, high, **options)
     with pytest.raises(ValueError, match="grid"):
         of_box(low, high, grid=jnp.array([1.0, 0.5]))

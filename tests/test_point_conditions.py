@@ -41,8 +41,8 @@ def test_a_box_is_in_the_units_of_the_data(small_model):
         ({"x": (2, 1)}, "got 2 to 1; expected low <= high"),
     ],
 )
-def test_what_is_no_box_is_refused(small_model, given, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_is_no_box_is_refused(small_model, given, message):
+    with pytest.raises(UsageError, match=message):
         sample_given(small_model, 5, given)
 
 
@@ -91,23 +91,23 @@ def test_rows_that_cannot_be_filled_in_are_named(small_model):
 
 def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
     small_model.save(tmp_path / "m.safetensors")
-    code, said, err = motes_command("sample", "m.safetensors", "-n", 40, "--given", "x=0.5", "--out", "s.csv", "-q")
-    assert code == 0 and said == "40 rows in s.csv\n", err
+    code, message, err = motes_command("sample", "m.safetensors", "-n", 40, "--given", "x=0.5", "--out", "s.csv", "-q")
+    assert code == 0 and message == "40 rows in s.csv\n", err
     assert (motes.read_table("s.csv", to_learn=False).x[:, 0] == 0.5).all()
     text = "y,x\n0.25,\n,0.5\n0.125,1\n"
     (tmp_path / "holes.csv").write_text(text)
-    code, said, err = motes_command("impute", "m.safetensors", "holes.csv", "--out", "w.csv", "--draws", 2)
-    assert code == 0 and "2 entries filled in, 6 rows in w.csv" in said and "filling in: 4/4 rows" in err
+    code, message, err = motes_command("impute", "m.safetensors", "holes.csv", "--out", "w.csv", "--draws", 2)
+    assert code == 0 and "2 entries filled in, 6 rows in w.csv" in message and "filling in: 4/4 rows" in err
     whole = motes.read_table("w.csv", to_learn=False)
     assert whole.columns == ("draw", "x", "y")
     assert whole.x[[0, 3], 2].tolist() == [0.25] * 2 and whole.x[[1, 4], 1].tolist() == [0.5] * 2
     assert whole.x[2].tolist() == [1.0, 1.0, 0.125] and whole.x[0, 1] != whole.x[3, 1]
     (tmp_path / "words.csv").write_text("x,y\n0.25,red\n0.25,blue\n")
-    for words, said in {
+    for words, message in {
         ("sample", "--given", "x=0.5", "--exact"): "--exact for a model of points",
         ("sample", "--given", "x!=0.5"): "as this is a model of points",
         ("score", "holes.csv", "--out", "l.csv", "--orders", 2): "--orders for a model of points",
         ("impute", "words.csv", "--out", "l.csv"): "'words.csv', column 'y': got text; expected numbers",
     }.items():
         code, _, err = motes_command(words[0], "m.safetensors", *words[1:])
-        assert code in (1, 2) and said in err
+        assert code in (1, 2) and message in err

@@ -125,16 +125,16 @@ def test_the_flow_is_solved_with_the_order_that_is_declared(solved, schedule, sa
 
 def test_the_adaptive_solver_keeps_to_its_tolerance(solved):
     start, exact = solved[VE]
-    errors, asked = [], []
+    errors, requested = [], []
     with float64():
         for tolerance in (1e-4, 1e-6):
             denoiser = Counted(ExactMixture(VE))
             sampler = Adaptive(tolerance, tolerance)
             x, asked_at = denoiser.watch(lambda: walk(sampler, denoiser, uniform_grid(1), start[:1])[-1])  # noqa: B023
             errors.append(np.abs(x - exact[:1]).max())
-            asked.append(len(asked_at))
+            requested.append(len(asked_at))
             assert errors[-1] < 10 * tolerance
-    assert 20 < asked[0] < asked[1] < 600
+    assert 20 < requested[0] < requested[1] < 600
 
 
 @of_each([Euler(), DDIM(), DPMSolver1S(), DPMSolver2S(), DPMSolver2M(), DPMSolver3M(), Heun(), GradientEstimation()])
@@ -331,21 +331,21 @@ class Counted(Denoiser):
 
     inner: Denoiser
     schedule: Schedule
-    asked: list = eqx.field(static=True)
+    requested: list = eqx.field(static=True)
 
     def __init__(self, inner):
-        self.inner, self.schedule, self.asked = inner, inner.schedule, []
+        self.inner, self.schedule, self.requested = inner, inner.schedule, []
 
     def __call__(self, x_t, t):
-        jax.debug.callback(lambda t: self.asked.append(float(t)), t)
+        jax.debug.callback(lambda t: self.requested.append(float(t)), t)
         return self.inner(x_t, t)
 
     def watch(self, run):
         """What `run()` returns, and the times at which it asked."""
-        self.asked.clear()
+        self.requested.clear()
         done = jax.block_until_ready(run())
         jax.effects_barrier()
-        return done, list(self.asked)
+        return done, list(self.requested)
 
 
 def same_family(samplers):

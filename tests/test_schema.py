@@ -90,9 +90,9 @@ def test_every_kind_is_inferred_and_says_why(frame, schema):
     assert schema.parts_of("second") == slice(13, 15) and schema.parts_of("real") == slice(0, 1)
     with pytest.raises(UsageError, match="column 'fixed' is not learned"):
         schema.parts_of("fixed")
-    said = {row["name"]: row for row in schema.described()}
-    assert list(said) == list(FOUND) and all(row["why"] for row in said.values())
-    assert said["real"]["missing"] == 0.2 and said["fixed"]["becomes"] == "kept aside"
+    message = {row["name"]: row for row in schema.described()}
+    assert list(message) == list(FOUND) and all(row["why"] for row in message.values())
+    assert message["real"]["missing"] == 0.2 and message["fixed"]["becomes"] == "kept aside"
     assert schema.warnings == [
         "column 'fixed': constant: kept aside, and given back as it is.",
         "column 'nothing': all missing: kept aside, and given back as it is.",
@@ -474,8 +474,8 @@ def test_a_dropped_column_is_not_learned_not_given_back_and_ignored(frame):
     assert schema.decode(*random_entries(schema, 2, np.random.default_rng(0))).names == plain.names
     numbers = Schema.fit(np.arange(60.0).reshape(20, 3) ** 1.5, {"x1": "drop"})
     same(numbers.encode(np.ones((4, 3))), numbers.encode(np.ones((4, 2))))
-    for overrides, said in (({"idd": "drop"}, "Did you mean 'id'"), (dict.fromkeys(more, "drop"), "all columns")):
-        with pytest.raises(UsageError, match=said):
+    for overrides, message in (({"idd": "drop"}, "Did you mean 'id'"), (dict.fromkeys(more, "drop"), "all columns")):
+        with pytest.raises(UsageError, match=message):
             Schema.fit(more, overrides)
 
 

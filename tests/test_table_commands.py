@@ -102,12 +102,12 @@ def test_rows_have_the_numbers_of_the_file(people, run, motes_command, tmp_path)
 
 def test_columns_are_shown_with_the_option_that_drops_row_numbers(people, motes_command):
     people.to_csv("people.csv", index=False)
-    code, said, err = motes_command("columns", "people.csv")
-    assert code == 0 and "39 rows; 5 of 5 columns are learned." in said
+    code, message, err = motes_command("columns", "people.csv")
+    assert code == 0 and "39 rows; 5 of 5 columns are learned." in message
     assert "warning: column 'number': a number for each row" in err and "--set columns.number=drop" in err
-    code, said, err = motes_command("columns", "people.csv", "--set", "columns.number=drop", "--json")
+    code, message, err = motes_command("columns", "people.csv", "--set", "columns.number=drop", "--json")
     assert code == 0 and err == ""
-    found = json.loads(said)
+    found = json.loads(message)
     assert (found["rows"], found["learned"], [c["name"] for c in found["columns"]]) == (ROWS, 4, [*people.columns[1:]])
 
 
@@ -116,17 +116,17 @@ def test_columns_are_shown_with_the_option_that_drops_row_numbers(people, motes_
 
 def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, model, motes_command):
     words = ("--given", "city=Graz,Wien", "--given", "age=..40", "--given", "h=0.25")
-    code, said, err = motes_command("sample", run, "-n", 50, *words, "-q")
+    code, message, err = motes_command("sample", run, "-n", 50, *words, "-q")
     assert code == 0, err
-    rows = pd.read_csv(pd.io.common.StringIO(said))
+    rows = pd.read_csv(pd.io.common.StringIO(message))
     assert [*rows] == [*people] and len(rows) == 50
     assert rows.city.isin(["Graz", "Wien"]).all() and (rows.age <= 40).all() and (rows.h == 0.25).all()
     drawn = model.sample(50, given={"city": {"Graz", "Wien"}, "age": (None, 40), "h": 0.25})
     assert err.startswith(f"log p(city=Graz,Wien, age=..40, h=0.25) = {drawn.log_evidence:.4f} nats: a density, of h.")
     assert f"The 50 rows are worth {drawn.effective:,.0f} independent ones" in err and len(err.splitlines()) == 1
-    code, said, err = motes_command("sample", run, "-n", 20, "--given", "city!=Graz", "-q", "--seed", 3)
+    code, message, err = motes_command("sample", run, "-n", 20, "--given", "city!=Graz", "-q", "--seed", 3)
     share = float(err.partition("probability ")[2].split(". ")[0])
-    assert code == 0 and "Graz" not in said and 0.4 < share < 0.9  # 2 / 3 in the data
+    assert code == 0 and "Graz" not in message and 0.4 < share < 0.9  # 2 / 3 in the data
     code, _, err = motes_command("sample", run, "-n", 20, "-q")
     assert (code, err) == (0, "")
 
@@ -139,22 +139,22 @@ def test_exact_leads_to_the_order_of_the_model(run, model, motes_command):
     drawn = model.sample(30, given={"h": 0.5, "age": 40}, exact=True)
     assert f"= {drawn.log_evidence:.4f} nats" in err
     words = ("sample", run, "-n", 30, "--given", "city=Graz,Linz", "--given", "h=0..", "-q")
-    said = [motes_command(*words, *more)[2] for more in ((), ("--exact",))]
+    message = [motes_command(*words, *more)[2] for more in ((), ("--exact",))]
     drawn = [model.sample(30, given={"city": {"Graz", "Linz"}, "h": (0.0, None)}, exact=e) for e in (False, True)]
     assert drawn[0].log_evidence != drawn[1].log_evidence
-    assert all(f"= {rows.log_evidence:.4f} nats" in err for rows, err in zip(drawn, said, strict=True))
+    assert all(f"= {rows.log_evidence:.4f} nats" in err for rows, err in zip(drawn, message, strict=True))
 
 
 def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
-    said = lambda given, evidence: evidence_of(model, given, evidence, 10.0)
-    assert said({"city": "Graz"}, [-9.0]).warnings == ()
-    (warning,) = said({"city": "Graz"}, [-9.3]).warnings
+    message = lambda given, evidence: evidence_of(model, given, evidence, 10.0)
+    assert message({"city": "Graz"}, [-9.0]).warnings == ()
+    (warning,) = message({"city": "Graz"}, [-9.3]).warnings
     assert "'city' is 9.1e-05, below 1 in 10,000" in warning
-    assert said({"h": 0.1}, [-0.9]) == (-0.9, ("h",), 10.0, ())
-    (warning,) = said({"h": 0.1, "city": {"Graz", "Linz"}}, [-25.0]).warnings
+    assert message({"h": 0.1}, [-0.9]) == (-0.9, ("h",), 10.0, ())
+    (warning,) = message({"h": 0.1, "city": {"Graz", "Linz"}}, [-25.0]).warnings
     assert "what is given of 'city' is" in warning and "'h'" not in warning
     # The mean over blocks is of probabilities.
-    assert said({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
+    assert message({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
 
 
 @pytest.mark.parametrize(("log_prob", "far"), [(-11.9, False), (-12.1, True)])
@@ -175,8 +175,8 @@ def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_
 
 def test_every_misuse_of_given_ends_with_2(run, motes_command):
     for word in ("city=Gratz", "age=40.5", "income=inf", "age=40.2..40.8", "income=", "h=900"):
-        code, said, err = motes_command("sample", run, "-n", 3, "--given", word)
-        assert (code, said) == (2, "") and err.startswith(f"motes: --given {word}: ")
+        code, message, err = motes_command("sample", run, "-n", 3, "--given", word)
+        assert (code, message) == (2, "") and err.startswith(f"motes: --given {word}: ")
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_every_misuse_of_given_ends_with_2(run, motes_command):
     ],
 )
 def test_options_of_points_are_refused(words, run, motes_command):
-    code, said, err = motes_command("sample", run, *words)
-    assert (code, said) == (2, "") and f"got {words[0]} for a model of tables" in err
+    code, message, err = motes_command("sample", run, *words)
+    assert (code, message) == (2, "") and f"got {words[0]} for a model of tables" in err
     if words[0] == "--label":
         code, _, err = motes_command("score", run, run / "people.csv", "--out", "s.csv", *words)
         assert code == 2 and "got --label for a model of tables" in err
@@ -203,15 +203,15 @@ def test_options_of_points_are_refused(words, run, motes_command):
 def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, motes_command):
     strange = people.assign(city=people.city.where(~people.index.isin([3, 30]), "Bonn"))
     strange.assign(age=strange.age.where(people.index != 3, 20.5)).to_csv("strange.csv", index=False)
-    code, said, err = motes_command("score", run, "strange.csv", "--out", "s.csv", "-q")
+    code, message, err = motes_command("score", run, "strange.csv", "--out", "s.csv", "-q")
     assert code == 0, err
     log_prob = pd.read_csv("s.csv").log_prob.to_numpy()
     assert np.flatnonzero(np.isneginf(log_prob)).tolist() == [3, 30]
     possible = log_prob[np.isfinite(log_prob)]
     np.testing.assert_allclose(possible, model.score_samples(people.drop([3, 30])), rtol=1e-5)
-    assert f"{possible.mean():.4f} ± " in said and "over the 37 possible rows; 39 rows in s.csv" in said
+    assert f"{possible.mean():.4f} ± " in message and "over the 37 possible rows; 39 rows in s.csv" in message
     assert err.startswith("warning: 3 impossible entries in 2 rows") and "--smooth" in err
-    code, said, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--smooth", "-q")
+    code, message, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--smooth", "-q")
     smooth = pd.read_csv("t.csv").log_prob.to_numpy()
     assert code == 0 and np.isfinite(smooth).all() and f"the mass 1 / {model.schema.rows + 1}" in err
     gone = strange.loc[[3, 30]].assign(city=None, age=[None, people.age[30]])
@@ -221,8 +221,8 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
 
 def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
     people[:20].to_csv("some.csv", index=False)
-    code, said, err = motes_command("score", run, "some.csv", "--out", "s.csv", "--orders", 3)
-    assert code == 0 and "spread over 3 orders" in said and "scoring: 20/20 rows" in err
+    code, message, err = motes_command("score", run, "some.csv", "--out", "s.csv", "--orders", 3)
+    assert code == 0 and "spread over 3 orders" in message and "scoring: 20/20 rows" in err
     found, ours = pd.read_csv("s.csv"), model.likelihood(people[:20], orders=3)
     assert [*found] == ["log_prob", "spread"]
     np.testing.assert_allclose(found.to_numpy(), np.stack([ours.log_prob, ours.spread], axis=1), rtol=1e-6)
@@ -235,8 +235,8 @@ def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
 def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_command, monkeypatch):
     people.drop(columns="city").to_parquet("some.parquet", row_group_size=20)
     monkeypatch.setattr("motes.data.blocks.BLOCK", 12)
-    code, said, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
-    assert code == 0 and "'city' predicted in 39 rows in city.csv" in said and "predicting: 39/39 rows" in err
+    code, message, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
+    assert code == 0 and "'city' predicted in 39 rows in city.csv" in message and "predicting: 39/39 rows" in err
     found, (p, labels) = pd.read_csv("city.csv"), model.predict_proba(people, "city")
     assert [*found] == ["label", "p(Graz)", "p(Linz)", "p(Wien)"]
     np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(), p, rtol=1e-5)
@@ -247,16 +247,16 @@ def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_co
 def test_predictions_of_a_number_take_every_option(people, run, model, motes_command):
     people.to_csv("people.csv", index=False)
     words = ("predict", run, "people.csv", "--column", "income", "-q")
-    code, said, err = motes_command(*words)
+    code, message, err = motes_command(*words)
     assert (code, err) == (0, "")
-    usual = pd.read_csv(pd.io.common.StringIO(said))
+    usual = pd.read_csv(pd.io.common.StringIO(message))
     ours = model.predict(people, "income")
     assert tuple(usual) == ours.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
     np.testing.assert_allclose(usual.to_numpy(), np.stack([ours.columns[name].values for name in usual], axis=1))
     options = ("--quantile", 0.25, "--quantile", 0.8, "--draws", 40, "--seed", 3)
-    code, said, err = motes_command(*words, *options)
+    code, message, err = motes_command(*words, *options)
     assert (code, err) == (0, "")
-    changed = pd.read_csv(pd.io.common.StringIO(said))
+    changed = pd.read_csv(pd.io.common.StringIO(message))
     ours = model.predict(people, "income", quantiles=(0.25, 0.8), draws=40, seed=3)
     assert tuple(changed) == ours.names == ("mean", "sd", "q0.25", "q0.8")
     np.testing.assert_allclose(changed.to_numpy(), np.stack([ours.columns[name].values for name in changed], axis=1))
@@ -265,8 +265,8 @@ def test_predictions_of_a_number_take_every_option(people, run, model, motes_com
 
 def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_model, tmp_path):
     people.assign(city=people.city.where(people.index != 3, "Bonn")).to_csv("strange.csv", index=False)
-    code, said, err = motes_command("predict", run, "strange.csv", "--column", "h", "-q", "--out", "h.npy")
-    assert code == 0 and np.load("h.npy").shape == (ROWS, 5) and "predicted in 39 rows" in said
+    code, message, err = motes_command("predict", run, "strange.csv", "--column", "h", "-q", "--out", "h.npy")
+    assert code == 0 and np.load("h.npy").shape == (ROWS, 5) and "predicted in 39 rows" in message
     assert err.startswith("warning: 1 impossible entries, which training could not have held, count as not observed")
     for words, exit_code, expected in (
         (("--column", "citty"), 2, "unknown column 'citty'. Did you mean 'city'? Choose from: number, age, income"),
@@ -276,8 +276,8 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
         (("--column", "city", "--out", "p.npy"), 2, "'p.npy': column 'label' holds text"),
         ((), 2, "--column"),
     ):
-        code, said, err = motes_command("predict", run, "strange.csv", "-q", *words)
-        assert (code, said) == (exit_code, "") and expected in err, err
+        code, message, err = motes_command("predict", run, "strange.csv", "-q", *words)
+        assert (code, message) == (exit_code, "") and expected in err, err
     assert not (tmp_path / "p.npy").exists()
     people.drop(columns="age").to_csv("fewer.csv", index=False)
     code, _, err = motes_command("predict", run, "fewer.csv", "--column", "city")
@@ -297,21 +297,21 @@ def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(comm
     (tmp_path / "there.csv").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     before = (run / "people.csv").read_bytes()
-    for out, said in {
+    for out, message in {
         "there.csv": "'there.csv' is there already. Choose another --out, or replace it with --overwrite.",
         run / "people.csv": "is there already",
         "nowhere/new.csv": "there is no folder 'nowhere'",
         "folder.csv": "'folder.csv' is a folder",
     }.items():
         code, made, err = motes_command(*words, "--out", out)
-        assert (code, made) == (2, "") and said in err and len(err.splitlines()) == 1
+        assert (code, made) == (2, "") and message in err and len(err.splitlines()) == 1
     assert (tmp_path / "there.csv").read_text() == "mine" and (run / "people.csv").read_bytes() == before
 
 
 def test_overwrite_replaces(people, run, motes_command, tmp_path):
     for _ in range(2):
-        code, said, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv", "--overwrite")
-        assert code == 0 and "4 entries filled in, 39 rows in whole.csv" in said, err
+        code, message, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv", "--overwrite")
+        assert code == 0 and "4 entries filled in, 39 rows in whole.csv" in message, err
     whole = pd.read_csv(tmp_path / "whole.csv")
     assert not whole.isna().any().any()
     pd.testing.assert_frame_equal(whole.drop(columns="income"), people.drop(columns="income"))
@@ -335,8 +335,8 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
         assert code == 0, err
         scores.append(pd.read_csv("log_prob.csv").log_prob)
     np.testing.assert_allclose(*scores, rtol=1e-5)
-    code, said, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
-    assert code == 0 and "4 entries filled in, 78 rows" in said, err
+    code, message, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
+    assert code == 0 and "4 entries filled in, 78 rows" in message, err
     monkeypatch.setattr("motes.data.blocks.read_frame", read_frame)
     twice = pd.read_parquet("twice.parquet")
     assert twice.draw.tolist() == [1] * ROWS + [2] * ROWS
@@ -366,9 +366,9 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     out, found, lines = trained
     names = {"model.safetensors", "recipe.toml", "samples.csv", "history.jsonl", "metrics.json", "report.html"}
     assert {path.name for path in out.iterdir()} == names | {"people.csv"}
-    said = "\n".join(lines)
-    assert "warning: column 'number': a number for each row" in said and "--set columns.number=drop" in said
-    assert "training: 60/60 steps" in said and "nats a row" in said and "sampling: 200/200 rows" in said
+    message = "\n".join(lines)
+    assert "warning: column 'number': a number for each row" in message and "--set columns.number=drop" in message
+    assert "training: 60/60 steps" in message and "nats a row" in message and "sampling: 200/200 rows" in message
     samples = pd.read_csv(out / "samples.csv")
     assert [*samples] == [*people] and len(samples) == 200 and set(samples.city) <= {"Graz", "Linz", "Wien"}
     metrics = json.loads((out / "metrics.json").read_text())
@@ -383,8 +383,8 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
 
 
 def test_evaluate_writes_a_report(run, motes_command, tmp_path):
-    code, said, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
-    assert (code, err) == (0, "") and "200 synthetic rows" in said and (tmp_path / "r.html").is_file()
+    code, message, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
+    assert (code, err) == (0, "") and "200 synthetic rows" in message and (tmp_path / "r.html").is_file()
     code, _, err = motes_command("draw", run)
     assert code == 2 and "is for models of points" in err
 
@@ -441,13 +441,13 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
 
 
 def test_what_evaluate_is_given_is_checked_before_the_work(people, run, motes_command):
-    for words, said in {
+    for words, message in {
         ("--target", "citty"): "Did you mean 'city'",
         ("--report", "r.pdf"): "ends in .html",
         ("--report", "nowhere/r.html"): "there is no folder 'nowhere'",
     }.items():
         code, _, err = motes_command("evaluate", run, *words)
-        assert code == 2 and said in err and "sampling" not in err
+        assert code == 2 and message in err and "sampling" not in err
 
 
 def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):

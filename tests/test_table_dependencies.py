@@ -46,10 +46,10 @@ def test_what_follows_is_found_and_said(data):
 def test_what_is_broken_once_is_no_dependency(data):
     other = data.copy()
     other.loc[other.animal.eq("crow").idxmax(), "class"] = "mammal"
-    said = [one for one in Schema.fit(other).related if one.startswith("class")]
+    message = [one for one in Schema.fit(other).related if one.startswith("class")]
     # What each of the other animals says stays.
-    assert len(said) == 1
-    assert said[0].startswith("class is ") and "bird where animal is owl" in said[0] and "crow" not in said[0]
+    assert len(message) == 1
+    assert message[0].startswith("class is ") and "bird where animal is owl" in message[0] and "crow" not in message[0]
 
 
 def test_independent_labels_follow_from_nothing():

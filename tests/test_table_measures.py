@@ -368,7 +368,7 @@ def test_the_dcr_share_is_tested_by_the_negative_hypergeometric_distribution():
 
 def test_the_dcr_share_holds_its_size_and_its_interval_holds_5_per_cent():
     # 400 times at 5 %: more than 34 with probability 0.0007; the test is discrete, so it may well be fewer. The
-    # intervals are not exact: at least 90 % are asked for, and fewer than 360 would be 5 standard errors below 95 %.
+    # intervals are not exact: at least 90 % are requested, and fewer than 360 would be 5 standard errors below 95 %.
     tests, held = [], 0
     for k in range(400):
         rng = rng_of(1000 + k)

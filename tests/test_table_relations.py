@@ -222,8 +222,8 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
     assert len(rows) == 40
     assert rows.log_evidence == pytest.approx(pair.score_samples(broken)[0])
     assert rows.log_evidence == pytest.approx(free(pair).score_samples(broken)[0] - np.log(301))
-    said = evidence_of(pair, {"a": 5, "b": 2}, [rows.log_evidence], 40.0).warnings
-    assert any("breaks a <= b in all rows of the training" in one for one in said)
+    message = evidence_of(pair, {"a": 5, "b": 2}, [rows.log_evidence], 40.0).warnings
+    assert any("breaks a <= b in all rows of the training" in one for one in message)
     assert not any("breaks" in one for one in evidence_of(pair, {"a": 1, "b": 2}, [-3.0], 40.0).warnings)
 
 
@@ -459,8 +459,8 @@ def test_columns_are_shown_with_what_holds_between_them(tmp_path, monkeypatch, m
     frame = pd.DataFrame({"net": net, "tax": tax, "total": net + tax})
     frame.to_csv(tmp_path / "bills.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    code, said, _ = motes_command("columns", "bills.csv")
+    code, message, _ = motes_command("columns", "bills.csv")
     assert code == 0
-    assert "Found: total = net + tax in all rows." in said
-    code, said, _ = motes_command("columns", "bills.csv", "--json")
-    assert "total = net + tax in all rows" in json.loads(said)["relations"]
+    assert "Found: total = net + tax in all rows." in message
+    code, message, _ = motes_command("columns", "bills.csv", "--json")
+    assert "total = net + tax in all rows" in json.loads(message)["relations"]

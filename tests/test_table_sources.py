@@ -81,9 +81,9 @@ def test_of_few_rows_few_are_held_out_and_of_very_few_none(table):
 
 def test_row_numbers_are_found_in_the_whole_file_and_the_option_is_named(table):
     frame = as_frame(table.rename(columns={"number": "row number"}))
-    said = list(warnings_of(columns_of(frame, load_recipe("table"), "'file'")))
-    assert len(said) == 1 and said[0].startswith("column 'row number': a number for each row")
-    assert said[0].endswith("--set 'columns.row number=drop'")
+    message = list(warnings_of(columns_of(frame, load_recipe("table"), "'file'")))
+    assert len(message) == 1 and message[0].startswith("column 'row number': a number for each row")
+    assert message[0].endswith("--set 'columns.row number=drop'")
     # Without the held-out rows there are gaps among the numbers, and nothing is seen.
     source = table_source("file", frame, load_recipe("table"), 0)
     assert not list(warnings_of(columns_of(source.training, load_recipe("table"), "'file'")))

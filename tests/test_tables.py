@@ -94,7 +94,7 @@ def test_default_names_are_x_y_in_the_plane_and_numbered_elsewhere():
         (b"a,b\n1,2\n3,x\n", "line 3 .*column 'b': 'x' is not a number"),
         (b"a,b\n1,2\n,4\n", "line 3 .*column 'a': an empty cell"),
         (b"a,b\n1,2\n3,nan\n", "line 3 .*column 'b': 'nan' is not a finite number"),
-        (b"a,b\n1,2\n,\n3,4\n", "line 3 .*column 'a': an empty cell"),  # a row of missing cells is no blank line
+        (b"a,b\n1,2\n,\n3,4\n", "line 3 .*column 'a': an empty cell"),  # a row of missing entries is no blank line
         (b"a,b\n1,2\n1_0,4\n", "line 3 .*column 'a': '1_0'"),
         (b"a,b\n1,2\n3,inf\n-inf,3\n", "line 3 .*column 'b': 'inf'"),
         (b"a,b\n1,2\n3,4,5\n", "line 3 .*has 3 cells; expected 2"),

@@ -41,7 +41,7 @@ def silently(path, text=NONE):
         return read_frame(path, text).columns
 
 
-def said(path, text=NONE):
+def message(path, text=NONE):
     """The columns of a file, and what is said of them."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -70,7 +70,7 @@ def column(*cells):
     ],
 )
 def test_numbers_that_have_one_reading_are_read_and_that_is_said(file, cells, values, words):
-    columns, notes = said(file(column(*cells)))
+    columns, notes = message(file(column(*cells)))
     assert columns["a"].cells() == values
     assert len(notes) == 1 and notes[0].endswith(f"column 'a': read as {words}.")
 
@@ -91,7 +91,7 @@ D = datetime.date
     ],
 )
 def test_dates_in_an_order_that_is_certain_are_read_and_that_is_said(file, cells, values, form):
-    columns, notes = said(file(column(*cells)))
+    columns, notes = message(file(column(*cells)))
     assert columns["a"].type == "date" and columns["a"].cells() == values
     assert (len(notes) == 1 and notes[0].endswith(f"column 'a': read as dates, {form}.")) or "May" in cells[0]
 
@@ -118,7 +118,7 @@ def test_what_has_two_readings_is_labels_with_a_warning_whose_option_reads_it(fi
     flags = [value] if isinstance(value, str) else value
     assert len(warned) == 1
     assert all(re.search(rf"--{name.replace('_', '-')}[ =]'?{re.escape(flag)}", warned[0]) for flag in flags)
-    columns, _ = said(path, TextOptions(**option))
+    columns, _ = message(path, TextOptions(**option))
     assert columns["a"].cells() == values
 
 
@@ -136,7 +136,7 @@ def test_digits_that_are_a_name_remain_labels_wherever_they_are(file, monkeypatc
     monkeypatch.setattr("motes.data.texts.PART", 400)
     rows = ["80331", "90210", *["1020"] * last, digits]
     path = file("zip,n\n" + "".join(f"{row},{i}\n" for i, row in enumerate(rows)))
-    columns, notes = said(path)
+    columns, notes = message(path)
     assert columns["zip"].cells() == rows and columns["n"].type == "whole"
     assert any("column 'zip': read as labels" in note for note in notes)
     if last:
@@ -166,11 +166,11 @@ def test_whole_numbers_are_dates_where_the_format_says_so(file):
 
 
 def test_an_option_that_fits_nothing_is_said(file):
-    _, notes = said(file(column("3,5", "12,25")), TextOptions(decimal="."))
+    _, notes = message(file(column("3,5", "12,25")), TextOptions(decimal="."))
     assert len(notes) == 1 and "--decimal ," in notes[0]
-    _, notes = said(file(column("a", "b")), TextOptions(date_format="%d/%m/%Y"))
+    _, notes = message(file(column("a", "b")), TextOptions(date_format="%d/%m/%Y"))
     assert len(notes) == 1 and "no column agrees with the date format %d/%m/%Y" in notes[0]
-    _, notes = said(file("a;b\n1,5;2.5\n2,25;3.5\n"), TextOptions(sep=";"))
+    _, notes = message(file("a;b\n1,5;2.5\n2,25;3.5\n"), TextOptions(sep=";"))
     assert any("column 'a' is read with the decimal sign ',' and column 'b' with '.'" in note for note in notes)
 
 
@@ -223,7 +223,7 @@ def test_what_is_no_text_is_named_and_its_bytes_are_not_printed(file):
 
 
 def test_comments_before_the_columns_are_left_out_and_said(file):
-    columns, notes = said(file("# by us\n#\na,b\n1,x\n2,y\n"))
+    columns, notes = message(file("# by us\n#\na,b\n1,x\n2,y\n"))
     assert columns["a"].cells() == [1, 2]
     assert len(notes) == 1 and "2 lines of comments" in notes[0]
     assert [*silently(file("#a,b\n1,x\n2,y\n"))] == ["#a", "b"]  # as many as the columns: their names
@@ -232,7 +232,7 @@ def test_comments_before_the_columns_are_left_out_and_said(file):
 
 
 def test_a_column_without_a_name_gets_one(file):
-    columns, notes = said(file(",,a\n0,5,x\n1,6,y\n"))
+    columns, notes = message(file(",,a\n0,5,x\n1,6,y\n"))
     assert [*columns] == ["column 1", "column 2", "a"]
     assert len(notes) == 1 and "column 1 has no name, and is called 'column 1'" in notes[0]
 

@@ -128,14 +128,16 @@ def evidence_of(
         effective: the sum over the blocks.
     """
     log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
-    asked = conditions_of(model.schema, given)
-    valued = [name for name, one in asked.row.columns.items() if not one.missing[0] and name in model.schema.learned]
-    density, warnings = _densities(model.schema, asked.row), list(_broken(model, asked, valued))
+    requested = conditions_of(model.schema, given)
+    valued = [
+        name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
+    ]
+    density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
     if not density:
         return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
-    known = float(model.score_samples(asked.row)[0])
+    known = float(model.score_samples(requested.row)[0])
     least = model.lowest(tuple(valued), USUAL)
-    warnings += _rare(asked.others, log_prob - known) if asked.others else []
+    warnings += _rare(requested.others, log_prob - known) if requested.others else []
     if known < least - FAR:
         warnings.append(
             f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
@@ -144,9 +146,9 @@ def evidence_of(
     return Evidence(log_prob, density, effective, tuple(warnings))
 
 
-def _broken(model: TableModel, asked: Conditions, valued: Sequence[str]) -> Iterator[str]:
+def _broken(model: TableModel, requested: Conditions, valued: Sequence[str]) -> Iterator[str]:
     """The inequalities that known values break."""
-    sides = observed_sides(model.schema, valued, asked.row, model.schema.encode(asked.row))
+    sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
     for one in model.constraint.inequalities:
         if one.low in sides and one.high in sides and broken_by((one,), sides).any():
             yield (

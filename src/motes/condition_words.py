@@ -117,8 +117,8 @@ def _one_label(text: str, labels: Labels) -> Any:
         return labels[text]
     if text.capitalize() in labels and set(labels) <= {"True", "False"}:
         return labels[text.capitalize()]
-    said = unknown("label", text, tuple(labels))
-    raise UsageError(said if len(labels) <= LISTED else said.partition(" Choose from:")[0])
+    message = unknown("label", text, tuple(labels))
+    raise UsageError(message if len(labels) <= LISTED else message.partition(" Choose from:")[0])
 
 
 def _parts(text: str, labels: Labels) -> list[str]:

@@ -64,7 +64,7 @@ def check_count(n: object, what: str) -> int:
         UsageError: anything else.
     """
     if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
-        raise UsageError(f"n = {n!r} {what} asked for; expected a whole number, at least 1.")
+        raise UsageError(f"n = {n!r} {what} requested; expected a whole number, at least 1.")
     return int(n.__index__())
 
 

@@ -153,8 +153,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             del self.classes_
         if start is None:  # a later table may have fewer categories
             self.template_ = without(template_of(X), self._dropped)
-            for said in model.schema.warnings:
-                warnings.warn(said, UserWarning, stacklevel=3)
+            for message in model.schema.warnings:
+                warnings.warn(message, UserWarning, stacklevel=3)
         if training.interrupted:
             warnings.warn(
                 f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
@@ -256,21 +256,21 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """
         check_is_fitted(self)
         n = check_count(n_samples, "rows")
-        asked = self._given(given)
+        requested = self._given(given)
         seed = check_seed(_seed(self.random_state if random_state is None else random_state))
         if y is None:
-            parts, places = [self._table.sample(n, given=asked, seed=seed, exact=exact)], np.arange(n)
+            parts, places = [self._table.sample(n, given=requested, seed=seed, exact=exact)], np.arange(n)
         else:
             target = self._asked(y)
             codes = target.codes(y, n, refuse=True)
-            if target.column in asked:
+            if target.column in requested:
                 raise UsageError(
                     f"got y and given[{target.column!r}], which are the same column. Leave one of them out."
                 )
             parts, alone = [], target.column in self._table.schema.kept
             for code in np.unique(codes).tolist():  # each with random numbers of its own
                 mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
-                condition = asked if alone else asked | {target.column: target.names[code]}
+                condition = requested if alone else requested | {target.column: target.names[code]}
                 count = int((codes == code).sum())
                 parts.append(self._table.sample(count, given=condition, seed=mine, exact=exact))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.data.frames import SAID, Frame, as_frame
+from motes.data.frames import TYPE_WORDS, Frame, as_frame
 from motes.data.shapes import SHAPES
 from motes.data.tables import Table
 from motes.data.templates import template_of, without
@@ -120,7 +120,7 @@ def _suited(frame: Frame, reporter: Reporter) -> str:
     why = f"{len(frame.columns)} columns"
     for name, one in frame.columns.items():
         if one.type != "real" or one.missing.any():
-            why += f"; '{name}' {f'holds {SAID[one.type]}' if one.type != 'real' else 'has missing entries'}"
+            why += f"; '{name}' {f'holds {TYPE_WORDS[one.type]}' if one.type != 'real' else 'has missing entries'}"
             break
     reporter.say(f"recipe 'table': {why}")
     return "table"

@@ -162,8 +162,8 @@ class Model:
         if isinstance(self.inner, TableModel):
             self._refuse(of_points, "sample", "A class of a table is a column: give given={column: label}.")
             rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
-            for said in self._evidence(self.inner, given or {}, rows).warnings:
-                warnings.warn(said, UserWarning, stacklevel=2)
+            for message in self._evidence(self.inner, given or {}, rows).warnings:
+                warnings.warn(message, UserWarning, stacklevel=2)
             return self._native(rows)
         if isinstance(guidance, Guidance) and isinstance(guidance.weak, Model):
             weak = guidance.weak._inside("guidance", "Give a weak model of points.")
@@ -470,22 +470,22 @@ class Model:
     def _source(self, data: Any) -> Any:
         return data if data is None or isinstance(data, str) else self._points(data)
 
-    def _inside(self, asked: str, instead: str) -> PointModel:
+    def _inside(self, call: str, instead: str) -> PointModel:
         if isinstance(self.inner, TableModel):
-            raise UsageError(f"{asked} is for models of points; this one is of a table. {instead}")
+            raise UsageError(f"{call} is for models of points; this one is of a table. {instead}")
         return self.inner
 
-    def _table(self, asked: str, instead: str) -> TableModel:
+    def _table(self, call: str, instead: str) -> TableModel:
         if isinstance(self.inner, PointModel):
-            raise UsageError(f"{asked} is for models of tables; this one is of points. {instead}")
+            raise UsageError(f"{call} is for models of tables; this one is of points. {instead}")
         return self.inner
 
-    def _refuse(self, options: Mapping[str, Any], asked: str, instead: str, **usual: Any) -> None:
+    def _refuse(self, options: Mapping[str, Any], call: str, instead: str, **usual: Any) -> None:
         """Refuse options of the other kind of model that differ from their default."""
         for name, value in options.items():
             if value is not None and value is not False and not (name in usual and value == usual[name]):
-                said = "a table" if self.kind == "table" else "points"
-                raise UsageError(f"{asked}: got {name} = {value!r}, and this model is of {said}. {instead}")
+                message = "a table" if self.kind == "table" else "points"
+                raise UsageError(f"{call}: got {name} = {value!r}, and this model is of {message}. {instead}")
 
 
 def load(path: str | Path) -> Model:

@@ -189,7 +189,7 @@ def training_pictures(
 def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], None] | None = None) -> None:
     """Write forward then reverse as a `.gif` or `.mp4`."""
 
-    def told() -> Iterator[NDArray[np.uint8]]:
+    def counted_frames() -> Iterator[NDArray[np.uint8]]:
         frames = figures.frames(
             film.forward[::-1],
             film.view.times[::-1],
@@ -210,7 +210,7 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
     with warnings.catch_warnings():
         # JAX warns of any fork; the one that starts the video's encoder runs nothing of JAX.
         warnings.filterwarnings("ignore", message=".*os.fork.*", category=RuntimeWarning)
-        figures.save_animation(told(), path)
+        figures.save_animation(counted_frames(), path)
 
 
 def save(drawing: Figure | Axes, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Double precision, for as long as it is asked for."""
+"""Double precision, for as long as it is requested."""
 
 from contextlib import AbstractContextManager
 from importlib import import_module

@@ -71,14 +71,14 @@ class Reporter:
 
                 yield move
         else:
-            said, due, first = 0, SOON, (0, 0.0)
+            printed, due, first = 0, SOON, (0, 0.0)
 
             def line(done: int, note: str = "") -> None:
-                nonlocal said, due, first
+                nonlocal printed, due, first
                 seconds = time.perf_counter() - begin
                 first = first if first[0] else (done, seconds)
-                if done * LINES // total > said or (done and seconds > due):
-                    said, due = done * LINES // total, max(due, 2 * seconds)
+                if done * LINES // total > printed or (done and seconds > due):
+                    printed, due = done * LINES // total, max(due, 2 * seconds)
                     # What comes before the first parts are done, such as compiling, says nothing of the rest.
                     done_since, since = done - first[0], seconds - first[1]
                     after = f", {since * (total - done) / done_since:.0f} s left" if done_since and done < total else ""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.datasets import named
-from motes.data.frames import SAID, Frame
+from motes.data.frames import TYPE_WORDS, Frame
 from motes.data.shapes import SHAPES, draw, draw_labelled
 from motes.data.tables import Standardiser, Table, as_table, read_table
 from motes.data.text_lines import default_columns
@@ -202,7 +202,7 @@ def matrix_of(model: PointModel, frame: Frame, name: str) -> Array:
     for column, j in zip(model.columns, order_of(model, frame.names, name), strict=True):
         series = frame.columns[frame.names[j]]
         if series.type not in ("real", "whole") and not series.missing.all():
-            raise DataError(f"{name}, column '{column}': got {SAID[series.type]}; expected numbers.")
+            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers.")
         made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
     return np.stack(made, axis=1)
 
@@ -247,8 +247,8 @@ def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = Tr
     for column, series in frame.columns.items():
         if series.type not in ("real", "whole"):
             raise DataError(
-                f"{name}, column '{column}': got {SAID[series.type]}; expected numbers. Learn it with --recipe table, "
-                f"or name it as the label of the rows with --set data.label={column}."
+                f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers. Learn it with --recipe "
+                f"table, or name it as the label of the rows with --set data.label={column}."
             )
     x = np.stack([np.where(one.missing, np.nan, one.values) for one in frame.columns.values()], axis=1)
     return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)

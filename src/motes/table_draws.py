@@ -59,23 +59,23 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
         DataError: a value that its column cannot hold.
     """
     n, seed, schema = check_count(n, "rows"), check_seed(seed), orders.schema
-    asked = conditions_of(schema, given)
-    here = {name for name, series in asked.row.columns.items() if not series.missing[0]}
+    requested = conditions_of(schema, given)
+    here = {name for name, series in requested.row.columns.items() if not series.missing[0]}
     valued = [name for name in schema.learned if name in here]
-    restrictions = {name: schema.restrict(name, condition) for name, condition in asked.others.items()}
+    restrictions = {name: schema.restrict(name, condition) for name, condition in requested.others.items()}
     conditioned = bool(valued or restrictions)
     exact = exact and conditioned
     weighed, constraint = exact or bool(restrictions), orders.constraint
-    known_sides = _known_sides(schema, asked, [name for name in constraint.columns if name in valued])
+    known_sides = _known_sides(schema, requested, [name for name in constraint.columns if name in valued])
     # A few candidates say little of the probability of a condition.
     whole = weighed or bool(valued and constraint.inequalities)
     unmasker = orders.first([*valued, *restrictions]) if conditioned else orders.own
     drawn = np.array([part.column not in {*valued, *restrictions} for part in schema.parts])
-    log_known = _log_known(orders, unmasker, asked, valued)
+    log_known = _log_known(orders, unmasker, requested, valued)
 
     def work(number: int) -> Drawn:
         size = ROWS if number or whole else FEW
-        known = _known(orders, schema.encode(asked.rows(size)), valued) if valued else None
+        known = _known(orders, schema.encode(requested.rows(size)), valued) if valued else None
         block = draw_block(unmasker, schema, size, seed, number, known, restrictions)
         if exact:
             block = _weighed(orders, unmasker, block, drawn, log_known)
@@ -90,7 +90,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
         evidence += log_factor if conditioned else 0.0
         rows = schema.decode(block.codes[chosen], block.y[chosen], block.u[chosen])
         if valued and len(chosen):
-            rows = schema.put(rows, asked.rows(len(chosen)))
+            rows = schema.put(rows, requested.rows(len(chosen)))
         return Drawn(rows.columns, effective, evidence)
 
     left, number, failed = n, 0, 0
@@ -100,26 +100,26 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
         for rows in in_turn(partial(_shifted, work, number), count):
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
-                said = f"hardly any row of {FAILED * ROWS:,} met the conditions {dict(given)}"
-                said += f" and kept {constraint.words}" if constraint.inequalities else ""
-                raise UsageError(f"{said}; expected a condition that the model holds possible. Widen it.")
+                message = f"hardly any row of {FAILED * ROWS:,} met the conditions {dict(given)}"
+                message += f" and kept {constraint.words}" if constraint.inequalities else ""
+                raise UsageError(f"{message}; expected a condition that the model holds possible. Widen it.")
             m = min(left, len(rows))
             yield Drawn(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
             left -= m
 
 
-def _log_known(orders: AnyOrder, unmasker: Unmasker, asked: Conditions, valued: list[str]) -> float:
+def _log_known(orders: AnyOrder, unmasker: Unmasker, requested: Conditions, valued: list[str]) -> float:
     """log p of the known values, in the data's units."""
     if not valued:
         return 0.0
-    encoded = orders.schema.encode(asked.row)
+    encoded = orders.schema.encode(requested.row)
     rows = _known(orders, encoded, valued)
     return float((log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0])
 
 
-def _known_sides(schema: Schema, asked: Conditions, columns: Sequence[str]) -> Sides:
+def _known_sides(schema: Schema, requested: Conditions, columns: Sequence[str]) -> Sides:
     """The known values of some columns."""
-    return observed_sides(schema, columns, asked.row, schema.encode(asked.row)) if columns else {}
+    return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
 
 
 def _known(orders: AnyOrder, encoded: Encoded, columns: Sequence[str]) -> Rows:

@@ -200,9 +200,9 @@ def columns_of(frame: Frame, recipe: Recipe, name: str) -> Iterator[Column]:
 def warnings_of(columns: Iterable[Column]) -> Iterator[str]:
     """What whoever trains on columns should know, a sentence each, with the option that does what it advises."""
     for column in columns:
-        for said in column.warnings:
-            cure = f" That is --set {shlex.quote(f'columns.{column.name}={DROP}')}" if f'"{DROP}"' in said else ""
-            yield f"column '{column.name}': {said}.{cure}"
+        for message in column.warnings:
+            cure = f" That is --set {shlex.quote(f'columns.{column.name}={DROP}')}" if f'"{DROP}"' in message else ""
+            yield f"column '{column.name}': {message}.{cure}"
 
 
 def overrides_of(changes: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -438,7 +438,7 @@ def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], pa
     return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
 
 
-def load_points(path: str | Path, asked: str) -> PointModel:
+def load_points(path: str | Path, requested: str) -> PointModel:
     """Read the model file of points.
 
     Raises:
@@ -448,7 +448,7 @@ def load_points(path: str | Path, asked: str) -> PointModel:
     model = read_model(path)
     if isinstance(model, TableModel):
         raise UsageError(
-            f"'{path}' is a model of a table, and `{asked}` is for models of points. "
+            f"'{path}' is a model of a table, and `{requested}` is for models of points. "
             "`motes evaluate` says how good a model of a table is."
         )
     return model

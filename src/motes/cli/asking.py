@@ -130,9 +130,9 @@ def _sample_table(
     if not known:
         return
     found = evidence_of(model, known, log_evidence, effective)
-    said = f"a density, of {', '.join(found.density)}" if found.density else f"probability {_share(found.log_prob)}"
+    message = f"a density, of {', '.join(found.density)}" if found.density else f"probability {_share(found.log_prob)}"
     note(
-        f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {said}. The {n:,} rows are worth "
+        f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {n:,} rows are worth "
         f"{effective:,.0f} independent ones (effective sample size)."
     )
     for warning in found.warnings:

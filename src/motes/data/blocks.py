@@ -1,4 +1,4 @@
-"""Rows that come block by block, as often as they are asked for: of a file there need never be more in memory."""
+"""Rows that come block by block, as often as they are requested: of a file there need never be more in memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Blocks:
 
     @classmethod
     def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> "Blocks":
-        """Those of a data set, or of a file; of Parquet and of large texts they are read when they are asked for.
+        """Those of a data set, or of a file; of Parquet and of large texts they are read when they are requested.
 
         `text` says how a text is written.
 

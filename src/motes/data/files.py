@@ -131,6 +131,6 @@ def _read_npz(path: Path) -> Frame:
         return as_frame(next(iter(arrays.values())), name=f"'{path}'")
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        said = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"'{path}' holds {said or 'nothing'}; expected columns of the same length, or one matrix.")
+        contents = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"'{path}' holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
     return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})

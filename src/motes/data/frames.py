@@ -1,4 +1,4 @@
-"""Any frame <-> named columns of NumPy values, each with a mask of its missing cells.
+"""Any frame <-> named columns of NumPy values, each with a mask of its missing entries.
 
 A NumPy array, a pandas, polars or Arrow table, anything else that narwhals knows, and a `Table` all become a `Frame`,
 and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of the input.
@@ -24,7 +24,7 @@ Type = Literal["real", "whole", "truth", "label", "date", "other"]
 Label = str | int | float | bool
 Mask = NDArray[np.bool_]
 
-SAID: dict[Type, str] = {
+TYPE_WORDS: dict[Type, str] = {
     "real": "numbers",
     "whole": "whole numbers",
     "truth": "true or false",
@@ -242,7 +242,7 @@ def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np
     """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
 
     Args:
-        columns: the known cells (m,) and the mask of the missing ones (n,) of each column.
+        columns: the known entries (m,) and the mask of the missing ones (n,) of each column.
         n: how many rows.
     """
     words = np.zeros(n, np.uint64)
@@ -393,7 +393,7 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
     for i in np.flatnonzero(~gone).tolist():
         type_here = _type_of(values[i])
         if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
-            among = f" among {SAID[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
+            among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
             raise DataError(
                 f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
                 "Expected one type in a column: numbers, true or false, text or dates."
@@ -502,7 +502,7 @@ def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     matrix = np.empty((len(frame), len(frame.columns)))
     for j, (column, series) in enumerate(frame.columns.items()):
         if series.type in ("label", "date"):
-            raise DataError(f"column '{column}' holds {SAID[series.type]}, and an array of {dtype} cannot.")
+            raise DataError(f"column '{column}' holds {TYPE_WORDS[series.type]}, and an array of {dtype} cannot.")
         matrix[:, j] = np.where(series.missing, np.nan, series.values)
     if dtype.kind == "f":
         return matrix.astype(dtype)

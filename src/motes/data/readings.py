@@ -150,19 +150,19 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     if not most or 2 * most < len(texts) or any(map(is_code, texts)):
         return None
     best = [way for way in count if count[way] == most]
-    said = "dates" if isinstance(best[0], Dates) else "numbers"
+    message = "dates" if isinstance(best[0], Dates) else "numbers"
     if odd := [label for label, ways in zip(labels, found, strict=True) if not ways & set(best)]:
         option = " ".join(f"--na={_quoted(str(label))}" for label in odd[:3]) + (" ..." if len(odd) > 3 else "")
         row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
-            f"{said} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
+            f"{message} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
             f"mean that an entry is missing, leave it empty, or read the file with {option}"
         )
     if Plain() in best:
         return None  # numbers may be names, and whoever made texts of them may know
     if chosen(best, TextOptions()) is not None:
-        return f"{said} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
-    if said == "dates":
+        return f"{message} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
+    if message == "dates":
         forms = sorted(way.form for way in best if isinstance(way, Dates))
         options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
         return (

@@ -253,8 +253,8 @@ def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -
         plain = float(cell) if is_number(cell) else None
         value = way.value(cell) if isinstance(way, Numbers) else plain
         if value is None or cell.strip() in text.na:
-            if said := not_utf8([cell]):
-                return x, i, said
+            if message := not_utf8([cell]):
+                return x, i, message
             got = f"'{cell}'" if cell.strip() else "an empty cell"
             either = any(isinstance(way, Numbers) for way in ways)
             return x, i, f"{got} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")

@@ -112,8 +112,8 @@ def header_of(path: Path, options: TextOptions) -> Header:
     if comments:
         say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
     names, named = _names(entries, path, options)
-    if said := not_utf8(entries):
-        raise DataError(f"line {line} of '{path}', the names of its columns: {said}")
+    if message := not_utf8(entries):
+        raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
     return Header(names, line if named else line - 1)
 
 
@@ -149,9 +149,9 @@ def say(text: str) -> None:
 
 
 def say_read(path: Path, column: str, way: Numbers | Dates, options: TextOptions) -> None:
-    """Say how a column is read, where nobody asked for that."""
-    asked = way.form in options.date_format if isinstance(way, Dates) else not way.unit and options.decimal
-    if not asked:
+    """Say how a column is read, where nobody requested that."""
+    requested = way.form in options.date_format if isinstance(way, Dates) else not way.unit and options.decimal
+    if not requested:
         say(f"'{path}', column '{column}': read as {way.words}.")
 
 

@@ -349,8 +349,8 @@ def _read(series: Series, way: Way | None) -> Series:
 def _find(path: Path, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
     """Go through a file again, by lines, for the first one of which there is something to say."""
     for line, cells in lines_of(path, options):
-        if said := complaint(line, cells):
-            raise DataError(said)
+        if message := complaint(line, cells):
+            raise DataError(message)
 
 
 def _ragged(layout: _Layout, line: int, cells: list[str]) -> str | None:
@@ -361,6 +361,6 @@ def _ragged(layout: _Layout, line: int, cells: list[str]) -> str | None:
 
 def _not_utf8(layout: _Layout, line: int, cells: list[str]) -> str | None:
     for name, cell in zip(layout.names, cells, strict=False):
-        if said := not_utf8([cell]):
-            return f"line {line} of '{layout.path}', column '{name}': {said}"
+        if message := not_utf8([cell]):
+            return f"line {line} of '{layout.path}', column '{name}': {message}"
     return None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.files import suffix_of
-from motes.data.frames import SAID, Frame, Series, Type, joined
+from motes.data.frames import TYPE_WORDS, Frame, Series, Type, joined
 from motes.data.natives import EXTRA, pyarrow_or_none
 from motes.data.readings import is_number
 from motes.data.tables import replacing
@@ -37,7 +37,7 @@ def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
         raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
     if suffix == ".npy" and (other := [name for name, type_ in types.items() if type_ in ("label", "date")]):
         raise UsageError(
-            f"'{path}': column '{other[0]}' holds {SAID[types[other[0]]]}, and a .npy file numbers alone. "
+            f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}, and a .npy file numbers alone. "
             "Write a .npz, .parquet or .csv file."
         )
     if suffix == ".parquet" and pyarrow_or_none() is None:

@@ -237,14 +237,14 @@ def _with_distance(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     """The prior's finding with the distance that it alone causes."""
     part = split.parts[PRIOR]
     seen = part.value > SURE * part.error
-    said = (
+    message = (
         f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
         f"{math.sqrt(split.floor):.2g})."
         if seen
         else f"Among {split.rows:,} samples it cannot be seen."
     )
     return [
-        replace(finding, meaning=f"{finding.meaning} {said}") if finding.name == "prior_mismatch" else finding
+        replace(finding, meaning=f"{finding.meaning} {message}") if finding.name == "prior_mismatch" else finding
         for finding in findings
     ]
 

@@ -132,7 +132,7 @@ def _sampled(
 ) -> Iterator[Array]:
     for number, (_, denoiser, start, grid) in enumerate(plan):
 
-        def told(done: int, before: int = number * n) -> None:
+        def report(done: int, before: int = number * n) -> None:
             if on_block:
                 on_block(before + done)
 
@@ -144,7 +144,7 @@ def _sampled(
             sampler=build_sampler(model.recipe),
             grid=grid,
             start=start,
-            on_block=told,
+            on_block=report,
         )
         yield model.standardiser.inverse(points)
 

@@ -92,7 +92,7 @@ class Truth:
     def sample(self, n: int, *, seed: int = 0) -> Array:
         """`n` independent points (n, 2). They share no randomness with `motes.draw` of the same seed."""
         if n < 1:
-            raise UsageError(f"n = {n} points asked for; at least 1 is needed.")
+            raise UsageError(f"n = {n} points requested; at least 1 is needed.")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
         which = rng.choice(len(distribution.weights), size=n, p=distribution.weights)
         if isinstance(distribution, Atoms):
@@ -106,7 +106,7 @@ class Truth:
         return _oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
 
     def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
-        """As `oracle`, and told a class it is the exact denoiser of that class.
+        """As `oracle`, and given a class it is the exact denoiser of that class.
 
         Raises:
             UsageError: a shape without natural classes.

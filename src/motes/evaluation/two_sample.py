@@ -113,7 +113,7 @@ def c2st_boosting_of(pair: Pair) -> Metric:
 def c2st_of_columns(
     a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
 ) -> Telling:
-    """As `c2st_boosting`, for columns of numbers and of codes with missing cells, and which of them tell.
+    """As `c2st_boosting`, for columns of numbers and of codes with missing entries, and which of them tell.
 
     Args:
         a, b: numbers, and codes from 0 to at most 254 in the columns that are `discrete`, (n, d) and (m, d); NaN where

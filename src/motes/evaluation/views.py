@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.frames import SAID, Frame, Mask, Series, moment_of
+from motes.data.frames import TYPE_WORDS, Frame, Mask, Series, moment_of
 from motes.errors import DataError
 from motes.evaluation.results import Array
 from motes.tables.kinds.columns import Column
@@ -156,7 +156,7 @@ def _numbers(column: Column, series: Series, name: str) -> Array:
         return _dates(column, series, name)
     if ((series.type == "date") != dates and not series.missing.all()) or series.type == "label":
         raise DataError(
-            f"column '{column.name}' of {name} holds {SAID[series.type]}; "
+            f"column '{column.name}' of {name} holds {TYPE_WORDS[series.type]}; "
             f"expected {'dates' if dates else 'numbers'}. Convert the column first."
         )
     values = series.values.astype(np.float64)

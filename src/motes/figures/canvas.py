@@ -17,7 +17,7 @@ BODY = 11.0  # of the text of a figure with axes, in points
 _FORMULAS = Lock()  # matplotlib reads all formulas with one parser, whose state two threads would mix up
 _EDGE = 0.1  # free around a figure, in inches
 _GAP = 0.12  # between two panels, and between them and the texts of the figure, in inches
-_TALLEST = 1.4  # height of a box, in widths asked for
+_TALLEST = 1.4  # height of a box, in widths that are requested
 _MATH = "cm"  # the font of textbooks, set on each text, so that the user's own settings stay
 
 

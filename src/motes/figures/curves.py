@@ -48,11 +48,11 @@ def loss_curve(
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
     if window > 1:
         ax.plot(at, values, color=look.muted, alpha=0.35, linewidth=0.6, rasterized=len(at) > 2000, zorder=1)
-    settled = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
-    ax.plot(at[settled], mean[settled], color=look.foreground, linewidth=1.8, zorder=3)
+    shown = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
+    ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3)
     if floor is not None:
         ax.plot(at, floor, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
-    loss_axis(ax, mean[settled] if floor is None else np.concatenate([mean[settled], floor]), values)
+    loss_axis(ax, mean[shown] if floor is None else np.concatenate([mean[shown], floor]), values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     dress(ax, look, size=BODY)
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")

@@ -54,11 +54,11 @@ def marginals(
         draw(ax, _known(columns[name]), other, look)
         dress(ax, look, size=9)
         dress_text(ax.set_title(_short(name, 28), loc="left", pad=4), look.foreground, 9.5)
-    said = [title] if title else []
+    titles = [title] if title else []
     if len(columns) > COLUMNS:
-        said.append(f"{COLUMNS} of {len(columns)} columns")
-    if said:
-        dress_text(figure.suptitle(" · ".join(said)), look.foreground, 11)
+        titles.append(f"{COLUMNS} of {len(columns)} columns")
+    if titles:
+        dress_text(figure.suptitle(" · ".join(titles)), look.foreground, 11)
     if reference is not None:
         _legend(figure, look)
     return figure

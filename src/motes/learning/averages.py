@@ -77,7 +77,7 @@ class Averages:
         return (self.shares(sigma_rel) @ self.weights.astype(np.float64)).astype(np.float32)
 
     def shares(self, sigma_rel: float) -> Array:
-        """How much of each stored profile makes the one asked for, (m,): least squares, and they add up to 1."""
+        """How much of each stored profile makes the one requested, (m,): least squares, and they add up to 1."""
         if not SHORTEST <= sigma_rel <= LONGEST:
             raise UsageError(f"length {sigma_rel:g}; expected from {SHORTEST:g} to {LONGEST:g} of the training.")
         shares, misfit = self._fit(sigma_rel)
@@ -94,7 +94,7 @@ class Averages:
         return self._fit(sigma_rel)[1] <= MISFIT
 
     def _fit(self, sigma_rel: float) -> tuple[Array, float]:
-        """Shares (m,), and the distance of the profile that they make from the one asked for, as a part of its norm."""
+        """Shares (m,), and the distance of the profile that they make from the one requested, as a part of its norm."""
         t = self.steps / self.steps.max()
         gamma = np.array([gamma_of(length) for length in self.lengths])
         gram = inner_product(gamma[:, None], t[:, None], gamma, t)

@@ -80,7 +80,7 @@ def observe(
         log_p = -0.5 * (away**2 / total + jnp.log(total) + LOG_2PI)
         return _conditioned(gaussian, i, away, total, which[i]), log_density + jnp.where(which[i], log_p, 0.0)
 
-    # What is not asked for may be infinite, and is not to be multiplied by 0.
+    # What is not requested may be infinite, and is not to be multiplied by 0.
     values = jnp.where(which, values, 0.0)
     return jax.lax.fori_loop(0, len(values), coordinate, (gaussian, jnp.zeros((), gaussian.mean.dtype)))
 

@@ -106,7 +106,7 @@ class Adaptive(Sampler):
     evaluations: ClassVar[None] = None
     stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "an error that is asked for instead of a number of steps; as a reference"
+    when: ClassVar[str] = "an error that is requested instead of a number of steps; as a reference"
     rtol: float = eqx.field(static=True, default=1e-4)
     atol: float = eqx.field(static=True, default=1e-4)
 

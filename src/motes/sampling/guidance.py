@@ -24,7 +24,7 @@ class Guided(Denoiser):
         weak: what it is led away from.
         weight: how far; 0 is `weak`, 1 is `strong`.
         low, high: the interval of t.
-        weak_knows: whether `weak` is told the class as well, as in autoguidance.
+        weak_knows: whether `weak` is given the class as well, as in autoguidance.
     """
 
     strong: Denoiser

@@ -103,7 +103,7 @@ def sample(
         Points (n, d), and the recorded chain (len(record), n, d).
     """
     if n < 1:
-        raise ValueError(f"n = {n} points asked for; at least 1 is needed.")
+        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
     if block < 1:
         raise ValueError(f"block = {block} rows; expected at least 1.")
     last = len(grid) - 1
@@ -117,7 +117,7 @@ def sample(
             raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
     check_grid(grid)
     sampler.check(denoiser)
-    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody asked for.
+    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody requested.
     places = sorted(set(record))
     slots = np.full(last + 1, len(places), dtype=np.int32)
     slots[places] = np.arange(len(places))

@@ -104,7 +104,7 @@ def conditional_sample(
     weights = np.exp(found.log_weights, dtype=np.float64) * worth[:, None] / worth.sum()
     chosen = _choose(weights.ravel(), n, float(jax.random.uniform(place_key)))
     shares = np.bincount(chosen, minlength=weights.size).reshape(weights.shape) / n
-    shared = sum(_shared(*part) for part in zip(shares, found.ancestors, found.settled, strict=True))
+    shared = sum(_shared(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
     return Conditioned(
         _exactly(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
@@ -156,12 +156,12 @@ def conditional_rows(
     low, high = _checked_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
     drawn, ess, first = np.empty((len(low), draws, low.shape[1]), low.dtype), np.empty(len(low)), 0
     for found in _populations(denoiser, low, high, None, key, grid, particles, _nothing):
-        for i, (rows, log_weights, evidence, ancestors, settled, place) in enumerate(zip(*found, strict=True), first):
+        for i, (rows, log_weights, evidence, ancestors, decided, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: look at its known coordinates.")
             weights = np.exp(log_weights, dtype=np.float64)
             drawn[i] = _exactly(rows[_choose(weights, draws, place)], low[i], high[i])
-            ess[i] = 1 / np.max(_shared(weights, ancestors, settled))
+            ess[i] = 1 / np.max(_shared(weights, ancestors, decided))
         first += len(found.rows)
         (on_block or _nothing)(first)
     return drawn, ess
@@ -195,16 +195,16 @@ def _choose(weights: Array, n: int, place: float) -> NDArray[np.int64]:
     return np.searchsorted(heights / heights[-1], (np.arange(n) + place) / n).clip(max=len(weights) - 1)
 
 
-def _shared(shares: Array, ancestors: Array, settled: Array) -> Array:
+def _shared(shares: Array, ancestors: Array, decided: Array) -> Array:
     """(d,), the variance of the mean of each column, over that of the column: 1 / n for n independent rows.
 
-    Rows that stem from one particle of time t have in common what it has settled of the variance of a column, and are
+    Rows that stem from one particle of time t have in common what it has decided of the variance of a column, and are
     independent in the rest. So to the sum of the squares of the rows' own shares (p,) that of the shares of families,
-    (steps, p) and (steps, d), is added by how much is settled at each time.
+    (steps, p) and (steps, d), is added by how much is decided at each time.
     """
     families = [np.sum(np.bincount(ancestor, shares) ** 2) for ancestor in ancestors] + [np.sum(shares**2)]
-    settled = np.maximum.accumulate(np.vstack([settled, np.ones_like(settled[0])]), axis=0)
-    return np.asarray(families) @ np.diff(settled, axis=0, prepend=0)
+    decided = np.maximum.accumulate(np.vstack([decided, np.ones_like(decided[0])]), axis=0)
+    return np.asarray(families) @ np.diff(decided, axis=0, prepend=0)
 
 
 # --- populations ----------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class Population(NamedTuple):
     """Log of an unbiased estimate of the density of the condition, (); -inf where no particle is left."""
     ancestors: jax.Array | Array
     """(steps, p), from which particle of each time each row stems."""
-    settled: jax.Array | Array
+    decided: jax.Array | Array
     """(steps, d), the share of the variance of each coordinate that is between the particles of each time."""
     place: jax.Array | Array
     """Uniform on (0, 1), ()."""
@@ -290,21 +290,21 @@ def _population(
         t, s, number, place, (row_noise, step_noise, uniform) = at
         sees = jax.vmap(partial(_view, denoiser, order, box), (0, None))(y, t)
         log_weights, total = _normalised(log_weights + sees.log_known + sees.log_cut)
-        settled = jnp.where(box.known, 0.0, _mostly_signal(sees.conditioned, jnp.exp(log_weights)))
+        decided = jnp.where(box.known, 0.0, _decided_share(sees.conditioned, jnp.exp(log_weights)))
         few = jax.nn.logsumexp(2 * log_weights) > jnp.log(2 / particles)  # fewer than half, as they weigh
         chosen = jnp.where(few, _systematic(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
         y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, ndtri(row_noise), ndtri(step_noise), uniform)
-        return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), settled
+        return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), decided
 
     y = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0) * ndtri(noise[0, 0])
     equal = jnp.full_like(y[:, 0], -jnp.log(particles))
     carry = y, equal, jnp.zeros_like(equal[0]), jnp.zeros((steps, particles), int)
     times = grid[:-1], grid[1:], jnp.arange(steps), places[1:], noise[1:]
-    (rows, log_weights, log_evidence, ancestors), settled = jax.lax.scan(move, carry, times)
+    (rows, log_weights, log_evidence, ancestors), decided = jax.lax.scan(move, carry, times)
     log_weights, total = _normalised(log_weights)
-    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, settled[:, back], places[0])
+    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, decided[:, back], places[0])
 
 
 class View(NamedTuple):
@@ -377,7 +377,7 @@ def _systematic(log_weights: jax.Array, place: jax.Array) -> jax.Array:
     return jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(log_weights)), places), p - 1)
 
 
-def _mostly_signal(gaussians: Gaussian, weights: jax.Array) -> jax.Array:
+def _decided_share(gaussians: Gaussian, weights: jax.Array) -> jax.Array:
     """(d,), the share of the variance of each coordinate that is between the particles."""
     between = weights @ (gaussians.mean - weights @ gaussians.mean) ** 2
     within = weights @ jnp.diagonal(gaussians.covariance, axis1=1, axis2=2)

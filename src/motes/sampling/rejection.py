@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.sampling.loop import BLOCK, Sampler, sample
 
-ATTEMPTS = 50  # rows that may be drawn for each that is asked for
+ATTEMPTS = 50  # rows that may be drawn for each that is requested
 
 
 def rows_inside(
@@ -49,8 +49,8 @@ def rows_inside(
     while found < n and drawn < most and found * most >= drawn * n:
         wanted = (n - found) * drawn / found if found else BLOCK
         m = BLOCK * math.ceil(min(wanted, max(n, BLOCK)) / BLOCK)  # a block takes as long as a part of it
-        told = jax.tree.map(partial(np.take, indices=np.arange(drawn, drawn + m) % n, axis=0), given)
-        rows, _ = sample(denoiser, m, len(low), key=key, sampler=sampler, grid=grid, given=told, skip=drawn)
+        known = jax.tree.map(partial(np.take, indices=np.arange(drawn, drawn + m) % n, axis=0), given)
+        rows, _ = sample(denoiser, m, len(low), key=key, sampler=sampler, grid=grid, given=known, skip=drawn)
         kept.append(rows[((low <= rows) & (rows <= high)).all(axis=1)])
         found, drawn = found + len(kept[-1]), drawn + m
         if on_block:

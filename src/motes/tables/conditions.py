@@ -60,7 +60,7 @@ class Not:
 
 
 Condition = Among | Between | Not | Missing | NotMissing
-SetOfValues = Among | Between | Not  # what a column kind is asked for
+SetOfValues = Among | Between | Not  # conditions that a column kind takes
 
 
 class Restriction(abc.ABC):
@@ -262,8 +262,8 @@ def one_value(name: str, value: Any) -> Series:
 def _check_range(schema: "Schema", name: str, one: Series) -> None:
     """Refuse a number beyond those that are ever drawn."""
     for kind in schema.kinds:
-        if kind.column == name and (said := kind.beyond(kind.read(one, HERE))):
-            raise DataError(f"{HERE}, column '{name}': got {one.cells()[0]}; expected {said}.")
+        if kind.column == name and (message := kind.beyond(kind.read(one, HERE))):
+            raise DataError(f"{HERE}, column '{name}': got {one.cells()[0]}; expected {message}.")
 
 
 def _check_kept(schema: "Schema", name: str, condition: Condition) -> None:

@@ -132,6 +132,6 @@ def _words(a: Categorical, b: Categorical, codes: Codes, everywhere: bool) -> st
     if everywhere:
         return f"{b.column} follows from {a.column}"
     here = np.flatnonzero(codes >= 0)
-    said = [f"{b.labels[codes[k]]} where {a.column} is {a.labels[k]}" for k in here[:TARGETS]]
+    cases = [f"{b.labels[codes[k]]} where {a.column} is {a.labels[k]}" for k in here[:TARGETS]]
     more = f", and so on for {len(here) - TARGETS:,} more" if len(here) > TARGETS else ""
-    return f"{b.column} is {', '.join(said)}{more}"
+    return f"{b.column} is {', '.join(cases)}{more}"

@@ -86,20 +86,20 @@ class Relation:
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         terms = [(-weight / own, column) for column, weight in rest]
         terms.sort(key=lambda term: term[0] < 0)  # a sum begins with what is added
-        said = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
+        addends = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
         if self.constant:
-            said.append(_term(self.constant / own, "", first=False))
+            addends.append(_term(self.constant / own, "", first=False))
         where = "all" if self.share == 1 else f"{min(max(self.share, 0.01), 0.99):.0%} of the"
-        return f"{self.columns[0]} = {' '.join(said)} in {where} rows"
+        return f"{self.columns[0]} = {' '.join(addends)} in {where} rows"
 
 
 def _term(weight: float, column: str, *, first: bool) -> str:
     """A term of a sum with its sign; a constant has no column."""
     size = "" if column and abs(weight) == 1 else f"{abs(weight):g}"
-    said = " ".join(filter(None, (size, column)))
+    term = " ".join(filter(None, (size, column)))
     if first:
-        return f"-{said}" if weight < 0 else said
-    return f"{'-' if weight < 0 else '+'} {said}"
+        return f"-{term}" if weight < 0 else term
+    return f"{'-' if weight < 0 else '+'} {term}"
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ class Schema:
     @property
     def warnings(self) -> list[str]:
         """What whoever trains on this table should know, a sentence for each."""
-        return [f"column '{column.name}': {said}." for column in self.columns for said in column.warnings]
+        return [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
 
     def described(self) -> list[dict[str, Any]]:
         """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings."""
@@ -327,9 +327,9 @@ class Schema:
         """
         codes, y, u = np.asarray(codes, np.int32), np.asarray(y, np.float64), np.asarray(u, np.float64)
         shape = (len(codes), len(self.parts))
-        for said, array in (("codes", codes), ("y", y), ("u", u)):
+        for field, array in (("codes", codes), ("y", y), ("u", u)):
             if array.shape != shape:
-                raise DataError(f"{said} has shape {array.shape}; expected (rows, {shape[1]}).")
+                raise DataError(f"{field} has shape {array.shape}; expected (rows, {shape[1]}).")
         made = {}
         for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True):
             at = self._slices[kind.column]

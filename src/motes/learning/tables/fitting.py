@@ -236,7 +236,7 @@ def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]
     few = n < FEW
     groups = 8
     batch = table.batch or int(np.clip(n // 2, 32, 256) if few else np.clip(ENTRIES / parts, *BATCH))
-    suits = lambda said, rows: rows if said is None else said
+    suits = lambda given, rows: rows if given is None else given
     network = NetworkOptions(
         width=suits(table.width, 128 if few else 192),
         depth=suits(table.depth, 1 if few else 2),

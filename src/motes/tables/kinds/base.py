@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.frames import SAID, Series
+from motes.data.frames import TYPE_WORDS, Series
 from motes.errors import DataError
 from motes.tables.conditions import Restriction, SetOfValues
 from motes.tables.parts import Array, Codes, Entries, Mask, Part
@@ -153,7 +153,7 @@ class Kind(abc.ABC):
         row = int(np.argmin(series.missing))
         raise DataError(
             f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
-            f"expected {expected}, and this column is {SAID[series.type]}. Convert the column first."
+            f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
         )
 
 

@@ -213,7 +213,7 @@ def _option(column: str, kind: str, key: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
     outside = number and ((key == "step" and value < 1) or (key == "decimals" and not 1 <= value <= DECIMALS))
     if not number or (whole and value != int(value)) or outside:
-        said = "a whole number" if whole else "a finite number"
-        said += {"step": " of at least 1", "decimals": f" from 1 to {DECIMALS}"}.get(key, "")
-        raise UsageError(f"column '{column}': {key} = {value!r}; expected {said}.")
+        expected = "a whole number" if whole else "a finite number"
+        expected += {"step": " of at least 1", "decimals": f" from 1 to {DECIMALS}"}.get(key, "")
+        raise UsageError(f"column '{column}': {key} = {value!r}; expected {expected}.")
     return int(value) if whole else float(value)

@@ -166,8 +166,8 @@ class Date(Kind):
 
     @property
     def becomes(self) -> str:
-        said = {"day": "days", "week": "weeks", "month": "months"}[self.calendar.split]
-        made = [f"{said}: {self.coarse.words}"]
+        unit = {"day": "days", "week": "weeks", "month": "months"}[self.calendar.split]
+        made = [f"{unit}: {self.coarse.words}"]
         if self.marks is not None:
             made.append(f"{len(self.marks.at)} {'weekdays' if self.calendar.split == 'week' else 'days of the month'}")
         if self.clock is not None:

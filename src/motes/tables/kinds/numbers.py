@@ -288,11 +288,11 @@ class Real(Number):
             return None
         x = sample.series.values
         decimals = decimals_of(x)
-        said = f", {decimals} decimal{'s' if decimals > 1 else ''}" if decimals else ""
+        places = f", {decimals} decimal{'s' if decimals > 1 else ''}" if decimals else ""
         low, high = x.min(), x.max()
         zeros = float((x == 0).mean())
         where = f", 0 in {zeros:.0%}" if zeros >= 0.05 else ""
-        return f"numbers from {low:.4g} to {high:.4g}{where}{said}", {"decimals": decimals}
+        return f"numbers from {low:.4g} to {high:.4g}{where}{places}", {"decimals": decimals}
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -373,8 +373,8 @@ def _check_within(sample: Sample, low: float | None, high: float | None) -> None
     x = sample.series.values
     out = np.flatnonzero((x < (-np.inf if low is None else low)) | (x > (np.inf if high is None else high)))
     if len(out):
-        said = (("at least", low), ("at most", high))
-        ends = [f"{word} {end:g}" for word, end in said if end is not None]
+        limits = (("at least", low), ("at most", high))
+        ends = [f"{word} {end:g}" for word, end in limits if end is not None]
         raise _refused(sample, int(out[0]), f"a number of {' and '.join(ends)}; set low and high to allow for more")
 
 
