@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import motes
+from motes.data import texts
 from motes.data.blocks import Blocks
 from motes.data.files import read_frame, width_of
 from motes.data.readings import Dates, Numbers, chosen, doubt, ways_of
@@ -311,3 +312,18 @@ def test_parts_are_read_as_the_whole_is_and_memory_stays_flat(file):
     tracemalloc.stop()
     assert start == rows and blocks.rows == rows
     assert peak < 40 * 2**20  # a few parts, however many rows there are
+
+
+def test_an_odd_quote_costs_no_more_than_a_few_looks_at_the_rest(file, monkeypatch):
+    # Of a text with an odd quote no end of a line is certain any more: the rest was looked at again with every part.
+    monkeypatch.setattr("motes.data.texts.PART", 2**10)
+    monkeypatch.setattr("motes.data.texts.LONGEST", 2**12)
+    looked = []
+    last_end = texts._last_end
+    monkeypatch.setattr("motes.data.texts._last_end", lambda raw: looked.append(len(raw)) or last_end(raw))
+    lines = [f"pipe {k},{k}" for k in range(20_000)]
+    lines[50] = '5" pipe,50'
+    path = file("name,x\n" + "\n".join(lines) + "\n")
+    parts = b"".join(part for part, _ in texts._Layout.of(path, NONE).parts())
+    assert parts == path.read_bytes()
+    assert sum(looked) < path.stat().st_size

@@ -8,8 +8,7 @@ A model learns standardised columns, and everything it gives back is in the data
 import csv
 import hashlib
 import math
-import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -314,23 +313,19 @@ def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half."""
+    # An ordinary file, which follows the umask; those of `tempfile` are private.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         try:
             yield temporary
         except OSError as error:
-            if error.filename in (None, name):  # a full disk has no name; nobody knows the temporary one
+            if error.filename in (None, str(temporary)):  # a full disk has no name; nobody knows the temporary one
                 error.filename = str(path)
             raise
-        # mkstemp makes files private; an ordinary file follows the umask.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from motes.data.text_lines import header_of, lines_of, not_encoded, not_utf8, op
 from motes.data.text_options import TextOptions
 from motes.errors import DataError
 
+LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
 START = 2**20  # bytes by which the types of columns are known
 PART = 2**22  # bytes that are in memory at once, where rows come part by part
 NO_ROWS = "names its columns and has no rows."
@@ -89,6 +90,8 @@ class _Layout:
                 if end := _last_end(rest):
                     yield rest[:end], first
                     rest, first = rest[end:], False
+                elif len(rest) > LONGEST:  # an odd quote, such as that of 5" pipes: to look again would be quadratic
+                    rest += file.read()
             if rest:
                 yield rest, first
 

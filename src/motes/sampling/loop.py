@@ -152,8 +152,15 @@ def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool =
     """
     alone = 0 if compiled else 1
     yield from map(work, parts[:alone])
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(work, parts[alone:])
+
+
+def cores() -> int:
+    """How many processors this process may use: a container or `taskset` may give it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @eqx.filter_jit

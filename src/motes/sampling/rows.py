@@ -9,7 +9,6 @@ and rows are drawn again by their weights (sequential importance resampling: Gor
 w times p(known values) is the probability of the whole condition.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from motes.learning.tables.links import Derived, shares_of
 from motes.learning.tables.network import Rows
+from motes.sampling.loop import cores
 from motes.sampling.unmasking import FEW, ROWS, Unmasker, Within
 from motes.tables.conditions import Restriction
 from motes.tables.parts import Array
@@ -192,7 +192,7 @@ def _padded(part: Any, n: int) -> Any:
 
 def in_turn(work: Callable[[int], T], count: int) -> Iterator[T]:
     """work(0), work(1), ... in this order, two at a time: one computes while the other is on the way to values."""
-    with ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)) as pool:
+    with ThreadPoolExecutor(min(2, cores())) as pool:
         waiting = [pool.submit(work, number) for number in range(min(3, count))]
         try:
             for number in range(count):
