@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from motes.errors import DataError, UsageError
-from motes.sampling.rows import log_prob_rows
+from motes.sampling.rows import log_prob_parts
 from motes.table_fitting import fit_table
 from tables import TINY, of_random_weights, untrained
 
@@ -52,7 +52,7 @@ def exact(model, data, column, domain, known):
     unmasker = model.orders.first([*known, column])
     total = np.ones((len(data), len(domain)))
     for j in range(*model.schema.parts_of(column).indices(len(here))):
-        log_p = log_prob_rows(unmasker, rows._replace(observed=rows.observed & here), np.arange(len(here)) == j)
+        log_p = log_prob_parts(unmasker, rows._replace(observed=rows.observed & here))[:, j]
         p = np.exp(log_p + encoded.log_unit[:, j]).reshape(total.shape)
         if column != "when":
             total *= p

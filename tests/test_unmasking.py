@@ -14,7 +14,7 @@ from motes.learning.tables.model import MaskedModel, on_axes, ordered
 from motes.learning.tables.network import MaskedNetwork, Rows
 from motes.learning.tables.rows import Reader
 from motes.learning.tables.training import decayed, masked_loss, random_order
-from motes.sampling.rows import again, draw_block, log_prob_rows
+from motes.sampling.rows import again, draw_block, log_prob_parts
 from motes.sampling.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
 from motes.tables.schema import Schema
 
@@ -135,8 +135,7 @@ def test_all_values_of_a_lattice_sum_to_one(made):
     grid = frame({"label": "a", "real": 0.0, "whole": values, "cents": 0.5})
     encoded = made.schema.encode(grid, unseen="mark")
     rows = made.reader.read(encoded)
-    only = np.array([False, False, True, False])
-    found = log_prob_rows(made.unmasker, rows, only) + encoded.log_unit[:, 2]
+    found = log_prob_parts(made.unmasker, rows)[:, 2] + encoded.log_unit[:, 2]
     possible = encoded.codes[:, 2] >= 0
     assert np.exp(found[possible]).sum() == pytest.approx(1.0, abs=2e-3)
 
@@ -174,11 +173,11 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     # The second number given a first one, for a few of the first; and the first one by itself.
     first = frame({"a": xa, "b": 0.0})
     e = schema.encode(first)
-    p_first = np.exp(log_prob_rows(unmasker, reader.read(e), np.array([True, False])) + e.log_unit[:, 0])
+    p_first = np.exp(log_prob_parts(unmasker, reader.read(e))[:, 0] + e.log_unit[:, 0])
     assert p_first @ wa == pytest.approx(1.0, abs=1e-3)
     for a in np.quantile(x, [0.0, 0.3, 0.9]):
         e = schema.encode(frame({"a": a, "b": xb}))
-        p_second = np.exp(log_prob_rows(unmasker, reader.read(e), np.array([False, True])) + e.log_unit[:, 1])
+        p_second = np.exp(log_prob_parts(unmasker, reader.read(e))[:, 1] + e.log_unit[:, 1])
         assert p_second @ wb == pytest.approx(1.0, abs=1e-3)
 
 

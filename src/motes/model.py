@@ -26,6 +26,7 @@ from motes.sampling.likelihood import Likelihood
 from motes.sampling.loop import Sampler
 from motes.sources import matrix_of
 from motes.table_draws import Drawn
+from motes.table_exhibits import table_diagnosis
 from motes.table_predictions import DRAWS, QUANTILES
 from motes.table_runs import evaluate_table, write_page
 from motes.tabular import RowLikelihood, TableModel, of_checkpoint
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from motes.diagnosis.after import Diagnosis
+    from motes.diagnosis.of_tables import TableDiagnosis
     from motes.diffusion.denoiser import Denoiser
     from motes.evaluation.table_results import TableEvaluation
     from motes.judging import Evaluation
@@ -360,18 +362,24 @@ class Model:
         self._refuse({"target": target}, "evaluate", "Points have no target.")
         return evaluate(self.inner, self._source(data), n=n, seed=seed)
 
-    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> "Diagnosis":
-        """Find out what is wrong with a model of points, and where the error of its samples is from.
+    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> "Diagnosis | TableDiagnosis":
+        """Find out what is wrong with the model and how to fix it.
 
-        `data` is as in `evaluate`.
+        Of points also: where the error of the samples is from. Of a table also: what the model knows of each column.
+
+        Args:
+            data: as in `evaluate`.
+            n: samples of points, at most; of a table up to 2,000 rows are scored.
+            seed: of all that is drawn.
 
         Raises:
-            UsageError: a table, or rows that are not to be had.
+            UsageError: rows that are not to be had, or too few of them.
         """
-        inner = self._inside("diagnose", "Use evaluate, which names the columns and pairs that differ.")
+        if isinstance(self.inner, TableModel):
+            return table_diagnosis(self.inner, data, seed=seed)
         from motes.diagnosis.after import diagnose_model
 
-        return diagnose_model(inner, self._source(data), n=n, seed=seed)
+        return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
     def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> "Axes | Figure":
         """A picture of samples: points of the plane, or the distribution of each column.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from motes.figures.densities import density_map, density_row
     from motes.figures.distributions import marginals
     from motes.figures.excess import error_split, excess_curve
+    from motes.figures.gains import column_gains
+    from motes.figures.pair_matrix import pairs
     from motes.figures.points import grid, row, scatter, sheet
     from motes.figures.scores import score_fields
     from motes.figures.style import STYLES, Style, rc
@@ -35,6 +37,8 @@ _HOME = {
     "error_split": "excess",
     "excess_curve": "excess",
     "marginals": "distributions",
+    "column_gains": "gains",
+    "pairs": "pair_matrix",
     "grid": "points",
     "row": "points",
     "scatter": "points",
@@ -50,6 +54,7 @@ __all__ = [
     "STYLES",
     "Style",
     "braille",
+    "column_gains",
     "density_map",
     "density_row",
     "error_split",
@@ -59,6 +64,7 @@ __all__ = [
     "limits_of",
     "loss_curve",
     "marginals",
+    "pairs",
     "rc",
     "row",
     "save_animation",

@@ -18,6 +18,7 @@ def loss_curve(
     *,
     best: float | ArrayLike | None = None,
     best_label: str = "irreducible loss",
+    held_out: ArrayLike | None = None,
     window: int | None = None,
     ax: Axes | None = None,
     style: str | Style = "dark",
@@ -31,6 +32,7 @@ def loss_curve(
         loss: the loss at each of them, shape (n,), in whatever unit the loss has.
         best: what no model can beat, a number or one for each step.
         best_label: what that is called.
+        held_out: steps and the loss of validation rows at these, (2, k).
         window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
@@ -52,11 +54,18 @@ def loss_curve(
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3)
     if floor is not None:
         ax.plot(at, floor, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
-    loss_axis(ax, mean[shown] if floor is None else np.concatenate([mean[shown], floor]), values)
+    looks = np.empty((2, 0)) if held_out is None else np.asarray(held_out, np.float64)
+    if looks.ndim != 2 or len(looks) != 2 or not np.isfinite(looks).all():
+        raise ValueError(f"held_out has shape {looks.shape}; expected (2, k): finite steps, and the loss at each.")
+    ax.plot(*looks, color=look.accent, linewidth=1.4, marker="o", markersize=3.5, zorder=4)
+    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if floor is None else [floor])), values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     dress(ax, look, size=BODY)
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
     ax.margins(x=0.01)
+    if looks.size:
+        x, y = looks[:, -1]
+        write_on(ax, "validation rows", float(x), float(y), look.accent, look, ha="right", va="bottom", shift=(-4, 5))
     if floor is not None:
         text = f"{best_label} {floor[0]:.3g}" if np.ptp(floor) == 0 else best_label
         # At the beginning, where the mean is far above.

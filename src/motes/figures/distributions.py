@@ -49,36 +49,42 @@ def marginals(
     figure = new_figure(3.0 * across, 2.3 * down + 0.5, look)
     for place, name in enumerate(names, 1):
         ax = new_axes(figure, down, across, place)
-        other = None if reference is None else _known(reference[name])
-        draw = _bars if _is_label(_known(columns[name])) else _histogram
-        draw(ax, _known(columns[name]), other, look)
+        other = None if reference is None else known_entries(reference[name])
+        histogram_or_bars(ax, known_entries(columns[name]), other, look)
         dress(ax, look, size=9)
-        dress_text(ax.set_title(_short(name, 28), loc="left", pad=4), look.foreground, 9.5)
+        dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
     titles = [title] if title else []
     if len(columns) > COLUMNS:
         titles.append(f"{COLUMNS} of {len(columns)} columns")
     if titles:
         dress_text(figure.suptitle(" · ".join(titles)), look.foreground, 11)
     if reference is not None:
-        _legend(figure, look)
+        key(figure, look)
     return figure
 
 
-def _known(entries: NDArray[Any]) -> NDArray[Any]:
+def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
+    """The distribution of the known entries of a column, and of real ones as an outline."""
+    (_bars if is_label(x) else _histogram)(ax, x, real, look)
+
+
+def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
     """The entries that are not missing."""
     if entries.dtype.kind == "f":
         return entries[np.isfinite(entries)]
     return entries[[entry is not None and entry == entry for entry in entries.tolist()]]
 
 
-def _is_label(entries: NDArray[Any]) -> bool:
+def is_label(entries: NDArray[Any]) -> bool:
+    """Whether known entries are labels; they are numbers or dates otherwise."""
     first = entries[0] if len(entries) else ""
     return isinstance(first, str | bool | np.bool_)
 
 
 def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
     dates = len(x) and not isinstance(x[0], int | float | np.number)
-    x, real = _numbers(x, dates), None if real is None else _numbers(real, dates)
+    numbers = seconds_of if dates else lambda values: values.astype(np.float64)
+    x, real = numbers(x), None if real is None else numbers(real)
     every = x if real is None else np.concatenate([x, real])
     if not len(every):
         return
@@ -102,11 +108,9 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
         ax.set_xticks(ticks, words, fontsize=7)
 
 
-def _numbers(x: NDArray[Any], dates: Any) -> NDArray[np.float64]:
-    """Numbers as they are, and dates as seconds."""
-    if dates:
-        return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
-    return x.astype(np.float64)
+def seconds_of(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Dates as seconds since 1970."""
+    return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
 
 
 def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
@@ -116,7 +120,7 @@ def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> 
     few, rest = shown[:LABELS].tolist(), shown[LABELS:]
     share = lambda entries: [float((entries.astype(str) == kind).mean()) for kind in few]
     ours, theirs = share(x), [] if real is None else share(real)
-    words = [_short(kind, LONG) for kind in few]
+    words = [short(kind, LONG) for kind in few]
     if len(rest):
         words.append(f"{len(rest)} others")
         ours.append(1 - sum(ours))
@@ -131,13 +135,14 @@ def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> 
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
-def _short(text: str, most: int) -> str:
+def short(text: str, most: int) -> str:
     """A text without its middle: names and labels often differ at their ends."""
     half = most // 2
     return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
 
 
-def _legend(figure: Figure, look: Style) -> None:
+def key(figure: Figure, look: Style) -> None:
+    """Which colour is which."""
     keys = [Line2D([], [], color=look.classes[0], linewidth=6, alpha=FILL), Line2D([], [], color=look.classes[1])]
     legend = figure.legend(keys, ["samples", "real rows"], loc="outside lower right", frameon=False, ncols=2)
     for text in legend.get_texts():

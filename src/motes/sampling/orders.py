@@ -1,7 +1,7 @@
 """The model of a table in its own order of the parts, which is its distribution, and in any other order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.learning.tables.layout import Layout, layout_of
-from motes.learning.tables.model import MaskedModel, knows_labels
+from motes.learning.tables.model import MaskedModel, base_alone, knows_labels
 from motes.learning.tables.rows import Reader
 from motes.sampling.constraint import Constraint
-from motes.sampling.rows import Block, log_prob_rows
+from motes.sampling.rows import Block, log_prob_parts
 from motes.sampling.unmasking import Unmasker
 from motes.tables.parts import Array, Encoded, Mask
 from motes.tables.schema import Schema
@@ -70,8 +70,26 @@ class AnyOrder:
 
     def log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
         """log p of the observed and possible entries in the data's units, (n,)."""
+        return self.log_prob_parts(unmasker, encoded).sum(axis=1)
+
+    def log_prob_parts(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+        """The same of each entry given those before it in the order, (n, p); 0 of the others."""
         rows = self.reader.read(encoded)
-        return log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1)
+        return log_prob_parts(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0)
+
+    def log_prob_alone(self, encoded: Encoded) -> Array:
+        """log p of each observed and possible entry where nothing but its own column is known, (n, p); 0 of others."""
+        made = np.zeros(encoded.codes.shape)
+        for column in self.schema.learned:
+            own = np.zeros(made.shape[1], bool)
+            own[self.schema.parts_of(column)] = True
+            made += self.log_prob_parts(self.of_the_base, replace(encoded, observed=encoded.observed & own))
+        return made
+
+    @cached_property
+    def of_the_base(self) -> Unmasker:
+        """In the model's own order, of the base mixture alone: labels by their shares, numbers by the mixture."""
+        return Unmasker.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
 
     def _in(self, order: NDArray[np.integer]) -> Unmasker:
         return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)

@@ -148,30 +148,35 @@ def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp
     return rng.permutation(chosen), effective, float(mean)
 
 
-def log_prob_rows(unmasker: Unmasker, rows: Rows, parts: NDArray[np.bool_] | None = None) -> Array:
-    """log p of the observed entries of n rows, (n,), by the chain rule in the order; of some `parts` (p,) alone."""
+def log_prob_rows(unmasker: Unmasker, rows: Rows) -> Array:
+    """log p of the observed entries of n rows, (n,), by the chain rule in the order."""
+    return log_prob_parts(unmasker, rows).sum(axis=1)
+
+
+def log_prob_parts(unmasker: Unmasker, rows: Rows) -> Array:
+    """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
     n = len(rows.codes)
     padded = FEW if n <= FEW else ROWS
-    made = np.zeros(n)
+    made = np.zeros(rows.codes.shape)
     for start in range(0, n, padded):
         some = slice(start, start + padded)
         take = lambda part, some=some: _padded(part[some], padded)
-        made[some] = _log_prob_block(unmasker, Rows(*map(take, rows)), parts)[: len(made[some])]
+        made[some] = _log_prob_block(unmasker, Rows(*map(take, rows)))[: len(made[some])]
     return made
 
 
-def _log_prob_block(unmasker: Unmasker, rows: Rows, parts: NDArray[np.bool_] | None) -> Array:
-    total = np.zeros(len(rows.codes))
-    seen = unmasker.start(len(total))
+def _log_prob_block(unmasker: Unmasker, rows: Rows) -> Array:
+    made = np.zeros(rows.codes.shape)
+    seen = unmasker.start(len(made))
     last = unmasker.layout.parts - 1
     for k, j in enumerate(map(int, unmasker.order)):
         here = rows.observed[:, j]
-        entry = Rows(*(jnp.asarray(part[:, j]) for part in rows))
-        if here.any() and (parts is None or parts[j]):
-            total += np.where(here, unmasker.log_prob(seen, k, entry), 0.0)
-        if k < last:
-            seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
-    return total
+        if here.any():
+            entry = Rows(*(jnp.asarray(part[:, j]) for part in rows))
+            made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry), 0.0)
+            if k < last:
+                seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
+    return made
 
 
 def _with_dependencies(shares: Array, links: Any, derived: Sequence[Derived]) -> Array:

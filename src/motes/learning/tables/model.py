@@ -115,6 +115,17 @@ def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
     return all_of
 
 
+def base_alone(models: MaskedModel) -> MaskedModel:
+    """Members without what their networks say of the visible parts; how much each number follows the base stays."""
+    network = models.network
+    gate = network.line_bias.at[..., 1:].set(0.0)
+    outputs = lambda network: (
+        network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.line_bias,
+    )  # fmt: skip
+    nothing = jax.tree.map(jnp.zeros_like, outputs(network)[:-1])
+    return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
+
+
 def knows_labels(parts: Sequence[Part], means: Any) -> bool:
     """Whether a base with such means (..., A) has axes beside those of the parts with a density."""
     return bool(means.shape[-1] > sum(map(has_density, parts)))

@@ -32,6 +32,7 @@ Integers = NDArray[np.int32]
 PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
 CHUNK = 25  # steps of one call of the compiled program
+SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
 
 @dataclass(frozen=True)
@@ -308,10 +309,30 @@ def train(
         interrupted = True
     if not checks:
         kept, kept_step = state.averaged, np.full(members, step)
+    elif held is not None and members > 1:
+        kept = _shrunk(kept, lambda networks: _checked(program, networks, base, held, plan, options.fixed))
     return Trained(
         kept, np.concatenate(losses) if losses else np.zeros(0, np.float32), np.array(checks).reshape(-1, 2),
         float(kept_step.mean()), time.perf_counter() - began, interrupted,
     )  # fmt: skip
+
+
+def _shrunk(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], NDArray[np.float64]]) -> MaskedNetwork:
+    """Networks that move the normals of the base by the share with which validation rows are likeliest, of `SHARES`.
+
+    Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
+    unseen rows were likelier by 0.2 nats a row with a quarter of it.
+
+    Args:
+        networks: of all members.
+        nats: how unlikely such networks make the validation rows, (members,).
+    """
+
+    def scaled(share: float) -> MaskedNetwork:
+        moves = networks.lines * share, networks.line_bias.at[..., 1:].multiply(share)
+        return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
+
+    return min(map(scaled, SHARES), key=lambda networks: float(nats(networks).mean()))
 
 
 def _checked(

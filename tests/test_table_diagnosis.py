@@ -1,0 +1,171 @@
+"""What the diagnosis says of models of tables, where the answer is known, and its figures."""
+
+import json
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import motes
+from motes.data.frames import as_frame
+from motes.diagnosis.of_tables import diagnose_table
+from motes.errors import UsageError
+from motes.learning.tables.training import SHARES, _shrunk
+from motes.table_exhibits import draw_table, keep_table_diagnosis, linked_columns
+from motes.table_fitting import fit_table
+from motes.table_sources import evaluation_source
+
+TINY = {"table.width": 16, "table.depth": 1, "table.components": 2, "table.own": 0, "table.batch": 32}
+RHO = 0.8
+MUTUAL = -0.5 * np.log(1 - RHO**2)  # nats that one of two normal numbers says of the other
+
+
+def table(n, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.multivariate_normal([0, 0], [[1, RHO], [RHO, 1]], n).T
+    side = rng.choice(["left", "right"], n)
+    return pd.DataFrame({"a": a, "b": b, "side": side, "sign": np.where(side == "left", "minus", "plus")})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_table(table(2400, 0), changes=TINY | {"table.steps": 100}, seed=0)
+
+
+@pytest.fixture(scope="module")
+def found(model):
+    return diagnose_table(model, as_frame(table(2000, 1)), as_frame(table(2400, 0)), evaluated_against="fresh rows")
+
+
+def test_gains_are_the_mutual_information(found):
+    gain = dict(zip(found.columns, found.gain, strict=True))
+    first, second = sorted(("a", "b"), key=lambda name: gain[name])
+    # A hundred steps and a false alarm in 10^4: the base knows the normals, and the labels follow from one another.
+    assert gain[first] == pytest.approx(0.0, abs=0.03)
+    assert gain[second] == pytest.approx(MUTUAL, abs=0.06)
+    assert gain["side"] + gain["sign"] == pytest.approx(np.log(2), abs=0.03)
+
+
+def test_totals_are_those_of_the_likelihood(found, model):
+    fresh = table(2000, 1)
+    assert found.held_out == pytest.approx(model.score_samples(fresh).mean(), rel=1e-6)
+    assert found.held_out == pytest.approx(found.model.sum(), rel=1e-6)
+    assert found.training == pytest.approx(model.score_samples(table(2400, 0)).mean(), abs=0.1)
+    assert found.findings == ()
+
+
+def test_the_mixture_knows_what_it_is_fitted_to_and_no_labels(found):
+    simple = dict(zip(found.columns, found.mixture - found.alone, strict=True))
+    assert max(simple["a"], simple["b"]) == pytest.approx(MUTUAL, abs=0.06)
+    assert found.rows == 2000 and found.evaluated_against == "fresh rows"
+
+
+def test_columns_alone_have_the_density_of_their_own_distribution(model):
+    # Quantile bins of a standard normal lose little: entropy 1.419 nats; 2,000 rows, a false alarm in 10^4.
+    encoded = model.schema.encode(table(2000, 1))
+    alone = model.orders.log_prob_alone(encoded)
+    for column in ("a", "b"):
+        parts = model.schema.parts_of(column)
+        assert alone[:, parts].sum(axis=1).mean() == pytest.approx(-1.419, abs=0.08)
+    side = alone[:, model.schema.parts_of("side")].sum(axis=1)
+    np.testing.assert_allclose(side, np.log(0.5), atol=0.05)
+
+
+def test_rows_that_the_training_could_not_have_held_are_a_finding(model):
+    other = table(400, 2).assign(side=lambda frame: np.where(frame.a > 1.5, "middle", frame.side))
+    found = diagnose_table(model, as_frame(other), None, evaluated_against="other rows")
+    (finding,) = (one for one in found.findings if one.name == "impossible_rows")
+    assert finding.value == pytest.approx((other.a > 1.5).mean())
+    assert "'side'" in finding.meaning
+    assert found.training is None and np.isfinite(found.held_out)
+
+
+def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
+    changes = {"table.steps": 400, "table.width": 96, "table.dropout": 0.0, "table.weight_decay": 0.0}
+    rng = np.random.default_rng(3)
+    make = lambda: pd.DataFrame({f"x{k}": rng.choice(list("abcd"), 300) for k in range(8)})
+    seen, unseen = make(), make()
+    model = fit_table(seen, changes=changes | {"table.patience": 1000, "table.learning_rate": 0.01}, seed=0)
+    model.models = fit_by_heart(model, seen)
+    for name in ("orders", "unmasker"):  # of the members that it had
+        vars(model).pop(name, None)
+    found = diagnose_table(model, as_frame(unseen), as_frame(seen), evaluated_against="fresh rows")
+    names = [finding.name for finding in found.findings]
+    assert "overlearned" in names and "worse_than_alone" in names and "worse_than_mixture" in names
+    assert all("table.weight_decay=3" in finding.fix for finding in found.findings if finding.name == "overlearned")
+
+
+def fit_by_heart(model, seen):
+    """Members of which each has seen all rows: nothing says when to stop."""
+    from motes.learning.tables import fitting, training
+    from motes.learning.tables.rows import Reader
+
+    encoded = model.schema.encode(seen)
+    rows = Reader.of(model.schema).read(encoded)
+    _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
+    members = model.models.network.hidden.shape[0]
+    everything = [np.arange(len(seen))] * members
+    plan = training.Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
+    learned = training.train(
+        model.models.network, model.models.base, model.orders.layout, plan, rows, everything, [], options, seed=1
+    )
+    return fitting.MaskedModel(learned.networks, model.models.base)
+
+
+def test_fewer_than_ten_rows_are_refused(model):
+    with pytest.raises(UsageError, match="got 4 unseen rows; expected at least 10"):
+        diagnose_table(model, as_frame(table(4, 2)), None, evaluated_against="few rows")
+
+
+def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    table(300, 4).to_csv(path, index=False)
+    model = motes.fit(str(path), "table", changes=TINY | {"table.steps": 20}, verbose=False)
+    found = model.diagnose()
+    origin = evaluation_source(model.inner, None)
+    assert found.rows == len(origin.held_out)
+    assert found.evaluated_against == f"held-out rows of {path}"
+    assert found.training is not None
+    paths = keep_table_diagnosis(found, tmp_path / "out", "light")
+    assert [one.name for one in paths] == ["diagnosis.json", "column_gains.png"]
+    numbers = json.loads(paths[0].read_text())
+    assert numbers["columns"]["a"]["model"] == pytest.approx(found.model[found.columns.index("a")])
+    assert numbers["held_out"] == found.held_out
+    drawn = [one.name for one in draw_table(model.inner, origin, tmp_path / "out", "dark", 0)]
+    assert drawn == ["marginals.png", "pairs.png", "loss.png"]
+
+
+def test_a_table_in_memory_needs_rows_that_were_not_seen():
+    model = motes.fit(table(60, 5), changes=TINY | {"table.steps": 5}, verbose=False)
+    with pytest.raises(UsageError, match="rows that the model has not seen"):
+        model.diagnose(table(60, 5))
+    assert model.diagnose(table(80, 6)).training is None
+
+
+def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
+    rows = table(500, 7)
+    wide = rows.assign(**{f"noise{k}": np.random.default_rng(k).standard_normal(500) for k in range(4)})
+    schema = fit_table(wide, changes=TINY | {"table.steps": 1}).schema
+
+    class Named:
+        pass
+
+    named = Named()
+    named.schema = schema
+    found = linked_columns(named, schema.frame(wide))
+    assert len(found) == 5 and {"a", "b", "side", "sign"} < set(found)
+    assert found == [name for name in wide if name in found]
+
+
+def test_validation_rows_choose_how_much_a_network_moves_the_normals(model):
+    network = model.models.network
+    network = jax.tree.map(lambda part: part + 0.1, network)
+    for share in SHARES:
+        # What such rows would say if that share were best.
+        nats = lambda networks, share=share: np.abs(np.asarray(networks.lines - share * network.lines)).sum((1, 2, 3))
+        found = _shrunk(network, nats)
+        np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
+        np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)
+        np.testing.assert_array_equal(found.line_bias[..., 0], network.line_bias[..., 0])
+        np.testing.assert_array_equal(found.out_bias[0], network.out_bias[0])
