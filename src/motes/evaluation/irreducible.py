@@ -83,7 +83,7 @@ def irreducible_loss(
 def expected_loss(
     denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
 ) -> Estimate:
-    """`irreducible_loss` averaged over the times that training draws: the floor of the training curve itself."""
+    """`irreducible_loss` averaged over the times that training draws: how low the training curve can go."""
     key_times, key_losses = jax.random.split(key)
     values = _losses(denoiser, loss, x0, times(key_times, draws), key_losses)
     # An upper bound where the times are stratified.
