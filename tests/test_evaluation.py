@@ -347,7 +347,7 @@ ERRORS = [
     (lambda: Modes.at([[0.0], [1.0]], [0.5, 0.6]), "1 in all"),
     (lambda: Modes.at([0.0, 1.0]), "the set of centres has shape"),
     (lambda: Modes.labelled(normal(3), [0.0, 1.0, 1.0]), "labels are float64"),
-    (lambda: compare(normal(20), normal(20), normal(19), normal(20)), "for equal sizes alone"),
+    (lambda: compare(normal(20), normal(20), normal(19), normal(20)), "expected equal sizes"),
 ]
 
 

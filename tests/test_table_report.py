@@ -393,7 +393,7 @@ def test_the_page_is_well_formed_and_in_order(written):
     page = Page(text)
     assert page.of("html")[0]["lang"] == "en" and len(page.of("h1")) == 1
     said = "".join(page.words)
-    places = [said.index(word) for word in (found.headline, "Each column by itself", "How much one column tells")]
+    places = [said.index(word) for word in (found.headline, "Each column by itself", "How much one column says")]
     places += [said.rindex(word) for word in ("Boosted trees learn", "The same model learns", "How likely real rows")]
     places += [said.index(word) for word in ("How far it is from each row", "Ten rows of each", "How it was measured")]
     assert places == sorted(places)

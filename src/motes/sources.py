@@ -63,7 +63,7 @@ class Source:
 
     @property
     def truth(self) -> Truth | None:
-        """The exact law of a shape; None for a file, and for a curve without noise, which has no density."""
+        """The exact distribution of a shape; None for a file, and for a curve without noise, which has no density."""
         try:
             return truth(self.name, noise=self.noise) if self.name in SHAPES else None
         except UsageError:
@@ -80,7 +80,7 @@ class Source:
         return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """The exact denoiser where the law is known; otherwise the one that knows the rows of `table` by heart.
+        """The exact denoiser where the distribution is known; otherwise that which knows the rows of `table` by heart.
 
         With a `label`, that of one class.
         """

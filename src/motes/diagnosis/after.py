@@ -120,7 +120,7 @@ def diagnose_model(
     real, _ = origin.real(n)
     if len(real) < FEWEST:
         raise UsageError(f"got {len(real)} rows of {origin.name} to compare with; expected at least {FEWEST}.")
-    made = model.sample(n, seed=seed, on_block=on_block)
+    samples = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
     excess, compared = _excess(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
@@ -129,12 +129,14 @@ def diagnose_model(
     cause = _because(findings, "ema_too_long", "unscaled_columns")
     if origin.trained_on and unseen:
         findings += _learning(model, origin, real, excess, cause, seed)
-        findings += _memorising(model, origin, made, real)
+        findings += _memorising(model, origin, samples, real)
     else:
         why = "the rows it was trained on are not to be had" if unseen else "no rows were kept from the training"
         notes.append(f"Overtraining and memorising were not looked for: {why}.")
         findings += _undertrained(model, excess, 0.0, cause)
-    findings += _modes(model, origin, made, _because(findings, "prior_mismatch", "coarse_grid", "undertrained"), seed)
+    findings += _modes(
+        model, origin, samples, _because(findings, "prior_mismatch", "coarse_grid", "undertrained"), seed
+    )
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
 
@@ -164,8 +166,10 @@ def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
 
 def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
     """A kernel density of `rows`, as wide as makes the unseen ones likeliest."""
-    made = [EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES]
-    return max(made, key=lambda oracle: float(np.mean(oracle.rows(unseen, 0.0).log_prob)))
+    oracles = [
+        EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES
+    ]
+    return max(oracles, key=lambda oracle: float(np.mean(oracle.rows(unseen, 0.0).log_prob)))
 
 
 def _learning(
@@ -192,7 +196,7 @@ def _learning(
             "overtrained",
             gap,
             f"Rows that the network has seen cost it {gap:.2g} nats less than rows that it has not: it is learning "
-            f"these {len(rows):,} rows and not their law.",
+            f"these {len(rows):,} rows and not their distribution.",
             _less(model),
         )
     yield from _undertrained(model, excess, max(gap, 0.0), cause)
@@ -264,12 +268,12 @@ def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
     )
 
 
-def _memorising(model: PointModel, origin: Source, made: Array, unseen: Array) -> Iterator[Finding]:
+def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
     rows = model.standardiser.forward(origin.table.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
-    ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (made, unseen))
+    ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
     if len(real) < FEW:
         real = np.append(real, near.kneighbors(rows)[0][:, 1])
     # For each sample the share of unseen rows that are further from the training rows, and the other way round.
@@ -291,11 +295,11 @@ def _memorising(model: PointModel, origin: Source, made: Array, unseen: Array) -
         )
 
 
-def _modes(model: PointModel, origin: Source, made: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(model: PointModel, origin: Source, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
     modes = origin.modes
     if modes is None:
         return
-    found = mode_coverage(made, modes, seed=seed)
+    found = mode_coverage(samples, modes, seed=seed)
     if found.distance.low > MISPLACED:
         off = [share - true for share, true in zip(found.shares, modes.shares, strict=True)]
         worst = int(np.argmax(np.abs(off)))

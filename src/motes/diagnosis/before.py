@@ -1,6 +1,6 @@
 """What can be known to go wrong with a run before it is trained.
 
-KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another law than training ends in
+KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another distribution than training ends in
 """
 
 import math
@@ -86,8 +86,8 @@ def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
         yield Finding(
             "prior_mismatch",
             value,
-            f"Training ends in another law than sampling starts from: {left:.0%} of the signal's power is left at "
-            f"t = 1, and the two Gaussians are {value:.2g} nats apart.",
+            f"Training ends in another distribution than sampling starts from: {left:.0%} of the signal's power is "
+            f"left at t = 1, and the two Gaussians are {value:.2g} nats apart.",
             " ".join(fix),
         )
 

@@ -7,8 +7,8 @@ real points instead of the prior, then the exact denoiser takes the network's pl
 a quarter of their error is left at most. What remains is d^2(real), the reference value: that of two real draws.
 Every set of samples has the same noise, so that the differences are far less noisy than the distances.
 
-Where the law is unknown there is no exact denoiser: the steps are refined second, and what is then left above the
-distance of two real draws is counted as learning.
+Where the distribution is unknown there is no exact denoiser: the steps are refined second, and what is then left above
+the distance of two real draws is counted as learning.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ class ErrorSplit:
     Attributes:
         rows: of each set of samples.
         total: of the model to real points.
-        reference_value: of the best that there is: exact samples, or, where the law is unknown, other real points.
+        reference_value: of exact samples, or, where the distribution is unknown, of other real points.
         parts: what each cause adds; together with the reference value they are the total.
     """
 

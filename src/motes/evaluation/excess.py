@@ -94,8 +94,8 @@ def excess_loss(
         x0: rows that the denoiser was not trained on, in its units (n, d), n >= 2.
         t: times (m,), rising, above 0, m >= 2.
         key: of the noise.
-        exact: `reference` knows the law of the rows. Then the excess is E |eps_hat - eps*|^2, which is the same, never
-            below 0, and less noisy than a difference of losses.
+        exact: `reference` knows the distribution of the rows. Then the excess is E |eps_hat - eps*|^2, which is the
+            same, never below 0, and less noisy than a difference of losses.
         repeats: noises for each row at each time; the errors are those of independent rows, not of noises.
 
     Raises:

@@ -6,7 +6,7 @@
 Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
 twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).
 
-What a network's loss has above it, at the same t, is what it has not learned. Where the law of the data is unknown, an
+What a network's loss has above it, at the same t, is what it has not learned. Where the distribution is unknown, an
 `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that has learned its rows by
 heart could reach.
 """

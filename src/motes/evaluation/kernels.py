@@ -1,10 +1,10 @@
-"""How far apart two laws are, by what each row is to every other.
+"""How far apart two distributions are, by what each row is to every other.
 
 D^2 = E k(a, a') + E k(b, b') - 2 E k(a, b)
 
 with k(x, y) = -|x - y| this is the energy distance (Székely & Rizzo 2013), with Gaussian kernels the maximum mean
 discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic et al. 2013). It is 0 only for equal
-laws. Every column is divided by the reference's standard deviation first.
+distributions. Every column is divided by the reference's standard deviation first.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ WIDTHS = 5  # of the Gaussian kernels: 1/4, 1/2, 1, 2, 4 times the median
 
 
 def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line; with the p-value of equal laws.
+    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line; tests for equality.
 
     Args:
         a, b: points (n, d) and (m, d), at least 2 of each; columns are scaled by the spread of `b` first.
@@ -36,7 +36,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
             the blocks that sets of more than 10,000 rows are cut into.
 
     Returns:
-        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two draws from one law;
+        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two real draws;
         the interval reaches down to the unbiased square's.
 
     Raises:
@@ -46,12 +46,12 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """Squared maximum mean discrepancy, unbiased: its mean is 0 for equal laws, so it may be a little below 0.
+    """Squared maximum mean discrepancy, unbiased: its mean is 0 for equal distributions, so it may be a little below 0.
 
     The kernel is the mean of five Gaussians, exp(-|x - y|^2 / (2 w^2)), whose widths w are 1/4, 1/2, 1, 2 and 4 times
     the median distance between rows of `b` (of at most 1000 rows), so that the kernel depends on the reference alone.
     The interval takes the kernel as given; over draws of `b` too, which draw the kernel anew, it holds the value less
-    often the farther apart the laws are (measured with n = 150: 97 times in 100 at 0, 92 near, 85 far).
+    often the farther apart the distributions are (measured with n = 150: 97 times in 100 at 0, 92 near, 85 far).
 
     Args, raises: as `energy_distance`.
     """
@@ -195,7 +195,7 @@ def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Arr
             yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
 
 
-# --- p-values: how often would two sets from one law be this far apart? --------------------------------------------
+# --- p-values: how often would two real draws be this far apart? ---------------------------------------------------
 
 
 def _p_value(pair: Pair, kernel: Kernel, s: _Statistic) -> float:
@@ -227,7 +227,7 @@ def _permuted(k: Array, n: int, rng: np.random.Generator) -> Array:
 
 
 def _spectral(k: Array, n: int, m: int, blocks: int, rng: np.random.Generator) -> Array:
-    """Draws of the limit of D^2 under equal laws: sum_i lambda_i (z_i^2 - 1) times 1/n + 1/m (Gretton et al. 2009).
+    """Draws of the limit of D^2 where it is 0: sum_i lambda_i (z_i^2 - 1) times 1/n + 1/m (Gretton et al. 2009).
 
     The lambdas are those of the centred kernel; a mean over blocks makes chi-squared of as many degrees of z^2.
     """

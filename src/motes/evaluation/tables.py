@@ -208,11 +208,11 @@ def _classifier(
 ) -> ClassifierResult:
     if isinstance(found, Verdict):
         return ClassifierResult(None, None, (), found)
-    told, reference, rows = found
-    order = np.argsort(-told.importance, kind="stable")
-    columns = tuple((names[j], float(told.importance[j])) for j in order)
-    verdict = verdicts.of_classifier(told.accuracy, rows, columns, adjust["classifier"])
-    return ClassifierResult(told.accuracy, reference, columns, verdict)
+    trees, reference, rows = found
+    order = np.argsort(-trees.importance, kind="stable")
+    columns = tuple((names[j], float(trees.importance[j])) for j in order)
+    verdict = verdicts.of_classifier(trees.accuracy, rows, columns, adjust["classifier"])
+    return ClassifierResult(trees.accuracy, reference, columns, verdict)
 
 
 def _utility(target: str, found: Utility | Verdict, adjust: Adjustments) -> UtilityResult:

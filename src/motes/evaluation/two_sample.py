@@ -1,6 +1,6 @@
 """Can a classifier tell the sets apart? (Lopez-Paz & Oquab 2017)
 
-C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the laws are equal.
+C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the distributions are equal.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SHUFFLED_ROWS = 4000
 
 @dataclass(frozen=True)
 class Discrimination:
-    """Rows told apart by boosted trees, and by which columns.
+    """How well boosted trees distinguish two sets, and by which columns.
 
     Attributes:
         accuracy: as `c2st_boosting` gives it.
@@ -33,7 +33,7 @@ class Discrimination:
 
 
 def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, seed: int = 0) -> Metric:
-    """How often a vote among nearest neighbours tells a from b, cross-validated; with the p-value of equal laws.
+    """How often a vote among nearest neighbours tells a from b, cross-validated; a test for equality.
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
@@ -84,7 +84,7 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     """As `c2st`, by trees boosted on one half of the rows and asked about the other; they find one column in a hundred.
 
     One half only, because answers from several folds depend on each other, and a test that overlooks that calls one in
-    ten pairs of equal laws different (measured with n = m = 100). How many rows of a class are among those given its
+    ten pairs of equal sets different (measured with n = m = 100). How many rows of a class are among those given its
     name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and all of what
     is more.
 

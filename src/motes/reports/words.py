@@ -13,7 +13,7 @@ EXPLAINED = {
     "column is shown, synthetic minus real, with its 95 % interval. The distance is how large a share of the rows "
     "would have to move for the two to agree; beside it stands what two draws of one distribution would give.",
     "quantiles": "Minimum, quartiles and maximum over all rows. A row that no real row comes near shows here.",
-    "associations": "How much one column tells of another, from 0 (nothing) to 1 (everything); between numbers with "
+    "associations": "How much one column says about another, from 0 (nothing) to 1 (everything); between numbers with "
     "its sign. The difference is synthetic minus real.",
     "classifier": "Boosted trees learn to tell synthetic from held-out rows and are tested on rows that they have "
     "not seen. Right in 50 of 100 cases is guessing.",
@@ -66,7 +66,7 @@ METHODS = {
     "bias. One of each: the correlation ratio of the ranks without its bias. Tests by 399 permutations of blocks of "
     "rows; intervals by the jackknife.",
     "classifier": "50 boosted trees learn from one half of as many synthetic as held-out rows and are tested on the "
-    "other half; the p-value is hypergeometric. The importance of a column is how much the accuracy falls when its "
+    "other half; the p-value is hypergeometric. The importance of a column is how much lower the accuracy is when its "
     "entries are permuted.",
     "utility": "100 boosted trees, five times, each time without a fifth of the rows. Labels are scored by the area "
     "under the ROC curve (each label against the rest), numbers by R² of their normal scores. Intervals contain the "
