@@ -261,13 +261,6 @@ class Evaluation(Generic[DetailsT]):
         apart = [entry for key in found if not SECTIONS[key].similarity for entry in self.of(key)]
         return " ".join([said, *(f"{capital(entry.verdict.text)}." for entry in apart if entry.verdict.differs)])
 
-    @property
-    def verdict(self) -> str:
-        """The headline, and what each section says."""
-        return " ".join(
-            [self.headline, *(f"{SECTIONS[key].title}: {one.sentence}" for key, one in self.verdicts.items())]
-        )
-
     def __repr__(self) -> str:
         return f"Evaluation({self.title!r}: {self.headline})"
 
