@@ -1,6 +1,6 @@
 """How long does the whole set of metrics take for 10,000 against 10,000 points, and how much memory?
 
-Each run is a process of its own, so that its peak is its own; half of the work is for the floor.
+Each run is a process of its own, so that its peak is its own; half of the work is for reference values.
 
     python benchmarks/metrics_speed.py [--rounds 3] [--rows 10000]
 """
@@ -27,7 +27,7 @@ def measure(rows: int) -> tuple[float, float, list[str]]:
     table = compare(made, real, other, real, modes=modes)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return seconds, peak, [f"{row.metric.name:<16} {row.metric!s:<44} {row.floor}" for row in table]
+    return seconds, peak, [f"{row.metric.name:<16} {row.metric!s:<44} {row.reference}" for row in table]
 
 
 def main() -> None:

@@ -820,10 +820,10 @@ print(best, f"trained in {best.training.seconds:.1f} s")
 # No model can be expected to beat the first row: two real draws are not the same points either.
 
 # %%
-judge = motes.draw("moons", N, seed=1001)
+reference = motes.draw("moons", N, seed=1001)
 righted_samples, way_back = ddpm.chain(N, places.tolist(), seed=1003)
 results = {
-    "two real draws (the floor)": motes.draw("moons", N, seed=1002),
+    "two real draws": motes.draw("moons", N, seed=1002),
     "the original, 8,000 steps": samples,
     "ddpm with the faults": ddpm_faulty.sample(N, seed=1003),
     "ddpm": righted_samples,
@@ -831,12 +831,12 @@ results = {
 }
 print(f"{'':<28} sliced W2   C2ST")
 for name, points in results.items():
-    print(f"{name:<28}   {motes.sliced_w2(points, judge):.3f}    {motes.c2st(points, judge):.3f}")
+    print(f"{name:<28}   {motes.sliced_w2(points, reference):.3f}    {motes.c2st(points, reference):.3f}")
 titles = ["data", "the original", "ddpm with the faults", "ddpm", "default"]
 side_by_side(dict(zip(titles, results.values(), strict=True)), near)
 
 # %% [markdown]
-# One seed says little; judge by medians over several before you call one good recipe better than another. But the gap
+# One seed says little; take medians over several before you call one good recipe better than another. But the gap
 # that the faults leave is far wider than what a seed moves.
 #
 # The bound agrees. `model.bound` gives it in the data's own units, so models that were standardised and models that

@@ -14,8 +14,8 @@ from tests.reference import Point, half_distance
 
 import motes
 from motes.diffusion.schedules import VarianceExploding
+from motes.ema_lengths import compare_ema_lengths
 from motes.errors import ModelFileError, UsageError
-from motes.judging import judge_lengths
 from motes.learning import averages
 from motes.learning.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
 from motes.learning.losses import UniformTimes
@@ -190,15 +190,15 @@ def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
         read_model(tmp_path).averaged_over(0.1)
 
 
-def test_lengths_are_judged_on_unseen_points(saved):
+def test_lengths_are_compared_on_unseen_points(saved):
     model = read_model(saved)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
-    found = judge_lengths(model, lengths=(0.05, 0.25))
+    found = compare_ema_lengths(model, lengths=(0.05, 0.25))
     assert found.lengths == (None, 0.05, 0.25)
     assert found.measure == "excess loss in nats a row"
     assert found.best == 0.05
     assert found.losses[2] - found.losses[1] > 5 * found.errors[2]
-    rows = judge_lengths(model, motes.draw("moons", 300, seed=8), lengths=(0.05, 0.25))
+    rows = compare_ema_lengths(model, motes.draw("moons", 300, seed=8), lengths=(0.05, 0.25))
     assert rows.measure == "loss"
     assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
 

@@ -209,7 +209,7 @@ def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
 
 
 def test_the_least_loss_knows_of_the_labels():
-    from motes.judging import least_loss
+    from motes.evaluating import least_loss
     from motes.recipes import load_recipe
     from motes.sources import read_source
 

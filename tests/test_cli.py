@@ -1,5 +1,6 @@
 """The command line, end to end, as a person meets it."""
 
+import html
 import json
 import os
 import resource
@@ -78,7 +79,7 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
     low, high = metrics["sliced_w2_interval"]
     assert low <= metrics["sliced_w2"] <= high
-    # The figures in the file are those of the samples in the file, judged by a draw that is none of the run's own.
+    # The figures in the file are those of the samples in the file, compared with a draw that is none of the run's own.
     assert metrics["sliced_w2"] == pytest.approx(
         motes.sliced_w2(table.x, motes.draw("moons", 10_000, seed=77)), abs=0.05
     )
@@ -383,7 +384,7 @@ def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_c
     made = motes.read_table(run / "samples.csv")
     assert made.columns == ("age", "height", "weight", "steps a day")
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["measured_against"] == "held-out rows" and 10 < metrics["rows"]["held_out"] < 60
+    assert metrics["evaluated_against"] == "training rows and held-out rows" and 10 < metrics["rows"]["held_out"] < 60
     assert "steps a day" in (run / "report.html").read_text()
 
 
@@ -416,15 +417,26 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
     code, table, err = motes_command("evaluate", run_folder[0], "-n", 500)
     assert code == 0, err
     plain = json.loads(motes_command("evaluate", run_folder[0], "-n", 500, "--json")[1])
-    assert plain["judged_by"] == "a fresh draw"
-    assert len(plain["metrics"]) == 13  # moons have modes
-    for metric in plain["metrics"]:
-        line = next(line for line in table.splitlines() if line.startswith(metric["name"] + " "))
-        assert f"{metric['value']:.4g}" in line and line.endswith(metric["verdict"])
-    assert table.splitlines()[-1] == plain["verdict"]
+    assert plain["evaluated_against"] == "a fresh draw"
+    assert len(plain["entries"]) == 14  # moons have modes, and an irreducible loss
+    for entry in plain["entries"]:
+        line = next(line for line in table.splitlines() if line.startswith(entry["name"] + " "))
+        assert f"{entry['value']:.4g}" in line and line.endswith(entry["verdict"])
+    assert table.splitlines()[2] == plain["headline"]
     assert "sampling: 500/500 rows" in err
     other = json.loads(motes_command("evaluate", run_folder[0], "circles", "-n", 200, "--json", "-q")[1])
     assert other["source"] == "circles"
+
+
+def test_evaluate_writes_a_report_of_points(run_folder, motes_command, tmp_path):
+    code, table, err = motes_command("evaluate", run_folder[0], "-n", 200, "--report", "points.html")
+    assert code == 0 and "report in points.html" in err
+    page = html.unescape((tmp_path / "points.html").read_text())
+    assert all(line in page for line in table.splitlines()[:3])
+    code, _, err = motes_command("evaluate", run_folder[0], "--target", "x")
+    assert code == 2 and "got --target for a model of points" in err
+    code, _, err = motes_command("evaluate", run_folder[0], "--report", "points.pdf")
+    assert code == 2 and "ends in .html" in err
 
 
 def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path):
@@ -451,7 +463,7 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert "above_bound" in (tmp_path / "run" / "history.jsonl").read_text()
     code, text, err = motes_command("diagnose", "run", "--out", "look")
     assert code == 0, err
-    assert "judged by held-out rows of three.npy" in text
+    assert "evaluated against held-out rows of three.npy" in text
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 

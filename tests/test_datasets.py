@@ -183,7 +183,7 @@ def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
     assert file.table.columns == source.table.columns
 
 
-def test_a_model_of_points_is_scored_and_judged_by_a_name(motes_command):
+def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
     table = read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 3).table
     changes = {"training.steps": 1, "data.label": "species"}
     model = fit_points(table, changes=changes, seed=3, source="iris")

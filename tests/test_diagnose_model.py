@@ -34,7 +34,7 @@ def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     found = diagnose_model(model, n=N)
     assert names(found) == []
     assert found.notes == []
-    assert found.judged_by == "a fresh draw"
+    assert found.evaluated_against == "a fresh draw"
     assert "Nothing is wrong that can be seen" in str(found)
 
 
@@ -95,7 +95,7 @@ def few(tmp_path):
 def test_two_hundred_points_learned_by_heart(few):
     found = diagnose_model(trained(few, changes={"training.steps": 4000, "network.width": 128}), n=N)
     assert {"memorising", "overtrained"} <= set(names(found))
-    assert found.judged_by == "held-out rows"
+    assert found.evaluated_against == "held-out rows"
 
 
 def test_who_knows_the_rows_by_heart_is_found_and_who_knows_the_law_is_not(moons):
@@ -126,10 +126,10 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     x = read_source("moons", moons.recipe, 0).table.x
     model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
     found = diagnose_model(model, x, n=N)
-    assert found.judged_by == "the training rows"
+    assert found.evaluated_against == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]
     other = diagnose_model(moons, motes.draw("moons", 3000, seed=9), n=N)
-    assert other.judged_by == "rows of the array"
+    assert other.evaluated_against == "rows of the array"
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.UsageError, match="give the data"):
         diagnose_model(model)

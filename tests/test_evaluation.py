@@ -347,7 +347,7 @@ ERRORS = [
     (lambda: Modes.at([[0.0], [1.0]], [0.5, 0.6]), "1 in all"),
     (lambda: Modes.at([0.0, 1.0]), "the set of centres has shape"),
     (lambda: Modes.labelled(normal(3), [0.0, 1.0, 1.0]), "labels are float64"),
-    (lambda: compare(normal(20), normal(20), normal(19), normal(20)), "for equal sizes alone"),
+    (lambda: compare(normal(20), normal(20), normal(19), normal(20)), "expected equal sizes"),
 ]
 
 
@@ -363,7 +363,7 @@ def test_boosting_finds_the_one_column_in_a_hundred_better_than_neighbours():
     assert c2st_boosting(a, b) > 0.79 > c2st(a, b)
 
 
-# --- modes, the floor, the whole set -------------------------------------------------------------------------------
+# --- modes, reference values, the whole set -------------------------------------------------------------------------
 
 EIGHT = Modes.at([[2 * np.cos(k * np.pi / 4), 2 * np.sin(k * np.pi / 4)] for k in range(8)])
 
@@ -398,20 +398,20 @@ def test_two_draws_from_a_table_have_no_row_in_common():
     assert np.array_equal(first, again[0]) and not np.array_equal(first, two_draws(x, 8, 12, seed=4)[0])
 
 
-def test_the_whole_set_beside_its_floor():
+def test_the_whole_set_beside_its_reference_values():
     draws = [motes.draw("eight_gaussians", 600, seed=s) for s in (1, 2, 3)]
     rows = compare(draws[0] * 1.3, draws[1], draws[2], draws[1], modes=EIGHT)
     names = (
         "sliced_w2 w2 energy_distance mmd_squared c2st c2st_boosting precision recall density coverage mode_distance"
     )
-    assert [row.metric.name for row in rows] == [row.floor.name for row in rows] == [*names.split(), "modes_missed"]
-    worse = {row.metric.name: row.metric - row.floor for row in rows}
+    assert [row.metric.name for row in rows] == [row.reference.name for row in rows] == [*names.split(), "modes_missed"]
+    worse = {row.metric.name: row.metric - row.reference for row in rows}
     assert all(worse[name] > 0 for name in names.split()[:6])
     assert all(worse[name] < 0 for name in ("precision", "recall", "density", "coverage"))
-    assert all(row.metric.p_value < 0.01 < row.floor.p_value for row in rows if row.metric.p_value is not None)
+    assert all(row.metric.p_value < 0.01 < row.reference.p_value for row in rows if row.metric.p_value is not None)
     # Each is what the metric alone says.
     assert repr(rows[2].metric) == repr(energy_distance(draws[0] * 1.3, draws[1]))
-    assert repr(rows[3].floor) == repr(mmd_squared(draws[2], draws[1]))
+    assert repr(rows[3].reference) == repr(mmd_squared(draws[2], draws[1]))
 
 
 def test_the_room_loads_no_scipy_until_it_is_used():

@@ -19,7 +19,7 @@ NOISE = np.geomspace(0.02, 20, 12)
 LEAST = 0.2 + 0.5 / (1 + NOISE)
 LOSS = LEAST + 0.1 * np.exp(-(np.log(NOISE) ** 2)) + 0.01
 PARTS = {"prior": 0.001, "learning": 0.006, "discretisation": -0.0015}
-SPLIT = {"floor": 0.002, "total": 0.0075}
+SPLIT = {"reference_value": 0.002, "total": 0.0075}
 X, Y = np.linspace(-4, 4, 41), np.linspace(-5, 5, 61)
 POINT = np.stack(np.meshgrid(X, Y, indexing="ij"), axis=-1)  # (41, 61, 2)
 LOG_P = -0.5 * (POINT**2).sum(axis=-1) - np.log(2 * np.pi)  # of a standard normal
@@ -161,16 +161,16 @@ def bars(ax):
 @pytest.mark.parametrize("style", STYLES)
 def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_total(style):
     ax = figures.error_split(PARTS, **SPLIT, style=style)
-    floor, *parts, total = bars(ax)
-    assert floor == (0, SPLIT["floor"])
+    real, *parts, total = bars(ax)
+    assert real == (0, SPLIT["reference_value"])
     assert total == (0, SPLIT["total"])
-    end = SPLIT["floor"]
+    end = SPLIT["reference_value"]
     for (left, width), value in zip(parts, PARTS.values(), strict=True):
         assert left == pytest.approx(end)
         assert width == pytest.approx(value)
         end += value
     assert end == pytest.approx(sum(total))
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["floor", *PARTS, "total"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["two real draws", *PARTS, "total"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # so the first is on top
     assert ax.get_xlabel() == "squared sliced W2, in variances of the data"
 
@@ -185,17 +185,17 @@ def test_values_and_shares_are_those_of_the_bars():
     ax = figures.error_split(PARTS, **SPLIT)
     read = [re.fullmatch(r"(−?[\d.]+) · (−?\d+) %", text).groups() for text in texts(ax)]
     values = [float(value.replace("−", "-")) for value, _ in read]
-    assert values == [SPLIT["floor"], *PARTS.values(), SPLIT["total"]]
+    assert values == [SPLIT["reference_value"], *PARTS.values(), SPLIT["total"]]
     for (_, share), value in zip(read, values, strict=True):
         assert float(share.replace("−", "-")) == pytest.approx(100 * value / SPLIT["total"], abs=0.5)
-    none_left = figures.error_split({"a": -0.003}, floor=0.002, total=-0.001)
+    none_left = figures.error_split({"a": -0.003}, reference_value=0.002, total=-0.001)
     assert texts(none_left) == ["0.002", "−0.003", "−0.001"]  # shares of a negative total would mean nothing
 
 
 def test_whiskers_end_each_bar_with_its_95_percent_interval():
     error = {"learning": 0.0004, "discretisation": 0.0002, "total": 0.0005}
     ax = figures.error_split(PARTS, **SPLIT, error=error)
-    rows = ["floor", *PARTS, "total"]
+    rows = ["two real draws", *PARTS, "total"]
     ends = dict(zip(rows, [left + width for left, width in bars(ax)], strict=True))
     drawn = [segment for lines in ax.collections for segment in lines.get_segments()]
     assert [rows[int(segment[0, 1])] for segment in drawn] == list(error)
@@ -208,7 +208,7 @@ def test_whiskers_end_each_bar_with_its_95_percent_interval():
 @pytest.mark.parametrize("prior", [0.5, -0.001, -0.4, 1e-7])
 def test_every_bar_and_its_text_are_on_the_page(prior):
     parts = {"the prior is not the distribution of x_1": prior, "learning": 0.02}
-    ax = figures.error_split(parts, floor=0.01, total=0.03 + prior, error={"learning": 0.004})
+    ax = figures.error_split(parts, reference_value=0.01, total=0.03 + prior, error={"learning": 0.004})
     low, high = ax.get_xlim()
     assert all(low <= min(left, left + width) and max(left, left + width) <= high for left, width in bars(ax))
     assert everything_is_inside(ax.figure)
@@ -442,11 +442,20 @@ REFUSED = {
     "no noise": (lambda: figures.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Leave out t = 0"),
     "one level": (lambda: figures.excess_curve([1.0], [2.0], [1.0]), "one level, 1; expected at least 2"),
     "error sign": (lambda: figures.excess_curve(NOISE, LOSS, LEAST, error=-LOSS), "standard errors of 0 or more"),
-    "no parts": (lambda: figures.error_split({}, floor=0, total=0), "parts is empty"),
-    "part NaN": (lambda: figures.error_split({"a": np.nan}, floor=0, total=1), "a is nan"),
-    "a part called floor": (lambda: figures.error_split({"floor": 1}, floor=0, total=1), "called 'floor'"),
-    "sum": (lambda: figures.error_split(PARTS, floor=0.002, total=0.008), "add up to 0.0075 and total is 0.008"),
-    "sum too large": (lambda: figures.error_split(PARTS, floor=0.002, total=0.007), "0.0075 and total is 0.007"),
+    "no parts": (lambda: figures.error_split({}, reference_value=0, total=0), "parts is empty"),
+    "part NaN": (lambda: figures.error_split({"a": np.nan}, reference_value=0, total=1), "a is nan"),
+    "a part of that name": (
+        lambda: figures.error_split({"two real draws": 1}, reference_value=0, total=1),
+        "called 'two real draws'",
+    ),
+    "sum": (
+        lambda: figures.error_split(PARTS, reference_value=0.002, total=0.008),
+        "add up to 0.0075 and total is 0.008",
+    ),
+    "sum too large": (
+        lambda: figures.error_split(PARTS, reference_value=0.002, total=0.007),
+        "0.0075 and total is 0.007",
+    ),
     "error of no bar": (lambda: figures.error_split(PARTS, **SPLIT, error={"priro": 1}), "'priro'; expected.*'prior'"),
     "negative error": (lambda: figures.error_split(PARTS, **SPLIT, error={"prior": -1}), "error of prior is -1"),
     "map shape": (lambda: figures.density_map(X, Y, LOG_P.T), r"log_p has shape \(61, 41\); expected \(41, 61\)"),

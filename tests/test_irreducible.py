@@ -112,7 +112,7 @@ def test_the_stated_error_is_the_error():
 
 
 def test_no_network_is_below_it():
-    # A short training of the default recipe, judged on fresh points: it must not beat the exact denoiser.
+    # A short training of the default recipe, on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}
     model = fit_points(motes.draw("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
     loss, times, denoiser = build_loss(model.recipe), build_times(model.recipe), model.denoiser

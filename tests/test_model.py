@@ -2,6 +2,7 @@
 
 import datetime
 import doctest
+import html
 import importlib
 
 import numpy as np
@@ -327,7 +328,8 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: table.averaged_over(0.1), "averaged_over is for models of points"),
         (lambda table, points: table.grid, "grid is for models of points"),
         (lambda table, points: table.diagnose(), "diagnose is for models of points"),
-        (lambda table, points: points.report("a.html"), "report is for models of tables"),
+        (lambda table, points: points.report("a.txt"), "expected a name that ends in .html"),
+        (lambda table, points: points.report("a.html", target="x"), "Points have no target"),
         (lambda table, points: table.report("a.txt"), "expected a name that ends in .html"),
         (lambda table, points: table.predict(PEOPLE), "predict: got no column; expected one of age, height, city"),
         (lambda table, points: points.predict([[0, 0]], "x"), "Points have classes: leave `column` out"),
@@ -357,8 +359,16 @@ def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
 
 def test_points_are_evaluated_and_diagnosed(moons):
     x = motes.draw("moons", 300, seed=1)
-    assert moons.evaluate(x, n=200).size <= 200
+    found = moons.evaluate(x, n=200)
+    assert found.rows["synthetic"] == found.rows["real"] <= 200
     assert {finding.name for finding in moons.diagnose(x, n=200).findings}
+
+
+def test_the_report_of_points_is_one_page(moons, tmp_path):
+    path = moons.report(str(tmp_path / "points.html"), motes.draw("moons", 300, seed=1), n=200)
+    text = html.unescape(path.read_text())
+    found = moons.evaluate(motes.draw("moons", 300, seed=1), n=200)
+    assert found.headline in text and all(entry.name in text for entry in found.entries)
 
 
 def test_pictures(people, moons):

@@ -1,4 +1,4 @@
-"""What is trained on and what judges it share nothing."""
+"""What is trained on and what it is evaluated against share nothing."""
 
 import numpy as np
 import pytest
@@ -23,17 +23,17 @@ def file(tmp_path):
     return path
 
 
-def test_a_shape_is_drawn_afresh_for_the_judge_and_for_the_floor():
+def test_a_shape_is_drawn_afresh_for_the_reference_and_for_its_reference_values():
     source = read_source("moons", RECIPE, 3)
-    judge, other = source.real(500)
+    reference, other = source.real(500)
     assert np.array_equal(source.table.x, motes.draw("moons", RECIPE.data.rows, seed=3))
-    assert len(judge) == len(other) == 500
-    assert not rows(judge) & rows(other)
-    assert not rows(source.table.x) & (rows(judge) | rows(other))
-    assert source.judged_by == "a fresh draw"
+    assert len(reference) == len(other) == 500
+    assert not rows(reference) & rows(other)
+    assert not rows(source.table.x) & (rows(reference) | rows(other))
+    assert source.evaluated_against == "a fresh draw"
 
 
-def test_the_blur_of_the_recipe_is_that_of_the_judge():
+def test_the_blur_of_the_recipe_is_that_of_the_reference():
     blurred = read_source("circles", motes.load_recipe("default", {"data.noise": 0.0}), 1)
     for points in (blurred.table.x, *blurred.real(200)):
         radius = np.hypot(*points.T)
@@ -53,13 +53,13 @@ def test_the_rows_of_a_file_are_divided_once_and_for_all(file):
     assert rows(read_source(str(file), RECIPE, 6).held_out) != rows(source.held_out)
 
 
-def test_held_out_rows_judge_and_training_rows_are_the_floor(file):
+def test_held_out_rows_are_the_reference_and_training_rows_the_other_draw(file):
     source = read_source(str(file), RECIPE, 5)
-    judge, other = source.real(10_000)
-    assert rows(judge) == rows(source.held_out)
-    assert len(other) == len(judge)
+    reference, other = source.real(10_000)
+    assert rows(reference) == rows(source.held_out)
+    assert len(other) == len(reference)
     assert rows(other) <= rows(source.table.x)
-    assert source.judged_by == "held-out rows"
+    assert source.evaluated_against == "held-out rows"
 
 
 def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
@@ -68,9 +68,9 @@ def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
     source = read_source(str(path), RECIPE, 0)
     assert source.held_out is None
     assert len(source.table.x) == 60
-    assert source.judged_by == "the training rows"
-    judge, other = source.real(10_000)
-    assert not rows(judge) & rows(other)
+    assert source.evaluated_against == "the training rows"
+    reference, other = source.real(10_000)
+    assert not rows(reference) & rows(other)
 
 
 def test_what_is_neither_shape_nor_file_is_told():
@@ -78,7 +78,7 @@ def test_what_is_neither_shape_nor_file_is_told():
         read_source("mons", RECIPE, 0)
 
 
-# --- what a model is judged by --------------------------------------------------------------------------------------
+# --- what a model is compared with -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -103,15 +103,15 @@ def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order
     assert np.array_equal(source.held_out, read_source(str(file), RECIPE, 5).held_out)
 
 
-def test_another_file_judges_with_all_its_rows(model, file):
+def test_another_file_is_compared_with_all_its_rows(model, file):
     other = file.with_name("other.csv")
     motes.write_table(other, np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"])
     source = source_of(model, str(other))
     assert not source.trained_on
     assert len(source.table.x) == 200
-    assert source.judged_by == f"rows of {other}"
-    judge, floor = source.real(1000)
-    assert len(rows(judge) | rows(floor)) == 200
+    assert source.evaluated_against == f"rows of {other}"
+    reference, other_draw = source.real(1000)
+    assert len(rows(reference) | rows(other_draw)) == 200
 
 
 def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):

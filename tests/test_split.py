@@ -31,22 +31,26 @@ def perfect():
     return split_error(model, source_of(model), N)
 
 
-def test_the_exact_denoiser_with_many_steps_is_at_the_floor(perfect):
+def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
     for part in perfect.parts.values():
         assert abs(part.value) < 5 * part.error + 2e-5
-    # And that floor is the distance between real draws: within the range of 20 of them, a false alarm in 10.5 each
-    # side, widened by half to one in hundreds (the distances are about as spread as their mean).
-    judge = source_of(exact_model("eight_gaussians")).real(N)[0]
-    real = [sliced_w2(motes.draw("eight_gaussians", N, seed=seed), judge) ** 2 for seed in range(100, 120)]
-    assert 0.67 * min(real) < perfect.floor < 1.5 * max(real)
+    # And that reference value is the distance between real draws: within the range of 20 of them, a false alarm in 10.5
+    # each side, widened by half to one in hundreds (the distances are about as spread as their mean).
+    reference = source_of(exact_model("eight_gaussians")).real(N)[0]
+    real = [sliced_w2(motes.draw("eight_gaussians", N, seed=seed), reference) ** 2 for seed in range(100, 120)]
+    assert 0.67 * min(real) < perfect.reference_value < 1.5 * max(real)
 
 
-def test_the_parts_and_the_floor_are_the_total(perfect):
-    assert perfect.floor + sum(part.value for part in perfect.parts.values()) == pytest.approx(perfect.total, abs=1e-12)
+def test_the_parts_and_the_reference_value_are_the_total(perfect):
+    assert perfect.reference_value + sum(part.value for part in perfect.parts.values()) == pytest.approx(
+        perfect.total, abs=1e-12
+    )
     assert list(perfect.parts) == ["prior", "learning", "discretisation"]
-    a, judge = np.random.default_rng(0).standard_normal((2, 500, 2))
+    a, reference = np.random.default_rng(0).standard_normal((2, 500, 2))
     a[:, 0] += 1
-    assert _distances([a], judge)[0][0] == pytest.approx(sliced_w2(a, judge) ** 2, rel=1e-3)  # 64 directions or 200
+    assert _distances([a], reference)[0][0] == pytest.approx(
+        sliced_w2(a, reference) ** 2, rel=1e-3
+    )  # 64 directions or 200
 
 
 def test_a_wrong_start_is_the_prior_s_alone():
@@ -54,7 +58,7 @@ def test_a_wrong_start_is_the_prior_s_alone():
     found = split_error(model, source_of(model), N)
     prior = found.parts["prior"]
     assert prior.value > 4 * prior.error
-    assert prior.value > 0.8 * (found.total - found.floor)
+    assert prior.value > 0.8 * (found.total - found.reference_value)
     assert abs(found.parts["learning"].value) < 1e-9  # it is the exact denoiser that is swapped for itself
 
 
@@ -63,13 +67,13 @@ def test_few_steps_are_the_discretisation_s_alone():
     found = split_error(model, source_of(model), N)
     part = found.parts["discretisation"]
     assert part.value > 5 * part.error
-    assert part.value > 0.9 * (found.total - found.floor)
+    assert part.value > 0.9 * (found.total - found.reference_value)
 
 
 def test_an_untrained_network_is_the_learning_s_alone():
     model = fit_points(motes.draw("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
     found = split_error(model, source_of(model), N)
-    assert found.parts["learning"].value > 0.9 * (found.total - found.floor)
+    assert found.parts["learning"].value > 0.9 * (found.total - found.reference_value)
 
 
 def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
@@ -80,7 +84,7 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     found = split_error(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
     assert found.rows == 500  # those held out
-    assert found.parts["learning"].value > 0.7 * (found.total - found.floor)
+    assert found.parts["learning"].value > 0.7 * (found.total - found.reference_value)
     tutorial = fit_points(source.table, "tutorial", changes={"training.steps": 20}, source=str(path))
     assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
@@ -89,8 +93,8 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
     # Along u a shift c costs (c u)^2; the mean over directions of the plane is |c|^2 / 2.
     values, errors = [], []
     for seed in range(40):
-        a, judge = np.random.default_rng(seed).standard_normal((2, 1000, 2))
-        squares, error = _distances([a + np.array([0.3, 0.0]), a], judge)
+        a, reference = np.random.default_rng(seed).standard_normal((2, 1000, 2))
+        squares, error = _distances([a + np.array([0.3, 0.0]), a], reference)
         values.append(squares[0] - squares[1])
         errors.append(error[0])
     # The standard deviation of 40 numbers is right within 11%; four times that is a false alarm in 16,000.

@@ -237,14 +237,14 @@ def test_the_discriminative_column_is_named():
     a[:, 3] = (a[:, 3] + (rng.random(N) < 0.5)) % 3
     found = c2st_of_columns(a, b, DISCRETE, rng)
     assert found.accuracy.p_value < 0.01
-    assert found.columns.argmax() == 3
+    assert found.importance.argmax() == 3
 
 
 def test_missing_entries_are_seen_too():
     a, b = mixed(seed=5), mixed(seed=6)
     b[: N // 2, 0] = np.nan
     found = c2st_of_columns(a, b, DISCRETE, rng_of(10))
-    assert found.accuracy.p_value < 1e-6 and found.columns.argmax() == 0
+    assert found.accuracy.p_value < 1e-6 and found.importance.argmax() == 0
 
 
 def test_a_classifier_on_equal_distributions_holds_its_size():

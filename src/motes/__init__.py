@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from motes.errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
     from motes.estimator import DiffusionModel
     from motes.evaluation.metrics import Metric, c2st, compare, sliced_w2
+    from motes.evaluation.record import Evaluation
     from motes.evaluation.truth import Truth, truth
     from motes.fitting import fit
-    from motes.judging import Evaluation
     from motes.learning.denoisers import NoisePredictor, Preconditioned
     from motes.learning.training import train
     from motes.model import Model, load
@@ -70,7 +70,7 @@ _HOME = {
     "sliced_w2": "evaluation.metrics",
     "Truth": "evaluation.truth",
     "truth": "evaluation.truth",
-    "Evaluation": "judging",
+    "Evaluation": "evaluation.record",
     "Denoiser": "diffusion.denoiser",
     "NoisePredictor": "learning.denoisers",
     "Preconditioned": "learning.denoisers",

@@ -53,7 +53,7 @@ def exhibits(
     split = found.split
     axes = figures.error_split(
         {name: part.value for name, part in split.parts.items()},
-        floor=split.floor,
+        reference_value=split.reference_value,
         total=split.total,
         error={name: part.error for name, part in split.parts.items()},
         style=style,

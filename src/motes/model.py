@@ -22,13 +22,14 @@ from motes.point_conditions import impute_draws, sample_given
 from motes.points import Guidance, PointModel, model_path
 from motes.progress import Reporter
 from motes.recipes import Recipe
+from motes.reports.page import check_page, write_page
 from motes.sampling.likelihood import Likelihood
 from motes.sampling.loop import Sampler
 from motes.sources import matrix_of
 from motes.table_draws import Drawn
 from motes.table_exhibits import table_diagnosis
 from motes.table_predictions import DRAWS, QUANTILES
-from motes.table_runs import evaluate_table, write_page
+from motes.table_runs import evaluate_table
 from motes.tabular import RowLikelihood, TableModel, of_checkpoint
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from motes.diagnosis.after import Diagnosis
     from motes.diagnosis.of_tables import TableDiagnosis
     from motes.diffusion.denoiser import Denoiser
-    from motes.evaluation.table_results import TableEvaluation
-    from motes.judging import Evaluation
+    from motes.evaluation.points import PointDetails
+    from motes.evaluation.record import Evaluation
+    from motes.evaluation.table_results import TableDetails
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None] | None
@@ -341,7 +343,7 @@ class Model:
 
     def evaluate(
         self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
-    ) -> "Evaluation | TableEvaluation":
+    ) -> "Evaluation[PointDetails] | Evaluation[TableDetails]":
         """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
 
         Args:
@@ -357,7 +359,7 @@ class Model:
         """
         if isinstance(self.inner, TableModel):
             return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
-        from motes.judging import evaluate
+        from motes.evaluating import evaluate
 
         self._refuse({"target": target}, "evaluate", "Points have no target.")
         return evaluate(self.inner, self._source(data), n=n, seed=seed)
@@ -403,19 +405,21 @@ class Model:
         ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, shown if real is None else real))
         return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
 
-    def report(self, path: str | Path, data: Any = None, *, n: int = ROWS, seed: int = 0) -> Path:
-        """Write the evaluation of a table as one HTML page; returns its path. `data` is as in `evaluate`.
+    def report(
+        self, path: str | Path, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0
+    ) -> Path:
+        """Write the evaluation as one HTML page; returns its path. The other arguments are those of `evaluate`.
 
         Raises:
-            UsageError: points, or a name that does not end in .html.
-            OSError: the file cannot be written.
+            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
+                written to.
+            DataError: as `evaluate`.
+
+        Example:
+            >>> model.report("report.html")  # doctest: +SKIP
         """
-        inner = self._table("report", "Use evaluate, and plot.")
-        path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise UsageError(f"got '{path}'; expected a name that ends in .html.")
-        write_page(evaluate_table(inner, data, target=None, n=n, seed=seed, reporter=Reporter(True)), path, inner)
-        return path
+        check_page(path)
+        return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
 
     # --- points alone ---
 

@@ -105,7 +105,7 @@ class PointModel:
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
-        return f"PointModel{on}({self.dim} columns, {self.parameters:,} parameters)"
+        return f"PointModel{on} ({self.dim} columns, {self.parameters:,} parameters)"
 
     def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> "PointModel":
         """The same model with other weights, or with an exact denoiser, in the place of its own.

@@ -26,9 +26,9 @@ from motes.data.writing import write_frame
 from motes.diagnosis.after import Diagnosis
 from motes.diagnosis.before import diagnose
 from motes.errors import TrainingError, UsageError
+from motes.evaluating import least_loss
 from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
-from motes.judging import least_loss
 from motes.learning.training import Progress, Trained
 from motes.point_fitting import fit_points
 from motes.points import AVERAGES, Guidance, PointModel
@@ -202,8 +202,8 @@ def keep_diagnosis(
 
     _make_folder(out)
     write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
-    law = source_of(model, source).truth
-    return [out / DIAGNOSIS[0], *exhibits(model, found, law, out, t=t, style=style)]
+    distribution = source_of(model, source).truth
+    return [out / DIAGNOSIS[0], *exhibits(model, found, distribution, out, t=t, style=style)]
 
 
 def refuse_diagnosis(out: Path) -> None:
@@ -271,21 +271,21 @@ def _metrics(
 ) -> dict[str, Any]:
     training = model.training
     assert training is not None  # it was trained just now
-    judge, other = source.real(SAMPLES)
-    made = samples[: len(judge)]
-    distance, accuracy = sliced_w2(made, judge), c2st(made, judge)
+    reference, other = source.real(SAMPLES)
+    synthetic = samples[: len(reference)]
+    distance, accuracy = sliced_w2(synthetic, reference), c2st(synthetic, reference)
     return {
         "source": model.source,
         "recipe": recipe,
         "seed": seed,
         "sliced_w2": distance,
         "sliced_w2_interval": [distance.low, distance.high],
-        "sliced_w2_floor": sliced_w2(other, judge),
+        "sliced_w2_reference_value": sliced_w2(other, reference),
         "c2st": accuracy,
         "c2st_interval": [accuracy.low, accuracy.high],
-        "c2st_floor": c2st(other, judge),
-        "measured_against": source.judged_by,
-        "measured_rows": len(judge),
+        "c2st_reference_value": c2st(other, reference),
+        "evaluated_against": source.evaluated_against,
+        "evaluated_rows": len(reference),
         "train_seconds": training.seconds,
         "steps": training.steps,
         "loss": float(training.losses[-500:].mean()),

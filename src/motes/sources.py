@@ -1,7 +1,7 @@
 """What a model is trained on, and real points that it has never seen.
 
 A shape is drawn afresh as often as one likes. The rows of a file are all there is, so a part of them is held out before
-the training, and every judgement uses that part.
+the training, and every evaluation uses that part.
 """
 
 from dataclasses import dataclass, replace
@@ -27,14 +27,14 @@ from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
 
-FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and the training rows judge
+FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and training rows are compared with
 SPARE = 5  # times as many rows has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
 
 
 @dataclass(frozen=True)
 class Source:
-    """Points to learn from, and points to judge by.
+    """Points to learn from, and points to compare samples with.
 
     Attributes:
         name: the shape's or the file's.
@@ -42,7 +42,7 @@ class Source:
         held_out: rows of a file that are not trained on, (m, d); None for a shape, and for a file that is too small.
         noise: blur of a shape, None for its own.
         seed: of the draw or the division.
-        trained_on: False where `table` is not what the model that is judged has learned from.
+        trained_on: False where `table` is not what the model that is evaluated has learned from.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Source:
     trained_on: bool = True
 
     @property
-    def judged_by(self) -> str:
+    def evaluated_against(self) -> str:
         """In words, what `real` gives."""
         if self.name in SHAPES:
             return "a fresh draw"
@@ -80,8 +80,7 @@ class Source:
         return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """The exact denoiser where the distribution is known; otherwise the one that knows the rows of `table` by
-        heart.
+        """The exact denoiser where the distribution is known; otherwise that which knows the rows of `table` by heart.
 
         With a `label`, that of one class.
         """
@@ -92,21 +91,21 @@ class Source:
         return truth.oracle(schedule, standardiser) if truth else EmpiricalOracle(standardiser.forward(x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
-        """Two real sets of the same size, at most `n` rows each: the judge, and one to hold against it as a floor.
+        """Two real sets of the same size, at most `n` rows each: the reference, and one for the reference values.
 
-        The judge is a fresh draw, or the held-out rows, and the floor is another draw, or training rows.
+        The reference is a fresh draw, or the held-out rows; the other one is another draw, or training rows.
         """
         if self.name in SHAPES:
             # Seeds of their own: none of a training set, and none of a sample.
             words = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-            judge, other = (draw(self.name, n, seed=int(word), noise=self.noise) for word in words)
-            return judge, other
+            reference, other = (draw(self.name, n, seed=int(word), noise=self.noise) for word in words)
+            return reference, other
         rng = np.random.default_rng([self.seed, 314159])
         train = rng.permutation(self.table.x)
-        judge = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out)
+        reference = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out)
         other = train[len(train) // 2 :] if self.held_out is None else train
-        n = min(n, len(judge), len(other))
-        return judge[:n], other[:n]
+        n = min(n, len(reference), len(other))
+        return reference[:n], other[:n]
 
 
 def read_source(name: str, recipe: Recipe, seed: int) -> Source:
@@ -123,10 +122,10 @@ def read_source(name: str, recipe: Recipe, seed: int) -> Source:
     table = _points(name, part.label, recipe.text)
     if len(table.x) < FEWEST:
         raise DataError(
-            f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to judge by."
+            f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to compare with."
         )
-    learn, judge = divided(len(table.x), part.held_out, seed)
-    return Source(name, table[learn], table.x[judge] if len(judge) else None, None, seed)
+    learn, kept = divided(len(table.x), part.held_out, seed)
+    return Source(name, table[learn], table.x[kept] if len(kept) else None, None, seed)
 
 
 def divided(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,7 +147,7 @@ def _drawn(name: str, part: Data, seed: int) -> Table:
 
 
 def source_of(model: PointModel, given: str | ArrayLike | Table | None = None) -> Source:
-    """What a model is judged by: what it was trained on, or the shape, file or array that is given instead.
+    """What a model is evaluated against: what it was trained on, or the shape, file or array that is given instead.
 
     Rows of a file that the model was trained on are divided as they were for the training.
 

@@ -3,11 +3,9 @@
 model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
 """
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +19,14 @@ from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
 from motes.data.writing import write_frame
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, unknown
-from motes.evaluation.table_results import TableEvaluation
+from motes.evaluating import of_model
+from motes.evaluation.record import Evaluation
+from motes.evaluation.table_results import TableDetails
 from motes.evaluation.tables import evaluate_tables
 from motes.learning.tables.training import Trained
 from motes.progress import Reporter, watching
 from motes.recipes import Recipe, load_recipe
+from motes.reports.page import write_page
 from motes.runs import SAMPLES, Options, begun, prepare, write, write_recipe
 from motes.sampling.unmasking import ROWS
 from motes.table_fitting import fit_table
@@ -97,7 +98,7 @@ def train_table(
     changes: Sequence[str] | Mapping[str, Any],
     options: Options,
     reporter: Reporter,
-) -> tuple[TableModel, TableEvaluation | None]:
+) -> tuple[TableModel, Evaluation[TableDetails] | None]:
     """Train on a file or a data set and leave everything in the folder `out`; returns the model and how good it is.
 
     After Ctrl-C during the training, the model, the recipe and the history of what was learned are there.
@@ -127,12 +128,10 @@ def train_table(
     write_frame(out / "samples.csv", samples)
     reporter.say("comparing with rows that it has not seen")
     found = _evaluated(model, origin, samples, None, options.seed)
-    about: dict[str, Any] = {"source": source, "seed": options.seed, "motes": version("motes")}
-    about |= {"measured_against": "held-out rows" if origin.held_out is not None else "training rows"}
-    about |= {"train_seconds": trained.seconds, "steps": len(trained.losses), "parameters": model.parameters}
-    write(out / "metrics.json", json.dumps(about | found.to_dict(), indent=2) + "\n")
+    training = {"train_seconds": trained.seconds, "steps": len(trained.losses), "parameters": model.parameters}
+    write(out / "metrics.json", json.dumps(training | found.to_dict(), indent=2) + "\n")
     if options.figures:
-        write_page(found, out / "report.html", model)
+        write_page(found, out / "report.html")
     return model, found
 
 
@@ -211,7 +210,7 @@ def _history(trained: Trained) -> list[dict[str, float]]:
 
 def evaluate_table(
     model: TableModel, source: Any, *, target: str | None, n: int, seed: int, reporter: Reporter
-) -> TableEvaluation:
+) -> Evaluation[TableDetails]:
     """How near a model's rows come to real ones: the rows held out of its training, another file's, or rows in memory.
 
     Raises:
@@ -233,7 +232,7 @@ def evaluate_table(
 
 def _evaluated(
     model: TableModel, origin: TableSource, samples: Frame, target: str | None, seed: int
-) -> TableEvaluation:
+) -> Evaluation[TableDetails]:
     """`evaluate_tables` with log p of some rows, where they are held-out and training rows of this model."""
     training = model.schema.frame(origin.training)
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
@@ -246,20 +245,4 @@ def _evaluated(
         ours, theirs = map(model.score_samples, some)
         log_prob = ours, theirs
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
-    return replace(found, notes=(*origin.notes, *found.notes))
-
-
-def write_page(found: TableEvaluation, path: Path, model: TableModel) -> None:
-    """`report.html`."""
-    from motes.reporting.page import write_report
-
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "version": f"motes {version('motes')}",
-        "model": repr(model),
-        "trained on": model.source or "a table in memory",
-        "seed of the training": model.seed,
-        "recipe": model.recipe.to_dict(),
-    }
-    title = f"Synthetic rows beside those of {Path(model.source).name or 'the table'}"
-    write_report(found, path, title=title, about=about)
+    return of_model(replace(found, source=origin.name, notes=(*origin.notes, *found.notes)), model)

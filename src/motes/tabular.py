@@ -104,7 +104,7 @@ class TableModel:
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
-        return f"TableModel{on}({len(self.columns)} columns, {self.parameters:,} parameters)"
+        return f"TableModel{on} ({len(self.columns)} columns, {self.parameters:,} parameters)"
 
     @property
     def columns(self) -> tuple[str, ...]:

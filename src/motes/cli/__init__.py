@@ -8,12 +8,12 @@ from typing import TextIO, cast
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import asking, judging, listing, training
+from motes.cli import asking, evaluating, listing, training
 from motes.cli.common import app, note
 from motes.cli.output import StandardOutput
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "judging", "listing", "main", "training"]
+__all__ = ["app", "asking", "evaluating", "listing", "main", "training"]
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def _run(words: list[str], debug: bool) -> int:
     except KeyboardInterrupt:
         code, text = 130, "interrupted. The files that were finished are kept."
         if "train" in words[:1]:
-            text += " `motes draw` makes the pictures of a model of points, `motes evaluate` the report of a table's."
+            text += " `motes draw` makes the pictures of a model of points, `motes evaluate --report` a report."
         if debug:
             raise
     except MemoryError:

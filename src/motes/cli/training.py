@@ -72,10 +72,9 @@ def train(
         return _interrupted(training.steps, out, model.recipe.training.steps)
     for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
         low, high = metrics[key + "_interval"]
-        print(
-            f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {metrics[key + '_floor']:.4f})"
-        )
-    print(f"C2ST 0.5 cannot be told apart; measured against {metrics['measured_against']}")
+        reference = metrics[key + "_reference_value"]
+        print(f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {reference:.4f})")
+    print(f"C2ST 0.5 cannot be told apart; evaluated against {metrics['evaluated_against']}")
     print(f"results in {out}")
     return 0
 
@@ -137,7 +136,7 @@ def ema(
 ) -> int:
     """Average a model's weights over another length of its training; tries several, if none is given."""
     start_jax()
-    from motes.judging import LENGTHS, judge_lengths
+    from motes.ema_lengths import LENGTHS, compare_ema_lengths
     from motes.learning.checkpoints import check_name
     from motes.progress import Reporter
     from motes.tabular import load_points
@@ -148,8 +147,8 @@ def ema(
         check_name(out)
     trained = read_by(load_points(model, "motes ema"), text, source)
     if length is None:
-        with Reporter(quiet).counting("judging", len(LENGTHS) + 1, "lengths") as count:
-            found = judge_lengths(trained, source, seed=seed, on_length=count)
+        with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
+            found = compare_ema_lengths(trained, source, seed=seed, on_length=count)
         print(found)
         length = found.best
     if out is not None:

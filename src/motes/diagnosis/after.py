@@ -18,6 +18,7 @@ from motes.diffusion.schedules import Schedule
 from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
+from motes.evaluation.point_verdicts import UNLEARNED
 from motes.parts import Training
 from motes.points import PointModel
 from motes.sources import Source, source_of
@@ -25,12 +26,11 @@ from motes.sources import Source, source_of
 Array = NDArray[np.float64]
 
 EXCESS_ROWS = 2048
-FEWEST = 10  # rows to judge by
+FEWEST = 10  # real rows
 SURE = 3.0  # standard errors that a finding is beyond its threshold
 ALPHA = 1e-3  # of the test of ranks
-UNLEARNED = 0.2  # nats: a network's error that costs a row more is one
 OVERLEARNED = 0.3  # nats between rows seen and rows unseen
-COARSE = 0.5  # of the floor: what the steps may add to the squared distance
+COARSE = 0.5  # of the reference value: what the steps may add to the squared distance
 CLOSER = 0.6  # share of pairs (sample, unseen row) in which the sample is the one nearer to the training rows
 MISPLACED = 0.02  # share of the samples that may surely be in the wrong mode
 SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)  # of a kernel, in standard deviations of the data
@@ -43,7 +43,7 @@ class Diagnosis:
     """All that was found out about a model.
 
     Attributes:
-        source, judged_by: what it was held against, in words.
+        source, evaluated_against: what it was held against, in words.
         findings: what is wrong; empty where all is well.
         excess: the network's loss on rows it has not seen, above `reference`.
         reference: what that is: "the exact denoiser", or the better of two simple models of the data.
@@ -52,7 +52,7 @@ class Diagnosis:
     """
 
     source: str
-    judged_by: str
+    evaluated_against: str
     findings: list[Finding]
     excess: ExcessLoss
     reference: str
@@ -62,7 +62,7 @@ class Diagnosis:
     def __str__(self) -> str:
         count = len(self.findings)
         found = "Nothing is wrong that can be seen" if not count else f"{count} finding" + "s" * (count > 1)
-        lines = [f"{found}, judged by {self.judged_by} of {self.source}.", ""]
+        lines = [f"{found}, evaluated against {self.evaluated_against} of {self.source}.", ""]
         lines += [f"{finding}\n" for finding in self.findings]
         lines += [f"Where the error comes from (squared sliced W2, {self.split.rows:,} rows)", str(self.split), ""]
         return "\n".join([*lines, self._loss(), *self.notes])
@@ -82,7 +82,7 @@ class Diagnosis:
         curve = {name: getattr(self.excess, name).tolist() for name in ("t", "noise", "loss", "least", "excess")}
         return {
             "source": self.source,
-            "judged_by": self.judged_by,
+            "evaluated_against": self.evaluated_against,
             "findings": [finding.to_dict() for finding in self.findings],
             "split": self.split.to_dict(),
             "excess": {"reference": self.reference, "nats": self.excess.nats, "nats_error": self.excess.nats_error}
@@ -106,7 +106,7 @@ def diagnose_model(
 
     Args:
         model: trained.
-        source: a shape, a file or an array to judge it by; None takes what it was trained on.
+        source: a shape, a file or an array to compare with; None takes what it was trained on.
         n: rows of each set of samples, fewer where there are not so many real ones.
         seed: of all that is drawn.
         on_block: called with the number of rows sampled so far, of `5 n` at most.
@@ -117,32 +117,34 @@ def diagnose_model(
     """
     n = check_count(n, "samples")
     origin = source_of(model, source)
-    judge, _ = origin.real(n)
-    if len(judge) < FEWEST:
-        raise UsageError(f"{len(judge)} rows of {origin.name} to judge by; expected at least {FEWEST}.")
-    made = model.sample(n, seed=seed, on_block=on_block)
+    real, _ = origin.real(n)
+    if len(real) < FEWEST:
+        raise UsageError(f"got {len(real)} rows of {origin.name} to compare with; expected at least {FEWEST}.")
+    samples = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
-    excess, reference = _excess(model, origin, judge, seed)
+    excess, compared = _excess(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
     findings = _with_distance(diagnose(origin.table, model.recipe), split)
     findings += _coarse(model, split)
     cause = _because(findings, "ema_too_long", "unscaled_columns")
     if origin.trained_on and unseen:
-        findings += _learning(model, origin, judge, excess, cause, seed)
-        findings += _memorising(model, origin, made, judge)
+        findings += _learning(model, origin, real, excess, cause, seed)
+        findings += _memorising(model, origin, samples, real)
     else:
         why = "the rows it was trained on are not to be had" if unseen else "no rows were kept from the training"
         notes.append(f"Overtraining and memorising were not looked for: {why}.")
         findings += _undertrained(model, excess, 0.0, cause)
-    findings += _modes(model, origin, made, _because(findings, "prior_mismatch", "coarse_grid", "undertrained"), seed)
-    return Diagnosis(origin.name, origin.judged_by, findings, excess, reference, split, notes)
+    findings += _modes(
+        model, origin, samples, _because(findings, "prior_mismatch", "coarse_grid", "undertrained"), seed
+    )
+    return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
 
 # --- the network's loss above the least -------------------------------------------------------------------------------
 
 
-def _excess(model: PointModel, origin: Source, judge: Array, seed: int) -> tuple[ExcessLoss, str]:
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(judge[:EXCESS_ROWS])
+def _excess(model: PointModel, origin: Source, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
+    schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
     t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
         exact = origin.truth.oracle(schedule, model.standardiser)
@@ -164,12 +166,14 @@ def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
 
 def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
     """A kernel density of `rows`, as wide as makes the unseen ones likeliest."""
-    made = [EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES]
-    return max(made, key=lambda oracle: float(np.mean(oracle.rows(unseen, 0.0).log_prob)))
+    oracles = [
+        EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES
+    ]
+    return max(oracles, key=lambda oracle: float(np.mean(oracle.rows(unseen, 0.0).log_prob)))
 
 
 def _learning(
-    model: PointModel, origin: Source, judge: Array, excess: ExcessLoss, cause: str, seed: int
+    model: PointModel, origin: Source, real: Array, excess: ExcessLoss, cause: str, seed: int
 ) -> Iterator[Finding]:
     """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
     from scipy.stats import mannwhitneyu
@@ -182,7 +186,7 @@ def _learning(
     repeats = max(EXCESS_ROWS // len(rows), 1)  # of few rows each is looked at under several noises
     unseen, seen = (
         _above(model, yardstick, x, excess.t, seed_key(seed, name), repeats)
-        for x, name in ((model.standardiser.forward(judge), "unseen"), (rows, "seen"))
+        for x, name in ((model.standardiser.forward(real), "unseen"), (rows, "seen"))
     )
     gap = unseen.nats - seen.nats
     # By ranks, because a few rows far off may cost the network more than all the others together.
@@ -239,7 +243,7 @@ def _with_distance(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     seen = part.value > SURE * part.error
     message = (
         f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
-        f"{math.sqrt(split.floor):.2g})."
+        f"{math.sqrt(split.reference_value):.2g})."
         if seen
         else f"Among {split.rows:,} samples it cannot be seen."
     )
@@ -251,7 +255,7 @@ def _with_distance(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
 
 def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
     part = split.parts.get(DISCRETISATION)
-    if part is None or part.value - SURE * part.error < COARSE * split.floor:
+    if part is None or part.value - SURE * part.error < COARSE * split.reference_value:
         return
     steps = len(model.grid) - 1
     distance = math.sqrt(part.value)
@@ -259,17 +263,17 @@ def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
         "coarse_grid",
         distance,
         f"{steps} steps are too few: finer ones bring the samples nearer by a sliced W2 of {distance:.2g} (two real "
-        f"draws: {math.sqrt(split.floor):.2g}).",
+        f"draws: {math.sqrt(split.reference_value):.2g}).",
         f"--set grid.steps={max(64, 2 * steps)}",
     )
 
 
-def _memorising(model: PointModel, origin: Source, made: Array, judge: Array) -> Iterator[Finding]:
+def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
     rows = model.standardiser.forward(origin.table.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
-    ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (made, judge))
+    ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
     if len(real) < FEW:
         real = np.append(real, near.kneighbors(rows)[0][:, 1])
     # For each sample the share of unseen rows that are further from the training rows, and the other way round.
@@ -291,11 +295,11 @@ def _memorising(model: PointModel, origin: Source, made: Array, judge: Array) ->
         )
 
 
-def _modes(model: PointModel, origin: Source, made: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(model: PointModel, origin: Source, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
     modes = origin.modes
     if modes is None:
         return
-    found = mode_coverage(made, modes, seed=seed)
+    found = mode_coverage(samples, modes, seed=seed)
     if found.distance.low > MISPLACED:
         off = [share - true for share, true in zip(found.shares, modes.shares, strict=True)]
         worst = int(np.argmax(np.abs(off)))

@@ -1,14 +1,14 @@
 """Where the error of a model's samples comes from: from the start, from the network, or from the steps.
 
-    d^2(model) = floor + prior + learning + discretisation,    d the sliced W2 to real points
+    d^2(model) = d^2(real) + prior + learning + discretisation,    d the sliced W2 to real points
 
 One thing after the other is put right, and each part is what that takes off d^2: first the samples start from noised
 real points instead of the prior, then the exact denoiser takes the network's place, then the steps become so fine that
-a quarter of their error is left at most. What remains is the floor, the distance between two real draws of that size.
+a quarter of their error is left at most. What remains is d^2(real), the reference value: that of two real draws.
 Every set of samples has the same noise, so that the differences are far less noisy than the distances.
 
 Where the distribution is unknown there is no exact denoiser: the steps are refined second, and what is then left above
-    the distance of two real draws is counted as learning.
+the distance of two real draws is counted as learning.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,29 +53,29 @@ class ErrorSplit:
     Attributes:
         rows: of each set of samples.
         total: of the model to real points.
-        floor: of the best that there is: exact samples, or, where the distribution is unknown, other real points.
-        parts: what each cause adds; together with the floor they are the total.
+        reference_value: of exact samples, or, where the distribution is unknown, of other real points.
+        parts: what each cause adds; together with the reference value they are the total.
     """
 
     rows: int
     total: float
-    floor: float
+    reference_value: float
     parts: dict[str, Part]
 
     def __str__(self) -> str:
-        lines = [("two real draws", self.floor, "")]
+        lines = [("two real draws", self.reference_value, "")]
         lines += [(name, part.value, f"± {part.error:.5f}") for name, part in self.parts.items()]
         width = max(len(name) for name, *_ in lines)
         return "\n".join(
             f"{name:<{width}}  {value:>8.5f} {error:<9} {round(value / self.total, 2) + 0.0:>5.0%}  "
-            f"{'█' * round(30 * max(value, 0) / max(self.total, self.floor))}".rstrip()
+            f"{'█' * round(30 * max(value, 0) / max(self.total, self.reference_value))}".rstrip()
             for name, value, error in lines
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         parts = {name: {"value": part.value, "error": part.error} for name, part in self.parts.items()}
-        return {"rows": self.rows, "total": self.total, "floor": self.floor, "parts": parts}
+        return {"rows": self.rows, "total": self.total, "reference_value": self.reference_value, "parts": parts}
 
 
 def split_error(
@@ -90,8 +90,8 @@ def split_error(
         seed: of samples, noise and real points.
         on_block: called with the number of rows sampled so far, of `4 n` at most.
     """
-    judge, other = origin.real(n)
-    n, truth = len(judge), origin.truth
+    reference, other = origin.real(n)
+    n, truth = len(reference), origin.truth
     starts = _starts(model, truth.sample(n, seed=seed) if truth else other, seed_key(seed, "start"))
     own, fine = build_grid(model.recipe), _fine(model)
     exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
@@ -106,7 +106,7 @@ def split_error(
     if exact is None:
         sets.append(other)
         names.append(LEARNING if DISCRETISATION in names else f"{LEARNING}, {DISCRETISATION}")
-    squares, errors = _distances(sets, judge)
+    squares, errors = _distances(sets, reference)
     parts = {
         name: Part(before - after, error)
         for name, before, after, error in zip(names, squares[:-1], squares[1:], errors, strict=True)
@@ -149,15 +149,15 @@ def _sampled(
         yield model.standardiser.inverse(points)
 
 
-def _distances(sets: list[Array], judge: Array) -> tuple[Array, Array]:
-    """Squared sliced W2 of each set (n, d) to the judge (n, d); the standard error of each difference of neighbours.
+def _distances(sets: list[Array], reference: Array) -> tuple[Array, Array]:
+    """Squared sliced W2 of each set to the reference, (n, d) each; the standard error of each difference of neighbours.
 
     By the jackknife over groups of rows, the same rows of every set.
     """
-    axes = directions_in(judge.shape[1], DIRECTIONS, np.random.default_rng(0))
-    lines, real = [(points @ axes).T for points in sets], (judge @ axes).T  # (directions, n) each
-    unit = float(judge.var(axis=0).mean())
-    group = np.arange(len(judge)) % GROUPS
+    axes = directions_in(reference.shape[1], DIRECTIONS, np.random.default_rng(0))
+    lines, real = [(points @ axes).T for points in sets], (reference @ axes).T  # (directions, n) each
+    unit = float(reference.var(axis=0).mean())
+    group = np.arange(len(reference)) % GROUPS
 
     def squares(keep: NDArray[np.bool_]) -> Array:
         there = np.sort(real[:, keep])

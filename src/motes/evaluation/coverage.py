@@ -1,10 +1,10 @@
-"""Is what was made real, and is all that is real made? By nearest neighbours.
+"""Are synthetic rows where real ones are, and the other way round? By nearest neighbours.
 
 Around each row of a set lies a ball that reaches to its k-th neighbour in that set; the balls together stand for the
 set's support.
 
-precision  share of made rows within some real ball          recall    share of real rows within some made ball
-density    mean number of real balls around a made row / k   coverage  share of real balls with a made row in them
+precision  share of synthetic rows within some real ball     recall    share of real rows within some synthetic ball
+density    mean number of real balls around such a row / k   coverage  share of real balls with a synthetic row in them
 
 Precision and recall are those of Kynkäänniemi et al. 2019, density and coverage those of Naeem et al. 2020. Columns are
 divided by the reference's standard deviation first.
@@ -22,10 +22,7 @@ Counts = NDArray[np.int64]
 
 
 class Prdc(NamedTuple):
-    """Precision, recall, density and coverage.
-
-    Density may go beyond 1. It is about 1 for two draws from one distribution.
-    """
+    """Precision, recall, density and coverage. Density is about 1 for two real draws, and may go beyond."""
 
     precision: Metric
     recall: Metric
@@ -34,12 +31,11 @@ class Prdc(NamedTuple):
 
 
 def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
-    """Precision, recall, density and coverage of the made points `a` against the real ones `b`.
+    """Precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
-        neighbours: k. For two draws from one distribution and equal sizes coverage is about 1 - 2^-k (Naeem et al.
-            2020).
+        neighbours: k. For two real draws of equal sizes coverage is about 1 - 2^-k (Naeem et al. 2020).
 
     Returns:
         Four metrics. Their intervals add the noise of both sets: of the rows counted, and of the balls, each taken away
@@ -62,12 +58,12 @@ def prdc_of(pair: Pair, neighbours: int = 5) -> Prdc:
         raise ValueError(f"{k} neighbours among sets of {n} and {m} rows; expected at least 1 and more rows than that.")
     tree_a, tree_b = cKDTree(a), cKDTree(b)
     real = _Balls(b, tree_b, tree_a, k)
-    made = _Balls(a, tree_a, tree_b, k)
+    synthetic = _Balls(a, tree_a, tree_b, k)
     density = real.around.mean() / k
     half = Z * np.sqrt((real.around / k).var() / n + (real.inside * (m / (k * n))).var() / m)
     return Prdc(
         _share("precision", real.around > 0, real.alone_around),
-        _share("recall", made.around > 0, made.alone_around),
+        _share("recall", synthetic.around > 0, synthetic.alone_around),
         Metric("density", float(density), float(max(density - half, 0)), float(density + half)),
         _share("coverage", real.inside > 0, real.alone_inside),
     )

@@ -6,9 +6,9 @@
 Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
 twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).
 
-What a network's loss has above it, at the same t, is what it has not learned. Where the distribution of the data is
-unknown, an `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that has learned
-its rows by heart could reach.
+What a network's loss has above it, at the same t, is what it has not learned. Where the distribution is unknown, an
+`EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that has learned its rows by
+heart could reach.
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def irreducible_loss(
 def expected_loss(
     denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
 ) -> Estimate:
-    """`irreducible_loss` averaged over the times that training draws: the floor of the training curve itself."""
+    """`irreducible_loss` averaged over the times that training draws: how low the training curve can go."""
     key_times, key_losses = jax.random.split(key)
     values = _losses(denoiser, loss, x0, times(key_times, draws), key_losses)
     # An upper bound where the times are stratified.

@@ -28,9 +28,7 @@ WIDTHS = 5  # of the Gaussian kernels: 1/4, 1/2, 1, 2, 4 times the median
 
 
 def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line, with a p-value.
-
-    The p-value is that of equal distributions.
+    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line; tests for equality.
 
     Args:
         a, b: points (n, d) and (m, d), at least 2 of each; columns are scaled by the spread of `b` first.
@@ -38,8 +36,8 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
             the blocks that sets of more than 10,000 rows are cut into.
 
     Returns:
-        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two draws from one
-        distribution; the interval reaches down to the unbiased square's.
+        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two real draws;
+        the interval reaches down to the unbiased square's.
 
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a single row.
@@ -197,7 +195,7 @@ def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Arr
             yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
 
 
-# --- p-values: how often would two sets from one distribution be this far apart? -----------------------------------
+# --- p-values: how often would two real draws be this far apart? ---------------------------------------------------
 
 
 def _p_value(pair: Pair, kernel: Kernel, s: _Statistic) -> float:
@@ -229,9 +227,7 @@ def _permuted(k: Array, n: int, rng: np.random.Generator) -> Array:
 
 
 def _spectral(k: Array, n: int, m: int, blocks: int, rng: np.random.Generator) -> Array:
-    """Draws of the limit of D^2 under equal distributions (Gretton et al. 2009).
-
-    D^2 = (1/n + 1/m) sum_i lambda_i (z_i^2 - 1)
+    """Draws of the limit of D^2 where it is 0: sum_i lambda_i (z_i^2 - 1) times 1/n + 1/m (Gretton et al. 2009).
 
     The lambdas are those of the centred kernel; a mean over blocks makes chi-squared of as many degrees of z^2.
     """

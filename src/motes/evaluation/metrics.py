@@ -1,6 +1,6 @@
 """How good is a sample? Two arrays in, numbers with their intervals out.
 
-This is the one place to take a metric from. `compare` gives them all, each beside its floor.
+This is the one place to take a metric from. `compare` gives them all, each beside its reference value.
 """
 
 import numpy as np
@@ -27,20 +27,20 @@ W2_ROWS = 500  # of each set, for the exact distance within `compare`
 def compare(
     a: ArrayLike,
     b: ArrayLike,
-    floor_a: ArrayLike,
-    floor_b: ArrayLike,
+    real_a: ArrayLike,
+    real_b: ArrayLike,
     *,
     modes: Modes | None = None,
     seed: int = 0,
 ) -> list[Row]:
-    """Every metric of the sample `a` (n, d) against the real `b` (m, d), each beside its floor.
+    """Every metric of the sample `a` (n, d) against the real `b` (m, d), each beside its reference value.
 
-    The floor is the same figure between two real draws: what even a perfect model gets from samples of these sizes. A
-    shape is drawn afresh for it; a table is divided by `two_draws`. `floor_b` may be `b` itself, `floor_a` may not.
+    That is the same figure between two real draws: what even a perfect model gets from samples of these sizes. A shape
+    is drawn afresh for it; a table is divided by `two_draws`. `real_b` may be `b` itself, `real_a` may not.
 
     Args:
-        a, b: what was made, and the real points it is held against.
-        floor_a, floor_b: real draws, (n, d) and (m, d).
+        a, b: samples, and the real points that they are compared with.
+        real_a, real_b: real draws, (n, d) and (m, d).
         modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
         seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
 
@@ -49,20 +49,20 @@ def compare(
         coverage. `w2` takes at most 500 rows of each set, drawn at random; all others take every row.
 
     Raises:
-        ValueError: arrays of other shapes, entries that are not finite, floors of other sizes, fewer than 10 rows, or
-            real points that are all equal.
+        ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
+            or real points that are all equal.
     """
-    pair, floor = Pair.of(a, b, seed), Pair.of(floor_a, floor_b, seed)
-    sizes = [x.shape for x in (pair.a, pair.b, floor.a, floor.b)]
+    pair, real = Pair.of(a, b, seed), Pair.of(real_a, real_b, seed)
+    sizes = [x.shape for x in (pair.a, pair.b, real.a, real.b)]
     if sizes[:2] != sizes[2:]:
         raise ValueError(
-            f"a floor of {sizes[2]} against {sizes[3]} for points of {sizes[0]} against {sizes[1]}; a floor says "
-            "something for equal sizes alone. Draw as many real rows, or compare as many made ones."
+            f"got real draws of {sizes[2]} and {sizes[3]} for points of {sizes[0]} and {sizes[1]}; expected equal "
+            "sizes. Draw as many real rows, or compare as many samples."
         )
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
-        return [Row(metric, beside) for metric, beside in zip(_all(pair, modes), _all(floor, modes), strict=True)]
+        return [Row(metric, beside) for metric, beside in zip(_all(pair, modes), _all(real, modes), strict=True)]
 
 
 def _all(pair: Pair, modes: Modes | None) -> list[Metric]:
@@ -81,7 +81,7 @@ def _all(pair: Pair, modes: Modes | None) -> list[Metric]:
 
 
 def two_draws(x: ArrayLike, n: int, m: int, *, seed: int = 0) -> tuple[Array, Array]:
-    """Two real draws without a common row from a table `x` (rows, d): `n` rows and `m` rows, for the floor.
+    """Two real draws without a common row from a table `x` (rows, d): `n` rows and `m` rows, for reference values.
 
     Raises:
         ValueError: fewer than n + m rows, or n or m below 1.

@@ -48,7 +48,7 @@ class Pair:
         return np.random.default_rng([OWN_STREAM, use, self.seed, self._fingerprint])
 
     def rng_for_any_points(self, use: int) -> np.random.Generator:
-        """As `rng`, but the same for all points, as directions should be for a sample and for its floor."""
+        """As `rng`, but the same for all points, as directions should be for a sample and for a real draw."""
         return np.random.default_rng([OWN_STREAM, use, self.seed])
 
     @cached_property

@@ -1,7 +1,7 @@
 """What a metric says: a number and its 95 % interval.
 
 An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample
-adds to any distance; the *floor* shows that: the same figure between two real draws of the same sizes.
+adds to any distance; the *reference value* shows that: the same figure between two real draws of the same sizes.
 """
 
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class Metric(float):
 
 @dataclass(frozen=True)
 class Row:
-    """A metric beside its floor."""
+    """A metric beside its reference value, that of two real draws."""
 
     metric: Metric
-    floor: Metric
+    reference: Metric
 
 
 def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:

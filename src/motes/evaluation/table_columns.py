@@ -3,12 +3,13 @@
 import numpy as np
 
 from motes.evaluation import table_verdicts as verdicts
+from motes.evaluation.bars import bars_of, moments_of, quantiles_of
 from motes.evaluation.families import ALPHA, Adjustment
 from motes.evaluation.marginals import distance_by_chance, kolmogorov_smirnov, total_variation, wasserstein_1
+from motes.evaluation.record import Verdict
 from motes.evaluation.results import Array, Metric
 from motes.evaluation.shares import Shares
-from motes.evaluation.table_bars import bars_of, moments_of, quantiles_of
-from motes.evaluation.table_results import ColumnResult, Verdict
+from motes.evaluation.table_results import ColumnResult
 from motes.evaluation.views import View, counted
 
 
@@ -33,9 +34,9 @@ def _column(
     column, labels, discrete = view.columns[j], view.labels[j], bool(view.discrete[j])
     ours, theirs = (x[~np.isnan(x)] for x in (synthetic, real))
     missing = 1 - len(ours) / len(synthetic), 1 - len(theirs) / len(real)
-    distance, by_chance, w1, moments, quantiles, bars = None, None, None, None, None, None
+    distance, reference_value, w1, moments, quantiles, bars = None, None, None, None, None, None
     if len(ours) and len(theirs):
-        distance, by_chance = _distance(ours, theirs, len(labels), discrete, rng)
+        distance, reference_value = _distance(ours, theirs, len(labels), discrete, rng)
         if not discrete:
             w1 = wasserstein_1(ours, theirs)
             moments = moments_of(ours), moments_of(theirs)
@@ -46,7 +47,7 @@ def _column(
     if len(ours) == 0 < len(theirs) or len(theirs) == 0 < len(ours):
         verdict = Verdict("large", f"no {'synthetic' if len(theirs) else 'real'} row has a value")
     else:
-        beyond = 0.0 if distance is None or by_chance is None else distance - by_chance
+        beyond = 0.0 if distance is None or reference_value is None else distance - reference_value
         detectable = shares.detectable(j, ("label", "number"), level)
         verdict = verdicts.of_column(contrast, beyond, moments, column.kind, adjust, detectable)
     gaps = shares.of(j, ("missing",))
@@ -54,7 +55,7 @@ def _column(
     if gaps is not None:
         missing_verdict = verdicts.of_missing(gaps, adjust, shares.detectable(j, ("missing",), level))
     return ColumnResult(
-        column.name, column.kind, discrete, distance, by_chance, w1, moments, quantiles, contrast, missing, gaps,
+        column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing, gaps,
         verdict, missing_verdict, bars,
     )  # fmt: skip
 

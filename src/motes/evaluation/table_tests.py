@@ -9,11 +9,12 @@ from motes.evaluation.associations import Associations, Layout, compare_associat
 from motes.evaluation.interactions import Interactions, compare_interactions
 from motes.evaluation.pairs import OWN_STREAM
 from motes.evaluation.privacy import ClosestRecords, Copies, Points, closest_records, count_copies
+from motes.evaluation.record import Verdict
 from motes.evaluation.results import Array, Metric
 from motes.evaluation.shares import Shares, compare_shares
-from motes.evaluation.table_results import Verdict, shown
+from motes.evaluation.table_results import shown
 from motes.evaluation.table_verdicts import unknown
-from motes.evaluation.two_sample import Telling, c2st_of_columns
+from motes.evaluation.two_sample import Discrimination, c2st_of_columns
 from motes.evaluation.utility import Task, Utility, utility
 from motes.evaluation.views import NormalScores, View
 
@@ -92,7 +93,7 @@ class Comparison:
 
     # --- with held-out rows ---
 
-    def classifier(self) -> tuple[Telling, Metric, int] | Verdict:
+    def classifier(self) -> tuple[Discrimination, Metric, int] | Verdict:
         """Boosted trees that tell synthetic from held-out rows; training from held-out rows for reference; rows."""
         n = min(len(self.held_out), len(self.synthetic), len(self.training), ROWS)
         if n < FEWEST:

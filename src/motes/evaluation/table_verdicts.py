@@ -6,20 +6,12 @@ from scipy.special import ndtri
 from motes.evaluation.families import ALPHA, POWER, Adjustment
 from motes.evaluation.interactions import Interactions
 from motes.evaluation.privacy import NEAR, ClosestRecords, Copies
+from motes.evaluation.record import NO_DIFFERENCE, Verdict, graded
 from motes.evaluation.results import Metric, Z
 from motes.evaluation.shares import Contrast
-from motes.evaluation.table_results import DIFFERENCES, NO_DIFFERENCE, Level, PairResult, Verdict, shown
+from motes.evaluation.table_results import PairResult, shown
 from motes.evaluation.utility import Utility
 
-GRADES = {  # a difference below the first is small, from the second on large
-    "share": (0.02, 0.1),
-    "association": (0.05, 0.2),
-    "accuracy": (0.05, 0.2),  # beyond one half
-    "utility": (0.05, 0.2),  # that is lost
-    "likelihood": (0.05, 0.25),  # nats per row and learned column
-    "dcr": (0.02, 0.1),  # beyond 5 %
-    "copies": (0.01, 0.05),  # beyond the copies that are to be expected
-}
 SHIFTED, STRETCHED = 0.1, 1.1  # from which a mean and a standard deviation are said to differ
 
 Moments = tuple[tuple[float, float], tuple[float, float]]
@@ -44,14 +36,14 @@ def of_column(
         detectable: the difference of shares that is found in 80 of 100 cases.
     """
     if contrast is None:
-        return Verdict("none", NO_DIFFERENCE)
+        return Verdict("good", NO_DIFFERENCE)
     p_value = adjust(contrast.p_value)
     seen = "" if detectable is None else f"a difference of {detectable:.2g} in a share of rows"
     if p_value >= ALPHA:
-        return Verdict("none", NO_DIFFERENCE, p_value, detectable, seen)
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     size = max(abs(contrast.difference), beyond)
     text = _share(contrast, kind) + ("" if moments is None or kind == "date" else _shape(moments))
-    return Verdict(_grade(size, "share"), text, p_value, detectable, seen)
+    return Verdict(graded(size, "share"), text, p_value, detectable, seen)
 
 
 def of_missing(contrast: Contrast, adjust: Adjustment, detectable: float | None) -> Verdict:
@@ -59,9 +51,9 @@ def of_missing(contrast: Contrast, adjust: Adjustment, detectable: float | None)
     p_value = adjust(contrast.p_value)
     seen = "" if detectable is None else f"a difference of {detectable:.2g} in the share of missing entries"
     if p_value >= ALPHA:
-        return Verdict("none", NO_DIFFERENCE, p_value, detectable, seen)
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     text = f"missing in {contrast.synthetic:.1%} of the rows (real {contrast.real:.1%})"
-    return Verdict(_grade(abs(contrast.difference), "share"), text, p_value, detectable, seen)
+    return Verdict(graded(abs(contrast.difference), "share"), text, p_value, detectable, seen)
 
 
 def _share(contrast: Contrast, kind: str) -> str:
@@ -96,11 +88,11 @@ def of_associations(found: Interactions, largest: tuple[PairResult, ...], adjust
     count = sum(adjust(float(p)) < ALPHA for p in found.p_values)
     p_value = adjust(found.p_value)
     if p_value >= ALPHA:
-        return Verdict("none", NO_DIFFERENCE, p_value, detectable, seen)
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     if not count:
         size = float(found.distance.mean())
         text = f"all pairs together differ, by {size:.2g} on average"
-        return Verdict(_grade(size, "association"), text, p_value, detectable, seen)
+        return Verdict(graded(size, "association"), text, p_value, detectable, seen)
     worst = largest[0]
     size = max(pair.distance for pair in largest if pair.p_value < ALPHA)
     how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "other values go together; "
@@ -108,7 +100,7 @@ def of_associations(found: Interactions, largest: tuple[PairResult, ...], adjust
         f"{count} of {len(found.p_values)} pairs differ, most clearly {worst.columns[0]} and {worst.columns[1]}: {how}"
         f"association {worst.synthetic:.2f} (real {worst.real:.2f})"
     )
-    return Verdict(_grade(size, "association"), text, p_value, detectable, seen)
+    return Verdict(graded(size, "association"), text, p_value, detectable, seen)
 
 
 def of_classifier(accuracy: Metric, rows: int, columns: tuple[tuple[str, float], ...], adjust: Adjustment) -> Verdict:
@@ -118,11 +110,11 @@ def of_classifier(accuracy: Metric, rows: int, columns: tuple[tuple[str, float],
     seen = f"an accuracy of {detectable:.2f}"
     if p_value >= ALPHA:
         text = f"{NO_DIFFERENCE} (right in {100 * accuracy:.0f} of 100 cases; guessing is right in 50)"
-        return Verdict("none", text, p_value, detectable, seen)
+        return Verdict("good", text, p_value, detectable, seen)
     names = [name for name, importance in columns[:3] if importance > max(0.1 * columns[0][1], 0.002)]
     by = f", most of all by {', '.join(names)}" if names else ""
     text = f"right in {100 * accuracy:.0f} of 100 cases, where guessing is right in 50{by}"
-    return Verdict(_grade(accuracy - 0.5, "accuracy"), text, p_value, detectable, seen)
+    return Verdict(graded(accuracy - 0.5, "accuracy"), text, p_value, detectable, seen)
 
 
 def of_utility(found: Utility, adjust: Adjustment) -> Verdict:
@@ -133,12 +125,12 @@ def of_utility(found: Utility, adjust: Adjustment) -> Verdict:
     seen = f"a loss of {detectable:.2g} in {found.score}" if detectable > 0 else ""
     if found.relative is None:
         text = f"'{found.target}' cannot be predicted from the other columns, not even after training on real rows"
-        return Verdict("none", text, p_value, detectable, seen)
+        return Verdict("good", text, p_value, detectable, seen)
     relative = f"{max(found.relative, 0):.0%} of what real rows teach"
     if p_value >= ALPHA:
-        return Verdict("none", f"{NO_DIFFERENCE} (synthetic rows teach {relative})", p_value, detectable, seen)
+        return Verdict("good", f"{NO_DIFFERENCE} (synthetic rows teach {relative})", p_value, detectable, seen)
     text = f"synthetic rows teach {relative} about '{found.target}'"
-    return Verdict(_grade(1 - found.relative, "utility"), text, p_value, detectable, seen)
+    return Verdict(graded(1 - found.relative, "utility"), text, p_value, detectable, seen)
 
 
 def of_likelihood(difference: Metric, impossible: tuple[int, int], p_values: tuple[float, float], width: int,
@@ -158,11 +150,11 @@ def of_likelihood(difference: Metric, impossible: tuple[int, int], p_values: tup
     rare = f"{impossible[0]:,} held-out rows are impossible to the model"
     if p_value >= ALPHA:
         text = "held-out rows are as likely as training rows" + (f" ({rare})" if impossible[0] else "")
-        return Verdict("none", text, p_value, detectable, seen)
+        return Verdict("good", text, p_value, detectable, seen)
     if p_values[1] < p_values[0]:
         return Verdict("moderate", rare, p_value, detectable, seen)
     text = f"training rows are {difference:.2g} nats per row more likely than held-out rows: the model is overfitted"
-    return Verdict(_grade(difference / width, "likelihood"), text, p_value, detectable, seen)
+    return Verdict(graded(difference / width, "likelihood"), text, p_value, detectable, seen)
 
 
 def joint_p_value(p_values: tuple[float, float]) -> float:
@@ -178,8 +170,8 @@ def of_records(found: ClosestRecords, adjust: Adjustment) -> Verdict:
     seen = "" if detectable is None else f"a share of {detectable:.1%}"
     ours = f"{found.share:.1%} ({found.share.low:.1%} to {found.share.high:.1%}) of the synthetic rows"
     text = f"{ours} are nearer to a training row than {1 - NEAR:.0%} of the held-out rows are; {NEAR:.0%} is neutral"
-    level = _grade(found.share - NEAR, "dcr") if p_value < ALPHA else "none"
-    return Verdict(level, text, p_value, detectable, seen)
+    severity = graded(found.share - NEAR, "dcr") if p_value < ALPHA else "good"
+    return Verdict(severity, text, p_value, detectable, seen)
 
 
 def of_copies(found: Copies, adjust: Adjustment) -> Verdict:
@@ -193,8 +185,8 @@ def of_copies(found: Copies, adjust: Adjustment) -> Verdict:
         f"{ours:,} of {n:,} synthetic rows are copies of training rows "
         f"({held}{twins:,} of {k:,} training rows equal another)"
     )
-    level = _grade(float(found.share), "copies") if p_value < ALPHA else "none"
-    return Verdict(level, text, p_value, detectable, seen)
+    severity = graded(float(found.share), "copies") if p_value < ALPHA else "good"
+    return Verdict(severity, text, p_value, detectable, seen)
 
 
 def unknown(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
@@ -205,8 +197,3 @@ def unknown(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
 def _sigmas(adjust: Adjustment) -> float:
     """How many standard errors a one-sided test finds in 80 of 100 cases."""
     return float(ndtri(POWER) - ndtri(ALPHA / adjust.factor))
-
-
-def _grade(size: float, of: str) -> Level:
-    small, large = GRADES[of]
-    return DIFFERENCES[int(size >= small) + int(size >= large)]

@@ -8,7 +8,7 @@ together. What needs rows that training has not seen (classifier, utility, likel
 """
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from motes.evaluation import table_verdicts as verdicts
 from motes.evaluation.associations import Associations
 from motes.evaluation.families import Adjustment, weighted_holm
 from motes.evaluation.interactions import Interactions
-from motes.evaluation.privacy import ClosestRecords, Copies
+from motes.evaluation.privacy import NEAR, ClosestRecords, Copies
+from motes.evaluation.record import Entry, Evaluation, Verdict
 from motes.evaluation.results import Metric
 from motes.evaluation.table_columns import columns_of
 from motes.evaluation.table_likelihoods import Likelihoods, likelihoods
@@ -31,12 +32,11 @@ from motes.evaluation.table_results import (
     LikelihoodResult,
     PairResult,
     PrivacyResult,
-    TableEvaluation,
+    TableDetails,
     UtilityResult,
-    Verdict,
 )
 from motes.evaluation.table_tests import Comparison
-from motes.evaluation.two_sample import Telling
+from motes.evaluation.two_sample import Discrimination
 from motes.evaluation.utility import Utility
 from motes.evaluation.views import view_of
 from motes.tables.schema import Schema
@@ -70,7 +70,7 @@ def evaluate_tables(
     target: str | None = None,
     log_prob: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
-) -> TableEvaluation:
+) -> Evaluation[TableDetails]:
     """Compare synthetic rows with real ones: columns, associations, a classifier, utility, likelihood, privacy.
 
     The more synthetic rows there are, the smaller the differences of shares that can be seen: with ten times as many as
@@ -122,8 +122,7 @@ def evaluate_tables(
     if isinstance(records, ClosestRecords):
         p_values["dcr"] = _p(records.share)
     adjust = weighted_holm(p_values, WEIGHTS)
-    return TableEvaluation(
-        rows={name: len(x) for name, x in view.x.items()},
+    details = TableDetails(
         columns=columns_of(view, compare.synthetic, compare.real, shares, adjust["columns"], compare.rng(18)),
         associations=None if pairs is None else _associations(view.names, pairs, adjust["associations"]),
         classifier=_classifier(view.names, classifier, adjust),
@@ -131,9 +130,10 @@ def evaluate_tables(
         likelihood=None if like is None else _likelihood(like, len(schema.learned), adjust),
         privacy=_privacy(records, copies, adjust),
         examples=_examples(schema, frames, compare.rng(19)),
-        notes=tuple(compare.notes),
-        seed=seed,
     )
+    against = "training rows and held-out rows" if len(held_out) else "training rows"
+    sizes = {name: len(x) for name, x in view.x.items()}
+    return Evaluation("", against, sizes, tuple(_entries(details)), details, tuple(compare.notes), seed)
 
 
 def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) -> None:
@@ -148,6 +148,40 @@ def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) 
 
 def _p(metric: Metric) -> float:
     return 1.0 if metric.p_value is None else metric.p_value
+
+
+# --- the record -----------------------------------------------------------------------------------------------------
+
+
+def _entries(found: TableDetails) -> Iterator[Entry]:
+    for column in found.columns:
+        measure = "total variation distance" if column.discrete else "Kolmogorov-Smirnov distance"
+        yield Entry.of("columns", column.name, measure, column.verdict, column.distance, column.reference_value)
+    for column in found.columns:
+        if column.missing_verdict is not None:
+            ours, theirs = column.missing
+            measure = "share of missing entries"
+            yield Entry("missing", column.name, measure, column.missing_verdict, ours, reference_value=theirs)
+    if (pairs := found.associations) is not None:
+        measure = "mean absolute difference of the associations"
+        yield Entry.of("associations", "all pairs", measure, pairs.verdict, pairs.difference, pairs.reference_value)
+    one = found.classifier
+    yield Entry.of("classifier", "c2st_boosting", "accuracy on held-out rows", one.verdict, one.accuracy, one.reference)
+    if (use := found.utility) is not None:
+        trained = use.utility
+        measure = "score after training" if trained is None else f"{trained.score} after training"
+        scores = (None, None) if trained is None else (trained.synthetic, trained.real)
+        yield Entry.of("utility", use.target, measure, use.verdict, *scores)
+    if (like := found.likelihood) is not None:
+        measure = "mean log-likelihood of training rows less that of held-out rows, in nats per row"
+        reference = None if like.difference is None else 0.0
+        yield Entry.of("likelihood", "difference", measure, like.verdict, like.difference, reference)
+    private, (copies, n), (theirs, m) = found.privacy, found.privacy.copies.synthetic, found.privacy.copies.held_out
+    share = None if private.records is None else private.records.share
+    measure = "share of synthetic rows nearer to a training row than 95 % of the held-out rows"
+    yield Entry.of("dcr", "dcr_share", measure, private.records_verdict, share, None if share is None else NEAR)
+    measure, reference = "share of synthetic rows that equal a training row", theirs / m if m else None
+    yield Entry("copies", "copies", measure, private.copies_verdict, copies / n, reference_value=reference)
 
 
 # --- results with verdicts ------------------------------------------------------------------------------------------
@@ -170,15 +204,15 @@ def _associations(
 
 
 def _classifier(
-    names: tuple[str, ...], found: tuple[Telling, Metric, int] | Verdict, adjust: Adjustments
+    names: tuple[str, ...], found: tuple[Discrimination, Metric, int] | Verdict, adjust: Adjustments
 ) -> ClassifierResult:
     if isinstance(found, Verdict):
         return ClassifierResult(None, None, (), found)
-    telling, reference, rows = found
-    order = np.argsort(-telling.columns, kind="stable")
-    columns = tuple((names[j], float(telling.columns[j])) for j in order)
-    verdict = verdicts.of_classifier(telling.accuracy, rows, columns, adjust["classifier"])
-    return ClassifierResult(telling.accuracy, reference, columns, verdict)
+    trees, reference, rows = found
+    order = np.argsort(-trees.importance, kind="stable")
+    columns = tuple((names[j], float(trees.importance[j])) for j in order)
+    verdict = verdicts.of_classifier(trees.accuracy, rows, columns, adjust["classifier"])
+    return ClassifierResult(trees.accuracy, reference, columns, verdict)
 
 
 def _utility(target: str, found: Utility | Verdict, adjust: Adjustments) -> UtilityResult:

@@ -5,7 +5,7 @@ SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
 
 Both are taken over the reference's standard deviation. Their intervals follow from the dual problem: to first order
 W2^2 moves with its sample as the mean of a potential over the rows does (del Barrio & Loubes 2019). That holds for
-distributions that differ; near 0 the value is mostly what any two samples are apart, which is what the floor shows.
+distributions that differ; near 0 the value is mostly what any two samples are apart, as the reference value shows.
 """
 
 import math

@@ -14,28 +14,26 @@ from motes.evaluation.results import Array, Metric, share
 
 Indices = NDArray[np.intp]
 PERMUTATIONS = 199
-SHUFFLES = 5  # of a column, for how telling it is
+SHUFFLES = 5  # of a column, for its permutation importance
 SHUFFLED_ROWS = 4000
 
 
 @dataclass(frozen=True)
-class Telling:
-    """Rows told apart by boosted trees, and by which columns.
+class Discrimination:
+    """How well boosted trees distinguish two sets, and by which columns.
 
     Attributes:
         accuracy: as `c2st_boosting` gives it.
-        columns: (d,), by how much the accuracy falls when a column of the held-out rows is shuffled; a column that
-            tells what another tells as well falls by little.
+        importance: permutation importance of each column, (d,): how much lower the accuracy is when the column is
+            shuffled in the held-out rows. Of two columns that have the same information it is low.
     """
 
     accuracy: Metric
-    columns: Array
+    importance: Array
 
 
 def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, seed: int = 0) -> Metric:
-    """How often a vote among nearest neighbours tells a from b, cross-validated, with a p-value.
-
-    The p-value is that of equal distributions.
+    """How often a vote among nearest neighbours tells a from b, cross-validated; a test for equality.
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
@@ -86,9 +84,9 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     """As `c2st`, by trees boosted on one half of the rows and asked about the other; they find one column in a hundred.
 
     One half only, because answers from several folds depend on each other, and a test that overlooks that calls one in
-    ten pairs of equal distributions different (measured with n = m = 100). How many rows of a class are among those
-    given its name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and
-    all of what is more.
+    ten pairs of equal sets different (measured with n = m = 100). How many rows of a class are among those given its
+    name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and all of what
+    is more.
 
     Args:
         a, b: points (n, d) and (m, d), at least 4 of each.
@@ -112,23 +110,23 @@ def c2st_boosting_of(pair: Pair) -> Metric:
 
 def c2st_of_columns(
     a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
-) -> Telling:
-    """As `c2st_boosting`, for columns of numbers and of codes with missing entries, and which of them tell.
+) -> Discrimination:
+    """As `c2st_boosting`, for columns of numbers and of codes with missing entries, and their permutation importance.
 
     Args:
         a, b: numbers, and codes from 0 to at most 254 in the columns that are `discrete`, (n, d) and (m, d); NaN where
-            missing, which is a thing to tell by.
+            missing, which a tree can split by.
         discrete: (d,).
         rng: of the halves, of which rows are taken where n and m differ, and of the shuffles.
-        shuffles: of each column, in at most 4000 of the held-out rows; 0 leaves open which columns tell.
+        shuffles: of each column, in at most 4000 of the held-out rows; 0 leaves the importance 0.
     """
     from threadpoolctl import threadpool_limits
 
     x, y, fold = _folded((a, b), 2, rng)
-    train, truth, falls = fold == 0, y[fold == 1], np.zeros(x.shape[1])
-    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees refuse a column without a known cell
+    train, truth, importance = fold == 0, y[fold == 1], np.zeros(x.shape[1])
+    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees refuse a column without an observed entry
     if not len(known):
-        return Telling(_named(np.full(len(truth), 0.5), truth), falls)
+        return Discrimination(_named(np.full(len(truth), 0.5), truth), importance)
     test = x[fold == 1][:, known]
     with threadpool_limits(1, "openmp"):
         trees = _boosted(discrete[known]).fit(x[train][:, known], y[train])
@@ -139,9 +137,9 @@ def c2st_of_columns(
             column = test[:, k].copy()
             for _ in range(shuffles):
                 test[:, k] = rng.permutation(column)
-                falls[j] += (before - _right(trees.predict_proba(test)[:, 1], truth)) / shuffles
+                importance[j] += (before - _right(trees.predict_proba(test)[:, 1], truth)) / shuffles
             test[:, k] = column
-    return Telling(accuracy, falls)
+    return Discrimination(accuracy, importance)
 
 
 def _boosted(discrete: NDArray[np.bool_] | None) -> Any:

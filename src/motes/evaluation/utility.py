@@ -29,7 +29,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Utility:
-    """How well the target is told from the other columns.
+    """How well the target is predicted from the other columns.
 
     Attributes:
         target: its name.
@@ -135,7 +135,7 @@ def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | N
         if classes is not None and len(np.unique(y)) == 1:  # nothing to learn
             guesses.append(np.repeat(np.eye(classes)[None, int(y[0])], len(x), axis=0))
             continue
-        known = ~np.isnan(task.x[mine]).all(axis=0)  # trees refuse a column without a known cell
+        known = ~np.isnan(task.x[mine]).all(axis=0)  # trees refuse a column without an observed entry
         features = discrete[known]
         model = trees(max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=features)
         with threadpool_limits(1, "openmp"):

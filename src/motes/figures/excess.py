@@ -15,6 +15,7 @@ from motes.figures.canvas import BODY, dress, new_axes, new_figure, settle, smal
 from motes.figures.curves import loss_axis
 from motes.figures.style import Style, as_style
 
+REAL_DRAWS = "two real draws"  # the name of a bar
 _Z = 1.96  # standard errors to each side of a 95 % interval
 _ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
 _BAR = 0.58  # height of a bar, where a row is 1 high
@@ -109,22 +110,22 @@ def _draw_excess(ax: Axes, at: Curve, excess: Curve, spread: Curve, low: float, 
 def error_split(
     parts: Mapping[str, float],
     *,
-    floor: float,
+    reference_value: float,
     total: float,
     error: Mapping[str, float] | None = None,
     ax: Axes | None = None,
     style: str | Style = "dark",
 ) -> Axes:
-    """Draw from top to bottom how a distance comes about: the floor, each part on top of it, and the total.
+    """Draw from top to bottom how a distance comes about: two real draws, each part on top of it, and the total.
 
     Each bar starts where the one above it ended, so that the last part ends at the total; one that takes away, as
     chance can make it, is hollow and points to the left. Behind each bar stand its value and its share of the total.
 
     Args:
         parts: squared sliced W2 of each cause, in variances of the data, in the order in which they are drawn.
-        floor: the squared sliced W2 that two samples of the data have between them.
-        total: the squared sliced W2 of the model's samples: `floor` and all `parts` together.
-        error: standard errors by the name of a part, 'floor' or 'total'; whiskers show the 95 % interval.
+        reference_value: the squared sliced W2 that two samples of the data have between them.
+        total: the squared sliced W2 of the model's samples: `reference_value` and all `parts` together.
+        error: standard errors by the name of a part, 'two real draws' or 'total'; whiskers show the 95 % interval.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
 
@@ -132,14 +133,14 @@ def error_split(
         ValueError: no parts, numbers that are not finite, parts that do not add up, an error of no bar.
     """
     look = as_style(style)
-    bars = _as_bars(parts, floor, total)
+    bars = _as_bars(parts, reference_value, total)
     errors = _as_errors(error or {}, bars)
     own = ax is None
     if ax is None:
         ax = new_axes(new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
-    ends = np.cumsum([bars["floor"], *(bars[name] for name in parts)])
+    ends = np.cumsum([bars[REAL_DRAWS], *(bars[name] for name in parts)])
     starts = dict(zip(bars, [0.0, *ends[:-1].tolist(), 0.0], strict=True))
-    colours = {"floor": look.muted, "total": look.foreground}
+    colours = {REAL_DRAWS: look.muted, "total": look.foreground}
     tips: list[tuple[float, Text]] = []  # the right end of each bar, and what is written there
     for row, (name, value) in enumerate(bars.items()):
         end = starts[name] + value
@@ -267,21 +268,25 @@ def _middlemost(good: NDArray[np.bool_]) -> int:
     return int(places[np.argmin(np.abs(places - _PLACES // 2))])
 
 
-def _as_bars(parts: Mapping[str, float], floor: float, total: float) -> dict[str, float]:
+def _as_bars(parts: Mapping[str, float], reference_value: float, total: float) -> dict[str, float]:
     """All bars from top to bottom, checked to add up."""
     if not parts:
         raise ValueError("parts is empty; expected at least one name with its squared sliced W2.")
-    for name in ("floor", "total"):
+    for name in (REAL_DRAWS, "total"):
         if name in parts:
             raise ValueError(f"parts has one called {name!r}; expected other names, because that bar is drawn anyway.")
-    bars = {"floor": float(floor), **{name: float(value) for name, value in parts.items()}, "total": float(total)}
+    bars = {
+        REAL_DRAWS: float(reference_value),
+        **{name: float(value) for name, value in parts.items()},
+        "total": float(total),
+    }
     for name, value in bars.items():
         if not np.isfinite(value):
             raise ValueError(f"{name} is {value}; expected a finite squared sliced W2.")
-    missing = bars["total"] - bars["floor"] - sum(bars[name] for name in parts)
+    missing = bars["total"] - bars[REAL_DRAWS] - sum(bars[name] for name in parts)
     if abs(missing) > _ROUNDING * max(map(abs, bars.values())):
         raise ValueError(
-            f"floor and parts add up to {bars['total'] - missing:.6g} and total is {bars['total']:.6g}; "
+            f"two real draws and parts add up to {bars['total'] - missing:.6g} and total is {bars['total']:.6g}; "
             f"expected the same. If {missing:.3g} has no cause of its own, add it as a part, such as 'the rest'."
         )
     return bars

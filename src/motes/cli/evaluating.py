@@ -15,9 +15,9 @@ from motes.cli.common import (
     Style,
     Text,
     app,
-    check_out,
     print_result,
     read_by,
+    refuse,
     start_jax,
     whole,
 )
@@ -38,37 +38,35 @@ def evaluate(
             help="Of a table: a column that is predicted from the others, after training on synthetic and on real rows."
         ),
     ] = None,
-    report: Annotated[Path | None, Parameter(help="Of a table: an .html file for the whole report.")] = None,
+    report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None,
     json: Json = False,
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Measure how far a model's samples are from real ones, each number beside that of real ones."""
+    """Measure how far a model's samples are from real rows, each number beside that of two real draws."""
     start_jax()
-    from motes.judging import evaluate
+    from motes.evaluating import evaluate
+    from motes.evaluation.record import Details, Evaluation
     from motes.progress import Reporter
+    from motes.reports.page import check_page, write_page
+    from motes.table_runs import evaluate_table
     from motes.tabular import TableModel, read_model
 
     trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
+    if report is not None:
+        check_page(report)
+    found: Evaluation[Details]
     if isinstance(trained, TableModel):
-        from motes.table_runs import evaluate_table, write_page
-
-        if report is not None:
-            if report.suffix.lower() not in (".html", ".htm"):
-                raise UsageError(f"--report {report}; expected a name that ends in .html.")
-            check_out(report, overwrite=True)
         found = evaluate_table(trained, source, target=target, n=n, seed=seed, reporter=reporter)
-        if report is not None:
-            write_page(found, report, trained)
-            reporter.say(f"report in {report}")
-        print_result(found, found.to_dict(), json)
-        return 0
-    if target is not None or report is not None:
-        raise UsageError("--target and --report are for models of tables, and this is one of points.")
-    with reporter.counting("sampling", n, "rows") as count:
-        result = evaluate(trained, source, n=n, seed=seed, on_block=count)
-    print_result(result, result.to_dict(), json)
+    else:
+        refuse({"--target": target}, "tables")
+        with reporter.counting("sampling", n, "rows") as count:
+            found = evaluate(trained, source, n=n, seed=seed, on_block=count)
+    if report is not None:
+        write_page(found, report)
+        reporter.say(f"report in {report}")
+    print_result(found, found.to_dict(), json)
     return 0
 
 

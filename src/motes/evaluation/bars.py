@@ -4,17 +4,33 @@ A histogram reaches from the smallest to the largest number of both tables, so t
 are so long that the bulk would be one bar, its scale is asinh((x - median) / s): even in the bulk, logarithmic far out.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.evaluation.results import Array
-from motes.evaluation.table_results import Bars
 from motes.evaluation.views import OTHERS, counted
 
 BINS = 30
 LONG_BINS = 40  # on an asinh scale
 LONG = 20.0  # a range is long from so many times that of the middle half of the rows
 MOST_LABELS = 12
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Shares of the known entries of real and of synthetic rows, (k,) each: by label, or between `edges` (k + 1,).
+
+    The edges reach over the whole range of both. `places` (k + 1,) from 0 to 1 are where a picture puts them: evenly,
+    or, of numbers with long tails, on an asinh scale.
+    """
+
+    real: Array
+    synthetic: Array
+    labels: tuple[str, ...] = ()
+    edges: Array | None = None
+    places: Array | None = None
 
 
 def bars_of(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Bars:

@@ -1,13 +1,13 @@
-"""Small pictures in SVG, by hand: numbers in, an element out. Colours are those of the style sheet, dark or light."""
+"""Small pictures in SVG: numbers in, markup out that is safe in a template. Colours are those of the style sheet."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
-
-from motes.reporting.elements import Child, Html, classed, element, escaped
 
 Array = NDArray[np.float64]
 
@@ -18,6 +18,21 @@ MOST_ROWS = 30  # of a heat map
 LEAST = 2.0  # height of a bar that stands for few rows, but some
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference, each in a colour of its own
 SHADES = (0.0, 0.16, 0.34, 0.52, 0.72, 0.95)  # below the first step, and from each one on
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def printable(value: object) -> Markup | str:
+    """Markup as it is; anything else as text in which control characters are U+FFFD, yet to be escaped."""
+    return value if isinstance(value, Markup) else CONTROL.sub("\ufffd", str(value))
+
+
+def element(name: str, *children: str, attributes: Mapping[str, object]) -> Markup:
+    """An element of a picture; attributes and children that are no `Markup` are escaped."""
+    said = Markup("").join(Markup(' {}="{}"').format(key, printable(value)) for key, value in attributes.items())
+    inside = Markup("").join(escape(printable(child)) for child in children)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, said, inside)
 
 
 class Mark(NamedTuple):
@@ -32,7 +47,7 @@ class Mark(NamedTuple):
 
 def histogram(
     real: Array, synthetic: Array, edges: Array, said: str, *, places: Array | None = None, dates: bool = False
-) -> Html:
+) -> Markup:
     """Real numbers as a filled outline, synthetic ones as a line, over the same bins.
 
     Args:
@@ -92,7 +107,7 @@ def _room(text: str) -> float:
     return (len(text) + 1) * LETTER
 
 
-def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) -> Html:
+def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) -> Markup:
     """Two bars for each label: real above synthetic."""
     step, left = 30.0, 112.0
     top = max(float(real.max()), float(synthetic.max())) or 1.0
@@ -110,7 +125,7 @@ def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) 
     return picture(WIDTH, 6 + len(labels) * step, said, parts)
 
 
-def interval(mark: Mark, reach: float, said: str) -> Html:
+def interval(mark: Mark, reach: float, said: str) -> Markup:
     """A difference between -reach and reach with its interval, and a tick at 0; as high as a line of text."""
     width = 120
 
@@ -126,7 +141,7 @@ def interval(mark: Mark, reach: float, said: str) -> Html:
     return picture(width, 18, said, parts, classes="inline")
 
 
-def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Html:
+def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
     """Values with their intervals under each other on one axis from `low` to `high`; a dashed line at `centre`."""
     width, left, step = WIDE, 170.0, 30.0
     room, bottom = width - left - 70, 8 + len(given) * step
@@ -149,7 +164,7 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
     return picture(width, bottom + 22, said, parts)
 
 
-def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Html:
+def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Markup:
     """A bar for each value, the longest first."""
     width, left, step = WIDE, 170.0, 22.0
     top, room = max(max(values), 1e-12), width - left - 70
@@ -164,7 +179,82 @@ def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Html:
     return picture(width, 8 + len(labels) * step, said, parts)
 
 
-def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Html:
+def versus(mark: Mark, reference: Mark, said: str) -> Markup:
+    """A value above its reference value, each with its interval, on an axis of their own; as high as two lines."""
+    width, ends = 150, [mark.low, mark.high, reference.low, reference.high, mark.value, reference.value]
+    low, high = min(ends), max(ends)
+
+    def at(value: float) -> float:
+        return 6 + (value - low) / ((high - low) or 1.0) * (width - 12)
+
+    parts = []
+    for y, one in ((8, mark), (22, reference)):
+        parts += [
+            _shape("line", "axis", x1=6, x2=width - 6, y1=y, y2=y),
+            _shape("line", f"whisker {one.colour}", x1=at(one.low), x2=at(one.high), y1=y, y2=y),
+            _shape("circle", f"dot {one.colour}", cx=at(one.value), cy=y, r=3.6),
+        ]
+    return picture(width, 30, said, parts, classes="inline versus")
+
+
+def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Markup:
+    """Points of the plane as dots, with round numbers on both axes.
+
+    Args:
+        points: (n, 2).
+        low, high: the ends of both axes, (2,) each.
+        colour: a class of the style sheet.
+        said: what is on the picture, for those who cannot see it.
+    """
+    left, top, side = 44.0, 6.0, 300.0
+    spans = np.where(high > low, high - low, 1.0)
+    across = left + (points[:, 0] - low[0]) / spans[0] * side
+    up = top + side - (points[:, 1] - low[1]) / spans[1] * side
+    dots = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in zip(across.tolist(), up.tolist(), strict=True))
+    parts = [
+        _shape("rect", "frame", x=left, y=top, width=side, height=side),
+        _shape("path", f"cloud {colour}", d=dots),
+    ]
+    parts += [
+        _text(_short(value, spans[0]), left + (value - low[0]) / spans[0] * side, top + side + 15, "middle")
+        for value in ticks(low[0], low[0] + spans[0])
+    ]
+    parts += [
+        _text(_short(value, spans[1]), left - 6, top + side - (value - low[1]) / spans[1] * side + 4, "end")
+        for value in ticks(low[1], low[1] + spans[1])
+    ]
+    return picture(left + side + 10, top + side + 22, said, parts)
+
+
+def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
+    """Lines over one logarithmic axis, and a linear one that begins at 0.
+
+    Args:
+        x: above 0 and rising, (m,).
+        lines: numbers (m,) of 0 or more, and the class of the colour of each.
+        said: what is on the picture, for those who cannot see it.
+    """
+    left, top, width, height = 44.0, 8.0, WIDE - 54.0, 180.0
+    high = max(float(y.max()) for y, _ in lines) or 1.0
+    begin, end = math.log10(x[0]), math.log10(x[-1])
+
+    def at(value: float) -> float:
+        return left + (math.log10(value) - begin) / ((end - begin) or 1.0) * width
+
+    parts = [_shape("line", "axis", x1=left, x2=left + width, y1=top + height, y2=top + height)]
+    powers = [10.0**power for power in range(math.ceil(begin - 1e-9), math.floor(end + 1e-9) + 1)]
+    parts += [_text(f"{power:g}", at(power), top + height + 16, "middle") for power in powers]
+    for value in ticks(0, high):
+        y = top + height - value / high * height
+        parts += [_shape("line", "axis", x1=left, x2=left + width, y1=y, y2=y)]
+        parts.append(_text(_short(value, high), left - 6, y + 4, "end"))
+    for values, colour in lines:
+        path = " ".join(f"{at(a):.1f},{top + height - b / high * height:.1f}" for a, b in zip(x, values, strict=True))
+        parts.append(_shape("path", f"curve {colour}", d=f"M{path}"))
+    return picture(WIDE, top + height + 22, said, parts)
+
+
+def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Markup:
     """A matrix (d, d) of numbers from -1 to 1, the rows named, the columns numbered; nothing where NaN or of a column
     with itself.
 
@@ -177,7 +267,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     side = min((width - left) / d, 40.0 if differences else 26.0)
     # Of many columns not each has room for its name, nor for its number.
     every_row, every_column = math.ceil(9 / side), math.ceil(17 / side)
-    parts: list[Child] = []
+    parts: list[Markup] = []
     for i, name in enumerate(names):
         y = top + i * side
         if i % every_row == 0:
@@ -188,7 +278,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
             if np.isnan(value) or i == j:
                 continue
             box = {"x": left + j * side, "y": y, "width": side - 1, "height": side - 1}
-            tip = element("title", f"{name}, {names[j]}: {value:.3f}")
+            tip = element("title", f"{name}, {names[j]}: {value:.3f}", attributes={})
             shade = _shade(value) if differences else min(abs(value), 1)
             attributes = {"class": f"field {'plus' if value >= 0 else 'minus'}", "fill-opacity": f"{shade:.3f}"}
             attributes |= {key: f"{number:.1f}" for key, number in box.items()}
@@ -201,11 +291,11 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     return picture(left + d * side + 4 if differences else width, top + d * side + 4, said, parts)
 
 
-def colour_scale() -> Html:
+def colour_scale() -> Markup:
     """The colours of differences, from most negative to most positive."""
     steps = [*(-size for size in reversed(STEPS)), *STEPS]
     side, y = 46.0, 2.0
-    parts: list[Child] = []
+    parts: list[Markup] = []
     for i in range(2 * len(STEPS) + 1):
         shade = SHADES[abs(i - len(STEPS))]
         attributes = {"class": f"field {'plus' if i >= len(STEPS) else 'minus'}", "fill-opacity": f"{shade:.3f}",
@@ -224,7 +314,7 @@ def _hundredths(value: float) -> str:
     return "0" if text in ("+.00", "−.00") else text
 
 
-def picture(width: float, height: float, said: str, parts: Sequence[Child], *, classes: str = "chart") -> Html:
+def picture(width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart") -> Markup:
     """An SVG that says to those who cannot see it what is on it."""
     attributes = {
         "class": classes,
@@ -236,22 +326,15 @@ def picture(width: float, height: float, said: str, parts: Sequence[Child], *, c
     return element("svg", *parts, attributes=attributes)
 
 
-def legend(*keys: tuple[str, str]) -> Html:
-    """Which colour is which: classes of a key, and what it stands for."""
-    return classed(
-        "p", "legend", *(classed("span", "item", classed("span", f"key {key}", ""), said) for key, said in keys)
-    )
-
-
-def _shape(name: str, classes: str, **places: float | str) -> Html:
+def _shape(name: str, classes: str, **places: float | str) -> Markup:
     attributes = {"class": classes} | {
         key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()
     }
     return element(name, attributes=attributes)
 
 
-def _text(said: str, x: float, y: float, anchor: str) -> Html:
-    return element("text", escaped(said), attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
+def _text(said: str, x: float, y: float, anchor: str) -> Markup:
+    return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
 
 
 def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:

@@ -1,0 +1,78 @@
+"""The fixed sentences of a report: of each section what it asks, and how that was measured."""
+
+SEVERITIES = {
+    "good": "No difference found",
+    "unknown": "Could not be determined",
+    "small": "Small difference",
+    "moderate": "Moderate difference",
+    "large": "Large difference",
+}
+EXPLAINED = {
+    "columns": "Each column by itself, over all synthetic and all real rows. The difference is that of one share of "
+    "rows: of a label, of numbers up to a threshold, or of one number that comes often; the clearest one of the "
+    "column is shown, synthetic minus real, with its 95 % interval. The distance is how large a share of the rows "
+    "would have to move for the two to agree; beside it stands what two draws of one distribution would give.",
+    "quantiles": "Minimum, quartiles and maximum over all rows. A row that no real row comes near shows here.",
+    "associations": "How much one column says about another, from 0 (nothing) to 1 (everything); between numbers with "
+    "its sign. The difference is synthetic minus real.",
+    "classifier": "Boosted trees learn to tell synthetic from held-out rows and are tested on rows that they have "
+    "not seen. Right in 50 of 100 cases is guessing.",
+    "utility": "The same model learns the target once from synthetic and once from training rows; both are tested on "
+    "the same held-out rows.",
+    "likelihood": "How likely real rows are under the model, in nats per row: more is better. Training rows that are "
+    "much more likely than held-out rows were memorised. This says nothing about how synthetic rows look.",
+    "dcr": "How far it is from each row to the training row closest to it. Held-out rows were no part of the "
+    "training, so synthetic rows should lie as far off as they do. Exact copies are left out here and counted below.",
+    "copies": "Rows that equal a training row in every entry. In a table of few labels copies come about by chance; "
+    "so held-out rows that equal a training row are counted too, and training rows that equal another.",
+    "pictures": "Points of both sets on the same axes, then each column by itself. A histogram reaches from the "
+    "smallest to the largest number of both sets, and the table has minimum, quartiles and maximum.",
+    "distances": "How far probability has to be carried for the samples to have the distribution of the data, in "
+    "standard deviations of the data. Two real draws of the same size are not at 0 either: that is the reference "
+    "value.",
+    "tests": "Tests of one hypothesis: samples and real points have the same distribution. A classifier that is "
+    "right in 50 of 100 cases is guessing.",
+    "coverage": "Are the samples where the data is (precision, density), and is the data where the samples are "
+    "(recall, coverage)? By nearest neighbours.",
+    "modes": "The data has modes, whose places and shares are known. Does each have its share of the samples?",
+    "fit": "How likely real points are under the model, beside what the exact distribution gives them; and how far "
+    "the network's loss is above the irreducible one, which an exact denoiser has. Integrated over noise levels that "
+    "excess bounds the Kullback-Leibler divergence, in nats a row.",
+    "examples": "Ten rows of each, drawn at random. The real ones are training rows: do not pass this report on "
+    "where these must stay private.",
+}
+METHODS = {
+    "points": "Each metric is computed twice: of the samples, and of another real draw of the same size in their "
+    "place, which gives the reference value. A difference counts if a test has p below 0.01, or, without a test, if "
+    "the 95 % intervals of value and reference value do not meet. Its size decides whether it is small, moderate or "
+    "large. These tests are not adjusted for each other.",
+    "distances": "Sliced W2 along 200 directions; exact W2 of at most 500 rows of each set. Over the root of the "
+    "mean variance per column.",
+    "modes": "The nearest mode of each sample; the distance is the total variation of the shares.",
+    "fit": "log p by the probability flow, of up to 2,000 real points; without a known distribution beside that of "
+    "training rows. The excess loss is the mean squared difference of the network's and the exact noise.",
+    "table": "All tests of this report are one family: if synthetic and real rows had one distribution, one test or "
+    "more would raise an alarm in 5 of 100 reports. Each p-value is adjusted for that (Holm's method with weights; "
+    "within columns and within pairs the correlations of the tests are taken into account). A difference that would "
+    "have been seen is one that the test finds in 80 of 100 cases.",
+    "tests": "Energy distance and MMD: permutations, or the spectrum of the kernel. C2ST: nearest neighbours, "
+    "cross-validated; and boosted trees on rows that they have not seen.",
+    "coverage": "Precision and recall of Kynkäänniemi et al. 2019, density and coverage of Naeem et al. 2020.",
+    "columns": "Signed roots of likelihood ratios for shares; intervals are Newcombe's. Distances: "
+    "Kolmogorov-Smirnov of numbers, total variation of labels; W1 is the Wasserstein distance in standard "
+    "deviations.",
+    "missing": "As columns, for the shares of missing entries.",
+    "associations": "Numbers: Spearman's rank correlation, with ranks among all rows. Labels: Cramér's V without its "
+    "bias. One of each: the correlation ratio of the ranks without its bias. Tests by 399 permutations of blocks of "
+    "rows; intervals by the jackknife.",
+    "classifier": "50 boosted trees learn from one half of as many synthetic as held-out rows and are tested on the "
+    "other half; the p-value is hypergeometric. The importance of a column is how much lower the accuracy is when its "
+    "entries are permuted.",
+    "utility": "100 boosted trees, five times, each time without a fifth of the rows. Labels are scored by the area "
+    "under the ROC curve (each label against the rest), numbers by R² of their normal scores. Intervals contain the "
+    "chance of the test rows and of the training rows.",
+    "likelihood": "Means of log p with intervals of Student's t; Welch's one-sided test.",
+    "dcr": "Euclidean distance between normal scores of the numbers; a label that differs, or an entry that only one "
+    "row has, counts as 1. The share of near rows is tested exactly (negative hypergeometric).",
+    "copies": "Fisher's exact test. Training rows that equal another come in pairs, and count one half.",
+}

@@ -1,0 +1,159 @@
+"""Verdicts are right where the answer is known; what samples are compared with shares nothing with the training."""
+
+import json
+
+import numpy as np
+import pytest
+
+import motes
+from motes.build import build_schedule
+from motes.data.tables import Standardiser
+from motes.evaluating import evaluate, least_loss
+from motes.evaluation.irreducible import BOUND, EXACT
+from motes.evaluation.point_verdicts import GOOD, WORDS, verdict
+from motes.evaluation.record import Entry, Evaluation, Verdict
+from motes.evaluation.results import Metric, Row
+from motes.point_fitting import fit_points
+from motes.points import PointModel
+from motes.sources import read_source
+
+
+@pytest.fixture(scope="module")
+def perfect():
+    """Eight Gaussians by their exact denoiser."""
+    recipe = motes.load_recipe()
+    z_of = Standardiser.fit(motes.draw("eight_gaussians", 5000, seed=0))
+    exact = motes.truth("eight_gaussians").oracle(build_schedule(recipe), z_of)
+    return PointModel(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
+
+
+def test_exact_samples_are_like_a_real_draw(perfect):
+    found = evaluate(perfect, n=2000)
+    # 4 tests at 1 % and 9 pairs of 95 % intervals that have to part: one false alarm in some twenty seeds.
+    assert found.headline == "No difference between synthetic and real rows was found." and found.severity == "good"
+    assert (found.source, found.evaluated_against) == ("eight_gaussians", "a fresh draw")
+    assert found.rows == {"synthetic": 2000, "real": 2000}
+    assert [entry.verdict.text for entry in found.entries] == [GOOD] * 14
+    assert {entry.name for entry in found.entries} == WORDS.keys()
+    assert list(found.verdicts) == ["distances", "tests", "coverage", "modes", "fit"]
+    excess = found.entries[-1]  # of an exact denoiser there is none
+    assert excess.name == "excess_loss" and excess.value == pytest.approx(0, abs=1e-6) and excess.reference_value == 0
+
+
+def test_json_and_text_are_the_same_record(perfect):
+    found = evaluate(perfect, n=200)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (plain["kind"], plain["rows"], plain["headline"]) == ("points", dict(found.rows), found.headline)
+    assert plain["date"] and plain["version"]
+    text = str(found)
+    assert found.headline in text and found.compared in text
+    for entry, one in zip(plain["entries"], found.entries, strict=True):
+        assert (entry["name"], entry["value"], entry["reference_value"]) == (one.name, one.value, one.reference_value)
+        assert (entry["severity"], entry["verdict"]) == (one.verdict.severity, one.verdict.text)
+        assert entry["name"] in text and f"{one.value:.4g}" in text and one.verdict.text in text
+    assert len(plain["details"]["excess"]["noise"]) == 25 and len(plain["details"]["columns"]) == 2
+
+
+def test_the_likelihood_is_beside_that_of_the_exact_distribution(perfect):
+    entry = next(one for one in evaluate(perfect, n=1000).entries if one.name == "negative_log_likelihood")
+    # The same rows under the same distribution, by the flow and by its formula.
+    assert entry.value == pytest.approx(entry.reference_value, abs=1e-3)
+    entropy = motes.truth("eight_gaussians").entropy().value
+    assert entry.reference_interval[0] < entropy + 0.05 and entry.reference_interval[1] > entropy - 0.05
+
+
+def test_samples_of_another_distribution_are_not(perfect):
+    found = evaluate(perfect, motes.draw("circles", 4000, seed=1) * 4, n=2000)
+    verdicts = {entry.name: entry.verdict for entry in found.entries}
+    assert "a classifier is right in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
+    assert "of the data has no sample near" in verdicts["coverage"].text
+    assert "times as far as a real draw" in verdicts["sliced_w2"].text
+    assert found.evaluated_against == "rows of the array"
+    assert found.headline.startswith("The synthetic rows differ strongly from the real ones in 2 of 2 distances (")
+    assert found.notes == ("the irreducible loss on the array is unknown.",)
+    assert "excess_loss" not in verdicts and found.details.excess is None
+
+
+def test_the_reference_is_drawn_apart_from_the_samples_and_the_training(perfect):
+    source = read_source("eight_gaussians", perfect.recipe, 0)
+    reference, other = source.real(1000)
+    samples = perfect.sample(1000, seed=0)
+    rows = [{tuple(row) for row in np.round(x, 6).tolist()} for x in (reference, other, samples, source.table.x)]
+    assert sum(len(part) for part in rows) == len(set().union(*rows))
+
+
+def row(name, value, low, high, reference, p_value=None):
+    return Row(Metric(name, value, low, high, p_value), Metric(name, *reference))
+
+
+@pytest.mark.parametrize(
+    ("beside", "severity", "words"),
+    [
+        (row("sliced_w2", 0.03, 0.02, 0.04, (0.02, 0.01, 0.03)), "good", GOOD),
+        (row("sliced_w2", 0.06, 0.05, 0.07, (0.02, 0.01, 0.03)), "small", "3 times as far"),
+        (row("sliced_w2", 0.36, 0.35, 0.37, (0.02, 0.01, 0.03)), "large", "18 times as far"),
+        (row("precision", 0.90, 0.88, 0.92, (0.99, 0.98, 1.0)), "moderate", "10.0% lies outside the data"),
+        (row("precision", 1.0, 0.99, 1.0, (0.9, 0.88, 0.92)), "good", GOOD),
+        (row("density", 1.5, 1.4, 1.6, (1.0, 0.9, 1.1)), "large", "bunched up"),
+        (row("density", 0.7, 0.6, 0.8, (1.0, 0.9, 1.1)), "moderate", "thinner"),
+        (row("c2st", 0.6, 0.55, 0.65, (0.5, 0.45, 0.55), 0.005), "moderate", "right in 60 of 100"),
+        (row("c2st", 0.52, 0.47, 0.57, (0.5, 0.45, 0.55), 0.2), "good", GOOD),
+        (row("c2st", 0.40, 0.35, 0.45, (0.5, 0.45, 0.55), 0.99), "moderate", "copies"),
+        (row("mmd_squared", 0.1, 0.05, 0.15, (0.0, -0.1, 0.1), 0.001), "large", "p = 0.001"),
+        (row("modes_missed", 1, 1, 1, (0, 0, 0)), "large", "modes without a sample: 1"),
+        (row("negative_log_likelihood", 1.5, 1.4, 1.6, (1.0, 0.9, 1.1)), "large", "0.5 nats above"),
+        (row("excess_loss", 0.15, 0.14, 0.16, (0.0, 0.0, 0.0)), "good", GOOD),
+        (row("excess_loss", 0.3, 0.29, 0.31, (0.0, 0.0, 0.0)), "moderate", "at most 0.3 nats"),
+    ],
+)
+def test_a_verdict_says_which_way_and_how_much(beside, severity, words):
+    found = verdict(beside, 2)
+    assert found.severity == severity and words in found.text
+
+
+def record(*entries):
+    return Evaluation("moons", "a fresh draw", {"synthetic": 10, "real": 10}, entries, None, (), 0)
+
+
+def test_the_worst_entry_wins_and_the_headline_names_what_differs():
+    def entry(section, name, severity, text):
+        return Entry(section, name, "measure", Verdict(severity, text))
+
+    good = entry("coverage", "recall", "good", GOOD)
+    assert record(good).headline == "No difference between synthetic and real rows was found."
+    assert record(good).severity == "good"
+    bad = entry("coverage", "precision", "small", "too few"), entry("distances", "w2", "large", "3 times as far")
+    found = record(good, *bad)
+    assert found.headline == (
+        "The synthetic rows differ strongly from the real ones in 1 of 1 distances (w2) and 1 of 2 measures of "
+        "coverage (precision)."
+    )
+    assert found.severity == "large" and found.verdicts["coverage"].severity == "small"
+    assert found.verdicts["coverage"].text == "1 of 2 differ (precision: too few)"
+    # What concerns memory, privacy or the loss has a sentence of its own, and does not make the rows different.
+    apart = record(good, entry("copies", "copies", "large", "3 rows are copies"))
+    assert apart.headline == "No difference between synthetic and real rows was found. 3 rows are copies."
+    assert apart.severity == "large"
+    # Nothing that could not be determined counts as good.
+    assert record(good, entry("tests", "c2st", "unknown", "too few rows")).severity == "unknown"
+
+
+def test_too_few_rows_are_an_error(perfect):
+    with pytest.raises(motes.UsageError, match="9 rows of the array to compare with"):
+        evaluate(perfect, np.random.default_rng(0).normal(size=(18, 2)))
+    with pytest.raises(motes.UsageError, match="3 columns; the model has 2: x, y"):
+        evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))
+
+
+def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path):
+    recipe = motes.load_recipe("default", {"data.rows": 2000})
+    source = read_source("moons", recipe, 0)
+    exact = least_loss(source, recipe)
+    path = tmp_path / "rows.npy"
+    np.save(path, source.table.x)
+    bound = least_loss(read_source(str(path), recipe, 0), recipe)
+    assert (exact.label, bound.label) == (EXACT, BOUND)
+    assert bound.mean + 5 * bound.error < exact.mean
+    assert 0 < exact.error < 0.01 * exact.mean
+    ours = fit_points(source.table, recipe, seed=0).training.losses[-1500:].mean()
+    assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean  # and training comes close to it
