@@ -18,7 +18,7 @@ def step_cost(averages: int, steps: int, seed: int) -> tuple[float, float]:
     """Seconds and CPU seconds of a step, both times 1,000."""
     seen: list[tuple[int, float, float]] = []
     motes.fit(
-        motes.draw("moons", 10_000),
+        motes.make_shape("moons", 10_000),
         changes={"training.steps": steps, "training.averages": averages},
         seed=seed,
         on_progress=lambda now: seen.append((now.step, now.seconds, time.process_time())),

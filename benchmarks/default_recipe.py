@@ -43,10 +43,10 @@ def judged(shape: str, seed: int, made: np.ndarray) -> list[float]:
     The last is the best that any model can do that has learned the training set and nothing else. Each is the mean over
     three judges, so that one odd draw does not decide; the judges' seeds are far from those of the training data.
     """
-    train = motes.draw(shape, 10_000, seed=seed)
+    train = motes.make_shape(shape, 10_000, seed=seed)
     resample = train[np.random.default_rng(10**7 + seed).integers(len(train), size=len(train))]
-    other = motes.draw(shape, 10_000, seed=2_000_003 + seed)
-    judges = [motes.draw(shape, 10_000, seed=1_000_003 + 10 * seed + j) for j in range(3)]
+    other = motes.make_shape(shape, 10_000, seed=2_000_003 + seed)
+    judges = [motes.make_shape(shape, 10_000, seed=1_000_003 + 10 * seed + j) for j in range(3)]
     metrics = (motes.c2st, motes.sliced_w2)
     return [float(np.mean([f(x, judge) for judge in judges])) for f in metrics for x in (made, other, resample)]
 

@@ -175,8 +175,8 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=500)
     parser.add_argument("--shape", default="moons")
     arguments = parser.parse_args()
-    model = motes.fit(motes.draw(arguments.shape, 10_000, seed=0), seed=0)
-    x = motes.draw(arguments.shape, arguments.rows, seed=1_000_003)
+    model = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), seed=0)
+    x = motes.make_shape(arguments.shape, arguments.rows, seed=1_000_003)
     z, few = model.standardiser.forward(x), arguments.judged
     exact = model.inner.likelihood(x[:few], solver="adaptive", tolerance=1e-9).log_prob
     ours = errors(model.score_samples(x)[:few], exact)  # and compiled

@@ -20,7 +20,7 @@ from motes.evaluation.metrics import Modes, compare
 
 def measure(rows: int) -> tuple[float, float, list[str]]:
     """Seconds of `compare`, imports included; peak MiB of the process; the table."""
-    made, real, other = (motes.draw("eight_gaussians", rows, seed=seed) for seed in range(3))
+    made, real, other = (motes.make_shape("eight_gaussians", rows, seed=seed) for seed in range(3))
     angle = np.arange(8) * np.pi / 4
     modes = Modes.at(2 * np.stack([np.cos(angle), np.sin(angle)], axis=1))
     begin = time.perf_counter()

@@ -42,7 +42,7 @@ def pytorch():  # type: ignore[no-untyped-def]
 
     from motes.build import build_schedule
 
-    return Torch(build_schedule(motes.load_recipe("tutorial")), motes.draw("moons", 100))
+    return Torch(build_schedule(motes.load_recipe("tutorial")), motes.make_shape("moons", 100))
 
 
 def their_peak(points: int) -> float:
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--shape", default="swiss_roll")
     arguments = parser.parse_args()
-    model = motes.fit(motes.draw(arguments.shape, 10_000, seed=0), seed=0)
+    model = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)
@@ -105,8 +105,8 @@ def main() -> None:
                 ours, theirs = pool.apply(our_peak, (path, points)), pool.apply(their_peak, (points,))
             print(f"peak memory at {points:,} points: ours {ours:.0f} MiB, PyTorch's {theirs:.0f} MiB", flush=True)
     speed(model, arguments.points, arguments.rounds)
-    fresh, other = (motes.draw(arguments.shape, JUDGED, seed=seed) for seed in (1_000_003, 2_000_003))
-    tutorial = motes.fit(motes.draw(arguments.shape, 10_000, seed=0), "tutorial", seed=0)
+    fresh, other = (motes.make_shape(arguments.shape, JUDGED, seed=seed) for seed in (1_000_003, 2_000_003))
+    tutorial = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), "tutorial", seed=0)
     sets = {"recipe default": model.sample(JUDGED), "recipe tutorial": tutorial.sample(JUDGED), "a real draw": other}
     for name, points in sets.items():
         print(f"sliced W2 of {JUDGED:,} points of {name}: {motes.sliced_w2(points, fresh, directions=60)}")

@@ -76,9 +76,9 @@ class Case:
     """A trained model with its shape's truth; distances are over that of 256 Heun steps."""
 
     def __init__(self, shape: str, seed: int):
-        self.model: motes.Model = motes.fit(motes.draw(shape, 10_000, seed=seed), seed=seed, source=shape)
-        self.fresh = motes.draw(shape, ROWS, seed=10**6 + seed)
-        self.floor = self.distance(motes.draw(shape, ROWS, seed=2 * 10**6 + seed))
+        self.model: motes.Model = motes.fit(motes.make_shape(shape, 10_000, seed=seed), seed=seed, source=shape)
+        self.fresh = motes.make_shape(shape, ROWS, seed=10**6 + seed)
+        self.floor = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
         self.end = self.model.sample(ROWS, sampler=Heun(), grid=karras_grid(self.schedule, 256, 0.002, rho=7.0))
         self.best = self.distance(self.end)
 

@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     recipe = motes.load_recipe("tutorial")
-    x = motes.draw("moons", POINTS)
+    x = motes.make_shape("moons", POINTS)
     ours, theirs = Motes(recipe, x), Torch(motes.build.build_schedule(recipe), x)
     assert sum(p.numel() for p in theirs.network.parameters()) == 72_066
     compare("a training step", lambda: ours.train(STEPS), lambda: theirs.train(STEPS), 1e3, "ms", rounds)

@@ -73,11 +73,11 @@ def side_by_side(clouds, limits):
 # Three shapes in the plane, 10,000 points each, drawn as the original draws them. We learn the moons.
 
 # %%
-figures.sheet({name: motes.draw(name, 10_000) for name in ("swiss_roll", "s_curve", "moons")})
+figures.sheet({name: motes.make_shape(name, 10_000) for name in ("swiss_roll", "s_curve", "moons")})
 
 # %%
-x = motes.draw("moons", 10_000, seed=0)  # what we learn from
-held_out = motes.draw("moons", 10_000, seed=1)  # never trained on, and used to measure
+x = motes.make_shape("moons", 10_000, seed=0)  # what we learn from
+held_out = motes.make_shape("moons", 10_000, seed=1)  # never trained on, and used to measure
 print("mean", x.mean(axis=0).round(2), " standard deviation", x.std(axis=0).round(2))
 
 # %% [markdown]
@@ -603,7 +603,7 @@ def gaussian_kl(data, alpha_bar):
 
 
 for name in ("moons", "s_curve", "swiss_roll"):
-    shape = motes.draw(name, 10_000)
+    shape = motes.make_shape(name, 10_000)
     print(f"{name:<10} Gaussian KL of q(x_T) to N(0, I): {gaussian_kl(shape, alpha_bar):.2f} nats")
 
 # %% [markdown]
@@ -649,7 +649,7 @@ perfect_samples = {
 }
 for name, points in perfect_samples.items():
     print(f"perfect denoiser {name:<21} {motes.sliced_w2(points, held_out):.3f}")
-print(f"{'two real draws':<38} {motes.sliced_w2(motes.draw('moons', 1000, seed=2), held_out):.3f}")
+print(f"{'two real draws':<38} {motes.sliced_w2(motes.make_shape('moons', 1000, seed=2), held_out):.3f}")
 side_by_side({**perfect_samples, "data": x[:1000]}, near)
 
 # %% [markdown]
@@ -820,10 +820,10 @@ print(best, f"trained in {best.training.seconds:.1f} s")
 # No model can be expected to beat the first row: two real draws are not the same points either.
 
 # %%
-reference = motes.draw("moons", N, seed=1001)
+reference = motes.make_shape("moons", N, seed=1001)
 righted_samples, way_back = ddpm.chain(N, places.tolist(), seed=1003)
 results = {
-    "two real draws": motes.draw("moons", N, seed=1002),
+    "two real draws": motes.make_shape("moons", N, seed=1002),
     "the original, 8,000 steps": samples,
     "ddpm with the faults": ddpm_faulty.sample(N, seed=1003),
     "ddpm": righted_samples,

@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def film() -> None:
-    x = motes.draw("swiss_roll", 10_000)
+    x = motes.make_shape("swiss_roll", 10_000)
     model = motes.fit(x)
     grid = film_grid(model)
     view = View(model, evenly(len(grid), 40), grid)
@@ -36,14 +36,14 @@ def film() -> None:
 
 
 def guidance() -> None:
-    x, labels = motes.draw_labelled("pinwheel", 10_000)
+    x, labels = motes.make_labelled_shape("pinwheel", 10_000)
     changes = {"schedule.sigma_max": 40.0}
     model = motes.fit(x, changes=changes, labels=labels)
     short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
     asked = np.arange(5000) % 5
     draw = lambda how=None: (model.sample(len(asked), label=asked, guidance=how), asked)
     clouds = {
-        "fresh points": motes.draw_labelled("pinwheel", len(asked), seed=5),
+        "fresh points": motes.make_labelled_shape("pinwheel", len(asked), seed=5),
         "the model": draw(),
         "guidance 3": draw(3.0),
         "by a worse copy": draw(motes.Guidance(2.0, weak=short)),

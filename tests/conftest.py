@@ -52,7 +52,7 @@ def programs_of_a_module():
 @pytest.fixture(scope="session")
 def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""
-    return fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
+    return fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
 
 
 @pytest.fixture

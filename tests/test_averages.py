@@ -183,7 +183,7 @@ def test_averages_are_found_beside_a_loaded_model(saved, small_model):
 
 
 def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
-    other = fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=2)
+    other = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=2)
     other.save(tmp_path / "model.safetensors")
     small_model.save_averages(tmp_path)
     with pytest.raises(ModelFileError, match="belongs to another model"):
@@ -198,7 +198,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
     assert found.measure == "excess loss in nats a row"
     assert found.best == 0.05
     assert found.losses[2] - found.losses[1] > 5 * found.errors[2]
-    rows = compare_ema_lengths(model, motes.draw("moons", 300, seed=8), lengths=(0.05, 0.25))
+    rows = compare_ema_lengths(model, motes.make_shape("moons", 300, seed=8), lengths=(0.05, 0.25))
     assert rows.measure == "loss"
     assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
 

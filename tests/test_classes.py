@@ -91,7 +91,7 @@ def test_the_likelihood_given_a_label_is_that_of_its_class():
 
 def test_a_shape_knows_the_law_of_each_of_its_classes():
     truth = motes.truth("moons")
-    x = motes.draw("moons", 50, seed=7)
+    x = motes.make_shape("moons", 50, seed=7)
     one, other = (np.exp(truth.of_class(label).log_density(x)) for label in (0, 1))
     np.testing.assert_allclose((one + other) / 2, np.exp(truth.log_density(x)), rtol=1e-9)
     oracle = truth.labelled_oracle(SCHEDULE)
@@ -162,13 +162,13 @@ def test_a_worse_copy_is_told_the_class_as_well():
 @pytest.fixture(scope="module")
 def moons():
     """Trained for a few seconds with labels; 4,000 rows."""
-    x, labels = motes.draw_labelled("moons", 4000, seed=11)
+    x, labels = motes.make_labelled_shape("moons", 4000, seed=11)
     return fit_points(x, labels=labels, changes={"training.steps": 1500}, seed=2, source="moons")
 
 
 def test_the_learned_classes_have_the_exact_densities(moons):
     truth = motes.truth("moons")
-    x, labels = motes.draw_labelled("moons", 400, seed=12)
+    x, labels = motes.make_labelled_shape("moons", 400, seed=12)
     exact = np.where(labels == 0, *(truth.of_class(label).log_density(x) for label in (0, 1)))
     found = moons.score_samples(x, label=labels)
     # The mean over fresh points is the excess in nats: from above 0 but for chance, and small.
@@ -180,7 +180,7 @@ def test_the_learned_classes_have_the_exact_densities(moons):
 
 
 def test_the_classifier_is_the_exact_one(moons):
-    x, labels = motes.draw_labelled("moons", 400, seed=13)
+    x, labels = motes.make_labelled_shape("moons", 400, seed=13)
     truth = motes.truth("moons")
     log_p = np.stack([truth.of_class(label).log_density(x) for label in (0, 1)], axis=1)
     exact = np.exp(log_p - np.logaddexp(*log_p.T)[:, None])
@@ -225,7 +225,7 @@ def test_the_least_loss_knows_of_the_labels():
 
 
 def test_a_model_with_classes_travels(tmp_path):
-    x, numbers = motes.draw_labelled("moons", 300, seed=3)
+    x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
     model = fit_points(x, labels=np.array(["low", "high"])[numbers], changes=SMALL)
     assert model.classes.names == ("high", "low")
     model.save(tmp_path / "model.safetensors")
@@ -239,7 +239,7 @@ def test_a_model_with_classes_travels(tmp_path):
 
 def test_labels_are_withheld_as_often_as_the_recipe_says():
     # Trained with every label withheld, a network cannot tell classes apart: its labels were never seen.
-    x, labels = motes.draw_labelled("moons", 300, seed=3)
+    x, labels = motes.make_labelled_shape("moons", 300, seed=3)
     model = fit_points(x, labels=labels, changes=SMALL | {"training.label_dropout": 1.0})
     into = model.denoiser.denoiser.network.into.weight
     fresh = fit_points(x, labels=labels, changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-12})
@@ -269,7 +269,7 @@ def test_misuse_is_told(name, moons, small_model):
 
 
 def test_labels_that_are_none_are_refused():
-    x = motes.draw("moons", 40)
+    x = motes.make_shape("moons", 40)
     for labels, says in [
         (np.zeros(40, int), "1 class in 40 rows"),
         (np.linspace(0, 1, 40), "whole numbers or texts"),
@@ -300,7 +300,7 @@ QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.e
 
 
 def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_path):
-    x, numbers = motes.draw_labelled("moons", 300, seed=3)
+    x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
     rows = [f"{a},{['low', 'high'][y]},{b}" for (a, b), y in zip(x.tolist(), numbers, strict=True)]
     (tmp_path / "t.csv").write_text("a,level,b\n" + "\n".join(rows) + "\n")
     code, _, err = motes_command(

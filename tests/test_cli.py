@@ -81,7 +81,7 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     assert low <= metrics["sliced_w2"] <= high
     # The figures in the file are those of the samples in the file, compared with a draw that is none of the run's own.
     assert metrics["sliced_w2"] == pytest.approx(
-        motes.sliced_w2(table.x, motes.draw("moons", 10_000, seed=77)), abs=0.05
+        motes.sliced_w2(table.x, motes.make_shape("moons", 10_000, seed=77)), abs=0.05
     )
 
 
@@ -177,7 +177,7 @@ def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_
 
 def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_path):
     model = run_folder[0] / "model.safetensors"
-    x = motes.draw("moons", 30, seed=9)
+    x = motes.make_shape("moons", 30, seed=9)
     # The same names in another order: the header decides.
     motes.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
     code, out, err = motes_command("score", model, "x.csv", "--out", "s.csv")
@@ -206,16 +206,16 @@ def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, mo
     assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
 
 
-def test_draw_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp_path):
-    code, out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
+def test_plot_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp_path):
+    code, out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
     assert code == 0, err
     made = {Path(line).name for line in out.splitlines()}
     assert made == {"data.png", "samples.png", "forward.png", "reverse.png", "diffusion.gif"}
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
 
 
-def test_draw_makes_a_video(run_folder, motes_command, tmp_path):
-    code, _out, err = motes_command("draw", run_folder[0] / "model.safetensors", "--out", ".", "--video")
+def test_plot_makes_a_video(run_folder, motes_command, tmp_path):
+    code, _out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", ".", "--video")
     assert code == 0, err
     assert b"ftyp" in (tmp_path / "diffusion.mp4").read_bytes()[:32]
 
@@ -397,7 +397,7 @@ def test_draw_refuses_the_pictures_of_another_run(run_folder, motes_command, tmp
     model, other = run_folder[0] / "model.safetensors", tmp_path / "other"
     (other / "figures").mkdir(parents=True)
     (other / "figures" / "data.png").write_text("mine")
-    code, _, err = motes_command("draw", model, "--out", other)
+    code, _, err = motes_command("plot", model, "--out", other)
     assert code == 2
     assert "figures/data.png" in err and "--overwrite" in err
     assert (other / "figures" / "data.png").read_text() == "mine"
@@ -408,7 +408,7 @@ def test_draw_without_its_data_asks_for_it(motes_command, tmp_path):
     np.save(tmp_path / "gone.npy", x)
     assert motes_command("train", "gone.npy", "--out", "run", "--no-figures", "-q", *QUICK)[0] == 0
     (tmp_path / "gone.npy").unlink()
-    code, _, err = motes_command("draw", "run")
+    code, _, err = motes_command("plot", "run")
     assert code == 2
     assert "'gone.npy', is not here; give it as SOURCE" in err
 
@@ -485,7 +485,7 @@ def test_python_dash_m_is_the_command_line(environment):
 
 def test_a_damaged_model_is_one_line(motes_command, tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"not a model")
-    for command in (["sample", "m.safetensors"], ["draw", "m.safetensors"]):
+    for command in (["sample", "m.safetensors"], ["plot", "m.safetensors"]):
         code, out, err = motes_command(*command)
         assert (code, out) == (1, "")
         assert len(err.splitlines()) == 1

@@ -13,7 +13,7 @@ def names(*arguments, **options):
 
 @pytest.mark.parametrize(("shape", "nats"), [("moons", 0.31), ("s_curve", 0.70), ("swiss_roll", 0.14)])
 def test_the_tutorials_prior_does_not_match(shape, nats):
-    found = {finding.name: finding for finding in diagnose(motes.draw(shape, 10_000), "tutorial")}
+    found = {finding.name: finding for finding in diagnose(motes.make_shape(shape, 10_000), "tutorial")}
     assert found["prior_mismatch"].value == pytest.approx(nats, abs=0.006)
 
 
@@ -34,10 +34,10 @@ def test_the_kl_of_the_prior_is_that_of_two_gaussians():
 @pytest.mark.parametrize("recipe", ["default", "ddpm"])
 @pytest.mark.parametrize("shape", motes.SHAPES)
 def test_nothing_is_found_where_nothing_is(recipe, shape):
-    assert names(motes.draw(shape, 10_000, seed=5), recipe) == []
+    assert names(motes.make_shape(shape, 10_000, seed=5), recipe) == []
 
 
-MOONS = motes.draw("moons", 2_000)
+MOONS = motes.make_shape("moons", 2_000)
 FAULTS = {
     "betas doubled": ("wasted_steps", MOONS, "ddpm", {"schedule.end": 0.3}),
     "a signal that stays": ("prior_mismatch", MOONS, "ddpm", {"schedule.end": 0.01}),

@@ -78,7 +78,7 @@ def test_a_planted_fault_is_found(fault):
 
 def test_data_times_a_thousand(tmp_path):
     path = str(tmp_path / "big.npy")
-    np.save(path, 1000 * motes.draw("moons", 4000, seed=0))
+    np.save(path, 1000 * motes.make_shape("moons", 4000, seed=0))
     found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=N)
     assert {"unscaled_columns", "prior_mismatch"} <= set(names(found))
     (undertrained,) = (finding for finding in found.findings if finding.name == "undertrained")
@@ -88,7 +88,7 @@ def test_data_times_a_thousand(tmp_path):
 @pytest.fixture
 def few(tmp_path):
     path = str(tmp_path / "few.npy")
-    np.save(path, motes.draw("moons", 200, seed=0))
+    np.save(path, motes.make_shape("moons", 200, seed=0))
     return path
 
 
@@ -128,7 +128,7 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     found = diagnose_model(model, x, n=N)
     assert found.evaluated_against == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]
-    other = diagnose_model(moons, motes.draw("moons", 3000, seed=9), n=N)
+    other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=N)
     assert other.evaluated_against == "rows of the array"
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.UsageError, match="give the data"):

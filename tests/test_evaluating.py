@@ -22,7 +22,7 @@ from motes.sources import read_source
 def perfect():
     """Eight Gaussians by their exact denoiser."""
     recipe = motes.load_recipe()
-    z_of = Standardiser.fit(motes.draw("eight_gaussians", 5000, seed=0))
+    z_of = Standardiser.fit(motes.make_shape("eight_gaussians", 5000, seed=0))
     exact = motes.truth("eight_gaussians").oracle(build_schedule(recipe), z_of)
     return PointModel(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
 
@@ -63,7 +63,7 @@ def test_the_likelihood_is_beside_that_of_the_exact_distribution(perfect):
 
 
 def test_samples_of_another_distribution_are_not(perfect):
-    found = evaluate(perfect, motes.draw("circles", 4000, seed=1) * 4, n=2000)
+    found = evaluate(perfect, motes.make_shape("circles", 4000, seed=1) * 4, n=2000)
     verdicts = {entry.name: entry.verdict for entry in found.entries}
     assert "a classifier is right in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
     assert "of the data has no sample near" in verdicts["coverage"].text

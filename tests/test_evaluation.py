@@ -371,8 +371,8 @@ EIGHT = Modes.at([[2 * np.cos(k * np.pi / 4), 2 * np.sin(k * np.pi / 4)] for k i
 @pytest.mark.parametrize("removed", [(), (2,), (0, 3, 7)])
 @pytest.mark.parametrize("by", ["centres", "labels"])
 def test_modes_removed_from_eight_gaussians_are_missed(removed, by):
-    x, labels = motes.draw_labelled("eight_gaussians", 4000, seed=1)
-    modes = EIGHT if by == "centres" else Modes.labelled(*motes.draw_labelled("eight_gaussians", 4000, seed=2))
+    x, labels = motes.make_labelled_shape("eight_gaussians", 4000, seed=1)
+    modes = EIGHT if by == "centres" else Modes.labelled(*motes.make_labelled_shape("eight_gaussians", 4000, seed=2))
     found = mode_coverage(x[~np.isin(labels, removed)], modes)
     assert found.missed == found.missed.low == found.missed.high == len(removed)
     # Each mode removed leaves 1/8, which the others share. Shares of 2500 rows: deviations up to 0.007 each.
@@ -384,7 +384,7 @@ def test_modes_removed_from_eight_gaussians_are_missed(removed, by):
 
 
 def test_a_mode_with_too_small_a_share_is_not_missed_but_is_misplaced_mass():
-    x, labels = motes.draw_labelled("eight_gaussians", 4000, seed=1)
+    x, labels = motes.make_labelled_shape("eight_gaussians", 4000, seed=1)
     found = mode_coverage(x[(labels != 2) | (np.arange(4000) % 2 == 0)], EIGHT)
     assert found.missed == 0 and abs(found.shares[2] - 1 / 15) < 0.025 and found.distance.low > 0
 
@@ -399,7 +399,7 @@ def test_two_draws_from_a_table_have_no_row_in_common():
 
 
 def test_the_whole_set_beside_its_reference_values():
-    draws = [motes.draw("eight_gaussians", 600, seed=s) for s in (1, 2, 3)]
+    draws = [motes.make_shape("eight_gaussians", 600, seed=s) for s in (1, 2, 3)]
     rows = compare(draws[0] * 1.3, draws[1], draws[2], draws[1], modes=EIGHT)
     names = (
         "sliced_w2 w2 energy_distance mmd_squared c2st c2st_boosting precision recall density coverage mode_distance"

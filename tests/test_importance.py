@@ -181,7 +181,7 @@ def test_a_recipe_draws_by_importance(kind):
 
 
 def test_training_by_importance_learns_and_is_reproducible():
-    x, fresh = motes.draw("moons", 2000, seed=0), motes.draw("moons", 2000, seed=1)
+    x, fresh = motes.make_shape("moons", 2000, seed=0), motes.make_shape("moons", 2000, seed=1)
     changes = {"training.steps": 400, "grid.steps": 20, "training.ema": 0.95, "times.draw": "importance"}
     one, two = (fit_points(x, changes=changes) for _ in range(2))
     assert np.array_equal(one.training.losses, two.training.losses)

@@ -79,8 +79,8 @@ class Plain(Denoiser):
 
 def moons():
     schedule = SCHEDULES["exploding"]
-    z_of = Standardiser.fit(motes.draw("moons", 5000, seed=1))
-    return truth("moons").oracle(schedule, z_of), z_of.forward(motes.draw("moons", 5000, seed=2))
+    z_of = Standardiser.fit(motes.make_shape("moons", 5000, seed=1))
+    return truth("moons").oracle(schedule, z_of), z_of.forward(motes.make_shape("moons", 5000, seed=2))
 
 
 def six_columns():
@@ -114,9 +114,9 @@ def test_the_stated_error_is_the_error():
 def test_no_network_is_below_it():
     # A short training of the default recipe, on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}
-    model = fit_points(motes.draw("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
+    model = fit_points(motes.make_shape("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
     loss, times, denoiser = build_loss(model.recipe), build_times(model.recipe), model.denoiser
-    z = model.standardiser.forward(motes.draw("moons", 20_000, seed=2))
+    z = model.standardiser.forward(motes.make_shape("moons", 20_000, seed=2))
     oracle = truth("moons").oracle(denoiser.schedule, model.standardiser)
     least, ours = (expected_loss(d, loss, z, times, key=KEY, draws=20_000) for d in (oracle, denoiser))
     assert ours.mean > least.mean - Z * least.error
@@ -128,7 +128,7 @@ def test_no_network_is_below_it():
 
 def test_the_bound_for_memorising_is_below_the_truth():
     schedule = SCHEDULES["exploding"]
-    x = motes.draw("moons", 500, seed=1)
+    x = motes.make_shape("moons", 500, seed=1)
     z_of = Standardiser.fit(x)
     by_heart = EmpiricalOracle(z_of.forward(x), schedule)
     t = np.array([0.4, 0.5, 0.6])

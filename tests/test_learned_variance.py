@@ -249,7 +249,7 @@ def test_parts_that_do_not_fit_are_explained(recipe, changes, says):
 
 def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     changes = SMALL | LEARNED | {"schedule.steps": 12, "sampler.variance": "learned"}
-    x = motes.draw("moons", 400, seed=3)
+    x = motes.make_shape("moons", 400, seed=3)
     model = fit_points(x, "ddpm", changes=changes)
     model.save(tmp_path / "model.safetensors")
     again = read_model(tmp_path / "model.safetensors")

@@ -35,7 +35,7 @@ POINTS = RNG.normal(size=(100, 2)) * 0.8
 def trained():
     """Trained for a second: a distribution of its own, whatever it looks like."""
     changes = {"training.steps": 400, "training.ema": 0.9, "network.width": 32, "network.depth": 2}
-    return fit_points(motes.draw("moons", 2000, seed=0), changes=changes)
+    return fit_points(motes.make_shape("moons", 2000, seed=0), changes=changes)
 
 
 # --- exact answers --------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_the_stated_error_covers_the_true_one():
 
 
 def test_the_grid_agrees_with_the_adaptive_solver(trained):
-    x = motes.draw("moons", 60, seed=5)
+    x = motes.make_shape("moons", 60, seed=5)
     reference = trained.likelihood(x, solver="adaptive", tolerance=1e-8)
     assert (reference.error < 1e-6).all()
     for tolerance in (1e-3, 1e-5):
@@ -123,7 +123,7 @@ def test_the_grid_agrees_with_the_adaptive_solver(trained):
 def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
     # Both on the same two grids: it is the tolerance that decides about the precision.
     monkeypatch.setattr("motes.sampling.likelihood.HALVINGS", 1)
-    x = motes.draw("moons", 60, seed=5)
+    x = motes.make_shape("moons", 60, seed=5)
     single, double = (trained.likelihood(x, tolerance=tolerance).log_prob for tolerance in (1e-4, 0.99e-4))
     assert 0 < np.abs(single - double).max() < 1e-5
 
@@ -131,9 +131,9 @@ def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained
 def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     # A network with a jump in time at each step has no smooth slope.
     model = fit_points(
-        motes.draw("moons", 300, seed=0), "tutorial", changes={"training.steps": 30, "network.width": 8}, seed=0
+        motes.make_shape("moons", 300, seed=0), "tutorial", changes={"training.steps": 30, "network.width": 8}, seed=0
     )
-    x = motes.draw("moons", 20, seed=1)
+    x = motes.make_shape("moons", 20, seed=1)
 
     def halved(times):
         monkeypatch.setattr("motes.sampling.likelihood.HALVINGS", times)
@@ -182,7 +182,7 @@ def test_probes_belong_to_the_row_and_the_key():
 
 
 def test_a_row_does_not_depend_on_its_neighbours(trained):
-    x = motes.draw("moons", 1200, seed=5)
+    x = motes.make_shape("moons", 1200, seed=5)
     found = trained.score_samples(x)
     order = np.random.default_rng(1).permutation(len(x))
     np.testing.assert_allclose(trained.score_samples(x[order]), found[order], rtol=0, atol=1e-9)
@@ -192,7 +192,7 @@ def test_a_row_does_not_depend_on_its_neighbours(trained):
 
 def test_blocks_are_counted_as_they_are_done(trained):
     done = []
-    trained.score_samples(motes.draw("moons", 1200, seed=5), on_block=done.append)
+    trained.score_samples(motes.make_shape("moons", 1200, seed=5), on_block=done.append)
     assert done[-1] == 1200
     assert done == sorted(done)
 
@@ -211,7 +211,7 @@ def test_the_density_of_a_trained_model_integrates_to_1(trained):
 
 @pytest.mark.parametrize("factor", [1e6, 1e-6])
 def test_other_units_shift_it_by_their_jacobian(trained, factor):
-    x, old = motes.draw("moons", 50, seed=5), trained.standardiser
+    x, old = motes.make_shape("moons", 50, seed=5), trained.standardiser
     other = PointModel(
         trained.denoiser, Standardiser(old.mean * factor, old.scale * factor), trained.columns, trained.recipe
     )
@@ -221,7 +221,7 @@ def test_other_units_shift_it_by_their_jacobian(trained, factor):
 
 def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
     # A power of two changes no digit on the way.
-    x = motes.draw("moons", 300, seed=3)
+    x = motes.make_shape("moons", 300, seed=3)
     here, there = (fit_points(x * factor, changes=SMALL).score_samples(x[:50] * factor) for factor in (1.0, 2.0**20))
     np.testing.assert_allclose(there - here, -2 * 20 * np.log(2), atol=1e-9)
 

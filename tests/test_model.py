@@ -34,7 +34,7 @@ def few(data, **options):
 
 @pytest.fixture(scope="module")
 def moons():
-    return motes.fit(motes.draw("moons", 300, seed=1), changes=POINTS, seed=2, verbose=False)
+    return motes.fit(motes.make_shape("moons", 300, seed=1), changes=POINTS, seed=2, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_rows_come_back_in_the_kind_they_were_given_in(name, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_points_come_back_in_the_kind_they_were_given_in(dtype):
-    x = motes.draw("moons", 200, seed=1)
+    x = motes.make_shape("moons", 200, seed=1)
     rows = motes.fit(x.astype(dtype), changes=POINTS, verbose=False).sample(5)
     assert isinstance(rows, np.ndarray) and rows.dtype == dtype
     frame = pd.DataFrame(x, columns=["east", "north"])
@@ -130,8 +130,8 @@ def test_a_shape_and_a_data_set_go_by_their_names():
 @pytest.mark.parametrize(
     ("data", "kind", "said"),
     [
-        (motes.draw("moons", 100), "points", "recipe 'default', for points: two columns of real numbers"),
-        (np.column_stack([motes.draw("moons", 100), np.arange(100) % 7]), "table", "recipe 'table': 3 columns"),
+        (motes.make_shape("moons", 100), "points", "recipe 'default', for points: two columns of real numbers"),
+        (np.column_stack([motes.make_shape("moons", 100), np.arange(100) % 7]), "table", "recipe 'table': 3 columns"),
         ({"a": [1.5, 2.5] * 20, "b": ["x", "y"] * 20}, "table", "recipe 'table': 2 columns; 'b' holds text"),
         ({"a": np.arange(40) % 7, "b": [1.5, None] * 20}, "table", "'a' holds whole numbers"),
         ("moons", "points", "recipe 'default' for 'moons'"),
@@ -146,7 +146,7 @@ def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, message, capsys)
 
 
 def test_quiet_where_nobody_looks_and_the_request_wins(capsys):
-    x = motes.draw("moons", 100)
+    x = motes.make_shape("moons", 100)
     assert motes.fit(x, "table", changes=TABLE).kind == "table"
     assert motes.fit(x, changes=POINTS, verbose=False).kind == "points"
     assert capsys.readouterr().err == ""
@@ -162,18 +162,18 @@ def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, 
 
 def test_progress_reaches_the_callback():
     seen = []
-    motes.fit(motes.draw("moons", 100), changes=POINTS, verbose=False, on_progress=seen.append)
+    motes.fit(motes.make_shape("moons", 100), changes=POINTS, verbose=False, on_progress=seen.append)
     few(PEOPLE, on_progress=seen.append)
     assert {now.steps for now in seen} == {40, 2} and seen[-1].step == 2
 
 
 def test_a_training_goes_on(moons, people):
     with pytest.raises(UsageError, match="start is a model of a table; expected one of points"):
-        motes.fit(motes.draw("moons", 100), changes=POINTS, start=people, verbose=False)
+        motes.fit(motes.make_shape("moons", 100), changes=POINTS, start=people, verbose=False)
     with pytest.raises(UsageError, match="start is a model of points; expected one of a table"):
         few(PEOPLE, start=moons)
     still = POINTS | {"training.learning_rate": 1e-12, "training.warmup": 0}
-    on = motes.fit(motes.draw("moons", 300, seed=1), changes=still, start=moons, verbose=False)
+    on = motes.fit(motes.make_shape("moons", 300, seed=1), changes=still, start=moons, verbose=False)
     np.testing.assert_allclose(on.sample(20), moons.sample(20), atol=1e-3)
     part = pd.DataFrame(PEOPLE)[:30]
     assert few(part).inner.schema.rows == 30 and few(part, start=people).inner.schema.rows == 60
@@ -193,7 +193,7 @@ def test_a_training_goes_on(moons, people):
         ({"data": PEOPLE, "labels": [1] * 60}, "labels are for points; in a table they are one more column"),
         ({"data": PEOPLE, "columns": ["a", "b", "c"]}, "expected a mapping such as"),
         ({"data": {"a": [0.5, 1.5], "b": [0.5, 2.5]}, "columns": ["x", "y"]}, "the data names its own columns"),
-        ({"data": motes.draw("moons", 50), "columns": {"x": "integer"}}, "what columns are is for tables"),
+        ({"data": motes.make_shape("moons", 50), "columns": {"x": "integer"}}, "what columns are is for tables"),
         ({"data": "nowhere"}, "nowhere"),
     ],
 )
@@ -203,7 +203,7 @@ def test_what_does_not_suit_the_data_is_refused(options, message):
 
 
 def test_names_and_kinds_of_columns(people):
-    x = motes.draw("moons", 100)
+    x = motes.make_shape("moons", 100)
     assert motes.fit(x, changes=POINTS, columns=["a", "b"], verbose=False).columns == ("a", "b")
     array = np.column_stack([x, np.arange(100) % 7])
     assert few(array, columns=["a", "b", "c"]).columns == ("a", "b", "c")
@@ -215,7 +215,7 @@ def test_weights_count():
     twice = [1.0] * 30 + [0.0] * 30
     model = few(PEOPLE, weights=twice)
     assert model.inner.schema.rows == 30
-    x = motes.draw("moons", 60)
+    x = motes.make_shape("moons", 60)
     weighed, half = (
         motes.fit(part, changes=POINTS, weights=by, verbose=False) for part, by in ((x, twice), (x[:30], None))
     )
@@ -233,7 +233,7 @@ def test_what_a_model_answers_is_what_is_inside(moons, people):
     np.testing.assert_array_equal(people.score_samples(people.sample(9)), people.inner.score_samples(people.sample(9)))
     two = people.likelihood(people.sample(9), orders=2, seed=3)
     np.testing.assert_array_equal(two.spread, people.inner.likelihood(people.sample(9), orders=2, seed=3).spread)
-    x = motes.draw("moons", 7, seed=8)
+    x = motes.make_shape("moons", 7, seed=8)
     np.testing.assert_array_equal(moons.score_samples(x), moons.inner.score_samples(x))
     assert (moons.seed, moons.columns, moons.source) == (2, ("x", "y"), "")
     assert moons.parameters == moons.inner.parameters and len(moons.training.losses) == 40
@@ -261,7 +261,7 @@ def test_progress_counts_the_rows_of_all_draws(moons):
 
 
 def test_classes_of_points():
-    x, labels = motes.draw_labelled("moons", 300, seed=1)
+    x, labels = motes.make_labelled_shape("moons", 300, seed=1)
     model = motes.fit(x, labels=labels, changes=POINTS, verbose=False)
     p, names = model.predict_proba(x[:5])
     assert names == [0, 1] and p.shape == (5, 2)
@@ -358,16 +358,16 @@ def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
 
 
 def test_points_are_evaluated_and_diagnosed(moons):
-    x = motes.draw("moons", 300, seed=1)
+    x = motes.make_shape("moons", 300, seed=1)
     found = moons.evaluate(x, n=200)
     assert found.rows["synthetic"] == found.rows["real"] <= 200
     assert {finding.name for finding in moons.diagnose(x, n=200).findings}
 
 
 def test_the_report_of_points_is_one_page(moons, tmp_path):
-    path = moons.report(str(tmp_path / "points.html"), motes.draw("moons", 300, seed=1), n=200)
+    path = moons.report(str(tmp_path / "points.html"), motes.make_shape("moons", 300, seed=1), n=200)
     text = html.unescape(path.read_text())
-    found = moons.evaluate(motes.draw("moons", 300, seed=1), n=200)
+    found = moons.evaluate(motes.make_shape("moons", 300, seed=1), n=200)
     assert found.headline in text and all(entry.name in text for entry in found.entries)
 
 

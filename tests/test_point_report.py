@@ -69,7 +69,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
 
 
 def test_a_page_in_the_wrong_place_is_refused_before_the_work(tmp_path, monkeypatch):
-    model = motes.fit(motes.draw("moons", 60), changes={"training.steps": 2}, verbose=False)
+    model = motes.fit(motes.make_shape("moons", 60), changes={"training.steps": 2}, verbose=False)
     monkeypatch.setattr("motes.evaluating.evaluate", lambda *given, **options: pytest.fail("it was evaluated"))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.html"):
         model.report(tmp_path / "report.pdf")

@@ -52,7 +52,7 @@ def test_a_column_alone_is_learned_sampled_and_scored():
 
 def test_a_recipe_for_tables_is_not_followed_for_points():
     with pytest.raises(motes.RecipeError, match=r"data\.encode = true; expected one for points"):
-        fit_points(motes.draw("moons", 40), "table")
+        fit_points(motes.make_shape("moons", 40), "table")
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model"])
@@ -69,7 +69,7 @@ def test_the_file_opens_in_another_process(saved, small_model):
 
 def test_samples_are_in_the_units_of_the_data():
     # The same data in other units gives the same samples in those units: standardising takes the units out.
-    x = motes.draw("moons", 400, seed=3)
+    x = motes.make_shape("moons", 400, seed=3)
     scale, shift = np.array([1e6, 1e-3]), np.array([5.0, -7.0])
     here = fit_points(x, changes=SMALL, seed=1).sample(100)
     there = fit_points(x * scale + shift, changes=SMALL, seed=1).sample(100)
@@ -77,7 +77,7 @@ def test_samples_are_in_the_units_of_the_data():
 
 
 def test_the_bound_is_in_the_units_of_the_data():
-    x = motes.draw("moons", 300, seed=3)
+    x = motes.make_shape("moons", 300, seed=3)
     changes = {"training.steps": 20, "schedule.steps": 10, "network.width": 8}
     here = fit_points(x, "ddpm", changes=changes).bound(x[:50])
     there = fit_points(x * 100, "ddpm", changes=changes).bound(x[:50] * 100)
@@ -86,7 +86,7 @@ def test_the_bound_is_in_the_units_of_the_data():
 
 def test_the_bound_needs_steps(small_model):
     with pytest.raises(motes.UsageError, match="ddpm"):
-        small_model.bound(motes.draw("moons", 10))
+        small_model.bound(motes.make_shape("moons", 10))
 
 
 def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
@@ -132,7 +132,7 @@ def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
 
 def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
-    model = fit_points(motes.draw("moons", 100), "tutorial", changes=changes)
+    model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
     for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
         assert np.isfinite(model.sample(5, **how)).all()
     for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):

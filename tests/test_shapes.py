@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.datasets import make_circles, make_moons, make_s_curve, make_swiss_roll
 
-from motes.data.shapes import SHAPES, draw, draw_labelled
+from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
 from motes.errors import UsageError
 
 each = pytest.mark.parametrize("name", SHAPES)
@@ -30,14 +30,14 @@ def test_scikit_learns_shapes_are_those_of_the_tutorial_to_the_bit(seed):
     swiss_roll = make_swiss_roll(500, noise=0.1, random_state=seed)[0][:, [0, 2]] / 10.0
     s_curve = make_s_curve(500, noise=0.1, random_state=seed)[0][:, [0, 2]] / 10.0
     moons, moon = make_moons(500, noise=0.1, random_state=seed)
-    assert np.array_equal(draw("swiss_roll", 500, seed=seed), swiss_roll)
-    assert np.array_equal(draw("s_curve", 500, seed=seed), s_curve)
-    assert np.array_equal(draw("moons", 500, seed=seed), moons)
-    assert np.array_equal(draw_labelled("moons", 500, seed=seed)[1], moon)
+    assert np.array_equal(make_shape("swiss_roll", 500, seed=seed), swiss_roll)
+    assert np.array_equal(make_shape("s_curve", 500, seed=seed), s_curve)
+    assert np.array_equal(make_shape("moons", 500, seed=seed), moons)
+    assert np.array_equal(make_labelled_shape("moons", 500, seed=seed)[1], moon)
 
 
 def test_circles_are_scikit_learns_with_half_the_radius_inside():
-    x, labels = draw_labelled("circles", 500, seed=3, noise=0.2)
+    x, labels = make_labelled_shape("circles", 500, seed=3, noise=0.2)
     expected, inside = make_circles(500, noise=0.2, factor=0.5, random_state=3)
     assert np.array_equal(x, expected)
     assert np.array_equal(labels, inside)
@@ -47,13 +47,13 @@ def test_circles_are_scikit_learns_with_half_the_radius_inside():
 
 
 def test_a_clean_swiss_roll_winds_with_its_radius():
-    radius, angle = polar(10 * draw("swiss_roll", N, noise=0))
+    radius, angle = polar(10 * make_shape("swiss_roll", N, noise=0))
     assert same_angle(radius, angle)  # (t cos t, t sin t)
     assert 1.5 * np.pi <= radius.min() < radius.max() <= 4.5 * np.pi
 
 
 def test_a_clean_s_curve_is_two_arcs():
-    x, z = 10 * draw("s_curve", N, noise=0).T
+    x, z = 10 * make_shape("s_curve", N, noise=0).T
     assert np.allclose(x**2 + (np.abs(z) - 1) ** 2, 1)
     # Three quarters of a circle above and below: each lacks the quarter on its own side.
     assert not ((x > 1e-9) & (z > 1e-9) & (z < 1 - 1e-9)).any()
@@ -61,7 +61,7 @@ def test_a_clean_s_curve_is_two_arcs():
 
 
 def test_clean_moons_are_half_circles_told_apart_by_their_labels():
-    x, labels = draw_labelled("moons", N, noise=0)
+    x, labels = make_labelled_shape("moons", N, noise=0)
     upper, lower = x[labels == 0], x[labels == 1] - [1, 0.5]
     assert np.allclose(polar(upper)[0], 1)
     assert np.allclose(polar(lower)[0], 1)
@@ -71,12 +71,12 @@ def test_clean_moons_are_half_circles_told_apart_by_their_labels():
 
 def test_clean_circles_and_rings_have_the_radius_of_their_label():
     for name, radii in (("circles", [1.0, 0.5]), ("rings", [0.75, 1.5, 2.25, 3.0])):
-        x, labels = draw_labelled(name, N, noise=0)
+        x, labels = make_labelled_shape(name, N, noise=0)
         assert np.allclose(polar(x)[0], np.array(radii)[labels])
 
 
 def test_a_clean_checkerboard_fills_every_second_square():
-    x, labels = draw_labelled("checkerboard", N)  # its default noise is 0
+    x, labels = make_labelled_shape("checkerboard", N)  # its default noise is 0
     assert (np.abs(x) <= 2).all()
     square = np.floor(x).astype(int) + 2
     assert (square.sum(axis=1) % 2 == 0).all()
@@ -90,12 +90,12 @@ CENTRES = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * 
 
 
 def test_clean_gaussians_are_their_centres():
-    x, labels = draw_labelled("eight_gaussians", N, noise=0)
+    x, labels = make_labelled_shape("eight_gaussians", N, noise=0)
     assert np.allclose(x, CENTRES[labels])
 
 
 def test_a_clean_pinwheel_bends_its_arms_with_the_radius():
-    x, labels = draw_labelled("pinwheel", N, noise=0)
+    x, labels = make_labelled_shape("pinwheel", N, noise=0)
     radius, angle = polar(x)
     # The radius is N(1, 0.3^2), and negative for one point in 2000: that point lies opposite.
     forwards = angle - labels * 2 * np.pi / 5 - np.exp(radius) / 4
@@ -106,7 +106,7 @@ def test_a_clean_pinwheel_bends_its_arms_with_the_radius():
 
 
 def test_clean_spirals_are_two_half_turns_apart():
-    x, labels = draw_labelled("two_spirals", N, noise=0)
+    x, labels = make_labelled_shape("two_spirals", N, noise=0)
     radius, angle = polar(x)
     assert same_angle(angle, 3 * radius + np.pi * labels)
     assert radius.max() <= np.pi
@@ -117,7 +117,7 @@ def test_clean_spirals_are_two_half_turns_apart():
 
 def test_noise_is_isotropic_and_of_the_deviation_asked_for():
     for noise in (None, 0.05):
-        x, labels = draw_labelled("eight_gaussians", N, noise=noise)
+        x, labels = make_labelled_shape("eight_gaussians", N, noise=noise)
         scaled = (x - CENTRES[labels]) / (0.2 if noise is None else noise)
         # Each N(0, 1): a false alarm in 3e5 of three.
         assert all(stats.kstest(column, "norm").pvalue > 1e-6 for column in scaled.T)
@@ -126,17 +126,17 @@ def test_noise_is_isotropic_and_of_the_deviation_asked_for():
 
 def test_blobs_and_rings_are_labelled_by_the_nearest_centre():
     # Half the way to the next centre is 3.8 deviations: 1 point in 4000 lies beyond it on either side.
-    x, labels = draw_labelled("eight_gaussians", N)
+    x, labels = make_labelled_shape("eight_gaussians", N)
     nearest = np.linalg.norm(x[:, None] - CENTRES, axis=2).argmin(axis=1)
     assert (nearest == labels).mean() > 0.99
-    x, labels = draw_labelled("rings", N)  # 4.7 deviations
+    x, labels = make_labelled_shape("rings", N)  # 4.7 deviations
     nearest = np.abs(polar(x)[0][:, None] - [0.75, 1.5, 2.25, 3.0]).argmin(axis=1)
     assert (nearest == labels).mean() > 0.99
 
 
 @each_labelled
 def test_every_class_is_equally_likely(name):
-    labels = draw_labelled(name, N)[1]
+    labels = make_labelled_shape(name, N)[1]
     assert labels.dtype.kind == "i"
     counts = np.bincount(labels, minlength=SHAPES[name].classes)
     assert len(counts) == SHAPES[name].classes
@@ -144,8 +144,8 @@ def test_every_class_is_equally_likely(name):
 
 
 @each_labelled
-def test_labels_come_with_the_points_of_draw(name):
-    assert np.array_equal(draw_labelled(name, 50, seed=5)[0], draw(name, 50, seed=5))
+def test_labels_come_with_the_points_of_make_shape(name):
+    assert np.array_equal(make_labelled_shape(name, 50, seed=5)[0], make_shape(name, 50, seed=5))
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_labels_come_with_the_points_of_draw(name):
 @each
 @pytest.mark.parametrize("n", [1, 2, 3, 100])
 def test_any_number_of_points_can_be_drawn(name, n):
-    x = draw(name, n)
+    x = make_shape(name, n)
     assert x.shape == (n, 2)
     assert x.dtype == np.float64
     assert np.isfinite(x).all()
@@ -162,46 +162,46 @@ def test_any_number_of_points_can_be_drawn(name, n):
 
 @each
 def test_the_seed_decides_the_points(name):
-    assert np.array_equal(draw(name, 20, seed=4), draw(name, 20, seed=4))
-    assert not np.array_equal(draw(name, 20, seed=4), draw(name, 20, seed=5))
+    assert np.array_equal(make_shape(name, 20, seed=4), make_shape(name, 20, seed=4))
+    assert not np.array_equal(make_shape(name, 20, seed=4), make_shape(name, 20, seed=5))
 
 
 @each
 def test_rows_come_in_random_order(name):
     # Both halves have the same mean: a false alarm in 5e5 of two.
-    x = draw(name, N, seed=1)
+    x = make_shape(name, N, seed=1)
     for column in x.T:
         assert stats.ks_2samp(column[: N // 2], column[N // 2 :]).pvalue > 1e-6
 
 
 def test_an_unknown_shape_suggests_the_nearest_and_lists_all():
     with pytest.raises(UsageError, match=r"unknown shape 'swis_roll'.*Did you mean 'swiss_roll'") as error:
-        draw("swis_roll", 10)
+        make_shape("swis_roll", 10)
     assert all(name in str(error.value) for name in SHAPES)
 
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_points_is_an_error(n):
     with pytest.raises(UsageError, match=f"n = {n} .*at least 1"):
-        draw("moons", n)
+        make_shape("moons", n)
 
 
 @each
 @pytest.mark.parametrize("noise", [-1, np.nan, np.inf])
 def test_noise_must_be_a_finite_deviation(name, noise):
     with pytest.raises(UsageError, match=r"noise = .*expected a finite standard deviation"):
-        draw(name, 10, noise=noise)
+        make_shape(name, 10, noise=noise)
 
 
 @pytest.mark.parametrize("name", ["moons", "rings"])
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
 def test_a_seed_must_be_a_whole_number_of_32_bits(name, seed):
     with pytest.raises(UsageError, match=r"seed = .*expected a whole number from 0"):
-        draw(name, 10, seed=seed)
+        make_shape(name, 10, seed=seed)
 
 
 @pytest.mark.parametrize("name", sorted(set(SHAPES) - set(LABELLED)))
 def test_a_shape_without_classes_says_which_have_them(name):
     with pytest.raises(UsageError, match=f"'{name}' has no natural classes") as error:
-        draw_labelled(name, 10)
+        make_labelled_shape(name, 10)
     assert all(other in str(error.value) for other in LABELLED)

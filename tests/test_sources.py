@@ -26,7 +26,7 @@ def file(tmp_path):
 def test_a_shape_is_drawn_afresh_for_the_reference_and_for_its_reference_values():
     source = read_source("moons", RECIPE, 3)
     reference, other = source.real(500)
-    assert np.array_equal(source.table.x, motes.draw("moons", RECIPE.data.rows, seed=3))
+    assert np.array_equal(source.table.x, motes.make_shape("moons", RECIPE.data.rows, seed=3))
     assert len(reference) == len(other) == 500
     assert not rows(reference) & rows(other)
     assert not rows(source.table.x) & (rows(reference) | rows(other))
@@ -137,7 +137,7 @@ def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
 @pytest.mark.parametrize("shape", ["moons", "eight_gaussians", "checkerboard"])
 def test_modes_of_a_shape_are_those_of_its_classes(shape):
     modes = read_source(shape, RECIPE, 0).modes
-    x, labels = motes.draw_labelled(shape, 4000, seed=8)
+    x, labels = motes.make_labelled_shape(shape, 4000, seed=8)
     found = mode_coverage(x, modes)
     assert len(modes.shares) == motes.SHAPES[shape].classes
     assert found.distance.low < 0.01  # 0 in 95 of 100 draws

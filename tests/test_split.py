@@ -19,7 +19,7 @@ N = 2048
 
 def exact_model(shape, recipe="default", changes=()):
     """A model of a shape whose network is the exact denoiser."""
-    chosen, x = motes.load_recipe(recipe, dict(changes)), motes.draw(shape, 5000, seed=0)
+    chosen, x = motes.load_recipe(recipe, dict(changes)), motes.make_shape(shape, 5000, seed=0)
     z_of = Standardiser.fit(x)
     exact = motes.truth(shape).oracle(build_schedule(chosen), z_of)
     return PointModel(exact, z_of, ("x", "y"), chosen, source=shape)
@@ -37,7 +37,7 @@ def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
     # And that reference value is the distance between real draws: within the range of 20 of them, a false alarm in 10.5
     # each side, widened by half to one in hundreds (the distances are about as spread as their mean).
     reference = source_of(exact_model("eight_gaussians")).real(N)[0]
-    real = [sliced_w2(motes.draw("eight_gaussians", N, seed=seed), reference) ** 2 for seed in range(100, 120)]
+    real = [sliced_w2(motes.make_shape("eight_gaussians", N, seed=seed), reference) ** 2 for seed in range(100, 120)]
     assert 0.67 * min(real) < perfect.reference_value < 1.5 * max(real)
 
 
@@ -71,14 +71,14 @@ def test_few_steps_are_the_discretisation_s_alone():
 
 
 def test_an_untrained_network_is_the_learning_s_alone():
-    model = fit_points(motes.draw("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
+    model = fit_points(motes.make_shape("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
     found = split_error(model, source_of(model), N)
     assert found.parts["learning"].value > 0.9 * (found.total - found.reference_value)
 
 
 def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     path = tmp_path / "rows.npy"
-    np.save(path, motes.draw("moons", 5000, seed=1))
+    np.save(path, motes.make_shape("moons", 5000, seed=1))
     source = read_source(str(path), motes.load_recipe(), 0)
     model = fit_points(source.table, changes=SMALL | {"grid.steps": 64}, source=str(path))
     found = split_error(model, source, N)

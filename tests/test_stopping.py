@@ -81,11 +81,11 @@ def test_a_fit_with_weights_learns_the_weighted_law():
 )
 def test_weights_that_are_none_are_refused(weights, says):
     with pytest.raises(DataError, match=says):
-        fit_points(motes.draw("moons", 40), changes=SMALL, weights=weights)
+        fit_points(motes.make_shape("moons", 40), changes=SMALL, weights=weights)
 
 
 def test_classes_count_by_weight():
-    x = motes.draw("moons", 40)
+    x = motes.make_shape("moons", 40)
     model = fit_points(x, changes=SMALL, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2)
     np.testing.assert_allclose(model.classes.weights, [1 / 3, 2 / 3])
 
@@ -178,7 +178,7 @@ def test_progress_tells_the_held_out_loss():
 
 
 def test_labels_are_held_out_too():
-    x, labels = motes.draw_labelled("moons", 90, seed=7)
+    x, labels = motes.make_labelled_shape("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
     model = fit_points(x, changes=changes, labels=labels, weights=np.ones(90))
     np.testing.assert_array_equal(model.training.held_out.steps, [0, 30, 60])
@@ -195,7 +195,7 @@ def test_validation_judges_averaged_weights():
 
 
 def test_a_fit_goes_on_from_a_denoiser(small_model):
-    x = motes.draw("moons", 400, seed=3)
+    x = motes.make_shape("moons", 400, seed=3)
     still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
     on = fit_points(x, changes=still, start=small_model.denoiser, standardiser=small_model.standardiser)
     np.testing.assert_allclose(weights_of(on.denoiser), weights_of(small_model.denoiser), atol=1e-6)
@@ -203,7 +203,7 @@ def test_a_fit_goes_on_from_a_denoiser(small_model):
 
 
 def test_a_start_that_does_not_fit_is_refused(small_model):
-    x = motes.draw("moons", 400, seed=3)
+    x = motes.make_shape("moons", 400, seed=3)
     with pytest.raises(UsageError, match="start without a standardiser"):
         fit_points(x, changes=SMALL, start=small_model.denoiser)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):

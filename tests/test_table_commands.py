@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -388,8 +389,30 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
 def test_evaluate_writes_a_report(run, motes_command, tmp_path):
     code, message, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
     assert (code, err) == (0, "") and "200 synthetic rows" in message and (tmp_path / "r.html").is_file()
-    code, _, err = motes_command("draw", run)
-    assert code == 2 and "is for models of points" in err
+
+
+def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
+    code, out, err = motes_command("plot", run, "--out", "pictures", "--style", "light")
+    assert code == 0, err
+    assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png"]
+    assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
+    code, _, err = motes_command("plot", run, "--out", "pictures")
+    assert code == 2 and "holds other pictures" in err
+    code, _, err = motes_command("plot", run, "--video", "--out", "others")
+    assert code == 2 and "--video is for models of points" in err
+
+
+def test_diagnose_says_what_a_model_knows_of_each_column(run, motes_command, tmp_path):
+    code, out, err = motes_command("diagnose", run, "--out", "look", "-q")
+    assert code == 0, err
+    assert "columns alone" in out and "What the columns before it say of each column" in out
+    assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "column_gains.png"}
+    code, out, _ = motes_command("diagnose", run, "--json", "-q")
+    assert code == 0 and json.loads(out) == json.loads((tmp_path / "look" / "diagnosis.json").read_text())
+    code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
+    assert code == 2 and "holds diagnosis.json" in err
+    code, _, err = motes_command("diagnose", run, "-n", 20)
+    assert code == 2 and "-n is for models of points" in err
 
 
 def test_options_of_points_are_refused_before_the_work(run, motes_command, tmp_path):
@@ -437,7 +460,7 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
     assert not list((tmp_path / "here").iterdir())
     monkeypatch.setattr("motes.answers.impute_file", interrupted)
     code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
-    assert code == 130 and "motes draw" not in err
+    assert code == 130 and "motes plot" not in err
 
 
 # --- which rows evaluate ---------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def test_a_run_on_points_remembers_too(motes_command, tmp_path):
         ["evaluate", "run"],
         ["score", "run", "p.csv", "--out", "s.csv"],
         ["diagnose", "run"],
-        ["draw", "run"],
+        ["plot", "run"],
     ):
         code, _, err = motes_command(*words, "-q", *(["-n", "60"] if words[0] in ("evaluate", "diagnose") else []))
         assert code == 0, (words, err)
@@ -180,7 +180,7 @@ def test_what_is_read_otherwise_is_said_once(tmp_path):
 COMMANDS = [
     ["sample", "none"], ["score", "none", "none.csv", "--out", "s.csv"],
     ["impute", "none", "none.csv", "--out", "s.csv"], ["predict", "none", "none.csv", "--column", "a"],
-    ["evaluate", "none"], ["diagnose", "none"], ["draw", "none"],
+    ["evaluate", "none"], ["diagnose", "none"], ["plot", "none"],
     ["ema", "none"], ["columns", "none.csv"], ["train", "none.csv"], ["train", "none.csv", "--recipe", "default"],
 ]  # fmt: skip
 

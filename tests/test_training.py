@@ -111,8 +111,8 @@ def test_the_learning_rate_rises_and_falls_as_written():
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(small_model):
-    again = fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1)
-    other = fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=2)
+    again = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1)
+    other = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=2)
     first = jax.tree.leaves(eqx.filter(small_model.denoiser, eqx.is_array))
     assert all(
         np.array_equal(a, b)
@@ -126,14 +126,14 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
 
 def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_model):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
-    again = fit_points(motes.draw("moons", 400, seed=3), changes=SMALL, seed=1)
+    again = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1)
     assert np.array_equal(again.training.losses, small_model.training.losses)
     assert np.array_equal(again.sample(50), small_model.sample(50))
 
 
 def test_averaged_weights_are_sampled_by_default_and_the_last_ones_in_the_tutorial(small_model):
     assert small_model.denoiser is small_model.training.averaged
-    raw = fit_points(motes.draw("moons", 400, seed=3), changes=SMALL | {"training.weights": "last"}, seed=1)
+    raw = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL | {"training.weights": "last"}, seed=1)
     assert raw.denoiser is raw.training.last
     assert load_recipe("tutorial").training.weights == "last"
 
@@ -222,7 +222,7 @@ def test_purposes_of_a_seed_do_not_share_randomness():
 def test_training_learns_eight_gaussians_better_than_one_gaussian():
     # A law rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
     # data's mean and covariance is, by a wide margin.
-    x, fresh = motes.draw("eight_gaussians", 4000, seed=0), motes.draw("eight_gaussians", 2000, seed=1)
+    x, fresh = motes.make_shape("eight_gaussians", 4000, seed=0), motes.make_shape("eight_gaussians", 2000, seed=1)
     model = fit_points(x, changes={"training.steps": 600, "grid.steps": 20})
     gauss = np.random.default_rng(2).multivariate_normal(x.mean(axis=0), np.cov(x.T), 2000)
     assert motes.sliced_w2(model.sample(2000, seed=3), fresh) < 0.5 * motes.sliced_w2(gauss, fresh)
@@ -231,7 +231,7 @@ def test_training_learns_eight_gaussians_better_than_one_gaussian():
 def test_two_processes_agree_to_the_bit():
     code = (
         "import motes, hashlib; from tests.conftest import SMALL;"
-        "m = motes.fit(motes.draw('moons', 400, seed=3), changes=SMALL, seed=1);"
+        "m = motes.fit(motes.make_shape('moons', 400, seed=3), changes=SMALL, seed=1);"
         "print(hashlib.sha256(m.sample(64).tobytes()).hexdigest())"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]

@@ -58,7 +58,7 @@ def test_the_density_integrates_to_1(name):
 def test_points_that_are_drawn_have_that_density(name, noise):
     bins, within = 12, 25
     _, edges = cells(name, bins, noise)
-    counts, *_ = np.histogram2d(*motes.draw(name, N, seed=11, noise=noise).T, bins=edges)
+    counts, *_ = np.histogram2d(*motes.make_shape(name, N, seed=11, noise=noise).T, bins=edges)
     # Each cell's share, by a rule of 25 x 25 midpoints.
     fine, (a, b) = cells(name, bins * within, noise)
     density = np.exp(truth(name, noise=noise).log_density(fine)).reshape(bins, within, bins, within)
@@ -75,7 +75,7 @@ def test_points_that_are_drawn_have_that_density(name, noise):
 @each
 def test_the_score_is_the_slope_of_the_log_density(name):
     exact = truth(name, noise=0.1 if name == "checkerboard" else None)
-    x, h = motes.draw(name, 50, seed=2, noise=0.1), 1e-4 * exact.distribution.spread
+    x, h = motes.make_shape(name, 50, seed=2, noise=0.1), 1e-4 * exact.distribution.spread
     steps = h * np.eye(2)
     slope = np.stack([exact.log_density(x + s) - exact.log_density(x - s) for s in steps], axis=1) / (2 * h)
     score = exact.score(x)
@@ -118,7 +118,7 @@ def test_a_board_without_noise_has_a_hard_edge():
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
-    x = np.concatenate([motes.draw(name, 300, seed=4), cells(name, 15)[0]])
+    x = np.concatenate([motes.make_shape(name, 300, seed=4), cells(name, 15)[0]])
     coarse = np.exp(truth(name).log_density(x))
     monkeypatch.setattr("motes.data.distributions.PANEL", 0.8)
     fine = np.exp(truth(name).log_density(x))
@@ -130,20 +130,24 @@ def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
 
 @each
 def test_samples_of_the_truth_are_like_the_drawn_points(name):
-    a, b, c = truth(name).sample(4000, seed=0), motes.draw(name, 4000, seed=1), motes.draw(name, 4000, seed=2)
+    a, b, c = (
+        truth(name).sample(4000, seed=0),
+        motes.make_shape(name, 4000, seed=1),
+        motes.make_shape(name, 4000, seed=2),
+    )
     assert sliced_w2(a, b) < 3 * sliced_w2(b, c) + 0.02
     assert np.array_equal(a, truth(name).sample(4000, seed=0))
 
 
 @pytest.mark.parametrize("name", ["moons", "checkerboard", "eight_gaussians", "two_spirals"])
 def test_the_likeliest_label_is_nearly_always_the_true_one(name):
-    x, labels = motes.draw_labelled(name, 2000, seed=6)
+    x, labels = motes.make_labelled_shape(name, 2000, seed=6)
     assert (truth(name).labels(x) == labels).mean() > 0.97
 
 
 def test_modes_are_where_they_are():
     assert np.allclose(np.linalg.norm(truth("eight_gaussians").modes, axis=1), 2)
-    x, labels = motes.draw_labelled("checkerboard", 5000)
+    x, labels = motes.make_labelled_shape("checkerboard", 5000)
     means = [x[labels == k].mean(axis=0) for k in range(8)]
     assert np.allclose(truth("checkerboard").modes, means, atol=0.1)
     assert truth("rings").modes is None
@@ -156,7 +160,7 @@ def test_the_oracle_is_in_standardised_units():
     for name in ("moons", "checkerboard"):
         exact = truth(name, noise=0.1)
         z_of = Standardiser(np.array([0.3, -0.2]), np.array([0.9, 0.5]))
-        x = motes.draw(name, 30, noise=0.1)
+        x = motes.make_shape(name, 30, noise=0.1)
         with float64():
             oracle = exact.oracle(VarianceExploding(), z_of)
             at_0 = oracle.rows(z_of.forward(x), 0.0)
@@ -181,7 +185,7 @@ def heun(oracle, x, grid):
     ],
 )
 def test_from_the_exact_start_the_exact_denoiser_gives_the_law_back(name, schedule):
-    x, held_out, other = (motes.draw(name, 4000, seed=seed) for seed in (1, 2, 3))
+    x, held_out, other = (motes.make_shape(name, 4000, seed=seed) for seed in (1, 2, 3))
     z_of = Standardiser.fit(held_out)
     eps = jax.random.normal(jax.random.key(0), x.shape)
     start = q_sample(schedule, jnp.asarray(z_of.forward(x), float), 1.0, eps)

@@ -2,7 +2,7 @@
 
     import motes
 
-    model = motes.fit(motes.draw("swiss_roll", 10_000))  # points: Gaussian diffusion
+    model = motes.fit(motes.make_shape("swiss_roll", 10_000))  # points: Gaussian diffusion
     model.sample(10_000)
 
     model = motes.fit("penguins")  # a table, by name, from a file or in memory: masked diffusion
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from motes.data.datasets import dataset
     from motes.data.frames import Frame
-    from motes.data.shapes import SHAPES, draw, draw_labelled
+    from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
     from motes.data.tables import Standardiser, read_table, write_table
     from motes.data.text_options import TextOptions
     from motes.diagnosis.after import Diagnosis
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 _HOME = {
     "dataset": "data.datasets",
     "SHAPES": "data.shapes",
-    "draw": "data.shapes",
-    "draw_labelled": "data.shapes",
+    "make_shape": "data.shapes",
+    "make_labelled_shape": "data.shapes",
     "Standardiser": "data.tables",
     "read_table": "data.tables",
     "write_table": "data.tables",
@@ -88,8 +88,8 @@ _HOME = {
 }
 
 __all__ = [  # noqa: RUF022 - in the order of use
-    "SHAPES", "draw", "draw_labelled", "dataset", "read_table", "write_table", "TextOptions", "Standardiser",
-    "DiffusionModel", "Frame",
+    "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions",
+    "Standardiser", "DiffusionModel", "Frame",
     "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",

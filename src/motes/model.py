@@ -61,7 +61,7 @@ class Model:
 
     Example:
         >>> import motes
-        >>> model = motes.fit(motes.draw("moons", 200), changes={"training.steps": 2}, verbose=False)
+        >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
         >>> model.sample(3).shape
         (3, 2)
     """
@@ -203,7 +203,7 @@ class Model:
 
         Example:
             >>> import motes
-            >>> model = motes.fit(motes.draw("moons", 200), changes={"training.steps": 2}, verbose=False)
+            >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
             >>> rows, noisy = model.chain(5, [0, 16])
             >>> len(noisy), noisy[0].shape
             (2, (5, 2))

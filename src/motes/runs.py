@@ -49,8 +49,13 @@ ARTEFACTS = (
 )
 TRAINING_FIGURES = ("loss.png", "snapshots.png")
 FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
-PICTURES = ("diffusion.gif", "diffusion.mp4", *(f"figures/{name}" for name in FIGURES))
-DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png")
+TABLE_FIGURES = ("marginals.png", "pairs.png", "loss.png")
+PICTURES = (
+    "diffusion.gif",
+    "diffusion.mp4",
+    *(f"figures/{name}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES))),
+)
+DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png", "column_gains.png")
 SAMPLES = 10_000
 LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.datasets import named
 from motes.data.frames import TYPE_WORDS, Frame
-from motes.data.shapes import SHAPES, draw, draw_labelled
+from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data.tables import Standardiser, Table, as_table, read_table
 from motes.data.text_lines import default_columns
 from motes.data.text_options import TextOptions
@@ -77,7 +77,7 @@ class Source:
         if self.truth is not None and self.truth.modes is not None:
             return Modes.at(self.truth.modes)
         word = np.random.SeedSequence([self.seed, 141421]).generate_state(1)[0]
-        return Modes.labelled(*draw_labelled(self.name, LABELLED, seed=int(word), noise=self.noise))
+        return Modes.labelled(*make_labelled_shape(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
         """The exact denoiser where the distribution is known; otherwise that which knows the rows of `table` by heart.
@@ -98,7 +98,7 @@ class Source:
         if self.name in SHAPES:
             # Seeds of their own: none of a training set, and none of a sample.
             words = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-            reference, other = (draw(self.name, n, seed=int(word), noise=self.noise) for word in words)
+            reference, other = (make_shape(self.name, n, seed=int(word), noise=self.noise) for word in words)
             return reference, other
         rng = np.random.default_rng([self.seed, 314159])
         train = rng.permutation(self.table.x)
@@ -139,10 +139,10 @@ def divided(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray
 
 def _drawn(name: str, part: Data, seed: int) -> Table:
     if not part.label:
-        return Table(draw(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
+        return Table(make_shape(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
     if part.label != "class":
         raise UsageError(f"data.label = '{part.label}'; the classes of a shape are called 'class'.")
-    x, labels = draw_labelled(name, part.rows, seed=seed, noise=part.noise)
+    x, labels = make_labelled_shape(name, part.rows, seed=seed, noise=part.noise)
     return Table(x, default_columns(2), labels)
 
 

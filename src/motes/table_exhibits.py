@@ -13,14 +13,13 @@ from motes.diagnosis.of_tables import TableDiagnosis, diagnose_table
 from motes.errors import UsageError
 from motes.evaluation.associations import associations
 from motes.evaluation.views import view_of
-from motes.runs import write
+from motes.runs import TABLE_FIGURES, write
 from motes.table_sources import TableSource, evaluation_source
 from motes.tabular import TableModel
 
 ROWS = 2000  # synthetic and real rows of a figure, at most
 SHOWN = 5  # columns of the matrix of pairs
 LEVELS = 20  # labels of a column between which associations are taken
-FIGURES = ("marginals.png", "pairs.png", "loss.png")
 
 
 def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDiagnosis:
@@ -75,18 +74,18 @@ def draw_table(model: TableModel, origin: TableSource, out: Path, style: str, se
     synthetic = model.sample(min(ROWS, len(real)), seed=seed)
     title = f"{len(synthetic):,} synthetic rows"
     ours, theirs = ({name: rows[name] for name in rows.names} for rows in (synthetic.without(()), real))
-    yield save(figures.marginals(ours, theirs, title=title, style=style), folder / FIGURES[0])
+    yield save(figures.marginals(ours, theirs, title=title, style=style), folder / TABLE_FIGURES[0])
     some = linked_columns(model, real)
     if len(some) > 1:
         ours, theirs = ({name: entries[name] for name in some} for entries in (ours, theirs))
-        yield save(figures.pairs(ours, theirs, title=title, seed=seed, style=style), folder / FIGURES[1])
+        yield save(figures.pairs(ours, theirs, title=title, seed=seed, style=style), folder / TABLE_FIGURES[1])
     training = model.training
     if training is not None and len(training.losses):
         steps = np.arange(len(training.losses)) + 1
         looks = training.held_out.T if len(training.held_out) else None
         window = max(len(steps) // 40, 1)
         axes = figures.loss_curve(steps, training.losses, held_out=looks, window=window, style=style)
-        yield save(axes, folder / FIGURES[2])
+        yield save(axes, folder / TABLE_FIGURES[2])
 
 
 def linked_columns(model: TableModel, rows: Frame) -> list[str]:

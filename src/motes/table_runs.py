@@ -29,6 +29,7 @@ from motes.recipes import Recipe, load_recipe
 from motes.reports.page import write_page
 from motes.runs import SAMPLES, Options, begun, prepare, write, write_recipe
 from motes.sampling.unmasking import ROWS
+from motes.table_exhibits import draw_table
 from motes.table_fitting import fit_table
 from motes.table_sources import (
     TableSource,
@@ -132,6 +133,8 @@ def train_table(
     write(out / "metrics.json", json.dumps(training | found.to_dict(), indent=2) + "\n")
     if options.figures:
         write_page(found, out / "report.html")
+        for path in draw_table(model, origin, out, options.style, options.seed):
+            reporter.say(f"drew {path}")
     return model, found
 
 

@@ -62,7 +62,7 @@ def _run(words: list[str], debug: bool) -> int:
     except KeyboardInterrupt:
         code, text = 130, "interrupted. The files that were finished are kept."
         if "train" in words[:1]:
-            text += " `motes draw` makes the pictures of a model of points, `motes evaluate --report` a report."
+            text += " `motes plot` makes the pictures, `motes evaluate --report` a report."
         if debug:
             raise
     except MemoryError:

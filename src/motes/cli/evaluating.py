@@ -1,4 +1,4 @@
-"""`motes evaluate`, `motes diagnose`, `motes draw`: how good a model is, and what it looks like."""
+"""`motes evaluate`, `motes diagnose`, `motes plot`: how good a model is, and what it looks like."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,8 +77,13 @@ def diagnose(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
-    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Samples, and real points, at most.")] = 8192,
-    t: Annotated[float | None, Parameter(help="The time of the score figure; the worst one if left out.")] = None,
+    n: Annotated[
+        int | None,
+        Parameter(alias="-n", converter=whole, help="Of points: samples, and real points, at most; 8192 if left out."),
+    ] = None,
+    t: Annotated[
+        float | None, Parameter(help="Of points: the time of the score figure; the worst one if left out.")
+    ] = None,
     json: Json = False,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
     style: Style = "dark",
@@ -86,12 +91,17 @@ def diagnose(
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Find out what is wrong with a model, how to fix it, and where the error of its samples comes from."""
+    """Find out what is wrong with a model and how to fix it.
+
+    Of points: where the error of the samples comes from. Of a table: what the model knows of each column.
+    """
     start_jax()
     from motes.diagnosis.after import diagnose_model
+    from motes.diagnosis.split import ROWS
     from motes.progress import Reporter
     from motes.runs import keep_diagnosis, refuse_diagnosis
-    from motes.tabular import load_points
+    from motes.table_exhibits import keep_table_diagnosis, table_diagnosis
+    from motes.tabular import TableModel, read_model
 
     if t is not None and not 0 < t <= 1:
         raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
@@ -99,18 +109,26 @@ def diagnose(
         raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
     if out is not None and not overwrite:
         refuse_diagnosis(out)
-    trained, reporter = read_by(load_points(model, "motes diagnose"), text, source), Reporter(quiet)
-    with reporter.counting("diagnosing", 5 * n, "rows") as count:
-        found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
-    print_result(found, [finding.to_dict() for finding in found.findings], json)
-    if out is not None:
-        for path in keep_diagnosis(found, trained, source, out, t=t, style=style):
-            reporter.say(str(path))
+    trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
+    if isinstance(trained, TableModel):
+        refuse({"-n": n, "--t": t}, "points")
+        reporter.say("scoring rows that the model has not seen")
+        of_table = table_diagnosis(trained, source, seed=seed)
+        print_result(of_table, of_table.to_dict(), json)
+        paths = [] if out is None else keep_table_diagnosis(of_table, out, style)
+    else:
+        n = ROWS if n is None else n
+        with reporter.counting("diagnosing", 5 * n, "rows") as count:
+            found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
+        print_result(found, found.to_dict(), json)
+        paths = [] if out is None else keep_diagnosis(found, trained, source, out, t=t, style=style)
+    for path in paths:
+        reporter.say(str(path))
     return 0
 
 
 @app.command
-def draw(
+def plot(
     model: Run,
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
     /,
@@ -118,27 +136,34 @@ def draw(
     out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the pictures of another model there.")] = False,
     video: Annotated[
-        bool, Parameter(negative="", help="An MP4 instead of a GIF (pip install imageio-ffmpeg).")
+        bool, Parameter(negative="", help="Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).")
     ] = False,
     style: Style = "dark",
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Draw the pictures and the animation of a model."""
+    """Draw the pictures of a model; of points also the animation."""
     start_jax()
     from motes.progress import Reporter
     from motes.runs import draw_run, refuse_pictures
     from motes.sources import source_of
-    from motes.tabular import load_points
+    from motes.table_exhibits import draw_table
+    from motes.table_sources import evaluation_source
+    from motes.tabular import TableModel, read_model
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
-    trained = read_by(load_points(model, "motes draw"), text, source)
+    trained = read_by(read_model(model), text, source)
     home = model if model.is_dir() else model.parent
     out = out or home
     if out.resolve() != home.resolve() and not overwrite:
         refuse_pictures(out)
+    if isinstance(trained, TableModel):
+        refuse({"--video": video}, "points")
+        for path in draw_table(trained, evaluation_source(trained, source), out, style, seed):
+            print(path)
+        return 0
     table = source_of(trained, source).table
     animation = out / ("diffusion.mp4" if video else "diffusion.gif")
     for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):

@@ -21,7 +21,7 @@ def shapes(
     seed: Seed = 0,
 ) -> int:
     """List the shapes that can be trained on, with a picture each."""
-    from motes.data.shapes import SHAPES, draw, draw_labelled
+    from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
     from motes.figures.terminal import braille
 
     if name is not None and name not in SHAPES:
@@ -34,14 +34,14 @@ def shapes(
         if out.suffix.lower() != ".png":
             raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png.")
         clouds: dict[str, Any] = {
-            shape.name: (draw_labelled if shape.classes else draw)(shape.name, n, seed=seed, noise=noise)
+            shape.name: (make_labelled_shape if shape.classes else make_shape)(shape.name, n, seed=seed, noise=noise)
             for shape in chosen
         }
         with replacing(out) as temporary:
             sheet(clouds, style=style).savefig(temporary)
         print(f"{len(chosen)} shapes in {out}")
         return 0
-    pictures = [braille(draw(shape.name, n, seed=seed, noise=noise)) for shape in chosen]
+    pictures = [braille(make_shape(shape.name, n, seed=seed, noise=noise)) for shape in chosen]
     for shape, picture in zip(chosen, pictures, strict=True):
         classes = f"{shape.classes} classes" if shape.classes else "no classes"
         print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")

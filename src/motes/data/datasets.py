@@ -84,7 +84,7 @@ def read_dataset(name: str) -> Frame:
     if name in SHAPES:
         raise UsageError(
             f"got '{name}', which is a shape; expected a data set ({', '.join(DATASETS)}) or a file, such as "
-            f"table.csv. `motes train {name}` and motes.draw('{name}', n) take shapes."
+            f"table.csv. `motes train {name}` and motes.make_shape('{name}', n) take shapes."
         )
     if name not in DATASETS:
         raise UsageError(unknown_source(name))

@@ -39,7 +39,7 @@ class Shape:
     scale: float = 1.0
 
 
-def draw(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> Array:
+def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> Array:
     """Draw `n` points of the shape `name`.
 
     Args:
@@ -57,11 +57,11 @@ def draw(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> Arr
     return _draw(name, n, seed, noise)[0]
 
 
-def draw_labelled(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> tuple[Array, Labels]:
-    """As `draw`, with the class of each point, (n,) integers from 0.
+def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> tuple[Array, Labels]:
+    """As `make_shape`, with the class of each point, (n,) integers from 0.
 
     Raises:
-        UsageError: as `draw`; also for a shape without natural classes.
+        UsageError: as `make_shape`; also for a shape without natural classes.
     """
     x, labels = _draw(name, n, seed, noise)
     if labels is None:
@@ -71,7 +71,7 @@ def draw_labelled(name: str, n: int, *, seed: int = 0, noise: float | None = Non
 
 
 def distribution(name: str, noise: float | None = None) -> Distribution:
-    """The distribution that `draw` draws from, in the units of the drawn points.
+    """The distribution that `make_shape` draws from, in the units of the drawn points.
 
     scikit-learn spaces the clean points of `moons` and `circles` evenly; the distribution is that of many points.
 

@@ -118,7 +118,7 @@ def evaluate_points(
 
     Example:
         >>> import motes
-        >>> draws = [motes.draw("moons", 200, seed=seed) for seed in range(3)]
+        >>> draws = [motes.make_shape("moons", 200, seed=seed) for seed in range(3)]
         >>> evaluate_points(*draws).headline
         'No difference between synthetic and real rows was found.'
     """

@@ -2,7 +2,7 @@
 
     log p(x),    grad log p(x),    H = -E log p(x),    E[x_0 | x_t]
 
-Everything is in the units of `motes.draw` and in float64. Densities of curves are sums over a quadrature's nodes.
+Everything is in the units of `motes.make_shape` and in float64. Densities of curves are sums over a quadrature's nodes.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class Truth:
         return x, y
 
     def sample(self, n: int, *, seed: int = 0) -> Array:
-        """`n` independent points (n, 2). They share no randomness with `motes.draw` of the same seed."""
+        """`n` independent points (n, 2). They share no randomness with `motes.make_shape` of the same seed."""
         if n < 1:
             raise UsageError(f"n = {n} points requested; at least 1 is needed.")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
@@ -169,7 +169,7 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
 
     Args:
         name: a key of `SHAPES`.
-        noise: as `motes.draw` takes it; None takes the shape's default.
+        noise: as `motes.make_shape` takes it; None takes the shape's default.
 
     Raises:
         UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.

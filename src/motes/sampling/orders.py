@@ -79,9 +79,9 @@ class AnyOrder:
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
         """log p of each observed and possible entry where nothing but its own column is known, (n, p); 0 of others."""
-        made = np.zeros(encoded.codes.shape)
+        made: Array = np.zeros(encoded.codes.shape)
         for column in self.schema.learned:
-            own = np.zeros(made.shape[1], bool)
+            own = np.zeros(len(self.schema.parts), bool)
             own[self.schema.parts_of(column)] = True
             made += self.log_prob_parts(self.of_the_base, replace(encoded, observed=encoded.observed & own))
         return made
