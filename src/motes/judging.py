@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_loss, build_schedule, build_times, seed_key
 from motes.data.tables import Table
 from motes.errors import UsageError, check_count
 from motes.evaluation.excess import excess_loss, noise_levels
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.metrics import Metric, Row, compare, negative_log_likelihood
 from motes.evaluation.verdicts import overall, verdict
-from motes.parts import StepGated
+from motes.learning.networks import StepGated
 from motes.point_fitting import standardiser_of
 from motes.points import PointModel
 from motes.recipes import Recipe
+from motes.seeds import seed_key
 from motes.sources import Source, source_of
 
 Array = NDArray[np.float64]
@@ -161,10 +161,10 @@ def _least_loss(origin: Source, recipe: Recipe, label: str | np.integer | None, 
     atoms = origin.truth.atoms if origin.truth else len(origin.table.x)
     mine = slice(None) if label is None else origin.table.labels == label
     return expected_loss(
-        origin.oracle(build_schedule(recipe), standardiser, label),
-        build_loss(recipe),
+        origin.oracle(recipe.make_schedule(), standardiser, label),
+        recipe.loss,
         standardiser.forward(origin.table.x[mine]),
-        build_times(recipe),
+        recipe.times,
         key=seed_key(seed, "least loss"),
         draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
     )
@@ -239,7 +239,7 @@ def judge_lengths(
             excess = excess_loss(denoiser, exact, rows, t, key=key)
             found.append((excess.nats, excess.nats_error))
         else:
-            loss = expected_loss(denoiser, build_loss(model.recipe), rows, build_times(model.recipe), key=key)
+            loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
             found.append((loss.mean, loss.error))
         if on_length:
             on_length(len(found))
