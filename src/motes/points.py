@@ -17,7 +17,7 @@ from scipy.special import softmax
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
 from motes.diffusion.denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, NoModelError, UsageError, check_count
+from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
@@ -486,7 +486,7 @@ class PointModel:
         """Read what `save` wrote. No code in the file is run.
 
         Raises:
-            ModelFileError: no such file, another format, or any damage.
+            ModelFileError: no such file, another format, any damage, or a part of your own that is not registered.
         """
         path = model_path(path)
         return cls.of_parts(*read_checkpoint(path), path)
@@ -505,6 +505,8 @@ class PointModel:
             seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
             length = float(about["length"]) if "length" in about else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+        except UnknownKindError as error:
+            raise ModelFileError(str(error)) from None
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)

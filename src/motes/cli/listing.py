@@ -96,6 +96,7 @@ def samplers() -> int:
     print("order: the error falls as 1 / steps^order; where noise is drawn, that of the distribution of the points.\n")
     for name, grid in kinds_of("grid").items():
         about = (grid.__doc__ or "").partition("\n")[0]
+        about = "" if about.startswith(f"{grid.__name__}(") else about  # what a dataclass without a docstring says
         print(f"grid {name:<15} {about}".rstrip())
     print(
         "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"

@@ -10,7 +10,7 @@ import equinox as eqx
 
 from motes.diffusion import continuous, schedules
 from motes.diffusion.schedules import Betas, Schedule
-from motes.errors import RecipeError, UsageError, unknown
+from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
 from motes.learning.denoisers import DENOISERS, Prediction
 from motes.learning.losses import LOSSES
 from motes.learning.networks import NETWORKS
@@ -101,14 +101,14 @@ def class_of(section: str, kind: Any, where: str) -> type:
     """The class that is `kind` of a section.
 
     Raises:
-        RecipeError: there is none; the message begins with `where` and says what to do.
+        UnknownKindError: there is none; the message begins with `where` and says what to do.
     """
     kinds = kinds_of(section)
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
-    raise RecipeError(
-        f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own is known after its class is "
-        "registered: import the file that does so, on the command line with --import FILE.py."
+    raise UnknownKindError(
+        f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own has to be registered first: "
+        "import the file that does so, on the command line with --import FILE.py."
     )
 
 
