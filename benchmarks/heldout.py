@@ -29,7 +29,8 @@ def main() -> None:
         truth = motes.truth(shape)
         entropy, found = truth.entropy(), []
         for seed in range(arguments.seeds):
-            x, fresh = (motes.make_shape(shape, n, seed=s) for n, s in ((10_000, seed), (arguments.rows, 1_000_003 + seed)))
+            seeds = (10_000, seed), (arguments.rows, 1_000_003 + seed)
+            x, fresh = (motes.make_shape(shape, n, seed=s) for n, s in seeds)
             cpu = time.process_time()
             model = motes.fit(x, changes=arguments.changes, seed=seed)
             cpu = time.process_time() - cpu

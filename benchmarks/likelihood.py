@@ -21,8 +21,8 @@ from flow_matching.solver import ODESolver
 from tutorial_speed import best_threads
 
 import motes
+from motes.sampling.divergence import BEND, CENTRE
 from motes.sampling.likelihood import R_MIN
-from motes.sampling.stretch import BEND, CENTRE
 
 
 class Network(torch.nn.Module):
@@ -104,7 +104,7 @@ class CondOT(Flow):
 
 
 class Bent(Flow):
-    """The coordinates of `motes.sampling.stretch`."""
+    """The coordinates of `motes.sampling.divergence`."""
 
     def scale(self, r: float) -> float:
         return math.sqrt(1 + r**2)

@@ -40,9 +40,7 @@ def pytorch():  # type: ignore[no-untyped-def]
     """The tutorial's chain. PyTorch loads here, so that our own process is measured without it."""
     from tutorial_speed import Torch
 
-    from motes.build import build_schedule
-
-    return Torch(build_schedule(motes.load_recipe("tutorial")), motes.make_shape("moons", 100))
+    return Torch(motes.load_recipe("tutorial").make_schedule(), motes.make_shape("moons", 100))
 
 
 def their_peak(points: int) -> float:

@@ -12,7 +12,6 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from motes.build import build_denoiser, build_loss, build_optimiser, build_times
 from motes.learning import training
 from motes.recipes import load_recipe
 
@@ -22,7 +21,7 @@ TURNS, STEPS = 5, 500
 def timed(program, recipe, dim, rows):
     """Seconds until the first step is done, and of STEPS more."""
     key = jax.random.key(0)
-    denoiser = build_denoiser(recipe, dim, key)
+    denoiser = recipe.make_denoiser(dim, key)
     part = recipe.training
 
     def run(steps):
@@ -31,9 +30,9 @@ def timed(program, recipe, dim, rows):
         training.train(
             denoiser,
             np.random.default_rng(0).standard_normal((rows, dim)),
-            loss=build_loss(recipe),
-            times=build_times(recipe),
-            optimiser=build_optimiser(part),
+            loss=recipe.loss,
+            times=recipe.times,
+            optimiser=part.optimiser(),
             steps=steps,
             batch=part.batch,
             key=key,

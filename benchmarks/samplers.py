@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.sampling.grids import karras_grid, log_snr_grid, uniform_grid
+from motes.sampling.grids import KarrasGrid, LogSNRGrid, UniformGrid
 from motes.sampling.samplers import (
     DDIM,
     Adaptive,
@@ -79,7 +79,7 @@ class Case:
         self.model: motes.Model = motes.fit(motes.make_shape(shape, 10_000, seed=seed), seed=seed, source=shape)
         self.fresh = motes.make_shape(shape, ROWS, seed=10**6 + seed)
         self.floor = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
-        self.end = self.model.sample(ROWS, sampler=Heun(), grid=karras_grid(self.schedule, 256, 0.002, rho=7.0))
+        self.end = self.model.sample(ROWS, sampler=Heun(), grid=KarrasGrid(256, 0.002, rho=7.0)(self.schedule))
         self.best = self.distance(self.end)
 
     @property
@@ -148,7 +148,7 @@ def main() -> None:
     for name, sampler in SAMPLERS.items():
         steps = partial(steps_of, sampler)
         found = np.array(
-            [by_shape(cases, sampler, lambda s, n=n: karras_grid(s, n, **BEST)) for n in map(steps, BUDGETS)]
+            [by_shape(cases, sampler, lambda s, n=n: KarrasGrid(n, **BEST)(s)) for n in map(steps, BUDGETS)]
         )  # (budgets, shapes, 2)
         middle[name], worst[name], away[name] = np.median(found[..., 0], 1), found[..., 0].max(1), found[..., 1].mean(1)
         print(f"  {name:<32}" + "".join(f"{value:8.3g}" for value in worst[name]), flush=True)
@@ -156,13 +156,13 @@ def main() -> None:
     table("the same on the worst of the shapes", worst, columns)
     table("rms deviation from the flow's end (meant for what draws nothing at random)", away, columns)
     grids = {
-        "karras 0.004, rho 5": lambda s: karras_grid(s, 16, 0.004, rho=5.0),
-        "karras 0.004, rho 7 (the recipe)": lambda s: karras_grid(s, 16, 0.004, rho=7.0),
-        "karras 0.01, rho 7": lambda s: karras_grid(s, 16, 0.01, rho=7.0),
-        "karras 0.02, rho 7": lambda s: karras_grid(s, 16, 0.02, rho=7.0),
-        "log_snr 0.004": lambda s: log_snr_grid(s, 16, 0.004),
-        "log_snr 0.01": lambda s: log_snr_grid(s, 16, 0.01),
-        "uniform": lambda s: uniform_grid(16),
+        "karras 0.004, rho 5": lambda s: KarrasGrid(16, 0.004, rho=5.0)(s),
+        "karras 0.004, rho 7 (the recipe)": lambda s: KarrasGrid(16, 0.004, rho=7.0)(s),
+        "karras 0.01, rho 7": lambda s: KarrasGrid(16, 0.01, rho=7.0)(s),
+        "karras 0.02, rho 7": lambda s: KarrasGrid(16, 0.02, rho=7.0)(s),
+        "log_snr 0.004": lambda s: LogSNRGrid(16, 0.004)(s),
+        "log_snr 0.01": lambda s: LogSNRGrid(16, 0.01)(s),
+        "uniform": lambda s: UniformGrid(16)(s),
     }
     three = {"dpmpp_2m": DPMSolver2M(), "dpmpp_3m": DPMSolver3M(), "ge 1.5": GradientEstimation(1.5)}
     rows = {
@@ -170,7 +170,7 @@ def main() -> None:
         for grid, make in grids.items()
     }
     table("16 steps on other grids, on the worst of the shapes", rows, list(three))
-    adaptive = by_shape(cases, Adaptive(), lambda s: uniform_grid(1))
+    adaptive = by_shape(cases, Adaptive(), lambda s: UniformGrid(1)(s))
     print(f"\nadaptive, 1e-4: {adaptive[:, 0].max():.3f} on the worst of the shapes")
     if arguments.figure:
         draw_figure(arguments.figure, middle, floor, arguments.style)

@@ -15,17 +15,9 @@ import numpy as np
 import torch
 
 import motes
-from motes.build import (
-    build_denoiser,
-    build_grid,
-    build_loss,
-    build_optimiser,
-    build_sampler,
-    build_times,
-    seed_key,
-)
 from motes.learning.training import train
 from motes.sampling.samplers import sample
+from motes.seeds import seed_key
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100
@@ -109,15 +101,15 @@ class Motes:
 
     def __init__(self, recipe, x):
         self.recipe, self.x = recipe, x
-        self.denoiser = build_denoiser(recipe, 2, seed_key(0, "weights"))
+        self.denoiser = recipe.make_denoiser(2, seed_key(0, "weights"))
 
     def train(self, steps: int) -> float:
         trained = train(
             self.denoiser,
             self.x,
-            loss=build_loss(self.recipe),
-            times=build_times(self.recipe),
-            optimiser=build_optimiser(self.recipe.training),
+            loss=self.recipe.loss,
+            times=self.recipe.times,
+            optimiser=self.recipe.training.optimiser(),
             steps=steps,
             batch=128,
             key=seed_key(0, "training"),
@@ -128,7 +120,7 @@ class Motes:
 
     def sample(self) -> float:
         begin = time.perf_counter()
-        sampler, grid = build_sampler(self.recipe), build_grid(self.recipe)
+        sampler, grid = self.recipe.sampler, self.recipe.make_grid()
         sample(self.denoiser, POINTS, 2, key=seed_key(0, "sample"), sampler=sampler, grid=grid)
         return time.perf_counter() - begin
 
@@ -162,7 +154,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     recipe = motes.load_recipe("tutorial")
     x = motes.make_shape("moons", POINTS)
-    ours, theirs = Motes(recipe, x), Torch(motes.build.build_schedule(recipe), x)
+    ours, theirs = Motes(recipe, x), Torch(recipe.make_schedule(), x)
     assert sum(p.numel() for p in theirs.network.parameters()) == 72_066
     compare("a training step", lambda: ours.train(STEPS), lambda: theirs.train(STEPS), 1e3, "ms", rounds)
     compare(f"a chain of {POINTS:,} points", ours.sample, theirs.sample, 1.0, "s", rounds)

@@ -44,11 +44,12 @@ import optax
 import motes
 from motes import figures
 from motes.diffusion import process
-from motes.diffusion.schedules import cosine_betas, linear_betas, quad_betas, sigmoid_betas
+from motes.diffusion.schedules import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
 from motes.learning.bounds import variational_bound
-from motes.learning.losses import StepTimes, antithetic, simple
+from motes.learning.losses import Simple
+from motes.learning.times import StepTimes
 from motes.learning.networks import StepGatedMLP
-from motes.sampling.grids import uniform_grid
+from motes.sampling.grids import UniformGrid
 from motes.sampling.samplers import Ancestral
 
 OUT = Path(".")  # where the film goes
@@ -98,7 +99,7 @@ print("mean", x.mean(axis=0).round(2), " standard deviation", x.std(axis=0).roun
 
 # %%
 T = 100
-schedule = motes.DiscreteVP(sigmoid_betas(T, 1e-5, 5e-3))
+schedule = SigmoidBetas(T, 1e-5, 5e-3).schedule()
 
 x_39 = jnp.asarray(x)
 step = process.q_transition(schedule, x_39, 39 / T, 40 / T)  # q(x_40 | x_39), for all points at once
@@ -154,10 +155,10 @@ figures.schedule_curves(times[1:], schedule.sqrt_alphas_bar, schedule.sqrt_one_m
 
 # %%
 kinds = {
-    "linear": linear_betas(T, 1e-5, 5e-3),
-    "quad": quad_betas(T, 1e-5, 5e-3),
-    "sigmoid": sigmoid_betas(T, 1e-5, 5e-3),
-    "cosine": cosine_betas(T),
+    "linear": LinearBetas(T, 1e-5, 5e-3).betas,
+    "quad": QuadBetas(T, 1e-5, 5e-3).betas,
+    "sigmoid": SigmoidBetas(T, 1e-5, 5e-3).betas,
+    "cosine": CosineBetas(T).betas,
 }
 with figures.rc("dark"):
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
@@ -468,8 +469,8 @@ STEPS = 8_000
 trained = motes.train(
     fresh_denoiser,
     x,
-    loss=simple,
-    times=StepTimes(schedule, antithetic),
+    loss=Simple(),
+    times=StepTimes("antithetic"),
     optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)),
     steps=STEPS,
     batch=128,
@@ -521,7 +522,7 @@ compare({"Gaussian guess": bound, "network": learned})
 
 # %%
 original = Ancestral(variance="beta", noiseless_last=False)
-grid = uniform_grid(T)  # 1, 0.99, ..., 0.01, 0
+grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
 samples, chain = motes.sample(
     trained.last, N, 2, key=jax.random.key(5), sampler=original, grid=grid, record=range(T + 1)
@@ -668,7 +669,7 @@ z = (x - x.mean(axis=0)) / x.std(axis=0)
 ends = {
     "as it is": (x, schedule),
     "standardised": (z, schedule),
-    "standardised, beta up to 0.1": (z, motes.DiscreteVP(linear_betas(T, 1e-4, 0.1))),
+    "standardised, beta up to 0.1": (z, LinearBetas(T, 1e-4, 0.1).schedule()),
 }
 noise = np.random.default_rng(8).standard_normal((2, *x.shape))
 for name, (points, made) in ends.items():
@@ -688,9 +689,9 @@ for name, (points, made) in ends.items():
 def losses_of(denoiser, x0, key):
     """The simple loss of each row at a random step, (n,)."""
     time_key, noise_key = jax.random.split(key)
-    t = StepTimes(schedule)(time_key, len(x0))
+    t = StepTimes()(schedule, time_key, len(x0))
     noise = jax.random.normal(noise_key, x0.shape)
-    return jax.vmap(simple, (None, 0, 0, 0))(denoiser, x0, t, noise)["eps"]
+    return jax.vmap(Simple(), (None, 0, 0, 0))(denoiser, x0, t, noise)["eps"]
 
 
 every = jnp.asarray(held_out, dtype=jnp.float32)

@@ -49,6 +49,15 @@ def programs_of_a_module():
     jax.clear_caches()
 
 
+@pytest.fixture
+def own_kinds(monkeypatch):
+    """What a test registers is forgotten after it."""
+    from motes.recipes import registry
+
+    monkeypatch.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
+    monkeypatch.setattr(registry, "_NAMES", dict(registry._NAMES))
+
+
 @pytest.fixture(scope="session")
 def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
 from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas, linear_betas, sigmoid_betas
+from motes.diffusion.schedules import CosineBetas, DiscreteVP, LinearBetas, Schedule, SigmoidBetas, VarianceExploding
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 property_test = settings(derandomize=True, deadline=None, max_examples=30)
@@ -21,9 +21,9 @@ property_test = settings(derandomize=True, deadline=None, max_examples=30)
 Z = 5.0
 
 SCHEDULES: dict[str, Schedule] = {
-    "tutorial": DiscreteVP(sigmoid_betas(100, 1e-5, 5e-3)),
-    "linear": DiscreteVP(linear_betas(100, 1e-4, 0.1)),
-    "cosine": DiscreteVP(cosine_betas(50)),
+    "tutorial": SigmoidBetas(100, 1e-5, 5e-3).schedule(),
+    "linear": LinearBetas(100, 1e-4, 0.1).schedule(),
+    "cosine": CosineBetas(50).schedule(),
     "exploding": VarianceExploding(20.0, 7.0),
 }
 CONTINUOUS: dict[str, Schedule] = {

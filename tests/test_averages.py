@@ -18,7 +18,7 @@ from motes.ema_lengths import compare_ema_lengths
 from motes.errors import ModelFileError, UsageError
 from motes.learning import averages
 from motes.learning.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
-from motes.learning.losses import UniformTimes
+from motes.learning.times import UniformTimes
 from motes.learning.training import train
 from motes.point_fitting import fit_points
 from motes.tabular import read_model

@@ -17,7 +17,7 @@ from motes.diffusion.oracles import GaussianOracle, MixtureOracle
 from motes.diffusion.schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
 from motes.point_fitting import fit_points
-from motes.sampling.grids import karras_grid
+from motes.sampling.grids import KarrasGrid
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import DPMSolver2M, Heun, sample
@@ -64,7 +64,7 @@ def test_the_posterior_of_the_class_is_bayes_rule():
 
 def test_each_row_is_drawn_from_its_own_class_and_knows_nothing_of_the_others():
     labels = np.arange(6000) % 3
-    grid = karras_grid(SCHEDULE, 32, 0.01)
+    grid = KarrasGrid(32, 0.01)(SCHEDULE)
     draw = lambda labels: sample(
         three(), 6000, 2, key=jax.random.key(1), sampler=DPMSolver2M(), grid=grid, given=Given(labels)
     )[0]
@@ -130,7 +130,7 @@ def test_a_weight_of_0_is_no_class_and_of_1_no_guidance(weight, label):
 def test_more_weight_moves_points_away_from_the_other_classes():
     # Two Gaussians of one width: the guided score leads beyond the mean of the class, away from the other.
     parts = [GaussianOracle([m, 0.0], 0.25 * np.eye(2), SCHEDULE) for m in (-0.5, 0.5)]
-    whole, grid = LabelledOracle(parts, [1, 1]), karras_grid(SCHEDULE, 32, 0.01)
+    whole, grid = LabelledOracle(parts, [1, 1]), KarrasGrid(32, 0.01)(SCHEDULE)
     means = [
         sample(
             Guided(whole, whole, weight),

@@ -112,6 +112,6 @@ def test_a_reading_costs_one_call_of_the_network():
 @pytest.mark.parametrize("t", [1e-4, 0.5, 1.0])
 def test_a_fresh_network_of_any_kind_is_finite_in_single_precision(kind, t):
     for schedule in ALL.values():
-        denoiser = DENOISERS[kind](Silent(), schedule)
+        denoiser = DENOISERS[kind]().denoiser(Silent(), schedule)
         for read in ("__call__", "eps", "v", "velocity"):
             assert np.isfinite(getattr(denoiser, read)(X_T, t)).all(), (type(schedule), read)

@@ -24,7 +24,7 @@ def test_the_kl_of_the_prior_is_that_of_two_gaussians():
     z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, bias=True)).T)
     x = z @ np.diag([2.0, 0.5]) + [1.0, -3.0]
     recipe = motes.load_recipe("tutorial")
-    bar = motes.build.build_schedule(recipe).alphas_bar[-1]
+    bar = recipe.make_schedule().alphas_bar[-1]
     variances = bar * np.array([4.0, 0.25]) + 1 - bar
     mean2 = bar * np.array([1.0, 9.0])
     exact = 0.5 * np.sum(variances + mean2 - 1 - np.log(variances))

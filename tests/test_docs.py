@@ -19,6 +19,7 @@ import motes.table_runs
 from motes import cli
 from motes.evaluation.irreducible import EXACT, Estimate
 from motes.recipes import load_recipe
+from motes.recipes.registry import keys_of, kinds_of
 from tables import TINY, untrained
 
 ROOT = Path(__file__).parents[1]
@@ -111,11 +112,14 @@ def follow(commands, trained):
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if "```sh" in path.read_text()], ids=lambda path: path.stem)
-def test_the_commands_of_a_page_run_in_an_empty_folder(path, quick, trained, monkeypatch, tmp_path):
+def test_the_commands_of_a_page_run_in_an_empty_folder(path, quick, trained, own_kinds, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for language, text in fenced(path):
         if language == "toml":
             Path("mine.toml").write_text(text)
+        elif text.startswith("# my_parts.py"):
+            with open("my_parts.py", "a") as file:
+                file.write(text)
         elif language == "sh":
             follow(text.splitlines(), trained)
 
@@ -205,6 +209,11 @@ def test_the_table_of_keys_names_every_key_with_its_default():
     parts = [part.partition("\n") for part in re.split(r"\n##+ ", text)]
     sections = {name: body for title, _, body in parts for name in re.findall(r"`\[(\w+)\]`", title)}
     assert set(sections) == set(motes.Recipe.SECTIONS)
+    for name in motes.Recipe.SECTIONS:
+        for kind, cls in kinds_of(name).items():
+            assert f"`{kind}`" in sections[name], f"{name}.kind = {kind}"
+            for key in keys_of(cls):
+                assert f"`{key}`" in sections[name], f"{name}.{key} of kind {kind}"
     for name, values in motes.Recipe().to_dict().items():
         if name == "about":
             continue

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import motes
-from motes.build import build_schedule
 from motes.data.tables import Standardiser
 from motes.evaluating import evaluate, least_loss
 from motes.evaluation.irreducible import BOUND, EXACT
@@ -23,7 +22,7 @@ def perfect():
     """Eight Gaussians by their exact denoiser."""
     recipe = motes.load_recipe()
     z_of = Standardiser.fit(motes.make_shape("eight_gaussians", 5000, seed=0))
-    exact = motes.truth("eight_gaussians").oracle(build_schedule(recipe), z_of)
+    exact = motes.truth("eight_gaussians").oracle(recipe.make_schedule(), z_of)
     return PointModel(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
 
 

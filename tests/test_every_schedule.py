@@ -8,7 +8,7 @@ import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
 from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, GaussianOracle
-from motes.sampling.grids import log_snr_grid
+from motes.sampling.grids import LogSNRGrid
 from motes.sampling.likelihood import log_likelihood
 from motes.sampling.samplers import SAMPLERS, sample
 
@@ -51,7 +51,7 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
     start = (POINTS * float(schedule.prior_std)).astype(np.float32)
     y = start / float(schedule.alpha(1.0))
     expected = MEAN + (y - MEAN) * STD / np.sqrt(STD**2 + r**2)
-    grid = log_snr_grid(schedule, 200 if name != "ddim" else 1000, 1e-3)
+    grid = LogSNRGrid(200 if name != "ddim" else 1000, 1e-3)(schedule)
     key, exact = jax.random.key(0), ExactGaussian(schedule, MEAN, STD)
     found, _ = sample(exact, 64, 2, key=key, sampler=SAMPLERS[name](), grid=grid, start=start)
     # Second order in steps of 0.05 in the log-SNR, first order in those of 0.01.
@@ -61,7 +61,7 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
 @each
 def test_ancestral_sampling_has_the_moments_of_the_data(schedule):
     n = 20_000
-    grid = log_snr_grid(schedule, 200, 1e-3)
+    grid = LogSNRGrid(200, 1e-3)(schedule)
     found, _ = sample(
         ExactGaussian(schedule, 0.0, STD), n, 2, key=jax.random.key(1), sampler=SAMPLERS["ancestral"](), grid=grid
     )

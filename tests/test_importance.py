@@ -1,5 +1,7 @@
 """Every way of drawing t has the same mean; drawing by importance has it with less noise."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,8 @@ from scipy import integrate, special, stats
 from tests.reference import SCHEDULES, Point, Z
 
 import motes
-from motes.build import build_times
-from motes.learning.importance import CELLS, ENOUGH, RECENT, UNIFORM, ImportanceTimes, Seen, chances
-from motes.learning.losses import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
+from motes.learning.importance import CELLS, ENOUGH, RECENT, UNIFORM, Seen, chances, nothing_seen, seen_with
+from motes.learning.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
 from motes.learning.training import train
 from motes.point_fitting import fit_points
 
@@ -26,22 +27,26 @@ def normal_mean(f, place):
     return integrate.quad(lambda z: f(place(z)) * density(z), -8, 8, limit=500, points=[-2, -1, 0, 1, 2])[0]
 
 
-# For each distribution: how it is made, and the mean of a function under it.
+# For each distribution: how it is made, its schedule, and the mean of a function under it.
 DISTRIBUTIONS = {
-    "steps": (lambda draw: StepTimes(STEPS, draw), lambda f: np.mean([f((k + 1) / 50) for k in range(50)])),
+    "steps": (StepTimes, STEPS, lambda f: np.mean([f((k + 1) / 50) for k in range(50)])),
     "uniform": (
-        lambda draw: UniformTimes(0.1, draw),
+        partial(UniformTimes, 0.1),
+        EXPLODING,
         lambda f: integrate.quad(f, 0.1, 1, limit=500, points=[0.6, 0.7, 0.8])[0] / 0.9,
     ),
     "log_normal": (
-        lambda draw: LogNormalTimes(EXPLODING, MEAN, STD, draw),
+        partial(LogNormalTimes, MEAN, STD),
+        EXPLODING,
         lambda f: normal_mean(f, lambda z: (np.exp(MEAN + STD * z) / 20) ** (1 / 7)),
     ),
     "logit_normal": (
-        lambda draw: LogitNormalTimes(MEAN, STD, draw),
+        partial(LogitNormalTimes, MEAN, STD),
+        EXPLODING,
         lambda f: normal_mean(f, lambda z: special.expit(MEAN + STD * z)),
     ),
 }
+BY_IMPORTANCE = UniformTimes(draw="importance")
 each_distribution = pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 
 
@@ -55,9 +60,9 @@ def uneven(seed=0):
     return Seen(jnp.asarray(np.random.default_rng(seed).uniform(0.03, 1, CELLS) ** 4), jnp.full(CELLS, 50.0))
 
 
-def batches(times, memory, count, n, seed=0):
+def batches(times, memory, count, n, schedule=EXPLODING, seed=0):
     """t and weights of `count` batches, (count, n) each."""
-    draw = jax.jit(jax.vmap(lambda key: times.batch(key, n, memory)))
+    draw = jax.jit(jax.vmap(lambda key: times.batch(schedule, key, n, memory)))
     drawn = draw(jax.random.split(jax.random.key(seed), count))
     t = np.asarray(drawn.t, float)
     return t, np.ones_like(t) if drawn.weight is None else np.asarray(drawn.weight, float)
@@ -71,26 +76,25 @@ def assert_mean(values, expected):
 
 
 @each_distribution
-@pytest.mark.parametrize("draw", [*DRAWS, "importance"])
+@pytest.mark.parametrize("draw", DRAWS)
 def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(distribution, draw):
-    make, mean = DISTRIBUTIONS[distribution]
-    times = ImportanceTimes(make(DRAWS["stratified"])) if draw == "importance" else make(DRAWS[draw])
-    t, weight = batches(times, uneven() if draw == "importance" else None, 2000, 48)
+    make, schedule, mean = DISTRIBUTIONS[distribution]
+    t, weight = batches(make(draw=draw), uneven() if draw == "importance" else None, 2000, 48, schedule)
     assert_mean((weight * peak(t)).mean(axis=1), mean(peak))
 
 
 @each_distribution
 def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
     # As in a short batch, of which only the first rows count.
-    make, mean = DISTRIBUTIONS[distribution]
-    t, weight = batches(ImportanceTimes(make(DRAWS["stratified"])), uneven(), 20_000, 48)
+    make, schedule, mean = DISTRIBUTIONS[distribution]
+    t, weight = batches(make(draw="importance"), uneven(), 20_000, 48, schedule)
     assert_mean((weight * peak(t))[:, :3].mean(axis=1), mean(peak))
 
 
 @each_distribution
 def test_called_as_others_are_it_draws_from_the_law(distribution):
-    make, mean = DISTRIBUTIONS[distribution]
-    t = np.asarray(ImportanceTimes(make(DRAWS["uniform"]))(jax.random.key(1), 200_000), float)
+    make, schedule, mean = DISTRIBUTIONS[distribution]
+    t = np.asarray(make(draw="importance")(schedule, jax.random.key(1), 200_000), float)
     # One in each of equal parts: the error is below that of independent draws.
     assert abs(peak(t).mean() - mean(peak)) < Z * peak(t).std() / np.sqrt(len(t))
 
@@ -98,27 +102,25 @@ def test_called_as_others_are_it_draws_from_the_law(distribution):
 def test_nothing_is_preferred_until_every_cell_has_been_seen_often_enough():
     seen = uneven()._replace(number=jnp.full(CELLS, 50.0).at[3].set(ENOUGH - 1))
     assert np.allclose(chances(seen), 1 / CELLS)
-    times = ImportanceTimes(UniformTimes())
-    assert (batches(times, times.init(), 1, 64)[1] == 1).all()
+    assert (batches(BY_IMPORTANCE, nothing_seen(), 1, 64)[1] == 1).all()
 
 
 def test_chances_are_the_roots_of_the_mean_squares_and_a_uniform_share():
     seen = uneven()
     root = np.sqrt(np.asarray(seen.squares, float))
     assert np.allclose(chances(seen), (1 - UNIFORM) * root / root.sum() + UNIFORM / CELLS, rtol=1e-5)
-    assert (batches(ImportanceTimes(UniformTimes()), seen, 10, 256)[1] <= 1 / UNIFORM + 1e-3).all()
+    assert (batches(BY_IMPORTANCE, seen, 10, 256)[1] <= 1 / UNIFORM + 1e-3).all()
     # A loss that is 0 everywhere prefers nothing.
     assert np.allclose(chances(seen._replace(squares=jnp.zeros(CELLS))), 1 / CELLS)
 
 
 def test_what_is_remembered_is_the_mean_of_the_squares_then_one_that_forgets():
-    times, rng = ImportanceTimes(UniformTimes()), np.random.default_rng(0)
-    memory, squares, count = times.init(), np.zeros(CELLS), np.zeros(CELLS)
-    learn = jax.jit(times.learn)
+    rng = np.random.default_rng(0)
+    memory, squares, count = BY_IMPORTANCE.init(), np.zeros(CELLS), np.zeros(CELLS)
+    learn = jax.jit(seen_with)
     for _ in range(40):
         cell, losses, counts = rng.integers(0, CELLS, 2000), rng.exponential(size=2000), rng.random(2000) < 0.8
-        drawn = motes.learning.losses.Drawn(jnp.zeros(2000), None, jnp.asarray(cell))
-        memory = learn(memory, drawn, jnp.asarray(losses), jnp.asarray(counts))
+        memory = learn(memory, jnp.asarray(cell), jnp.asarray(losses), jnp.asarray(counts))
         for c in range(CELLS):
             fresh = losses[(cell == c) & counts] ** 2
             count[c] += len(fresh)
@@ -130,14 +132,15 @@ def test_what_is_remembered_is_the_mean_of_the_squares_then_one_that_forgets():
 
 def test_a_loss_with_a_sharp_peak_is_estimated_with_less_noise():
     rng, noise = np.random.default_rng(2), lambda shape: rng.exponential(size=shape)  # a row's loss is a random one
-    times = ImportanceTimes(UniformTimes())
-    memory, learn, batch = times.init(), jax.jit(times.learn), jax.jit(lambda key, seen: times.batch(key, 512, seen))
+    times = BY_IMPORTANCE
+    batch = jax.jit(lambda key, seen: times.batch(EXPLODING, key, 512, seen))
+    memory, learn = times.init(), jax.jit(times.learn)
     for key in jax.random.split(jax.random.key(3), 100):
         drawn = batch(key, memory)
         losses = peak(np.asarray(drawn.t)) * noise(512)
         memory = learn(memory, drawn, jnp.asarray(losses), jnp.ones(512, bool))
     variance = {}
-    ways = {"importance": times, "stratified": UniformTimes(), "uniform": UniformTimes(draw=DRAWS["uniform"])}
+    ways = {"importance": times, "stratified": UniformTimes(), "uniform": UniformTimes(draw="uniform")}
     for name, how in ways.items():
         t, weight = batches(how, memory, 2000, 64)
         variance[name] = (weight * peak(t) * noise(t.shape)).mean(axis=1).var()
@@ -156,27 +159,26 @@ def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_b
         Point(jnp.zeros(2), EXPLODING),
         np.zeros((30, 2)),
         loss=loss,
-        times=ImportanceTimes(UniformTimes(0.1)),
+        times=UniformTimes(0.1, "importance"),
         optimiser=optax.sgd(0.0),
         steps=600,
         batch=64,
         last_batch=last_batch,
         key=jax.random.key(0),
     )
-    assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][1](peak))
+    assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][2](peak))
 
 
 def test_other_draws_carry_nothing():
-    for make, _ in DISTRIBUTIONS.values():
-        assert jax.tree.leaves(make(DRAWS["stratified"]).init()) == []
+    for make, _, _ in DISTRIBUTIONS.values():
+        assert jax.tree.leaves(make(draw="stratified").init()) == []
 
 
 @pytest.mark.parametrize("kind", ["log_normal", "uniform", "logit_normal", "steps"])
 def test_a_recipe_draws_by_importance(kind):
     changes = {"times.kind": kind, "times.draw": "importance"}
     recipe = motes.load_recipe("ddpm" if kind == "steps" else "default", changes)
-    times = build_times(recipe)
-    assert isinstance(times, ImportanceTimes)
+    assert isinstance(recipe.times.init(), Seen)
     assert motes.recipes.parse(recipe.to_dict()) == recipe
 
 

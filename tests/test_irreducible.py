@@ -7,7 +7,6 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, Z
 
 import motes
-from motes.build import build_loss, build_times
 from motes.data.tables import Standardiser
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
@@ -15,9 +14,11 @@ from motes.diffusion.schedules import Schedule
 from motes.errors import UsageError
 from motes.evaluation.irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
 from motes.evaluation.truth import truth
-from motes.learning.losses import LOSSES, LogNormalTimes, StepTimes
+from motes.learning.losses import EDM, LOSSES, Simple
+from motes.learning.times import LogNormalTimes, StepTimes
 from motes.point_fitting import fit_points
 
+WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)
 KEYS = jax.random.split(KEY, 100)
 VARIANCES = np.array([1.0, 0.25])
@@ -34,16 +35,16 @@ def closed_form(schedule, loss, t):
     total = alpha2 * VARIANCES + sigma2
     if loss == "simple":
         return (alpha2 * VARIANCES / total).mean(axis=1)
-    weight = 1 + alpha2 / sigma2 if loss == "edm" else np.asarray(LOSSES[loss].weight(schedule, t))[:, None]
+    weight = 1 + alpha2 / sigma2 if loss == "edm" else np.asarray(LOSSES[loss]().weight(schedule, t))[:, None]
     return (weight * VARIANCES * sigma2 / total).mean(axis=1)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", WEIGHTED)
 @pytest.mark.parametrize("schedule", ["linear", "exploding"])
 def test_a_gaussians_is_its_closed_form(schedule, loss):
     schedule, t = SCHEDULES[schedule], np.array([0.3, 0.6, 0.8, 1.0])
     oracle, x0 = gaussian(schedule)
-    curve = irreducible_loss(oracle, LOSSES[loss], x0, t, key=KEY, draws=5000)
+    curve = irreducible_loss(oracle, LOSSES[loss](), x0, t, key=KEY, draws=5000)
     exact = closed_form(schedule, loss, t)
     # Given x_t a Gaussian's posterior variance is always the same, so nothing is left to chance, only to float32.
     np.testing.assert_allclose(curve.mean, exact, rtol=1e-4)
@@ -54,14 +55,14 @@ def test_a_gaussians_is_its_closed_form(schedule, loss):
 def test_the_expectation_is_that_of_the_times():
     schedule = SCHEDULES["linear"]
     oracle, x0 = gaussian(schedule)
-    mean, error, _ = expected_loss(oracle, LOSSES["simple"], x0, StepTimes(schedule), key=KEY, draws=20_000)
+    mean, error, _ = expected_loss(oracle, Simple(), x0, StepTimes(), key=KEY, draws=20_000)
     steps = (np.arange(schedule.steps) + 1) / schedule.steps
     assert abs(mean - closed_form(schedule, "simple", steps).mean()) < Z * error + 1e-4
-    times = LogNormalTimes(SCHEDULES["exploding"])
+    times, schedule = LogNormalTimes(-1.2, 1.2), SCHEDULES["exploding"]
     oracle, _ = gaussian(times.schedule)
-    mean, error, _ = expected_loss(oracle, LOSSES["edm"], x0, times, key=KEY, draws=20_000)
-    t = np.asarray(times(jax.random.key(9), 100_000))
-    assert abs(mean - closed_form(times.schedule, "edm", t).mean()) < Z * error
+    mean, error, _ = expected_loss(oracle, EDM(), x0, times, key=KEY, draws=20_000)
+    t = np.asarray(times(schedule, jax.random.key(9), 100_000))
+    assert abs(mean - closed_form(schedule, "edm", t).mean()) < Z * error
 
 
 class Plain(Denoiser):
@@ -90,13 +91,13 @@ def six_columns():
     return MixtureOracle(np.ones(3), means, np.tile(0.25 * np.eye(6), (3, 1, 1)), SCHEDULES["linear"]), x0
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", WEIGHTED)
 @pytest.mark.parametrize("distribution", [moons, six_columns])
 def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
     oracle, x0 = distribution()
     t = np.array([0.4, 0.6, 0.8])
-    plain = irreducible_loss(Plain(oracle, oracle.schedule), LOSSES[loss], x0, t, key=KEY, draws=20_000)
-    ours = irreducible_loss(oracle, LOSSES[loss], x0, t, key=KEY, draws=20_000)
+    plain = irreducible_loss(Plain(oracle, oracle.schedule), LOSSES[loss](), x0, t, key=KEY, draws=20_000)
+    ours = irreducible_loss(oracle, LOSSES[loss](), x0, t, key=KEY, draws=20_000)
     assert (np.abs(ours.mean - plain.mean) < Z * np.hypot(ours.error, plain.error)).all()
     assert (ours.error < 0.7 * plain.error).all()
     assert (ours.label, plain.label) == (EXACT, LEARNED)
@@ -105,7 +106,7 @@ def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
 def test_the_stated_error_is_the_error():
     oracle, x0 = moons()
     for denoiser in (oracle, Plain(oracle, oracle.schedule)):
-        runs = [irreducible_loss(denoiser, LOSSES["simple"], x0, 0.5, key=key, draws=500) for key in KEYS]
+        runs = [irreducible_loss(denoiser, Simple(), x0, 0.5, key=key, draws=500) for key in KEYS]
         scatter = np.std([run.mean[0] for run in runs])
         # The standard deviation of 100 numbers is right within 7%; five times that is a false alarm in 2e6.
         assert abs(scatter / np.mean([run.error[0] for run in runs]) - 1) < 0.35
@@ -115,7 +116,7 @@ def test_no_network_is_below_it():
     # A short training of the default recipe, on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}
     model = fit_points(motes.make_shape("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
-    loss, times, denoiser = build_loss(model.recipe), build_times(model.recipe), model.denoiser
+    loss, times, denoiser = model.recipe.loss, model.recipe.times, model.denoiser
     z = model.standardiser.forward(motes.make_shape("moons", 20_000, seed=2))
     oracle = truth("moons").oracle(denoiser.schedule, model.standardiser)
     least, ours = (expected_loss(d, loss, z, times, key=KEY, draws=20_000) for d in (oracle, denoiser))
@@ -132,18 +133,16 @@ def test_the_bound_for_memorising_is_below_the_truth():
     z_of = Standardiser.fit(x)
     by_heart = EmpiricalOracle(z_of.forward(x), schedule)
     t = np.array([0.4, 0.5, 0.6])
-    bound = irreducible_loss(by_heart, LOSSES["edm"], z_of.forward(x), t, key=KEY, draws=4000)
-    least = irreducible_loss(
-        truth("moons").oracle(schedule, z_of), LOSSES["edm"], z_of.forward(x), t, key=KEY, draws=4000
-    )
+    bound = irreducible_loss(by_heart, EDM(), z_of.forward(x), t, key=KEY, draws=4000)
+    least = irreducible_loss(truth("moons").oracle(schedule, z_of), EDM(), z_of.forward(x), t, key=KEY, draws=4000)
     assert (bound.label, least.label) == (BOUND, EXACT)
     assert (bound.mean < least.mean).all()
     # At hardly any noise each row gives itself away: nothing is left to guess.
-    assert irreducible_loss(by_heart, LOSSES["simple"], z_of.forward(x), 0.2, key=KEY, draws=100).mean[0] < 1e-3
+    assert irreducible_loss(by_heart, Simple(), z_of.forward(x), 0.2, key=KEY, draws=100).mean[0] < 1e-3
 
 
 @pytest.mark.parametrize("t", [0.0, 1.5, [0.5, -0.1]])
 def test_times_out_of_range_are_an_error(t):
     oracle, x0 = gaussian(SCHEDULES["linear"])
     with pytest.raises(UsageError, match="times above 0"):
-        irreducible_loss(oracle, LOSSES["simple"], x0, t, key=KEY)
+        irreducible_loss(oracle, Simple(), x0, t, key=KEY)

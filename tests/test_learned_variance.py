@@ -12,21 +12,22 @@ from tests.reference import ExactGaussian, Silent, Z, assert_moments, normal_log
 import motes
 from motes.diffusion.oracles import GaussianOracle
 from motes.diffusion.process import log_variance_between
-from motes.diffusion.schedules import DiscreteVP, linear_betas
+from motes.diffusion.schedules import DiscreteVP, LinearBetas
 from motes.errors import RecipeError, UsageError
 from motes.evaluation.irreducible import EXACT, expected_loss
 from motes.learning.bounds import step_term, variational_bound
 from motes.learning.denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
-from motes.learning.losses import Hybrid, StepTimes
+from motes.learning.losses import Hybrid
 from motes.learning.networks import ResidualMLP
+from motes.learning.times import StepTimes
 from motes.learning.training import train
 from motes.point_fitting import fit_points
-from motes.sampling.grids import uniform_grid
+from motes.sampling.grids import UniformGrid
 from motes.sampling.loop import sample
 from motes.sampling.samplers import Ancestral
 from motes.tabular import read_model
 
-BETAS = linear_betas(12, 0.02, 0.5)
+BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)
 TABLE = tutorial_tables(BETAS)
 K = np.arange(12)
@@ -69,7 +70,8 @@ def test_between_every_third_step_they_are_those_of_the_schedule_of_these_steps(
 @pytest.mark.parametrize("steps", [12, 4])
 @pytest.mark.parametrize(("v", "variance"), [(-1.0, "posterior"), (1.0, "beta")])
 def test_a_network_that_says_a_bound_samples_as_that_bound(v, variance, steps):
-    denoiser, draw = learned([0.1, -0.2], [v, v]), dict(key=jax.random.key(0), grid=uniform_grid(steps), block=64)
+    denoiser = learned([0.1, -0.2], [v, v])
+    draw = dict(key=jax.random.key(0), grid=UniformGrid(steps)(SCHEDULE), block=64)
     ours, _ = sample(denoiser, 64, 2, sampler=Ancestral("learned"), **draw)
     theirs, _ = sample(denoiser, 64, 2, sampler=Ancestral(variance), **draw)
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -166,7 +168,7 @@ def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     bar = TABLE["alphas_bar"][-1]
     start = bar**0.5 * MEAN + np.sqrt(bar * variances + 1 - bar) * np.random.default_rng(3).standard_normal((n, 2))
     how = Ancestral("learned", noiseless_last=False)
-    points, _ = sample(oracle, n, 2, key=jax.random.key(4), sampler=how, grid=uniform_grid(3), start=start)
+    points, _ = sample(oracle, n, 2, key=jax.random.key(4), sampler=how, grid=UniformGrid(3)(SCHEDULE), start=start)
     assert_moments(points, MEAN, variances)
 
 
@@ -180,16 +182,17 @@ def test_the_least_hybrid_loss_is_its_closed_form():
     bound = np.concatenate([0.5 * (1 + np.log(2 * np.pi * best[:1])), bound]).mean(axis=1).sum()
     x0 = np.random.default_rng(0).standard_normal((4800, 2)) * np.sqrt(variances)
     for weight in (0.001, 1.0):
-        found = expected_loss(
-            oracle, Hybrid(weight), x0, StepTimes(SCHEDULE, draw=every_step), key=jax.random.key(0), draws=4800
-        )
+        found = expected_loss(oracle, Hybrid(weight), x0, EveryStep(), key=jax.random.key(0), draws=4800)
         # Given x_t nothing is left to chance, and every step comes equally often.
         assert np.isclose(found.mean, simple + weight * bound, rtol=1e-3)
         assert found.label == EXACT
 
 
-def every_step(key, n, levels):
-    return (jnp.arange(n) % levels + 0.5) / levels
+class EveryStep(StepTimes):
+    """One step after another."""
+
+    def __call__(self, schedule, key, n):
+        return schedule.t_of_step(jnp.arange(n) % schedule.steps)
 
 
 def test_training_finds_a_variance_between_the_bounds_that_lowers_the_bound():
@@ -200,7 +203,7 @@ def test_training_finds_a_variance_between_the_bounds_that_lowers_the_bound():
         LearnedVariance(network, SCHEDULE),
         x,
         loss=Hybrid(),
-        times=StepTimes(SCHEDULE),
+        times=StepTimes(),
         optimiser=optax.adam(optax.cosine_decay_schedule(1e-2, 800)),
         steps=800,
         batch=256,
@@ -268,7 +271,8 @@ def test_a_denoiser_without_variance_is_an_error_before_anything_runs(small_mode
     plain = NoisePredictor(Silent(), SCHEDULE)
     with pytest.raises(UsageError, match="NoisePredictor knows none"):
         variational_bound(plain, np.zeros((3, 2)), key=jax.random.key(0), variance="learned")
+    how = {"sampler": Ancestral("learned"), "grid": UniformGrid(3)(SCHEDULE)}
     with pytest.raises(UsageError, match="ExactGaussian knows none"):
-        sample(ExactGaussian(SCHEDULE), 5, 2, key=jax.random.key(0), sampler=Ancestral("learned"), grid=uniform_grid(3))
+        sample(ExactGaussian(SCHEDULE), 5, 2, key=jax.random.key(0), **how)
     with pytest.raises(ValueError, match="expected 'beta', 'posterior' or 'learned'"):
         Ancestral("learnt")

@@ -1,4 +1,4 @@
-"""Losses with known expectations, and the law of the times."""
+"""Losses with known expectations, and the distribution of the times."""
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,8 @@ from motes.diffusion.continuous import LinearVP
 from motes.diffusion.schedules import DiscreteVP
 from motes.learning.bounds import variational_bound
 from motes.learning.denoisers import NoisePredictor, Preconditioned
-from motes.learning.losses import (
-    LOSSES,
-    LogitNormalTimes,
-    LogNormalTimes,
-    MinSNR,
-    StepTimes,
-    UniformTimes,
-    Weighted,
-    antithetic,
-    edm,
-    simple,
-    stratified,
-    uniform,
-)
+from motes.learning.losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR
+from motes.learning.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
 from motes.learning.training import train
 
 ALL = SCHEDULES | CONTINUOUS
@@ -61,15 +49,15 @@ def test_a_denoiser_that_is_always_right_has_no_loss(schedule):
     right = ExactGaussian(schedule, mean=0.7, std=0.0)
     sigma = np.asarray(schedule.sigma(TIMES))[:, None]
     # eps_hat = (x_t - alpha x_0) / sigma: rounding of x_t, 1e-7 of it, is divided by sigma.
-    assert (losses(simple, right, x0)[0] < (1e-6 * (1 + 1 / sigma)) ** 2).all()
-    # edm's weight is 1 + 1 / r^2, and x0_hat is right to 1e-7.
+    assert (losses(Simple(), right, x0)[0] < (1e-6 * (1 + 1 / sigma)) ** 2).all()
+    # The weight of EDM is 1 + 1 / r^2, and x0_hat is right to 1e-7.
     r = sigma / np.asarray(schedule.alpha(TIMES))[:, None]
-    assert (losses(edm, right, x0)[0] < 1e-12 * (1 + 1 / r**2)).all()
+    assert (losses(EDM(), right, x0)[0] < 1e-12 * (1 + 1 / r**2)).all()
 
 
 @each
 def test_the_simple_loss_of_silence_is_the_mean_square_of_the_noise(schedule):
-    rows, eps = losses(simple, NoisePredictor(Silent(), schedule), standard_normal(50))
+    rows, eps = losses(Simple(), NoisePredictor(Silent(), schedule), standard_normal(50))
     assert np.allclose(rows, np.mean(eps**2, axis=1), rtol=1e-5)
 
 
@@ -77,14 +65,14 @@ def test_the_simple_loss_of_silence_is_the_mean_square_of_the_noise(schedule):
 def test_the_least_simple_loss_on_a_gaussian_is_alpha_squared(name):
     # For x_0 ~ N(0, I), Var(eps | x_t) = 1 - sigma_t^2: what no denoiser can know.
     schedule = SCHEDULES[name]
-    rows, _ = losses(simple, ExactGaussian(schedule), standard_normal(20_000))
+    rows, _ = losses(Simple(), ExactGaussian(schedule), standard_normal(20_000))
     assert_mean(rows, schedule.alpha(TIMES) ** 2)
 
 
 @each
 def test_the_least_edm_loss_on_a_gaussian_is_1(schedule):
     # Var(x_0 | x_t) = r^2 / (1 + r^2) for x_0 ~ N(0, I), which the weight undoes.
-    rows, _ = losses(edm, ExactGaussian(schedule), standard_normal(20_000))
+    rows, _ = losses(EDM(), ExactGaussian(schedule), standard_normal(20_000))
     assert_mean(rows, 1.0)
 
 
@@ -94,7 +82,7 @@ def test_the_edm_loss_of_a_fresh_network_is_1_at_every_time(schedule, data):
     x0 = standard_normal(20_000)
     if data == "signs":  # not Gaussian, but of unit variance
         x0 = np.sign(x0)
-    rows, _ = losses(edm, Preconditioned(Silent(), schedule), x0)
+    rows, _ = losses(EDM(), Preconditioned(Silent(), schedule), x0)
     assert_mean(rows, 1.0)
 
 
@@ -105,12 +93,12 @@ def test_the_edm_loss_of_a_fresh_network_is_1_at_every_time(schedule, data):
 @pytest.mark.parametrize(
     ("loss", "weight"),
     [
-        (LOSSES["x0"], lambda snr: np.ones_like(snr)),
-        (LOSSES["snr"], lambda snr: snr),
-        (LOSSES["truncated_snr"], lambda snr: np.maximum(snr, 1)),
-        (Weighted(MinSNR()), lambda snr: np.minimum(snr, 5)),
-        (Weighted(MinSNR(0.5)), lambda snr: np.minimum(snr, 0.5)),
-        (LOSSES["edm"], lambda snr: snr + 1),
+        (X0(), lambda snr: np.ones_like(snr)),
+        (SNR(), lambda snr: snr),
+        (TruncatedSNR(), lambda snr: np.maximum(snr, 1)),
+        (MinSNR(), lambda snr: np.minimum(snr, 5)),
+        (MinSNR(0.5), lambda snr: np.minimum(snr, 0.5)),
+        (EDM(), lambda snr: snr + 1),
     ],
 )
 def test_a_weight_is_its_formula(schedule, loss, weight):
@@ -129,7 +117,7 @@ def test_the_snr_loss_is_the_simple_one(schedule):
     x0, eps = np.array([0.4, -1.2]), np.array([0.9, 0.1])
     with float64():
         for t in TIMES:
-            one, other = (LOSSES[kind](ExactMixture(schedule), x0, t, eps) for kind in ("simple", "snr"))
+            one, other = (loss(ExactMixture(schedule), x0, t, eps) for loss in (Simple(), SNR()))
             assert np.isclose(one["eps"], other["x0"], rtol=1e-6)
 
 
@@ -138,7 +126,7 @@ def test_the_elbo_weight_is_half_the_fall_of_the_snr(schedule):
     t, h = np.array([0.237, 0.5041, 0.917]), 1e-6  # between the steps of a discrete schedule
     snr = lambda t: np.exp(schedule.log_snr(t))
     with float64():
-        ours = LOSSES["elbo"].weight(schedule, t)
+        ours = ELBO().weight(schedule, t)
         assert np.allclose(ours, (snr(t - h) - snr(t + h)) / (4 * h), rtol=1e-5)
 
 
@@ -157,10 +145,10 @@ def test_the_elbo_loss_is_the_bound_of_many_steps():
 
     times = UniformTimes(least=first / steps)
     keys = jax.random.split(jax.random.key(1), 3)
-    t = times(keys[0], len(x0) * 200).reshape(200, -1)  # one draw in each of 400,000 parts of the range
+    t = times(schedule, keys[0], len(x0) * 200).reshape(200, -1)  # one draw in each of 400,000 parts of the range
     t = jax.random.permutation(keys[1], t.ravel()).reshape(t.shape)
     eps = jax.random.normal(keys[2], (*t.shape, DIM))
-    rows = jax.vmap(jax.vmap(LOSSES["elbo"], (None, 0, 0, 0)), (None, None, 0, 0))
+    rows = jax.vmap(jax.vmap(ELBO(), (None, 0, 0, 0)), (None, None, 0, 0))
     loss = np.asarray(jax.jit(rows)(wrong(schedule), x0, t, eps)["x0"], float).mean(axis=0)
     by_loss = loss * DIM * (1 - first / steps)
     # Both estimates have the same rows; a false alarm in 10^6.
@@ -179,7 +167,7 @@ def test_the_terms_of_a_custom_loss_are_summed():
             Point(jnp.ones(2), schedule),
             np.random.default_rng(0).standard_normal((40, 2)),
             loss=loss,
-            times=StepTimes(schedule),
+            times=StepTimes(),
             optimiser=optax.sgd(0.1),
             steps=9,
             batch=8,
@@ -195,12 +183,12 @@ def test_the_terms_of_a_custom_loss_are_summed():
 # --- times ---------------------------------------------------------------------------------------------------------
 
 SCHEDULE = SCHEDULES["linear"]  # T = 100
-each_draw = pytest.mark.parametrize("draw", [uniform, antithetic, stratified])
+each_draw = pytest.mark.parametrize("draw", ["uniform", "antithetic", "stratified"])
 
 
 def steps_of(times, keys, n):
     """The steps k of `keys` batches of n rows, (keys, n)."""
-    t = jax.jit(jax.vmap(lambda key: times(key, n)))(jax.random.split(jax.random.key(0), keys))
+    t = jax.jit(jax.vmap(lambda key: times(SCHEDULE, key, n)))(jax.random.split(jax.random.key(0), keys))
     k = np.asarray(t, dtype=np.float64) * SCHEDULE.steps - 1
     assert np.allclose(k, np.round(k), atol=1e-4)
     return np.round(k).astype(int)
@@ -209,10 +197,10 @@ def steps_of(times, keys, n):
 @each_draw
 @pytest.mark.parametrize("n", [7, 128])
 def test_every_step_is_equally_likely(draw, n):
-    k = steps_of(StepTimes(SCHEDULE, draw), 12_000 // n, n)
+    k = steps_of(StepTimes(draw), 12_000 // n, n)
     assert k.min() == 0
     assert k.max() == SCHEDULE.steps - 1
-    if draw is antithetic:
+    if draw == "antithetic":
         k = k[:, : n // 2 + 1]  # the other half mirrors it, so that it is no independent evidence
     # Independent draws: a wrong alarm once in 10^6. Stratified ones spread more evenly, which makes it rarer still.
     assert stats.chisquare(np.bincount(k.ravel(), minlength=SCHEDULE.steps)).pvalue > 1e-6
@@ -220,7 +208,7 @@ def test_every_step_is_equally_likely(draw, n):
 
 @pytest.mark.parametrize("n", [1, 7, 128])
 def test_antithetic_steps_are_pairs_k_and_T_minus_1_minus_k(n):
-    k = steps_of(StepTimes(SCHEDULE, antithetic), 50, n)
+    k = steps_of(StepTimes("antithetic"), 50, n)
     half = n // 2 + 1
     assert k.shape == (50, n)
     assert np.array_equal(k[:, half:], (SCHEDULE.steps - 1 - k[:, :half])[:, : n - half])
@@ -229,14 +217,14 @@ def test_antithetic_steps_are_pairs_k_and_T_minus_1_minus_k(n):
 def test_stratified_draws_have_exactly_one_in_each_part():
     u = np.asarray(jax.vmap(lambda key: stratified(key, 64))(jax.random.split(jax.random.key(0), 50)))
     assert np.array_equal(np.floor(u * 64), np.tile(np.arange(64), (50, 1)))
-    k = steps_of(StepTimes(SCHEDULE, stratified), 50, 200)  # two rows a step
+    k = steps_of(StepTimes("stratified"), 50, 200)  # two rows a step
     assert (np.sort(k, axis=1) == np.repeat(np.arange(100), 2)).all()
 
 
 @each_draw
 @pytest.mark.parametrize("levels", [None, 10])
 def test_draws_lie_strictly_within_0_and_1(draw, levels):
-    u = np.asarray(draw(jax.random.key(3), 4096, levels))
+    u = np.asarray(DRAWS[draw](jax.random.key(3), 4096, levels))
     assert u.shape == (4096,)
     assert (u >= 0).all()
     assert (u <= 1).all()
@@ -248,15 +236,15 @@ def test_draws_lie_strictly_within_0_and_1(draw, levels):
 def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule):
     # The tutorial's noise runs from 0.003 to 0.53 of the signal only.
     mean, std = (-2.0, 0.25) if schedule is SCHEDULES["tutorial"] else (-0.7, 0.5)
-    n, draws = 4096, (uniform, antithetic, stratified)
+    n, draws = 4096, ("uniform", "antithetic", "stratified")
 
     @jax.jit
     def log_noise():
-        times = jnp.stack([LogNormalTimes(schedule, mean, std, draw)(jax.random.key(1), n) for draw in draws])
+        times = jnp.stack([LogNormalTimes(mean, std, draw)(schedule, jax.random.key(1), n) for draw in draws])
         return -schedule.log_snr(times) / 2
 
     for draw, levels in zip(draws, np.asarray(log_noise()), strict=True):
-        if draw is antithetic:
+        if draw == "antithetic":
             levels = levels[: n // 2]  # the other half mirrors it, so that it is no independent evidence
         # Each a false alarm in 10^6 at most; stratified draws come nearer than independent ones.
         assert abs(levels.mean() - mean) < Z * std / np.sqrt(len(levels))
@@ -265,36 +253,43 @@ def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule)
 
 
 def test_antithetic_log_noise_mirrors_about_its_mean():
-    times = LogNormalTimes(SCHEDULES["exploding"], -1.2, 1.2, antithetic)
-    log_noise = -np.asarray(times.schedule.log_snr(times(jax.random.key(1), 64))) / 2
+    times, schedule = LogNormalTimes(-1.2, 1.2, "antithetic"), SCHEDULES["exploding"]
+    log_noise = -np.asarray(schedule.log_snr(times(schedule, jax.random.key(1), 64))) / 2
     assert np.allclose(log_noise[:31] + log_noise[33:], -2.4, atol=1e-3)
 
 
-def test_the_defaults_of_log_normal_times_are_those_of_karras():
-    times = LogNormalTimes(SCHEDULES["exploding"])
-    assert (times.mean, times.std) == (-1.2, 1.2)
+def test_steps_are_drawn_from_a_schedule_that_has_them():
+    with pytest.raises(TypeError, match="the schedule VarianceExploding; expected a DiscreteVP"):
+        StepTimes()(SCHEDULES["exploding"], jax.random.key(0), 5)
 
 
-def assert_law(times, law, draw, change=lambda t: t):
-    """`change` of a batch of times has the law it should: each a false alarm in 10^6 at most."""
+def test_an_unknown_way_to_draw_is_refused():
+    with pytest.raises(
+        ValueError, match="draw = 'antitetic'; expected one of uniform, antithetic, stratified, importance"
+    ):
+        UniformTimes(draw="antitetic")
+
+
+def assert_distribution(times, distribution, draw, change=lambda t: t):
+    """`change` of a batch of times has the distribution it should: each a false alarm in 10^6 at most."""
     n = 4096
-    t = np.asarray(jax.jit(lambda key: times(key, n))(jax.random.key(2)), float)
+    t = np.asarray(jax.jit(lambda key: times(SCHEDULE, key, n))(jax.random.key(2)), float)
     assert t.shape == (n,)
     assert ((t > 0) & (t < 1)).all()
-    if draw is antithetic:
+    if draw == "antithetic":
         t = t[: n // 2]  # the other half mirrors it, so that it is no independent evidence
     x = change(t)
-    assert abs(x.mean() - law.mean()) < Z * law.std() / np.sqrt(len(x))
-    assert stats.kstest(x, law.cdf).pvalue > 1e-6
+    assert abs(x.mean() - distribution.mean()) < Z * distribution.std() / np.sqrt(len(x))
+    assert stats.kstest(x, distribution.cdf).pvalue > 1e-6
 
 
 @each_draw
 @pytest.mark.parametrize("least", [1e-3, 0.3])
 def test_uniform_times_are_uniform_from_the_least_to_1(draw, least):
-    assert_law(UniformTimes(least, draw), stats.uniform(least, 1 - least), draw)
+    assert_distribution(UniformTimes(least, draw), stats.uniform(least, 1 - least), draw)
 
 
 @each_draw
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.0, 0.6)])
 def test_the_logit_of_logit_normal_times_is_normal(draw, mean, std):
-    assert_law(LogitNormalTimes(mean, std, draw), stats.norm(mean, std), draw, lambda t: np.log(t / (1 - t)))
+    assert_distribution(LogitNormalTimes(mean, std, draw), stats.norm(mean, std), draw, lambda t: np.log(t / (1 - t)))

@@ -15,7 +15,7 @@ from tests.reference import CENTRES, LOG_WEIGHTS, SCHEDULES, WIDTHS, ExactGaussi
 
 from motes.diffusion.oracles import BoxesOracle, EmpiricalOracle, Exact, GaussianOracle, MixtureOracle, Oracle
 from motes.diffusion.process import eps_from_x0, score_from_x0, x0_from_score
-from motes.diffusion.schedules import DiscreteVP, VarianceExploding, cosine_betas
+from motes.diffusion.schedules import CosineBetas, VarianceExploding
 
 VP, VE = SCHEDULES["linear"], SCHEDULES["exploding"]
 both = pytest.mark.parametrize("schedule", [VP, VE], ids=["discrete", "exploding"])
@@ -288,7 +288,7 @@ def test_everything_is_finite_everywhere(name, schedule, double):
 
 
 def test_a_schedule_with_next_to_no_signal_left_is_fine():
-    schedule = DiscreteVP(cosine_betas(100))  # alpha_1 = 5e-4
+    schedule = CosineBetas(100).schedule()  # alpha_1 = 5e-4
     for name, oracle in oracles(schedule).items():
         exact = oracle.rows(np.zeros((1, 2)), 1.0)
         np.testing.assert_allclose(exact.x0[0], MEAN[name], atol=1e-3)

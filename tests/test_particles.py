@@ -13,16 +13,16 @@ from tests.reference import Z
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import GaussianOracle, MixtureOracle
-from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding, cosine_betas
+from motes.diffusion.schedules import CosineBetas, Schedule, VarianceExploding
 from motes.errors import UsageError
-from motes.sampling.grids import karras_grid, uniform_grid
+from motes.sampling.grids import KarrasGrid, UniformGrid
 from motes.sampling.particles import conditional_rows, conditional_sample
 
 D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
-GRID = karras_grid(VE, 32, 0.01)
-COSINE = DiscreteVP(cosine_betas(50))
-SHORT = karras_grid(VE, 8, 0.01)  # a Gaussian distribution is exact on any grid
+GRID = KarrasGrid(32, 0.01)(VE)
+COSINE = CosineBetas(50).schedule()
+SHORT = KarrasGrid(8, 0.01)(VE)  # a Gaussian law is exact on any grid
 SUBSETS = np.array([[i >> j & 1 for j in range(D)] for i in range(1, 2**D - 1)], bool)  # all 62 that are proper
 INF = np.inf
 
@@ -288,7 +288,7 @@ def test_rows_of_a_class_are_drawn_from_its_distribution():
     # On the steps of a discrete schedule, which ends in a little less noise.
     classes = LabelledOracle([GaussianOracle(MEAN + away, COVARIANCE, COSINE) for away in (-2.0, 0.0)], [0.7, 0.3])
     low, high = on(2, 0.5, INF)
-    found = of_box(low, high, denoiser=classes, grid=uniform_grid(10), given=Given(np.int32(1)))
+    found = of_box(low, high, denoiser=classes, grid=UniformGrid(10)(VE), given=Given(np.int32(1)))
     alone = of_box(low, high)
     std = alone.rows.std(axis=0)
     assert (np.abs(found.rows.mean(axis=0) - alone.rows.mean(axis=0)) < Z * std * np.sqrt(2 / N)).all()

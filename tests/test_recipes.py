@@ -2,18 +2,21 @@
 
 import dataclasses
 import tomllib
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin
 
 import jax
 import numpy as np
 import pytest
 
-from motes.build import build_denoiser, build_grid, build_loss, build_sampler, build_schedule, build_times
+from motes.diffusion.continuous import FunctionSchedule
+from motes.diffusion.schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
 from motes.errors import RecipeError, UsageError
-from motes.learning.losses import LogitNormalTimes, MinSNR, UniformTimes, Weighted, antithetic, stratified
-from motes.parts import OFF_GRID, SamplerPart
+from motes.learning.losses import MinSNR, Simple
+from motes.learning.networks import Residual, ResidualMLP, StepGated, StepGatedMLP
+from motes.learning.times import LogitNormalTimes, LogNormalTimes, UniformTimes
 from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
-from motes.sampling.samplers import SAMPLERS
+from motes.recipes.registry import keys_of, kinds_of
+from motes.sampling.samplers import SAMPLERS, Heun, PredictorCorrector
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 
@@ -73,7 +76,7 @@ def test_the_ddpm_recipe_puts_the_tutorial_right():
     assert (tutorial["data.standardise"], ddpm["data.standardise"]) == (False, True)
     assert (tutorial["training.weights"], ddpm["training.weights"]) == ("last", "averaged")
     assert (tutorial["sampler.noiseless_last"], ddpm["sampler.noiseless_last"]) == (False, True)
-    left = [build_schedule(load_recipe(name)).alphas_bar[-1] for name in ("tutorial", "ddpm")]
+    left = [load_recipe(name).make_schedule().alphas_bar[-1] for name in ("tutorial", "ddpm")]
     assert left[1] < 0.01 < 0.7 < left[0]  # how much of the signal's power is left at T
 
 
@@ -94,23 +97,19 @@ def test_what_is_left_out_takes_its_default():
 
 # --- changes -------------------------------------------------------------------------------------------------------
 
-HINTS = get_type_hints(Recipe)
-
 
 def kinds_and_fields():
-    """Each (section, kind, key, hint) that the dataclasses know; kind is "" in a section without kinds."""
+    """Each (section, kind, key, hint) that there is; kind is "" in a section without kinds, key where it has none."""
     for section in Recipe.SECTIONS:
-        for part in get_args(HINTS[section]) or (HINTS[section],):
-            hints = get_type_hints(part)
-            for kind in get_args(hints.get("kind", Literal[""])):
-                for key, hint in hints.items():
-                    yield section, kind, key, hint
+        for kind, cls in (kinds_of(section) or {"": type(getattr(Recipe(), section))}).items():
+            for key, hint in keys_of(cls).items() or [("", None)]:
+                yield section, kind, key, hint
 
 
 # A variance is learned by a loss of its own, so that neither changes alone: see test_learned_variance.py. Whether
 # columns are encoded decides which sections there are: see below.
 ALONE = ("denoiser", "variance"), ("data", "encode")
-OPTIONS = [option for option in kinds_and_fields() if option[2] != "kind" and option[::2] not in ALONE]
+OPTIONS = [option for option in kinds_and_fields() if option[2] and option[::2] not in ALONE]
 KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
 # A discrete schedule with a network that takes any time: everything fits it but what is listed here.
 BASE = load_recipe("ddpm", ["network.kind=residual"])
@@ -124,6 +123,15 @@ FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
 FITTING["loss", "elbo"] = load_recipe("default", ["times.kind=uniform", "schedule.kind=continuous_cosine"])
 
 
+# What another section has to say for a kind to be allowed.
+NEEDS = {
+    ("network", "step_gated"): load_recipe("tutorial").to_dict(),
+    ("times", "steps"): {"schedule": {"kind": "linear"}},
+    ("loss", "elbo"): {"times": {"kind": "uniform"}, "schedule": {"kind": "linear"}},
+    ("loss", "hybrid"): FITTING["loss", "hybrid"].to_dict(),
+    ("grid", "uniform"): {"schedule": {"kind": "linear"}},
+}
+NEEDS = {pair: {k: v for k, v in whole.items() if k != pair[0]} for pair, whole in NEEDS.items()}
 TEXT = {"sep": ";", "decimal": ",", "na": ("?", "-"), "date_format": ("%d/%m/%Y",), "encoding": "latin-1"}
 
 
@@ -159,7 +167,9 @@ def test_every_option_of_every_kind_can_be_set(section, kind, key, hint):
 @pytest.mark.parametrize(("section", "kind"), KINDS)
 def test_every_kind_can_be_chosen(section, kind):
     recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
-    assert getattr(recipe, section).kind == kind
+    assert recipe.kind(section) == kind
+    assert recipe.to_dict()[section]["kind"] == kind
+    assert type(getattr(recipe, section)) is kinds_of(section)[kind]
 
 
 @pytest.mark.parametrize(
@@ -167,21 +177,21 @@ def test_every_kind_can_be_chosen(section, kind):
 )
 def test_every_kind_can_be_trained(section, kind):
     recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
-    t = build_times(recipe)(jax.random.key(0), 5)
+    t = recipe.times(recipe.make_schedule(), jax.random.key(0), 5)
     x0, eps = jax.random.normal(jax.random.key(1), (2, 5, 3))
-    denoiser = build_denoiser(recipe, 3, jax.random.key(2))
-    terms = np.stack(list(jax.vmap(build_loss(recipe), (None, 0, 0, 0))(denoiser, x0, t, eps).values()))
+    denoiser = recipe.make_denoiser(3, jax.random.key(2))
+    terms = np.stack(list(jax.vmap(recipe.loss, (None, 0, 0, 0))(denoiser, x0, t, eps).values()))
     assert terms.shape[1:] == (5,)
     assert (np.isfinite(terms) & (terms[0] > 0)).all()
 
 
 def test_the_options_of_a_loss_and_of_times_reach_them():
     recipe = load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 2.0})
-    assert build_loss(recipe) == Weighted(MinSNR(2.0))
+    assert recipe.loss == MinSNR(2.0)
     recipe = load_recipe("default", {"times.kind": "uniform", "times.least": 0.2, "times.draw": "antithetic"})
-    assert build_times(recipe) == UniformTimes(0.2, antithetic)
+    assert recipe.times == UniformTimes(0.2, "antithetic")
     recipe = load_recipe("default", {"times.kind": "logit_normal", "times.mean": -0.5, "times.std": 2.0})
-    assert build_times(recipe) == LogitNormalTimes(-0.5, 2.0, stratified)
+    assert recipe.times == LogitNormalTimes(-0.5, 2.0, "stratified")
 
 
 def test_a_recipe_of_a_table_has_the_sections_of_tables_alone():
@@ -332,7 +342,7 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
         (
             "tutorial",
             ["sampler.kind=churn"],
-            "'churn' asks it at times between them. Any other sampler fits but dpmpp_2s",
+            "'churn' asks it at times between them. Any other sampler fits but adaptive, dpmpp_2s, churn",
         ),
         ("tutorial", ["times.kind=log_normal"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         # Its time would be log(r) / 4, which is the number of no step.
@@ -347,25 +357,54 @@ def test_parts_that_do_not_fit_together_are_explained(recipe, changes, says):
 
 
 def test_a_network_of_steps_takes_every_sampler_that_stays_on_them():
-    for kind in SAMPLERS.keys() - set(OFF_GRID):
-        assert build_grid(load_recipe("tutorial", [f"sampler.kind={kind}", "grid.steps=10"])).shape == (11,)
+    for kind in (kind for kind, sampler in SAMPLERS.items() if not sampler.off_grid):
+        assert load_recipe("tutorial", [f"sampler.kind={kind}", "grid.steps=10"]).make_grid().shape == (11,)
     assert load_recipe("tutorial", {"grid.kind": "given", "grid.times": [1.0, 0.37, 0.02, 0.0]}).steps == 100
 
 
-def test_each_sampler_of_a_recipe_is_the_class_of_that_name_with_its_defaults():
-    for part in get_args(SamplerPart):
-        for kind in get_args(get_type_hints(part)["kind"]):
-            built = build_sampler(load_recipe("default", [f"sampler.kind={kind}"]))
-            assert built == SAMPLERS[kind]()
-            assert type(built) is SAMPLERS[kind]
-    assert {kind for part in get_args(SamplerPart) for kind in get_args(get_type_hints(part)["kind"])} == set(SAMPLERS)
-    assert set(OFF_GRID) == {kind for kind, sampler in SAMPLERS.items() if sampler.off_grid}
+@pytest.mark.parametrize(("section", "kind"), KINDS)
+def test_each_part_of_a_recipe_has_the_defaults_of_its_class(section, kind):
+    made = getattr(parse({section: {"kind": kind}} | NEEDS.get((section, kind), {})), section)
+    assert made == kinds_of(section)[kind]()
+
+
+def test_the_recipe_and_the_classes_have_one_default():
+    # The numbers of the recipe, and no others in Python.
+    assert LogNormalTimes() == load_recipe("default").times
+    assert VarianceExploding() == load_recipe("default").schedule
+    for betas in (LinearBetas, QuadBetas, SigmoidBetas):
+        assert (betas().steps, betas().start, betas().end) == (100, 1e-4, 0.1)
+    assert (StepGatedMLP(2, 5, key=jax.random.key(0)).out.in_features, StepGated().width) == (128, 128)
+    assert (ResidualMLP(2, key=jax.random.key(0)).out.in_features, Residual().width) == (64, 64)
 
 
 def test_levels_that_make_no_sense_are_explained():
-    recipe = load_recipe("default", {"sampler.kind": "churn", "sampler.from_level": 2.0, "sampler.to_level": 1.0})
-    with pytest.raises(RecipeError, match=r"\[sampler\]: .*from_level <= to_level"):
-        build_sampler(recipe)
+    with pytest.raises(RecipeError, match=r"sampler\.from_level = 2, to_level = 1; expected from_level <= to_level"):
+        load_recipe("default", {"sampler.kind": "churn", "sampler.from_level": 2.0, "sampler.to_level": 1.0})
+
+
+def test_betas_that_leave_no_signal_are_explained():
+    with pytest.raises(RecipeError, match=r"\[schedule\]: these betas leave alpha_T = exp"):
+        load_recipe("ddpm", ["schedule.steps=10000"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"sampler": PredictorCorrector(predictor=Heun())},
+            r"got predictor = Heun.* in \[sampler\] of kind 'predictor_",
+        ),
+        (
+            {"schedule": FunctionSchedule(lambda t: 1 - t / 2, lambda t: t)},
+            r"FunctionSchedule for \[schedule\].*Register",
+        ),
+        ({"loss": Simple}, "got a type|got a _ModuleMeta"),
+    ],
+)
+def test_what_toml_cannot_hold_is_refused(changes, says):
+    with pytest.raises(RecipeError, match=says):
+        dataclasses.replace(load_recipe("default"), **changes)
 
 
 def test_an_unknown_recipe_suggests_the_nearest_and_lists_all():

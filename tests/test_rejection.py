@@ -10,7 +10,7 @@ from motes.diffusion.denoiser import Given
 from motes.diffusion.labelled import LabelledOracle
 from motes.diffusion.oracles import GaussianOracle
 from motes.diffusion.schedules import VarianceExploding
-from motes.sampling.grids import karras_grid
+from motes.sampling.grids import KarrasGrid
 from motes.sampling.loop import BLOCK, sample
 from motes.sampling.rejection import ATTEMPTS, rows_inside
 from motes.sampling.samplers import DPMSolver3M
@@ -18,7 +18,7 @@ from motes.sampling.samplers import DPMSolver3M
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])
 NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
-OPTIONS = {"key": jax.random.key(3), "sampler": DPMSolver3M(), "grid": karras_grid(VE, 16, 0.01)}
+OPTIONS = {"key": jax.random.key(3), "sampler": DPMSolver3M(), "grid": KarrasGrid(16, 0.01)(VE)}
 
 
 def inside(low, high, n, denoiser=NORMAL, **more):

@@ -9,7 +9,7 @@ import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
 from motes.diffusion.schedules import DiscreteVP
-from motes.sampling.grids import uniform_grid
+from motes.sampling.grids import UniformGrid
 from motes.sampling.samplers import Ancestral, Heun, Sampler, sample
 
 VP = SCHEDULES["linear"]
@@ -17,7 +17,7 @@ VE = SCHEDULES["exploding"]
 KEY = jax.random.key(0)
 N = 20_000
 
-SMALL = {"key": KEY, "sampler": Ancestral(noiseless_last=False), "grid": uniform_grid(5)}
+SMALL = {"key": KEY, "sampler": Ancestral(noiseless_last=False), "grid": UniformGrid(5)(VP)}
 DENOISER = ExactGaussian(DiscreteVP([0.1, 0.2, 0.3, 0.4, 0.5]), 0.5, 0.7)
 
 
@@ -147,7 +147,7 @@ def test_a_grid_that_does_not_fall_from_1_to_0_is_an_error(grid):
 
 def test_a_start_that_is_given_is_the_start():
     exact = ExactGaussian(VP, 0.0, 1.0)
-    draw = lambda n, **more: sample(exact, n, 2, key=KEY, sampler=Ancestral(), grid=uniform_grid(5), block=4, **more)
+    draw = lambda n, **more: sample(exact, n, 2, key=KEY, sampler=Ancestral(), grid=UniformGrid(5)(VP), block=4, **more)
     _, (prior,) = draw(9, record=[0])
     x, (start,) = draw(9, start=prior, record=[0])
     np.testing.assert_array_equal(start, prior)

@@ -5,7 +5,6 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
-from motes.build import build_schedule
 from motes.data.tables import Standardiser
 from motes.diagnosis import split
 from motes.diagnosis.split import _distances, split_error
@@ -21,7 +20,7 @@ def exact_model(shape, recipe="default", changes=()):
     """A model of a shape whose network is the exact denoiser."""
     chosen, x = motes.load_recipe(recipe, dict(changes)), motes.make_shape(shape, 5000, seed=0)
     z_of = Standardiser.fit(x)
-    exact = motes.truth(shape).oracle(build_schedule(chosen), z_of)
+    exact = motes.truth(shape).oracle(chosen.make_schedule(), z_of)
     return PointModel(exact, z_of, ("x", "y"), chosen, source=shape)
 
 

@@ -7,7 +7,6 @@ from tests.conftest import SMALL
 from tests.reference import Z
 
 import motes
-from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning import training
 from motes.learning.stopping import Held
@@ -15,6 +14,7 @@ from motes.learning.training import train
 from motes.learning.weights import weights_of
 from motes.point_fitting import fit_points
 from motes.recipes import load_recipe
+from motes.seeds import seed_key
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------
@@ -132,14 +132,12 @@ def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
 
 
 def test_looking_changes_nothing_of_the_training():
-    settings = dict(
-        loss=build_loss(load_recipe()), times=build_times(load_recipe()), batch=50, steps=60, key=jax.random.key(1)
-    )
+    settings = dict(loss=load_recipe().loss, times=load_recipe().times, batch=50, steps=60, key=jax.random.key(1))
     recipe = load_recipe("default", SMALL)
     x = np.random.default_rng(6).standard_normal((100, 2))
-    denoiser = build_denoiser(recipe, 2, seed_key(0, "weights"))
+    denoiser = recipe.make_denoiser(2, seed_key(0, "weights"))
     plain, looked = (
-        train(denoiser, x, optimiser=build_optimiser(recipe.training), held=held, **settings)
+        train(denoiser, x, optimiser=recipe.training.optimiser(), held=held, **settings)
         for held in (None, Held(x[:20], every=25, patience=100))
     )
     np.testing.assert_array_equal(plain.losses, looked.losses)

@@ -16,20 +16,20 @@ from tests.conftest import SMALL
 from tests.reference import Point, half_distance
 
 import motes
-from motes.build import build_denoiser, build_optimiser, seed_key
 from motes.diffusion.schedules import VarianceExploding
 from motes.learning import training
-from motes.learning.losses import LogNormalTimes
+from motes.learning.options import Training
+from motes.learning.times import LogNormalTimes
 from motes.learning.training import train
-from motes.parts import Training
 from motes.point_fitting import fit_points
 from motes.recipes import load_recipe
+from motes.seeds import seed_key
 
 
 def train_point(x, steps=40, **options):
     settings = dict(
         loss=half_distance,
-        times=LogNormalTimes(VarianceExploding(20.0)),
+        times=LogNormalTimes(-1.2, 1.2),
         optimiser=optax.sgd(0.3),
         batch=len(x),
         key=jax.random.key(0),
@@ -99,7 +99,7 @@ def test_gradients_are_clipped():
 def test_the_learning_rate_rises_and_falls_as_written():
     part = Training(steps=100, warmup=10, learning_rate=0.5, decay="cosine", clip_norm=1e9)
     rates = []
-    optimiser = build_optimiser(part)
+    optimiser = part.optimiser()
     state = optimiser.init(jnp.zeros(1))
     for _ in range(100):
         # Adam's step is the learning rate times the sign of a constant gradient, up to its epsilon.
@@ -206,7 +206,7 @@ def test_a_second_ctrl_c_is_an_ordinary_interrupt():
 
 
 def test_the_tutorial_recipe_builds_the_tutorials_network():
-    denoiser = build_denoiser(load_recipe("tutorial"), 2, seed_key(0, "weights"))
+    denoiser = load_recipe("tutorial").make_denoiser(2, seed_key(0, "weights"))
     assert sum(p.size for p in jax.tree.leaves(eqx.filter(denoiser, eqx.is_inexact_array))) == 72_066
 
 
@@ -220,7 +220,7 @@ def test_purposes_of_a_seed_do_not_share_randomness():
 
 
 def test_training_learns_eight_gaussians_better_than_one_gaussian():
-    # A law rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
+    # A relation rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
     # data's mean and covariance is, by a wide margin.
     x, fresh = motes.make_shape("eight_gaussians", 4000, seed=0), motes.make_shape("eight_gaussians", 2000, seed=1)
     model = fit_points(x, changes={"training.steps": 600, "grid.steps": 20})

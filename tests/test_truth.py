@@ -13,11 +13,11 @@ from motes.data.distributions import Atoms
 from motes.data.shapes import SHAPES, distribution
 from motes.data.tables import Standardiser
 from motes.diffusion.process import q_sample
-from motes.diffusion.schedules import DiscreteVP, VarianceExploding, cosine_betas
+from motes.diffusion.schedules import CosineBetas, VarianceExploding
 from motes.errors import UsageError
 from motes.evaluation.metrics import sliced_w2
 from motes.evaluation.truth import MOST_PAIRS, truth
-from motes.sampling.grids import karras_grid
+from motes.sampling.grids import KarrasGrid
 from motes.sampling.samplers import Heun
 
 each = pytest.mark.parametrize("name", SHAPES)
@@ -180,7 +180,7 @@ def heun(oracle, x, grid):
     ("name", "schedule"),
     [
         ("moons", VarianceExploding(20.0)),
-        ("rings", DiscreteVP(cosine_betas(200))),
+        ("rings", CosineBetas(200).schedule()),
         ("checkerboard", VarianceExploding()),
     ],
 )
@@ -189,7 +189,7 @@ def test_from_the_exact_start_the_exact_denoiser_gives_the_law_back(name, schedu
     z_of = Standardiser.fit(held_out)
     eps = jax.random.normal(jax.random.key(0), x.shape)
     start = q_sample(schedule, jnp.asarray(z_of.forward(x), float), 1.0, eps)
-    end = heun(truth(name).oracle(schedule, z_of), start, karras_grid(schedule, 40, 0.005))
+    end = heun(truth(name).oracle(schedule, z_of), start, KarrasGrid(40, 0.005)(schedule))
     # Twice the distance between two draws: the sampler adds next to nothing to a resampled start.
     assert sliced_w2(z_of.inverse(end), held_out) < 2 * sliced_w2(other, held_out) + 0.01
 

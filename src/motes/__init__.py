@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from motes.learning.training import train
     from motes.model import Model, load
     from motes.points import Guidance
-    from motes.recipes import Recipe, load_recipe
+    from motes.recipes import Recipe, load_recipe, register
     from motes.sampling.samplers import Sampler, sample
 
 _HOME = {
@@ -83,6 +83,7 @@ _HOME = {
     "DiffusionModel": "estimator",
     "Recipe": "recipes",
     "load_recipe": "recipes",
+    "register": "recipes",
     "Sampler": "sampling.samplers",
     "sample": "sampling.samplers",
 }
@@ -90,7 +91,7 @@ _HOME = {
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions",
     "Standardiser", "DiffusionModel", "Frame",
-    "fit", "load", "Model", "Guidance", "Recipe", "load_recipe",
+    "fit", "load", "Model", "Guidance", "Recipe", "load_recipe", "register",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",
     "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from motes.build import build_loss, build_times, seed_key
 from motes.data.tables import Table
 from motes.evaluation.excess import excess_loss, noise_levels
 from motes.evaluation.irreducible import expected_loss
 from motes.points import PointModel
+from motes.seeds import seed_key
 from motes.sources import source_of
 
 LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training
@@ -86,7 +86,7 @@ def compare_ema_lengths(
             excess = excess_loss(denoiser, exact, rows, t, key=key)
             found.append((excess.nats, excess.nats_error))
         else:
-            loss = expected_loss(denoiser, build_loss(model.recipe), rows, build_times(model.recipe), key=key)
+            loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
             found.append((loss.mean, loss.error))
         if on_length:
             on_length(len(found))

@@ -24,6 +24,10 @@ class RecipeError(UsageError):
     """A recipe with an unknown key or a value that does not fit."""
 
 
+class UnknownKindError(RecipeError):
+    """A recipe names a kind that no registered class has."""
+
+
 class DataError(MotesError, ValueError):
     """Data that cannot be used; the message names the row and column where there is one."""
 

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_loss, build_schedule, build_times, seed_key
 from motes.data.tables import Table
 from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.points import PointDetails, evaluate_points
 from motes.evaluation.record import DetailsT, Evaluation
-from motes.parts import StepGated
+from motes.learning.networks import StepGated
 from motes.point_fitting import standardiser_of
 from motes.points import PointModel
 from motes.recipes import Recipe
+from motes.seeds import seed_key
 from motes.sources import Source, source_of
 from motes.tabular import TableModel
 
@@ -139,10 +139,10 @@ def _least_loss(origin: Source, recipe: Recipe, label: str | np.integer | None, 
     atoms = origin.truth.atoms if origin.truth else len(origin.table.x)
     mine = slice(None) if label is None else origin.table.labels == label
     return expected_loss(
-        origin.oracle(build_schedule(recipe), standardiser, label),
-        build_loss(recipe),
+        origin.oracle(recipe.make_schedule(), standardiser, label),
+        recipe.loss,
         standardiser.forward(origin.table.x[mine]),
-        build_times(recipe),
+        recipe.times,
         key=seed_key(seed, "least loss"),
         draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
     )

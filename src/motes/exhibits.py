@@ -20,7 +20,7 @@ from motes.diagnosis.after import Diagnosis
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import Oracle
 from motes.evaluation.truth import Truth
-from motes.parts import StepGated
+from motes.learning.networks import StepGated
 from motes.pictures import save
 from motes.points import PointModel
 

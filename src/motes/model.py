@@ -508,7 +508,7 @@ def load(path: str | Path) -> Model:
 
     Raises:
         NoModelError: no such file.
-        ModelFileError: another format, or any damage.
+        ModelFileError: another format, any damage, or a part of your own that is not registered.
     """
     path = model_path(path)
     tensors, about = read_checkpoint(path)

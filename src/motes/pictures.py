@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from motes import figures
-from motes.build import build_schedule
 from motes.data.tables import replacing
 from motes.data.text_lines import default_columns
 from motes.diffusion.denoiser import Denoiser
@@ -57,7 +56,7 @@ class View:
         steps = model.recipe.steps
         on_steps = steps is not None and np.allclose(self.times * steps, (self.times * steps).round(), atol=1e-4)
         self.steps = steps if on_steps else None
-        schedule = build_schedule(model.recipe)
+        schedule = model.recipe.make_schedule()
         self._alpha, self._sigma = (
             np.asarray(f(self.times), float)[:, None, None] for f in (schedule.alpha, schedule.sigma)
         )

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_draw, seed_key
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.points import Guidance, PointModel
+from motes.recipes.drawing import sampler_and_grid
 from motes.sampling.inside import sample_inside
 from motes.sampling.loop import Sampler
 from motes.sampling.particles import conditional_rows
+from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def sample_given(
     """
     n, seed = check_count(n, "points"), check_seed(seed)
     low, high = box_of(model, given)
-    how, times = build_draw(model.recipe, sampler, steps, grid)
+    how, times = sampler_and_grid(model.recipe, sampler, steps, grid)
     known = model.given(label, n)
     forward = model.standardiser.forward
     z, effective = sample_inside(
@@ -147,7 +148,7 @@ def impute_points(
     rows = np.flatnonzero(~known.all(axis=1))
     if not len(rows):
         return made
-    _, grid = build_draw(model.recipe)
+    grid = model.recipe.make_grid()
     z = model.standardiser.forward(np.where(known, made, 0.0))[rows]
     key = seed_key(check_seed(seed), "impute")
     drawn, _ = conditional_rows(model.denoiser, z, known[rows], key=key, grid=grid, on_block=on_block)

@@ -10,16 +10,16 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_denoiser, build_loss, build_optimiser, build_times, seed_key
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.learning.networks import StepGated
 from motes.learning.stopping import Held
 from motes.learning.training import Progress, Trained, train
-from motes.parts import StepGated
 from motes.points import PointModel
 from motes.recipes import Recipe, load_recipe
+from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def fit_points(
 
     count = len(classes) if classes else 0
     if start is None:
-        start = build_denoiser(chosen, z.shape[1], seed_key(seed, "weights"), count)
+        start = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
     else:
         _check_start(start, chosen, z.shape[1], count)
     try:
@@ -186,7 +186,7 @@ class _Rows(NamedTuple):
 
 
 def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
-    wanted = eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), classes)
+    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), classes)
     shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
     if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
         raise UsageError(
@@ -212,9 +212,9 @@ def _train(
         labels=rows.labels,
         weights=weights,
         held=held,
-        loss=build_loss(recipe),
-        times=build_times(recipe),
-        optimiser=build_optimiser(part),
+        loss=recipe.loss,
+        times=recipe.times,
+        optimiser=part.optimiser(),
         steps=part.steps,
         batch=part.batch,
         key=seed_key(seed, "training"),

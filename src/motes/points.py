@@ -14,22 +14,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-from motes.build import build_denoiser, build_draw, build_grid, seed_key
 from motes.data.classes import Classes
 from motes.data.tables import Standardiser, as_table
 from motes.diffusion.denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, NoModelError, UsageError, check_count
+from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance, variational_bound
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning.training import Trained
 from motes.learning.weights import weights_of, with_weights
-from motes.parts import AncestralPart
 from motes.recipes import Recipe, parse
+from motes.recipes.drawing import sampler_and_grid
+from motes.sampling.chains import Ancestral
 from motes.sampling.divergence import Divergence
 from motes.sampling.guidance import Guided
 from motes.sampling.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling.loop import Sampler, sample
+from motes.seeds import seed_key
 
 AVERAGES = "averages.safetensors"
 
@@ -180,7 +181,7 @@ class PointModel:
     @property
     def grid(self) -> NDArray[np.float32]:
         """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
-        return np.asarray(build_grid(self.recipe))
+        return np.asarray(self.recipe.make_grid())
 
     @overload
     def sample(
@@ -274,7 +275,7 @@ class PointModel:
         Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
         """
         n = check_count(n, "points")
-        how, times = build_draw(self.recipe, sampler, steps, grid)
+        how, times = sampler_and_grid(self.recipe, sampler, steps, grid)
         given = self.given(label, n)
         points, kept = sample(
             self.guided(guidance, given),
@@ -430,7 +431,7 @@ class PointModel:
         part = self.recipe.sampler
         if variance is None:
             own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
-            variance = part.variance if isinstance(part, AncestralPart) else own
+            variance = part.variance if isinstance(part, Ancestral) else own
         try:
             bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
         except ValueError as error:
@@ -486,7 +487,7 @@ class PointModel:
         """Read what `save` wrote. No code in the file is run.
 
         Raises:
-            ModelFileError: no such file, another format, or any damage.
+            ModelFileError: no such file, another format, any damage, or a part of your own that is not registered.
         """
         path = model_path(path)
         return cls.of_parts(*read_checkpoint(path), path)
@@ -505,6 +506,8 @@ class PointModel:
             seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
             length = float(about["length"]) if "length" in about else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+        except UnknownKindError as error:
+            raise ModelFileError(str(error)) from None
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
@@ -538,4 +541,4 @@ def model_path(path: str | Path) -> Path:
 def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
     count = len(classes) if classes else 0
-    return eqx.filter_eval_shape(build_denoiser, recipe, dim, jax.random.key(0), count)
+    return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)

@@ -21,9 +21,9 @@ from motes.diffusion.schedules import Schedule
 from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.evaluation.modes import Modes
 from motes.evaluation.truth import Truth, truth
-from motes.parts import Data
 from motes.points import PointModel
 from motes.recipes import Recipe
+from motes.recipes.sections import Data
 
 Array = NDArray[np.float64]
 

@@ -21,8 +21,8 @@ from diffusers import (
 )
 
 from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.schedules import DiscreteVP, Schedule, linear_betas
-from motes.sampling.grids import uniform_grid
+from motes.diffusion.schedules import LinearBetas, Schedule
+from motes.sampling.grids import UniformGrid
 from motes.sampling.samplers import (
     DDIM,
     Ancestral,
@@ -35,7 +35,7 @@ from motes.sampling.samplers import (
 )
 
 STEPS = 100
-SCHEDULE = DiscreteVP(linear_betas(STEPS, 1e-3, 0.1))  # where float32, in which diffusers has its tables, keeps digits
+SCHEDULE = LinearBetas(STEPS, 1e-3, 0.1).schedule()  # where float32, in which diffusers has its tables, keeps digits
 START = np.array([[0.3, -1.2], [1.7, 0.4], [-0.6, 0.1]])
 KEY = jax.random.key(0)
 
@@ -55,7 +55,7 @@ class MadeUp(Denoiser):
 
 def ours(sampler, count, schedule=SCHEDULE):
     """The chain (N+1, n, d), and the noise that each step drew, (N, n, d)."""
-    grid, x, chain, noise = uniform_grid(count), jnp.asarray(START), [START], []
+    grid, x, chain, noise = UniformGrid(count)(SCHEDULE), jnp.asarray(START), [START], []
     step = jax.jit(jax.vmap(sampler.step, (None, 0, None, None, 0, 0)))
     state = jax.vmap(sampler.init, (0, None))(x, grid)
     for number in range(count):
@@ -141,7 +141,7 @@ def test_every_point_of_the_chain_is_that_of_diffusers(name, count):
 
 def test_their_third_order_is_a_second_one():
     # Theirs has half of the term of u^2. Of four times the steps ours leave a 64th of the error, and theirs a 16th.
-    schedule = DiscreteVP(linear_betas(1000, 1e-4, 0.02))
+    schedule = LinearBetas(1000, 1e-4, 0.02).schedule()
     at = lambda chain: chain[len(chain) // 10 * 8]  # t = 0.2, before the steps get long in log-SNR
     there, errors = at(ours(Heun(), 1000, schedule)[0]), []
     for count in (20, 80):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from motes.cli import asking, evaluating, listing, training
 from motes.cli.common import app, note
+from motes.cli.imports import without_imports
 from motes.cli.output import StandardOutput
 from motes.errors import MotesError
 
@@ -41,6 +42,7 @@ def main() -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
+        words = without_imports(words)
         result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
         sys.stdout.flush()  # here, where an error is told as any other
         return result if isinstance(result, int) else 0

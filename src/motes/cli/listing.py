@@ -1,7 +1,7 @@
 """`motes shapes`, `motes datasets`, `motes recipes`, `motes samplers`: what there is to choose from."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -70,13 +70,13 @@ def recipes(
     /,
 ) -> int:
     """List the recipes, or print one."""
-    from motes.recipes import load_recipe, recipe_names, recipe_text
+    from motes.recipes import recipe_about, recipe_names, recipe_text
 
     if name is not None:
         print(recipe_text(name), end="")
         return 0
     for known in recipe_names():
-        print(f"{known:<10} {load_recipe(known).about}")
+        print(f"{known:<10} {recipe_about(known)}")
     print(
         "\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
     )
@@ -86,17 +86,18 @@ def recipes(
 @app.command
 def samplers() -> int:
     """List the samplers: how exact each is, what a step costs, and when to pick it."""
-    from motes.parts import GridPart
-    from motes.sampling.samplers import SAMPLERS
+    from motes.recipes.registry import kinds_of
 
     print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
-    for name, sampler in SAMPLERS.items():
+    for name, sampler in kinds_of("sampler").items():
         one = sampler()
         cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
         print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
     print("order: the error falls as 1 / steps^order; where noise is drawn, that of the distribution of the points.\n")
-    for grid in get_args(GridPart):
-        print(f"grid {grid().kind:<15} {grid.__doc__}")
+    for name, grid in kinds_of("grid").items():
+        about = (grid.__doc__ or "").partition("\n")[0]
+        about = "" if about.startswith(f"{grid.__name__}(") else about  # what a dataclass without a docstring says
+        print(f"grid {name:<15} {about}".rstrip())
     print(
         "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
     )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import seed_key
 from motes.data.tables import Table
 from motes.diagnosis.before import diagnose
 from motes.diagnosis.findings import Finding
@@ -19,8 +18,9 @@ from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
 from motes.evaluation.point_verdicts import UNLEARNED
-from motes.parts import Training
+from motes.learning.options import Training
 from motes.points import PointModel
+from motes.seeds import seed_key
 from motes.sources import Source, source_of
 
 Array = NDArray[np.float64]
@@ -214,15 +214,20 @@ def _undertrained(model: PointModel, excess: ExcessLoss, gap: float, cause: str)
 
 
 def _more(model: PointModel) -> str:
-    steps, width = model.recipe.training.steps, model.recipe.network.width
+    steps = model.recipe.training.steps
     if steps < Training.steps:
         return f"--set training.steps={Training.steps}"
-    return f"--set training.steps={2 * steps} --set network.width={2 * width}"
+    return f"--set training.steps={2 * steps}{_wider(model, 2)}"
 
 
 def _less(model: PointModel) -> str:
-    steps, width = model.recipe.training.steps, model.recipe.network.width
-    return f"--set training.steps={max(steps // 8, 1)} --set network.width={max(width // 2, 8)}"
+    return f"--set training.steps={max(model.recipe.training.steps // 8, 1)}{_wider(model, 0.5)}"
+
+
+def _wider(model: PointModel, factor: float) -> str:
+    """The change of a network that has a width."""
+    width = getattr(model.recipe.network, "width", None)
+    return "" if width is None else f" --set network.width={max(int(factor * width), 8)}"
 
 
 # --- the samples ------------------------------------------------------------------------------------------------------

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.build import build_schedule
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diagnosis.findings import Finding
-from motes.parts import Exploding
+from motes.diffusion.schedules import VarianceExploding
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -47,7 +46,7 @@ def prior_kl(x: Array, recipe: Recipe) -> float:
     `x` holds rows (n, d) in the data's units; what the recipe does to them, and its schedule, decide the rest.
     """
     z = _as_learned(x, recipe)
-    schedule = build_schedule(recipe)
+    schedule = recipe.make_schedule()
     alpha, sigma, prior = float(schedule.alpha(1.0)), float(schedule.sigma(1.0)), float(schedule.prior_std)
     mean = alpha * z.mean(axis=0)
     covariance = alpha**2 * np.cov(z.T, bias=True) + sigma**2 * np.eye(z.shape[1])
@@ -75,11 +74,11 @@ def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
     value = prior_kl(table.x, recipe)
     if value > PRIOR_NATS:
         fix = [] if recipe.data.standardise else ["--set data.standardise=true"]
-        schedule = build_schedule(recipe)
+        schedule = recipe.make_schedule()
         left = float(schedule.alpha(1.0)) ** 2
         if left > 0.05 and recipe.steps is not None:
             fix.append("--set schedule.kind=quad --set schedule.start=2e-5 --set schedule.end=0.15")
-        elif isinstance(recipe.schedule, Exploding):
+        elif isinstance(recipe.schedule, VarianceExploding):
             fix.append("--set schedule.sigma_max=10")
         elif recipe.steps is None and left > 0.05:
             fix.append("--set schedule.kind=continuous_cosine --set schedule.alpha_1=0.01")
@@ -95,7 +94,7 @@ def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
 def _noise_range(table: Table, recipe: Recipe) -> Iterator[Finding]:
     if recipe.steps is None:
         return
-    log_snr = np.asarray(build_schedule(recipe).log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
+    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
     power = float(np.mean(_as_learned(table.x, recipe).var(axis=0)))
     wasted = float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
     if wasted > WASTED:

@@ -20,13 +20,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.build import build_grid, build_sampler, seed_key
 from motes.diffusion.denoiser import Denoiser
 from motes.evaluation.transport import directions_in
-from motes.parts import StepGated
+from motes.learning.networks import StepGated
 from motes.points import PointModel
 from motes.sampling.grids import refined
 from motes.sampling.loop import sample
+from motes.seeds import seed_key
 from motes.sources import Source
 
 Array = NDArray[np.float64]
@@ -93,7 +93,7 @@ def split_error(
     reference, other = origin.real(n)
     n, truth = len(reference), origin.truth
     starts = _starts(model, truth.sample(n, seed=seed) if truth else other, seed_key(seed, "start"))
-    own, fine = build_grid(model.recipe), _fine(model)
+    own, fine = model.recipe.make_grid(), _fine(model)
     exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
     plan: list[tuple[str, Denoiser, Array, jax.Array]]
     plan = [("", model.denoiser, starts[0], own), (PRIOR, model.denoiser, starts[1], own)]
@@ -123,7 +123,7 @@ def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
 
 
 def _fine(model: PointModel) -> jax.Array:
-    own, order = build_grid(model.recipe), build_sampler(model.recipe).order
+    own, order = model.recipe.make_grid(), model.recipe.sampler.order
     return refined(own, max(ceil(4 ** (1 / order)), ceil(FINEST / (len(own) - 1))))
 
 
@@ -141,7 +141,7 @@ def _sampled(
             n,
             model.dim,
             key=seed_key(seed, "split"),
-            sampler=build_sampler(model.recipe),
+            sampler=model.recipe.sampler,
             grid=grid,
             start=start,
             on_block=report,

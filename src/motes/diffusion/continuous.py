@@ -17,9 +17,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from motes.diffusion.schedules import Schedule
+from motes.ranges import number
 
 Curve = Callable[[jax.Array], ArrayLike]
 """t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
+
+
+SIGNALS = 1e-30, 0.999999  # of alpha_1: what float32 can tell from 0 and from 1
 
 
 class LinearVP(Schedule):
@@ -35,15 +39,11 @@ class LinearVP(Schedule):
         ValueError: rates that are not finite numbers above 0, or that leave no signal that float32 can tell from 0.
     """
 
-    beta_min: float = eqx.field(static=True, default=0.1)
-    beta_max: float = eqx.field(static=True, default=20.0)
+    beta_min: float = number(0.1, 0, open_low=True)
+    beta_max: float = number(20.0, 0, open_low=True)
 
     def __check_init__(self) -> None:
-        if not (0 < self.beta_min < math.inf and 0 < self.beta_max < math.inf):
-            raise ValueError(
-                f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g}; expected finite numbers above 0."
-            )
-        if self._inflow > 2 * 80:
+        if 2 * 80 < self._inflow < math.inf:
             raise ValueError(
                 f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g} leave alpha_1 = "
                 f"exp(-{self._inflow / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: exp(-5) is "
@@ -78,16 +78,13 @@ class CosineVP(Schedule):
     It is what the cosine betas of Nichol & Dhariwal 2021 become as their steps grow in number, but for their offset.
 
     Args:
-        alpha_1: what is left of the signal at t = 1, in (0, 1).
+        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
 
     Raises:
         ValueError: another alpha_1.
     """
 
-    alpha_1: float = eqx.field(static=True, default=0.01)
-
-    def __check_init__(self) -> None:
-        _check_alpha_1(self.alpha_1)
+    alpha_1: float = number(0.01, *SIGNALS)
 
     @property
     def _theta(self) -> float:
@@ -109,16 +106,13 @@ class RectifiedFlow(Schedule):
     Liu et al. 2022, eq. 1; Lipman et al. 2023, eq. 22, with data and noise the other way round.
 
     Args:
-        alpha_1: what is left of the signal at t = 1, in (0, 1).
+        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
 
     Raises:
         ValueError: another alpha_1.
     """
 
-    alpha_1: float = eqx.field(static=True, default=0.01)
-
-    def __check_init__(self) -> None:
-        _check_alpha_1(self.alpha_1)
+    alpha_1: float = number(0.01, *SIGNALS)
 
     def alpha(self, t: ArrayLike) -> jax.Array:
         t = jnp.asarray(t, float)
@@ -129,14 +123,6 @@ class RectifiedFlow(Schedule):
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
         return jnp.clip(jax.nn.sigmoid(-jnp.asarray(log_snr, float) / 2) / (1 - self.alpha_1), 0, 1)
-
-
-def _check_alpha_1(alpha_1: float) -> None:
-    if not 1e-30 <= alpha_1 < 1:
-        raise ValueError(
-            f"alpha_1 = {alpha_1:g}; expected a number below 1 and at least 1e-30, what float32 can tell from 0. "
-            "0.01 is noise already."
-        )
 
 
 class FunctionSchedule(Schedule):
@@ -207,3 +193,11 @@ def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, e
     if not good.all():
         first = int(np.argmin(good))
         raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
+
+
+SCHEDULES: dict[str, type] = {
+    "continuous_linear": LinearVP,
+    "continuous_cosine": CosineVP,
+    "rectified_flow": RectifiedFlow,
+}
+"""`[schedule]` of a recipe, beside those of `schedules.py`."""

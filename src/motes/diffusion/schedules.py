@@ -6,8 +6,8 @@ A schedule gives alpha_t and sigma_t at any t. `DiscreteVP` has T steps, step k 
 table of betas (Ho et al. 2020); `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
 """
 
-from abc import abstractmethod
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -16,11 +16,20 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.ranges import Checked, check_fields, number
+
 Table = NDArray[np.float64]
 
 
 class Schedule(eqx.Module):
-    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR."""
+    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
+
+    Raises:
+        ValueError: a field that `motes.ranges.number` declares is out of its range.
+    """
+
+    def __check_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def alpha(self, t: ArrayLike) -> jax.Array:
@@ -53,34 +62,74 @@ class Schedule(eqx.Module):
 # --- betas: one per step, float64 (T,) -----------------------------------------------------------------------------
 
 
-def linear_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+@dataclass(frozen=True)
+class Betas(Checked, ABC):
+    """The betas of a discrete schedule, and the schedule that they make."""
+
+    steps: int = number(100, 1)
+
+    @property
+    @abstractmethod
+    def betas(self) -> Table:
+        """beta_k, float64 (T,)."""
+
+    def schedule(self) -> "DiscreteVP":
+        """The schedule of these betas.
+
+        Raises:
+            ValueError: they leave no signal that float32 can tell from 0.
+        """
+        return DiscreteVP(self.betas)
+
+
+@dataclass(frozen=True)
+class LinearBetas(Betas):
     """Equally spaced from `start` to `end`."""
-    return np.linspace(start, end, steps)
+
+    start: float = number(1e-4, 0, 0.999999, open_low=True)
+    end: float = number(0.1, 0, 0.999999, open_low=True)
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start, self.end, self.steps)
 
 
-def quad_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+@dataclass(frozen=True)
+class QuadBetas(Betas):
     """Squares of equally spaced square roots."""
-    return np.linspace(start**0.5, end**0.5, steps) ** 2
+
+    start: float = number(1e-4, 0, 0.999999, open_low=True)
+    end: float = number(0.1, 0, 0.999999, open_low=True)
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start**0.5, self.end**0.5, self.steps) ** 2
 
 
-def sigmoid_betas(steps: int, start: float = 1e-5, end: float = 1e-2) -> Table:
+@dataclass(frozen=True)
+class SigmoidBetas(Betas):
     """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached."""
-    return 1 / (1 + np.exp(-np.linspace(-6, 6, steps))) * (end - start) + start
+
+    start: float = number(1e-4, 0, 0.999999, open_low=True)
+    end: float = number(0.1, 0, 0.999999, open_low=True)
+
+    @property
+    def betas(self) -> Table:
+        return 1 / (1 + np.exp(-np.linspace(-6, 6, self.steps))) * (self.end - self.start) + self.start
 
 
-def cosine_betas(steps: int, offset: float = 0.008, max_beta: float = 0.999) -> Table:
+@dataclass(frozen=True)
+class CosineBetas(Betas):
     """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17."""
-    t = np.arange(steps + 1) / steps
-    f = np.cos((t + offset) / (1 + offset) * np.pi / 2) ** 2
-    return np.minimum(1 - f[1:] / f[:-1], max_beta)
 
+    offset: float = number(0.008, 0)
+    max_beta: float = number(0.999, 0, 0.999999, open_low=True)
 
-BETAS: dict[str, Callable[..., Table]] = {
-    "linear": linear_betas,
-    "quad": quad_betas,
-    "sigmoid": sigmoid_betas,
-    "cosine": cosine_betas,
-}
+    @property
+    def betas(self) -> Table:
+        t = np.arange(self.steps + 1) / self.steps
+        f = np.cos((t + self.offset) / (1 + self.offset) * np.pi / 2) ** 2
+        return np.minimum(1 - f[1:] / f[:-1], self.max_beta)
 
 
 class DiscreteVP(Schedule):
@@ -218,14 +267,13 @@ class VarianceExploding(Schedule):
     Args:
         sigma_max: noise at t = 1, in units of the (standardised) data.
         rho: how much the steps bunch up near the data.
+
+    Raises:
+        ValueError: numbers that are not finite and above 0.
     """
 
-    sigma_max: float = eqx.field(static=True, default=80.0)
-    rho: float = eqx.field(static=True, default=7.0)
-
-    def __check_init__(self) -> None:
-        if not (0 < self.sigma_max < np.inf and 0 < self.rho < np.inf):
-            raise ValueError(f"sigma_max = {self.sigma_max:g}, rho = {self.rho:g}; expected finite numbers above 0.")
+    sigma_max: float = number(10.0, 0, open_low=True)
+    rho: float = number(7.0, 0, open_low=True)
 
     def alpha(self, t: ArrayLike) -> jax.Array:
         return jnp.ones_like(t, dtype=float)
@@ -235,3 +283,13 @@ class VarianceExploding(Schedule):
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
         return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
+
+
+SCHEDULES: dict[str, type] = {
+    "linear": LinearBetas,
+    "quad": QuadBetas,
+    "sigmoid": SigmoidBetas,
+    "cosine": CosineBetas,
+    "exploding": VarianceExploding,
+}
+"""`[schedule]` of a recipe: each is a `Schedule`, or has a method `schedule` that makes one."""

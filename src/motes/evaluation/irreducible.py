@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.diffusion.oracles import ROWS, EmpiricalOracle, Oracle
 from motes.errors import UsageError
-from motes.learning.losses import Loss, Times
+from motes.learning.losses import Loss
+from motes.learning.times import Times
 
 Array = NDArray[np.float64]
 
@@ -63,8 +64,8 @@ def irreducible_loss(
 
     Args:
         denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
-        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `LOSSES` are, or a sum of
-            such errors of each column, as `Hybrid` is.
+        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as each in `losses.py` is, or
+            a sum of such errors of each column, as `Hybrid` is.
         x0: rows of the data, standardised (n, d).
         t: times (m,) in (0, 1].
         key: of the rows and the noise.
@@ -85,7 +86,7 @@ def expected_loss(
 ) -> Estimate:
     """`irreducible_loss` averaged over the times that training draws: how low the training curve can go."""
     key_times, key_losses = jax.random.split(key)
-    values = _losses(denoiser, loss, x0, times(key_times, draws), key_losses)
+    values = _losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
     # An upper bound where the times are stratified.
     return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)), _label(denoiser))
 

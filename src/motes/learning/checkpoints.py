@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -106,7 +106,9 @@ def filled(skeleton: M, tensors: Mapping[str, NDArray], path: Path) -> M:
     module = jax.tree_util.tree_map_with_path(take, skeleton)
     if extra := tensors.keys() - wanted:
         raise ModelFileError(f"'{path}' has weights that its recipe does not ask for: {', '.join(sorted(extra))}.")
-    return jax.device_put(module)
+    # A network of your own may hold functions, such as activations, beside its arrays.
+    arrays, rest = eqx.partition(module, lambda leaf: isinstance(leaf, np.ndarray))
+    return cast(M, eqx.combine(jax.device_put(arrays), rest))
 
 
 def _digest(tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> str:

@@ -10,6 +10,8 @@ schedule. `Conditional` makes any of them a denoiser that can be conditioned on 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -25,6 +27,7 @@ from motes.diffusion.process import (
     x0_from_velocity,
 )
 from motes.diffusion.schedules import Schedule
+from motes.ranges import Checked
 
 Network = Callable[..., jax.Array]
 """(x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well."""
@@ -162,8 +165,8 @@ class Half(eqx.Module):
     second: bool = eqx.field(static=True)
 
     def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-        said = self.network(x, time)
-        return said[x.size :] if self.second else said[: x.size]
+        message = self.network(x, time)
+        return message[x.size :] if self.second else message[: x.size]
 
 
 class LearnedVariance(VarianceDenoiser):
@@ -192,10 +195,63 @@ class LearnedVariance(VarianceDenoiser):
         return self.kind(network=Half(self.network, second=False), schedule=self.schedule)
 
 
-DENOISERS: dict[str, Callable[..., Learned]] = {
-    "eps": NoisePredictor,
-    "x0": X0Predictor,
-    "v": VPredictor,
-    "velocity": VelocityPredictor,
-    "edm": Preconditioned,
+# --- what a recipe says of a denoiser --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prediction(Checked):
+    """What the network estimates, `wraps`, and whether it learns how wide a reverse step is, too."""
+
+    wraps: ClassVar[type[Learned]]
+    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
+
+    def outputs(self, dim: int) -> int:
+        """How many numbers the network gives for a point of `dim` columns."""
+        return 2 * dim if self.variance == "learned" else dim
+
+    def denoiser(self, network: Network, schedule: Schedule, classes: int = 0) -> Denoiser:
+        """`network` under `schedule`, for points in as many classes; 0: none."""
+        if self.variance == "learned":
+            return LearnedVariance(network=network, schedule=schedule, kind=self.wraps)
+        denoiser = self.wraps(network=network, schedule=schedule)
+        return Conditional(denoiser, classes) if classes else denoiser
+
+
+class PredictEps(Prediction):
+    """eps_hat."""
+
+    wraps = NoisePredictor
+
+
+class PredictX0(Prediction):
+    """x0_hat."""
+
+    wraps = X0Predictor
+
+
+class PredictV(Prediction):
+    """v_hat."""
+
+    wraps = VPredictor
+
+
+class PredictVelocity(Prediction):
+    """The velocity of the probability flow."""
+
+    wraps = VelocityPredictor
+
+
+class PredictEDM(Prediction):
+    """The part of x0_hat that x_t itself does not tell, scaled to unit variance."""
+
+    wraps = Preconditioned
+
+
+DENOISERS: dict[str, type] = {
+    "eps": PredictEps,
+    "x0": PredictX0,
+    "v": PredictV,
+    "velocity": PredictVelocity,
+    "edm": PredictEDM,
 }
+"""`[denoiser]` of a recipe: each has a method `denoiser` that wraps a network."""

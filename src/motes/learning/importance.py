@@ -3,17 +3,13 @@
     E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
 
 Of all densities of u that p has the least variance. Here it is constant on each of `CELLS` equal cells of u, so that it
-is as good for any distribution of t; a share of it is uniform, so that no cell is forgotten and no weight 1 / p is
-large.
+is as good for any distribution of t. A share of it is uniform: no cell is forgotten, and no weight 1 / p is large.
 """
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-
-from motes.learning.losses import Draw, Drawn, Times, stratified
 
 CELLS = 64
 ENOUGH = 10  # losses in every cell before any is preferred
@@ -28,44 +24,29 @@ class Seen(NamedTuple):
     number: jax.Array  # of losses (CELLS,)
 
 
-class ImportanceTimes(Times):
-    """The distribution of other times, drawn by the equation above.
+def nothing_seen() -> Seen:
+    """What is remembered before the first batch."""
+    return Seen(jnp.zeros(CELLS), jnp.zeros(CELLS))
 
-    One time is drawn in each of n parts that are equally likely under p. `times(key, n)` draws from the distribution
-    itself.
-    """
 
-    distribution: Times
-    draw: Draw = eqx.field(static=True, default=stratified)
+def preferred(v: jax.Array, seen: Seen) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Draws from p for uniform `v` (n,) in [0, 1): u (n,), 1 / p(u) (n,), and the cell of each (n,)."""
+    p = chances(seen)
+    ends = jnp.cumsum(p)
+    cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
+    within = jnp.clip((v - (ends[cell] - p[cell])) / p[cell], 0, 1)
+    return (cell + within) / CELLS, 1 / (CELLS * p[cell]), cell
 
-    def place(self, u: jax.Array) -> jax.Array:
-        return self.distribution.place(u)
 
-    @property
-    def levels(self) -> int | None:
-        return self.distribution.levels
-
-    def init(self) -> Seen:
-        return Seen(jnp.zeros(CELLS), jnp.zeros(CELLS))
-
-    def batch(self, key: jax.Array, n: int, memory: Seen) -> Drawn:
-        strata_key, turn_key = jax.random.split(key)
-        # Turned by a random angle, so that any rows of a batch, such as those of a short one, cover the whole range.
-        v = (self.draw(strata_key, n, None) + jax.random.uniform(turn_key)) % 1
-        p = chances(memory)
-        ends = jnp.cumsum(p)
-        cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
-        within = jnp.clip((v - (ends[cell] - p[cell])) / p[cell], 0, 1)
-        return Drawn(self.place((cell + within) / CELLS), 1 / (CELLS * p[cell]), cell)
-
-    def learn(self, memory: Seen, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Seen:
-        squares = jnp.where(counts, losses**2, 0)
-        into = jnp.zeros((2, CELLS)).at[:, drawn.cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
-        total, fresh = into
-        number = memory.number + fresh
-        # The plain mean while losses are few; afterwards one that forgets.
-        share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
-        return Seen(memory.squares + share * (total / jnp.maximum(fresh, 1) - memory.squares), number)
+def seen_with(seen: Seen, cell: jax.Array, losses: jax.Array, counts: jax.Array) -> Seen:
+    """`seen`, with the losses (n,) of draws from the cells (n,) beside, where `counts` (n,) is true."""
+    squares = jnp.where(counts, losses**2, 0)
+    into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
+    total, fresh = into
+    number = seen.number + fresh
+    # The plain mean while losses are few; afterwards one that forgets.
+    share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
+    return Seen(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
 
 
 def chances(seen: Seen) -> jax.Array:

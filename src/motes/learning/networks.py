@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+
+from motes.ranges import Checked, number
 
 
 @jax.custom_jvp
@@ -21,6 +24,39 @@ def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return softplus(x), jax.nn.sigmoid(x) * dx
 
 
+class Architecture(Protocol):
+    """What a recipe says of a network: a frozen dataclass whose method makes one."""
+
+    def network(
+        self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array
+    ) -> Callable[..., jax.Array]:
+        """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
+
+        Args:
+            dim_in: columns of a point.
+            dim_out: as many, or twice as many where the network says how wide a reverse step is, too.
+            classes: above 0, the network takes a third input (classes,): the class, one-hot, or zeros for none.
+            steps: T of a discrete schedule, where time is k/T; None for one without steps.
+            key: of the initial weights.
+        """
+
+
+@dataclass(frozen=True)
+class StepGated(Checked):
+    """A `StepGatedMLP`, the tutorial's network."""
+
+    width: int = number(128, 1)
+    depth: int = number(3, 1)
+
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "StepGatedMLP":
+        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it knows no classes."""
+        if steps is None or classes:
+            raise ValueError(
+                f"StepGated got steps = {steps} and classes = {classes}; expected a schedule of steps, and no classes."
+            )
+        return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
+
+
 class StepGatedMLP(eqx.Module):
     """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
 
@@ -33,7 +69,14 @@ class StepGatedMLP(eqx.Module):
     out: eqx.nn.Linear
 
     def __init__(
-        self, dim: int, steps: int, width: int = 128, depth: int = 3, *, outputs: int | None = None, key: jax.Array
+        self,
+        dim: int,
+        steps: int,
+        width: int = StepGated.width,
+        depth: int = StepGated.depth,
+        *,
+        outputs: int | None = None,
+        key: jax.Array,
     ):
         keys = jax.random.split(key, 2 * depth + 1)
         sizes = [dim] + [width] * depth
@@ -47,6 +90,19 @@ class StepGatedMLP(eqx.Module):
         for layer, gate in zip(self.layers, self.gates, strict=True):
             x = softplus(gate[row] * layer(x))
         return self.out(x)
+
+
+@dataclass(frozen=True)
+class Residual(Checked):
+    """A `ResidualMLP`, whose hidden layers are residual, with features of the time."""
+
+    width: int = number(64, 1)
+    depth: int = number(4, 1)
+    dropout: float = number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
+
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "ResidualMLP":
+        """A fresh network for points of `dim_in` columns, with a class, one-hot, for its context."""
+        return ResidualMLP(dim_in, self.width, self.depth, classes, dropout=self.dropout, outputs=dim_out, key=key)
 
 
 class ResidualMLP(eqx.Module):
@@ -68,11 +124,11 @@ class ResidualMLP(eqx.Module):
     def __init__(
         self,
         dim: int,
-        width: int = 64,
-        depth: int = 4,
+        width: int = Residual.width,
+        depth: int = Residual.depth,
         context: int = 0,
         *,
-        dropout: float = 0.0,
+        dropout: float = Residual.dropout,
         outputs: int | None = None,
         key: jax.Array,
     ):
@@ -144,3 +200,7 @@ def _linear(into: int, out: int, key: jax.Array) -> eqx.nn.Linear:
     layer = eqx.nn.Linear(into, out, key=key)
     weight = jax.random.normal(key, (out, into)) / math.sqrt(into)
     return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(out)))
+
+
+NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
+"""`[network]` of a recipe: each has a method `network` that makes one."""

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser
-from motes.learning.losses import Loss, Times
+from motes.learning.losses import Loss
 from motes.learning.programs import training_program
 from motes.learning.rows import Rows
+from motes.learning.times import Times
 from motes.learning.weights import with_weights
 
 LEAST = 2048  # rows times draws for a look
@@ -66,7 +67,7 @@ class Watch:
         held: the rows.
         denoiser: whose weights they are.
         loss: per row.
-        times: their law is that of the times.
+        times: their distribution is that of the times.
         key: of the times, the noise and the withheld labels.
         label_dropout: as in training.
     """
@@ -142,7 +143,7 @@ def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: Rows, draws: _Draw
     model = with_weights(denoiser, weights)
 
     def block(some: _Draws) -> jax.Array:
-        t = times.place(some.u)
+        t = times.place(denoiser.schedule, some.u)
         return jnp.sum(some.share * rows.losses(model, loss, some.row, t, some.eps, some.chances))
 
     return jax.lax.map(block, draws).sum()

@@ -1,7 +1,7 @@
 """The compiled training loop.
 
 One program runs many steps before anything crosses back to Python: it draws times and noise, takes the gradient,
-updates the weights and their moving average, for as many steps as it is asked for. Parameters travel as one flat
+updates the weights and their moving average, for as many steps as it is requested. Parameters travel as one flat
 vector, so that the optimiser and the average are a handful of operations however many layers there are.
 """
 
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
-from motes.learning.losses import Loss, Times
+from motes.learning.losses import Loss
 from motes.learning.programs import training_program
 from motes.learning.rows import Rows, systematic
 from motes.learning.stopping import Held, HeldOut, Watch
+from motes.learning.times import Times
 from motes.learning.weights import weights_of, with_weights
 
 LastBatch = Literal["fill", "partial"]
@@ -281,7 +282,7 @@ def _advance(
     def objective(weights: jax.Array, places: jax.Array, state: _State) -> tuple[jax.Array, Any]:
         model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
         time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
-        drawn = times.batch(time_key, len(index), state.times)
+        drawn = times.batch(denoiser.schedule, time_key, len(index), state.times)
         eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
         per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key)  # (batch,)

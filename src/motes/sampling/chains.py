@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from motes.diffusion.denoiser import Denoiser, VarianceDenoiser
 from motes.diffusion.process import q_posterior, q_transition
 from motes.learning.bounds import Variance, check_knows_variance, check_variance
+from motes.ranges import number
 from motes.sampling.coordinates import level, log_step
 from motes.sampling.loop import Sampler, State
 
@@ -67,10 +68,7 @@ class DDIM(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     when: ClassVar[str] = "to follow DDIM; eta says how much noise, 0 none and 1 that of ancestral"
-    eta: float = eqx.field(static=True, default=0.0)
-
-    def __check_init__(self) -> None:
-        check_eta(self.eta)
+    eta: float = number(0.0, 0, 1)
 
     @property
     def stochastic(self) -> bool:
@@ -91,7 +89,8 @@ class DDIM(Sampler):
         return alpha_s * y_s, state
 
 
-def check_eta(eta: float) -> None:
-    """Raise ValueError unless `eta` is a share of the noise of ancestral sampling."""
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta = {eta:g}; expected from 0 (no noise) to 1 (that of ancestral sampling).")
+SAMPLERS: dict[str, type[Sampler]] = {
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+}
+"""`[sampler]` of a recipe."""

@@ -9,11 +9,11 @@ of all, to s = 0, ends in x0_hat and draws nothing.
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from motes.diffusion.denoiser import Denoiser
+from motes.ranges import number
 from motes.sampling.coordinates import finite_log_step, level, time_of_level, x0_at
 from motes.sampling.dpm import constant_step
 from motes.sampling.flow import heun
@@ -84,14 +84,16 @@ class Churn(Sampler):
     evaluations: ClassVar[int] = 2
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "fresh noise with heun's method; 128 evaluations and more"
-    churn: float = eqx.field(static=True, default=10.0)
-    from_level: float = eqx.field(static=True, default=0.0)
-    to_level: float = eqx.field(static=True, default=1e6)
-    noise: float = eqx.field(static=True, default=1.0)
+    churn: float = number(10.0, 0)
+    from_level: float = number(0.0, 0)
+    to_level: float = number(1e6, 0)
+    noise: float = number(1.0, 0)
 
     def __check_init__(self) -> None:
-        if not (self.churn >= 0 and self.noise >= 0 and 0 <= self.from_level <= self.to_level):
-            raise ValueError(f"{self}: expected churn and noise at least 0, and 0 <= from_level <= to_level.")
+        if self.from_level > self.to_level:
+            raise ValueError(
+                f"from_level = {self.from_level:g}, to_level = {self.to_level:g}; expected from_level <= to_level."
+            )
 
     @property
     def stochastic(self) -> bool:
@@ -111,3 +113,11 @@ class Churn(Sampler):
         variance = jnp.where(inside, jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0), 0.0)
         y = y + self.noise * jnp.sqrt(variance) * jax.random.normal(key, x_t.shape)
         return schedule.alpha(s) * heun(denoiser, y, up, s), state
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "euler_maruyama": EulerMaruyama,
+    "stochastic_heun": StochasticHeun,
+    "churn": Churn,
+}
+"""`[sampler]` of a recipe."""

@@ -9,12 +9,11 @@ beginning, is so far away that it drops out of the formulas.
 
 from typing import ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from motes.diffusion.denoiser import Denoiser
-from motes.sampling.chains import check_eta
+from motes.ranges import number
 from motes.sampling.coordinates import finite_log_step, level, log_step, time_of_level, x0_at
 from motes.sampling.loop import Sampler, State
 
@@ -111,10 +110,7 @@ class DPMSolver2MSDE(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
     when: ClassVar[str] = "fresh noise on the way, which forgets early errors; 64 evaluations and more"
-    eta: float = eqx.field(static=True, default=1.0)
-
-    def __check_init__(self) -> None:
-        check_eta(self.eta)
+    eta: float = number(1.0, 0, 1)
 
     @property
     def stochastic(self) -> bool:
@@ -165,3 +161,13 @@ class DPMSolver3M(Sampler):
         curve = (a + c * one.h) * first + c * second
         y = constant_step(x_t / schedule.alpha(t), x0, log_step(schedule, t, s)) + jnp.where(s > 0, curve, 0.0)
         return schedule.alpha(s) * y, (Past(x0, h), one)
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "dpmpp_1s": DPMSolver1S,
+    "dpmpp_2s": DPMSolver2S,
+    "dpmpp_2m": DPMSolver2M,
+    "dpmpp_3m": DPMSolver3M,
+    "dpmpp_2m_sde": DPMSolver2MSDE,
+}
+"""`[sampler]` of a recipe."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from motes.diffusion.denoiser import Denoiser
+from motes.ranges import number
 from motes.sampling.coordinates import eps_at, level, time_of_level
 from motes.sampling.loop import Sampler, State
 
@@ -107,12 +108,8 @@ class Adaptive(Sampler):
     stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "an error that is requested instead of a number of steps; as a reference"
-    rtol: float = eqx.field(static=True, default=1e-4)
-    atol: float = eqx.field(static=True, default=1e-4)
-
-    def __check_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(f"rtol = {self.rtol:g}, atol = {self.atol:g}; expected numbers above 0.")
+    rtol: float = number(1e-4, 0, open_low=True)
+    atol: float = number(1e-4, 0, open_low=True)
 
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
@@ -140,3 +137,12 @@ class Adaptive(Sampler):
 
 
 LEAST = 1e-3
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "euler": Euler,
+    "heun": Heun,
+    "gradient_estimation": GradientEstimation,
+    "adaptive": Adaptive,
+}
+"""`[sampler]` of a recipe."""

@@ -1,6 +1,7 @@
 """The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -8,48 +9,100 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from motes.diffusion.schedules import Schedule
+from motes.diffusion.schedules import DiscreteVP, Schedule
+from motes.ranges import Checked, number
+
+Grid = Callable[[Schedule], jax.Array]
+"""Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it."""
 
 
-def uniform_grid(steps: int) -> jax.Array:
-    """1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
+@dataclass(frozen=True)
+class UniformGrid(Checked):
+    """Equal steps in t.
 
-    Raises:
-        ValueError: fewer than one step.
+    1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
     """
-    _check_steps(steps)
-    return jnp.arange(steps, -1, -1) / steps
+
+    steps: int | None = number(None, 1)  # N; None: those of the schedule
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        steps = self.steps
+        if steps is None:
+            if not isinstance(schedule, DiscreteVP):
+                raise ValueError(f"steps = None; expected a number, since {type(schedule).__name__} has no steps.")
+            steps = schedule.steps
+        return jnp.arange(steps, -1, -1) / steps
 
 
-def quadratic_grid(steps: int) -> jax.Array:
-    """1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
+@dataclass(frozen=True)
+class QuadraticGrid(Checked):
+    """Equal steps in sqrt(t).
 
-    Raises:
-        ValueError: fewer than one step.
+    1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
     """
-    _check_steps(steps)
-    return (jnp.arange(steps, -1, -1) / steps) ** 2
+
+    steps: int = number(64, 1)  # N
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        return (jnp.arange(self.steps, -1, -1) / self.steps) ** 2
 
 
-def karras_grid(
-    schedule: Schedule, steps: int, sigma_min: float, sigma_max: float | None = None, rho: float = 7.0
-) -> jax.Array:
-    """Karras et al. 2022, eq. 5: r^(1/rho) equally spaced from sigma_max to sigma_min, then 0, r = sigma_t / alpha_t.
+@dataclass(frozen=True)
+class KarrasGrid(Checked):
+    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
 
-    Args:
-        schedule: turns a noise level into a time.
-        steps: N >= 1.
-        sigma_min: the last noise level before 0.
-        sigma_max: the first; None takes that of t = 1.
-        rho: how much the steps bunch up near the data.
-
-    Raises:
-        ValueError: noise levels that do not fall, or fewer than one step.
+    Karras et al. 2022, eq. 5: with r = sigma_t / alpha_t, r^(1/rho) is equally spaced from the level of t = 1 to
+    `sigma_min`; then comes 0.
     """
-    _check_steps(steps)
-    times, largest = _karras(schedule, steps, sigma_min, sigma_max, rho)
-    _check_sigma_min(sigma_min, largest)
-    return times
+
+    steps: int = number(32, 1)  # N
+    sigma_min: float = number(0.004, 0, open_low=True)  # the last noise level r before 0
+    rho: float = number(7.0, 0, open_low=True)  # how much the steps bunch up near the data
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        times, largest = _karras(schedule, self.steps, self.sigma_min, self.rho)
+        _check_sigma_min(self.sigma_min, largest)
+        return times
+
+
+@dataclass(frozen=True)
+class LogSNRGrid(Checked):
+    """Equal steps in the log-SNR, then 0.
+
+    From the log-SNR of t = 1 to that of r = `sigma_min`, r = sigma_t / alpha_t (Lu et al. 2022); then comes 0.
+    """
+
+    steps: int = number(64, 1)  # N
+    sigma_min: float = number(0.004, 0, open_low=True)  # the last noise level r before 0
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        times, largest = _log_snr(schedule, self.steps, self.sigma_min)
+        _check_sigma_min(self.sigma_min, largest)
+        return times
+
+
+@dataclass(frozen=True)
+class GivenGrid:
+    """Times of your own."""
+
+    times: tuple[float, ...] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not _falls(self.times):
+            raise ValueError(f"times = {list(self.times)}; expected numbers that fall from 1 to 0.")
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        return jnp.asarray(self.times, float)
+
+
+GRIDS: dict[str, type] = {
+    "uniform": UniformGrid,
+    "quadratic": QuadraticGrid,
+    "karras": KarrasGrid,
+    "log_snr": LogSNRGrid,
+    "given": GivenGrid,
+}
+"""`[grid]` of a recipe."""
 
 
 def refined(grid: ArrayLike, parts: int) -> jax.Array:
@@ -59,38 +112,15 @@ def refined(grid: ArrayLike, parts: int) -> jax.Array:
     return jnp.asarray(np.interp(places, np.arange(len(times)), times))
 
 
-def log_snr_grid(schedule: Schedule, steps: int, sigma_min: float) -> jax.Array:
-    """The log-SNR equally spaced from that of t = 1 to r = sigma_min, then 0, r = sigma_t / alpha_t (Lu et al. 2022).
-
-    Raises:
-        ValueError: a sigma_min that is not below the level of t = 1, or fewer than one step.
-    """
-    _check_steps(steps)
-    times, largest = _log_snr(schedule, steps, sigma_min)
-    _check_sigma_min(sigma_min, largest)
-    return times
-
-
-def given_grid(times: Sequence[float] | ArrayLike) -> jax.Array:
-    """Times (N+1,) of your own.
-
-    Raises:
-        ValueError: times that do not fall from 1 to 0, or that are not finite numbers.
-    """
-    check_grid(times)
-    return jnp.asarray(times, float)
-
-
 def check_grid(times: Sequence[float] | ArrayLike) -> None:
     """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
+    if not _falls(times):
+        raise ValueError(f"the grid is {np.asarray(times)}; expected times that fall from 1 to 0.")
+
+
+def _falls(times: Sequence[float] | ArrayLike) -> bool:
     t = np.asarray(times)
-    if t.ndim != 1 or len(t) < 2 or t[0] != 1 or t[-1] != 0 or not (np.diff(t) < 0).all():
-        raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
-
-
-def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps = {steps}; expected at least 1.")
+    return t.ndim == 1 and len(t) > 1 and t[0] == 1 and t[-1] == 0 and bool((np.diff(t) < 0).all())
 
 
 def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
@@ -99,14 +129,12 @@ def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
 
 
 @eqx.filter_jit  # one program instead of a dozen small ones
-def _karras(
-    schedule: Schedule, steps: int, sigma_min: float, sigma_max: float | None, rho: float
-) -> tuple[jax.Array, jax.Array]:
-    largest = jnp.exp(-schedule.log_snr(1.0) / 2) if sigma_max is None else jnp.asarray(sigma_max)
+def _karras(schedule: Schedule, steps: int, sigma_min: float, rho: float) -> tuple[jax.Array, jax.Array]:
+    largest = jnp.exp(-schedule.log_snr(1.0) / 2)
     part = jnp.arange(steps) / max(steps - 1, 1)
     ratio = (largest ** (1 / rho) + part * (sigma_min ** (1 / rho) - largest ** (1 / rho))) ** rho
     times = schedule.t_of_log_snr(-2 * jnp.log(ratio))
-    return jnp.append(times if sigma_max is not None else times.at[0].set(1.0), 0.0), largest
+    return jnp.append(times.at[0].set(1.0), 0.0), largest
 
 
 @eqx.filter_jit

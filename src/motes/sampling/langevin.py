@@ -9,19 +9,15 @@ A step of finite length settles in a distribution that is too wide, by about (sn
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 
 from motes.diffusion.denoiser import Denoiser
+from motes.ranges import number
 from motes.sampling.chains import Ancestral
 from motes.sampling.coordinates import eps_at, level
 from motes.sampling.loop import Sampler, State
 
-
-def check_langevin(corrections: int, snr: float) -> None:
-    """Raise ValueError unless the Langevin steps are at least one and have a length."""
-    if corrections < 1 or not 0 < snr < 1:
-        raise ValueError(f"corrections = {corrections}, snr = {snr:g}; expected at least 1, and above 0 and below 1.")
+LENGTHS = 0, 0.99  # of snr
 
 
 def langevin(denoiser: Denoiser, y: jax.Array, t: jax.Array, steps: int, snr: float, key: jax.Array) -> jax.Array:
@@ -48,11 +44,8 @@ class AnnealedLangevin(Sampler):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to see what the score alone can do; hundreds of levels"
-    corrections: int = eqx.field(static=True, default=5)
-    snr: float = eqx.field(static=True, default=0.3)
-
-    def __check_init__(self) -> None:
-        check_langevin(self.corrections, self.snr)
+    corrections: int = number(5, 1)
+    snr: float = number(0.3, *LENGTHS, open_low=True)
 
     @property
     def evaluations(self) -> int:
@@ -81,12 +74,9 @@ class PredictorCorrector(Sampler):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to follow score SDEs; fixes what a coarse predictor gets wrong"
-    corrections: int = eqx.field(static=True, default=1)
-    snr: float = eqx.field(static=True, default=0.16)
+    corrections: int = number(1, 1)
+    snr: float = number(0.16, *LENGTHS, open_low=True)
     predictor: Sampler = Ancestral("posterior")
-
-    def __check_init__(self) -> None:
-        check_langevin(self.corrections, self.snr)
 
     @property
     def evaluations(self) -> int | None:
@@ -104,3 +94,10 @@ class PredictorCorrector(Sampler):
         alpha = denoiser.schedule.alpha(s)
         corrected = lambda: alpha * langevin(denoiser, x_s / alpha, s, self.corrections, self.snr, correct)
         return jax.lax.cond(s > 0, corrected, lambda: x_s), state
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "predictor_corrector": PredictorCorrector,
+    "langevin": AnnealedLangevin,
+}
+"""`[sampler]` of a recipe."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser, Given
 from motes.diffusion.schedules import Schedule
 from motes.precision import float64
+from motes.ranges import check_fields
 from motes.sampling.grids import check_grid
 
 State = Any
@@ -33,7 +34,11 @@ BLOCK = 2048
 
 
 class Sampler(eqx.Module):
-    """One way to go from x_t to x_s."""
+    """One way to go from x_t to x_s.
+
+    Raises:
+        ValueError: a field that `motes.ranges.number` declares is out of its range.
+    """
 
     order: eqx.AbstractClassVar[int]
     """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
@@ -42,6 +47,9 @@ class Sampler(eqx.Module):
     """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
     when: ClassVar[str] = ""
     """When to pick it, in a line."""
+
+    def __check_init__(self) -> None:
+        check_fields(self)
 
     @property
     @abstractmethod

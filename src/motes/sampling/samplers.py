@@ -1,5 +1,6 @@
 """The room's door: every sampler by name, and the loop that they run in."""
 
+from motes.sampling import chains, diffusion, dpm, flow, langevin
 from motes.sampling.chains import DDIM, Ancestral
 from motes.sampling.diffusion import Churn, EulerMaruyama, StochasticHeun
 from motes.sampling.dpm import DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver2S, DPMSolver3M
@@ -8,22 +9,11 @@ from motes.sampling.langevin import AnnealedLangevin, PredictorCorrector
 from motes.sampling.loop import BLOCK, Sampler, State, sample
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    "ancestral": Ancestral,
-    "ddim": DDIM,
-    "euler": Euler,
-    "heun": Heun,
-    "gradient_estimation": GradientEstimation,
-    "adaptive": Adaptive,
-    "dpmpp_1s": DPMSolver1S,
-    "dpmpp_2s": DPMSolver2S,
-    "dpmpp_2m": DPMSolver2M,
-    "dpmpp_3m": DPMSolver3M,
-    "dpmpp_2m_sde": DPMSolver2MSDE,
-    "euler_maruyama": EulerMaruyama,
-    "stochastic_heun": StochasticHeun,
-    "churn": Churn,
-    "predictor_corrector": PredictorCorrector,
-    "langevin": AnnealedLangevin,
+    **chains.SAMPLERS,
+    **flow.SAMPLERS,
+    **dpm.SAMPLERS,
+    **diffusion.SAMPLERS,
+    **langevin.SAMPLERS,
 }
 
 __all__ = [

@@ -1,0 +1,51 @@
+"""The recipes that come with motes, and any other TOML file, as text and as nested dictionaries."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from motes.errors import RecipeError, UsageError, unknown
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with motes."""
+    return ["default", "table", "ddpm", "tutorial"]
+
+
+def recipe_text(name: str) -> str:
+    """The TOML file of a recipe that comes with motes, comments included.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
+    if name not in recipe_names():
+        raise RecipeError(unknown("recipe", name, recipe_names()))
+    return (resources.files("motes") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def recipe_about(name: str) -> str:
+    """The line of text that says what a recipe of motes is for."""
+    return str(values_of(name)[0]["about"])
+
+
+def values_of(recipe: str | Path) -> tuple[dict[str, Any], str]:
+    """The nested dictionaries of a recipe, by its name or from its `.toml` file, and what messages call it.
+
+    Raises:
+        RecipeError: an unknown name, or a file that is not TOML.
+        UsageError: a file that is not there.
+    """
+    if not str(recipe).endswith(".toml"):
+        return _toml(recipe_text(str(recipe)), str(recipe)), f"recipe '{recipe}'"
+    path = Path(recipe)
+    if not path.is_file():
+        raise UsageError(f"there is no recipe file '{path}'.")
+    return _toml(path.read_text(encoding="utf-8", errors="replace"), f"'{path}'"), f"'{path}'"
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where} is not a TOML file: {error}.") from None
