@@ -362,7 +362,7 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "0 rows")],
 )
 def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_command, tmp_path):

@@ -128,7 +128,7 @@ def test_a_shape_and_a_data_set_go_by_their_names():
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "said"),
+    ("data", "kind", "message"),
     [
         (motes.make_shape("moons", 100), "points", "recipe 'default', for points: two columns of real numbers"),
         (np.column_stack([motes.make_shape("moons", 100), np.arange(100) % 7]), "table", "recipe 'table': 3 columns"),

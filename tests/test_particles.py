@@ -300,7 +300,7 @@ def test_rows_of_a_class_are_drawn_from_its_distribution():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "message"),
     [
         ([0.0, 1.0], [0.0, 0.5], "column 1 is to be from 1 to 0.5"),
         ([0.0, np.nan], [0.0, np.nan], "column 1 .* nan"),

@@ -29,7 +29,7 @@ def test_a_box_is_in_the_units_of_the_data(small_model):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"z": 1.0}, "unknown column 'z'"),
         ({"x": (None, None)}, "expected a number, or"),

@@ -366,7 +366,8 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     """Of 39 rows a few are held out, and nothing fails after the work; the class is a column like any other."""
     out, found, lines = trained
     names = {"model.safetensors", "recipe.toml", "samples.csv", "history.jsonl", "metrics.json", "report.html"}
-    assert {path.name for path in out.iterdir()} == names | {"people.csv"}
+    assert {path.name for path in out.iterdir()} == names | {"people.csv", "figures"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"marginals.png", "pairs.png", "loss.png"}
     message = "\n".join(lines)
     assert "warning: column 'number': a number for each row" in message and "--set columns.number=drop" in message
     assert "training: 60/60 steps" in message and "nats a row" in message and "sampling: 200/200 rows" in message
@@ -402,14 +403,17 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     assert code == 2 and "--video is for models of points" in err
 
 
-def test_diagnose_says_what_a_model_knows_of_each_column(run, motes_command, tmp_path):
-    code, out, err = motes_command("diagnose", run, "--out", "look", "-q")
+def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_command, tmp_path):
+    code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
+    assert code == 2 and "unseen rows; expected at least 10" in err
+    people.assign(age=people.age.to_numpy()[::-1], number=people.number + ROWS).to_csv("others.csv", index=False)
+    code, out, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
     assert code == 0, err
     assert "columns alone" in out and "What the columns before it say of each column" in out
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "column_gains.png"}
-    code, out, _ = motes_command("diagnose", run, "--json", "-q")
+    code, out, _ = motes_command("diagnose", run, "others.csv", "--json", "-q")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "look" / "diagnosis.json").read_text())
-    code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
+    code, _, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
     assert code == 2 and "holds diagnosis.json" in err
     code, _, err = motes_command("diagnose", run, "-n", 20)
     assert code == 2 and "-n is for models of points" in err

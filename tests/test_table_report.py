@@ -410,12 +410,12 @@ def test_a_histogram_reaches_the_worst_row_of_both_tables():
 def test_a_difference_of_5_per_cent_is_seen_in_the_matrix():
     def shade(value):
         values = np.array([[np.nan, value], [value, np.nan]])
-        fields = Page(heat_map(values, ["a", "b"], "said", differences=True)).of("rect")
+        fields = Page(heat_map(values, ["a", "b"], "message", differences=True)).of("rect")
         return fields[0]["class"], float(fields[0]["fill-opacity"])
 
     assert shade(0.0)[1] == 0 and shade(0.05)[1] > 0.3 and shade(0.6)[1] > 0.9
     assert "plus" in shade(0.05)[0] and "minus" in shade(-0.05)[0]
-    text = heat_map(np.full((2, 2), -0.052), ["a", "b"], "said", differences=True)
+    text = heat_map(np.full((2, 2), -0.052), ["a", "b"], "message", differences=True)
     assert "−.05" in "".join(Page(text).words)
 
 

@@ -54,7 +54,7 @@ def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], mos
         grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
         for fold in folds:
             learn = np.delete(np.arange(len(y)), fold)
-            raw = _mixture(y[learn], count, seed)
+            raw = _mixture(y[learn], lines, count, seed)
             for shape in grid:
                 grid[shape] += _log_density(y[fold], lines, *_shared(raw, lines, shape)).sum()
         shape = max(grid, key=lambda shape: grid[shape])
@@ -71,7 +71,7 @@ def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
     order = np.random.default_rng([seed, 662608]).permutation(len(y))
     fresh, learn = y[order[: FEW // 2]], y[order[FEW // 2 :][: MOST // 2]]
     counts = [*(count for count in COUNTS if count < most), most]
-    found = np.stack([_log_density(fresh, lines, *_mixture(learn, count, seed)) for count in counts])
+    found = np.stack([_log_density(fresh, lines, *_mixture(learn, lines, count, seed)) for count in counts])
     short = found[found.mean(axis=1).argmax()] - found
     error = short.std(axis=1) / np.sqrt(short.shape[1])
     return counts[int((short.mean(axis=1) <= error).argmax())]
@@ -85,7 +85,7 @@ def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | Non
     y = y[rng.permutation(len(y))[:MOST]]
     if not y.shape[1]:
         return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
-    weights_, means, covariances = _shared(_mixture(y, shape.components, seed), lines, shape)
+    weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), lines, shape)
     single = lambda part: jnp.asarray(part, jnp.float32)
     return Base(single(np.log(weights_)), single(means), single(covariances))
 
@@ -115,8 +115,12 @@ def _units(lines: int, axes: int) -> Array:
     return np.repeat([1.0, UNIT], [lines, axes - lines])
 
 
-def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]:
-    """Weights (C,), means (C, A) and covariances (C, A, A)."""
+def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Weights (C,), means (C, A) and covariances (C, A, A) of rows y (n, A).
+
+    The components are those of the numbers, the first `lines` axes: with the labels among what is fitted, components
+    would tell labels apart and know less of the numbers. Means and covariances with the labels follow in one step.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -124,16 +128,21 @@ def _mixture(y: Array, components: int, seed: int) -> tuple[Array, Array, Array]
         warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
         found = GaussianMixture(
             components, reg_covar=LEAST, max_iter=40, n_init=STARTS, init_params="k-means++", random_state=seed
-        ).fit(y)
-    return found.weights_, found.means_, found.covariances_
+        ).fit(y[:, :lines])
+    if y.shape[1] == lines:
+        return found.weights_, found.means_, found.covariances_
+    share = found.predict_proba(y[:, :lines])  # (n, C)
+    rows = share.sum(axis=0) + np.finfo(float).tiny
+    means = (share.T @ y) / rows[:, None]
+    apart = y - means[:, None]  # (C, n, A)
+    covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
+    return rows / rows.sum(), means, covariances + LEAST * np.diag(_units(lines, y.shape[1]) ** 2)
 
 
 def _shared(raw: tuple[Array, Array, Array], lines: int, shape: Shape) -> tuple[Array, Array, Array]:
     weights, means, covariances = raw
     common = np.einsum("c,cij->ij", weights, covariances)
-    squares = _units(lines, means.shape[1]) ** 2
-    # What scikit-learn added to every axis would be 5 per cent of a label's variance.
-    ridge = np.diag(shape.ridge * squares - LEAST * (1 - squares))
+    ridge = shape.ridge * np.diag(_units(lines, means.shape[1]) ** 2)
     return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
 
 
