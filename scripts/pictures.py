@@ -7,6 +7,7 @@ import numpy as np
 
 import motes
 from motes import figures
+from motes.diagnosis.after import diagnose_model
 from motes.exhibits import exhibits
 from motes.pictures import View, evenly, film_grid
 from motes.sources import read_source, source_of
@@ -53,8 +54,8 @@ def guidance() -> None:
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
     chosen = motes.load_recipe(recipe)
-    model = motes.fit(read_source(shape, chosen, 0).table, chosen, source=shape)
-    found = motes.diagnose_model(model)
+    model = motes.fit(read_source(shape, chosen, 0).table, chosen, source=shape).inner
+    found = diagnose_model(model)
     print(found)
     with TemporaryDirectory() as folder:
         for path in exhibits(model, found, source_of(model).truth, Path(folder), t=None, style="dark"):

@@ -234,7 +234,7 @@ def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
         lines: numbers (m,) of 0 or more, and the class of the colour of each.
         said: what is on the picture, for those who cannot see it.
     """
-    left, top, width, height = 44.0, 8.0, WIDE - 54.0, 180.0
+    left, top, width, height = 44.0, 8.0, WIDTH - 58.0, 150.0
     high = max(float(y.max()) for y, _ in lines) or 1.0
     begin, end = math.log10(x[0]), math.log10(x[-1])
 
@@ -251,7 +251,7 @@ def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
     for values, colour in lines:
         path = " ".join(f"{at(a):.1f},{top + height - b / high * height:.1f}" for a, b in zip(x, values, strict=True))
         parts.append(_shape("path", f"curve {colour}", d=f"M{path}"))
-    return picture(WIDE, top + height + 22, said, parts)
+    return picture(WIDTH, top + height + 22, said, parts)
 
 
 def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Markup:

@@ -55,8 +55,21 @@ def marginals(found: PointDetails) -> Iterator[Card]:
         yield Card(column.name, None, said, picture)
 
 
-def losses(found: ExcessLoss) -> Markup:
-    """The network's loss and the irreducible one, by noise level."""
-    said = f"Loss at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}; the network's is furthest above "
-    said += f"the irreducible one at {found.worst:.2g}."
-    return charts.curves(found.noise, [(found.least, "real"), (found.loss, "synthetic")], said)
+def losses(found: ExcessLoss) -> list[Card]:
+    """The network's loss beside the irreducible one, and what is between them, by noise level."""
+    levels = f"at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}"
+    both = [(found.least, "real"), (found.loss, "synthetic")]
+    return [
+        Card(
+            "Loss by noise level",
+            None,
+            "Squared error of the noise, the sum over columns, by noise level sigma/alpha.",
+            charts.curves(found.noise, both, f"The irreducible loss and that of the network, {levels}."),
+        ),
+        Card(
+            "Excess loss by noise level",
+            None,
+            f"The loss above the irreducible one. It is largest at noise level {found.worst:.2g}.",
+            charts.curves(found.noise, [(found.excess, "synthetic")], f"The excess loss, {levels}."),
+        ),
+    ]
