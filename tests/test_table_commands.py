@@ -365,7 +365,7 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     """Of 39 rows a few are held out, and nothing fails after the work; the class is a column like any other."""
     out, found, lines = trained
     names = {"model.safetensors", "recipe.toml", "samples.csv", "history.jsonl", "metrics.json", "report.html"}
-    assert {path.name for path in out.iterdir()} == names | {"people.csv"}
+    assert {path.name for path in out.iterdir()} == names | {"people.csv", "checkpoints"}
     said = "\n".join(lines)
     assert "warning: column 'number': a number for each row" in said and "--set columns.number=drop" in said
     assert "training: 60/60 steps" in said and "nats a row" in said and "sampling: 200/200 rows" in said

@@ -15,6 +15,7 @@ from motes.data.classes import Classes
 from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.learning.resuming import Keeper
 from motes.learning.stopping import Held
 from motes.learning.training import Progress, Trained, train
 from motes.parts import StepGated
@@ -39,6 +40,7 @@ def fit_points(
     start: Denoiser | None = None,
     seed: int = 0,
     source: str = "",
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> PointModel:
     """Train a model of points on the rows of `data`.
@@ -56,6 +58,7 @@ def fit_points(
             with it.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file.
+        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
         on_progress: called a few times a second with a `Progress`.
 
     Returns:
@@ -107,7 +110,7 @@ def fit_points(
     else:
         _check_start(start, chosen, z.shape[1], count)
     try:
-        return model_of(_train(start, rows, chosen, seed, on_progress))
+        return model_of(_train(start, rows, chosen, seed, keeper, on_progress))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
@@ -194,7 +197,12 @@ def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> Non
 
 
 def _train(
-    denoiser: Denoiser, rows: _Rows, recipe: Recipe, seed: int, on_progress: Callable[[Progress], None] | None
+    denoiser: Denoiser,
+    rows: _Rows,
+    recipe: Recipe,
+    seed: int,
+    keeper: Keeper | None,
+    on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
     """Train `denoiser` on all rows, or on those that are not held out."""
     part, held, weights = recipe.training, None, rows.weights
@@ -221,6 +229,7 @@ def _train(
         last_batch=part.last_batch,
         snapshot_every=part.snapshot_steps(len(rows.x)),
         averages=part.averages,
+        keeper=keeper,
         on_progress=on_progress,
     )
 

@@ -312,8 +312,11 @@ def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half."""
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half.
+
+    `durable`: so does who looks after the power has failed, since the file and its folder are flushed to the disk.
+    """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     except OSError as error:
@@ -331,6 +334,19 @@ def replacing(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
+        if durable:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.learning.losses import Loss, Times
 from motes.learning.programs import training_program
+from motes.learning.resuming import State
 from motes.learning.rows import Rows
 from motes.learning.weights import with_weights
 
@@ -85,6 +86,7 @@ class Watch:
         self._steps: list[int] = []
         self._losses: list[float] = []
         self.best: Any = None
+        self._since = 0  # the look from which patience counts
         m = len(held.x)
         draws = -(-LEAST // m)
         weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
@@ -120,12 +122,23 @@ class Watch:
     @property
     def in_vain(self) -> bool:
         """Whether patience is at its end."""
-        return len(self._losses) - int(np.argmin(self._losses)) > self._patience
+        return len(self._losses) - max(int(np.argmin(self._losses)), self._since) > self._patience
 
     @property
     def seen(self) -> HeldOut:
         """All looks so far."""
         return HeldOut(np.array(self._steps, np.int64), np.array(self._losses))
+
+    @property
+    def state(self) -> State:
+        """All looks so far, and from which one patience counts; `best` is not in it."""
+        seen = self.seen
+        return State({"steps": seen.steps, "losses": seen.losses}, {"since": self._since})
+
+    def go_on(self, state: State, best: Any, *, anew: bool) -> None:
+        """Go on where another watch of the same rows was. `best` was its best state; `anew`: with all the patience."""
+        self._steps, self._losses = state.arrays["steps"].tolist(), state.arrays["losses"].tolist()
+        self.best, self._since = best, len(self._losses) - 1 if anew else state.numbers["since"]
 
 
 class _Draws(NamedTuple):
