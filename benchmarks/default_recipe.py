@@ -1,8 +1,8 @@
 """How good is `recipe default`, and how long does the whole command take?
 
-For each shape and seed it runs `motes train` from the shell, without figures, and judges `samples.csv` by a fresh draw.
-The first run of all has an empty compilation cache (cold), the rest share it (warm). One more pair of runs tells what
-the figures and the animation add. Medians over seeds are printed, beside the same figures for two real draws.
+For each shape and seed it runs `motes train` from the shell, without figures, and compares `samples.csv` with a fresh
+draw. The first run of all has an empty compilation cache (cold), the rest share it (warm). One more pair of runs tells
+what the figures and the animation add. Medians over seeds are printed, beside the same figures for two real draws.
 
     python benchmarks/default_recipe.py [--seeds 5] [--set training.steps=2000 ...]
 """
@@ -37,18 +37,18 @@ def run(shape: str, seed: int, out: Path, cache: Path, *options: str) -> tuple[f
     return time.perf_counter() - begin, usage.ru_maxrss / 1024
 
 
-def judged(shape: str, seed: int, made: np.ndarray) -> list[float]:
+def compared(shape: str, seed: int, made: np.ndarray) -> list[float]:
     """C2ST and SW2 of the samples, of a second real draw, and of the training set drawn from with replacement.
 
     The last is the best that any model can do that has learned the training set and nothing else. Each is the mean over
-    three judges, so that one odd draw does not decide; the judges' seeds are far from those of the training data.
+    three fresh draws, so that an odd one does not decide; their seeds are far from those of the training data.
     """
     train = motes.make_shape(shape, 10_000, seed=seed)
     resample = train[np.random.default_rng(10**7 + seed).integers(len(train), size=len(train))]
     other = motes.make_shape(shape, 10_000, seed=2_000_003 + seed)
-    judges = [motes.make_shape(shape, 10_000, seed=1_000_003 + 10 * seed + j) for j in range(3)]
+    draws = [motes.make_shape(shape, 10_000, seed=1_000_003 + 10 * seed + j) for j in range(3)]
     metrics = (motes.c2st, motes.sliced_w2)
-    return [float(np.mean([f(x, judge) for judge in judges])) for f in metrics for x in (made, other, resample)]
+    return [float(np.mean([f(x, draw) for draw in draws])) for f in metrics for x in (made, other, resample)]
 
 
 def to_samples(out: Path, begin: float) -> float:
@@ -70,7 +70,9 @@ def main() -> None:
         run("swiss_roll", 0, folder / f"cold{n}", folder / f"cache{n}", "--no-figures", *options)
         cold.append(to_samples(folder / f"cold{n}", begin))
     run("swiss_roll", 0, folder / "first", warm, "--no-figures", *options)
-    print(f"medians over {arguments.seeds} seeds: by each run's own fresh draw (metrics.json), then by three judges,")
+    print(
+        f"medians over {arguments.seeds} seeds: by each run's own fresh draw (metrics.json), then by three fresh draws,"
+    )
     print("beside two real draws and a resampled training set")
     names = ("own C2ST", "own SW2", "C2ST", "real", "resample", "SW2", "real", "resample")
     print(" " * 12 + "".join(f"{name:>9}" for name in names))
@@ -81,7 +83,9 @@ def main() -> None:
             run(shape, seed, out, warm, "--no-figures", *options)
             reached.append(to_samples(out, begin))
             own = json.loads((out / "metrics.json").read_text())
-            rows.append([own["c2st"], own["sliced_w2"], *judged(shape, seed, motes.read_table(out / "samples.csv").x)])
+            rows.append(
+                [own["c2st"], own["sliced_w2"], *compared(shape, seed, motes.read_table(out / "samples.csv").x)]
+            )
         print(f"{shape:<12}" + "".join(f"{value:9.4f}" for value in np.median(rows, axis=0)), flush=True)
     print(f"shell to samples.csv: cold {statistics.median(cold):.1f} s, warm {statistics.median(reached):.1f} s")
     run("swiss_roll", 0, folder / "figures", warm, *options)  # its programs join the cache

@@ -6,7 +6,7 @@ suit it better. Errors are those against Diffrax's Dopri8 at a tolerance of 1e-9
 settings of ODESolver the cheapest is taken whose error is not above ours, in the root mean square of the rows and in
 their 99th percentile; both sides are then measured in turn, and the medians of the ratios are printed.
 
-    python benchmarks/likelihood.py [--rounds 3] [--rows 10000] [--judged 500] [--shape moons]
+    python benchmarks/likelihood.py [--rounds 3] [--rows 10000] [--checked 500] [--shape moons]
 """
 
 import argparse
@@ -172,12 +172,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--judged", type=int, default=500)
+    parser.add_argument("--checked", type=int, default=500)
     parser.add_argument("--shape", default="moons")
     arguments = parser.parse_args()
     model = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), seed=0)
     x = motes.make_shape(arguments.shape, arguments.rows, seed=1_000_003)
-    z, few = model.standardiser.forward(x), arguments.judged
+    z, few = model.standardiser.forward(x), arguments.checked
     exact = model.inner.likelihood(x[:few], solver="adaptive", tolerance=1e-9).log_prob
     ours = errors(model.score_samples(x)[:few], exact)  # and compiled
     print(f"{'':<26}{'rms':>10}{'99 %':>10}{'largest':>10} nats{'CPU s':>8}, {few} rows")

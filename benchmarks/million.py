@@ -22,7 +22,7 @@ import motes
 
 CACHED = 10_000  # points of a block
 PART = 20  # of the steps, or of the blocks, one in so many is measured
-JUDGED = 100_000  # points, of each set
+COMPARED = 100_000  # points, of each set
 
 
 def peak() -> float:
@@ -103,11 +103,15 @@ def main() -> None:
                 ours, theirs = pool.apply(our_peak, (path, points)), pool.apply(their_peak, (points,))
             print(f"peak memory at {points:,} points: ours {ours:.0f} MiB, PyTorch's {theirs:.0f} MiB", flush=True)
     speed(model, arguments.points, arguments.rounds)
-    fresh, other = (motes.make_shape(arguments.shape, JUDGED, seed=seed) for seed in (1_000_003, 2_000_003))
+    fresh, other = (motes.make_shape(arguments.shape, COMPARED, seed=seed) for seed in (1_000_003, 2_000_003))
     tutorial = motes.fit(motes.make_shape(arguments.shape, 10_000, seed=0), "tutorial", seed=0)
-    sets = {"recipe default": model.sample(JUDGED), "recipe tutorial": tutorial.sample(JUDGED), "a real draw": other}
+    sets = {
+        "recipe default": model.sample(COMPARED),
+        "recipe tutorial": tutorial.sample(COMPARED),
+        "a real draw": other,
+    }
     for name, points in sets.items():
-        print(f"sliced W2 of {JUDGED:,} points of {name}: {motes.sliced_w2(points, fresh, directions=60)}")
+        print(f"sliced W2 of {COMPARED:,} points of {name}: {motes.sliced_w2(points, fresh, directions=60)}")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Case:
     def distance(self, x: np.ndarray) -> float:
         return float(motes.sliced_w2(x, self.fresh, directions=60))
 
-    def judge(self, sampler: Sampler, grid: np.ndarray) -> tuple[float, float]:
+    def evaluate(self, sampler: Sampler, grid: np.ndarray) -> tuple[float, float]:
         """The distance over that of Heun's 256 steps, and the rms deviation from where those lead, in data units."""
         x = self.model.sample(ROWS, sampler=sampler, grid=grid)
         return self.distance(x) / self.best, float(np.sqrt(np.mean((x - self.end) ** 2)))
@@ -102,8 +102,8 @@ def table(title: str, rows: dict[str, np.ndarray], columns: list[str]) -> None:
 
 
 def by_shape(cases: dict[tuple[str, int], Case], sampler: Sampler, make_grid) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Medians over seeds, (shapes, 2), of what `judge` gives."""
-    found = {key: case.judge(sampler, make_grid(case.schedule)) for key, case in cases.items()}
+    """Medians over seeds, (shapes, 2), of what `evaluate` gives."""
+    found = {key: case.evaluate(sampler, make_grid(case.schedule)) for key, case in cases.items()}
     return np.array([np.median([found[key] for key in found if key[0] == shape], axis=0) for shape in SHAPES])
 
 

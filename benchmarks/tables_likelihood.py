@@ -17,7 +17,7 @@ out for all of them.
 
     python benchmarks/tables_likelihood.py [--tables wine digits] [--peers gmm kde flow] [--seeds 1] [--rows 2000]
 
-`--rows` is the most that are judged by, the same ones for all.
+`--rows` is the most that are scored, the same ones for all.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def gmm(z):
     from sklearn.mixture import GaussianMixture
     from sklearn.model_selection import train_test_split
 
-    learn, judge = train_test_split(z, test_size=0.2, random_state=0)
+    learn, left_out = train_test_split(z, test_size=0.2, random_state=0)
     best = (-math.inf, 1, "full", 1e-6)
     for kind in ("full", "diag"):
         for reg in (1e-6, 1e-3, 1e-2, 1e-1):
@@ -99,7 +99,7 @@ def gmm(z):
                 if components > len(learn) // 10:
                     break
                 found = GaussianMixture(components, covariance_type=kind, reg_covar=reg, random_state=0).fit(learn)
-                best = max(best, (found.score(judge), components, kind, reg))
+                best = max(best, (found.score(left_out), components, kind, reg))
     _, components, kind, reg = best
     final = GaussianMixture(components, covariance_type=kind, reg_covar=reg, n_init=3, random_state=0).fit(z)
     return final.score_samples
@@ -127,7 +127,7 @@ def flow(z, epochs=300, patience=15):
     order = torch.randperm(len(z))
     x = torch.tensor(z, dtype=torch.float32)[order]
     held = max(len(x) // 10, 20)
-    learn, judge = x[held:], x[:held]
+    learn, left_out = x[held:], x[:held]
     model = zuko.flows.NSF(z.shape[1], transforms=3, hidden_features=(64, 64))
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     best, kept, waited = math.inf, None, 0
@@ -143,7 +143,7 @@ def flow(z, epochs=300, patience=15):
         if epoch % least:
             continue
         with torch.no_grad():
-            value = -model().log_prob(judge).mean().item()
+            value = -model().log_prob(left_out).mean().item()
         waited += 1
         if value < best:
             best, kept, waited = value, copy.deepcopy(model.state_dict()), 0
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=[*PEERS])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument(
-        "--rows", type=int, default=2_000, help="of those held out, at most; all peers are judged by them"
+        "--rows", type=int, default=2_000, help="of those held out, at most; the same ones for all peers"
     )
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables.training import Trained
+from motes.learning.tables.course import Trained
 from motes.tabular import TableModel
 
 TINY = {
@@ -30,7 +30,7 @@ def untrained() -> Iterator[None]:
     labels are independent, each with its share of the weights.
     """
 
-    def train(networks, base, layout, plan, rows, learn, hold, options, *, seed, weights, on_progress):
+    def train(networks, base, layout, plan, rows, learn, hold, options, *, seed, weights, keeper, on_progress):
         return Trained(networks, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -56,6 +56,7 @@ def test_a_run_leaves_everything_that_is_promised(run_folder):
         "history.jsonl",
         "samples.csv",
         "diffusion.gif",
+        "checkpoints/000000000040.safetensors",
     }
     assert files == promised | {f"figures/{name}" for name in FIGURES}
     assert str(out.relative_to(out.parents[1])) in done.stdout

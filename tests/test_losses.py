@@ -138,8 +138,8 @@ def test_the_elbo_loss_is_the_bound_of_many_steps():
     wrong = lambda schedule: ExactGaussian(schedule, 0.0, 1.0)
 
     with float64():
-        inflow = -2 * np.log(schedule.alpha(np.arange(steps + 1) / steps))
-    discrete = DiscreteVP(-np.expm1(-np.diff(inflow)))
+        integrated_beta = -2 * np.log(schedule.alpha(np.arange(steps + 1) / steps))
+    discrete = DiscreteVP(-np.expm1(-np.diff(integrated_beta)))
     bound = variational_bound(wrong(discrete), x0, key=jax.random.key(0), variance="posterior")
     by_steps = bound.kl[:, first - 1 :].sum(axis=1, dtype=float)  # those from t > s to s >= first/T
 

@@ -175,8 +175,8 @@ def test_variance_is_preserved_at_every_time(schedule):
 @given(discrete_schedules())
 def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
     with float64():
-        inflow = -2 * np.log(schedule.alpha(jnp.array([0.0, 0.25, 0.5, 1.0]) / schedule.steps))
-    assert np.allclose(inflow, -np.log1p(-schedule.betas[0]) * np.array([0, 0.25, 0.5, 1]), rtol=1e-9)
+        integrated_beta = -2 * np.log(schedule.alpha(jnp.array([0.0, 0.25, 0.5, 1.0]) / schedule.steps))
+    assert np.allclose(integrated_beta, -np.log1p(-schedule.betas[0]) * np.array([0, 0.25, 0.5, 1]), rtol=1e-9)
 
 
 @property_test
@@ -193,7 +193,7 @@ def test_log_snr_strictly_falls(schedule):
 def test_t_of_log_snr_inverts_log_snr(schedule):
     with float64():
         t = np.arange(1, 258) / 257
-        # Where a step adds 1e-6 to an inflow of 30, rounding alone moves t by 1e-16 * 30 / 1e-6.
+        # Where a step adds 1e-6 to an integrated beta of 30, rounding alone moves t by 1e-16 * 30 / 1e-6.
         assert np.allclose(schedule.t_of_log_snr(schedule.log_snr(t)), t, atol=1e-8)
 
 

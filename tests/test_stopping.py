@@ -9,7 +9,7 @@ from tests.reference import Z
 import motes
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning import training
-from motes.learning.stopping import Held
+from motes.learning.stopping import ValidationSet
 from motes.learning.training import train
 from motes.learning.weights import weights_of
 from motes.point_fitting import fit_points
@@ -138,7 +138,7 @@ def test_looking_changes_nothing_of_the_training():
     denoiser = recipe.make_denoiser(2, seed_key(0, "weights"))
     plain, looked = (
         train(denoiser, x, optimiser=recipe.training.optimiser(), held=held, **settings)
-        for held in (None, Held(x[:20], every=25, patience=100))
+        for held in (None, ValidationSet(x[:20], every=25, patience=100))
     )
     np.testing.assert_array_equal(plain.losses, looked.losses)
     np.testing.assert_array_equal(looked.held_out.steps, [0, 25, 50, 60])
@@ -148,7 +148,7 @@ def test_looking_changes_nothing_of_the_training():
 def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
     # The loss of `Point` has no noise: half the squared distance to the rows, by their weights.
     rows, weights = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 3.0, 0.0])
-    trained = train_point(X, steps=30, held=Held(rows, weights=weights, every=10, patience=99))
+    trained = train_point(X, steps=30, held=ValidationSet(rows, weights=weights, every=10, patience=99))
     for step, found in zip(trained.held_out.steps, trained.held_out.losses, strict=True):
         where = np.asarray(train_point(X, steps=int(step)).averaged.where) if step else np.zeros(2)
         expected = np.average(0.5 * ((rows - where) ** 2).sum(axis=1), weights=weights)
@@ -157,21 +157,21 @@ def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
 
 def test_snapshots_and_averages_end_with_the_best():
     far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
-    trained = train_point(X, steps=60, held=Held(far, every=5, patience=3), snapshot_every=5, averages=4)
+    trained = train_point(X, steps=60, held=ValidationSet(far, every=5, patience=3), snapshot_every=5, averages=4)
     assert trained.held_out.best == 0
     assert trained.steps == 15
     assert trained.snapshots == []
     assert trained.averages is None
     np.testing.assert_array_equal(trained.averaged.where, np.zeros(2))
     near = X.mean(axis=0)[None]
-    trained = train_point(X, steps=60, held=Held(near, every=5, patience=3), snapshot_every=5, averages=4)
+    trained = train_point(X, steps=60, held=ValidationSet(near, every=5, patience=3), snapshot_every=5, averages=4)
     assert trained.averages.steps.max() == trained.held_out.best == trained.snapshots[-1].step
     np.testing.assert_array_equal(trained.snapshots[-1].averaged.where, trained.averaged.where)
 
 
 def test_progress_tells_the_held_out_loss():
     told = []
-    trained = train_point(X, steps=20, held=Held(X, every=10, patience=9), on_progress=told.append)
+    trained = train_point(X, steps=20, held=ValidationSet(X, every=10, patience=9), on_progress=told.append)
     assert told[-1].held_out == trained.held_out.losses[-1]
 
 
@@ -184,8 +184,8 @@ def test_labels_are_held_out_too():
     assert np.isfinite(model.sample(5, label=1)).all()
 
 
-def test_validation_judges_averaged_weights():
-    with pytest.raises(RecipeError, match="judges the averaged weights"):
+def test_validation_evaluates_averaged_weights():
+    with pytest.raises(RecipeError, match="evaluates the averaged weights"):
         load_recipe("default", {"training.validation": 0.1, "training.weights": "last"})
 
 

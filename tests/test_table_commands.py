@@ -366,7 +366,7 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     """Of 39 rows a few are held out, and nothing fails after the work; the class is a column like any other."""
     out, found, lines = trained
     names = {"model.safetensors", "recipe.toml", "samples.csv", "history.jsonl", "metrics.json", "report.html"}
-    assert {path.name for path in out.iterdir()} == names | {"people.csv", "figures"}
+    assert {path.name for path in out.iterdir()} == names | {"people.csv", "figures", "checkpoints"}
     assert {path.name for path in (out / "figures").iterdir()} == {"marginals.png", "pairs.png", "loss.png"}
     message = "\n".join(lines)
     assert "warning: column 'number': a number for each row" in message and "--set columns.number=drop" in message

@@ -40,6 +40,12 @@ class TrainingError(MotesError):
         self.result = result
 
 
+class Terminated(MotesError):
+    """The system has asked the process to end (SIGTERM)."""
+
+    exit_code = 143
+
+
 class ModelFileError(MotesError):
     """A model file that is missing, damaged, or of another format."""
 

@@ -15,7 +15,8 @@ from motes.data.tables import Standardiser, Table, as_table
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
 from motes.learning.networks import StepGated
-from motes.learning.stopping import Held
+from motes.learning.resuming import Keeper
+from motes.learning.stopping import ValidationSet
 from motes.learning.training import Progress, Trained, train
 from motes.points import PointModel
 from motes.recipes import Recipe, load_recipe
@@ -39,6 +40,7 @@ def fit_points(
     start: Denoiser | None = None,
     seed: int = 0,
     source: str = "",
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> PointModel:
     """Train a model of points on the rows of `data`.
@@ -56,6 +58,7 @@ def fit_points(
             with it.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file.
+        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
         on_progress: called a few times a second with a `Progress`.
 
     Returns:
@@ -107,7 +110,7 @@ def fit_points(
     else:
         _check_start(start, chosen, z.shape[1], count)
     try:
-        return model_of(_train(start, rows, chosen, seed, on_progress))
+        return model_of(_train(start, rows, chosen, seed, keeper, on_progress))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
@@ -174,7 +177,7 @@ def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]
 
 
 class _Rows(NamedTuple):
-    """What `train` and `Held` take."""
+    """What `train` and `ValidationSet` take."""
 
     x: Array
     labels: NDArray[np.int32] | None
@@ -196,16 +199,21 @@ def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> Non
 
 
 def _train(
-    denoiser: Denoiser, rows: _Rows, recipe: Recipe, seed: int, on_progress: Callable[[Progress], None] | None
+    denoiser: Denoiser,
+    rows: _Rows,
+    recipe: Recipe,
+    seed: int,
+    keeper: Keeper | None,
+    on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
     """Train `denoiser` on all rows, or on those that are not held out."""
     part, held, weights = recipe.training, None, rows.weights
     if part.validation:
-        judge = _held_out(len(rows.x), part.validation, seed)
-        held = Held(*rows.some(judge), every=part.check_every, patience=part.patience)
+        unseen = _held_out(len(rows.x), part.validation, seed)
+        held = ValidationSet(*rows.some(unseen), every=part.check_every, patience=part.patience)
         # By weights of 0, so that the compiled program is the one of a training on all rows.
         weights = np.ones(len(rows.x)) if weights is None else weights.copy()
-        weights[judge] = 0
+        weights[unseen] = 0
     return train(
         denoiser,
         rows.x,
@@ -223,6 +231,7 @@ def _train(
         last_batch=part.last_batch,
         snapshot_every=part.snapshot_steps(len(rows.x)),
         averages=part.averages,
+        keeper=keeper,
         on_progress=on_progress,
     )
 

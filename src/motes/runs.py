@@ -1,16 +1,16 @@
 """A whole run, from a source to a folder of results.
 
     model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  figures/*.png
-    diffusion.gif
+    diffusion.gif  checkpoints/*.safetensors
 
-What was learned is written first, so that nothing that fails or is interrupted later can lose it.
+What was learned is written first, so that nothing that fails or is interrupted later can lose it; and checkpoints of a
+training while it lasts, so that it can go on however it ended.
 """
 
+import hashlib
 import json
-import shlex
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.frames import Frame, as_frame, of_values
-from motes.data.tables import Table, replacing
+from motes.data.tables import Table
 from motes.data.writing import write_frame
 from motes.diagnosis.after import Diagnosis
 from motes.diagnosis.before import diagnose
@@ -31,43 +31,30 @@ from motes.evaluation.irreducible import BOUND, EXACT, Estimate
 from motes.evaluation.metrics import c2st, sliced_w2
 from motes.learning.training import Progress, Trained
 from motes.point_fitting import fit_points
-from motes.points import AVERAGES, Guidance, PointModel
+from motes.points import Guidance, PointModel
 from motes.progress import Reporter
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import load_recipe
+from motes.run_folder import (
+    FIGURES,
+    METRICS,
+    MODEL,
+    PICTURES,
+    TRAINING_FIGURES,
+    Checkpoints,
+    Options,
+    Training,
+    begun,
+    make_folder,
+    present,
+    write,
+)
 from motes.sources import Source, read_source, source_of
 
 Array = NDArray[np.float64]
 
-ARTEFACTS = (
-    "model.safetensors",
-    AVERAGES,
-    "recipe.toml",
-    "samples.csv",
-    "history.jsonl",
-    "metrics.json",
-    "report.html",
-)
-TRAINING_FIGURES = ("loss.png", "snapshots.png")
-FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
-TABLE_FIGURES = ("marginals.png", "pairs.png", "loss.png")
-PICTURES = (
-    "diffusion.gif",
-    "diffusion.mp4",
-    *(f"figures/{name}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES))),
-)
 DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png", "column_gains.png")
 SAMPLES = 10_000
 LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is carried out; what is learned is in the recipe."""
-
-    seed: int = 0
-    overwrite: bool = False
-    figures: bool = True
-    style: str = "dark"
 
 
 def train_run(
@@ -83,15 +70,34 @@ def train_run(
     """
     chosen = load_recipe(recipe, changes)
     origin = read_source(source, chosen, options.seed)
-    prepare(out, options.overwrite)
-    for finding in diagnose(origin.table, chosen):
-        reporter.warn(str(finding))
-    write_recipe(out, source, chosen, options.seed)
-    least = least_loss(origin, chosen, seed=options.seed)
+    training = Training(source, str(recipe), chosen, options.seed, fingerprint_of(origin.table))
+    with begun(out, training, options, reporter) as checkpoints:
+        for finding in diagnose(origin.table, chosen):
+            reporter.warn(str(finding))
+        least = least_loss(origin, chosen, seed=options.seed)
+        model = _trained(origin, training, out, least, checkpoints, reporter)
+        assert model.training is not None  # it was trained just now
+        if model.training.interrupted:
+            return model, {}
+        say_trained(model.training, reporter)
+        rows, samples = labelled_rows(model, SAMPLES, options.seed, reporter)
+        write_frame(out / "samples.csv", rows)
+        metrics = _metrics(model, samples, origin, least, checkpoints.about["named"], options.seed)
+        write(out / METRICS, json.dumps(metrics, indent=2) + "\n")
+        checkpoints.finish()
+        if options.figures:
+            draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter, least)
+    return model, metrics
+
+
+def _trained(
+    origin: Source, training: Training, out: Path, least: Estimate, checkpoints: Checkpoints, reporter: Reporter
+) -> PointModel:
+    """Train, and write what was learned."""
     reporter.say(
         f"{LEAST[least.label]} {least.mean:.4f} ± {least.error:.1g}; what the loss has above it is in brackets"
     )
-    with reporter.counting("training", chosen.training.steps, "steps") as count:
+    with reporter.counting("training", training.recipe.training.steps, "steps") as count:
 
         def told(now: Progress) -> None:
             unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
@@ -99,30 +105,30 @@ def train_run(
             count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
 
         try:
-            with begun(out):
-                model = fit_points(origin.table, chosen, seed=options.seed, source=source, on_progress=told)
-                refuse_nothing(model)
+            model = fit_points(
+                origin.table, training.recipe, seed=training.seed, source=training.source, keeper=checkpoints,
+                on_progress=told,
+            )  # fmt: skip
+            refuse_nothing(model)
         except TrainingError as error:
             if isinstance(error.result, PointModel):
-                error.result.save(out / "model.safetensors")
-                write_history(error.result, out, least)
-                error.result.save_averages(out)
-                error.args = (f"{error} They are in '{out / 'model.safetensors'}'.",)
+                _write_learned(error.result, out, least)
+                error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
-    model.save(out / "model.safetensors")
+    _write_learned(model, out, least)
+    return model
+
+
+def _write_learned(model: PointModel, out: Path, least: Estimate) -> None:
+    model.save(out / MODEL)
     write_history(model, out, least)
     model.save_averages(out)
-    assert model.training is not None  # it was trained just now
-    if model.training.interrupted:
-        return model, {}
-    say_trained(model.training, reporter)
-    rows, samples = labelled_rows(model, SAMPLES, options.seed, reporter)
-    write_frame(out / "samples.csv", rows)
-    metrics = _metrics(model, samples, origin, least, recipe, options.seed)
-    write(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    if options.figures:
-        draw_run(model, origin.table.x, out, out / "diffusion.gif", options.style, options.seed, reporter, least)
-    return model, metrics
+
+
+def fingerprint_of(table: Table) -> str:
+    """The same for the same rows with the same labels in the same order, and for no others."""
+    labels = "" if table.labels is None else "\0".join(map(str, table.labels.tolist()))
+    return hashlib.blake2b(f"{table.fingerprint} {labels}".encode(), digest_size=16).hexdigest()
 
 
 def say_trained(trained: Trained, reporter: Reporter) -> None:
@@ -205,7 +211,7 @@ def keep_diagnosis(
     """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths."""
     from motes.exhibits import exhibits  # matplotlib is slow to load
 
-    _make_folder(out)
+    make_folder(out)
     write(out / DIAGNOSIS[0], json.dumps(found.to_dict(), indent=2) + "\n")
     distribution = source_of(model, source).truth
     return [out / DIAGNOSIS[0], *exhibits(model, found, distribution, out, t=t, style=style)]
@@ -213,62 +219,23 @@ def keep_diagnosis(
 
 def refuse_diagnosis(out: Path) -> None:
     """Raise UsageError where the folder holds a diagnosis that would be overwritten."""
-    if there := _present(out, DIAGNOSIS):
+    if there := present(out, DIAGNOSIS):
         raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_pictures(out: Path) -> None:
     """Raise UsageError where the folder holds pictures that would be overwritten."""
-    if there := _present(out, PICTURES):
+    if there := present(out, PICTURES):
         raise UsageError(
             f"'{out}' holds other pictures ({there[0].relative_to(out)}). "
             "Choose another --out, or replace them with --overwrite."
         )
 
 
-def prepare(out: Path, overwrite: bool) -> None:
-    """Make the folder; refuse one that holds a run, or clear that run away."""
-    there = _present(out, ARTEFACTS + PICTURES)
-    if there and not overwrite:
-        raise UsageError(
-            f"'{out}' holds another run ({there[0].name}). Choose another --out, or replace it with --overwrite."
-        )
-    _make_folder(out)
-    for path in there:
-        path.unlink()
-
-
-@contextmanager
-def begun(out: Path) -> Iterator[None]:
-    """A training that is interrupted before anything was learned leaves nothing that stands in the way of the next."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        (out / "recipe.toml").unlink(missing_ok=True)
-        raise
-
-
 def refuse_nothing(model: PointModel) -> None:
     """Raise KeyboardInterrupt where that came before the first step."""
     if model.training is not None and model.training.interrupted and not model.training.steps:
         raise KeyboardInterrupt
-
-
-def write_recipe(out: Path, source: str, recipe: Recipe, seed: int) -> None:
-    """What ran, and how to run it again."""
-    again = f"motes train {shlex.quote(source)} --recipe recipe.toml --seed {seed}"
-    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
-    write(out / "recipe.toml", header + recipe.to_toml())
-
-
-def _make_folder(out: Path) -> None:
-    if out.is_file():
-        raise UsageError(f"'{out}' is a file; expected the name of a folder.")
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _present(out: Path, names: Sequence[str]) -> list[Path]:
-    return [out / name for name in names if (out / name).exists()]
 
 
 def _metrics(
@@ -314,12 +281,6 @@ def write_history(model: PointModel, out: Path, least: Estimate | None = None) -
             line["excess" if least.label == EXACT else "above_bound"] = float(f"{loss - least.mean:.4g}")
         lines.append(line)
     if (looks := training.held_out) is not None:
-        judged = zip(looks.steps.tolist(), looks.losses.tolist(), strict=True)
-        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in judged]
+        looked = zip(looks.steps.tolist(), looks.losses.tolist(), strict=True)
+        lines += [{"step": step, "held_out": float(f"{loss:.6g}")} for step, loss in looked]
     write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from motes.diagnosis.of_tables import TableDiagnosis, diagnose_table
 from motes.errors import UsageError
 from motes.evaluation.associations import associations
 from motes.evaluation.views import view_of
-from motes.runs import TABLE_FIGURES, write
+from motes.run_folder import TABLE_FIGURES, write
 from motes.table_sources import TableSource, evaluation_source
 from motes.tabular import TableModel
 

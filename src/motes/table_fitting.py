@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.frames import Frame, as_frame, words_of
 from motes.errors import RecipeError, UsageError, check_seed
+from motes.learning.resuming import Keeper
+from motes.learning.tables.course import Progress
 from motes.learning.tables.fitting import FEW, fit, options_of, worth_of
 from motes.learning.tables.layout import layout_of
 from motes.learning.tables.links import Linker
 from motes.learning.tables.network import Rows
 from motes.learning.tables.rows import Reader
-from motes.learning.tables.training import Progress
 from motes.recipes import Recipe, load_recipe
 from motes.sampling.constraint import Constraint, broken_by, columns_of, estimated, observed_sides
 from motes.sampling.unmasking import Unmasker
@@ -40,6 +41,7 @@ def fit_table(
     source: str = "",
     schema: Schema | None = None,
     start: TableModel | None = None,
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TableModel:
     """Train a model on the rows of a table of any columns.
@@ -54,6 +56,7 @@ def fit_table(
         source: what the data is called in the model file and in messages.
         schema: one that was fitted to these rows already.
         start: a model of the same columns, to go on from, with its schema.
+        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
         on_progress: called a few times a second with a `Progress`.
 
     Raises:
@@ -96,7 +99,7 @@ def fit_table(
     taken = None if heavy is None else heavy[place]
     found = fit(
         rows, layout, units, entropies, apart, network, options, seed=seed, follows=_follows(fitted), weights=taken,
-        start=None if start is None else start.models, on_progress=on_progress,
+        start=None if start is None else start.models, keeper=keeper, on_progress=on_progress,
     )  # fmt: skip
     ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
     unmasker = Unmasker.of(found.models, layout, reader, found.plan.order, ranges)

@@ -1,6 +1,6 @@
 """A whole run on a table of any columns, from a file to a folder of results, and how good its model is.
 
-model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
+model.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html  checkpoints/*.safetensors
 """
 
 import json
@@ -18,19 +18,21 @@ from motes.data.frames import Frame, Series
 from motes.data.shapes import SHAPES
 from motes.data.tables import SUFFIXES as POINTS
 from motes.data.writing import write_frame
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, unknown
+from motes.errors import DataError, RecipeError, UsageError, unknown
 from motes.evaluating import of_model
 from motes.evaluation.record import Evaluation
 from motes.evaluation.table_results import TableDetails
 from motes.evaluation.tables import evaluate_tables
-from motes.learning.tables.training import Trained
+from motes.learning.resuming import Keeper
+from motes.learning.tables.course import Trained
 from motes.progress import Reporter, watching
 from motes.recipes import Recipe, load_recipe
 from motes.reports.page import write_page
-from motes.runs import SAMPLES, Options, begun, prepare, write, write_recipe
+from motes.run_folder import METRICS, MODEL, Options, Training, begun, write
+from motes.runs import SAMPLES
 from motes.sampling.unmasking import ROWS
 from motes.table_exhibits import draw_table
-from motes.table_fitting import fit_table
+from motes.table_fitting import fingerprint_of, fit_table, keys_of
 from motes.table_sources import (
     TableSource,
     columns_of,
@@ -110,31 +112,28 @@ def train_table(
     """
     ready = prepared(source, load_recipe(recipe, changes), options.seed)
     origin = ready.origin
-    prepare(out, options.overwrite)
-    write_recipe(out, source, ready.recipe, options.seed)
-    try:
-        with begun(out):
-            model = fitted(ready, options.seed, reporter)
-    except TrainingError:
-        (out / "recipe.toml").unlink()  # nothing was learned: it would stand in the way of the next run
-        raise
-    trained = model.training
-    assert trained is not None  # just now
-    model.save(out / "model.safetensors")
-    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in _history(trained)))
-    if trained.interrupted:
-        return model, None
-    _say_trained(trained, reporter)
-    samples = draw_rows(model, SAMPLES, options.seed, reporter)
-    write_frame(out / "samples.csv", samples)
-    reporter.say("comparing with rows that it has not seen")
-    found = _evaluated(model, origin, samples, None, options.seed)
-    training = {"train_seconds": trained.seconds, "steps": len(trained.losses), "parameters": model.parameters}
-    write(out / "metrics.json", json.dumps(training | found.to_dict(), indent=2) + "\n")
-    if options.figures:
-        write_page(found, out / "report.html")
-        for path in draw_table(model, origin, out, options.style, options.seed):
-            reporter.say(f"drew {path}")
+    rows = fingerprint_of(keys_of(ready.schema.frame(origin.training)))
+    training = Training(source, str(recipe), ready.recipe, options.seed, rows)
+    with begun(out, training, options, reporter) as checkpoints:
+        model = fitted(ready, options.seed, reporter, keeper=checkpoints)
+        trained = model.training
+        assert trained is not None  # just now
+        model.save(out / MODEL)
+        write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in _history(trained)))
+        if trained.interrupted:
+            return model, None
+        _say_trained(trained, reporter)
+        samples = draw_rows(model, SAMPLES, options.seed, reporter)
+        write_frame(out / "samples.csv", samples)
+        reporter.say("comparing with rows that it has not seen")
+        found = _evaluated(model, origin, samples, None, options.seed)
+        about = {"train_seconds": trained.seconds, "steps": len(trained.losses), "parameters": model.parameters}
+        write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
+        checkpoints.finish()
+        if options.figures:
+            write_page(found, out / "report.html")
+            for path in draw_table(model, origin, out, options.style, options.seed):
+                reporter.say(f"drew {path}")
     return model, found
 
 
@@ -185,6 +184,7 @@ def fitted(
     reporter: Reporter,
     *,
     start: TableModel | None = None,
+    keeper: Keeper | None = None,
     on_progress: Callable[[Any], None] | None = None,
 ) -> TableModel:
     """The trained model, with warnings and progress shown."""
@@ -193,8 +193,9 @@ def fitted(
     recipe, origin, schema, _ = ready
     with watching(reporter, on_progress, unit=NATS) as show:
         model = fit_table(
-            origin.training, recipe, schema=schema, seed=seed, source=origin.name, start=start, on_progress=show
-        )
+            origin.training, recipe, schema=schema, seed=seed, source=origin.name, start=start, keeper=keeper,
+            on_progress=show,
+        )  # fmt: skip
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model

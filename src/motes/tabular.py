@@ -22,12 +22,12 @@ from motes.data.frames import Frame, joined
 from motes.data.templates import KEY
 from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning.checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning.tables.course import Trained
 from motes.learning.tables.fitting import options_of
 from motes.learning.tables.layout import layout_of
 from motes.learning.tables.links import Linker
 from motes.learning.tables.model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables.rows import Reader
-from motes.learning.tables.training import Trained
 from motes.points import PointModel, model_path
 from motes.recipes import Recipe, parse
 from motes.sampling.constraint import Constraint, observed_sides

@@ -18,7 +18,7 @@ __all__ = ["app", "asking", "evaluating", "listing", "main", "training"]
 
 
 def main() -> None:
-    """Entry point: exit codes 0 (done), 1 (failed, or output was lost), 2 (misuse), 130 (interrupted)."""
+    """Entry point: exit codes 0 (done), 1 (failed, or output was lost), 2 (misuse), 130 (Ctrl-C), 143 (SIGTERM)."""
     words = sys.argv[1:]
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 app = App(
     name="motes",
     help="Diffusion models for points and tables: train one in seconds, watch it work, sample it.",
-    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted. `--debug` shows where an "
-    "error came from. `--import FILE.py` runs a file that registers classes of your own for recipes.",
+    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted, 143 ended by "
+    "SIGTERM. `--debug` shows where an error came from. `--import FILE.py` runs a file that registers classes of your "
+    "own for recipes.",
     version=lambda: _version(),
     version_flags=["--version"],
     help_flags=["--help", "-h"],

@@ -1,7 +1,7 @@
 """`motes train`, `motes columns`, `motes ema`: what is learned."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -21,9 +21,15 @@ from motes.cli.common import (
     read_by,
     start_jax,
     text_changes,
+    whole,
 )
+from motes.cli.signals import ending_whole
 from motes.data.text_options import TextOptions
 from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes.progress import Reporter
+    from motes.run_folder import Options
 
 
 @app.command
@@ -39,8 +45,25 @@ def train(
         Parameter(help="A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out."),
     ] = None,
     changes: Changes = [],  # noqa: B006 - never changed
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        Parameter(
+            converter=whole,
+            help="The same seed gives the same result; 0 if left out, or with --resume that of the run.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
+    resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Go on with the run in the folder, which was cut short; or with --set training.steps=N, for a table "
+            "table.steps=N, with one that is complete.",
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        float, Parameter(help="Seconds of training from one checkpoint to the next, at least.")
+    ] = 30.0,
     figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
     style: Style = "dark",
     text: Text = TextOptions(),
@@ -49,23 +72,40 @@ def train(
     """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
     start_jax()
     from motes.progress import Reporter
-    from motes.runs import Options, train_run
-    from motes.table_runs import is_table, recipe_for, train_table
+    from motes.run_folder import Options, seed_of
+    from motes.table_runs import recipe_for
 
-    reporter = Reporter(quiet)
-    out = out or _free(Path("runs") / Path(source).stem)
-    options = Options(seed=seed, overwrite=overwrite, figures=figures, style=style)
+    if resume and overwrite:
+        raise UsageError("got --resume and --overwrite; expected one of them: go on with the run, or replace it.")
+    if not checkpoint_every >= 0:
+        raise UsageError(f"got --checkpoint-every {checkpoint_every:g}; expected seconds, at least 0.")
     changes = [*changes, *text_changes(text)]
-    chosen = recipe_for(source, recipe, changes)
-    if is_table(source, chosen, changes):
-        of_table, found = train_table(source, out, chosen, changes, options, reporter)
+    folder = Path("runs") / Path(source).stem
+    out = out or (folder if resume else _free(folder))
+    if resume:
+        before = seed_of(out)
+        seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
+    else:
+        chosen = recipe_for(source, recipe, changes)
+    options = Options(seed or 0, overwrite, resume, checkpoint_every, figures, style)
+    with ending_whole():
+        return _train(source, out, chosen, changes, options, Reporter(quiet))
+
+
+def _train(source: str, out: Path, recipe: str, changes: list[str], options: "Options", reporter: "Reporter") -> int:
+    """Train, and print what is known of the model."""
+    from motes.runs import train_run
+    from motes.table_runs import is_table, train_table
+
+    if is_table(source, recipe, changes):
+        of_table, found = train_table(source, out, recipe, changes, options, reporter)
         if found is None:
             assert of_table.training is not None  # it was trained just now
             return _interrupted(len(of_table.training.losses), out)
         print(found)
         print(f"\nresults in {out}")
         return 0
-    model, metrics = train_run(source, out, chosen, changes, options, reporter)
+    model, metrics = train_run(source, out, recipe, changes, options, reporter)
     training = model.training
     assert training is not None
     if training.interrupted:
@@ -113,8 +153,8 @@ def columns(
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
     if schema.dropped:
         print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
-    for said in schema.related:
-        print(f"Found: {said}.")
+    for message in schema.related:
+        print(f"Found: {message}.")
     for warning in warnings_of(schema.columns):
         note(f"warning: {warning}")
     return 0
@@ -159,7 +199,10 @@ def ema(
 
 def _interrupted(steps: int, out: Path, total: int | None = None) -> int:
     of = "" if total is None else f" of {total:,}"
-    note(f"Interrupted after {steps:,}{of} steps. What was learned is in '{out / 'model.safetensors'}'.")
+    note(
+        f"Interrupted after {steps:,}{of} steps. What was learned is in '{out / 'model.safetensors'}'; "
+        "--resume goes on with the training."
+    )
     return 130
 
 

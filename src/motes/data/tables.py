@@ -8,6 +8,7 @@ A model learns standardised columns, and everything it gives back is in the data
 import csv
 import hashlib
 import math
+import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -311,8 +312,11 @@ def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half."""
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half.
+
+    `durable`: so does who looks after the power has failed, since the file and its folder are flushed to the disk.
+    """
     # An ordinary file, which follows the umask; those of `tempfile` are private.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -326,6 +330,19 @@ def replacing(path: Path) -> Iterator[Path]:
             if error.filename in (None, str(temporary)):  # a full disk has no name; nobody knows the temporary one
                 error.filename = str(path)
             raise
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
+        if durable:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -43,15 +43,15 @@ class LinearVP(Schedule):
     beta_max: float = number(20.0, 0, open_low=True)
 
     def __check_init__(self) -> None:
-        if 2 * 80 < self._inflow < math.inf:
+        if 2 * 80 < self._integrated_beta < math.inf:
             raise ValueError(
                 f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g} leave alpha_1 = "
-                f"exp(-{self._inflow / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: exp(-5) is "
+                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: exp(-5) is "
                 "noise already."
             )
 
     @property
-    def _inflow(self) -> float:
+    def _integrated_beta(self) -> float:
         return (self.beta_min + self.beta_max) / 2
 
     def _inflow_at(self, t: ArrayLike) -> jax.Array:
@@ -65,11 +65,13 @@ class LinearVP(Schedule):
         return jnp.sqrt(-jnp.expm1(-self._inflow_at(t)))
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        # alpha^2 = 1 / (1 + exp(-log_snr)), so the inflow is a softplus; t is the root of a quadratic, in the form that
-        # does not cancel.
-        inflow = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._inflow)
-        root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * inflow)
-        return jnp.where(inflow < self._inflow, jnp.minimum(2 * inflow / (self.beta_min + root), 1.0), 1.0)
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, in the
+        # form that does not cancel.
+        integrated_beta = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._integrated_beta)
+        root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integrated_beta)
+        return jnp.where(
+            integrated_beta < self._integrated_beta, jnp.minimum(2 * integrated_beta / (self.beta_min + root), 1.0), 1.0
+        )
 
 
 class CosineVP(Schedule):

@@ -154,10 +154,10 @@ class DiscreteVP(Schedule):
         for k, beta in enumerate(table):
             if not 0 < beta < 1:
                 raise ValueError(f"beta at step {k} is {beta:g}; expected a number between 0 and 1.")
-        inflow = -np.log1p(-table).sum()
-        if inflow > 2 * 80:
+        integrated_beta = -np.log1p(-table).sum()
+        if integrated_beta > 2 * 80:
             raise ValueError(
-                f"these betas leave alpha_T = exp(-{inflow / 2:.0f}) of the signal, which is 0 in float32. "
+                f"these betas leave alpha_T = exp(-{integrated_beta / 2:.0f}) of the signal, which is 0 in float32. "
                 "Fewer steps or smaller betas will do: exp(-5) is noise already."
             )
         self._betas = tuple(table.tolist())
@@ -174,11 +174,11 @@ class DiscreteVP(Schedule):
     # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
     # where 1 - alpha_t^2 is tiny, exact to the last digit.
     @property
-    def _inflow(self) -> Table:
+    def _integrated_beta(self) -> Table:
         return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
 
     def _inflow_at(self, t: ArrayLike) -> jax.Array:
-        knots = jnp.asarray(self._inflow)
+        knots = jnp.asarray(self._integrated_beta)
         place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
         k = jnp.minimum(place.astype(int), self.steps - 1)
         return knots[k] + (place - k) * (knots[k + 1] - knots[k])
@@ -191,16 +191,16 @@ class DiscreteVP(Schedule):
 
     def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
-        rate = jnp.asarray(np.diff(self._inflow) * self.steps)  # of the inflow, within each step
+        rate = jnp.asarray(np.diff(self._integrated_beta) * self.steps)  # of the integrated beta, within each step
         k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
         alpha, sigma = self.alpha(t), self.sigma(t)
         return -alpha * rate[k] / 2, alpha**2 * rate[k] / (2 * sigma)
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        # alpha^2 = 1 / (1 + exp(-log_snr)), so the inflow is a softplus of -log_snr.
-        knots = jnp.asarray(self._inflow)
-        inflow = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
-        return jnp.interp(inflow, knots, jnp.linspace(0, 1, self.steps + 1))
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus of -log_snr.
+        knots = jnp.asarray(self._integrated_beta)
+        integrated_beta = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
+        return jnp.interp(integrated_beta, knots, jnp.linspace(0, 1, self.steps + 1))
 
     # --- the tables of Ho et al. 2020, section 2 ---
 
@@ -212,17 +212,17 @@ class DiscreteVP(Schedule):
     @property
     def alphas_bar(self) -> Table:
         """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
-        return np.exp(-self._inflow[1:])
+        return np.exp(-self._integrated_beta[1:])
 
     @property
     def alphas_bar_prev(self) -> Table:
         """alphas_bar of the step before, 1 for the first."""
-        return np.exp(-self._inflow[:-1])
+        return np.exp(-self._integrated_beta[:-1])
 
     @property
     def sqrt_alphas_bar(self) -> Table:
         """alpha_t: the factor of x_0 in x_t."""
-        return np.exp(-self._inflow[1:] / 2)
+        return np.exp(-self._integrated_beta[1:] / 2)
 
     @property
     def sqrt_one_minus_alphas_bar(self) -> Table:
@@ -236,7 +236,7 @@ class DiscreteVP(Schedule):
 
     @property
     def _one_minus_alphas_bar(self) -> Table:
-        return -np.expm1(-self._inflow[1:])
+        return -np.expm1(-self._integrated_beta[1:])
 
     @property
     def posterior_mean_coef_1(self) -> Table:
@@ -246,12 +246,12 @@ class DiscreteVP(Schedule):
     @property
     def posterior_mean_coef_2(self) -> Table:
         """Factor of x_k in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
-        return -np.expm1(-self._inflow[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
+        return -np.expm1(-self._integrated_beta[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
 
     @property
     def posterior_variance(self) -> Table:
         """Variance of q(x_{k-1} | x_k, x_0), eq. 7; 0 at the first step, where x_0 itself is known."""
-        return self.betas * -np.expm1(-self._inflow[:-1]) / self._one_minus_alphas_bar
+        return self.betas * -np.expm1(-self._integrated_beta[:-1]) / self._one_minus_alphas_bar
 
     @property
     def posterior_log_variance_clipped(self) -> Table:

@@ -37,7 +37,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[
     check_name(path)
     texts = {"format": FORMAT, "motes": version("motes"), **about}
     texts["sha256"] = _digest(tensors, texts)
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         temporary.write_bytes(save(dict(tensors), metadata=texts))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.learning.losses import Loss
 from motes.learning.programs import training_program
+from motes.learning.resuming import State
 from motes.learning.rows import Rows
 from motes.learning.times import Times
 from motes.learning.weights import with_weights
@@ -28,8 +29,8 @@ APART = 1  # beside the numbers of the key, so that these draws are not those of
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """Rows that are not trained on, and how training is judged by them.
+class ValidationSet:
+    """Rows that are not trained on, and that say when it stops.
 
     Attributes:
         x: (m, d), in the units that the denoiser works in.
@@ -60,7 +61,7 @@ class HeldOut(NamedTuple):
         return int(self.steps[self.losses.argmin()])
 
 
-class Watch:
+class EarlyStopping:
     """Looks at the weights now and then, and remembers the best.
 
     Args:
@@ -74,7 +75,7 @@ class Watch:
 
     def __init__(
         self,
-        held: Held,
+        held: ValidationSet,
         denoiser: Denoiser,
         loss: Loss,
         times: Times,
@@ -86,6 +87,7 @@ class Watch:
         self._steps: list[int] = []
         self._losses: list[float] = []
         self.best: Any = None
+        self._since = 0  # the look from which patience counts
         m = len(held.x)
         draws = -(-LEAST // m)
         weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
@@ -105,7 +107,7 @@ class Watch:
         self._loss = partial(_loss, denoiser, loss, times, rows, _Draws(in_blocks(index), *kept))
 
     def look(self, state: Any, step: int, weights: jax.Array) -> None:
-        """Judge `weights`; `state` is kept where they are the best so far."""
+        """Evaluate `weights`; `state` is kept where they are the best so far."""
         value = float(self._loss(weights))
         value = value if np.isfinite(value) else np.inf
         if not self._losses or value < min(self._losses):
@@ -121,12 +123,23 @@ class Watch:
     @property
     def in_vain(self) -> bool:
         """Whether patience is at its end."""
-        return len(self._losses) - int(np.argmin(self._losses)) > self._patience
+        return len(self._losses) - max(int(np.argmin(self._losses)), self._since) > self._patience
 
     @property
     def seen(self) -> HeldOut:
         """All looks so far."""
         return HeldOut(np.array(self._steps, np.int64), np.array(self._losses))
+
+    @property
+    def state(self) -> State:
+        """All looks so far, and from which one patience counts; `best` is not in it."""
+        seen = self.seen
+        return State({"steps": seen.steps, "losses": seen.losses}, {"since": self._since})
+
+    def go_on(self, state: State, best: Any, *, anew: bool) -> None:
+        """Go on where another watch of the same rows was. `best` was its best state; `anew`: with all the patience."""
+        self._steps, self._losses = state.arrays["steps"].tolist(), state.arrays["losses"].tolist()
+        self.best, self._since = best, len(self._losses) - 1 if anew else state.numbers["since"]
 
 
 class _Draws(NamedTuple):

@@ -5,11 +5,8 @@ updates the weights and their moving average, for as many steps as it is request
 vector, so that the optimiser and the average are a handful of operations however many layers there are.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -23,10 +20,12 @@ from numpy.typing import NDArray
 from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
+from motes.learning.batches import Batches
 from motes.learning.losses import Loss
 from motes.learning.programs import training_program
+from motes.learning.resuming import Keeper, State, interruptible, named, tree_state
 from motes.learning.rows import Rows, systematic
-from motes.learning.stopping import Held, HeldOut, Watch
+from motes.learning.stopping import EarlyStopping, HeldOut, ValidationSet
 from motes.learning.times import Times
 from motes.learning.weights import weights_of, with_weights
 
@@ -119,11 +118,12 @@ def train(
     labels: NDArray[np.integer] | None = None,
     label_dropout: float = 0.1,
     weights: NDArray[np.floating] | None = None,
-    held: Held | None = None,
+    held: ValidationSet | None = None,
     ema: float = 0.99,
     last_batch: LastBatch = "fill",
     snapshot_every: int = 0,
     averages: int = 0,
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train `denoiser` on the rows of `x`.
@@ -141,12 +141,14 @@ def train(
         label_dropout: how often a row's label is withheld, so that all classes together are learned too.
         weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
             rows, and 0 as none; None: 1 each.
-        held: rows by which the averages of the weights are judged now and then. The best are kept, and training ends
+        held: rows by which the averages of the weights are evaluated now and then. The best are kept, and training ends
             before its last step where nothing better is found for long.
         ema: decay of the moving average of the weights, per step.
         last_batch: "fill" completes the last batch of an epoch from the next one; "partial" leaves it short.
         snapshot_every: keep the weights every so many steps; 0 keeps none.
         averages: how often over the run two averages are stored, from which one of any length can be made; 0: never.
+        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
+            with the same arguments, of which `steps` alone may differ. With other steps patience counts anew.
         on_progress: called a few times a second.
 
     Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
@@ -154,6 +156,7 @@ def train(
 
     Raises:
         TrainingError: the loss was not finite; its `result` holds the last good weights.
+        ModelFileError: the keeper's state is that of another training.
     """
     flat = weights_of(denoiser)
     lengths = LENGTHS if averages else ()
@@ -161,37 +164,20 @@ def train(
     state = _State(flat, flat, powers, optimiser.init(flat), times.init(), jnp.zeros((), int))
     rows = Rows.of(x, labels, label_dropout)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x), batch, last_batch, weights)
-    losses: list[NDArray[np.float32]] = []
-    snapshots: list[Snapshot] = []
-    stored: dict[int, NDArray[np.float32]] = {}
     store_every = -(-steps // averages) if averages else steps
     watch = None
     if held is not None:
-        watch = Watch(held, denoiser, loss, times, key, label_dropout=label_dropout)
-    begin, done, stride = time.perf_counter(), 0, 8
-
-    def both(state: _State) -> tuple[Denoiser, Denoiser]:
-        return with_weights(denoiser, state.average), with_weights(denoiser, state.weights)
-
-    def result(interrupted: bool = False) -> Trained:
-        every = np.concatenate(losses) if losses else np.zeros(0, np.float32)
-        best = watch.best if watch else state
-        end = int(best.step)
-        until = {step: powers for step, powers in stored.items() if step <= end} | {end: np.asarray(best.powers)}
-        return Trained(
-            *both(best),
-            every,
-            time.perf_counter() - begin,
-            interrupted,
-            [shot for shot in snapshots if shot.step <= end],
-            _averages(until) if lengths and end else None,
-            watch.seen if watch else None,
-        )
-
-    if watch:
+        watch = EarlyStopping(held, denoiser, loss, times, key, label_dropout=label_dropout)
+    course = _Course(denoiser, state, steps, batches, watch, keeps_averages=bool(averages))
+    calls, stride = 0, 8
+    if keeper is not None and keeper.state is not None:
+        course.go_on(keeper.state)
+    elif watch:
         watch.look(state, 0, state.average)
-    with _interruptible() as stop:
-        while done < steps and not stop.is_set() and not (watch and watch.in_vain):
+    saved = course.done
+    with interruptible() as stop:
+        while course.done < steps and not stop and not (watch and watch.in_vain):
+            done = course.done
             ends = [steps, done + stride, _next(done, store_every)]
             ends += [_next(done, snapshot_every)] if snapshot_every else []
             ends += [_next(done, watch.every)] if watch else []
@@ -200,7 +186,7 @@ def train(
             index = np.pad(index, ((0, ROOM - count), (0, 0)))
             tick = time.perf_counter()
             after, measured = _advance(
-                denoiser, loss, times, optimiser, ema, lengths, state, rows, index, np.int32(count), key
+                denoiser, loss, times, optimiser, ema, lengths, course.state, rows, index, np.int32(count), key
             )
             fresh = np.asarray(measured)[:count]
             if not np.isfinite(fresh).all():
@@ -208,22 +194,113 @@ def train(
                 raise TrainingError(
                     f"the loss was {fresh[step - done - 1]} at step {step} of {steps}. Usual remedies: a smaller "
                     f"learning rate, a smaller clip_norm, standardised data. The weights of step {done} are kept.",
-                    result(),
+                    course.result(),
                 )
-            state = after
-            losses.append(fresh)
-            done += count
+            course.took(after, fresh)
+            calls, done = calls + 1, course.done
             if snapshot_every and done % snapshot_every == 0:
-                snapshots.append(Snapshot(done, *both(state)))
+                course.snapshots.append((done, after.average, after.weights))
             if lengths and done % store_every == 0:
-                stored[done] = np.asarray(state.powers)
-            now = time.perf_counter()
-            stride = int(np.clip(count * PATIENCE / (now - tick), 8, ROOM)) if len(losses) > 1 else stride
+                course.stored[done] = np.asarray(after.powers)
+            # The first call compiles, which says nothing of the next one.
+            spent = time.perf_counter() - tick
+            stride = int(np.clip(count * PATIENCE / spent, 8, ROOM)) if calls > 1 else stride
             if watch and (done % watch.every == 0 or done == steps):
-                watch.look(state, done, state.average)
+                watch.look(after, done, after.average)
+            if keeper is not None and keeper.due():
+                keeper.save(done, course.kept())
+                saved = done
             if on_progress:
-                on_progress(Progress(done, steps, _recent_mean(losses), now - begin, watch.last if watch else None))
-    return result(interrupted=stop.is_set() and done < steps)
+                on_progress(course.progress())
+        if keeper is not None and course.done > saved:
+            keeper.save(course.done, course.kept())
+    return course.result(interrupted=bool(stop) and course.done < steps)
+
+
+class _Course:
+    """All that changes while a training goes on, and what is made of it."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        state: _State,
+        steps: int,
+        batches: Batches,
+        watch: EarlyStopping | None,
+        *,
+        keeps_averages: bool,
+    ):
+        self.denoiser, self.state, self.steps, self.batches, self.watch = denoiser, state, steps, batches, watch
+        self.keeps_averages = keeps_averages
+        self.done = 0
+        self.losses: list[NDArray[np.float32]] = []
+        self.snapshots: list[tuple[int, Any, Any]] = []  # step, averaged and last weights
+        self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers
+        self._begin = time.perf_counter()
+
+    def took(self, state: _State, losses: NDArray[np.float32]) -> None:
+        """Steps with these losses, (k,), have led to this state."""
+        self.state, self.done = state, self.done + len(losses)
+        self.losses.append(losses)
+
+    @property
+    def seconds(self) -> float:
+        """Of the training, that of earlier processes included."""
+        return time.perf_counter() - self._begin
+
+    def progress(self) -> Progress:
+        """Where it stands."""
+        unseen = self.watch.last if self.watch else None
+        return Progress(self.done, self.steps, _recent_mean(self.losses), self.seconds, unseen)
+
+    def result(self, interrupted: bool = False) -> Trained:
+        """What was learned so far."""
+        best = self.watch.best if self.watch else self.state
+        end = int(best.step)
+        until = {step: powers for step, powers in self.stored.items() if step <= end} | {end: np.asarray(best.powers)}
+        with_flat = lambda flat: with_weights(self.denoiser, flat)
+        return Trained(
+            with_flat(best.average),
+            with_flat(best.weights),
+            _joined(self.losses),
+            self.seconds,
+            interrupted,
+            [Snapshot(step, *map(with_flat, both)) for step, *both in self.snapshots if step <= end],
+            _averages(until) if self.keeps_averages and end else None,
+            self.watch.seen if self.watch else None,
+        )
+
+    def kept(self) -> State:
+        """The complete state."""
+        parts = {"state": tree_state(self.state), "batches": self.batches.state}
+        if self.watch:
+            parts |= {"watch": self.watch.state, "best": tree_state(self.watch.best)}
+        shots = {str(step): both for step, *both in self.snapshots}
+        arrays = {"losses": _joined(self.losses)}
+        arrays |= {f"snapshots/{step}": np.stack([np.asarray(one) for one in both]) for step, both in shots.items()}
+        arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
+        return named(
+            parts | {"course": State(arrays, {"step": self.done, "steps": self.steps, "seconds": self.seconds})}
+        )
+
+    def go_on(self, kept: State) -> None:
+        """Go on where a training was whose complete state this is."""
+        own = kept.part("course")
+        state = kept.tree("state", self.state)
+        self.batches.go_on(kept.part("batches"))
+        if self.watch:
+            anew = own.numbers["steps"] != self.steps
+            self.watch.go_on(kept.part("watch"), kept.tree("best", state), anew=anew)
+        self.state, self.done, self.losses = state, own.numbers["step"], [own.arrays["losses"]]
+        self._begin -= own.numbers["seconds"]
+        # A file has its arrays in an order of its own.
+        in_order = lambda name: sorted((int(step), one) for step, one in own.part(name).arrays.items())
+        self.snapshots = [(step, *both) for step, both in in_order("snapshots")]
+        self.stored = dict(in_order("stored"))
+
+
+def _joined(losses: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(losses) if losses else np.zeros(0, np.float32)
 
 
 def _next(done: int, every: int) -> int:
@@ -248,19 +325,18 @@ def _averages(stored: dict[int, NDArray[np.float32]]) -> Averages:
 
 def _batches(
     rng: np.random.Generator, n: int, batch: int, last: LastBatch, weights: NDArray[np.floating] | None = None
-) -> Iterator[NDArray[np.int32]]:
-    # Row numbers (batch,), one epoch after another; -1 marks the empty places of a partial batch.
-    rest = np.zeros(0, np.int32)
-    while True:
-        epoch = rng.permutation(n) if weights is None else systematic(rng, weights)
-        rows = np.concatenate([rest, epoch.astype(np.int32)])
+) -> Batches:
+    """Row numbers, one epoch after another; -1 marks the empty places of a partial batch."""
+
+    def epoch(rng: np.random.Generator) -> NDArray[np.integer]:
+        rows = rng.permutation(n) if weights is None else systematic(rng, weights)
         if last == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
             # Places stand for parts of the range of times, so the empty ones must not be the last.
             rows[-batch:] = rng.permutation(rows[-batch:])
-        whole = len(rows) // batch * batch
-        yield from rows[:whole].reshape(-1, batch)
-        rest = rows[whole:]
+        return rows
+
+    return Batches(rng, epoch, batch)
 
 
 @training_program
@@ -302,24 +378,3 @@ def _advance(
         return _State(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
 
     return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no step is torn; the second one is an ordinary interrupt."""
-    stop = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    # Signals only ever reach the main thread; and who ignores them, as a job in the background does, has his reasons.
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
-        yield stop
-        return
-
-    def ask(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

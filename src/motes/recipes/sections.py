@@ -12,7 +12,7 @@ class Data(Checked):
 
     rows: int = number(10_000, 20)  # drawn from a shape; a file is taken whole
     noise: float | None = number(None, 0)  # blur of a shape; left out: the shape's own
-    held_out: float = number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for judging
+    held_out: float = number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for evaluation
     encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
     standardise: bool = True  # learn columns of mean 0 and standard deviation 1
     label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none

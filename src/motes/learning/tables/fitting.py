@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from motes.learning.resuming import Keeper
 from motes.learning.tables.base import Base
 from motes.learning.tables.base_fit import base_of_pairs, choose_shape, first_gates, fit_base
+from motes.learning.tables.course import Progress, Trained
 from motes.learning.tables.density import CLOSE
 from motes.learning.tables.layout import Layout
 from motes.learning.tables.model import MaskedModel, on_axes
 from motes.learning.tables.network import MaskedNetwork, Rows
-from motes.learning.tables.training import Options, Plan, Progress, Trained, train
+from motes.learning.tables.training import Options, Plan, train
 
 Integers = NDArray[np.integer]
 T = TypeVar("T")
@@ -133,6 +135,7 @@ def fit(
     follows: Mapping[int, Sequence[int]] | None = None,
     weights: NDArray[np.float64] | None = None,
     start: MaskedModel | None = None,
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Fitted:
     """Learn rows (n, p) with a layout.
@@ -144,7 +147,7 @@ def fit(
         keys: equal for equal rows, (n,).
         network, options: of the model and its training.
         follows: column -> columns from which it follows.
-        seed, weights, on_progress: as for `train`.
+        seed, weights, keeper, on_progress: as for `train`.
         start: members to go on from, in the place of new ones, if there are as many and their base has the same axes.
     """
     learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
@@ -152,11 +155,14 @@ def fit(
     if start is None or start.base.means.shape[::2] != (len(learn), len(layout.axes)):
         with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
             start = _begun(rows, layout, network, learn, hold, seed, weights)
+    base = start.base
+    if keeper is not None and keeper.state is not None:
+        base = keeper.state.tree("base", base)  # to the bit, whatever machine fitted it
     trained = train(
-        start.network, start.base, layout, plan, rows, learn, hold, options,
-        seed=seed, weights=weights, on_progress=on_progress,
+        start.network, base, layout, plan, rows, learn, hold, options,
+        seed=seed, weights=weights, keeper=keeper, on_progress=on_progress,
     )  # fmt: skip
-    return Fitted(MaskedModel(trained.networks, start.base), plan, trained)
+    return Fitted(MaskedModel(trained.networks, base), plan, trained)
 
 
 def _begun(

@@ -10,8 +10,8 @@ Few rows are learned by several members, each without one fold of the rows, whic
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,18 +20,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError
+from motes.learning.batches import Batches
 from motes.learning.programs import training_program
+from motes.learning.resuming import Keeper, interruptible
+from motes.learning.tables.course import Course, Members, Progress, Trained
 from motes.learning.tables.layout import Layout
 from motes.learning.tables.model import MaskedModel, each_member, ordered
 from motes.learning.tables.network import MaskedNetwork, Rows
 
-Integers = NDArray[np.int32]
 PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
-CHUNK = 25  # steps of one call of the compiled program
+CHUNK = 25  # steps of one call of the compiled program, at most
+FIRST = 5  # steps of the first call, before it is known how long one takes
+PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
 
@@ -74,43 +79,6 @@ class Plan(NamedTuple):
 
     order: Any
     units: Any
-
-
-class Progress(NamedTuple):
-    """Where a training is: nats a row, of training and validation rows (NaN: none were looked at yet)."""
-
-    step: int
-    steps: int
-    loss: float
-    held_out: float
-    seconds: float
-
-
-@dataclass
-class Trained:
-    """What a training gives.
-
-    Attributes:
-        networks: the members', with a leading axis.
-        losses: of each step, the mean over members, (steps,).
-        held_out: (checks, 2): step and nats a row of the validation rows.
-        best: the step of the weights that are kept, the mean over members.
-        interrupted: by Ctrl-C.
-    """
-
-    networks: MaskedNetwork
-    losses: NDArray[np.float32]
-    held_out: NDArray[np.float64]
-    best: float
-    seconds: float
-    interrupted: bool = False
-
-
-class _State(NamedTuple):
-    network: MaskedNetwork
-    averaged: MaskedNetwork
-    optimiser: Any
-    step: jax.Array
 
 
 @dataclass(frozen=True)
@@ -165,13 +133,23 @@ def masked_loss(
 
 @training_program
 def _train(
-    program: _Program, state: _State, base: Any, data: Rows, plan: Plan, index: jax.Array, key: jax.Array
+    program: _Program,
+    state: Members,
+    base: Any,
+    data: Rows,
+    plan: Plan,
+    index: ArrayLike,
+    window: ArrayLike,
+    key: jax.Array,
 ) -> Any:
-    """Some steps of all members; `index` (steps, members, groups, n) says which rows."""
+    """Some steps of all members: those of a chunk from `window[0]` on, `window[1]` of them.
+
+    `index` (CHUNK, members, groups, n) has the rows of the first of these steps first, and room for a whole chunk.
+    """
     options, p = program.options, program.layout.parts
     fixed = jnp.arange(options.groups) < round(options.fixed * options.groups)
 
-    def member(state: _State, base: Any, index: jax.Array, key: jax.Array) -> Any:
+    def member(state: Members, base: Any, index: jax.Array, key: jax.Array) -> Any:
         orders_key, prefix_key, drop = jax.random.split(key, 3)
         rows = jax.tree.map(lambda part: part[index], data)
         orders = jax.vmap(partial(random_order, plan.units))(jax.random.split(orders_key, options.groups))
@@ -186,13 +164,18 @@ def _train(
         network = eqx.apply_updates(state.network, updates)
         decay = jnp.minimum(options.ema, (1 + state.step) / (10 + state.step))
         averaged = jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, state.averaged, network)
-        return _State(network, averaged, optimiser, state.step + 1), loss
+        return Members(network, averaged, optimiser, state.step + 1), loss
 
-    def step(state: _State, given: Any) -> Any:
-        index, key = given
-        return each_member(member)(state, base, index, jax.random.split(key, index.shape[0]))
+    keys = jax.random.split(key, CHUNK)
+    index, window = jnp.asarray(index), jnp.asarray(window)
 
-    return jax.lax.scan(step, state, (index, jax.random.split(key, len(index))))
+    def step(i: jax.Array, carry: tuple[Members, jax.Array]) -> tuple[Members, jax.Array]:
+        state, losses = carry
+        each = jax.random.split(keys[window[0] + i], index.shape[1])
+        state, loss = each_member(member)(state, base, index[i], each)
+        return state, losses.at[i].set(loss)
+
+    return jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
 
 
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
@@ -241,6 +224,7 @@ def train(
     *,
     seed: int,
     weights: NDArray[np.float64] | None = None,
+    keeper: Keeper | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train the members.
@@ -254,67 +238,75 @@ def train(
         options: of the training.
         seed: of everything random.
         weights: how much each row counts, (n,).
-        on_progress: called before the first step, and after every few steps. Ctrl-C in it, or elsewhere, ends the
-            training with what it has.
+        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
+            with the same arguments, of which `options.steps` alone may differ. With other steps patience counts anew.
+        on_progress: called before the first step, and after every few steps.
+
+    Ctrl-C ends the training after the steps under way, with what it has; so does a KeyboardInterrupt in `on_progress`.
 
     Raises:
         TrainingError: the loss is not finite.
+        ModelFileError: the keeper's state is that of another training.
     """
     program = _Program(layout, options)
     members = len(learn)
     data, plan = jax.tree.map(jnp.asarray, (data, plan))
-    opened = _opened(program, networks)
-    state = _State(networks, networks, opened, jnp.zeros(members, int))
-    stream = _batches(learn, weights, (options.groups, options.batch // options.groups), seed)
+    state = Members(networks, networks, _opened(program, networks), jnp.zeros(members, int))
+    streams = _batches(learn, weights, options.groups * (options.batch // options.groups), seed)
     held = _validation(data, hold, layout.parts, seed)
-    key, began = jax.random.key(seed), time.perf_counter()
-    losses: list[NDArray[np.float32]] = []
-    checks: list[tuple[int, float]] = []
-    best, kept, kept_step, waited = np.full(members, np.inf), networks, np.zeros(members), 0
-    step, interrupted = 0, False
+    key = jax.random.key(seed)
+    course = Course(state, options.steps, streams)
+    interrupted, calls, stride = False, 0, FIRST
 
     def look() -> None:
-        nonlocal best, kept, kept_step, waited
         assert held is not None
-        found = _checked(program, state.averaged, base, held, plan, options.fixed)
-        better = found < best
-        kept = _better_of(jnp.asarray(better), state.averaged, kept)
-        best, kept_step = np.where(better, found, best), np.where(better, step, kept_step)
-        checks.append((step, float(found.mean())))
-        waited = 0 if better.any() else waited + 1
+        course.looked(_checked(program, course.state.averaged, base, held, plan, options.fixed))
 
+    if keeper is not None and keeper.state is not None:
+        course.go_on(keeper.state)
     if on_progress is not None:
-        on_progress(Progress(0, options.steps, float("nan"), float("nan"), 0.0))
+        on_progress(course.progress())
     try:
-        if held is not None:
-            look()  # the base alone may be best
-        while step < options.steps:
-            count = min(CHUNK, options.steps - step)
-            index = jnp.asarray(np.stack([next(stream) for _ in range(count)]))
-            state, loss = _train(program, state, base, data, plan, index, jax.random.fold_in(key, step))
-            step += count
-            losses.append(np.asarray(loss).mean(1))
-            if not np.isfinite(losses[-1]).all():
-                raise TrainingError(f"the loss was not finite after {step} steps. Lower table.learning_rate.")
-            if held is not None and (step % options.check_every < count or step == options.steps):
-                look()
-            if on_progress is not None:
-                latest = checks[-1][1] if checks else float("nan")
-                on_progress(
-                    Progress(step, options.steps, float(losses[-1].mean()), latest, time.perf_counter() - began)
+        with interruptible() as stop:
+            if held is not None and not course.checks:
+                look()  # the base alone may be best
+            saved = course.step
+            while course.step < options.steps and course.waited < options.patience and not stop:
+                step, begin = course.step, course.step - course.step % CHUNK
+                end = min(begin + CHUNK, options.steps)
+                count = min(stride, end - step)
+                index = np.stack([[next(stream) for stream in streams] for _ in range(count)])
+                index = np.pad(index, ((0, CHUNK - count), *[(0, 0)] * 2))
+                index = index.reshape(CHUNK, members, options.groups, -1)
+                window, tick = np.array([step - begin, count], np.int32), time.perf_counter()
+                state, loss = _train(
+                    program, course.state, base, data, plan, index, window, jax.random.fold_in(key, begin)
                 )
-            if waited >= options.patience:
-                break
+                course.took(state, np.asarray(loss)[:count].mean(1))
+                if not np.isfinite(course.losses[-1]).all():
+                    raise TrainingError(
+                        f"the loss was not finite after {course.step} steps. Lower table.learning_rate."
+                    )
+                calls, spent = calls + 1, time.perf_counter() - tick
+                stride = int(np.clip(count * PATIENCE / spent, 1, CHUNK)) if calls > 1 else stride
+                due = end % options.check_every < end - begin or end == options.steps
+                if held is not None and course.step == end and due:
+                    look()
+                if keeper is not None and keeper.due():
+                    keeper.save(course.step, course.kept_state(base))
+                    saved = course.step
+                if on_progress is not None:
+                    on_progress(course.progress())
+            if keeper is not None and course.step > saved:
+                keeper.save(course.step, course.kept_state(base))
+            interrupted = bool(stop)
     except KeyboardInterrupt:
         interrupted = True
-    if not checks:
-        kept, kept_step = state.averaged, np.full(members, step)
-    elif held is not None and members > 1:
-        kept = _shrunk(kept, lambda networks: _checked(program, networks, base, held, plan, options.fixed))
-    return Trained(
-        kept, np.concatenate(losses) if losses else np.zeros(0, np.float32), np.array(checks).reshape(-1, 2),
-        float(kept_step.mean()), time.perf_counter() - began, interrupted,
-    )  # fmt: skip
+    found = course.result(interrupted)
+    if held is None or not course.checks or members == 1:
+        return found
+    nats = lambda networks: _checked(program, networks, base, held, plan, options.fixed)
+    return replace(found, networks=_shrunk(found.networks, nats))
 
 
 def _shrunk(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], NDArray[np.float64]]) -> MaskedNetwork:
@@ -353,33 +345,18 @@ def _opened(program: _Program, networks: MaskedNetwork) -> Any:
     return eqx.filter_vmap(lambda network: program.optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
 
 
-@eqx.filter_jit
-def _better_of(better: jax.Array, new: MaskedNetwork, old: MaskedNetwork) -> MaskedNetwork:
-    """For each member the new network where it is better, (members,)."""
-    where = lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-    return jax.tree.map(where, new, old)
-
-
 def _batches(
-    learn: list[NDArray[np.integer]], weights: NDArray[np.float64] | None, shape: tuple[int, int], seed: int
-) -> Iterator[Integers]:
-    """Rows (members, groups, n) of one step after another: each once before any comes again, or by their weights."""
-    rngs = [np.random.default_rng([seed, 161803, member]) for member in range(len(learn))]
-    size = shape[0] * shape[1]
+    learn: list[NDArray[np.integer]], weights: NDArray[np.float64] | None, size: int, seed: int
+) -> list[Batches]:
+    """Rows (size,) of one step after another of each member: each once before any comes again, or by their weights."""
 
-    def one(rows: NDArray[np.integer], rng: np.random.Generator) -> Iterator[Integers]:
-        left = rows[:0]
-        share = None if weights is None else weights[rows] / weights[rows].sum()
-        while True:
-            while len(left) < size:
-                more = rng.permutation(rows) if share is None else rng.choice(rows, max(len(rows), size), p=share)
-                left = np.concatenate([left, more])
-            yield left[:size].reshape(shape).astype(np.int32)
-            left = left[size:]
+    def one(rows: NDArray[np.integer], rng: np.random.Generator) -> Batches:
+        if weights is None:
+            return Batches(rng, lambda rng: rng.permutation(rows), size)
+        share = weights[rows] / weights[rows].sum()
+        return Batches(rng, lambda rng: rng.choice(rows, max(len(rows), size), p=share), size)
 
-    streams = [one(rows, rng) for rows, rng in zip(learn, rngs, strict=True)]
-    while True:
-        yield np.stack([next(stream) for stream in streams])
+    return [one(rows, np.random.default_rng([seed, 161803, member])) for member, rows in enumerate(learn)]
 
 
 def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: int) -> tuple[Rows, jax.Array] | None:

@@ -1,0 +1,110 @@
+"""Does a run that is killed at random moments, and gone on with each time, end in the same bits? What does it cost?
+
+Runs are killed (SIGKILL, SIGTERM or SIGINT, in turns) at moments that are uniform over the time of a whole run, until
+KILLS have been. Each that becomes complete is compared, to the bit, with one that nothing has interrupted. Then runs
+with a checkpoint every second and without any are timed in turns: medians of the seconds of training, and their ratio.
+
+    python benchmarks/resume.py          # points
+    python benchmarks/resume.py FILE     # a table
+"""
+
+import json
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from motes.learning.checkpoints import read_checkpoint
+
+KILLS, TURNS = 50, 5
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+def start(source, out, *words):
+    """The command line in a process of its own."""
+    steps = "training.steps=40000" if source == "moons" else "table.steps=400"
+    small = [f"--set={steps}"] + (["--set=network.width=32"] if source == "moons" else [])
+    options = [] if "--resume" in words else small
+    command = [
+        sys.executable,
+        "-m",
+        "motes",
+        "train",
+        source,
+        "--out",
+        str(out),
+        "--no-figures",
+        "-q",
+        *options,
+        *words,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def whole(source, out, *words):
+    """A run that nothing interrupts; the seconds that its process took."""
+    begin = time.perf_counter()
+    _, said = start(source, out, *words).communicate()
+    assert (out / "metrics.json").exists(), said
+    return time.perf_counter() - begin
+
+
+def results(out):
+    """What a run leaves, without the times."""
+    metrics = json.loads((out / "metrics.json").read_text()) | {"train_seconds": 0}
+    tensors, about = read_checkpoint(out / "model.safetensors")
+    rows = (out / "samples.csv").read_bytes(), (out / "history.jsonl").read_bytes()
+    return metrics, {name: tensor.tobytes() for name, tensor in tensors.items()}, about, rows
+
+
+def killed(source, folder, expected, seconds):
+    """Kill and go on; how many runs became complete, and the steps that were gone on from."""
+    rng, kills, runs, places = random.Random(0), 0, 0, []
+    out = folder / "killed"
+    while kills < KILLS:
+        kept = sorted((out / "checkpoints").glob("*.safetensors"))
+        places += [int(kept[-1].stem)] if kept else []
+        process = start(source, out, "--checkpoint-every", "0", "--resume" if kept else "--overwrite")
+        number = SIGNALS[kills % len(SIGNALS)]
+        try:
+            process.wait(rng.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        said = process.communicate()[1]
+        if process.returncode == 0:
+            assert results(out) == expected, "other bits"
+            out, runs = folder / f"killed-{runs}", runs + 1
+            continue
+        kills += 1
+        # Python itself ends by the signal before it has a handler.
+        assert process.returncode in (-number, 128 + number), (process.returncode, said)
+        assert "Traceback" not in said or not kept or "KeyboardInterrupt" in said, said
+    process = start(source, out, "--resume" if any((out / "checkpoints").glob("*.safetensors")) else "--overwrite")
+    assert process.communicate() and process.returncode == 0 and results(out) == expected, "other bits"
+    return runs + 1, places
+
+
+def main():
+    source = sys.argv[1] if len(sys.argv) > 1 else "moons"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole(source, folder / "warm")  # compiles
+        seconds = whole(source, folder / "whole")
+        runs, places = killed(source, folder, results(folder / "whole"), seconds)
+        print(f"{KILLS} kills; {runs} runs complete, all of the same bits; went on from steps {places}")
+        spent = {"1": [], "1e9": []}
+        for turn in range(TURNS):
+            for every, took in spent.items():
+                out = folder / f"timed-{every}-{turn}"
+                whole(source, out, "--checkpoint-every", every)
+                took.append(json.loads((out / "metrics.json").read_text())["train_seconds"])
+        often, never = map(statistics.median, spent.values())
+        print(f"training with a checkpoint every second {often:.2f} s, without {never:.2f} s: {often / never:.3f}")
+
+
+if __name__ == "__main__":
+    main()

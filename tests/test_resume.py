@@ -1,0 +1,569 @@
+"""A run that survives: a training that is ended anywhere and gone on with ends in the same bits."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from tests.conftest import SMALL
+from tests.tables import TINY
+
+import motes
+from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
+from motes.learning import training
+from motes.learning.batches import Batches
+from motes.learning.checkpoints import read_checkpoint, write_checkpoint
+from motes.learning.resuming import State, interruptible
+from motes.learning.weights import weights_of
+from motes.point_fitting import fit_points
+from motes.progress import Reporter
+from motes.recipes import load_recipe
+from motes.run_folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs import train_run
+from motes.table_fitting import fit_table
+from motes.table_runs import train_table
+
+MOTES = [sys.executable, "-m", "motes"]
+
+
+class Ended(Exception):
+    """As if the process had been killed."""
+
+
+class Memory:
+    """Keeps states in memory, through JSON and safetensors as a file would have them, and ends the training there."""
+
+    def __init__(self, folder, state=None, end=10**9):
+        self.state, self.end, self.path = state, end, folder / "state.safetensors"
+        self.saved = []
+
+    def due(self):
+        return True
+
+    def save(self, step, state):
+        self.saved.append(step)
+        write_checkpoint(self.path, state.arrays, {"numbers": json.dumps(state.numbers)})
+        if step >= self.end:
+            raise Ended
+
+    @property
+    def kept(self):
+        arrays, texts = read_checkpoint(self.path)
+        return State(arrays, json.loads(texts["numbers"]))
+
+
+def bits(*trees):
+    """All the arrays, and the scalars, of some trees."""
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(trees) if hasattr(leaf, "dtype")]
+
+
+def ended_and_resumed(fit, folder, ends):
+    """`fit(keeper)`, ended after each of some numbers of steps and gone on with each time."""
+    state = None
+    for end in ends:
+        keeper = Memory(folder, state, end)
+        with pytest.raises(Ended):
+            fit(keeper)
+        state = keeper.kept
+    return fit(Memory(folder, state))
+
+
+# --- to the bit -------------------------------------------------------------------------------------------------------
+
+POINTS = SMALL | {"training.averages": 8}
+OF_POINTS = {
+    "plain": ({}, {}),
+    "weights": ({}, {"weights": np.random.default_rng(0).random(300)}),
+    "validation": ({"training.validation": 0.3, "training.check_every": 10, "training.patience": 2}, {}),
+    "a partial batch": ({"training.last_batch": "partial"}, {}),
+    "importance and labels": ({"times.draw": "importance"}, {"labels": np.arange(300) % 3}),
+}
+
+
+@pytest.mark.parametrize("name", OF_POINTS)
+def test_points_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
+    changes, options = OF_POINTS[name]
+    x = motes.make_shape("moons", 300, seed=3)
+    fit = lambda keeper: fit_points(x, changes=POINTS | changes, seed=1, keeper=keeper, **options)
+    ends = sorted(random.Random(name).sample(range(1, 50), 3))
+    whole, again = fit(None), ended_and_resumed(fit, tmp_path, ends)
+    for one in ("losses", "averages.steps", "averages.weights"):
+        first, second = (np.asarray(_at(model.training, one)) for model in (whole, again))
+        np.testing.assert_array_equal(first, second)
+    assert [shot.step for shot in whole.training.snapshots] == [shot.step for shot in again.training.snapshots] != []
+    everything = lambda trained: (trained.averaged, trained.last, trained.held_out, *map(tuple, trained.snapshots))
+    assert bits(everything(whole.training)) == bits(everything(again.training))
+    assert again.training.steps == whole.training.steps and not again.training.interrupted
+
+
+def _at(value, path):
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def table(n):
+    rng = np.random.default_rng(0)
+    a = rng.choice(["x", "y", "z"], n)
+    d = np.where(rng.random(n) < 0.9, a, "w")  # which the network can learn, and its base cannot
+    return pd.DataFrame({"a": a, "b": rng.standard_normal(n).round(2), "d": d})
+
+
+OF_TABLES = {
+    "members": (120, {}, {}),
+    "one network": (2400, {"table.batch": 128}, {}),
+    "weights": (120, {}, {"weights": np.random.default_rng(1).random(120)}),
+    "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
+}
+
+
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
+    n, changes, options = OF_TABLES[name]
+    changes = TINY | {"table.steps": 60, "table.learning_rate": 0.05} | changes
+    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, keeper=keeper, **options)
+    whole = fit(None)
+    assert whole.training.best > 0 or name == "an early stop"
+    monkeypatch.setattr("motes.learning.tables.training.PATIENCE", 1e-9)  # a step a call, after the first ones
+    last = len(whole.training.losses)
+    again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
+    assert bits(whole.models) == bits(again.models)
+    np.testing.assert_array_equal(whole.training.losses, again.training.losses)
+    np.testing.assert_array_equal(whole.training.held_out, again.training.held_out)
+    assert whole.training.best == again.training.best
+    assert (last < 60) == (name == "an early stop")
+
+
+@pytest.mark.parametrize("size", [3, 10, 25])
+def test_batches_go_on_from_any_place(size):
+    make = lambda: Batches(np.random.default_rng(4), lambda rng: rng.permutation(10), size)
+    whole = make()
+    every = [next(whole).tolist() for _ in range(30)]
+    for place in range(30):
+        before, after = make(), make()
+        for _ in range(place):
+            next(before)
+        kept = before.state
+        next(before)  # which must not reach what was kept
+        after.go_on(State(kept.arrays, json.loads(json.dumps(kept.numbers))))
+        np.testing.assert_array_equal(after.state.arrays["left"], kept.arrays["left"])
+        assert [next(after).tolist() for _ in range(30 - place)] == every[place:]
+
+
+def test_more_steps_go_on_with_what_was_learned(tmp_path):
+    x = motes.make_shape("moons", 300, seed=3)
+    still = {"training.learning_rate": 1e-12, "training.steps": 80}
+    first = Memory(tmp_path)
+    fit_points(x, changes=POINTS, seed=1, keeper=first)
+    assert first.saved[-1] == 60
+    state = first.kept
+    more = fit_points(x, changes=POINTS | {"training.steps": 80}, seed=1, keeper=Memory(tmp_path, state))
+    assert more.training.steps == 80 and more.training.averages.steps.max() == 80
+    # The learning rate is that of the new number of steps: nothing moves where that is next to nothing.
+    kept = fit_points(x, changes=POINTS | still, seed=1, keeper=Memory(tmp_path, state))
+    np.testing.assert_allclose(weights_of(kept.training.last), state.arrays["state/.weights"], atol=1e-6)
+    assert np.abs(weights_of(more.training.last) - state.arrays["state/.weights"]).max() > 1e-3
+
+
+def test_patience_counts_anew_with_more_steps(tmp_path):
+    changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.3}
+    keeper = Memory(tmp_path)
+    stopped = fit_table(table(120), changes=changes, seed=1, keeper=keeper)
+    steps, state = len(stopped.training.losses), keeper.kept
+    assert steps < 100
+    same = fit_table(table(120), changes=changes, seed=1, keeper=Memory(tmp_path, state))
+    assert len(same.training.losses) == steps and bits(same.models) == bits(stopped.models)
+    more = fit_table(table(120), changes=changes | {"table.steps": 200}, seed=1, keeper=Memory(tmp_path, state))
+    assert len(more.training.losses) > steps
+
+
+def test_the_state_of_another_training_is_refused(tmp_path):
+    x, keeper = motes.make_shape("moons", 300, seed=3), Memory(tmp_path)
+    fit_points(x, changes=POINTS, seed=1, keeper=keeper)
+    with pytest.raises(ModelFileError, match=r"state.*weights: got float32 .*expected float32"):
+        fit_points(x, changes=POINTS | {"network.width": 8}, seed=1, keeper=Memory(tmp_path, keeper.kept))
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_of_sigterm_is_called_once_the_steps_are_done():
+    called = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: called.append(number))
+    try:
+        with interruptible() as stop:
+            assert not stop
+            signal.raise_signal(signal.SIGTERM)
+            assert stop and not called
+        assert called == [signal.SIGTERM]
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with interruptible():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # it still ends a process that has no handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("kind", ["points", "table"])
+def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_path):
+    def handler(number, frame):
+        raise Terminated("ended by SIGTERM.")
+
+    def press(now):
+        if now.step >= 20 and not keeper.saved:
+            signal.raise_signal(signal.SIGTERM)
+
+    class Late(Memory):
+        def due(self):
+            return False
+
+    keeper, before = Late(tmp_path), signal.signal(signal.SIGTERM, handler)
+    fit, rows, changes = {
+        "points": (fit_points, motes.make_shape("moons", 300), POINTS | {"training.steps": 10**8}),
+        "table": (fit_table, table(120), TINY | {"table.steps": 10**8}),
+    }[kind]
+    try:
+        with pytest.raises(Terminated):
+            fit(rows, changes=changes, keeper=keeper, on_progress=press)
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(keeper.saved) == 1 and keeper.kept.numbers["course/step"] == keeper.saved[0] >= 20
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+class Told(Reporter):
+    """Keeps warnings."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def state_of(step):
+    return State({"a": np.full(3, step)}, {"course/step": step, "course/steps": 100})
+
+
+def checkpoints(out, warnings=None, every=0.0):
+    told = [] if warnings is None else warnings
+    return Checkpoints(out, {"recipe": "{}", "seed": "0"}, None, every=every, warn=told.append)
+
+
+def test_the_last_two_are_kept_and_the_last_one_of_a_complete_run(tmp_path):
+    keeper = checkpoints(tmp_path)
+    for step in (8, 16, 1000):
+        keeper.save(step, state_of(step))
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["000000001000.safetensors", "000000000016.safetensors"]
+    keeper.finish()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000001000.safetensors"]
+
+
+def test_checkpoints_take_at_most_two_per_cent_of_the_time(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("motes.run_folder.time.perf_counter", lambda: now[0])
+    keeper = checkpoints(tmp_path, every=30.0)
+    now[0] = 129.0
+    assert not keeper.due()
+    now[0] = 130.0
+    assert keeper.due()
+    monkeypatch.setattr("motes.run_folder.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
+    keeper.save(8, state_of(8))  # takes two seconds, which are two per cent of a hundred
+    now[0] = 132.0 + 99.0
+    assert not keeper.due()
+    now[0] = 132.0 + 100.0
+    assert keeper.due()
+
+
+@pytest.mark.parametrize(
+    "call", ["os.open", "os.fsync", "os.replace", "pathlib.Path.write_bytes", "pathlib.Path.mkdir"]
+)
+def test_a_write_that_fails_leaves_the_last_state_whole_and_the_training_goes_on(call, tmp_path, monkeypatch):
+    warnings = []
+    keeper = checkpoints(tmp_path, warnings)
+    keeper.save(8, state_of(8))
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, full)
+        keeper.save(16, state_of(16))
+    assert len(warnings) == 1
+    assert "no checkpoint of step 16: No space left" in warnings[0] and "that of step 8 is there" in warnings[0]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000000008.safetensors"]
+    assert read_checkpoint(checkpoints_in(tmp_path)[0])[0]["a"].tolist() == [8] * 3
+    keeper.save(24, state_of(24))
+    assert len(warnings) == 1 and len(checkpoints_in(tmp_path)) == 2
+
+
+def test_files_and_their_folder_are_flushed_before_and_after_the_rename(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def flushed(handle):
+        calls.append("folder" if Path(f"/proc/self/fd/{handle}").resolve().is_dir() else "file")
+        fsync(handle)
+
+    def renamed(*names):
+        calls.append("rename")
+        replace(*names)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    checkpoints(tmp_path).save(8, state_of(8))
+    assert calls == ["file", "rename", "folder"]
+
+
+def test_a_folder_has_one_training_at_a_time_and_says_whose(tmp_path):
+    code = (
+        "import sys, pathlib; from motes.run_folder import locked\n"
+        "with locked(pathlib.Path('.'), print):\n    print('locked', flush=True)\n    sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as other:
+        assert other.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(UsageError, match=rf"in use: process {other.pid} trains there.*--out"),
+            locked(tmp_path, print),
+        ):
+            pass
+        other.kill()
+    with locked(tmp_path, print):  # the system has given it free
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert not list(tmp_path.iterdir())
+
+
+# --- whole runs -------------------------------------------------------------------------------------------------------
+
+RUN = {name: value for name, value in SMALL.items() if name != "training.steps"} | {"data.rows": 400}
+
+
+def run(out, steps=60, reporter=None, **options):
+    options = {"figures": False, "seed": 1} | options
+    recipe = out / "recipe.toml" if options.get("resume") else "default"
+    return train_run("moons", out, recipe, RUN | {"training.steps": steps}, Options(**options), reporter or Told())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A complete run."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run(out)
+    return out
+
+
+@pytest.fixture
+def cut(whole, tmp_path, monkeypatch):
+    """The same run, cut short after some steps."""
+    out = tmp_path / "cut"
+
+    def save(keeper, step, state):
+        kept(keeper, step, state)
+        if step >= 30:
+            raise Ended
+
+    kept = Checkpoints.save
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "PATIENCE", 1e-9)
+        patch.setattr(Checkpoints, "due", lambda keeper: True)
+        patch.setattr(Checkpoints, "save", save)
+        with pytest.raises(Ended):
+            run(out)
+    return out
+
+
+def same_files(a, b, *names):
+    """To the bit; but the texts of a safetensors file have no order."""
+    for name in names:
+        one, other = a / name, b / name
+        if one.suffix == ".safetensors":
+            (first, about), (second, also) = read_checkpoint(one), read_checkpoint(other)
+            assert about == also and first.keys() == second.keys()
+            assert all(first[key].tobytes() == second[key].tobytes() for key in first), name
+        else:
+            assert one.read_bytes() == other.read_bytes(), name
+
+
+def same_results(a, b):
+    same_files(a, b, "model.safetensors", "averages.safetensors", "samples.csv", "history.jsonl")
+    first, second = (json.loads((out / "metrics.json").read_text()) for out in (a, b))
+    assert first | {"train_seconds": 0} == second | {"train_seconds": 0}
+
+
+def test_a_run_that_was_cut_short_goes_on(whole, cut):
+    assert {path.name for path in cut.iterdir()} == {"recipe.toml", "checkpoints"}
+    assert [int(path.stem) for path in checkpoints_in(cut)] == [30, 28] and seed_of(cut) == 1
+    with pytest.raises(UsageError, match=r"cut short after 30 steps.*--resume.*--overwrite"):
+        run(cut)
+    run(cut, resume=True)
+    same_results(whole, cut)
+    assert [int(path.stem) for path in checkpoints_in(cut)] == [60]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
+    newest, before = checkpoints_in(cut)
+    newest.write_bytes(newest.read_bytes()[:-9])  # torn
+    (cut / "checkpoints" / ".000000000040.safetensors.abc.safetensors").write_bytes(
+        b"left by a process that was killed"
+    )
+    reporter = Told()
+    run(cut, resume=True, reporter=reporter)
+    assert sum("damaged" in message and "before it" in message for message in reporter.warnings) == 1
+    same_results(whole, cut)
+    assert [path.name for path in (cut / "checkpoints").iterdir()] == ["000000000060.safetensors"]
+    (before,) = checkpoints_in(cut)
+    before.write_bytes(b"torn")
+    with pytest.raises(UsageError, match=r"all checkpoints in .* are damaged"):
+        run(cut, resume=True)
+
+
+def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
+    run(cut, resume=True)
+    with pytest.raises(UsageError, match=r"complete after 60 steps; nothing is left to do.*training.steps=120"):
+        run(cut, resume=True)
+    with pytest.raises(UsageError, match=r"training.steps = 50; .* has taken 60"):
+        run(cut, steps=50, resume=True)
+    same_results(whole, cut)  # a refusal takes nothing away
+    model, metrics = run(cut, steps=90, resume=True)
+    assert model.training.steps == metrics["steps"] == 90 and metrics["recipe"] == "default"
+    assert load_recipe(cut / "recipe.toml").training.steps == 90
+    first = np.array([json.loads(line)["loss"] for line in (whole / "history.jsonl").read_text().splitlines()])
+    assert len(first) == 60
+    np.testing.assert_array_equal(model.training.losses[:60].astype(float).round(3), first.round(3))
+
+
+def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
+    with pytest.raises(UsageError, match=r"got --seed 2; the run in .* has seed 1"):
+        run(cut, resume=True, seed=2)
+    other = lambda changes: train_run("moons", cut, "default", changes, Options(resume=True, seed=1), Told())
+    with pytest.raises(UsageError, match=r"got training.batch = 32; the run in .* has 64"):
+        other(RUN | {"training.batch": 32})
+    with pytest.raises(UsageError, match=r"rows of 'circles' are not those"):
+        train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told())
+    with pytest.raises(UsageError, match="there is no checkpoint in"):
+        train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told())
+    assert not (tmp_path / "nowhere").exists()
+    run(cut, overwrite=True)
+    assert [int(path.stem) for path in checkpoints_in(cut)] == [60]
+
+
+def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
+    training = Training("moons", "default", load_recipe("default", RUN), 0, "")
+
+    def broken():
+        with begun(tmp_path / "run", training, Options(), Told()) as keeper:
+            keeper.save(8, state_of(8))
+            raise TrainingError("the loss was not finite")
+
+    with pytest.raises(TrainingError):
+        broken()
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("motes.table_runs._evaluated", lambda *some: SimpleNamespace(to_dict=dict))  # which takes long
+    table(120).to_csv("t.csv", index=False)
+    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
+    go = lambda out, **options: train_table(
+        "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
+    )
+    go("whole")
+    kept = Checkpoints.save
+
+    def save(keeper, step, state):
+        kept(keeper, step, state)
+        raise Ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "due", lambda keeper: True)
+        patch.setattr(Checkpoints, "save", save)
+        with pytest.raises(Ended):
+            go("cut")
+    go("cut", resume=True)
+    same_files(tmp_path / "cut", tmp_path / "whole", "model.safetensors", "samples.csv", "history.jsonl")
+    table(121).to_csv("t.csv", index=False)
+    with pytest.raises(UsageError, match=r"rows of 't.csv' are not those"):
+        go("cut", resume=True)
+
+
+# --- real signals to real processes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """`started(folder, *words)`: the command line in a process of its own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment = clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
+
+    def start(folder, *words):
+        wakeful = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]
+        return subprocess.Popen(
+            [*MOTES, "train", "moons", "--out", "run", "--no-figures", *words],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=wakeful,
+        )  # fmt: skip
+
+    return start
+
+
+def under_way(process):
+    """Wait for the first line of progress."""
+    assert any(line.startswith("training: ") for line in iter(process.stderr.readline, ""))
+
+
+LONG = RUN | {"training.steps": 30_000}
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A complete run of many steps."""
+    out = tmp_path_factory.mktemp("runs") / "long"
+    run(out, steps=30_000)
+    return out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, started, tmp_path):
+    out = tmp_path / "run"
+    words = [f"--set={name}={value}" for name, value in LONG.items()]
+    process = started(tmp_path, *words, "--seed", "1", "--checkpoint-every", "0")
+    under_way(process)
+    time.sleep(0.05 + 0.5 * random.Random(int(number)).random())
+    process.send_signal(number)
+    sent = time.perf_counter()
+    message, err = process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in err and message == ""
+    if number != signal.SIGKILL:
+        assert time.perf_counter() - sent < 5 and "--resume" in err
+    assert (out / "model.safetensors").exists() == (number == signal.SIGINT)
+    assert checkpoints_in(out) and not (out / "metrics.json").exists()
+    process = started(tmp_path, "--resume")
+    message, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "results in run" in message and "going on after" in err
+    same_results(out, long)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_a_second_process_is_refused(started, tmp_path):
+    process = started(tmp_path, "--set=training.steps=100000000")
+    under_way(process)
+    second = started(tmp_path, "--overwrite")
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 2 and f"in use: process {process.pid} trains there" in err
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
