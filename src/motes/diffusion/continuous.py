@@ -46,23 +46,23 @@ class LinearVP(Schedule):
         if 2 * 80 < self._integrated_beta < math.inf:
             raise ValueError(
                 f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g} leave alpha_1 = "
-                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: exp(-5) is "
-                "noise already."
+                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: "
+                "exp(-5) is noise already."
             )
 
     @property
     def _integrated_beta(self) -> float:
         return (self.beta_min + self.beta_max) / 2
 
-    def _inflow_at(self, t: ArrayLike) -> jax.Array:
+    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
         t = jnp.asarray(t, float)
         return t * (self.beta_min + t * (self.beta_max - self.beta_min) / 2)
 
     def alpha(self, t: ArrayLike) -> jax.Array:
-        return jnp.exp(-self._inflow_at(t) / 2)
+        return jnp.exp(-self._integrated_beta_at(t) / 2)
 
     def sigma(self, t: ArrayLike) -> jax.Array:
-        return jnp.sqrt(-jnp.expm1(-self._inflow_at(t)))
+        return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
         # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, in the

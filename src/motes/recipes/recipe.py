@@ -67,8 +67,8 @@ class Recipe:
             self._check_steps_alone(self.steps)
         if self.training.validation and self.training.weights == "last":
             raise RecipeError(
-                f"training.validation = {self.training.validation:g} evaluates the averaged weights, and training.weights "
-                "= 'last'. Set weights = 'averaged', or validation = 0."
+                f"training.validation = {self.training.validation:g} evaluates the averaged weights, and "
+                "training.weights = 'last'. Set weights = 'averaged', or validation = 0."
             )
         self._check_variance()
 
