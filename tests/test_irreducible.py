@@ -59,7 +59,7 @@ def test_the_expectation_is_that_of_the_times():
     steps = (np.arange(schedule.steps) + 1) / schedule.steps
     assert abs(mean - closed_form(schedule, "simple", steps).mean()) < Z * error + 1e-4
     times, schedule = LogNormalTimes(-1.2, 1.2), SCHEDULES["exploding"]
-    oracle, _ = gaussian(times.schedule)
+    oracle, _ = gaussian(schedule)
     mean, error, _ = expected_loss(oracle, EDM(), x0, times, key=KEY, draws=20_000)
     t = np.asarray(times(schedule, jax.random.key(9), 100_000))
     assert abs(mean - closed_form(schedule, "edm", t).mean()) < Z * error

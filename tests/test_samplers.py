@@ -1,4 +1,4 @@
-"""Every sampler on exact denoisers: order of convergence, the law at every t, and what it says of itself."""
+"""Every sampler on exact denoisers: order of convergence, the distribution at every t, and what it says of itself."""
 
 from unittest import mock
 
@@ -149,13 +149,13 @@ def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
     np.testing.assert_allclose(chain[:, 0], c + (start - c) * r[:, None] / r[0], rtol=1e-9, atol=1e-12)
 
 
-# --- the diffusion: the law at every t, without Monte Carlo noise ----------------------------------------------------
+# --- the diffusion: the distribution at every t, without Monte Carlo noise ----------------------------------------------------
 
 NOISES = 8  # names of the noises of a step: more than any sampler here draws
 
 
-def exact_law(sampler, schedule, grid, mean, std, start=None):
-    """Mean and variance (N+1,) of x_t on the sampler's way for data N(mean, std^2), from the true law at t = 1.
+def exact_distribution(sampler, schedule, grid, mean, std, start=None):
+    """Mean and variance (N+1,) of x_t on the sampler's way for data N(mean, std^2), from the true distribution at t = 1.
 
     Every step is affine in x_t and its noises. So each noise gets a coordinate of its own, and the mean another: the
     squares of a point's coordinates add up to its variance. The noises are told apart by keys that are plain numbers.
@@ -166,7 +166,7 @@ def exact_law(sampler, schedule, grid, mean, std, start=None):
     widths = {}
     split = lambda key, n=2: key + widths.setdefault(n, next(width, 1)) * jnp.arange(n)
     denoiser = ExactGaussian(schedule, jnp.zeros(size).at[-1].set(mean), std)
-    first = start or true_law(schedule, grid[0], mean, std)
+    first = start or true_distribution(schedule, grid[0], mean, std)
     start = np.zeros(size)
     start[-2:] = np.sqrt(first[1]), first[0]
     with mock.patch("jax.random.normal", drawn), mock.patch("jax.random.split", split):
@@ -174,7 +174,7 @@ def exact_law(sampler, schedule, grid, mean, std, start=None):
     return chain[:, -1], np.sum(chain[:, :-1] ** 2, axis=1)
 
 
-def true_law(schedule, grid, mean, std):
+def true_distribution(schedule, grid, mean, std):
     alpha, sigma = (np.asarray(values) for values in _alpha_and_sigma(schedule, grid))
     return alpha * mean, alpha**2 * std**2 + sigma**2
 
@@ -207,17 +207,20 @@ def test_the_law_converges_with_the_order_that_is_declared_at_the_end_and_on_the
     with float64():
         for count in counts:
             grid = KarrasGrid(count, 1e-5)(schedule)
-            found, true = exact_law(sampler, schedule, grid, mean, std), true_law(schedule, grid, mean, std)
+            found, true = (
+                exact_distribution(sampler, schedule, grid, mean, std),
+                true_distribution(schedule, grid, mean, std),
+            )
             # At s = 0 all of them end in x0_hat, which adds next to nothing at a noise of 1e-5.
             errors.append(abs(found[1][-1] / true[1][-1] - 1))
     assert abs(order_measured(errors, counts) - sampler.order) < 0.3
-    # The law at every t. Every sampler keeps the mean, and Langevin steps settle where they say they do.
+    # The distribution at every t. Every sampler keeps the mean, and Langevin steps settle where they say they do.
     np.testing.assert_allclose(found[0], true[0], rtol=1e-6)
     wider = getattr(sampler, "snr", 0.0) ** 2
     assert (np.abs(found[1] / true[1] - 1) < 1.2 * wider + (0.06 if sampler.order == 1 else 0.005)).all()
 
 
-# --- the law at the end, drawn ---------------------------------------------------------------------------------------
+# --- the distribution at the end, drawn ---------------------------------------------------------------------------------------
 
 N = 4_000
 
@@ -278,7 +281,7 @@ def test_each_ancestral_step_is_that_of_ho_et_al_on_every_step_and_on_every_tent
     left = np.concatenate([[1.0], np.cumprod(1 - VP.betas)])[::every]
     with float64():
         grid = UniformGrid(VP.steps // every)(VP)
-        found = exact_law(Ancestral(variance, noiseless_last), VP, grid, 0.0, 0.5, start=(0.0, 1.0))
+        found = exact_distribution(Ancestral(variance, noiseless_last), VP, grid, 0.0, 0.5, start=(0.0, 1.0))
     _, theirs = ancestral_moments(1 - left[1:] / left[:-1], 0.0, 0.5, variance, noiseless_last)
     assert found[1][-1] == pytest.approx(theirs, rel=1e-9)
 
@@ -286,7 +289,9 @@ def test_each_ancestral_step_is_that_of_ho_et_al_on_every_step_and_on_every_tent
 def test_beta_variance_is_exact_for_standard_normal_data():
     # x0_hat = alpha_t x_t makes the mean of each step sqrt(1 - beta) x_t; with variance beta x stays N(0, I).
     with float64():
-        _, variance = exact_law(Ancestral("beta", noiseless_last=False), VP, UniformGrid(VP.steps)(VP), 0.0, 1.0)
+        _, variance = exact_distribution(
+            Ancestral("beta", noiseless_last=False), VP, UniformGrid(VP.steps)(VP), 0.0, 1.0
+        )
     np.testing.assert_allclose(variance, 1.0, rtol=1e-9)
 
 

@@ -1,0 +1,416 @@
+"""Classes of one's own: registered, they are named in recipes as the built-in ones are, and only when asked for."""
+
+import dataclasses
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import motes
+from motes import cli
+from motes.diffusion.process import q_sample
+from motes.diffusion.schedules import Betas
+from motes.learning.denoisers import DENOISERS, Prediction, X0Predictor
+from motes.learning.losses import EDM, LOSSES
+from motes.learning.networks import NETWORKS, ResidualMLP
+from motes.learning.times import TIMES, Draw, Times
+from motes.point_fitting import fit_points
+from motes.points import PointModel
+from motes.ranges import Checked, number
+from motes.recipes import load_recipe, parse, registry
+from motes.recipes.registry import kinds_of
+from motes.sampling.grids import GRIDS
+from motes.sampling.samplers import SAMPLERS, Heun
+
+pytestmark = pytest.mark.usefixtures("own_kinds")
+
+
+class SquareRoot(motes.Schedule):
+    """sigma_t = top t^2, alpha_t = 1."""
+
+    top: float = number(5.0, 0, 100, open_low=True)
+
+    def alpha(self, t):
+        return jnp.ones_like(t, dtype=float)
+
+    def sigma(self, t):
+        return self.top * jnp.asarray(t, float) ** 2
+
+    def t_of_log_snr(self, log_snr):
+        return jnp.clip(jnp.sqrt(jnp.exp(-jnp.asarray(log_snr) / 2) / self.top), 0, 1)
+
+
+@dataclass(frozen=True)
+class EqualBetas(Betas):
+    """The same beta at every step."""
+
+    beta: float = number(0.05, 0, 0.9, open_low=True)
+
+    @property
+    def betas(self):
+        return np.full(self.steps, self.beta)
+
+
+@dataclass(frozen=True)
+class Absolute(Checked):
+    power: float = number(1.0, 0, open_low=True)
+    of: Literal["x0", "eps"] = "x0"
+    scales: tuple[float, ...] = (1.0,)
+    note: str | None = None
+
+    def __call__(self, denoiser, x0, t, eps):
+        x_t = q_sample(denoiser.schedule, x0, t, eps)
+        x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        error = x0_hat - x0 if self.of == "x0" else eps_hat - eps
+        return {"absolute": jnp.mean(jnp.abs(error) ** self.power)}
+
+
+class Early(Times):
+    share: float = number(0.5, 0, 1, open_low=True)
+    draw: Draw = eqx.field(static=True, default="stratified")
+
+    def place(self, schedule, u):
+        return jnp.maximum(self.share * u, 1e-3)
+
+
+class Halfway(motes.Sampler):
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    share: float = number(0.5, 0, 1)
+
+    def step(self, denoiser, x_t, t, s, state, key):
+        return x_t + self.share * (denoiser(x_t, t) - x_t), state
+
+
+@dataclass(frozen=True)
+class Halving(Checked):
+    steps: int = number(5, 1, 20)
+
+    def __call__(self, schedule):
+        return jnp.append(0.5 ** jnp.arange(self.steps), 0.0)
+
+
+class Net(eqx.Module):
+    mlp: eqx.nn.MLP
+
+    def __call__(self, x, time):
+        return self.mlp(jnp.append(x, time))
+
+
+@dataclass(frozen=True)
+class NetOptions(Checked):
+    width: int = number(8, 1)
+
+    def network(self, dim_in, dim_out, *, classes, steps, key):
+        if classes:
+            raise ValueError("Net knows no classes.")
+        return Net(eqx.nn.MLP(dim_in + 1, dim_out, self.width, 1, key=key))
+
+
+class PredictTwice(Prediction):
+    """x0_hat, under another name."""
+
+    wraps = X0Predictor
+
+
+OWN = {
+    "schedule": (SquareRoot, {"top": 7.0}),
+    "network": (NetOptions, {"width": 9}),
+    "denoiser": (PredictTwice, {}),
+    "loss": (Absolute, {"power": 1.5, "of": "eps", "scales": (0.5, 2.0), "note": "mine"}),
+    "times": (Early, {"share": 0.75, "draw": "uniform"}),
+    "sampler": (Halfway, {"share": 0.25}),
+    "grid": (Halving, {"steps": 4}),
+}
+CHANGES = {f"{section}.kind": "mine" for section in OWN} | {
+    f"{section}.{key}": value for section, (_, options) in OWN.items() for key, value in options.items()
+}
+
+
+def register_all():
+    for section, (cls, _) in OWN.items():
+        motes.register(section, "mine")(cls)
+
+
+# --- in recipes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_part_of_each_section_is_set_written_and_read_as_the_built_in_ones_are():
+    register_all()
+    recipe = load_recipe("default", CHANGES)
+    for section, (cls, options) in OWN.items():
+        assert getattr(recipe, section) == cls(**options)
+        assert recipe.kind(section) == "mine"
+    assert parse(tomllib.loads(recipe.to_toml())) == recipe
+    words = [f"{key}={list(value) if isinstance(value, tuple) else value}" for key, value in CHANGES.items()]
+    assert load_recipe("default", words) == recipe
+    assert load_recipe(recipe, ["loss.kind=edm"]).loss == EDM()
+
+
+def test_betas_of_your_own_are_a_schedule_of_steps():
+    motes.register("schedule", "equal")(EqualBetas)
+    recipe = load_recipe("ddpm", {"schedule.kind": "equal", "schedule.steps": 30})
+    assert recipe.steps == 30 and np.allclose(recipe.make_schedule().betas, 0.05)
+    with pytest.raises(motes.RecipeError, match=r"\[schedule\]: these betas leave alpha_T"):
+        load_recipe(recipe, {"schedule.steps": 1000, "schedule.beta": 0.5})
+
+
+def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
+    register_all()
+    changes = CHANGES | {"training.steps": 20, "training.batch": 32}
+    model = fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, seed=1)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = PointModel.load(path)
+    assert again.recipe == model.recipe
+    points = model.sample(4, seed=2)
+    assert np.isfinite(points).all()
+    assert np.array_equal(again.sample(4, seed=2), points)
+    assert not np.array_equal(again.sample(4, seed=2, sampler=Heun(), grid="karras"), points)
+    with pytest.raises(motes.RecipeError, match=r"\[network\]: Net knows no classes"):
+        fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, labels=[0, 1] * 100)
+
+
+def test_the_class_of_each_section_has_its_defaults_in_toml_too():
+    register_all()
+    assert load_recipe("default", ["loss.kind=mine"]).to_dict()["loss"] == {
+        "kind": "mine",
+        "power": 1.0,
+        "of": "x0",
+        "scales": (1.0,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("loss.power=0", "recipe 'default': loss.power = 0; expected a number above 0"),
+        ("loss.power=many", "loss.power = 'many'; expected a finite number"),
+        ("loss.of=v", "unknown loss.of 'v'. Choose from: x0, eps"),
+        ("loss.scales=3", "loss.scales = 3; expected a list"),
+        (
+            "loss.pover=2",
+            "unknown key 'pover' in [loss] of kind 'mine'. Did you mean 'power'? Choose from: kind, power",
+        ),
+        ("grid.steps=21", "grid.steps = 21; expected a number at least 1 and at most 20"),
+        ("times.draw=uniformly", "unknown times.draw 'uniformly'. Did you mean 'uniform'"),
+    ],
+)
+def test_a_mistake_in_a_part_of_your_own_says_what_is_right(change, says):
+    register_all()
+    with pytest.raises(motes.RecipeError) as error:
+        load_recipe("default", [f"{change.partition('.')[0]}.kind=mine", change])
+    assert says in str(error.value)
+
+
+def test_every_built_in_class_is_registered():
+    for section, built_in in {
+        "network": NETWORKS, "denoiser": DENOISERS, "loss": LOSSES, "times": TIMES, "sampler": SAMPLERS, "grid": GRIDS,
+    }.items():  # fmt: skip
+        assert dict(kinds_of(section)) == built_in
+    assert len(kinds_of("schedule")) == 8
+
+
+# --- what may be registered ------------------------------------------------------------------------------------------
+
+
+def decorated(section, kind, cls):
+    return lambda: motes.register(section, kind)(cls)
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    steps: int
+
+    def __call__(self, schedule): ...
+
+
+@dataclass(frozen=True)
+class Kind(Halving):
+    kind: str = "a"
+
+
+@dataclass
+class Open:
+    steps: int = 4
+
+    def __call__(self, schedule): ...
+
+
+@dataclass(frozen=True)
+class Unhashable(Halving):
+    places: list = dataclasses.field(default_factory=list)
+
+
+class NoStep(motes.Sampler):
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize(
+    ("register", "says"),
+    [
+        (decorated("grids", "mine", Halving), r"unknown section 'grids'\. Did you mean 'grid'\? Choose from: schedule"),
+        (decorated("training", "mine", Halving), "unknown section 'training'"),
+        (decorated("grid", "my grid", Halving), "got the kind 'my grid'; expected a name of letters"),
+        (decorated("grid", "karras", Halving), "got grid.kind = 'karras', which is a part of motes"),
+        (decorated("grid", "mine", Open), r"got Open for \[grid\]; expected a class with @dataclass\(frozen=True\)"),
+        (decorated("grid", "mine", lambda schedule: None), r"expected a class with @dataclass"),
+        (
+            decorated("schedule", "mine", Halving),
+            r"got Halving for \[schedule\]; expected a subclass of motes.Schedule",
+        ),
+        (decorated("network", "mine", Halving), r"expected a method network\(dim_in"),
+        (decorated("network", "mine", ResidualMLP), r"expected a method network\(dim_in"),
+        (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
+        (decorated("times", "mine", Halving), "expected a subclass of .*Times"),
+        (decorated("sampler", "mine", Halving), "expected a subclass of motes.Sampler"),
+        (decorated("sampler", "mine", NoStep), "NoStep.*step"),
+        (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) is one"),
+        (decorated("grid", "mine", Kind), "got a field `kind` in Kind; expected another name"),
+        (decorated("grid", "mine", Unhashable), "expected fields that can be hashed"),
+    ],
+)
+def test_what_cannot_be_a_part_is_refused_where_it_is_registered(register, says):
+    with pytest.raises(motes.UsageError, match=says):
+        register()
+
+
+def test_registered_again_the_newer_class_takes_the_place():
+    motes.register("grid", "mine")(Halving)
+    before = parse({"grid": {"kind": "mine"}})
+
+    @motes.register("grid", "mine")
+    @dataclass(frozen=True)
+    class Newer(Halving):
+        pass
+
+    assert type(parse({"grid": {"kind": "mine"}}).grid) is Newer
+    assert before.to_dict()["grid"] == {"kind": "mine", "steps": 5}  # and one that is there already still has its name
+
+
+# --- ranges --------------------------------------------------------------------------------------------------------
+
+
+def test_a_number_may_be_left_out_where_its_default_is_none():
+    @dataclass(frozen=True)
+    class Optional(Checked):
+        steps: int | None = number(None, 1)
+
+    assert Optional().steps is None
+    with pytest.raises(ValueError, match="steps = 0; expected a number at least 1"):
+        Optional(0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_is_infinite(value):
+    with pytest.raises(ValueError, match=r"top = .*; expected a finite number"):
+        SquareRoot(value)
+
+
+def test_a_number_of_numpy_is_a_number():
+    assert Halving(np.int64(3)).steps == 3 and Absolute(np.float32(2)).power == 2
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        Absolute(np.float32(0))
+
+
+# --- code runs only where it is asked for ----------------------------------------------------------------------------
+
+FILE = """
+import motes
+from dataclasses import dataclass
+import jax.numpy as jnp
+
+print("the file was run")
+
+
+@motes.register("grid", "thirds")
+@dataclass(frozen=True)
+class Thirds:
+    steps: int = 3
+
+    def __call__(self, schedule):
+        return jnp.append(3.0 ** -jnp.arange(self.steps), 0.0)
+"""
+QUICK = ["--set", "training.steps=3", "--no-figures", "-q"]
+
+
+@pytest.fixture
+def trained(motes_command, monkeypatch):
+    """A run whose recipe names a kind of a file, in an empty folder, in a process that has forgotten it."""
+    Path("parts.py").write_text(FILE)
+    with monkeypatch.context() as forgotten:
+        forgotten.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
+        forgotten.setattr(registry, "_NAMES", dict(registry._NAMES))
+        grid = ["--set", "grid.kind=thirds", "--set", "grid.steps=3"]
+        code, out, err = motes_command("train", "moons", "--import", "parts.py", *grid, *QUICK)
+    assert code == 0, err
+    assert out.startswith("the file was run\n")
+    return motes_command
+
+
+def test_a_model_file_runs_no_code_and_says_which_kind_is_missing(trained):
+    with pytest.raises(motes.ModelFileError) as error:
+        motes.load("runs/moons")
+    assert "unknown grid.kind 'thirds'. Choose from: uniform" in str(error.value)
+    assert "model.safetensors" in str(error.value) and "--import FILE.py" in str(error.value)
+    code, out, err = trained("sample", "runs/moons", "-n", "2", "-q")
+    assert (code, out) == (1, "")
+    assert "unknown grid.kind 'thirds'" in err and "--import FILE.py" in err
+    # So does a recipe.
+    code, out, err = trained("train", "moons", "--recipe", "runs/moons/recipe.toml", *QUICK)
+    assert (code, out) == (2, "")
+    assert "unknown grid.kind 'thirds'" in err
+
+
+def test_with_the_file_imported_the_model_is_read(trained):
+    for words in (["--import", "parts.py", "sample"], ["sample", "--import=parts.py"]):
+        code, out, err = trained(*words, "runs/moons", "-n", "2", "-q")
+        assert code == 0, err
+        assert out.startswith("the file was run\n") and len(out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--import"], "got --import without a file; expected --import FILE.py"),
+        (["--import", "none.py"], "got --import none.py; expected a Python file that is there"),
+        (["--import", "moons"], "got --import moons; expected a Python file"),
+        (["--import", "bad.py"], "--import bad.py, line 3: ZeroDivisionError: division by zero"),
+        (["--import", "worse.py"], "--import worse.py, line 1: SyntaxError"),
+        (["--import", "taken.py"], "--import taken.py, line 2: got loss.kind = 'edm', which is a part of motes"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_explained(motes_command, words, says):
+    Path("bad.py").write_text("import motes\n\n1 / 0\n")
+    Path("worse.py").write_text("def (\n")
+    Path("taken.py").write_text("import motes\n@motes.register('loss', 'edm')\nclass A: pass\n")
+    code, out, err = motes_command("samplers", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_sampler_and_a_grid_of_your_own_are_listed(capsys):
+    register_all()
+    assert cli._run(["samplers"], debug=False) == 0
+    out = capsys.readouterr().out
+    assert "\nmine                    1    1 a step    no" in out
+    assert "\ngrid mine" in out and "Halving(" not in out
+
+
+def test_the_names_of_recipes_cost_no_jax():
+    code = (
+        "import sys; from motes.recipes import recipe_about, recipe_names, recipe_text, split_change; "
+        "[recipe_about(name) for name in recipe_names()]; split_change('a.b=1'); print('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
