@@ -22,7 +22,7 @@ D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
 GRID = KarrasGrid(32, 0.01)(VE)
 COSINE = CosineBetas(50).schedule()
-SHORT = KarrasGrid(8, 0.01)(VE)  # a Gaussian law is exact on any grid
+SHORT = KarrasGrid(8, 0.01)(VE)  # a Gaussian distribution is exact on any grid
 SUBSETS = np.array([[i >> j & 1 for j in range(D)] for i in range(1, 2**D - 1)], bool)  # all 62 that are proper
 INF = np.inf
 

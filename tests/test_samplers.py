@@ -149,13 +149,14 @@ def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
     np.testing.assert_allclose(chain[:, 0], c + (start - c) * r[:, None] / r[0], rtol=1e-9, atol=1e-12)
 
 
-# --- the diffusion: the distribution at every t, without Monte Carlo noise ----------------------------------------------------
+# --- the diffusion: the distribution at every t, without Monte Carlo noise -------------------------------------------
 
 NOISES = 8  # names of the noises of a step: more than any sampler here draws
 
 
 def exact_distribution(sampler, schedule, grid, mean, std, start=None):
-    """Mean and variance (N+1,) of x_t on the sampler's way for data N(mean, std^2), from the true distribution at t = 1.
+    """Mean and variance (N+1,) of x_t on the sampler's way for data N(mean, std^2), from the true distribution at t =
+    1.
 
     Every step is affine in x_t and its noises. So each noise gets a coordinate of its own, and the mean another: the
     squares of a point's coordinates add up to its variance. The noises are told apart by keys that are plain numbers.
@@ -220,7 +221,7 @@ def test_the_law_converges_with_the_order_that_is_declared_at_the_end_and_on_the
     assert (np.abs(found[1] / true[1] - 1) < 1.2 * wider + (0.06 if sampler.order == 1 else 0.005)).all()
 
 
-# --- the distribution at the end, drawn ---------------------------------------------------------------------------------------
+# --- the distribution at the end, drawn ------------------------------------------------------------------------------
 
 N = 4_000
 
