@@ -24,6 +24,7 @@ from motes.diffusion.denoiser import Denoiser
 from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.losses import Loss
+from motes.learning.options import Training
 from motes.learning.programs import training_program
 from motes.learning.rows import Rows, systematic
 from motes.learning.stopping import Held, HeldOut, Watch
@@ -117,11 +118,11 @@ def train(
     batch: int,
     key: jax.Array,
     labels: NDArray[np.integer] | None = None,
-    label_dropout: float = 0.1,
+    label_dropout: float = Training.label_dropout,
     weights: NDArray[np.floating] | None = None,
     held: Held | None = None,
-    ema: float = 0.99,
-    last_batch: LastBatch = "fill",
+    ema: float = Training.ema,
+    last_batch: LastBatch = Training.last_batch,
     snapshot_every: int = 0,
     averages: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
