@@ -207,6 +207,7 @@ def test_training_finds_a_variance_between_the_bounds_that_lowers_the_bound():
         optimiser=optax.adam(optax.cosine_decay_schedule(1e-2, 800)),
         steps=800,
         batch=256,
+        ema=0.99,
         key=jax.random.key(1),
     )
     denoiser = result.averaged

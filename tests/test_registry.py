@@ -271,6 +271,8 @@ class NoStep(motes.Sampler):
         ),
         (decorated("network", "mine", Halving), r"expected a method network\(dim_in"),
         (decorated("network", "mine", ResidualMLP), r"expected a method network\(dim_in"),
+        (decorated("loss", "mine", NetOptions), r"expected a method __call__\(denoiser"),
+        (decorated("grid", "mine", NetOptions), r"expected a method __call__\(schedule"),
         (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
         (decorated("times", "mine", Halving), "expected a subclass of .*Times"),
         (decorated("sampler", "mine", Halving), "expected a subclass of motes.Sampler"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from motes.diffusion.denoiser import Denoiser
 from motes.learning.losses import Loss
+from motes.learning.options import Training
 from motes.learning.programs import training_program
 from motes.learning.resuming import State
 from motes.learning.rows import Rows
@@ -43,8 +44,8 @@ class ValidationSet:
     x: NDArray[np.floating]
     labels: NDArray[np.integer] | None = None
     weights: NDArray[np.floating] | None = None
-    every: int = 100
-    patience: int = 10
+    every: int = Training.check_every
+    patience: int = Training.patience
 
 
 class HeldOut(NamedTuple):

@@ -22,6 +22,7 @@ from motes.errors import TrainingError, UsageError
 from motes.learning.averages import LENGTHS, Averages, rates
 from motes.learning.batches import Batches
 from motes.learning.losses import Loss
+from motes.learning.options import Training
 from motes.learning.programs import training_program
 from motes.learning.resuming import Keeper, State, interruptible, named, tree_state
 from motes.learning.rows import Rows, systematic
@@ -116,11 +117,11 @@ def train(
     batch: int,
     key: jax.Array,
     labels: NDArray[np.integer] | None = None,
-    label_dropout: float = 0.1,
+    label_dropout: float = Training.label_dropout,
     weights: NDArray[np.floating] | None = None,
     held: ValidationSet | None = None,
-    ema: float = 0.99,
-    last_batch: LastBatch = "fill",
+    ema: float = Training.ema,
+    last_batch: LastBatch = Training.last_batch,
     snapshot_every: int = 0,
     averages: int = 0,
     keeper: Keeper | None = None,

@@ -48,9 +48,7 @@ class Recipe:
     grid: Grid = KarrasGrid()
     text: TextOptions = TextOptions()  # how the source is written, where it is a text file
     table: Table = Table()  # instead of all others but [data] and [columns], where data.encode
-    columns: Mapping[str, Any] = field(
-        default_factory=dict, hash=False
-    )  # what columns of a table are; see `tables.kinds.columns`
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "text", "table",
@@ -291,9 +289,9 @@ def _check_writable(section: str, part: Any) -> None:
     """Refuse an object that TOML cannot hold whole."""
     if not kinds_of(section):
         return
-    kind, keys = kind_of(section, part), keys_of(type(part))
+    kind, keys, plain = kind_of(section, part), keys_of(type(part)), type(part)()
     for one in fields(part):
-        if one.name not in keys and getattr(part, one.name) != one.default:
+        if one.name not in keys and getattr(part, one.name) != getattr(plain, one.name):
             raise RecipeError(
                 f"got {one.name} = {getattr(part, one.name)} in [{section}] of kind '{kind}', which TOML cannot hold; "
                 f"expected {', '.join(keys) or 'no options'}. Give the object itself to the call that uses it."

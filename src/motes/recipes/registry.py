@@ -32,7 +32,8 @@ def _a(*bases: type) -> Callable[[type], bool]:
 
 
 def _with(method: str) -> Callable[[type], bool]:
-    return lambda cls: callable(getattr(cls, method, None))
+    # Not by `getattr`: each class can be called, and so has a `__call__` of its own class.
+    return lambda cls: any(method in vars(base) for base in cls.__mro__)
 
 
 _SECTIONS = {
