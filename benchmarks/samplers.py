@@ -78,7 +78,7 @@ class Case:
     def __init__(self, shape: str, seed: int):
         self.model: motes.Model = motes.fit(motes.make_shape(shape, 10_000, seed=seed), seed=seed, source=shape)
         self.fresh = motes.make_shape(shape, ROWS, seed=10**6 + seed)
-        self.floor = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
+        self.reference = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
         self.end = self.model.sample(ROWS, sampler=Heun(), grid=KarrasGrid(256, 0.002, rho=7.0)(self.schedule))
         self.best = self.distance(self.end)
 
@@ -107,7 +107,7 @@ def by_shape(cases: dict[tuple[str, int], Case], sampler: Sampler, make_grid) ->
     return np.array([np.median([found[key] for key in found if key[0] == shape], axis=0) for shape in SHAPES])
 
 
-def draw_figure(path: Path, ratios: dict[str, np.ndarray], floor: float, style: str) -> None:
+def draw_figure(path: Path, ratios: dict[str, np.ndarray], reference: float, style: str) -> None:
     from matplotlib.figure import Figure
 
     from motes import figures
@@ -116,8 +116,8 @@ def draw_figure(path: Path, ratios: dict[str, np.ndarray], floor: float, style: 
     with figures.rc(style):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.add_subplot()
-        axes.axhspan(0, floor, color=look.muted, alpha=0.25, linewidth=0)
-        axes.text(BUDGETS[-1], floor, "two real draws ", color=look.muted, ha="right", va="bottom", fontsize=9)
+        axes.axhspan(0, reference, color=look.muted, alpha=0.25, linewidth=0)
+        axes.text(BUDGETS[-1], reference, "two real draws ", color=look.muted, ha="right", va="bottom", fontsize=9)
         axes.axhline(1.0, color=look.muted, linewidth=1, linestyle=(0, (5, 3)))
         for name, colour in zip(DRAWN, look.classes, strict=False):
             axes.plot(BUDGETS, ratios[name], "o-", color=colour, label=name, markersize=4, linewidth=1.6)
@@ -140,10 +140,10 @@ def main() -> None:
     arguments = parser.parse_args()
     cases = {(shape, seed): Case(shape, seed) for shape in SHAPES for seed in range(arguments.seeds)}
     for shape in SHAPES:
-        ours = [(case.best, case.floor) for key, case in cases.items() if key[0] == shape]
+        ours = [(case.best, case.reference) for key, case in cases.items() if key[0] == shape]
         print("{:<12} 256 Heun steps {:.4f}, two real draws {:.4f}".format(shape, *np.median(ours, axis=0)))
-    floor = float(np.median([case.floor / case.best for case in cases.values()]))
-    print(f"two real draws, over 256 Heun steps: {floor:.2f}")
+    reference = float(np.median([case.reference / case.best for case in cases.values()]))
+    print(f"two real draws, over 256 Heun steps: {reference:.2f}")
     columns, middle, worst, away = [str(budget) for budget in BUDGETS], {}, {}, {}
     for name, sampler in SAMPLERS.items():
         steps = partial(steps_of, sampler)
@@ -173,7 +173,7 @@ def main() -> None:
     adaptive = by_shape(cases, Adaptive(), lambda s: UniformGrid(1)(s))
     print(f"\nadaptive, 1e-4: {adaptive[:, 0].max():.3f} on the worst of the shapes")
     if arguments.figure:
-        draw_figure(arguments.figure, middle, floor, arguments.style)
+        draw_figure(arguments.figure, middle, reference, arguments.style)
 
 
 if __name__ == "__main__":

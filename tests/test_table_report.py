@@ -109,7 +109,7 @@ def test_every_fault_is_found(bad):
     assert columns["income"].missing_verdict.differs and "20,000 in " in columns["income"].verdict.text
     found = {frozenset(pair.columns) for pair in bad.details.associations.largest if pair.p_value < 0.05}
     assert frozenset(["age", "income"]) in found
-    assert "count" in dict(bad.details.classifier.columns[:3])
+    assert "count" in dict(bad.details.classifier.importance[:3])
     assert bad.details.utility.utility.relative.high < 1
     assert bad.details.likelihood.difference == pytest.approx(2, abs=0.3)  # 6 standard errors are 0.42 nats
     assert bad.details.privacy.copies.synthetic == (40, N)

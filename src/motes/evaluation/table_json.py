@@ -17,7 +17,7 @@ def as_dict(found: TableDetails) -> dict[str, Any]:
         "classifier": {
             "accuracy": _metric(found.classifier.accuracy),
             "reference_value": _metric(found.classifier.reference),
-            "permutation_importance": dict(found.classifier.columns),
+            "permutation_importance": dict(found.classifier.importance),
         },
         "utility": _utility(found),
         "likelihood": _likelihood(found),

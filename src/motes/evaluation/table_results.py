@@ -101,12 +101,12 @@ class ClassifierResult:
     Attributes:
         accuracy: on rows that it has not seen; None with too few held-out rows.
         reference: the same for training rows in place of synthetic ones.
-        columns: permutation importance of each column, the most discriminative first.
+        importance: permutation importance of each column, the most discriminative first.
     """
 
     accuracy: Metric | None
     reference: Metric | None
-    columns: tuple[tuple[str, float], ...]
+    importance: tuple[tuple[str, float], ...]
     verdict: Verdict
 
 

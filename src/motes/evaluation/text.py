@@ -62,7 +62,7 @@ def _sections(found: TableDetails) -> list[str]:
             f"(reference value {number(pairs.reference_value)})\n{_aligned(head, lines)}"
         )
     if found.classifier.accuracy is not None:
-        names = [f"{name} {importance:+.3f}" for name, importance in found.classifier.columns[:5] if importance > 0]
+        names = [f"{name} {importance:+.3f}" for name, importance in found.classifier.importance[:5] if importance > 0]
         blocks.append(
             f"Classifier: accuracy {_metric_text(found.classifier.accuracy)}; "
             f"training against held-out rows {_metric_text(found.classifier.reference)}"

@@ -45,20 +45,20 @@ def loss_curve(
     if window < 1:
         raise ValueError(f"window is {window}; expected at least 1, the number of values in the running mean.")
     mean = _running_mean(values, window)
-    floor = None if best is None else _one_each(best, len(at))
+    bound = None if best is None else _one_each(best, len(at))
     if ax is None:
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
     if window > 1:
         ax.plot(at, values, color=look.muted, alpha=0.35, linewidth=0.6, rasterized=len(at) > 2000, zorder=1)
     shown = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3)
-    if floor is not None:
-        ax.plot(at, floor, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
+    if bound is not None:
+        ax.plot(at, bound, color=look.accent, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
     looks = np.empty((2, 0)) if held_out is None else np.asarray(held_out, np.float64)
     if looks.ndim != 2 or len(looks) != 2 or not np.isfinite(looks).all():
         raise ValueError(f"held_out has shape {looks.shape}; expected (2, k): finite steps, and the loss at each.")
     ax.plot(*looks, color=look.accent, linewidth=1.4, marker="o", markersize=3.5, zorder=4)
-    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if floor is None else [floor])), values)
+    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if bound is None else [bound])), values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     dress(ax, look, size=BODY)
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
@@ -66,10 +66,10 @@ def loss_curve(
     if looks.size:
         x, y = looks[:, -1]
         write_on(ax, "validation rows", float(x), float(y), look.accent, look, ha="right", va="bottom", shift=(-4, 5))
-    if floor is not None:
-        text = f"{best_label} {floor[0]:.3g}" if np.ptp(floor) == 0 else best_label
+    if bound is not None:
+        text = f"{best_label} {bound[0]:.3g}" if np.ptp(bound) == 0 else best_label
         # At the beginning, where the mean is far above.
-        write_on(ax, text, float(at[0]), float(floor[0]), look.accent, look, ha="left", va="top", shift=(6, -5))
+        write_on(ax, text, float(at[0]), float(bound[0]), look.accent, look, ha="left", va="top", shift=(6, -5))
     return ax
 
 
@@ -130,10 +130,10 @@ def _middle(values: Curve) -> tuple[float, float]:
 
 
 def _one_each(best: float | ArrayLike, n: int) -> Curve:
-    floor = np.asarray(best, dtype=np.float64)
-    if floor.shape not in ((), (n,)) or not np.isfinite(floor).all():
-        raise ValueError(f"best has shape {floor.shape}; expected one finite number, or one for each of {n} steps.")
-    return np.broadcast_to(floor, (n,)).copy()
+    bound = np.asarray(best, dtype=np.float64)
+    if bound.shape not in ((), (n,)) or not np.isfinite(bound).all():
+        raise ValueError(f"best has shape {bound.shape}; expected one finite number, or one for each of {n} steps.")
+    return np.broadcast_to(bound, (n,)).copy()
 
 
 def _running_mean(values: Curve, window: int) -> Curve:

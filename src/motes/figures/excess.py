@@ -62,28 +62,28 @@ def excess_curve(
     curves = as_curves({name: curve for name, curve in given.items() if curve is not None})
     _levels(curves[0])
     order = np.argsort(curves[0], kind="stable")
-    at, values, floor, *more = (curve[order] for curve in curves)
+    at, values, bound, *more = (curve[order] for curve in curves)
     own = more.pop(0) if excess is not None else None
     spread = _Z * _not_negative(more[0], "error") if more else np.zeros_like(at)
     reach = spread if own is None else np.zeros_like(at)  # of the loss
     if ax is None:
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
-    for where, colour in ((values >= floor, look.accent), (values <= floor, look.muted)):
-        ax.fill_between(at, floor, values, where=where, interpolate=True, color=colour, alpha=0.22, linewidth=0)
+    for where, colour in ((values >= bound, look.accent), (values <= bound, look.muted)):
+        ax.fill_between(at, bound, values, where=where, interpolate=True, color=colour, alpha=0.22, linewidth=0)
     if more and own is None:
         ax.fill_between(at, values - reach, values + reach, color=look.foreground, alpha=0.25, linewidth=0, zorder=2)
-    ax.plot(at, floor, color=look.accent, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5)
+    ax.plot(at, bound, color=look.accent, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5)
     ax.plot(at, values, color=look.foreground, linewidth=2.0, zorder=4)
     _noise_axis(ax, at)
-    shown = np.concatenate([values, floor, values + reach])
+    shown = np.concatenate([values, bound, values + reach])
     loss_axis(ax, shown, shown)
     if own is not None:
-        _draw_excess(ax, at, own, spread, min(values.min(), floor.min()), shown.max(), look)
+        _draw_excess(ax, at, own, spread, min(values.min(), bound.min()), shown.max(), look)
     dress(ax, look, size=BODY)
     ax.set(xlabel=r"noise level $\sigma_t/\alpha_t$ (data's standard deviations)", ylabel="loss")
     if more:
         small_print(ax, "band: 95 % interval", look)
-    _name_curves(ax, at, values, floor, reach, label, look, gap=own is None)
+    _name_curves(ax, at, values, bound, reach, label, look, gap=own is None)
     return ax
 
 

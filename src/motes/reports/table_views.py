@@ -168,7 +168,7 @@ def accuracy(result: ClassifierResult) -> Marks:
 
 def importance(result: ClassifierResult) -> Markup | None:
     """Permutation importance of the most discriminative columns; None where the classifier found no difference."""
-    important = [(name, value) for name, value in result.columns[:IMPORTANT_SHOWN] if value > 0]
+    important = [(name, value) for name, value in result.importance[:IMPORTANT_SHOWN] if value > 0]
     if not important or not result.verdict.differs:
         return None
     said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
