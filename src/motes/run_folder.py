@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from motes.data.tables import replacing
-from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
+from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning.resuming import State
 from motes.points import AVERAGES
@@ -184,7 +184,7 @@ def begun(out: Path, training: Training, options: Options, reporter: Reporter) -
         write_recipe(out, training)
         try:
             yield Checkpoints(out, about, state, every=options.checkpoint_every, warn=reporter.warn)
-        except (KeyboardInterrupt, Terminated, TrainingError) as error:
+        except (KeyboardInterrupt, MotesError) as error:
             if isinstance(error, TrainingError) and not options.resume:
                 _clear_checkpoints(out)  # from each of them it would break down again
             files = checkpoints_in(out)
@@ -221,9 +221,9 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
         except OSError as error:
             warn(f"'{out}' cannot be locked ({error.strerror}): take care that no other process trains there.")
             break
-        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+        if _is_at(handle, path):
             break
-        os.close(handle)  # whoever had it has removed the file
+        os.close(handle)  # whoever had the lock has removed the file meanwhile
     try:
         os.ftruncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
@@ -231,6 +231,14 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def prepare(out: Path, overwrite: bool) -> None:

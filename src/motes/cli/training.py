@@ -87,7 +87,14 @@ def train(
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
         chosen = recipe_for(source, recipe, changes)
-    options = Options(seed or 0, overwrite, resume, checkpoint_every, figures, style)
+    options = Options(
+        seed=seed or 0,
+        overwrite=overwrite,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        figures=figures,
+        style=style,
+    )
     with ending_whole():
         return _train(source, out, chosen, changes, options, Reporter(quiet))
 
