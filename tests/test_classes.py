@@ -320,6 +320,7 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, tmp_pat
     for words, says in [
         (["sample", "run", "--label", "mid"], "unknown label 'mid'. Choose from: high, low"),
         (["sample", "run", "--weak", "run"], "give a weight"),
+        (["sample", "run", "--out", "s.npy", "-n", "1000000000"], "column 'level' holds text"),
         (["train", "t.csv", "--out", "b", "--recipe=default", "--set=data.label=levle"], "Did you mean 'level'?"),
     ]:
         code, _, err = motes_command(*words)

@@ -100,10 +100,17 @@ def sample(
 def _sample_points(
     model: "PointModel", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
 ) -> None:
+    import numpy as np
+
     from motes.answers import draw_points
     from motes.condition_words import point_conditions
+    from motes.data.frames import of_values
+    from motes.data.writing import check_writable
 
     known = point_conditions(given, model.columns)
+    if out is not None and model.classes is not None and not known:
+        column = model.recipe.data.label or "label"
+        check_writable(out, {column: of_values(np.array(model.classes.names), column, "the classes").type})
     rows, effective = draw_points(model, n, seed, reporter, known, how)
     with _written(out) as write:
         write(rows)
