@@ -327,7 +327,6 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: table.denoiser, "denoiser is for models of points"),
         (lambda table, points: table.averaged_over(0.1), "averaged_over is for models of points"),
         (lambda table, points: table.grid, "grid is for models of points"),
-        (lambda table, points: table.diagnose(), "diagnose is for models of points"),
         (lambda table, points: points.report("a.txt"), "expected a name that ends in .html"),
         (lambda table, points: points.report("a.html", target="x"), "Points have no target"),
         (lambda table, points: table.report("a.txt"), "expected a name that ends in .html"),
