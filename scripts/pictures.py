@@ -25,7 +25,7 @@ def main() -> None:
 
 def film() -> None:
     x = motes.make_shape("swiss_roll", 10_000)
-    model = motes.fit(x)
+    model = motes.fit(x).inner
     grid = film_grid(model)
     view = View(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
@@ -39,12 +39,12 @@ def film() -> None:
 def guidance() -> None:
     x, labels = motes.make_labelled_shape("pinwheel", 10_000)
     changes = {"schedule.sigma_max": 40.0}
-    model = motes.fit(x, changes=changes, labels=labels)
-    short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
-    asked = np.arange(5000) % 5
-    draw = lambda how=None: (model.sample(len(asked), label=asked, guidance=how), asked)
+    model = motes.fit(x, changes=changes, labels=labels).inner
+    short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels).inner
+    classes = np.arange(5000) % 5
+    draw = lambda how=None: (model.sample(len(classes), label=classes, guidance=how), classes)
     clouds = {
-        "fresh points": motes.make_labelled_shape("pinwheel", len(asked), seed=5),
+        "fresh points": motes.make_labelled_shape("pinwheel", len(classes), seed=5),
         "the model": draw(),
         "guidance 3": draw(3.0),
         "by a worse copy": draw(motes.Guidance(2.0, weak=short)),
