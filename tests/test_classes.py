@@ -280,7 +280,7 @@ def test_labels_that_are_none_are_refused():
             fit_points(x, labels=labels, changes=SMALL)
     with pytest.raises(RecipeError, match="takes no labels"):
         fit_points(x, "tutorial", labels=np.arange(40) % 2)
-    with pytest.raises(UsageError, match="no labels came"):
+    with pytest.raises(UsageError, match="there are no labels"):
         fit_points(x, changes={"data.label": "class"})
     with pytest.raises(TypeError, match="can be told nothing"):
         GaussianOracle([0.0, 0.0], np.eye(2), SCHEDULE).given(of(1))

@@ -140,7 +140,7 @@ def test_a_run_remembers_the_name(run, motes_command):
     origin = evaluation_source(model, None)
     assert origin.known and len(origin.training) + len(origin.held_out) == 344
     code, message, _ = motes_command("evaluate", run, "-n", 200, "-q")
-    assert code == 0 and f"{len(origin.held_out)} held-out rows are real" in message
+    assert code == 0 and f"{len(origin.held_out)} held-out rows and" in message
 
 
 def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
