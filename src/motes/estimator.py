@@ -7,6 +7,8 @@ model.sample(1000, given={"age": 40})
 model.score_samples(table)
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Mapping
@@ -44,7 +46,7 @@ from motes.tabular import TableModel, of_checkpoint
 Array = NDArray[np.float64]
 
 
-def _has_classes(model: "DiffusionModel") -> bool:
+def _has_classes(model: DiffusionModel) -> bool:
     if getattr(model, "model_", None) is not None and model._target is None:
         raise AttributeError("it was fitted without labels; fit(X, y) with y.")
     return True
@@ -412,7 +414,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         write_checkpoint(Path(path), tensors, about)
 
     @classmethod
-    def load(cls, path: str | Path) -> "DiffusionModel":
+    def load(cls, path: str | Path) -> DiffusionModel:
         """Read a model of a table, whoever saved it: an estimator, `motes.Model` or the command line.
 
         No code in the file is run. `recipe` is the one that was followed, whole. Rows of a model that was trained from

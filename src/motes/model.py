@@ -1,5 +1,7 @@
 """The one trained model: points or a table inside, and the same questions to both."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -343,7 +345,7 @@ class Model:
 
     def evaluate(
         self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
-    ) -> "Evaluation[PointDetails] | Evaluation[TableDetails]":
+    ) -> Evaluation[PointDetails] | Evaluation[TableDetails]:
         """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
 
         Args:
@@ -364,7 +366,7 @@ class Model:
         self._refuse({"target": target}, "evaluate", "Points have no target.")
         return evaluate(self.inner, self._source(data), n=n, seed=seed)
 
-    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> "Diagnosis | TableDiagnosis":
+    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
         """Find out what is wrong with the model and how to fix it.
 
         Of points also: where the error of the samples is from. Of a table also: what the model knows of each column.
@@ -383,7 +385,7 @@ class Model:
 
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
-    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> "Axes | Figure":
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
         """A picture of samples: points of the plane, or the distribution of each column.
 
         Args:
@@ -424,7 +426,7 @@ class Model:
     # --- points alone ---
 
     @property
-    def denoiser(self) -> "Denoiser":
+    def denoiser(self) -> Denoiser:
         """Of points: E[x_0 | x_t], in standardised units."""
         return self._inside("denoiser", "Its networks are in `inner.models`.").denoiser
 
@@ -443,12 +445,12 @@ class Model:
         """Of points: between the data's units and those of the network."""
         return self._inside("standardiser", "Its columns have kinds, in `inner.schema`.").standardiser
 
-    def with_denoiser(self, denoiser: "Denoiser") -> "Model":
+    def with_denoiser(self, denoiser: Denoiser) -> Model:
         """Of points: the same model with another denoiser, such as an exact one, in the place of its own."""
         inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
         return Model(inner.with_denoiser(denoiser), self.template)
 
-    def averaged_over(self, sigma_rel: float) -> "Model":
+    def averaged_over(self, sigma_rel: float) -> Model:
         """Of points: the same model with another average of its weights; see `PointModel.averaged_over`."""
         inner = self._inside("averaged_over", "It has one average of its weights.")
         return Model(inner.averaged_over(sigma_rel), self.template)

@@ -1,5 +1,7 @@
 """A trained model, in the data's own units: `sample` it, score points with it, `save` it, `load` it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -108,14 +110,14 @@ class PointModel:
         on = f" of {self.source}" if self.source else ""
         return f"PointModel{on} ({self.dim} columns, {self.parameters:,} parameters)"
 
-    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> "PointModel":
+    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> PointModel:
         """The same model with other weights, or with an exact denoiser, in the place of its own.
 
         `length` is that of the average which the weights are, where it is not the recipe's.
         """
         return self._with(denoiser=denoiser, length=length)
 
-    def _with(self, **changes: Any) -> "PointModel":
+    def _with(self, **changes: Any) -> PointModel:
         made = copy(self)
         vars(made).update(changes)
         return made
@@ -133,7 +135,7 @@ class PointModel:
             raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
         return Averages(**tensors)
 
-    def averaged_over(self, sigma_rel: float) -> "PointModel":
+    def averaged_over(self, sigma_rel: float) -> PointModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
         It is the standard deviation of the steps that count, as a share of all: see `motes.learning.averages`.
@@ -483,7 +485,7 @@ class PointModel:
         return tensors, about
 
     @classmethod
-    def load(cls, path: str | Path) -> "PointModel":
+    def load(cls, path: str | Path) -> PointModel:
         """Read what `save` wrote. No code in the file is run.
 
         Raises:
@@ -493,7 +495,7 @@ class PointModel:
         return cls.of_parts(*read_checkpoint(path), path)
 
     @classmethod
-    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "PointModel":
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel:
         """What `parts` gave; `path` is where it comes from.
 
         Raises:

@@ -33,6 +33,9 @@ class Atoms:
     spread: float
     labels: Labels
 
+    def __repr__(self) -> str:
+        return f"Atoms({len(self.nodes):,} nodes, spread={self.spread:g})"
+
     def divided(self, scale: float) -> "Atoms":
         """The distribution of x / scale."""
         return replace(self, nodes=self.nodes / scale, spread=self.spread / scale)
@@ -47,6 +50,9 @@ class Boxes:
     weights: Array
     spread: float
     labels: Labels
+
+    def __repr__(self) -> str:
+        return f"Boxes({len(self.lows):,} boxes, spread={self.spread:g})"
 
     def divided(self, scale: float) -> "Boxes":
         """The distribution of x / scale."""

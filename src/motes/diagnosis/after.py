@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.tables import Table
 from motes.diagnosis.before import diagnose
-from motes.diagnosis.findings import Finding
+from motes.diagnosis.findings import Finding, named
 from motes.diagnosis.split import DISCRETISATION, PRIOR, ROWS, ErrorSplit, split_error
 from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle, Oracle
 from motes.diffusion.schedules import Schedule
@@ -58,6 +58,9 @@ class Diagnosis:
     reference: str
     split: ErrorSplit
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return f"Diagnosis of {self.source}: {named(self.findings)}"
 
     def __str__(self) -> str:
         count = len(self.findings)

@@ -1,5 +1,6 @@
 """One thing that is wrong: a name, a number, what it means and how to fix it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,3 +28,15 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def named(findings: Sequence[Finding]) -> str:
+    """How many findings there are, and which.
+
+    Example:
+        >>> named([])
+        'no finding'
+    """
+    count = len(findings)
+    names = ", ".join(finding.name for finding in findings)
+    return f"{count} finding{'s' if count > 1 else ''} ({names})" if count else "no finding"

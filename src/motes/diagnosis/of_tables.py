@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.frames import Frame
-from motes.diagnosis.findings import Finding
+from motes.diagnosis.findings import Finding, named
 from motes.errors import UsageError
 from motes.tables.parts import IMPOSSIBLE, Encoded
 from motes.tabular import TableModel
@@ -66,6 +66,9 @@ class TableDiagnosis:
     def gain(self) -> Array:
         """(c,), nats a row."""
         return self.model - self.alone
+
+    def __repr__(self) -> str:
+        return f"TableDiagnosis by {self.rows:,} {self.evaluated_against}: {named(self.findings)}"
 
     def __str__(self) -> str:
         count = len(self.findings)

@@ -162,6 +162,9 @@ class DiscreteVP(Schedule):
             )
         self._betas = tuple(table.tolist())
 
+    def __repr__(self) -> str:
+        return f"DiscreteVP({self.steps:,} steps, betas from {self._betas[0]:g} to {self._betas[-1]:g})"
+
     @property
     def steps(self) -> int:
         """T."""

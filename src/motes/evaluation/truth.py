@@ -43,6 +43,9 @@ class Truth:
     name: str
     distribution: Distribution
 
+    def __repr__(self) -> str:
+        return f"Truth({self.name!r}, {self.distribution!r})"
+
     def log_density(self, x: ArrayLike) -> Array:
         """log p(x) in nats, (n,), for points x (n, 2); -inf where the density is 0 (a checkerboard without noise)."""
         x = _points(x)

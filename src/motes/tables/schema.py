@@ -35,6 +35,7 @@ from motes.tables.states import Arrays, from_json, to_json
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
+SHOWN = 12  # columns that a schema prints, at most
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Schema:
     relations: tuple[Relation, ...] = ()
     inequalities: tuple[Inequality, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+
+    def __repr__(self) -> str:
+        shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
+        more = [f"{len(self.columns) - SHOWN} more"] if len(self.columns) > SHOWN else []
+        return f"Schema({len(self.columns)} columns of {self.rows:,} rows; {', '.join(shown + more)})"
 
     @classmethod
     def fit(
