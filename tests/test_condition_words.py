@@ -6,7 +6,7 @@ import pytest
 
 from motes.condition_words import point_conditions, table_conditions
 from motes.errors import UsageError
-from motes.tables.conditions import Among, Between, Missing, Not
+from motes.tables.conditions import Among, Between, Missing, Not, NotMissing
 from motes.tables.schema import Schema
 
 ROWS = 400
@@ -109,6 +109,11 @@ def test_what_cannot_be_is_a_misuse_that_says_which_word(schema, word):
         table_conditions([word], schema)
     assert str(error.value).startswith(f"--given {word}: ")
     assert MISUSES[word] in str(error.value) and "row 1" not in str(error.value)
+
+
+def test_not_missing_needs_no_code():
+    plain = Schema.fit({"a": [1.5, None, 2.5, 3.5, 4.0], "b": ["x", "y", "x", "y", "x"]})
+    assert table_conditions(["a!="], plain) == {"a": NotMissing()}
 
 
 def test_missing_entries_need_a_code_of_their_own():

@@ -385,6 +385,9 @@ def test_a_model_shows_itself_on_one_screen(people, moons):
     for model in (people, moons):
         assert "<caption>motes.Model</caption>" in model._repr_html_()
         assert len(repr(model)) < 120
+    betas = motes.DiscreteVP(np.full(1000, 0.01))
+    for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.inner.schema):
+        assert "\n" not in repr(one) and len(repr(one)) < 500
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

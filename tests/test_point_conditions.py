@@ -7,7 +7,7 @@ import motes
 from motes.data.tables import Standardiser
 from motes.diffusion.oracles import GaussianOracle
 from motes.errors import DataError, UsageError
-from motes.point_conditions import box_of, impute_points, sample_given
+from motes.point_conditions import box_of, far_conditions, impute_points, sample_given
 from motes.points import PointModel
 
 ROWS = 4000
@@ -44,6 +44,21 @@ def test_a_box_is_in_the_units_of_the_data(small_model):
 def test_what_is_no_box_is_refused(small_model, given, message):
     with pytest.raises(UsageError, match=message):
         sample_given(small_model, 5, given)
+
+
+def test_given_has_to_be_a_dict(small_model):
+    with pytest.raises(UsageError, match="given: got list; expected a dict"):
+        box_of(small_model, ["x"])
+
+
+def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):
+    mean, sd = small_model.standardiser.mean, small_model.standardiser.scale
+    at = lambda k: float(mean[0] + k * sd[0])
+    assert far_conditions(small_model, {"x": at(4.9), "y": (None, float(mean[1]))}) == []
+    assert far_conditions(small_model, {"x": (at(-9), at(9))}) == []
+    for given in ({"x": at(7.0)}, {"x": (at(7.0), None)}, {"x": (None, at(-7.0))}):
+        (message,) = far_conditions(small_model, given)
+        assert message.startswith("the condition on 'x' is 7 standard deviations")
 
 
 def test_a_known_number_moves_the_other_column_as_it_should(gaussian):

@@ -160,8 +160,8 @@ def _broken(model: TableModel, requested: Conditions, valued: Sequence[str]) -> 
 def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
     if log_prob < RARE:
         yield (
-            f"the probability of what is given of {_named(columns)} is {np.exp(log_prob):.2g}, below 1 in 10,000: the "
-            "training held hardly any such row, so that the answer is a guess."
+            f"the condition on {_named(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000: the "
+            "training held hardly any such row. The answer is a guess."
         )
 
 
@@ -177,7 +177,8 @@ def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
         code = int(encoded.codes[0, j])
         if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
             wide = part.edges[code] < part.edges[code + 1]
-            if wide and encoded.low[0, j] == encoded.high[0, j]:
+            # A rounded number counts by its density too: in the data's units, its mass over the width of its cell.
+            if wide and (encoded.low[0, j] == encoded.high[0, j] or encoded.log_unit[0, j] != 0):
                 found.append(part.column)
     return tuple(dict.fromkeys(found))
 

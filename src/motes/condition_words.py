@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from motes.errors import MotesError, UsageError, unknown
-from motes.tables.conditions import Among, Between, Missing, Not, conditions_of
+from motes.tables.conditions import Among, Between, Missing, Not, NotMissing, conditions_of
 from motes.tables.schema import Schema
 
 LISTED = 20  # labels; a message lists no more
@@ -38,7 +38,10 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
         if name in made:
             raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
         try:
-            made[name] = Not(_condition(text, schema, name)) if negated else _condition(text, schema, name)
+            if negated:
+                made[name] = Not(_condition(text, schema, name)) if text else NotMissing()
+            else:
+                made[name] = _condition(text, schema, name)
             conditions_of(schema, {name: made[name]})
         except MotesError as error:
             raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None

@@ -20,7 +20,7 @@ from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning.averages import Averages
 from motes.learning.bounds import Bound, Variance
 from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.point_conditions import impute_draws, sample_given
+from motes.point_conditions import far_conditions, impute_draws, sample_given
 from motes.points import Guidance, PointModel, model_path
 from motes.progress import Reporter
 from motes.recipes import Recipe
@@ -149,11 +149,11 @@ class Model:
         Args:
             n: how many.
             given: conditions, column -> a value or (low, high), one of which may be None. In a table also a set of
-                labels, None (missing), or `motes.tables.Not(value)`.
+                labels, None (missing), or `Not(value)` of `motes.tables`.
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
-            sampler, steps, grid, guidance: of points; see `PointModel.sample`.
+            sampler, steps, grid, guidance: of points, in the place of the recipe's; see `motes samplers`.
             on_block: called with the number of rows drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
@@ -178,6 +178,8 @@ class Model:
             raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
         if not given:
             return self._native(self.inner.sample(n, seed=seed, on_block=on_block, **of_points))
+        for message in far_conditions(self.inner, given):
+            warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(sample_given(self.inner, n, given, seed=seed, on_block=on_block, **of_points)[0])
 
     def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
@@ -309,7 +311,7 @@ class Model:
         Args:
             data: n rows; those of a table need not have `column`.
             column: of a table.
-            quantiles, draws, seed: of a column of numbers or dates; see `TableModel.predict`.
+            quantiles, draws, seed: of a column of numbers or dates: shares, and draws of each row.
 
         Returns:
             Of a table, a table of the same library with "label" and "p(...)", or "mean", "sd" and "q..." of each row.

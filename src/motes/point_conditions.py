@@ -21,6 +21,8 @@ from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
+FAR = 5.0  # standard deviations
+
 
 def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
     """The ends (d,) of the box of what is known, in the data's units; infinite where nothing is.
@@ -32,6 +34,10 @@ def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
     Raises:
         UsageError: a column that there is not, something else than finite numbers, or low > high.
     """
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"given: got {type(given).__name__}; expected a dict, column -> condition, such as {{'x': 0.5}}."
+        )
     low, high = np.full((2, model.dim), [[-np.inf], [np.inf]])
     for name, value in given.items():
         if name not in model.columns:
@@ -49,6 +55,22 @@ def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
         if low[j] > high[j]:
             raise UsageError(f"column '{name}': got {low[j]:g} to {high[j]:g}; expected low <= high.")
     return low, high
+
+
+def far_conditions(model: PointModel, given: Mapping[str, Any]) -> list[str]:
+    """A sentence for each condition that lies further than `FAR` standard deviations from the mean of the training.
+
+    None for a model that was trained on columns as they are: it does not know their means.
+    """
+    if not model.recipe.data.standardise or not given:
+        return []
+    low, high = (model.standardiser.forward(end) for end in box_of(model, given))
+    away = np.maximum(np.maximum(low, -high), 0.0)
+    return [
+        f"the condition on '{model.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "
+        "which held no such point. The answer is a guess."
+        for j in np.flatnonzero(away > FAR)
+    ]
 
 
 def sample_given(

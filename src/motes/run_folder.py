@@ -101,7 +101,7 @@ class Checkpoints:
         about: of the training.
         state: to go on from; None: the training begins.
         every: seconds from one checkpoint to the next, at least: writing them takes at most 2 per cent of the time.
-        warn: told of a checkpoint that cannot be written. The training goes on, since the last one is whole.
+        warn: called with a sentence where a checkpoint cannot be written. The training goes on: the last one is whole.
     """
 
     def __init__(

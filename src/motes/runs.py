@@ -99,7 +99,7 @@ def _trained(
     )
     with reporter.counting("training", training.recipe.training.steps, "steps") as count:
 
-        def told(now: Progress) -> None:
+        def report(now: Progress) -> None:
             unseen = "" if now.held_out is None else f", held out {now.held_out:.4f}"
             loss = f"loss {now.loss:.4f} ({now.loss - least.mean:+.4f})"
             count(now.step, f"{loss}{unseen}, {now.step / now.seconds:,.0f} steps/s")
@@ -107,7 +107,7 @@ def _trained(
         try:
             model = fit_points(
                 origin.table, training.recipe, seed=training.seed, source=training.source, keeper=checkpoints,
-                on_progress=told,
+                on_progress=report,
             )  # fmt: skip
             refuse_nothing(model)
         except TrainingError as error:

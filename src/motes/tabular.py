@@ -448,8 +448,7 @@ def load_points(path: str | Path, requested: str) -> PointModel:
     model = read_model(path)
     if isinstance(model, TableModel):
         raise UsageError(
-            f"'{path}' is a model of a table, and `{requested}` is for models of points. "
-            "`motes evaluate` says how good a model of a table is."
+            f"got '{path}', a model of a table; expected a model of points, for `{requested}`. Give another one."
         )
     return model
 

@@ -59,10 +59,10 @@ def sample(
     ] = False,
     label: Label = None,
     guidance: Annotated[
-        float | None, Parameter(help="Of points: 1 is none; more makes rows more typical of their class.")
+        float | None, Parameter(help="Of points: 1 means no guidance; more makes rows more typical of their class.")
     ] = None,
     guidance_interval: Annotated[
-        tuple[float, float], Parameter(help="The times of guidance, between 0 (data) and 1 (noise).")
+        tuple[float, float], Parameter(negative="", help="The times of guidance, between 0 (data) and 1 (noise).")
     ] = (0.0, 1.0),
     weak: Annotated[
         Path | None, Parameter(help="A worse copy of the model, to be guided away from: autoguidance.")
@@ -106,6 +106,7 @@ def _sample_points(
     from motes.condition_words import point_conditions
     from motes.data.frames import of_values
     from motes.data.writing import check_writable
+    from motes.point_conditions import far_conditions
 
     known = point_conditions(given, model.columns)
     if out is not None and model.classes is not None and not known:
@@ -114,6 +115,8 @@ def _sample_points(
     rows, effective = draw_points(model, n, seed, reporter, known, how)
     with _written(out) as write:
         write(rows)
+    for warning in far_conditions(model, known):
+        note(f"warning: {warning}")
     if effective < n:
         note(f"the {n:,} rows are worth {effective:,.0f} independent ones (effective sample size).")
 

@@ -60,8 +60,8 @@ Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors."
 Reference = Annotated[
     str | None,
     Parameter(
-        help=f"What to compare with: a {TABLE}, or for points a shape, a data set, a .csv or a .npy file; what it was "
-        "trained on if left out."
+        help=f"What to compare with; what it was trained on if left out. Of a table: a {TABLE}. Of points: a shape, a "
+        "data set, a .csv or a .npy file."
     ),
 ]
 Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]

@@ -68,7 +68,7 @@ class Denoiser(eqx.Module):
         Raises:
             TypeError: one that knows no classes.
         """
-        raise TypeError(f"{type(self).__name__} can be told nothing of a row; it has one answer for all rows.")
+        raise TypeError(f"{type(self).__name__} cannot be conditioned on anything; it has one answer for all rows.")
 
 
 class VarianceDenoiser(Denoiser):

@@ -180,17 +180,17 @@ class DiscreteVP(Schedule):
     def _integrated_beta(self) -> Table:
         return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
 
-    def _inflow_at(self, t: ArrayLike) -> jax.Array:
+    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
         knots = jnp.asarray(self._integrated_beta)
         place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
         k = jnp.minimum(place.astype(int), self.steps - 1)
         return knots[k] + (place - k) * (knots[k + 1] - knots[k])
 
     def alpha(self, t: ArrayLike) -> jax.Array:
-        return jnp.exp(-self._inflow_at(t) / 2)
+        return jnp.exp(-self._integrated_beta_at(t) / 2)
 
     def sigma(self, t: ArrayLike) -> jax.Array:
-        return jnp.sqrt(-jnp.expm1(-self._inflow_at(t)))
+        return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
     def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
         # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.

@@ -160,8 +160,8 @@ class InSingle(eqx.Module):
         in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
         self.network = jax.tree.map(in_single, network)
 
-    def __call__(self, x: jax.Array, *told: jax.Array) -> jax.Array:
-        single = (part.astype(jnp.float32) for part in (x, *told))
+    def __call__(self, x: jax.Array, *given: jax.Array) -> jax.Array:
+        single = (part.astype(jnp.float32) for part in (x, *given))
         return self.network(*single).astype(x.dtype)
 
 

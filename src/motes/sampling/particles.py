@@ -77,7 +77,7 @@ def conditional_sample(
         key: the same key gives the same rows.
         grid: times (N+1,) from 1 down to 0. A Gaussian distribution is exact on any.
         particles: in a population, at least 2. More of them make rare events better, and more populations do too.
-        given: the class of the row, told to the denoiser: arrays without a leading n.
+        given: the class of the row, for the denoiser: arrays without a leading n.
         on_block: called with the number of particles done so far.
 
     Raises:

@@ -38,7 +38,7 @@ def rows_inside(
         low, high: (d,), in the units that the denoiser was trained in.
         n: how many rows.
         key: the same key gives the same rows.
-        sampler, grid, given: as for `sample`; rows that are drawn are told in turn what is known of each of n.
+        sampler, grid, given: as for `sample`; rows that are drawn take in turn what is known of each of n.
         on_block: called with the number of rows found so far.
     """
     if (low == high).any():

@@ -30,6 +30,9 @@ class Among:
 
     values: tuple[Any, ...]
 
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(str, self.values))}"
+
 
 @dataclass(frozen=True)
 class Between:
@@ -38,15 +41,26 @@ class Between:
     low: Any = None
     high: Any = None
 
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"at most {self.high}" if self.low is None else f"at least {self.low}"
+        return f"{self.low} to {self.high}"
+
 
 @dataclass(frozen=True)
 class Missing:
     """The entry is missing."""
 
+    def __str__(self) -> str:
+        return "missing"
+
 
 @dataclass(frozen=True)
 class NotMissing:
     """The entry has a value."""
+
+    def __str__(self) -> str:
+        return "not missing"
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,9 @@ class Not:
     """
 
     condition: Any
+
+    def __str__(self) -> str:
+        return f"not {self.condition}"
 
 
 Condition = Among | Between | Not | Missing | NotMissing
@@ -194,6 +211,10 @@ def conditions_of(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
 def _checked(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
     values: dict[str, Series] = {}
     others: dict[str, Condition] = {}
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"{HERE}: got {type(given).__name__}; expected a dict, column -> condition, such as {{'age': 40}}."
+        )
     for key, value in given.items():
         name = _named(key, schema.names)
         condition = _condition(name, value)
