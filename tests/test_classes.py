@@ -282,7 +282,7 @@ def test_labels_that_are_none_are_refused():
         fit_points(x, "tutorial", labels=np.arange(40) % 2)
     with pytest.raises(UsageError, match="there are no labels"):
         fit_points(x, changes={"data.label": "class"})
-    with pytest.raises(TypeError, match="can be told nothing"):
+    with pytest.raises(TypeError, match="cannot be conditioned on anything"):
         GaussianOracle([0.0, 0.0], np.eye(2), SCHEDULE).given(of(1))
 
 
