@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.tables import Table
-from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.irreducible import Estimate, expected_loss
 from motes.evaluation.points import PointDetails, evaluate_points
@@ -18,14 +17,13 @@ from motes.point_fitting import standardiser_of
 from motes.points import PointModel
 from motes.recipes import Recipe
 from motes.seeds import seed_key
-from motes.sources import Source, source_of
+from motes.sources import Source, compared_with
 from motes.tabular import TableModel
 
 Array = NDArray[np.float64]
 
 SCORED = 2000  # rows whose likelihood is taken
 EXCESS_ROWS = 1024  # rows whose loss is taken
-FEWEST = 10  # rows that the metrics need
 CLASSES = 10  # whose irreducible loss is taken; of more, so many are drawn
 LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
 
@@ -51,11 +49,7 @@ def evaluate(
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
     """
-    n = check_count(n, "samples")
-    origin = source_of(model, source)
-    reference, other = origin.real(n)
-    if len(reference) < FEWEST:
-        raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {FEWEST}.")
+    origin, reference, other = compared_with(model, source, n)
     samples = model.sample(len(reference), seed=seed, on_block=on_block)
     found = evaluate_points(
         samples,

@@ -18,7 +18,7 @@ from motes.data.text_lines import default_columns
 from motes.data.text_options import TextOptions
 from motes.diffusion.oracles import EmpiricalOracle, Oracle
 from motes.diffusion.schedules import Schedule
-from motes.errors import DataError, UsageError, check_seed, unknown
+from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.evaluation.modes import Modes
 from motes.evaluation.truth import Truth, truth
 from motes.points import PointModel
@@ -27,6 +27,7 @@ from motes.recipes.sections import Data
 
 Array = NDArray[np.float64]
 
+LEAST = 10  # real rows that a model is compared with
 FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and training rows are compared with
 SPARE = 5  # times as many rows has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
@@ -144,6 +145,20 @@ def _drawn(name: str, part: Data, seed: int) -> Table:
         raise UsageError(f"data.label = '{part.label}'; the classes of a shape are called 'class'.")
     x, labels = make_labelled_shape(name, part.rows, seed=seed, noise=part.noise)
     return Table(x, default_columns(2), labels)
+
+
+def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[Source, Array, Array]:
+    """What a model is compared with, and two real sets of it, of `n` rows each at most; see `Source.real`.
+
+    Raises:
+        UsageError: data that is not to be had, has other columns than the model, or fewer than 10 rows.
+        DataError: data that cannot be used.
+    """
+    n, origin = check_count(n, "samples"), source_of(model, given)
+    reference, other = origin.real(n)
+    if len(reference) < LEAST:
+        raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {LEAST}.")
+    return origin, reference, other
 
 
 def source_of(model: PointModel, given: str | ArrayLike | Table | None = None) -> Source:

@@ -13,7 +13,7 @@ from motes.diagnosis.of_tables import TableDiagnosis, diagnose_table
 from motes.errors import UsageError
 from motes.evaluation.associations import associations
 from motes.evaluation.views import view_of
-from motes.run_folder import TABLE_FIGURES, write
+from motes.run_folder import TABLE_FIGURES, make_folder, write
 from motes.table_sources import TableSource, evaluation_source
 from motes.tabular import TableModel
 
@@ -45,7 +45,7 @@ def keep_table_diagnosis(found: TableDiagnosis, out: Path, style: str) -> list[P
     from motes import figures
     from motes.pictures import save  # matplotlib is slow to load
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     numbers = out / "diagnosis.json"
     write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
     title = f"{found.rows:,} {found.evaluated_against}"

@@ -27,7 +27,7 @@ def ending_whole() -> Iterator[None]:
     read, write = os.pipe()
     os.set_blocking(write, False)
     before = signal.getsignal(signal.SIGTERM)
-    told = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
     if before is signal.SIG_DFL:  # who ignores it has his reasons
         signal.signal(signal.SIGTERM, _terminated)
@@ -36,7 +36,7 @@ def ending_whole() -> Iterator[None]:
     finally:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, before)
-        signal.set_wakeup_fd(told)
+        signal.set_wakeup_fd(former)
         os.close(write)  # which ends the thread
 
 

@@ -10,23 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.tables import Table
 from motes.diagnosis.before import diagnose
-from motes.diagnosis.findings import Finding, named
+from motes.diagnosis.findings import Finding, headline, named
 from motes.diagnosis.split import DISCRETISATION, PRIOR, ROWS, ErrorSplit, split_error
 from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle, Oracle
 from motes.diffusion.schedules import Schedule
-from motes.errors import UsageError, check_count
 from motes.evaluation.excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.modes import mode_coverage
 from motes.evaluation.point_verdicts import UNLEARNED
 from motes.learning.options import Training
 from motes.points import PointModel
 from motes.seeds import seed_key
-from motes.sources import Source, source_of
+from motes.sources import Source, compared_with
 
 Array = NDArray[np.float64]
 
 EXCESS_ROWS = 2048
-FEWEST = 10  # real rows
 SURE = 3.0  # standard errors that a finding is beyond its threshold
 ALPHA = 1e-3  # of the test of ranks
 OVERLEARNED = 0.3  # nats between rows seen and rows unseen
@@ -63,9 +61,7 @@ class Diagnosis:
         return f"Diagnosis of {self.source}: {named(self.findings)}"
 
     def __str__(self) -> str:
-        count = len(self.findings)
-        found = "Nothing is wrong that can be seen" if not count else f"{count} finding" + "s" * (count > 1)
-        lines = [f"{found}, evaluated against {self.evaluated_against} of {self.source}.", ""]
+        lines = [f"{headline(self.findings)}, evaluated against {self.evaluated_against} of {self.source}.", ""]
         lines += [f"{finding}\n" for finding in self.findings]
         lines += [f"Where the error comes from (squared sliced W2, {self.split.rows:,} rows)", str(self.split), ""]
         return "\n".join([*lines, self._loss(), *self.notes])
@@ -118,11 +114,7 @@ def diagnose_model(
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
     """
-    n = check_count(n, "samples")
-    origin = source_of(model, source)
-    real, _ = origin.real(n)
-    if len(real) < FEWEST:
-        raise UsageError(f"got {len(real)} rows of {origin.name} to compare with; expected at least {FEWEST}.")
+    origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
     excess, compared = _excess(model, origin, real, seed)

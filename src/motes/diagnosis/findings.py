@@ -30,6 +30,17 @@ class Finding:
         return asdict(self)
 
 
+def headline(findings: Sequence[Finding]) -> str:
+    """The first words of a diagnosis.
+
+    Example:
+        >>> headline([])
+        'Nothing is wrong that can be seen'
+    """
+    count = len(findings)
+    return f"{count} finding{'s' if count > 1 else ''}" if count else "Nothing is wrong that can be seen"
+
+
 def named(findings: Sequence[Finding]) -> str:
     """How many findings there are, and which.
 
@@ -37,6 +48,5 @@ def named(findings: Sequence[Finding]) -> str:
         >>> named([])
         'no finding'
     """
-    count = len(findings)
     names = ", ".join(finding.name for finding in findings)
-    return f"{count} finding{'s' if count > 1 else ''} ({names})" if count else "no finding"
+    return f"{headline(findings)} ({names})" if findings else "no finding"

@@ -7,14 +7,14 @@ without the network: what a simple model would know.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.frames import Frame
-from motes.diagnosis.findings import Finding, named
+from motes.diagnosis.findings import Finding, headline, named
 from motes.errors import UsageError
 from motes.tables.parts import IMPOSSIBLE, Encoded
 from motes.tabular import TableModel
@@ -71,9 +71,7 @@ class TableDiagnosis:
         return f"TableDiagnosis by {self.rows:,} {self.evaluated_against}: {named(self.findings)}"
 
     def __str__(self) -> str:
-        count = len(self.findings)
-        found = "Nothing is wrong that can be seen" if not count else f"{count} finding" + "s" * (count > 1)
-        lines = [f"{found}, evaluated against {self.rows:,} {self.evaluated_against}.", ""]
+        lines = [f"{headline(self.findings)}, evaluated against {self.rows:,} {self.evaluated_against}.", ""]
         lines += [f"{finding}\n" for finding in self.findings]
         lines += ["Nats a row: how likely unseen rows are", *self._totals(), ""]
         lines += ["What the columns before it say of each column (mixture alone in brackets)"]
@@ -156,8 +154,7 @@ def diagnose_table(
         float(held_out.mean()), None if seen is None else float(seen.mean()), gap_error,
         float(rows.spread[possible].mean()), (),
     )  # fmt: skip
-    findings = tuple(_findings(found, model, encoded, impossible))
-    return TableDiagnosis(**{**vars(found), "findings": findings})
+    return replace(found, findings=tuple(_findings(found, model, encoded, impossible)))
 
 
 def _some(rows: Frame, rng: np.random.Generator) -> Frame:

@@ -83,11 +83,16 @@ class Betas(Checked, ABC):
 
 
 @dataclass(frozen=True)
-class LinearBetas(Betas):
-    """Equally spaced from `start` to `end`."""
+class BetasBetween(Betas, ABC):
+    """Betas that rise from `start` to `end`."""
 
     start: float = number(1e-4, 0, 0.999999, open_low=True)
     end: float = number(0.1, 0, 0.999999, open_low=True)
+
+
+@dataclass(frozen=True)
+class LinearBetas(BetasBetween):
+    """Equally spaced from `start` to `end`."""
 
     @property
     def betas(self) -> Table:
@@ -95,11 +100,8 @@ class LinearBetas(Betas):
 
 
 @dataclass(frozen=True)
-class QuadBetas(Betas):
+class QuadBetas(BetasBetween):
     """Squares of equally spaced square roots."""
-
-    start: float = number(1e-4, 0, 0.999999, open_low=True)
-    end: float = number(0.1, 0, 0.999999, open_low=True)
 
     @property
     def betas(self) -> Table:
@@ -107,11 +109,8 @@ class QuadBetas(Betas):
 
 
 @dataclass(frozen=True)
-class SigmoidBetas(Betas):
+class SigmoidBetas(BetasBetween):
     """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached."""
-
-    start: float = number(1e-4, 0, 0.999999, open_low=True)
-    end: float = number(0.1, 0, 0.999999, open_low=True)
 
     @property
     def betas(self) -> Table:

@@ -70,9 +70,14 @@ def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look
 
 def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
     """The entries that are not missing."""
+    return entries[is_known(entries)]
+
+
+def is_known(entries: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which entries are not missing, (n,)."""
     if entries.dtype.kind == "f":
-        return entries[np.isfinite(entries)]
-    return entries[[entry is not None and entry == entry for entry in entries.tolist()]]
+        return np.isfinite(entries)
+    return np.array([entry is not None and entry == entry for entry in entries.tolist()], bool)
 
 
 def is_label(entries: NDArray[Any]) -> bool:

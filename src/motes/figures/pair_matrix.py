@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures.canvas import dress, dress_text, new_axes, new_figure
-from motes.figures.distributions import histogram_or_bars, is_label, key, known_entries, seconds_of, short
+from motes.figures.distributions import histogram_or_bars, is_known, is_label, key, known_entries, seconds_of, short
 from motes.figures.style import Style, as_style
 
 COLUMNS = 5  # that are shown, at most
@@ -90,15 +90,15 @@ class _Scale:
 
     def places(self, entries: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
         """(n,), NaN where missing."""
-        missing = np.array([entry is None or entry != entry for entry in entries.tolist()], bool)
+        known = is_known(entries)
         made = np.full(len(entries), np.nan)
-        there = entries[~missing]
+        there = entries[known]
         if self.labels is None:
-            made[~missing] = seconds_of(there) if self.dates else there.astype(np.float64)
+            made[known] = seconds_of(there) if self.dates else there.astype(np.float64)
             return made
         place = {label: k for k, label in enumerate(self.labels)}
         codes = np.array([place.get(str(entry), len(self.labels) - 1) for entry in there], float)
-        made[~missing] = codes + rng.uniform(-JITTER, JITTER, len(codes))
+        made[known] = codes + rng.uniform(-JITTER, JITTER, len(codes))
         return made
 
 

@@ -30,7 +30,7 @@ NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
 LEVELS = 8  # codes of a part without a density, up to which the base knows them,
 AXES = 24  # and axes of all these parts together, at most: the parts of the fewest codes come first
-UNIT = 0.1  # the length of such an axis: components are then found by the numbers first
+UNIT = 0.1  # the unit of such an axis, where that of a number is 1
 
 
 class Bins(NamedTuple):
