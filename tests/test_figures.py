@@ -496,7 +496,7 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeyp
 def test_every_public_name_loads():
     for name in figures.__all__:
         assert getattr(figures, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'scater'"):
+    with pytest.raises(AttributeError, match="attribute.*scater"):
         figures.scater  # noqa: B018
 
 
