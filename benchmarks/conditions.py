@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from motes.table_fitting import fit_table
-from motes.tabular import TableModel
+from motes.models._table_fitting import fit_table
+from motes.models._tables import TableModel
 
 D = 6
 NAMES = [f"x{j}" for j in range(D)]

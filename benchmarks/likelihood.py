@@ -21,12 +21,12 @@ from flow_matching.solver import ODESolver
 from tutorial_speed import best_threads
 
 import motes
-from motes.sampling.divergence import BEND, CENTRE
-from motes.sampling.likelihood import R_MIN
+from motes.sampling._divergence import BEND, CENTRE
+from motes.sampling._likelihood import R_MIN
 
 
 class Network(torch.nn.Module):
-    """`motes.learning.networks.ResidualMLP`, with the weights of a trained one."""
+    """`motes.learning._networks.ResidualMLP`, with the weights of a trained one."""
 
     def __init__(self, network):
         super().__init__()
@@ -104,7 +104,7 @@ class CondOT(Flow):
 
 
 class Bent(Flow):
-    """The coordinates of `motes.sampling.divergence`."""
+    """The coordinates of `motes.sampling._divergence`."""
 
     def scale(self, r: float) -> float:
         return math.sqrt(1 + r**2)

@@ -1,6 +1,6 @@
 """What do fewer of LLVM's passes do to a training program: how soon is it there, and how fast is it?
 
-The very program of `motes.learning.training` is compiled as it is and with all passes, in turns, and 500 steps are
+The very program of `motes.learning._training` is compiled as it is and with all passes, in turns, and 500 steps are
 taken with each; medians, and the ratio of ours to the other.
 
     python benchmarks/passes.py
@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from motes.learning import training
+from motes.learning import _training as training
 from motes.recipes import load_recipe
 
 TURNS, STEPS = 5, 500

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from motes.learning.checkpoints import read_checkpoint
+from motes.learning._checkpoints import read_checkpoint
 
 KILLS, TURNS = 50, 5
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

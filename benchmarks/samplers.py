@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.sampling.grids import KarrasGrid, LogSNRGrid, UniformGrid
-from motes.sampling.samplers import (
+from motes.sampling._grids import KarrasGrid, LogSNRGrid, UniformGrid
+from motes.sampling._samplers import (
     DDIM,
     Adaptive,
     Ancestral,

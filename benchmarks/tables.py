@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.data.files import read_frame
-from motes.data.frames import Frame, as_frame
-from motes.data.writing import write_frame
-from motes.tables.schema import Schema
+from motes.data._files import read_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._writing import write_frame
+from motes.tables._schema import Schema
 
 
 def table(n: int) -> Frame:

@@ -36,7 +36,7 @@ def from_columns(rows: pd.DataFrame, hide: np.ndarray, train: pd.DataFrame, seed
 
 
 def main() -> None:
-    from motes.table_fitting import fit_table
+    from motes.models._table_fitting import fit_table
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)

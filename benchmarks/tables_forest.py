@@ -23,10 +23,10 @@ import time
 
 import numpy as np
 
-from motes.data.frames import as_frame
-from motes.evaluation.tables import evaluate_tables
-from motes.table_fitting import fit_table
-from motes.tables.schema import Schema
+from motes.data._frames import as_frame
+from motes.evaluation._tables import evaluate_tables
+from motes.models._table_fitting import fit_table
+from motes.tables._schema import Schema
 
 TARGET = "target"
 ROWS = 5_000  # of a larger table

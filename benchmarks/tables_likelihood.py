@@ -28,7 +28,7 @@ import warnings
 
 import numpy as np
 
-from motes.table_fitting import fit_table
+from motes.models._table_fitting import fit_table
 
 TABLES = ("wine", "breast_cancer", "digits", "housing", "doctors", "diamonds")
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)

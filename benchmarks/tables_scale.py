@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.table_fitting import fit_table
-from motes.tabular import read_model
+from motes.models._table_fitting import fit_table
+from motes.models._tables import read_model
 
 LEARNED = 50_000
 
@@ -66,8 +66,8 @@ def apart(work, *arguments):
 
 
 def main() -> None:
-    from motes.data.frames import as_frame
-    from motes.evaluation.tables import evaluate_tables
+    from motes.data._frames import as_frame
+    from motes.evaluation._tables import evaluate_tables
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)

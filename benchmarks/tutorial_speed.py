@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 import motes
-from motes.learning.training import train
-from motes.sampling.samplers import sample
-from motes.seeds import seed_key
+from motes._seeds import seed_key
+from motes.learning._training import train
+from motes.sampling._samplers import sample
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100

@@ -43,14 +43,14 @@ import optax
 
 import motes
 from motes import figures
-from motes.diffusion import process
-from motes.diffusion.schedules import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
-from motes.learning.bounds import variational_bound
-from motes.learning.losses import Simple
-from motes.learning.times import StepTimes
-from motes.learning.networks import StepGatedMLP
-from motes.sampling.grids import UniformGrid
-from motes.sampling.samplers import Ancestral
+from motes.diffusion import _process as process
+from motes.diffusion._schedules import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
+from motes.learning._bounds import variational_bound
+from motes.learning._losses import Simple
+from motes.learning._times import StepTimes
+from motes.learning._networks import StepGatedMLP
+from motes.sampling._grids import UniformGrid
+from motes.sampling._samplers import Ancestral
 
 OUT = Path(".")  # where the film goes
 

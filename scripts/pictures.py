@@ -7,10 +7,10 @@ import numpy as np
 
 import motes
 from motes import figures
-from motes.diagnosis.after import diagnose_model
-from motes.exhibits import exhibits
-from motes.pictures import View, evenly, film_grid
-from motes.sources import read_source, source_of
+from motes.diagnosis._after import diagnose_model
+from motes.models._sources import read_source, source_of
+from motes.runs._exhibits import exhibits
+from motes.runs._pictures import View, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 

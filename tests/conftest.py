@@ -27,8 +27,8 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 
 import motes
 from motes import cli
-from motes.point_fitting import fit_points
-from motes.points import PointModel
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
 
 SMALL = {
     "training.steps": 60,
@@ -52,7 +52,7 @@ def programs_of_a_module():
 @pytest.fixture
 def own_kinds(monkeypatch):
     """What a test registers is forgotten after it."""
-    from motes.recipes import registry
+    from motes.recipes import _registry as registry
 
     monkeypatch.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
     monkeypatch.setattr(registry, "_NAMES", dict(registry._NAMES))

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
-from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.schedules import CosineBetas, DiscreteVP, LinearBetas, Schedule, SigmoidBetas, VarianceExploding
+from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._schedules import CosineBetas, DiscreteVP, LinearBetas, Schedule, SigmoidBetas, VarianceExploding
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 property_test = settings(derandomize=True, deadline=None, max_examples=30)

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables.course import Trained
-from motes.tabular import TableModel
+from motes.learning.tables._course import Trained
+from motes.models._tables import TableModel
 
 TINY = {
     "table.width": 8,
@@ -34,7 +34,7 @@ def untrained() -> Iterator[None]:
         return Trained(networks, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.learning.tables.fitting.train", train)
+        patch.setattr("motes.learning.tables._fitting.train", train)
         yield
 
 

@@ -13,15 +13,15 @@ from tests.conftest import SMALL
 from tests.reference import Point, half_distance
 
 import motes
-from motes.diffusion.schedules import VarianceExploding
-from motes.ema_lengths import compare_ema_lengths
+from motes.diagnosis._ema_lengths import compare_ema_lengths
+from motes.diffusion._schedules import VarianceExploding
 from motes.errors import ModelFileError, UsageError
-from motes.learning import averages
-from motes.learning.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
-from motes.learning.times import UniformTimes
-from motes.learning.training import train
-from motes.point_fitting import fit_points
-from motes.tabular import read_model
+from motes.learning import _averages as averages
+from motes.learning._averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
+from motes.learning._times import UniformTimes
+from motes.learning._training import train
+from motes.models._point_fitting import fit_points
+from motes.models._tables import read_model
 
 # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ def wander(steps=1600, **options):
 def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     made = wander()
     lengths = (0.03, 0.075, 0.14, 0.2)
-    monkeypatch.setattr("motes.learning.training.LENGTHS", lengths)
+    monkeypatch.setattr("motes.learning._training.LENGTHS", lengths)
     tracked = wander(averages=1).averages
     assert tracked.lengths.tolist() == list(lengths)
     spread = np.linalg.norm(tracked.weights[0] - tracked.weights[-1])
@@ -129,7 +129,7 @@ def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for
     assert without.averages is None
     with pytest.raises(UsageError, match="no averages were kept"):
         without.averaged_over(0.1)
-    monkeypatch.setattr("motes.learning.training.PATIENCE", 1e-9)  # eight steps a call
+    monkeypatch.setattr("motes.learning._training.PATIENCE", 1e-9)  # eight steps a call
     assert np.array_equal(wander().averages.weights, with_them.averages.weights)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from tests.reference import Z, float64
 
-from motes.sampling.boxes import Box, Gaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
+from motes.sampling._boxes import Box, Gaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 
 D = 4
 RNG = np.random.default_rng(0)

@@ -10,18 +10,18 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, Z
 
 import motes
-from motes.data.classes import Classes
-from motes.diffusion.denoiser import Given
-from motes.diffusion.labelled import LabelledOracle
-from motes.diffusion.oracles import GaussianOracle, MixtureOracle
-from motes.diffusion.schedules import VarianceExploding
+from motes.data._classes import Classes
+from motes.diffusion._denoiser import Given
+from motes.diffusion._labelled import LabelledOracle
+from motes.diffusion._oracles import GaussianOracle, MixtureOracle
+from motes.diffusion._schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
-from motes.point_fitting import fit_points
-from motes.sampling.grids import KarrasGrid
-from motes.sampling.guidance import Guided
-from motes.sampling.likelihood import log_likelihood
-from motes.sampling.samplers import DPMSolver2M, Heun, sample
-from motes.tabular import read_model
+from motes.models._point_fitting import fit_points
+from motes.models._tables import read_model
+from motes.sampling._grids import KarrasGrid
+from motes.sampling._guidance import Guided
+from motes.sampling._likelihood import log_likelihood
+from motes.sampling._samplers import DPMSolver2M, Heun, sample
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])
@@ -209,9 +209,9 @@ def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
 
 
 def test_the_least_loss_knows_of_the_labels():
-    from motes.evaluating import least_loss
+    from motes.diagnosis._evaluating import least_loss
+    from motes.models._sources import read_source
     from motes.recipes import load_recipe
-    from motes.sources import read_source
 
     # Known classes leave less to be guessed; with every label withheld there is no difference.
     least = {}

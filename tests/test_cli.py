@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import motes
-from motes import progress
-from motes.runs import FIGURES
-from motes.sampling.samplers import SAMPLERS
+from motes import _progress as progress
+from motes.runs._points import FIGURES
+from motes.sampling._samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
 QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
@@ -198,7 +198,7 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
 
 
 def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("motes.answers.SAMPLES", 50)
+    monkeypatch.setattr("motes.runs._answers.SAMPLES", 50)
     code, out, _ = motes_command("score", run_folder[0], "moons", "--out", "s.csv")
     assert code == 0
     assert "50 rows in s.csv" in out
@@ -376,7 +376,7 @@ def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_c
 
 
 def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("motes.table_runs.SAMPLES", 300)
+    monkeypatch.setattr("motes.runs._tables.SAMPLES", 300)
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
     quick = ("table.steps=25", "table.width=16", "table.depth=1", "table.components=1", "table.calibrate=false")
@@ -469,7 +469,9 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
-@pytest.mark.parametrize("phase", ["motes.runs.read_source", "motes.runs.sample_rows", "motes.runs.draw_run"])
+@pytest.mark.parametrize(
+    "phase", ["motes.runs._points.read_source", "motes.runs._points.sample_rows", "motes.runs._points.draw_run"]
+)
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt

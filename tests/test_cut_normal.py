@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from motes.diffusion.cut_normal import draw, log_mass
-from motes.precision import float64
+from motes._precision import float64
+from motes.diffusion._cut_normal import draw, log_mass
 
 INF = np.inf
 INTERVALS = [

@@ -10,13 +10,13 @@ import pytest
 from sklearn import datasets
 
 import motes
-from motes.data.blocks import Blocks
-from motes.data.datasets import DATASETS, read_dataset
-from motes.data.files import read_frame
-from motes.point_fitting import fit_points
-from motes.sources import read_source, source_of
-from motes.table_sources import evaluation_source
-from motes.tabular import read_model
+from motes.data._blocks import Blocks
+from motes.data._datasets import DATASETS, read_dataset
+from motes.data._files import read_frame
+from motes.models._point_fitting import fit_points
+from motes.models._sources import read_source, source_of
+from motes.models._table_sources import evaluation_source
+from motes.models._tables import read_model
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
@@ -66,7 +66,7 @@ def test_no_shape_and_no_data_set_have_one_name():
 
 def test_nothing_is_loaded_or_opened_before_a_table_is_read():
     code = (
-        "import sys; from motes.data.datasets import DATASETS, read_dataset as read; "
+        "import sys; from motes.data._datasets import DATASETS, read_dataset as read; "
         "seen = lambda: [name for name in ('sklearn', 'pandas', 'pyarrow', 'jax') if name in sys.modules]; "
         "print(seen()); read('penguins'); print(seen()); read('iris'); print('sklearn' in seen())"
     )
@@ -128,7 +128,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("penguins")
     with pytest.MonkeyPatch.context() as patch, untrained():
         patch.chdir(folder)
-        patch.setattr("motes.table_runs.SAMPLES", 200)
+        patch.setattr("motes.runs._tables.SAMPLES", 200)
         assert cli._run(["train", "penguins", "--no-figures", "-q", *WORDS], debug=True) == 0
     return folder / "runs" / "penguins"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, float64
 
-from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
-from motes.learning.denoisers import (
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
+from motes.learning._denoisers import (
     DENOISERS,
     NoisePredictor,
     Preconditioned,

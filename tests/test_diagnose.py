@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import motes
-from motes.diagnosis.before import diagnose, prior_kl
+from motes.diagnosis._before import diagnose, prior_kl
 
 
 def names(*arguments, **options):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import motes
-from motes.diagnosis.after import diagnose_model
-from motes.diffusion.oracles import EmpiricalOracle
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.sources import read_source
+from motes.diagnosis._after import diagnose_model
+from motes.diffusion._oracles import EmpiricalOracle
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._sources import read_source
 
 N = 2048
 

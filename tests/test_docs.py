@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import motes
-import motes.table_runs
+import motes.runs._tables
 from motes import cli
-from motes.evaluation.irreducible import EXACT, Estimate
+from motes.evaluation._irreducible import EXACT, Estimate
 from motes.recipes import load_recipe
-from motes.recipes.registry import keys_of, kinds_of
+from motes.recipes._registry import keys_of, kinds_of
 from tables import TINY, untrained
 
 ROOT = Path(__file__).parents[1]
@@ -46,8 +46,8 @@ def run(code, folder):
 def quick_tables(monkeypatch):
     """Tables are not trained, and their networks are small: of a table's training other tests speak."""
     small = lambda recipe, changes=(): load_recipe(load_recipe(recipe, changes), TINY | {"table.steps": 2})
-    monkeypatch.setattr("motes.table_fitting.load_recipe", small)
-    monkeypatch.setattr("motes.table_runs.SAMPLES", 200)
+    monkeypatch.setattr("motes.models._table_fitting.load_recipe", small)
+    monkeypatch.setattr("motes.runs._tables.SAMPLES", 200)
     with untrained():
         yield
 
@@ -64,25 +64,25 @@ def quick(quick_tables, monkeypatch):
         real = getattr(importlib.import_module(module), name)
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **options: real(*given, **options | {"n": n}))
 
-    monkeypatch.setattr("motes.point_fitting.load_recipe", short)
-    monkeypatch.setattr("motes.runs.SAMPLES", 200)
-    monkeypatch.setattr("motes.answers.SAMPLES", 200)
-    of_few("motes.evaluating", "evaluate", 200)
-    of_few("motes.diagnosis.after", "diagnose_model", 100)
-    of_few("motes.table_runs", "evaluate_table", 200)
-    monkeypatch.setattr("motes.evaluating._log_prob", lambda *given: None)
-    monkeypatch.setattr("motes.evaluating._excess", lambda *given: None)
-    monkeypatch.setattr("motes.runs.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
-    monkeypatch.setattr("motes.runs.draw_run", lambda *given: [])
-    monkeypatch.setattr("motes.exhibits.exhibits", lambda *given, **options: [])
-    real_tables = motes.table_runs.evaluate_tables
+    monkeypatch.setattr("motes.models._point_fitting.load_recipe", short)
+    monkeypatch.setattr("motes.runs._points.SAMPLES", 200)
+    monkeypatch.setattr("motes.runs._answers.SAMPLES", 200)
+    of_few("motes.diagnosis._evaluating", "evaluate", 200)
+    of_few("motes.diagnosis._after", "diagnose_model", 100)
+    of_few("motes.runs._tables", "evaluate_table", 200)
+    monkeypatch.setattr("motes.diagnosis._evaluating._log_prob", lambda *given: None)
+    monkeypatch.setattr("motes.diagnosis._evaluating._excess", lambda *given: None)
+    monkeypatch.setattr("motes.runs._points.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
+    monkeypatch.setattr("motes.runs._points.draw_run", lambda *given: [])
+    monkeypatch.setattr("motes.runs._exhibits.exhibits", lambda *given, **options: [])
+    real_tables = motes.runs._tables.evaluate_tables
     kept = []
 
     def once(*given, **options):
         kept.extend([] if kept else [real_tables(*given, **options)])
         return kept[0]
 
-    monkeypatch.setattr("motes.table_runs.evaluate_tables", once)
+    monkeypatch.setattr("motes.runs._tables.evaluate_tables", once)
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from tests.tables import TINY, untrained
 
 import motes
 from motes import DiffusionModel
-from motes.data.frames import as_frame
-from motes.data.targets import Target
+from motes.data._frames import as_frame
+from motes.data._targets import Target
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
-from motes.point_fitting import fit_points
+from motes.models._point_fitting import fit_points
 from motes.tables import Between, Not
 
 Z = 4.5  # standard errors: by chance a comparison fails once in 100,000 times, and seeds are fixed
@@ -81,7 +81,7 @@ def handed_on(monkeypatch, of_letters):
         of_letters.model_.inner.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3)
         return of_letters.model_.inner
 
-    monkeypatch.setattr("motes.estimator.fit_table", double)
+    monkeypatch.setattr("motes._estimator.fit_table", double)
     return calls
 
 

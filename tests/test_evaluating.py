@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data.tables import Standardiser
-from motes.evaluating import evaluate, least_loss
-from motes.evaluation.irreducible import BOUND, EXACT
-from motes.evaluation.point_verdicts import GOOD, WORDS, verdict
-from motes.evaluation.record import Entry, Evaluation, Verdict
-from motes.evaluation.results import Metric, Row
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.sources import read_source
+from motes.data._tables import Standardiser
+from motes.diagnosis._evaluating import evaluate, least_loss
+from motes.evaluation._irreducible import BOUND, EXACT
+from motes.evaluation._point_verdicts import GOOD, WORDS, verdict
+from motes.evaluation._record import Entry, Evaluation, Verdict
+from motes.evaluation._results import Metric, Row
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._sources import read_source
 
 
 @pytest.fixture(scope="module")

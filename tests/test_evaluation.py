@@ -19,8 +19,8 @@ from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 import motes
-from motes.evaluation import kernels
-from motes.evaluation.metrics import (
+from motes.evaluation import _kernels as kernels
+from motes.evaluation._metrics import (
     Metric,
     Modes,
     c2st,
@@ -35,7 +35,7 @@ from motes.evaluation.metrics import (
     two_draws,
     w2,
 )
-from motes.evaluation.pairs import Pair
+from motes.evaluation._pairs import Pair
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its docstrings hold escapes that Python warns of when it first compiles them
@@ -415,5 +415,5 @@ def test_the_whole_set_beside_its_reference_values():
 
 
 def test_the_room_loads_no_scipy_until_it_is_used():
-    code = "import sys, motes.evaluation.metrics; print([m for m in ('scipy', 'sklearn') if m in sys.modules])"
+    code = "import sys, motes.evaluation._metrics; print([m for m in ('scipy', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

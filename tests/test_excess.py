@@ -6,11 +6,11 @@ import pytest
 from scipy.integrate import quad
 from tests.reference import SCHEDULES, Z
 
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._schedules import DiscreteVP, Schedule, VarianceExploding
 from motes.errors import UsageError
-from motes.evaluation.excess import excess_loss, noise_levels
+from motes.evaluation._excess import excess_loss, noise_levels
 
 KEY = jax.random.key(0)
 VE = VarianceExploding(10.0, 7.0)

@@ -447,7 +447,7 @@ def test_braille_is_the_right_way_up():
 
 
 def test_the_terminal_needs_no_matplotlib():
-    code = "import sys, motes.figures.terminal as t; t.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
+    code = "import sys, motes.figures._terminal as t; t.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -496,7 +496,7 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeyp
 def test_every_public_name_loads():
     for name in figures.__all__:
         assert getattr(figures, name) is not None
-    with pytest.raises(AttributeError, match="attribute.*scater"):
+    with pytest.raises(AttributeError, match=r"attribute.*scater"):
         figures.scater  # noqa: B018
 
 

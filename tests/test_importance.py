@@ -11,10 +11,10 @@ from scipy import integrate, special, stats
 from tests.reference import SCHEDULES, Point, Z
 
 import motes
-from motes.learning.importance import CELLS, ENOUGH, RECENT, UNIFORM, Seen, chances, nothing_seen, seen_with
-from motes.learning.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
-from motes.learning.training import train
-from motes.point_fitting import fit_points
+from motes.learning._importance import CELLS, ENOUGH, RECENT, UNIFORM, Seen, chances, nothing_seen, seen_with
+from motes.learning._times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
+from motes.learning._training import train
+from motes.models._point_fitting import fit_points
 
 STEPS = SCHEDULES["cosine"]  # T = 50: its steps do not fall on the cells
 EXPLODING = SCHEDULES["exploding"]

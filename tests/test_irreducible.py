@@ -7,16 +7,16 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, Z
 
 import motes
-from motes.data.tables import Standardiser
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.oracles import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
-from motes.diffusion.schedules import Schedule
+from motes.data._tables import Standardiser
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._oracles import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
+from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
-from motes.evaluation.irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
-from motes.evaluation.truth import truth
-from motes.learning.losses import EDM, LOSSES, Simple
-from motes.learning.times import LogNormalTimes, StepTimes
-from motes.point_fitting import fit_points
+from motes.evaluation._irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
+from motes.evaluation._truth import truth
+from motes.learning._losses import EDM, LOSSES, Simple
+from motes.learning._times import LogNormalTimes, StepTimes
+from motes.models._point_fitting import fit_points
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)

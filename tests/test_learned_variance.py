@@ -10,22 +10,22 @@ from tests.conftest import SMALL
 from tests.reference import ExactGaussian, Silent, Z, assert_moments, normal_logpdf, tutorial_tables
 
 import motes
-from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.process import log_variance_between
-from motes.diffusion.schedules import DiscreteVP, LinearBetas
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._process import log_variance_between
+from motes.diffusion._schedules import DiscreteVP, LinearBetas
 from motes.errors import RecipeError, UsageError
-from motes.evaluation.irreducible import EXACT, expected_loss
-from motes.learning.bounds import step_term, variational_bound
-from motes.learning.denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
-from motes.learning.losses import Hybrid
-from motes.learning.networks import ResidualMLP
-from motes.learning.times import StepTimes
-from motes.learning.training import train
-from motes.point_fitting import fit_points
-from motes.sampling.grids import UniformGrid
-from motes.sampling.loop import sample
-from motes.sampling.samplers import Ancestral
-from motes.tabular import read_model
+from motes.evaluation._irreducible import EXACT, expected_loss
+from motes.learning._bounds import step_term, variational_bound
+from motes.learning._denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
+from motes.learning._losses import Hybrid
+from motes.learning._networks import ResidualMLP
+from motes.learning._times import StepTimes
+from motes.learning._training import train
+from motes.models._point_fitting import fit_points
+from motes.models._tables import read_model
+from motes.sampling._grids import UniformGrid
+from motes.sampling._loop import sample
+from motes.sampling._samplers import Ancestral
 
 BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)

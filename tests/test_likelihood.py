@@ -8,13 +8,13 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, mixture_flow
 
 import motes
-from motes.data.tables import Standardiser
-from motes.diffusion.oracles import GaussianOracle, MixtureOracle
-from motes.diffusion.schedules import VarianceExploding
-from motes.learning.bounds import variational_bound
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.sampling.likelihood import log_likelihood
+from motes.data._tables import Standardiser
+from motes.diffusion._oracles import GaussianOracle, MixtureOracle
+from motes.diffusion._schedules import VarianceExploding
+from motes.learning._bounds import variational_bound
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.sampling._likelihood import log_likelihood
 
 KEY = jax.random.key(0)
 # So wide that q(x_1) is N(0, prior_std^2 I) to 1e-8 for data of mean 0: what is left is the error of the integral.
@@ -122,7 +122,7 @@ def test_the_grid_agrees_with_the_adaptive_solver(trained):
 
 def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
     # Both on the same two grids: it is the tolerance that decides about the precision.
-    monkeypatch.setattr("motes.sampling.likelihood.HALVINGS", 1)
+    monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", 1)
     x = motes.make_shape("moons", 60, seed=5)
     single, double = (trained.likelihood(x, tolerance=tolerance).log_prob for tolerance in (1e-4, 0.99e-4))
     assert 0 < np.abs(single - double).max() < 1e-5
@@ -136,7 +136,7 @@ def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     x = motes.make_shape("moons", 20, seed=1)
 
     def halved(times):
-        monkeypatch.setattr("motes.sampling.likelihood.HALVINGS", times)
+        monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", times)
         return model.likelihood(x, tolerance=1e-9)
 
     found, finer = halved(1), halved(4)

@@ -8,13 +8,13 @@ import pytest
 from scipy import stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, Z, float64
 
-from motes.diffusion.continuous import LinearVP
-from motes.diffusion.schedules import DiscreteVP
-from motes.learning.bounds import variational_bound
-from motes.learning.denoisers import NoisePredictor, Preconditioned
-from motes.learning.losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR
-from motes.learning.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
-from motes.learning.training import train
+from motes.diffusion._continuous import LinearVP
+from motes.diffusion._schedules import DiscreteVP
+from motes.learning._bounds import variational_bound
+from motes.learning._denoisers import NoisePredictor, Preconditioned
+from motes.learning._losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR
+from motes.learning._times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
+from motes.learning._training import train
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

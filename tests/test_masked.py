@@ -15,8 +15,8 @@ from scipy import integrate, stats
 from scipy.special import log_softmax
 from tests.reference import Z, float64, property_test
 
-from motes.diffusion import masked
-from motes.diffusion.masked import (
+from motes.diffusion import _masked as masked
+from motes.diffusion._masked import (
     MASK,
     CosineMasking,
     LinearMasking,
@@ -40,7 +40,7 @@ from motes.diffusion.masked import (
     sample_in_order,
     step_loss,
 )
-from motes.diffusion.masked_oracles import EnumeratedOracle, ProductMixtureOracle
+from motes.diffusion._masked_oracles import EnumeratedOracle, ProductMixtureOracle
 
 SCHEDULES = {
     "linear": LinearMasking(),

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 import motes
-from motes.data.frames import as_frame
+from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.points import PointModel
-from motes.sampling.samplers import SAMPLERS
-from motes.tabular import TableModel
+from motes.models._points import PointModel
+from motes.models._tables import TableModel
+from motes.sampling._samplers import SAMPLERS
 
 POINTS = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
 TABLE = {"table.steps": 2, "table.width": 16, "table.depth": 1, "table.calibrate": False}

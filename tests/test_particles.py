@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
-from motes.diffusion.denoiser import Denoiser, Given
-from motes.diffusion.labelled import LabelledOracle
-from motes.diffusion.oracles import GaussianOracle, MixtureOracle
-from motes.diffusion.schedules import CosineBetas, Schedule, VarianceExploding
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion._labelled import LabelledOracle
+from motes.diffusion._oracles import GaussianOracle, MixtureOracle
+from motes.diffusion._schedules import CosineBetas, Schedule, VarianceExploding
 from motes.errors import UsageError
-from motes.sampling.grids import KarrasGrid, UniformGrid
-from motes.sampling.particles import conditional_rows, conditional_sample
+from motes.sampling._grids import KarrasGrid, UniformGrid
+from motes.sampling._particles import conditional_rows, conditional_sample
 
 D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from motes.data.tables import Standardiser
-from motes.pictures import film_grid
-from motes.points import PointModel
+from motes.data._tables import Standardiser
+from motes.models._points import PointModel
 from motes.recipes import load_recipe
+from motes.runs._pictures import film_grid
 
 
 def model(recipe, **changes):

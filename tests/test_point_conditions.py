@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data.tables import Standardiser
-from motes.diffusion.oracles import GaussianOracle
+from motes.data._tables import Standardiser
+from motes.diffusion._oracles import GaussianOracle
 from motes.errors import DataError, UsageError
-from motes.point_conditions import box_of, far_conditions, impute_points, sample_given
-from motes.points import PointModel
+from motes.models._point_conditions import box_of, far_conditions, impute_points, sample_given
+from motes.models._points import PointModel
 
 ROWS = 4000
 MEAN, SCALE = np.array([5.0, -30.0]), np.array([2.0, 10.0])

@@ -14,10 +14,10 @@ from scipy import stats
 from tests.conftest import SMALL
 
 import motes
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.sampling.samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
-from motes.tabular import read_model
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._tables import read_model
+from motes.sampling._samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def changed(saved, path, about=(), drop=(), tensors=()):
     """The file with some of its metadata and tensors changed, and a checksum that fits again."""
     import struct
 
-    from motes.learning.checkpoints import _digest
+    from motes.learning._checkpoints import _digest
 
     raw = saved.read_bytes()
     (size,) = struct.unpack("<Q", raw[:8])
@@ -233,7 +233,7 @@ def test_three_columns_and_their_names_come_back(tmp_path):
 
 def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tmp_path):
     # For data that is one point, E[x_0 | x_t] is that point, and every sample must be it.
-    from motes.diffusion.denoiser import Denoiser
+    from motes.diffusion._denoiser import Denoiser
 
     class Dot(Denoiser):
         schedule: motes.Schedule

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from motes.diffusion.continuous import FunctionSchedule
-from motes.diffusion.schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
+from motes.diffusion._continuous import FunctionSchedule
+from motes.diffusion._schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
 from motes.errors import RecipeError, UsageError
-from motes.learning.losses import MinSNR, Simple
-from motes.learning.networks import Residual, ResidualMLP, StepGated, StepGatedMLP
-from motes.learning.times import LogitNormalTimes, LogNormalTimes, UniformTimes
+from motes.learning._losses import MinSNR, Simple
+from motes.learning._networks import Residual, ResidualMLP, StepGated, StepGatedMLP
+from motes.learning._times import LogitNormalTimes, LogNormalTimes, UniformTimes
 from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
-from motes.recipes.registry import keys_of, kinds_of
-from motes.sampling.samplers import SAMPLERS, Heun, PredictorCorrector
+from motes.recipes._registry import keys_of, kinds_of
+from motes.sampling._samplers import SAMPLERS, Heun, PredictorCorrector
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 

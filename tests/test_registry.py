@@ -15,19 +15,20 @@ import pytest
 
 import motes
 from motes import cli
-from motes.diffusion.process import q_sample
-from motes.diffusion.schedules import Betas
-from motes.learning.denoisers import DENOISERS, Prediction, X0Predictor
-from motes.learning.losses import EDM, LOSSES
-from motes.learning.networks import NETWORKS, ResidualMLP
-from motes.learning.times import TIMES, Draw, Times
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.ranges import Checked, number
-from motes.recipes import load_recipe, parse, registry
-from motes.recipes.registry import kinds_of
-from motes.sampling.grids import GRIDS
-from motes.sampling.samplers import SAMPLERS, Heun
+from motes._ranges import Checked, number
+from motes.diffusion._process import q_sample
+from motes.diffusion._schedules import Betas
+from motes.learning._denoisers import DENOISERS, Prediction, X0Predictor
+from motes.learning._losses import EDM, LOSSES
+from motes.learning._networks import NETWORKS, ResidualMLP
+from motes.learning._times import TIMES, Draw, Times
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.recipes import _registry as registry
+from motes.recipes import load_recipe, parse
+from motes.recipes._registry import kinds_of
+from motes.sampling._grids import GRIDS
+from motes.sampling._samplers import SAMPLERS, Heun
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
 

@@ -6,14 +6,14 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
-from motes.diffusion.denoiser import Given
-from motes.diffusion.labelled import LabelledOracle
-from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.schedules import VarianceExploding
-from motes.sampling.grids import KarrasGrid
-from motes.sampling.loop import BLOCK, sample
-from motes.sampling.rejection import ATTEMPTS, rows_inside
-from motes.sampling.samplers import DPMSolver3M
+from motes.diffusion._denoiser import Given
+from motes.diffusion._labelled import LabelledOracle
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._schedules import VarianceExploding
+from motes.sampling._grids import KarrasGrid
+from motes.sampling._loop import BLOCK, sample
+from motes.sampling._rejection import ATTEMPTS, rows_inside
+from motes.sampling._samplers import DPMSolver3M
 
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])

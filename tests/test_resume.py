@@ -18,19 +18,19 @@ from tests.conftest import SMALL
 from tests.tables import TINY
 
 import motes
+from motes._progress import Reporter
 from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
-from motes.learning import training
-from motes.learning.batches import Batches
-from motes.learning.checkpoints import read_checkpoint, write_checkpoint
-from motes.learning.resuming import State, interruptible
-from motes.learning.weights import weights_of
-from motes.point_fitting import fit_points
-from motes.progress import Reporter
+from motes.learning import _training as training
+from motes.learning._batches import Batches
+from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._resuming import State, interruptible
+from motes.learning._weights import weights_of
+from motes.models._point_fitting import fit_points
+from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
-from motes.run_folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
-from motes.runs import train_run
-from motes.table_fitting import fit_table
-from motes.table_runs import train_table
+from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._points import train_run
+from motes.runs._tables import train_table
 
 MOTES = [sys.executable, "-m", "motes"]
 
@@ -134,7 +134,7 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, keeper=keeper, **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
-    monkeypatch.setattr("motes.learning.tables.training.PATIENCE", 1e-9)  # a step a call, after the first ones
+    monkeypatch.setattr("motes.learning.tables._training.PATIENCE", 1e-9)  # a step a call, after the first ones
     last = len(whole.training.losses)
     again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
     assert bits(whole.models) == bits(again.models)
@@ -274,13 +274,13 @@ def test_the_last_two_are_kept_and_the_last_one_of_a_complete_run(tmp_path):
 
 def test_checkpoints_take_at_most_two_per_cent_of_the_time(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("motes.run_folder.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("motes.runs._folder.time.perf_counter", lambda: now[0])
     keeper = checkpoints(tmp_path, every=30.0)
     now[0] = 129.0
     assert not keeper.due()
     now[0] = 130.0
     assert keeper.due()
-    monkeypatch.setattr("motes.run_folder.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr("motes.runs._folder.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
     keeper.save(8, state_of(8))  # takes two seconds, which are two per cent of a hundred
     now[0] = 132.0 + 99.0
     assert not keeper.due()
@@ -329,7 +329,7 @@ def test_files_and_their_folder_are_flushed_before_and_after_the_rename(tmp_path
 
 def test_a_folder_has_one_training_at_a_time_and_says_whose(tmp_path):
     code = (
-        "import sys, pathlib; from motes.run_folder import locked\n"
+        "import sys, pathlib; from motes.runs._folder import locked\n"
         "with locked(pathlib.Path('.'), print):\n    print('locked', flush=True)\n    sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -475,7 +475,9 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("motes.table_runs._evaluated", lambda *some: SimpleNamespace(to_dict=dict))  # which takes long
+    monkeypatch.setattr(
+        "motes.runs._tables._evaluated", lambda *some: SimpleNamespace(to_dict=dict)
+    )  # which takes long
     table(120).to_csv("t.csv", index=False)
     changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
     go = lambda out, **options: train_table(

@@ -20,11 +20,11 @@ from tests.reference import (
 )
 
 import motes
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.oracles import GaussianOracle
-from motes.diffusion.schedules import Schedule
-from motes.sampling.grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
-from motes.sampling.samplers import (
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._schedules import Schedule
+from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
+from motes.sampling._samplers import (
     DDIM,
     SAMPLERS,
     Adaptive,

@@ -20,8 +20,8 @@ from tests.reference import (
     tutorial_tables,
 )
 
-from motes.diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from motes.diffusion.schedules import (
+from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
+from motes.diffusion._schedules import (
     CosineBetas,
     DiscreteVP,
     LinearBetas,
@@ -29,7 +29,7 @@ from motes.diffusion.schedules import (
     SigmoidBetas,
     VarianceExploding,
 )
-from motes.sampling.grids import KarrasGrid, UniformGrid
+from motes.sampling._grids import KarrasGrid, UniformGrid
 
 BETAS = {"linear": LinearBetas, "quad": QuadBetas, "sigmoid": SigmoidBetas}
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)

@@ -17,7 +17,7 @@ from sklearn import datasets
 from tests.reference import property_test
 from tests.table_reference import log_prob, random_entries
 
-from motes.data.frames import as_frame
+from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
 from motes.tables.kinds import KINDS

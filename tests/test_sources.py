@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import motes
-from motes.evaluation.modes import mode_coverage
-from motes.point_fitting import fit_points
-from motes.sources import read_source, source_of
-from motes.tabular import read_model
+from motes.evaluation._modes import mode_coverage
+from motes.models._point_fitting import fit_points
+from motes.models._sources import read_source, source_of
+from motes.models._tables import read_model
 
 RECIPE = motes.load_recipe("default")
 

@@ -5,13 +5,13 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
-from motes.data.tables import Standardiser
-from motes.diagnosis import split
-from motes.diagnosis.split import _distances, split_error
-from motes.evaluation.metrics import sliced_w2
-from motes.point_fitting import fit_points
-from motes.points import PointModel
-from motes.sources import read_source, source_of
+from motes.data._tables import Standardiser
+from motes.diagnosis import _split as split
+from motes.diagnosis._split import _distances, split_error
+from motes.evaluation._metrics import sliced_w2
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._sources import read_source, source_of
 
 N = 2048
 

@@ -7,14 +7,14 @@ from tests.conftest import SMALL
 from tests.reference import Z
 
 import motes
+from motes._seeds import seed_key
 from motes.errors import DataError, RecipeError, UsageError
-from motes.learning import training
-from motes.learning.stopping import ValidationSet
-from motes.learning.training import train
-from motes.learning.weights import weights_of
-from motes.point_fitting import fit_points
+from motes.learning import _training as training
+from motes.learning._stopping import ValidationSet
+from motes.learning._training import train
+from motes.learning._weights import weights_of
+from motes.models._point_fitting import fit_points
 from motes.recipes import load_recipe
-from motes.seeds import seed_key
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 import motes
-from motes.answers import evidence_of
-from motes.data.files import read_frame
-from motes.progress import Reporter
-from motes.runs import Options
-from motes.table_runs import train_table
-from motes.table_sources import evaluation_source
-from motes.tabular import TableModel, read_model
+from motes._progress import Reporter
+from motes.data._files import read_frame
+from motes.models._table_sources import evaluation_source
+from motes.models._tables import TableModel, read_model
+from motes.runs._answers import evidence_of
+from motes.runs._points import Options
+from motes.runs._tables import train_table
 
 ROWS = 39  # of which a few are held out
 TINY = {
@@ -66,7 +66,7 @@ def trained(people, tmp_path_factory):
     people.to_csv(path, index=False)
     reporter = Recorder()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.table_runs.SAMPLES", 200)
+        patch.setattr("motes.runs._tables.SAMPLES", 200)
         _, found = train_table(str(path), folder / "run", "table", TINY, Options(), reporter)
     path.rename(folder / "run" / "people.csv")
     model = read_model(folder / "run")
@@ -235,7 +235,7 @@ def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
 
 def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_command, monkeypatch):
     people.drop(columns="city").to_parquet("some.parquet", row_group_size=20)
-    monkeypatch.setattr("motes.data.blocks.BLOCK", 12)
+    monkeypatch.setattr("motes.data._blocks.BLOCK", 12)
     code, message, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
     assert code == 0 and "'city' predicted in 39 rows in city.csv" in message and "predicting: 39/39 rows" in err
     found, (p, labels) = pd.read_csv("city.csv"), model.predict_proba(people, "city")
@@ -329,16 +329,16 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
         raise AssertionError("a whole file is read")
 
     for block in (1000, 12):
-        monkeypatch.setattr("motes.data.blocks.BLOCK", block)
+        monkeypatch.setattr("motes.data._blocks.BLOCK", block)
         if block == 12:
-            monkeypatch.setattr("motes.data.blocks.read_frame", never)
+            monkeypatch.setattr("motes.data._blocks.read_frame", never)
         code, _, err = motes_command("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
         assert code == 0, err
         scores.append(pd.read_csv("log_prob.csv").log_prob)
     np.testing.assert_allclose(*scores, rtol=1e-5)
     code, message, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
     assert code == 0 and "4 entries filled in, 78 rows" in message, err
-    monkeypatch.setattr("motes.data.blocks.read_frame", read_frame)
+    monkeypatch.setattr("motes.data._blocks.read_frame", read_frame)
     twice = pd.read_parquet("twice.parquet")
     assert twice.draw.tolist() == [1] * ROWS + [2] * ROWS
     for draw, half in twice.drop(columns="draw").groupby(twice.draw):
@@ -458,11 +458,11 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         raise motes.TrainingError("the loss was not finite")
 
     for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
-        monkeypatch.setattr("motes.table_runs.fit_table", trouble)
+        monkeypatch.setattr("motes.runs._tables.fit_table", trouble)
         code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
         assert code == expected
     assert not list((tmp_path / "here").iterdir())
-    monkeypatch.setattr("motes.answers.impute_file", interrupted)
+    monkeypatch.setattr("motes.runs._answers.impute_file", interrupted)
     code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
     assert code == 130 and "motes plot" not in err
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from motes.learning.tables.base import Base, components_given, in_order
-from motes.learning.tables.base_fit import (
+from motes.learning.tables._base import Base, components_given, in_order
+from motes.learning.tables._base_fit import (
     Shape,
     base_of_pairs,
     choose_shape,
@@ -16,7 +16,7 @@ from motes.learning.tables.base_fit import (
     fit_base,
     log_mass_of,
 )
-from motes.learning.tables.density import (
+from motes.learning.tables._density import (
     CLOSE,
     CLOSE_WEIGHT,
     Near,
@@ -26,7 +26,7 @@ from motes.learning.tables.density import (
     log_value,
     moved,
 )
-from motes.learning.tables.layout import UNIT
+from motes.learning.tables._layout import UNIT
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 

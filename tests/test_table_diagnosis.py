@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 import motes
-from motes.data.frames import as_frame
-from motes.diagnosis.of_tables import diagnose_table
+from motes.data._frames import as_frame
+from motes.diagnosis._of_tables import diagnose_table
 from motes.errors import UsageError
-from motes.learning.tables.training import SHARES, _shrunk
-from motes.table_exhibits import draw_table, keep_table_diagnosis, linked_columns
-from motes.table_fitting import fit_table
-from motes.table_sources import evaluation_source
+from motes.learning.tables._training import SHARES, _shrunk
+from motes.models._table_fitting import fit_table
+from motes.models._table_sources import evaluation_source
+from motes.runs._table_exhibits import draw_table, keep_table_diagnosis, linked_columns
 
 TINY = {"table.width": 16, "table.depth": 1, "table.components": 2, "table.own": 0, "table.batch": 32}
 RHO = 0.8
@@ -98,8 +98,9 @@ def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
 
 def fit_by_heart(model, seen):
     """Members of which each has seen all rows: nothing says when to stop."""
-    from motes.learning.tables import fitting, training
-    from motes.learning.tables.rows import Reader
+    from motes.learning.tables import _fitting as fitting
+    from motes.learning.tables import _training as training
+    from motes.learning.tables._rows import Reader
 
     encoded = model.schema.encode(seen)
     rows = Reader.of(model.schema).read(encoded)

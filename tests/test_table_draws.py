@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.table_fitting import fit_table
-from motes.tables.conditions import Not
+from motes.models._table_fitting import fit_table
+from motes.tables._conditions import Not
 from tables import TINY, of_random_weights, untrained
 
 FREE = 60_000

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from motes.evaluation import families
-from motes.evaluation.families import family_of, weighted_holm
-from motes.evaluation.marginals import share_difference, signed_root
-from motes.evaluation.shares import compare_shares
+from motes.evaluation import _families as families
+from motes.evaluation._families import family_of, weighted_holm
+from motes.evaluation._marginals import share_difference, signed_root
+from motes.evaluation._shares import compare_shares
 
 
 def rng_of(seed):

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.learning.tables.links import log_linked
-from motes.learning.tables.model import ordered
-from motes.learning.tables.network import Rows
-from motes.learning.tables.rows import Scale
-from motes.sampling.rows import log_prob_parts
-from motes.table_fitting import fit_table
-from motes.tables.schema import Schema
-from motes.tabular import read_model
+from motes.learning.tables._links import log_linked
+from motes.learning.tables._model import ordered
+from motes.learning.tables._network import Rows
+from motes.learning.tables._rows import Scale
+from motes.models._table_fitting import fit_table
+from motes.models._tables import read_model
+from motes.sampling._rows import log_prob_parts
+from motes.tables._schema import Schema
 from tables import TINY, of_random_weights, untrained
 
 # --- relations --------------------------------------------------------------------------------------------------------

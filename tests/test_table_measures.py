@@ -11,16 +11,16 @@ from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from motes.errors import UsageError
-from motes.evaluation import interactions
-from motes.evaluation import utility as use
-from motes.evaluation.associations import Layout, associations, compare_associations, ranked
-from motes.evaluation.interactions import compare_interactions
-from motes.evaluation.marginals import distance_by_chance, kolmogorov_smirnov, total_variation, wasserstein_1
-from motes.evaluation.privacy import Points, closest_records, count_copies, distances_to, fingerprints
-from motes.evaluation.table_likelihoods import likelihoods
-from motes.evaluation.two_sample import c2st_of_columns
-from motes.evaluation.utility import Task, utility, weighted_auc
-from motes.evaluation.views import NormalScores
+from motes.evaluation import _interactions as interactions
+from motes.evaluation import _utility as use
+from motes.evaluation._associations import Layout, associations, compare_associations, ranked
+from motes.evaluation._interactions import compare_interactions
+from motes.evaluation._marginals import distance_by_chance, kolmogorov_smirnov, total_variation, wasserstein_1
+from motes.evaluation._privacy import Points, closest_records, count_copies, distances_to, fingerprints
+from motes.evaluation._table_likelihoods import likelihoods
+from motes.evaluation._two_sample import c2st_of_columns
+from motes.evaluation._utility import Task, utility, weighted_auc
+from motes.evaluation._views import NormalScores
 
 N = 300
 

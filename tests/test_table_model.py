@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from motes.errors import DataError, ModelFileError, UsageError
-from motes.learning.tables.fitting import options_of
+from motes.learning.tables._fitting import options_of
+from motes.models._table_fitting import fit_table
+from motes.models._tables import TableModel, read_model
 from motes.recipes import load_recipe
-from motes.table_fitting import fit_table
-from motes.tables.conditions import Not
-from motes.tabular import TableModel, read_model
+from motes.tables._conditions import Not
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import norm
 
 from motes.errors import DataError, UsageError
-from motes.sampling.rows import log_prob_parts
-from motes.table_fitting import fit_table
+from motes.models._table_fitting import fit_table
+from motes.sampling._rows import log_prob_parts
 from tables import TINY, of_random_weights, untrained
 
 ROWS = 2400
@@ -156,8 +156,8 @@ def test_every_option_does_what_it_says(model, data):
 
 
 def _blocks(model, data):
-    from motes.data.blocks import Blocks
-    from motes.table_predictions import rows_without
+    from motes.data._blocks import Blocks
+    from motes.models._table_predictions import rows_without
 
     return Blocks.of_frame(rows_without(model.schema, data, "x", "the data"))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.data.frames import as_frame
+from motes.data._frames import as_frame
+from motes.models._table_sources import columns_of, content_keys, held_out_of, table_source, warnings_of
 from motes.recipes import load_recipe
-from motes.table_sources import columns_of, content_keys, held_out_of, table_source, warnings_of
 
 ROWS = 3000
 

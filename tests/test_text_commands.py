@@ -11,11 +11,11 @@ import pytest
 
 import motes
 from motes import cli
-from motes.data.files import read_frame
-from motes.data.text_options import TextOptions
-from motes.table_runs import recipe_for
-from motes.table_sources import evaluation_source, read_rows
-from motes.tabular import read_model
+from motes.data._files import read_frame
+from motes.data._text_options import TextOptions
+from motes.models._table_sources import evaluation_source, read_rows
+from motes.models._tables import read_model
+from motes.runs._tables import recipe_for
 
 MOTES = [sys.executable, "-m", "motes"]
 ROWS = 60
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     (folder / "t.csv").write_bytes(german())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("motes.table_runs.SAMPLES", 40)
+        patch.setattr("motes.runs._tables.SAMPLES", 40)
         assert cli._run(["train", "t.csv", "--out", "run", *TINY, *OPTIONS], debug=True) == 0
     return folder / "run"
 
@@ -118,7 +118,7 @@ def test_the_recipe_of_a_run_reads_its_source_again(here, run):
 
 
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.table_runs.SAMPLES", 40)
+    monkeypatch.setattr("motes.runs._tables.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
     assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0

@@ -16,14 +16,14 @@ from tests.conftest import SMALL
 from tests.reference import Point, half_distance
 
 import motes
-from motes.diffusion.schedules import VarianceExploding
-from motes.learning import training
-from motes.learning.options import Training
-from motes.learning.times import LogNormalTimes
-from motes.learning.training import train
-from motes.point_fitting import fit_points
+from motes._seeds import seed_key
+from motes.diffusion._schedules import VarianceExploding
+from motes.learning import _training as training
+from motes.learning._options import Training
+from motes.learning._times import LogNormalTimes
+from motes.learning._training import train
+from motes.models._point_fitting import fit_points
 from motes.recipes import load_recipe
-from motes.seeds import seed_key
 
 
 def train_point(x, steps=40, **options):

@@ -9,16 +9,16 @@ from scipy import stats
 from tests.reference import float64
 
 import motes
-from motes.data.distributions import Atoms
-from motes.data.shapes import SHAPES, distribution
-from motes.data.tables import Standardiser
-from motes.diffusion.process import q_sample
-from motes.diffusion.schedules import CosineBetas, VarianceExploding
+from motes.data._distributions import Atoms
+from motes.data._shapes import SHAPES, distribution
+from motes.data._tables import Standardiser
+from motes.diffusion._process import q_sample
+from motes.diffusion._schedules import CosineBetas, VarianceExploding
 from motes.errors import UsageError
-from motes.evaluation.metrics import sliced_w2
-from motes.evaluation.truth import MOST_PAIRS, truth
-from motes.sampling.grids import KarrasGrid
-from motes.sampling.samplers import Heun
+from motes.evaluation._metrics import sliced_w2
+from motes.evaluation._truth import MOST_PAIRS, truth
+from motes.sampling._grids import KarrasGrid
+from motes.sampling._samplers import Heun
 
 each = pytest.mark.parametrize("name", SHAPES)
 CURVES = [name for name in SHAPES if name not in ("checkerboard", "eight_gaussians")]
@@ -101,7 +101,7 @@ def test_entropies_that_are_known():
 
 def test_where_a_grid_would_be_too_fine_monte_carlo_takes_over(monkeypatch):
     by_grid = truth("moons").entropy()
-    monkeypatch.setattr("motes.evaluation.truth.MOST_PAIRS", MOST_PAIRS / 1e6)
+    monkeypatch.setattr("motes.evaluation._truth.MOST_PAIRS", MOST_PAIRS / 1e6)
     by_draws = truth("moons").entropy()
     assert by_draws.error > by_grid.error
     # The stated error is three standard errors: a false alarm in 370, of a fixed seed.
@@ -120,7 +120,7 @@ def test_a_board_without_noise_has_a_hard_edge():
 def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
     x = np.concatenate([motes.make_shape(name, 300, seed=4), cells(name, 15)[0]])
     coarse = np.exp(truth(name).log_density(x))
-    monkeypatch.setattr("motes.data.distributions.PANEL", 0.8)
+    monkeypatch.setattr("motes.data._distributions.PANEL", 0.8)
     fine = np.exp(truth(name).log_density(x))
     assert np.abs(coarse - fine).max() < 1e-7 * fine.max()
 

@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from motes.learning.tables.base_fit import Shape, fit_base
-from motes.learning.tables.calibration import bias_of
-from motes.learning.tables.layout import layout_of
-from motes.learning.tables.model import MaskedModel, on_axes, ordered
-from motes.learning.tables.network import MaskedNetwork, Rows
-from motes.learning.tables.rows import Reader
-from motes.learning.tables.training import decayed, masked_loss, random_order
-from motes.sampling.rows import again, draw_block, log_prob_parts
-from motes.sampling.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
-from motes.tables.schema import Schema
+from motes.learning.tables._base_fit import Shape, fit_base
+from motes.learning.tables._calibration import bias_of
+from motes.learning.tables._layout import layout_of
+from motes.learning.tables._model import MaskedModel, on_axes, ordered
+from motes.learning.tables._network import MaskedNetwork, Rows
+from motes.learning.tables._rows import Reader
+from motes.learning.tables._training import decayed, masked_loss, random_order
+from motes.sampling._rows import again, draw_block, log_prob_parts
+from motes.sampling._unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
+from motes.tables._schema import Schema
 
 ORDER = np.array([3, 0, 2, 1])
 

@@ -1,27 +1,27 @@
 from . import figures
-from .data.datasets import dataset
-from .data.frames import Frame
-from .data.shapes import SHAPES, make_labelled_shape, make_shape
-from .data.tables import Standardiser, read_table, write_table
-from .data.text_options import TextOptions
-from .diagnosis.after import Diagnosis
-from .diagnosis.before import diagnose
-from .diagnosis.findings import Finding
-from .diffusion.continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from .diffusion.denoiser import Denoiser
-from .diffusion.schedules import DiscreteVP, Schedule, VarianceExploding
+from ._estimator import DiffusionModel
+from ._fitting import fit
+from ._model import Model, load
+from .data._datasets import dataset
+from .data._frames import Frame
+from .data._shapes import SHAPES, make_labelled_shape, make_shape
+from .data._tables import Standardiser, read_table, write_table
+from .data._text_options import TextOptions
+from .diagnosis._after import Diagnosis
+from .diagnosis._before import diagnose
+from .diagnosis._findings import Finding
+from .diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
+from .diffusion._denoiser import Denoiser
+from .diffusion._schedules import DiscreteVP, Schedule, VarianceExploding
 from .errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
-from .estimator import DiffusionModel
-from .evaluation.metrics import Metric, c2st, compare, sliced_w2
-from .evaluation.record import Evaluation
-from .evaluation.truth import Truth, truth
-from .fitting import fit
-from .learning.denoisers import NoisePredictor, Preconditioned
-from .learning.training import train
-from .model import Model, load
-from .points import Guidance
+from .evaluation._metrics import Metric, c2st, compare, sliced_w2
+from .evaluation._record import Evaluation
+from .evaluation._truth import Truth, truth
+from .learning._denoisers import NoisePredictor, Preconditioned
+from .learning._training import train
+from .models._points import Guidance
 from .recipes import Recipe, load_recipe, register
-from .sampling.samplers import Sampler, sample
+from .sampling._samplers import Sampler, sample
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions",

@@ -20,10 +20,10 @@ from diffusers import (
     HeunDiscreteScheduler,
 )
 
-from motes.diffusion.denoiser import Denoiser
-from motes.diffusion.schedules import LinearBetas, Schedule
-from motes.sampling.grids import UniformGrid
-from motes.sampling.samplers import (
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._schedules import LinearBetas, Schedule
+from motes.sampling._grids import UniformGrid
+from motes.sampling._samplers import (
     DDIM,
     Ancestral,
     DPMSolver1S,

@@ -1,4 +1,4 @@
-"""The command line. It parses, calls `motes.runs` and `motes.load`, and prints; JAX loads only where it is needed."""
+"""The command line. It parses, calls the rooms below it, and prints; JAX loads only where it is needed."""
 
 import os
 import sys
@@ -8,10 +8,13 @@ from typing import TextIO, cast
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import asking, evaluating, listing, training
-from motes.cli.common import app, note
-from motes.cli.imports import without_imports
-from motes.cli.output import StandardOutput
+from motes.cli import _asking as asking
+from motes.cli import _evaluating as evaluating
+from motes.cli import _listing as listing
+from motes.cli import _training as training
+from motes.cli._common import app, note
+from motes.cli._imports import without_imports
+from motes.cli._output import StandardOutput
 from motes.errors import MotesError
 
 __all__ = ["app", "asking", "evaluating", "listing", "main", "training"]

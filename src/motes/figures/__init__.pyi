@@ -1,15 +1,15 @@
-from .animation import frames, save_animation, save_gif, save_mp4
-from .arrays import limits_of
-from .curves import loss_curve, schedule_curves
-from .densities import density_map, density_row
-from .distributions import marginals
-from .excess import error_split, excess_curve
-from .gains import column_gains
-from .pair_matrix import pairs
-from .points import grid, row, scatter, sheet
-from .scores import score_fields
-from .style import STYLES, Style, rc
-from .terminal import braille
+from ._animation import frames, save_animation, save_gif, save_mp4
+from ._arrays import limits_of
+from ._curves import loss_curve, schedule_curves
+from ._densities import density_map, density_row
+from ._distributions import marginals
+from ._excess import error_split, excess_curve
+from ._gains import column_gains
+from ._pair_matrix import pairs
+from ._points import grid, row, scatter, sheet
+from ._scores import score_fields
+from ._style import STYLES, Style, rc
+from ._terminal import braille
 
 __all__ = [
     "STYLES",

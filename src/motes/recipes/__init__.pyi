@@ -1,8 +1,8 @@
-from .changes import split_change
-from .files import recipe_about, recipe_names, recipe_text
-from .reading import load_recipe, parse
-from .recipe import Recipe
-from .registry import register
+from ._changes import split_change
+from ._files import recipe_about, recipe_names, recipe_text
+from ._reading import load_recipe, parse
+from ._recipe import Recipe
+from ._registry import register
 
 __all__ = [
     "Recipe",

@@ -1,6 +1,6 @@
 """A table <-> codes for masked diffusion."""
 
-from motes.tables.conditions import (
+from motes.tables._conditions import (
     Among,
     Between,
     Conditions,
@@ -10,8 +10,8 @@ from motes.tables.conditions import (
     Restriction,
     conditions_of,
 )
-from motes.tables.parts import IMPOSSIBLE, Encoded, Part
-from motes.tables.schema import Schema
+from motes.tables._parts import IMPOSSIBLE, Encoded, Part
+from motes.tables._schema import Schema
 
 __all__ = [
     "IMPOSSIBLE",

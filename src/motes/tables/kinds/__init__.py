@@ -1,7 +1,9 @@
 """Column kinds, one class each; a new one is written in its family's file and listed there."""
 
-from motes.tables.kinds import dates, labels, numbers
-from motes.tables.kinds.base import Kind
+from motes.tables.kinds import _dates as dates
+from motes.tables.kinds import _labels as labels
+from motes.tables.kinds import _numbers as numbers
+from motes.tables.kinds._base import Kind
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
 DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned

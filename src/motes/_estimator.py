@@ -1,0 +1,494 @@
+"""`DiffusionModel`: a diffusion model of a table, with the manners of a scikit-learn estimator.
+
+    p(row, y) = p(row | y) p(y),    where the class y of a row is one more column of the table
+
+model = DiffusionModel().fit(table)
+model.sample(1000, given={"age": 40})
+model.score_samples(table)
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, DensityMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from motes._model import Model
+from motes.data._frames import Frame, Series, as_frame, joined, unique_names
+from motes.data._natives import collected, in_library, is_frame, names_of
+from motes.data._targets import Target, check_labels
+from motes.data._templates import keep, kept, template_of, without
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
+from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._points import model_path
+from motes.models._table_fitting import fit_table
+from motes.models._tables import TableModel, of_checkpoint
+from motes.recipes import Recipe
+from motes.sampling._rows import log_prob_rows
+
+Array = NDArray[np.float64]
+
+
+def _has_classes(model: DiffusionModel) -> bool:
+    if getattr(model, "model_", None) is not None and model._target is None:
+        raise AttributeError("it was fitted without labels; fit(X, y) with y.")
+    return True
+
+
+class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseEstimator):
+    """A diffusion model of the rows of a table: it samples, scores, conditions and fills in.
+
+    Args:
+        recipe: a name of a recipe for tables ("table"), a `.toml` file or a `Recipe`.
+        max_steps: of training, in the place of the recipe's, which suits the rows.
+        changes: to the recipe, such as {"table.width": 256}.
+        columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
+            be left out; see docs/tables.md.
+        warm_start: go on from the last fit, with the same columns.
+        random_state: of `fit`, and of draws that have none of their own.
+
+    Attributes:
+        model_: the `motes.Model` of the columns of X and, where `fit` was given labels, of one more for y, the last.
+        n_features_in_, feature_names_in_: columns of X, and their names where they have any.
+        classes_: the distinct labels in their order, where `fit` was given labels.
+        n_iter_: steps of training, of all fits that went on from one another.
+        history_: loss of every step, (n_iter_,).
+
+    Example:
+        >>> model = DiffusionModel(random_state=0).fit(table, y)  # doctest: +SKIP
+        >>> model.sample(5, given={"age": (18, 30)}, y="yes")     # doctest: +SKIP
+    """
+
+    _target: Target | None
+
+    def __init__(
+        self,
+        recipe: str | Path | Recipe = "table",
+        *,
+        max_steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+    ):
+        self.recipe = recipe
+        self.max_steps = max_steps
+        self.changes = changes
+        self.columns = columns
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    # --- learning ---
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the distribution of the rows of X.
+
+        Args:
+            X: rows (n, d): a NumPy array, a pandas, polars or Arrow table. NaN, None and null are missing entries.
+            y: the class of each row (n,), for `predict_proba` and `sample(y=...)`: of any type with an order.
+            sample_weight: how much each row counts (n,); 0: not at all.
+
+        What should be known of a column, such as that it is constant, is warned of. Ctrl-C ends the training with what
+        was learned so far, and a `ConvergenceWarning` says how many steps that were.
+
+        Raises:
+            DataError: data that cannot be used; the message names the row and the column.
+            RecipeError, UsageError: a recipe or columns that do not fit.
+        """
+        return self._fit(X, y, sample_weight, self._before if self.warm_start else None)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
+
+        Rows without y may follow rows with it: then nothing is known of their classes.
+        """
+        return self._fit(X, y, sample_weight, self._before)
+
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
+        X = self._validated(X, reset=start is None)
+        n = X.shape[0]
+        labels = None if y is None else _labels(y, n)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
+        if start is None:
+            frame, target = as_frame(X), None
+            if labels is not None:
+                target = Target.of(labels, {*frame.names, *(self.columns or {})})
+                frame = target.beside(frame, target.codes(labels, n))
+        else:
+            target = self._target
+            frame = self._frame(X, None if labels is None else self._asked(labels).codes(labels, n, refuse=True))
+        changes = dict(self.changes or {})
+        if self.max_steps is not None:
+            changes["table.steps"] = check_count(self.max_steps, "steps")
+        seed = _seed(self.random_state)
+        model = fit_table(
+            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, start=start
+        )
+        training = model.training
+        assert training is not None  # it was trained just now
+        before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
+        self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
+        self.n_iter_ = len(self.history_)
+        self.model_, self._target = Model(model), target
+        if target is not None:
+            self.classes_ = target.classes
+        elif hasattr(self, "classes_"):
+            del self.classes_
+        if start is None:  # a later table may have fewer categories
+            self.template_ = without(template_of(X), self._dropped)
+            for message in model.schema.warnings:
+                warnings.warn(message, UserWarning, stacklevel=3)
+        if training.interrupted:
+            warnings.warn(
+                f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    # --- rows of the model ---
+
+    @property
+    def _table(self) -> TableModel:
+        """The model inside of the model."""
+        inner = self.model_.inner
+        assert isinstance(inner, TableModel)  # `fit` and `load` make no other
+        return inner
+
+    @property
+    def _before(self) -> TableModel | None:
+        """What the last fit learned."""
+        return self._table if hasattr(self, "model_") else None
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """Names of the columns of X, those that are dropped included."""
+        schema = self._table.schema
+        names = schema.input_columns or schema.names
+        return names if self._target is None else names[:-1]
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        """Names of those that are not dropped."""
+        names = self._table.schema.names
+        return names if self._target is None else names[:-1]
+
+    @property
+    def _dropped(self) -> list[int]:
+        """Places of the others."""
+        dropped = self._table.schema.dropped
+        return [place for place, name in enumerate(self._columns) if name in dropped]
+
+    def _frame(self, X: Any, codes: NDArray[np.integer] | None = None) -> Frame:
+        """The rows of X, with the column of y: places (n,) in `classes_`, -1 where nothing is known; None: nowhere."""
+        frame = as_frame(X, self._columns if isinstance(X, np.ndarray) else None)
+        if self._target is None:
+            return frame
+        return self._target.beside(frame, np.full(len(frame), -1) if codes is None else codes)
+
+    def _asked(self, y: Any) -> Target:
+        """The column of y.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self._target is None:
+            raise UsageError(f"got y = {y!r}, but this model was fitted without labels. Fit it with them: fit(X, y).")
+        return self._target
+
+    def _given(self, given: Mapping[Any, Any] | None) -> dict[str, Any]:
+        """Conditions by the names of columns; those of an array also go by their places."""
+        if given is None:
+            return {}
+        if not isinstance(given, Mapping):
+            raise UsageError(
+                f'given is of type {type(given).__name__}; expected a mapping, such as {{"age": 40}}: column -> value.'
+            )
+        names = self._columns
+        by_place = isinstance(self.template_, np.ndarray)
+        place = lambda key: by_place and hasattr(key, "__index__") and 0 <= key.__index__() < len(names)
+        return {names[key.__index__()] if place(key) else str(key): value for key, value in given.items()}
+
+    # --- asking ---
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        given: Mapping[Any, Any] | None = None,
+        y: Any = None,
+        exact: bool = False,
+        random_state: Any = None,
+        return_effective: bool = False,
+    ) -> Any:
+        """Draw new rows, in the type, names and dtypes of the X that the first `fit` was given.
+
+        Args:
+            n_samples: how many.
+            given: what is known of them: column -> a value; a set: one of its values; (low, high), both included, one
+                of which may be None; None: missing; or a condition, such as `motes.tables.Not(value)`. Columns go by
+                their names, those of an array also by their places 0, 1, ...
+            y: their class, one for all rows or one for each (n_samples,).
+            exact: weigh rows under conditions by the model's distribution and draw them again; see
+                docs/conditions.md.
+            random_state: in the place of the estimator's.
+            return_effective: give the effective sample size as well; it is `n_samples` where no row has a weight.
+
+        Raises:
+            UsageError, DataError: what does not fit.
+        """
+        check_is_fitted(self)
+        n = check_count(n_samples, "rows")
+        requested = self._given(given)
+        seed = check_seed(_seed(self.random_state if random_state is None else random_state))
+        if y is None:
+            parts, places = [self._table.sample(n, given=requested, seed=seed, exact=exact)], np.arange(n)
+        else:
+            target = self._asked(y)
+            codes = target.codes(y, n, refuse=True)
+            if target.column in requested:
+                raise UsageError(
+                    f"got y and given[{target.column!r}], which are the same column. Leave one of them out."
+                )
+            parts, alone = [], target.column in self._table.schema.kept
+            for code in np.unique(codes).tolist():  # each with random numbers of its own
+                mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
+                condition = requested if alone else requested | {target.column: target.names[code]}
+                count = int((codes == code).sum())
+                parts.append(self._table.sample(count, given=condition, seed=mine, exact=exact))
+            places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
+        rows = joined(parts, n).take(places).select(self._kept).like(self.template_)
+        return (rows, sum(part.effective for part in parts)) if return_effective else rows
+
+    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, smooth: bool = False) -> Array:
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns.
+
+        Args:
+            X: rows (n, d). A row with an entry that the training could not have held, such as an unseen label, has
+                log p = -inf.
+            y: the class of each row (n,), or one for all: the answer is log p(row | y) = log p(row, y) - log p(y).
+            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
+            smooth: give such an entry the mass 1 / (rows of the training + 1) instead of 0.
+        """
+        check_is_fitted(self)
+        X = self._validated(X)
+        if y is None:
+            return self._table.score_samples(self._frame(X), orders=orders, smooth=smooth)
+        target = self._asked(y)
+        codes = target.codes(y, X.shape[0])
+        joint = self._table.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
+        return np.where(codes >= 0, joint - self._log_p(target)[codes], joint if smooth else -np.inf)
+
+    def _log_p(self, target: Target) -> Array:
+        """log p(y) of each class, (c,), by the model."""
+        schema, count = self._table.schema, len(target.classes)
+        if target.column in schema.kept:
+            return np.zeros(count)
+        nothing = Series("real", np.full(count, np.nan), np.ones(count, bool))
+        frame = target.beside(Frame(dict.fromkeys(self._kept, nothing)), np.arange(count))
+        encoded = schema.encode(frame, unseen="mark")
+        rows, at = self._table.reader.read(encoded), schema.parts_of(target.column)
+        # Missing entries may have a code of their own, and would then be observed.
+        observed: Any = np.zeros_like(rows.observed)
+        observed[:, at] = rows.observed[:, at]
+        log_p = log_prob_rows(self._table.unmasker, rows._replace(observed=observed))
+        return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples(X, smooth=True)`, so that models can be compared; `y` is ignored.
+
+        A warning says how many entries the training could not have held: each counts with the mass
+        1 / (rows of the training + 1).
+        """
+        check_is_fitted(self)
+        found = self._table.likelihood(self._frame(self._validated(X)), smooth=True)
+        if count := int(found.impossible.sum()):
+            mass = f"1/{self._table.schema.rows + 1:,}"
+            warnings.warn(
+                f"{count:,} entries, in {np.count_nonzero(found.impossible):,} of {len(found.impossible):,} rows, are "
+                f"none that the training could have held: each counts with the mass {mass}.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return float(np.mean(found.log_prob))
+
+    def impute(self, X: Any, *, draws: int | None = None, random_state: Any = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of the row, which come back to the bit.
+
+        Args:
+            X: rows (n, d) with missing entries.
+            draws: a list of as many tables; None gives one table.
+            random_state: in the place of the estimator's.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names row and column.
+        """
+        check_is_fitted(self)
+        seed = _seed(self.random_state if random_state is None else random_state)
+        X = without(self._validated(X), self._dropped)
+        frame = as_frame(X, self._kept if isinstance(X, np.ndarray) else None)
+        if self._target is not None:  # drawn where other entries of the row are; elsewhere any class will do
+            whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
+            frame = self._target.beside(frame, np.where(whole, 0, -1))
+        tables = self._table.impute(frame, draws=1 if draws is None else draws, seed=seed)
+        made = [table.select(self._kept).like(X) for table in tables]
+        if hasattr(X, "iloc"):  # pandas, or what has its manners
+            for table in made:
+                table.index = X.index
+        return made[0] if draws is None else made
+
+    def transform(self, X: Any) -> Any:
+        """`impute` with one draw, always the same, in the type that `set_output` asks for."""
+        made = self.impute(X, random_state=0 if self.random_state is None else self.random_state)
+        return in_library(made, _get_output_config("transform", self)["dense"])
+
+    @available_if(_has_classes)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> Array:
+        """p(y | row) of each row, (n, classes) in the order of `classes_`.
+
+        An entry that the training could not have held counts as missing. For another column than y, see
+        `model_.predict`.
+        """
+        check_is_fitted(self)
+        X, target = self._validated(X), self._asked(None)
+        made = np.zeros((X.shape[0], len(target.classes)))
+        if target.column in self._table.schema.kept:
+            return made + 1.0
+        p, labels = self._table.predict_proba(self._frame(X), target.column)
+        place = {name: code for code, name in enumerate(target.names)}
+        made[:, [place[label] for label in labels]] = p
+        return made
+
+    @available_if(_has_classes)  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class of each row, (n,)."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the columns that `transform` gives: those of X that are not dropped."""
+        check_is_fitted(self)
+        return np.delete(super().get_feature_names_out(input_features), self._dropped)
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, which `DiffusionModel.load` and the command line read.
+
+        Raises:
+            UsageError: a name that does not end in .safetensors, or parameters that no file can hold.
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        check_is_fitted(self)
+        tensors, about = self._table.parts()
+        mine = {"columns": self.columns, "warm_start": self.warm_start, "random_state": self.random_state}
+        try:
+            about["estimator"] = json.dumps(mine)
+        except TypeError as error:
+            raise UsageError(
+                f"a parameter that no file can hold: {error}. Set random_state to a whole number or None."
+            ) from None
+        keep(self.template_, tensors, about)
+        tensors["estimator.history"] = self.history_
+        if self._target is not None:
+            tensors["estimator.target"] = self._target.packed()
+        write_checkpoint(Path(path), tensors, about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> DiffusionModel:
+        """Read a model of a table, whoever saved it: an estimator, `motes.Model` or the command line.
+
+        No code in the file is run. `recipe` is the one that was followed, whole. Rows of a model that was trained from
+        a file are a `motes.Frame`.
+
+        Raises:
+            ModelFileError: no such file, another format, or any damage.
+        """
+        path = model_path(path)
+        tensors, about = read_checkpoint(path)
+        model = of_checkpoint(tensors, about, path)
+        if not isinstance(model, TableModel):
+            raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
+        try:
+            made = cls(model.recipe, **json.loads(about.get("estimator", "{}")))
+            template = kept(tensors, about)
+            # The command line reads rows from files, which are of no library.
+            made.template_ = Frame({}) if template is None else template
+            made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
+            if "estimator.target" in tensors:
+                made._target = Target.unpacked(tensors["estimator.target"])
+                made.classes_ = made._target.classes
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"'{path}' is not a whole model of motes: {error!r}.") from None
+        made.model_, made.n_iter_ = Model(model), len(made.history_)
+        made.n_features_in_ = len(made._columns)
+        if not isinstance(made.template_, np.ndarray):
+            made.feature_names_in_ = np.array(made._columns, dtype=object)
+        return made
+
+    # --- checks ---
+
+    def _validated(self, X: Any, *, reset: bool = False) -> Any:
+        """X in its own type, checked as scikit-learn does it, but for what `as_frame` checks better."""
+        if is_frame(X):
+            X = collected(X, "X")
+            unique_names(names_of(X), "X")
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
+        if isinstance(X, list | tuple):
+            _check_even(X)
+            if np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
+                X = np.asarray(X, dtype=object)  # [1, "a"] holds a number
+        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=2 * reset)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _labels(y: Any, n: int) -> NDArray[Any]:
+    """The class of each row, (n,), of any type whose values have an order."""
+    labels: NDArray[Any] = column_or_1d(y, warn=True)
+    check_consistent_length(labels, np.empty(n))
+    check_labels(labels)
+    return labels
+
+
+def _check_even(rows: Any) -> None:
+    """Refuse rows of different lengths."""
+    widths = [len(row) if hasattr(row, "__len__") and not isinstance(row, str) else -1 for row in rows]
+    for i, width in enumerate(widths):
+        if width != widths[0] and min(width, widths[0]) >= 0:
+            raise DataError(f"X, row {i + 1} has {width} entries, and row 1 has {widths[0]}; expected as many in each.")
+
+
+def _seed(random_state: Any) -> int:
+    """A seed of motes of whatever scikit-learn takes for one; None: another one every time."""
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
+        return int(random_state)
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31))

@@ -1,0 +1,182 @@
+"""From any data to a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from motes._model import Model
+from motes._progress import Reporter, watching
+from motes.data._frames import TYPE_WORDS, Frame, as_frame
+from motes.data._shapes import SHAPES
+from motes.data._tables import Table
+from motes.data._templates import template_of, without
+from motes.errors import UsageError
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._sources import points_of, read_source
+from motes.models._table_fitting import fit_table
+from motes.models._tables import TableModel
+from motes.recipes import Recipe, load_recipe
+from motes.runs._tables import NATS, are_points, fitted, is_table, prepared, recipe_for
+
+Changes = Sequence[str] | Mapping[str, Any]
+
+
+def fit(
+    data: Any,
+    recipe: str | Path | Recipe | None = None,
+    *,
+    changes: Changes = (),
+    columns: Sequence[str] | Mapping[str, Any] | None = None,
+    labels: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    start: Model | None = None,
+    seed: int = 0,
+    source: str = "",
+    verbose: bool | None = None,
+    on_progress: Callable[[Any], None] | None = None,
+) -> Model:
+    """Train a model on the rows of `data`.
+
+    Args:
+        data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
+            shape, a data set or a file, of which a part is held out for `Model.evaluate`.
+        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "default"
+            for two columns of real numbers without missing entries, which are points, and "table" for anything else.
+        changes: to it, such as {"training.steps": 8000}.
+        columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
+        labels: of points: the class of each row (n,). In a table a class is one of the columns.
+        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+        start: a model of the same columns and recipe to go on from.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        source: what data in memory is called in the model file and in messages.
+        verbose: show the recipe and the progress. None: in a terminal and in a notebook.
+        on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
+
+    Returns:
+        The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
+
+    Raises:
+        DataError: data that cannot be used; the message names the row and the column.
+        UsageError: an unknown name, an option that does not suit the data, or a `start` of another kind.
+        RecipeError: a recipe that cannot be followed.
+        TrainingError: the loss was not finite.
+
+    Example:
+        >>> import motes
+        >>> people = {"age": [31, 47, 25, 62] * 10, "smoker": ["no", "yes", "no", "no"] * 10}
+        >>> model = motes.fit(people, changes={"table.steps": 2}, verbose=False)
+        >>> sorted(model.sample(3))
+        ['age', 'smoker']
+    """
+    reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
+    if isinstance(data, str | Path):
+        if labels is not None or weights is not None:
+            what = "labels" if labels is not None else "weights"
+            raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
+        return _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
+    is_array = isinstance(data, np.ndarray | list | tuple)
+    names = columns if is_array and not isinstance(columns, Mapping) else None
+    frame = as_frame(data, names)
+    chosen = load_recipe(recipe if recipe is not None else _suited(frame, reporter), changes)
+    dropped: list[int] = []  # places of columns that the model does not have
+    if chosen.data.encode:
+        if labels is not None:
+            raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
+        kinds = _kinds(columns if names is None else None)
+        with watching(reporter, on_progress, unit=NATS) as show:
+            table = fit_table(
+                frame, chosen, columns=kinds, weights=weights, seed=seed, source=source, start=_table(start),
+                on_progress=show,
+            )  # fmt: skip
+        for warning in table.schema.warnings if start is None else ():
+            reporter.warn(warning)
+        dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
+        return Model(table, without(template_of(data), dropped))
+    if isinstance(columns, Mapping):
+        raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
+    if columns is not None and not is_array:
+        raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
+    rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
+    with watching(reporter, on_progress) as show:
+        points = fit_points(
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
+            **_going_on(start),
+        )  # fmt: skip
+    if not is_array:  # without the column of the labels
+        dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
+    return Model(points, without(template_of(data), dropped))
+
+
+def _suited(frame: Frame, reporter: Reporter) -> str:
+    """The recipe that suits rows in memory."""
+    if are_points(frame.columns):
+        reporter.say("recipe 'default', for points: two columns of real numbers")
+        return "default"
+    why = f"{len(frame.columns)} columns"
+    for name, one in frame.columns.items():
+        if one.type != "real" or one.missing.any():
+            why += f"; '{name}' {f'holds {TYPE_WORDS[one.type]}' if one.type != 'real' else 'has missing entries'}"
+            break
+    reporter.say(f"recipe 'table': {why}")
+    return "table"
+
+
+def _fit_source(
+    name: str,
+    recipe: str | Path | Recipe | None,
+    changes: Changes,
+    columns: Any,
+    start: Model | None,
+    seed: int,
+    reporter: Reporter,
+    on_progress: Callable[[Any], None] | None,
+) -> Model:
+    """A model of a shape, a data set or a file, as `motes train` makes it."""
+    if recipe is None:
+        words = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
+        recipe = recipe_for(name, None, words)
+        reporter.say(f"recipe '{recipe}' for '{name}'")
+    encode, chosen = is_table(name, recipe, changes), load_recipe(recipe, changes)
+    if encode:
+        ready = prepared(name, replace(chosen, columns={**chosen.columns, **_kinds(columns)}), seed)
+        return Model(fitted(ready, seed, reporter, start=_table(start), on_progress=on_progress))
+    if columns is not None:
+        raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
+    origin = read_source(name, chosen, seed)
+    with watching(reporter, on_progress) as show:
+        points = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=show, **_going_on(start))
+    return Model(points, np.empty((0, 2)) if name in SHAPES else None)
+
+
+def _kinds(columns: Any) -> Mapping[str, Any]:
+    """What columns are."""
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping):
+        raise UsageError(f"columns = {columns!r}; expected a mapping such as {{'age': 'integer'}}: the data has names.")
+    return columns
+
+
+def _going_on(start: Model | None) -> dict[str, Any]:
+    """Arguments of `fit_points`."""
+    if start is None:
+        return {}
+    if not isinstance(start.inner, PointModel):
+        raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
+    inner = start.inner
+    return {"start": inner.denoiser, "standardiser": inner.standardiser, "classes": inner.classes}
+
+
+def _table(start: Model | None) -> TableModel | None:
+    if start is None:
+        return None
+    if not isinstance(start.inner, TableModel):
+        raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
+    return start.inner

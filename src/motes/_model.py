@@ -1,0 +1,532 @@
+"""The one trained model: points or a table inside, and the same questions to both."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes._progress import Reporter
+from motes.data._frames import Frame, as_frame
+from motes.data._shapes import SHAPES
+from motes.data._tables import Standardiser, Table
+from motes.data._templates import keep, kept, template_of
+from motes.errors import ModelFileError, UsageError, check_count
+from motes.learning._averages import Averages
+from motes.learning._bounds import Bound, Variance
+from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._point_conditions import far_conditions, impute_draws, sample_given
+from motes.models._points import Guidance, PointModel, model_path
+from motes.models._sources import matrix_of
+from motes.models._table_draws import Drawn
+from motes.models._table_predictions import DRAWS, QUANTILES
+from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
+from motes.recipes import Recipe
+from motes.reports._page import check_page, write_page
+from motes.runs._answers import Evidence, evidence_of
+from motes.runs._table_exhibits import table_diagnosis
+from motes.runs._tables import evaluate_table
+from motes.sampling._likelihood import Likelihood
+from motes.sampling._loop import Sampler
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from motes.diagnosis._after import Diagnosis
+    from motes.diagnosis._of_tables import TableDiagnosis
+    from motes.diffusion._denoiser import Denoiser
+    from motes.evaluation._points import PointDetails
+    from motes.evaluation._record import Evaluation
+    from motes.evaluation._table_results import TableDetails
+
+Array = NDArray[np.float64]
+OnBlock = Callable[[int], None] | None
+ROWS = 10_000  # that an evaluation draws
+
+
+class Model:
+    """A trained model, which answers in the units, types and kind of table of the rows it was trained on.
+
+    `motes.fit` and `motes.load` make one. It has Gaussian diffusion inside (`kind` "points": columns of real numbers)
+    or masked diffusion (`kind` "table": columns of any type). What only one of both can do raises `UsageError` in the
+    other.
+
+    Attributes:
+        inner: the model inside, a `PointModel` or a `TableModel`, with its own arrays and options.
+        template: an empty table of the kind that samples have; None: they are a `Frame`, which has `to_pandas()`.
+
+    Example:
+        >>> import motes
+        >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
+        >>> model.sample(3).shape
+        (3, 2)
+    """
+
+    def __init__(self, inner: PointModel | TableModel, template: Any = None):
+        self.inner, self.template = inner, template
+
+    @property
+    def kind(self) -> Literal["points", "table"]:
+        """What is inside."""
+        return "points" if isinstance(self.inner, PointModel) else "table"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.inner.columns
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return self.inner.recipe
+
+    @property
+    def source(self) -> str:
+        """The shape, data set or file that it was trained on; "" for a table in memory."""
+        return self.inner.source
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return self.inner.seed
+
+    @property
+    def training(self) -> Any:
+        """Losses and times of the training; None where the model was loaded."""
+        return self.inner.training
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return self.inner.parameters
+
+    def __repr__(self) -> str:
+        what = "points" if self.kind == "points" else "a table"
+        on = f", trained on {self.source}" if self.source else ""
+        return f"Model({what} of {len(self.columns)} columns{on}, {self.parameters:,} parameters)"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        names = ", ".join(self.columns[:12]) + (", …" if len(self.columns) > 12 else "")
+        rows = {
+            "kind": self.kind,
+            "trained on": self.source or "rows in memory",
+            "columns": f"{len(self.columns)}: {names}",
+            "parameters": f"{self.parameters:,}",
+            "seed": str(self.seed),
+        }
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table><caption>motes.Model</caption>{cells}</table>"
+
+    # --- samples ---
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        label: Any = None,
+        seed: int = 0,
+        exact: bool = False,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        guidance: float | Guidance | None = None,
+        on_block: OnBlock = None,
+    ) -> Any:
+        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+
+        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
+        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+
+        Args:
+            n: how many.
+            given: conditions, column -> a value or (low, high), one of which may be None. In a table also a set of
+                labels, None (missing), or `Not(value)` of `motes.tables`.
+            label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
+            seed: of the draw.
+            exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
+            sampler, steps, grid, guidance: of points, in the place of the recipe's; see `motes samplers`.
+            on_block: called with the number of rows drawn so far.
+
+        A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
+
+        Raises:
+            UsageError: what does not fit the columns or the model, or a condition of probability 0.
+            DataError: a value that its column cannot hold.
+        """
+        of_points: dict[str, Any] = {
+            "label": label, "sampler": sampler, "steps": steps, "grid": grid, "guidance": guidance,
+        }  # fmt: skip
+        if isinstance(self.inner, TableModel):
+            self._refuse(of_points, "sample", "A class of a table is a column: give given={column: label}.")
+            rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
+            for message in self._evidence(self.inner, given or {}, rows).warnings:
+                warnings.warn(message, UserWarning, stacklevel=2)
+            return self._native(rows)
+        if isinstance(guidance, Guidance) and isinstance(guidance.weak, Model):
+            weak = guidance.weak._inside("guidance", "Give a weak model of points.")
+            of_points["guidance"] = replace(guidance, weak=weak)
+        if exact:
+            raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
+        if not given:
+            return self._native(self.inner.sample(n, seed=seed, on_block=on_block, **of_points))
+        for message in far_conditions(self.inner, given):
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return self._native(sample_given(self.inner, n, given, seed=seed, on_block=on_block, **of_points)[0])
+
+    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+        """How probable a condition is to a model of a table, and how many rows `n` drawn ones under it are worth.
+
+        Raises:
+            UsageError: a model of points, or conditions that do not fit.
+            DataError: a value that its column cannot hold.
+        """
+        inner = self._table("evidence", "The probability of a condition on points is not computed.")
+        return self._evidence(inner, given, inner.sample(n, given=given, seed=seed, exact=exact))
+
+    @staticmethod
+    def _evidence(inner: TableModel, given: Mapping[str, Any], rows: Drawn) -> Evidence:
+        if not given:
+            return Evidence(0.0, (), float(len(rows)), ())
+        return evidence_of(inner, given, [rows.log_evidence], rows.effective)
+
+    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+        """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
+
+        A place counts steps from the start, 0. Of points it is one of `grid`, and rows there are noisy; of an array
+        they are one array (places, n, d). Of a table it is the number of columns that are revealed; the others are
+        missing.
+
+        Example:
+            >>> import motes
+            >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
+            >>> rows, noisy = model.chain(5, [0, 16])
+            >>> len(noisy), noisy[0].shape
+            (2, (5, 2))
+        """
+        if isinstance(self.inner, PointModel):
+            points, kept = self.inner.chain(n, record, seed=seed, on_block=on_block)
+            tables = [self._native(one) for one in kept]
+            return self._native(points), np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
+        schema, rows = self.inner.schema, self.inner.sample(n, seed=seed, on_block=on_block)
+        revealed = dict.fromkeys(schema.parts[j].column for j in self.inner.order.tolist())
+        order = [*(name for name in schema.names if name not in revealed), *revealed]
+        places = [int(place) for place in record]
+        if any(not 0 <= place <= len(order) for place in places):
+            raise UsageError(f"record = {places}; expected numbers of columns, from 0 to {len(order)}.")
+        return self._native(rows), [self._native(rows.without(order[place:])) for place in places]
+
+    # --- likelihood ---
+
+    def score_samples(
+        self, data: Any, *, label: Any = None, orders: int = 1, smooth: bool = False, on_block: OnBlock = None
+    ) -> Array:
+        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`."""
+        return self.likelihood(data, label=label, orders=orders, smooth=smooth, on_block=on_block).log_prob
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        label: Any = None,
+        orders: int = 1,
+        smooth: bool = False,
+        seed: int = 0,
+        on_block: OnBlock = None,
+    ) -> Likelihood | RowLikelihood:
+        """log p of rows, with what is known of its error; in nats of the data's units.
+
+        Args:
+            data: n rows, in any kind of table. Missing entries of a table are left out of log p.
+            label: of points: log p(x | label), one class for all rows or one for each (n,).
+            orders: of a table: so many orders of the columns, of whose p the mean is taken.
+            smooth: of a table: give an entry that the training could not have held the mass 1 / (rows + 1), not 0.
+            seed: of the other orders.
+            on_block: called with the number of rows scored so far.
+
+        Solvers and divergences of points are options of `inner.likelihood`.
+
+        Raises:
+            UsageError: an option of the other kind of model, or out of range.
+            DataError: rows that cannot be used; the message names the row and the column.
+        """
+        if isinstance(self.inner, TableModel):
+            self._refuse({"label": label}, "likelihood", "A class of a table is a column of its rows.")
+            return self.inner.likelihood(data, orders=orders, smooth=smooth, seed=seed, on_block=on_block)
+        self._refuse({"orders": orders, "smooth": smooth}, "likelihood", "log p of points has one order.", orders=1)
+        return self.inner.likelihood(self._points(data), label=label, on_block=on_block)
+
+    def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
+        """The variational bound on -log p of points, term by term; see `PointModel.bound`.
+
+        Raises:
+            UsageError: a table, whose log p is exact, or a recipe whose schedule has no steps.
+        """
+        inner = self._inside("bound", "log p of its rows is exact: use score_samples.")
+        return inner.bound(self._points(data), variance=variance, seed=seed, draws=draws)
+
+    # --- what is missing ---
+
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+
+        Args:
+            data: rows (n, d) with missing entries, in any kind of table.
+            draws: a list of as many tables; None gives one table.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names the row and the column.
+        """
+        count = 1 if draws is None else check_count(draws, "draws")
+        if isinstance(self.inner, TableModel):
+            tables = self.inner.impute(data, draws=count, seed=seed, on_block=on_block)
+        else:
+            filled = impute_draws(self.inner, self._points(data), count, seed=seed, on_block=on_block)
+            tables = [as_frame(Table(one, self.columns)) for one in filled]
+        kind = template_of(data)
+        made = [_with_index(table.like(kind), data) for table in tables]
+        return made[0] if draws is None else made
+
+    def predict(
+        self,
+        data: Any,
+        column: str | None = None,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> Any:
+        """The likeliest class of points, (n,), or the distribution of one column of a table given the others.
+
+        Args:
+            data: n rows; those of a table need not have `column`.
+            column: of a table.
+            quantiles, draws, seed: of a column of numbers or dates: shares, and draws of each row.
+
+        Returns:
+            Of a table, a table of the same library with "label" and "p(...)", or "mean", "sd" and "q..." of each row.
+
+        Raises:
+            UsageError: a column that there is not or that does not vary, or points without classes.
+            DataError: rows that cannot be used.
+        """
+        if isinstance(self.inner, PointModel):
+            self._refuse({"column": column}, "predict", "Points have classes: leave `column` out.")
+            return self.inner.predict(self._points(data))
+        if column is None:
+            raise UsageError(f"predict: got no column; expected one of {', '.join(self.columns)}.")
+        found = self.inner.predict(data, column, quantiles=quantiles, draws=draws, seed=seed)
+        return _with_index(found.as_kind_of(data), data)
+
+    def predict_proba(self, data: Any, column: str | None = None) -> tuple[Array, list[Any]]:
+        """p(class | row) of points or p(label | other columns) of a table: (n, l), and the l classes or labels.
+
+        Raises:
+            UsageError, DataError: as `predict`; or a column without labels.
+        """
+        if isinstance(self.inner, TableModel):
+            if column is None:
+                raise UsageError(f"predict_proba: got no column; expected one of {', '.join(self.columns)}.")
+            return self.inner.predict_proba(data, column)
+        self._refuse({"column": column}, "predict_proba", "Points have classes: leave `column` out.")
+        found = self.inner.predict_proba(self._points(data))
+        assert self.inner.classes is not None  # or it would have been refused
+        return found, list(self.inner.classes.names)
+
+    # --- how good it is ---
+
+    def evaluate(
+        self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
+    ) -> Evaluation[PointDetails] | Evaluation[TableDetails]:
+        """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
+
+        Args:
+            data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
+            n: samples, at most.
+            target: of a table: a column that is predicted, after training on synthetic and on real rows.
+            seed: of the samples and of the metrics.
+            verbose: show progress.
+
+        Raises:
+            UsageError: rows that are not to be had: a table that was in memory has to be given again.
+            DataError: rows with other columns, or that cannot be used.
+        """
+        if isinstance(self.inner, TableModel):
+            return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
+        from motes.diagnosis._evaluating import evaluate
+
+        self._refuse({"target": target}, "evaluate", "Points have no target.")
+        return evaluate(self.inner, self._source(data), n=n, seed=seed)
+
+    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
+        """Find out what is wrong with the model and how to fix it.
+
+        Of points also: where the error of the samples is from. Of a table also: what the model knows of each column.
+
+        Args:
+            data: as in `evaluate`.
+            n: samples of points, at most; of a table up to 2,000 rows are scored.
+            seed: of all that is drawn.
+
+        Raises:
+            UsageError: rows that are not to be had, or too few of them.
+        """
+        if isinstance(self.inner, TableModel):
+            return table_diagnosis(self.inner, data, seed=seed)
+        from motes.diagnosis._after import diagnose_model
+
+        return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
+
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
+        """A picture of samples: points of the plane, or the distribution of each column.
+
+        Args:
+            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as outlines.
+            n: samples.
+            seed: of the samples.
+            style: "light" or "dark".
+        """
+        from motes import figures
+
+        rows = self.inner.sample(check_count(n, "samples"), seed=seed)
+        title = f"{n:,} samples"
+        if self.kind == "points" and len(self.columns) == 2:
+            assert not isinstance(rows, Frame)
+            self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
+            return figures.scatter(rows, title=title, style=style)
+        shown = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
+        real = None if data is None else as_frame(data).select(shown.names)
+        ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, shown if real is None else real))
+        return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
+
+    def report(
+        self, path: str | Path, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0
+    ) -> Path:
+        """Write the evaluation as one HTML page; returns its path. The other arguments are those of `evaluate`.
+
+        Raises:
+            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
+                written to.
+            DataError: as `evaluate`.
+
+        Example:
+            >>> model.report("report.html")  # doctest: +SKIP
+        """
+        check_page(path)
+        return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
+
+    # --- points alone ---
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Of points: E[x_0 | x_t], in standardised units."""
+        return self._inside("denoiser", "Its networks are in `inner.models`.").denoiser
+
+    @property
+    def averages(self) -> Averages | None:
+        """Of points: what averages of any length are made from."""
+        return self._inside("averages", "It has one average of its weights.").averages
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """Of points: the times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        return self._inside("grid", "Its reverse process reveals one column after another.").grid
+
+    @property
+    def standardiser(self) -> Standardiser:
+        """Of points: between the data's units and those of the network."""
+        return self._inside("standardiser", "Its columns have kinds, in `inner.schema`.").standardiser
+
+    def with_denoiser(self, denoiser: Denoiser) -> Model:
+        """Of points: the same model with another denoiser, such as an exact one, in the place of its own."""
+        inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
+        return Model(inner.with_denoiser(denoiser), self.template)
+
+    def averaged_over(self, sigma_rel: float) -> Model:
+        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`."""
+        inner = self._inside("averaged_over", "It has one average of its weights.")
+        return Model(inner.averaged_over(sigma_rel), self.template)
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, whole or not at all, which `motes.load` and the command line read.
+
+        Raises:
+            UsageError: a name that does not end in .safetensors, or a kind of table that no file can hold.
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        if isinstance(self.inner, PointModel):
+            self.inner.check_described()
+        tensors, about = self.inner.parts()
+        keep(self.template, tensors, about)
+        write_checkpoint(Path(path), tensors, about)
+
+    def _native(self, rows: Any) -> Any:
+        frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
+        return frame if self.template is None else frame.like(self.template)
+
+    def _points(self, data: Any) -> Any:
+        """Rows in any kind of table as numbers (n, d), in the order of the model's columns."""
+        if isinstance(data, Table | list | tuple) or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub"):
+            return data.x if isinstance(data, Table) else data
+        assert isinstance(self.inner, PointModel)  # of a table nobody asks for points
+        return matrix_of(self.inner, as_frame(data), "the data")
+
+    def _source(self, data: Any) -> Any:
+        return data if data is None or isinstance(data, str) else self._points(data)
+
+    def _inside(self, call: str, instead: str) -> PointModel:
+        if isinstance(self.inner, TableModel):
+            raise UsageError(f"{call} is for models of points; this one is of a table. {instead}")
+        return self.inner
+
+    def _table(self, call: str, instead: str) -> TableModel:
+        if isinstance(self.inner, PointModel):
+            raise UsageError(f"{call} is for models of tables; this one is of points. {instead}")
+        return self.inner
+
+    def _refuse(self, options: Mapping[str, Any], call: str, instead: str, **usual: Any) -> None:
+        """Refuse options of the other kind of model that differ from their default."""
+        for name, value in options.items():
+            if value is not None and value is not False and not (name in usual and value == usual[name]):
+                message = "a table" if self.kind == "table" else "points"
+                raise UsageError(f"{call}: got {name} = {value!r}, and this model is of {message}. {instead}")
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file, or the one in the folder of a run. No code in it is run.
+
+    Example:
+        >>> motes.load("runs/penguins").sample(5).to_pandas()  # doctest: +SKIP
+
+    Raises:
+        NoModelError: no such file.
+        ModelFileError: another format, any damage, or a part of your own that is not registered.
+    """
+    path = model_path(path)
+    tensors, about = read_checkpoint(path)
+    inner = of_checkpoint(tensors, about, path)
+    try:
+        # That of an estimator with classes has no column for these, and the rows of its model have one.
+        template = None if "estimator.target" in tensors else kept(tensors, about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
+    return Model(inner, np.empty((0, 2)) if template is None and inner.source in SHAPES else template)
+
+
+def _with_index(table: Any, like: Any) -> Any:
+    """A pandas table with the index of another one."""
+    if hasattr(table, "iloc") and hasattr(like, "iloc"):
+        table.index = like.index
+    return table

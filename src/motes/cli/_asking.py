@@ -1,0 +1,329 @@
+"""`motes sample`, `motes score`, `motes impute`, `motes predict`: what a model answers."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from motes.cli._common import (
+    FILES,
+    TABLE,
+    Given,
+    Label,
+    Quiet,
+    Replace,
+    Run,
+    Seed,
+    Text,
+    app,
+    check_out,
+    check_rows_out,
+    note,
+    read_by,
+    refuse,
+    start_jax,
+    whole,
+)
+from motes.data._text_options import TextOptions
+from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from motes._progress import Reporter
+    from motes.data._writing import Write
+    from motes.models._points import PointModel
+    from motes.models._tables import TableModel
+    from motes.runs._points import Draw
+
+
+@app.command
+def sample(
+    model: Run,
+    /,
+    *,
+    n: Annotated[int, Parameter(alias="-n", converter=whole, help="How many rows.")] = 1000,
+    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
+    overwrite: Replace = False,
+    sampler: Annotated[str | None, Parameter(help="Of points: instead of the recipe's; see `motes samplers`.")] = None,
+    steps: Annotated[int | None, Parameter(converter=whole, help="Of points: instead of the recipe's.")] = None,
+    grid: Annotated[str | None, Parameter(help="Of points: instead of the recipe's, where the steps lie.")] = None,
+    given: Given = [],  # noqa: B006 - never changed
+    exact: Annotated[
+        bool,
+        Parameter(negative="", help="Of a table: weigh rows under conditions by the model's own order of its columns."),
+    ] = False,
+    label: Label = None,
+    guidance: Annotated[
+        float | None, Parameter(help="Of points: 1 means no guidance; more makes rows more typical of their class.")
+    ] = None,
+    guidance_interval: Annotated[
+        tuple[float, float], Parameter(negative="", help="The times of guidance, between 0 (data) and 1 (noise).")
+    ] = (0.0, 1.0),
+    weak: Annotated[
+        Path | None, Parameter(help="A worse copy of the model, to be guided away from: autoguidance.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Draw new rows from a model: under conditions, of a class, or any."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.models._points import Guidance
+    from motes.models._tables import TableModel, load_points, read_model
+    from motes.runs._points import Draw
+
+    if out is not None:
+        check_rows_out(out, overwrite)
+    if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
+        raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
+    trained = read_model(model)
+    if isinstance(trained, TableModel):
+        points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
+        refuse({name: value is not None for name, value in points.items()}, "points")
+        _sample_table(trained, n, out, given, exact, seed, Reporter(quiet))
+    else:
+        refuse({"--exact": exact}, "tables")
+        how = None
+        if guidance is not None:
+            how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
+        _sample_points(trained, n, out, given, Draw(sampler, steps, grid, label, how), seed, Reporter(quiet))
+    if out is not None:
+        print(f"{n:,} rows in {out}")
+    return 0
+
+
+def _sample_points(
+    model: "PointModel", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
+) -> None:
+    import numpy as np
+
+    from motes.cli._condition_words import point_conditions
+    from motes.data._frames import of_values
+    from motes.data._writing import check_writable
+    from motes.models._point_conditions import far_conditions
+    from motes.runs._answers import draw_points
+
+    known = point_conditions(given, model.columns)
+    if out is not None and model.classes is not None and not known:
+        column = model.recipe.data.label or "label"
+        check_writable(out, {column: of_values(np.array(model.classes.names), column, "the classes").type})
+    rows, effective = draw_points(model, n, seed, reporter, known, how)
+    with _written(out) as write:
+        write(rows)
+    for warning in far_conditions(model, known):
+        note(f"warning: {warning}")
+    if effective < n:
+        note(f"the {n:,} rows are worth {effective:,.0f} independent ones (effective sample size).")
+
+
+def _sample_table(
+    model: "TableModel", n: int, out: Path | None, given: Sequence[str], exact: bool, seed: int, reporter: "Reporter"
+) -> None:
+    from motes.cli._condition_words import table_conditions
+    from motes.data._writing import check_writable
+    from motes.runs._answers import draw_blocks, evidence_of
+
+    if out is not None:
+        check_writable(out, model.schema.types)
+    known = table_conditions(given, model.schema)
+    effective, log_evidence = 0.0, []
+    with _written(out) as write:
+        for rows in draw_blocks(model, n, seed, reporter, known, exact=exact):
+            write(rows)
+            effective += rows.effective
+            log_evidence.append(rows.log_evidence)
+    if not known:
+        return
+    found = evidence_of(model, known, log_evidence, effective)
+    message = f"a density, of {', '.join(found.density)}" if found.density else f"probability {_share(found.log_prob)}"
+    note(
+        f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {n:,} rows are worth "
+        f"{effective:,.0f} independent ones (effective sample size)."
+    )
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def _share(log_prob: float) -> str:
+    from math import exp
+
+    return f"{min(exp(log_prob), 1.0):.4g}"
+
+
+def _written(out: Path | None) -> "AbstractContextManager[Write]":
+    """Rows to a file, or to standard output as CSV."""
+    from motes.data._writing import text_to, writing
+
+    return writing(out) if out is not None else nullcontext(text_to(sys.stdout))
+
+
+@app.command
+def impute(
+    model: Run,
+    file: Annotated[Path, Parameter(help=f"A {TABLE}, with the columns of the model and missing (empty) entries.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help=f"A {FILES} for the whole rows.")],
+    overwrite: Replace = False,
+    draws: Annotated[int, Parameter(converter=whole, help="Fill in as often; a column 'draw' then counts them.")] = 1,
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Fill in the missing entries of a table, each with a draw given the observed entries of its row."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.data._writing import check_writable
+    from motes.models._tables import TableModel, read_model
+    from motes.runs._answers import impute_file, impute_point_file
+
+    check_rows_out(out, overwrite)
+    trained, reporter = read_by(read_model(model), text, file), Reporter(quiet)
+    if isinstance(trained, TableModel):
+        check_writable(out, trained.schema.types)
+        rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
+    else:
+        rows, entries = impute_point_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
+    print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
+    return 0
+
+
+@app.command
+def predict(
+    model: Run,
+    file: Annotated[
+        Path, Parameter(help=f"A {TABLE}, with the columns of the model; it need not have the one to predict.")
+    ],
+    /,
+    *,
+    column: Annotated[str, Parameter(help="The column to predict from the others.")],
+    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
+    overwrite: Replace = False,
+    quantile: Annotated[
+        list[float] | None,
+        Parameter(negative="", help="Of a number or a date: a share; 0.05, 0.5, 0.95 if left out. Repeatable."),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        Parameter(converter=whole, help="Of a number or a date: draws for each row; 256 if left out."),
+    ] = None,
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.models._table_predictions import DRAWS, QUANTILES
+    from motes.models._tables import TableModel, read_model
+    from motes.runs._answers import predict_file
+
+    if out is not None:
+        check_rows_out(out, overwrite)
+    trained = read_by(read_model(model), text, file)
+    if not isinstance(trained, TableModel):
+        raise UsageError(
+            f"'{model}' is a model of points, and `motes predict` is for models of tables. "
+            "`motes impute` fills in missing coordinates of points."
+        )
+    rows, ignored = predict_file(
+        trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
+        draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
+    )  # fmt: skip
+    if out is not None:
+        print(f"'{column}' predicted in {rows:,} rows in {out}")
+    if ignored:
+        note(f"warning: {ignored:,} impossible entries, which training could not have held, count as not observed.")
+    return 0
+
+
+@app.command
+def score(
+    model: Run,
+    source: Annotated[
+        str,
+        Parameter(help=f"A {TABLE}; for points a .csv or .npy file, a data set, or a shape, which is drawn afresh."),
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
+    overwrite: Replace = False,
+    orders: Annotated[
+        int,
+        Parameter(
+            converter=whole,
+            help="Of a table: average p over so many orders of the columns; a column 'spread' shows the difference.",
+        ),
+    ] = 1,
+    smooth: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Of a table: a small probability, not 0, for what the training could not have held."
+        ),
+    ] = False,
+    label: Label = None,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """How likely a model finds rows: the log-likelihood of each, in nats."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.data._tables import check_suffix
+    from motes.models._tables import TableModel, read_model
+
+    check_suffix(out)
+    check_out(out, overwrite)
+    trained = read_by(read_model(model), text, source)
+    if isinstance(trained, TableModel):
+        refuse({"--label": label is not None}, "points")
+        _score_table(trained, source, out, orders, smooth, Reporter(quiet))
+    else:
+        refuse({"--orders": orders != 1, "--smooth": smooth}, "tables")
+        _score_points(trained, source, out, label, Reporter(quiet))
+    return 0
+
+
+def _score_points(model: "PointModel", source: str, out: Path, label: str | None, reporter: "Reporter") -> None:
+    from motes.data._tables import write_table
+    from motes.runs._answers import score_points
+
+    found = score_points(model, source, label, reporter)
+    write_table(out, found.log_prob[:, None], ["log_prob"])
+    print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
+    if lost := int((~(found.error <= 0.01)).sum()):
+        note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
+
+
+def _score_table(model: "TableModel", source: str, out: Path, orders: int, smooth: bool, reporter: "Reporter") -> None:
+    import numpy as np
+
+    from motes.data._tables import write_table
+    from motes.runs._answers import score_file
+
+    found = score_file(model, source, orders=orders, smooth=smooth, reporter=reporter)
+    several = orders > 1
+    columns = [found.log_prob, found.spread] if several else [found.log_prob]
+    write_table(out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
+    possible = np.isfinite(found.log_prob)
+    if possible.any():
+        spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""
+        of = "" if possible.all() else f" over the {possible.sum():,} possible rows"
+        print(f"{_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
+    else:
+        print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
+    if entries := int(found.impossible.sum()):
+        rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {model.schema.rows + 1:,}"
+        what = mass if smooth else "log p = -inf there; --smooth gives each a small mass"
+        note(f"warning: {entries:,} impossible entries in {rows:,} rows, which training could not have held: {what}.")
+
+
+def _mean(log_prob: "NDArray[np.float64]") -> str:
+    """With its standard error, which one row does not have."""
+    n = len(log_prob)
+    error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
+    return f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row"

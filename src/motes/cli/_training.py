@@ -1,0 +1,222 @@
+"""`motes train`, `motes columns`, `motes ema`: what is learned."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from motes.cli._common import (
+    TABLE,
+    Changes,
+    Json,
+    Quiet,
+    Reference,
+    Run,
+    Seed,
+    Style,
+    Text,
+    app,
+    note,
+    print_result,
+    read_by,
+    start_jax,
+    text_changes,
+    whole,
+)
+from motes.cli._signals import ending_whole
+from motes.data._text_options import TextOptions
+from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes._progress import Reporter
+    from motes.runs._folder import Options
+
+
+@app.command
+def train(
+    source: Annotated[
+        str, Parameter(help=f"A shape (see `motes shapes`), or a {TABLE}. A name wins over a file of that name.")
+    ],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
+    recipe: Annotated[
+        str | None,
+        Parameter(help="A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out."),
+    ] = None,
+    changes: Changes = [],  # noqa: B006 - never changed
+    seed: Annotated[
+        int | None,
+        Parameter(
+            converter=whole,
+            help="The same seed gives the same result; 0 if left out, or with --resume that of the run.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
+    resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Go on with the run in the folder, which was cut short; or with --set training.steps=N, for a table "
+            "table.steps=N, with one that is complete.",
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        float, Parameter(help="Seconds of training from one checkpoint to the next, at least.")
+    ] = 30.0,
+    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
+    style: Style = "dark",
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.runs._folder import Options, seed_of
+    from motes.runs._tables import recipe_for
+
+    if resume and overwrite:
+        raise UsageError("got --resume and --overwrite; expected one of them: go on with the run, or replace it.")
+    if not checkpoint_every >= 0:
+        raise UsageError(f"got --checkpoint-every {checkpoint_every:g}; expected seconds, at least 0.")
+    changes = [*changes, *text_changes(text)]
+    folder = Path("runs") / Path(source).stem
+    out = out or (folder if resume else _free(folder))
+    if resume:
+        before = seed_of(out)
+        seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
+    else:
+        chosen = recipe_for(source, recipe, changes)
+    options = Options(
+        seed=seed or 0,
+        overwrite=overwrite,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        figures=figures,
+        style=style,
+    )
+    with ending_whole():
+        return _train(source, out, chosen, changes, options, Reporter(quiet))
+
+
+def _train(source: str, out: Path, recipe: str, changes: list[str], options: "Options", reporter: "Reporter") -> int:
+    """Train, and print what is known of the model."""
+    from motes.runs._points import train_run
+    from motes.runs._tables import is_table, train_table
+
+    if is_table(source, recipe, changes):
+        of_table, found = train_table(source, out, recipe, changes, options, reporter)
+        if found is None:
+            assert of_table.training is not None  # it was trained just now
+            return _interrupted(len(of_table.training.losses), out)
+        print(found)
+        print(f"\nresults in {out}")
+        return 0
+    model, metrics = train_run(source, out, recipe, changes, options, reporter)
+    training = model.training
+    assert training is not None
+    if training.interrupted:
+        return _interrupted(training.steps, out, model.recipe.training.steps)
+    for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
+        low, high = metrics[key + "_interval"]
+        reference = metrics[key + "_reference_value"]
+        print(f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {reference:.4f})")
+    print(f"C2ST 0.5 cannot be told apart; evaluated against {metrics['evaluated_against']}")
+    print(f"results in {out}")
+    return 0
+
+
+@app.command
+def columns(
+    file: Annotated[Path, Parameter(help=f"A {TABLE}.")],
+    /,
+    *,
+    changes: Annotated[
+        list[str],
+        Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
+    ] = [],  # noqa: B006 - never changed
+    text: Text = TextOptions(),
+    json: Json = False,
+) -> int:
+    """Show what each column of a table will be treated as, and why."""
+    from motes.data._files import read_frame
+    from motes.models._table_sources import overrides_of, warnings_of
+    from motes.recipes import split_change
+    from motes.tables._schema import Schema
+
+    overrides = overrides_of([split_change(change) for change in changes])
+    schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
+    described, learned = schema.described(), len(schema.learned)
+    if json:
+        print_result(
+            None, {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}, True
+        )
+        return 0
+    table = [("column", "kind", "becomes", "missing", "why")]
+    table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    widths = [max(len(row[j]) for row in table) for j in range(4)]
+    for row in table:
+        print("  ".join(entry.ljust(width) for entry, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
+    if schema.dropped:
+        print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
+    for message in schema.related:
+        print(f"Found: {message}.")
+    for warning in warnings_of(schema.columns):
+        note(f"warning: {warning}")
+    return 0
+
+
+@app.command
+def ema(
+    model: Run,
+    source: Reference = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
+    length: Annotated[
+        float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
+    ] = None,
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Average a model's weights over another length of its training; tries several, if none is given."""
+    start_jax()
+    from motes._progress import Reporter
+    from motes.diagnosis._ema_lengths import LENGTHS, compare_ema_lengths
+    from motes.learning._checkpoints import check_name
+    from motes.models._tables import load_points
+
+    if length is not None and out is None:
+        raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
+    if out is not None:
+        check_name(out)
+    trained = read_by(load_points(model, "motes ema"), text, source)
+    if length is None:
+        with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
+            found = compare_ema_lengths(trained, source, seed=seed, on_length=count)
+        print(found)
+        length = found.best
+    if out is not None:
+        trained.averaged_over(length).save(out)
+        print(f"the average over {length:g} of the training in {out}")
+    return 0
+
+
+def _interrupted(steps: int, out: Path, total: int | None = None) -> int:
+    of = "" if total is None else f" of {total:,}"
+    note(
+        f"Interrupted after {steps:,}{of} steps. What was learned is in '{out / 'model.safetensors'}'; "
+        "--resume goes on with the training."
+    )
+    return 130
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is free: a default never stands in the way."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

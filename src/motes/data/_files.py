@@ -1,0 +1,136 @@
+"""Files of any kinds of columns -> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`; or a data set by its name.
+
+pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motes.data._datasets import named
+from motes.data._frames import Frame, Series, as_frame, of_values, unique_names
+from motes.data._natives import EXTRA, pyarrow_or_none
+from motes.data._tables import load_npy
+from motes.data._text_lines import header_of
+from motes.data._text_options import SEPARATORS, TextOptions
+from motes.data._texts import read_text
+from motes.errors import DataError, UsageError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+BUFFER = 2**20  # bytes of a column of Parquet
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file that can be read and written, in lower case.
+
+    Raises:
+        UsageError: another one.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{suffix}'; expected a name that ends in {', '.join(SUFFIXES)}.")
+    return suffix
+
+
+def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
+    """Read the columns of a file or a data set. Empty cells are missing; in text so are NA, NaN, null and their like.
+
+    Args:
+        path: of the file.
+        text: how it is written, where it is text.
+
+    Raises:
+        UsageError: no such file or data set, another suffix, text options for what is no text, or pyarrow is needed and
+            not installed.
+        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than was named, a
+            column of no kind that is known; the message names the line or the column.
+
+    Warns:
+        UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
+    """
+    text.check_for(path)
+    if (frame := named(path)) is not None:
+        return frame
+    path = Path(path)
+    suffix = suffix_of(path)
+    with reading(path):
+        if suffix in SEPARATORS:
+            return read_text(path, text)
+        if suffix == ".parquet":
+            return _read_parquet(path)
+        return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong with the file itself, in words."""
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
+
+
+def width_of(path: Path, text: TextOptions) -> int:
+    """How many columns a file has; of a text without reading more than its first line.
+
+    Raises:
+        UsageError, DataError: as `read_frame`.
+    """
+    if suffix_of(path) not in SEPARATORS:
+        return len(read_frame(path, text).names)
+    with reading(path):
+        return len(header_of(path, text).names)
+
+
+# --- Parquet and NumPy ----------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Frame:
+    with parquet_file(path) as file:
+        made: dict[str, Series] = {}
+        for name in file.schema_arrow.names:  # one at a time, so that the file is never in memory twice
+            made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
+        return Frame(made)
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile` with a name of its own for each column.
+
+    Raises:
+        UsageError: no such file, or pyarrow is not installed.
+        DataError: a file that cannot be read, or two columns of one name.
+    """
+    pa = pyarrow_or_none()
+    if pa is None:
+        raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
+    from pyarrow import parquet
+
+    try:
+        # Of a group of rows no more than is being read: some files are one single group.
+        with reading(path), parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+            unique_names(file.schema_arrow.names, f"'{path}'")
+            yield file
+    except pa.ArrowInvalid as error:
+        raise DataError(f"'{path}' is not a Parquet file: {str(error).rstrip('.')}.") from None
+
+
+def _read_npz(path: Path) -> Frame:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise DataError(f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling.") from None
+    if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
+        return as_frame(next(iter(arrays.values())), name=f"'{path}'")
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        contents = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"'{path}' holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
+    return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})

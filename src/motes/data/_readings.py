@@ -1,0 +1,281 @@
+"""The texts of one column -> numbers or dates, where all of them agree with one way of writing these.
+
+    "12 %"  "$1,234.00"  "1.234,56"  "(5.00)"  "17.05.2020"  "05/17/2020 3:30 PM"  "17 May 2020"
+
+A text such as "1,234" or "05/06/2020" has two readings. A column has a reading only if one is left for all its texts.
+"""
+
+import datetime
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from motes.data._text_options import DECIMALS, TextOptions
+
+CODES = {
+    "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "JPY", "KRW", "MXN", "NOK", "NZD",
+    "PLN", "RUB", "SEK", "TRY", "USD", "ZAR",
+}  # fmt: skip
+DIGITS = "0123456789"
+LONGEST = 40  # letters of a number or a date
+SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
+AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
+DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
+NAMED = re.compile(r"(?:\d{1,2}|\d{4}|[A-Z][a-z]{2,8})[ .,-].{3,}")
+CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?")
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Numbers as Python writes them."""
+
+    decimal: ClassVar[str] = "."
+    type: ClassVar[Literal["real"]] = "real"
+
+    def value(self, text: str) -> float | None:
+        return float(text) if is_number(text) and not is_code(text) else None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers with signs that divide thousands, or a unit.
+
+    Attributes:
+        decimal: the sign before decimals; "": no text has any, nor a "." or "," between thousands.
+        unit: a currency or a percent sign, which all texts have.
+    """
+
+    decimal: str
+    unit: str
+
+    @property
+    def type(self) -> Literal["real", "whole"]:
+        """Of the series that they become."""
+        return "real" if self.decimal else "whole"
+
+    @property
+    def words(self) -> str:
+        unit = f" without '{self.unit}'" if self.unit else ""
+        return f"numbers{unit}" + (f" with the decimal sign '{self.decimal}'" if self.decimal else "")
+
+    def value(self, text: str) -> float | None:
+        taken = _amount(text)
+        return None if taken is None or taken[0] != self.unit else taken[1].get(self.decimal)
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Dates in one format of `datetime.strptime`."""
+
+    form: str
+
+    type: ClassVar[Literal["date"]] = "date"
+
+    @property
+    def words(self) -> str:
+        return f"dates, {self.form}"
+
+    @property
+    def days(self) -> bool:
+        """There are no times of day."""
+        return not any(sign in self.form for sign in ("%H", "%I", "%M", "%S", "%X", "%c"))
+
+    def value(self, text: str) -> int | None:
+        """Microseconds since 1970, UTC where there is a time zone."""
+        try:
+            moment = datetime.datetime.strptime(text.strip(), self.form)
+        except ValueError:
+            return None
+        if text.isdigit() and moment.strftime(self.form) != text:
+            return None  # seven digits, say, of which the month could be one or two
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        return int(np.datetime64(moment, "us").astype(np.int64))
+
+
+Way = Plain | Numbers | Dates
+
+
+def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
+    """The ways of writing with which all texts agree; of no text none.
+
+    Example:
+        >>> ways_of(["31/12/2020", "01/02/2021"], TextOptions())
+        frozenset({Dates(form='%d/%m/%Y')})
+    """
+    left: frozenset[Way] | None = None
+    for text in texts:
+        if left is None:
+            left = _ways(text, options)
+        else:
+            left = frozenset(way for way in left if way.value(text) is not None)
+        if not left:
+            break
+    return left or frozenset()
+
+
+def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
+    """The one way that a column is read, of those that are left; None: there is none, or no telling which."""
+    if options.decimal is not None:
+        ways = {way for way in ways if isinstance(way, Dates) or way.decimal in ("", options.decimal)}
+    ways = set(ways)
+    if Plain() in ways:
+        return Plain()
+    for form in options.date_format:
+        if Dates(form) in ways:
+            return Dates(form)
+    if unsigned := [way for way in ways if isinstance(way, Numbers) and not way.decimal]:
+        return unsigned[0]
+    alike = {repr(way).replace("%B", "%b"): way for way in ways}  # the month May is as long in both
+    # A year of two digits is a guess even where day and month are known.
+    (text, way), *others = alike.items() or [("", None)]
+    return None if others or "%y" in text else way
+
+
+def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> str | None:
+    """Why labels (l,), all different, that look like numbers or dates are none, in a phrase, with the option; or None.
+
+    `row_of` says in which row of the data a label is.
+    """
+    texts = [str(label) for label in labels]
+    found = [_ways(text, TextOptions()) for text in texts]
+    count = Counter(way for ways in found for way in ways)
+    most = max(count.values(), default=0)
+    if not most or 2 * most < len(texts) or any(map(is_code, texts)):
+        return None
+    best = [way for way in count if count[way] == most]
+    message = "dates" if isinstance(best[0], Dates) else "numbers"
+    if odd := [label for label, ways in zip(labels, found, strict=True) if not ways & set(best)]:
+        option = " ".join(f"--na={_quoted(str(label))}" for label in odd[:3]) + (" ..." if len(odd) > 3 else "")
+        row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
+        return (
+            f"{message} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
+            f"mean that an entry is missing, leave it empty, or read the file with {option}"
+        )
+    if Plain() in best:
+        return None  # numbers may be names, and whoever made texts of them may know
+    if chosen(best, TextOptions()) is not None:
+        return f"{message} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
+    if message == "dates":
+        forms = sorted(way.form for way in best if isinstance(way, Dates))
+        options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
+        return (
+            f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
+        )
+    return (
+        f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
+        "Say it: --decimal . or --decimal ,"
+    )
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as Python writes it."""
+    if not text.isascii() or "_" in text:
+        return False  # Python reads 1_000 and digits of other scripts; a table means something else by them
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_code(text: str) -> bool:
+    """Whether digits are a name, such as a postal code, rather than a number: 01234, or more than 64 bits hold."""
+    text = text.strip()
+    if not text.isascii() or not text.lstrip("+-").isdigit():
+        return False
+    return (len(text) > 1 and text[0] == "0") or abs(int(text)) >= 2**63
+
+
+# --- one text -------------------------------------------------------------------------------------------------------
+
+
+def _ways(text: str, options: TextOptions) -> frozenset[Way]:
+    found: set[Way] = {Dates(form) for form in options.date_format}
+    if len(text) <= LONGEST and any(map(str.isdigit, text)):
+        found |= {Dates(form) for form in _forms(text.strip())}
+        found.add(Plain())
+        if (taken := _amount(text)) is not None:
+            unit, values = taken
+            found |= {Numbers(sign, unit) for sign in values}
+    return frozenset(way for way in found if way.value(text) is not None)
+
+
+@cache
+def _group(decimal: str) -> re.Pattern[str]:
+    """A number with `decimal` before decimals, and signs between thousands, always the same."""
+    signs = {".": "[,' ]", ",": "[.' ]", "": "[' ]"}[decimal]
+    whole = rf"(?:0|[1-9]\d*|[1-9]\d{{0,2}}(?P<sign>{signs})\d{{3}}(?:(?P=sign)\d{{3}})*)"
+    return re.compile(rf"{whole}?(?:{re.escape(decimal)}\d*)?" if decimal else whole)
+
+
+def _amount(text: str) -> tuple[str, dict[str, float]] | None:
+    """The unit of a number, and what it is by each decimal sign; None where it is none."""
+    text = text.translate(SPACES).strip()
+    negative = text.startswith("(") and text.endswith(")")  # as book-keepers write it
+    match = AMOUNT.fullmatch(text[1:-1] if negative else text)
+    if match is None:
+        return None
+    before, sign, between, digits, after = (part.strip() for part in match.groups())
+    units = [unit for unit in (before, between, after) if unit]
+    if len(units) > 1 or (units and not _is_unit(units[0])) or (negative and sign):
+        return None
+    values = {}
+    for decimal in ("", *DECIMALS):
+        if _group(decimal).fullmatch(digits):
+            plain = "".join("." if sign == decimal else sign for sign in digits if sign in (decimal, *DIGITS))
+            if is_code(plain):
+                return None
+            values[decimal] = float(plain) * (-1 if negative or sign == "-" else 1)
+    return (units[0] if units else "", values) if values else None
+
+
+def _is_unit(text: str) -> bool:
+    return text in CODES or (len(text) == 1 and (text in "%‰" or unicodedata.category(text) == "Sc"))
+
+
+def _forms(text: str) -> list[str]:
+    """The formats that a text might have."""
+    if match := DATE.fullmatch(text):
+        first, sep, _, last, rest = match.groups()
+        if (clock := _clock(rest)) is None:
+            return []
+        if len(first) == 4:
+            orders = ["%Y{0}%m{0}%d"]
+        elif len(last) == 4:
+            orders = ["%d{0}%m{0}%Y", "%m{0}%d{0}%Y"]
+        else:
+            orders = ["%d{0}%m{0}%y", "%m{0}%d{0}%y", "%y{0}%m{0}%d"]
+        return [order.format(sep) + clock for order in orders]
+    if not NAMED.fullmatch(text):
+        return []
+    made = []
+    for month in ("%B", "%b"):
+        made += [f"%d {month} %Y", f"%d. {month} %Y", f"%d-{month}-%Y", f"%d-{month}-%y", f"{month} %d, %Y"]
+        made += [f"{month} %d %Y", f"%Y-{month}-%d", f"%Y {month} %d"]
+    at = re.search(r"(,? |T)\d{1,2}:", text)
+    clock = "" if at is None else _clock(text[at.start() :])
+    return [] if clock is None else [form + clock for form in made]
+
+
+def _clock(text: str) -> str | None:
+    """The format of a time of day, with what is before it."""
+    if not text:
+        return ""
+    if (match := CLOCK.fullmatch(text)) is None:
+        return None
+    before, _, seconds, part, half = match.groups()
+    if part and not seconds:
+        return None
+    made = before + ("%I" if half else "%H") + ":%M" + (":%S" if seconds else "") + (".%f" if part else "")
+    return made + ("" if not half else " %p" if half.startswith(" ") else "%p")
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w.-]+", text) else f"'{text}'"

@@ -1,0 +1,223 @@
+"""What is wrong with a model of a table, and what it knows of each column.
+
+    gain_j = mean over unseen rows of  log p(x_j | the columns before it) - log p(x_j alone)
+
+The gains sum to what the model knows beyond independent columns. Beside them stand those of the base mixture alone,
+without the network: what a simple model would know.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data._frames import Frame
+from motes.diagnosis._findings import Finding, headline, named
+from motes.errors import UsageError
+from motes.models._tables import TableModel
+from motes.tables._parts import IMPOSSIBLE, Encoded
+
+Array = NDArray[np.float64]
+
+ROWS = 2000  # of the training rows and of the unseen ones that are looked at, at most
+FEWEST = 10  # unseen rows
+ORDERS = 4
+SURE = 3.0  # standard errors that a finding is beyond its threshold
+LOST = 0.02  # nats a row: a column that the other columns make less likely by more is one
+OVERLEARNED = 0.5  # nats between rows seen and rows unseen, a row, beyond which more regularisation helps
+DISAGREED = 0.1  # nats a column: the spread of log p over orders
+SMALL = 1e-3  # share of the unseen rows that the training could not have held
+
+
+@dataclass(frozen=True)
+class TableDiagnosis:
+    """All that was found out about a model of a table. Nats are of the data's units, means over rows.
+
+    Attributes:
+        evaluated_against: which rows, in words.
+        rows: unseen rows.
+        columns: those that are learned, c of them.
+        alone: log p of each column by its own distribution, (c,).
+        mixture: of each column given those before it, by the base mixture without the network, (c,).
+        model: the same of the model, (c,).
+        errors: standard errors of model - alone, (c,).
+        held_out, training: log p of unseen rows, and of training rows or None where these are not here.
+        gap_error: the standard error of training - held_out.
+        spread: the mean standard deviation of log p of a row over orders of the columns.
+        findings: what is wrong; empty where all is well.
+    """
+
+    evaluated_against: str
+    rows: int
+    columns: tuple[str, ...]
+    alone: Array
+    mixture: Array
+    model: Array
+    errors: Array
+    held_out: float
+    training: float | None
+    gap_error: float
+    spread: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def gain(self) -> Array:
+        """(c,), nats a row."""
+        return self.model - self.alone
+
+    def __repr__(self) -> str:
+        return f"TableDiagnosis by {self.rows:,} {self.evaluated_against}: {named(self.findings)}"
+
+    def __str__(self) -> str:
+        lines = [f"{headline(self.findings)}, evaluated against {self.rows:,} {self.evaluated_against}.", ""]
+        lines += [f"{finding}\n" for finding in self.findings]
+        lines += ["Nats a row: how likely unseen rows are", *self._totals(), ""]
+        lines += ["What the columns before it say of each column (mixture alone in brackets)"]
+        width = max(map(len, self.columns))
+        for k in np.argsort(-self.gain, kind="stable"):
+            simple = self.mixture[k] - self.alone[k]
+            lines.append(f"  {self.columns[k]:<{width}}  {self.gain[k]:8.3f} ± {self.errors[k]:.3f}  ({simple:.3f})")
+        return "\n".join(lines)
+
+    def _totals(self) -> Iterator[str]:
+        yield f"  columns alone       {self.alone.sum():10.3f}"
+        yield f"  mixture alone       {self.mixture.sum():10.3f}"
+        yield f"  model               {self.held_out:10.3f}"
+        if self.training is not None:
+            yield f"  model, training rows{self.training:10.3f}"
+        yield f"  spread over orders  {self.spread:10.3f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        columns = {
+            name: {"alone": float(a), "mixture": float(b), "model": float(c), "error": float(e)}
+            for name, a, b, c, e in zip(self.columns, self.alone, self.mixture, self.model, self.errors, strict=True)
+        }
+        return {
+            "evaluated_against": self.evaluated_against,
+            "rows": self.rows,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "held_out": self.held_out,
+            "training": self.training,
+            "spread_over_orders": self.spread,
+            "columns": columns,
+        }
+
+
+def diagnose_table(
+    model: TableModel, unseen: Frame, training: Frame | None, *, evaluated_against: str, seed: int = 0
+) -> TableDiagnosis:
+    """Find out what is wrong with a trained model of a table.
+
+    Args:
+        model: trained.
+        unseen: rows that it has not seen.
+        training: rows that it has; None where they are not here.
+        evaluated_against: what `unseen` is, in words.
+        seed: of which rows are taken, and of the orders.
+
+    Raises:
+        UsageError: fewer than 10 unseen rows.
+        DataError: rows with other columns.
+    """
+    rng = np.random.default_rng([seed, 693147])
+    if len(unseen) < FEWEST:
+        raise UsageError(f"got {len(unseen)} unseen rows; expected at least {FEWEST}. Give a file of more rows.")
+    unseen = _some(unseen, rng)
+    encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
+    impossible = (encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other
+    orders = model.orders
+    columns = model.schema.learned
+    own, base, alone = (
+        _by_column(model, part)
+        for part in (
+            orders.log_prob_parts(model.unmasker, encoded),
+            orders.log_prob_parts(orders.of_the_base, encoded),
+            orders.log_prob_alone(encoded),
+        )
+    )
+    gain = own - alone
+    errors = gain.std(axis=0) / np.sqrt(len(gain))
+    rows = model.likelihood(unseen, orders=ORDERS, seed=seed)
+    held_out = model.score_samples(unseen)
+    possible = np.isfinite(held_out)
+    seen = None if training is None else model.score_samples(_some(training, rng))
+    seen = None if seen is None else seen[np.isfinite(seen)]
+    held_out = held_out[possible]
+    if not len(held_out):
+        raise UsageError(f"got {len(unseen)} unseen rows that this model holds impossible; expected rows of its table.")
+    gap_error = 0.0 if seen is None else float(np.hypot(_error(seen), _error(held_out)))
+    found = TableDiagnosis(
+        evaluated_against, len(unseen), tuple(columns), alone.mean(0), base.mean(0), own.mean(0), errors,
+        float(held_out.mean()), None if seen is None else float(seen.mean()), gap_error,
+        float(rows.spread[possible].mean()), (),
+    )  # fmt: skip
+    return replace(found, findings=tuple(_findings(found, model, encoded, impossible)))
+
+
+def _some(rows: Frame, rng: np.random.Generator) -> Frame:
+    return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
+
+
+def _error(x: Array) -> float:
+    return float(x.std() / np.sqrt(len(x)))
+
+
+def _by_column(model: TableModel, parts: Array) -> Array:
+    """(n, p) of parts, summed over those of each column, (n, c)."""
+    columns = model.schema.learned
+    return np.stack([parts[:, model.schema.parts_of(column)].sum(axis=1) for column in columns], axis=1)
+
+
+def _findings(found: TableDiagnosis, model: TableModel, encoded: Encoded, impossible: NDArray[np.bool_]) -> Any:
+    for k in np.flatnonzero(found.gain + LOST < -SURE * found.errors):
+        yield Finding(
+            "worse_than_alone",
+            float(found.gain[k]),
+            f"Given the columns before it, '{found.columns[k]}' is less likely than by its own distribution, in nats a "
+            "row: the network has learned its training rows by heart.",
+            f"--set table.weight_decay={_more(model)}",
+        )
+    if found.training is not None:
+        gap = found.training - found.held_out
+        if gap - OVERLEARNED > SURE * found.gap_error:
+            yield Finding(
+                "overlearned",
+                gap,
+                "Training rows are likelier than unseen rows by so many nats.",
+                f"--set table.weight_decay={_more(model)}, or more rows",
+            )
+    loss = float(found.mixture.sum() - found.model.sum())
+    if loss > LOST * len(found.columns):
+        yield Finding(
+            "worse_than_mixture",
+            loss,
+            "The mixture alone makes unseen rows likelier than the network does, by so many nats a row.",
+            f"--set table.weight_decay={_more(model)}",
+        )
+    if found.spread > DISAGREED * len(found.columns):
+        yield Finding(
+            "orders_disagree",
+            found.spread,
+            "The log-likelihood of a row depends on the order of the columns, by so many nats (standard deviation): "
+            "conditions are answered as exactly as that.",
+            "--set table.fixed=0.25, or ask with --exact",
+        )
+    share = float(impossible.mean())
+    if share > SMALL:
+        counts = (encoded.codes == IMPOSSIBLE).sum(axis=0)
+        where = f", most of them in '{model.schema.parts[int(counts.argmax())].column}'" if counts.any() else ""
+        yield Finding(
+            "impossible_rows",
+            share,
+            f"So large a share of the unseen rows holds values that the training could not have held{where}.",
+            "more rows, or a wider range such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'",
+        )
+
+
+def _more(model: TableModel) -> str:
+    """A weight decay above the present one."""
+    decay = model.recipe.table.weight_decay
+    return f"{3 * decay:g}" if decay else "3"

@@ -1,0 +1,79 @@
+"""The one interface of everything that denoises.
+
+    x0_hat = denoiser(x_t, t), E[x_0 | x_t] or an estimate of it
+
+Learned denoisers and exact ones share it, so that one can stand in for the other anywhere. A denoiser acts on one
+point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can be read as eps, v, score or velocity.
+"""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+
+from motes.diffusion._process import eps_from_x0
+from motes.diffusion._schedules import Schedule
+
+
+class Given(NamedTuple):
+    """What is known of one row beside x_t; None where the question does not arise."""
+
+    label: jax.Array | None = None
+    """Its class, 0, 1, ..., (); -1 where that is not known."""
+
+
+class Denoiser(eqx.Module):
+    """E[x_0 | x_t] under `schedule`."""
+
+    schedule: eqx.AbstractVar[Schedule]
+
+    @abstractmethod
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """x0_hat (d,) for x_t (d,) at time t."""
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """x0_hat (d,) and eps_hat (d,) for x_t (d,) at time t > 0. What is not used of them costs nothing compiled.
+
+        A denoiser that knows eps_hat better than by a division by sigma_t says so here.
+        """
+        x0 = self(x_t, t)
+        return x0, eps_from_x0(self.schedule, x_t, x0, t)
+
+    def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """eps_hat (d,) for x_t (d,) at time t > 0: the same estimate, said as noise."""
+        return self.x0_and_eps(x_t, t)[1]
+
+    def v(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """alpha_t eps_hat - sigma_t x0_hat, (d,), for t > 0 (Salimans & Ho 2022, section 4)."""
+        x0, eps = self.x0_and_eps(x_t, t)
+        return self.schedule.alpha(t) * eps - self.schedule.sigma(t) * x0
+
+    def score(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """-eps_hat / sigma_t, (d,), for t > 0: grad log q_t(x_t), as far as the estimate is right."""
+        return -self.eps(x_t, t) / self.schedule.sigma(t)
+
+    def velocity(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """alpha_t' x0_hat + sigma_t' eps_hat, (d,), for t > 0: dx_t/dt on the probability flow.
+
+        Under a discrete schedule it jumps at each step, where it is that of later times.
+        """
+        x0, eps = self.x0_and_eps(x_t, t)
+        alpha_rate, sigma_rate = self.schedule.rates(t)
+        return alpha_rate * x0 + sigma_rate * eps
+
+    def given(self, known: Given) -> "Denoiser":
+        """The denoiser of rows of a class, E[x_0 | x_t, label].
+
+        Raises:
+            TypeError: one that knows no classes.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be conditioned on anything; it has one answer for all rows.")
+
+
+class VarianceDenoiser(Denoiser):
+    """A denoiser that knows as well how wide a reverse step should be."""
+
+    @abstractmethod
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        """Log of the variance of each column of x_s given x_t, (d,), for s < t."""

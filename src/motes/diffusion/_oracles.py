@@ -1,0 +1,384 @@
+"""Exact denoisers: what a perfect network would answer, for data whose distribution is known.
+
+    q_t(x_t) = E_{x_0} N(x_t; alpha_t x_0, sigma_t^2 I),
+    E[x_0 | x_t] = (x_t + sigma_t^2 grad log q_t(x_t)) / alpha_t        (Tweedie's formula)
+
+`GaussianOracle`, `MixtureOracle`, `EmpiricalOracle` (a finite data set, or a curve by quadrature, blurred or not) and
+`BoxesOracle` (uniform on boxes, blurred or not). Each stands wherever a learned denoiser does. All is computed in
+log-space and is finite for t from 0 to 1, for points far from the data too, in float32 and in float64.
+
+Where the data has no density of full support (atoms, sharp boxes, singular covariances) q_t has none at t = 0 either.
+There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives its limit, the nearest point of the
+data, and `log_prob` and `score` are those of data blurred by `FLOOR`, large but finite.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.diffusion._cut_normal import mean_density
+from motes.diffusion._denoiser import VarianceDenoiser
+from motes.diffusion._process import q_posterior
+from motes.diffusion._schedules import Schedule
+
+# Parameters stay in NumPy's float64 and take the precision of the program that uses them.
+Array = NDArray[np.float64]
+
+FLOOR = 1e-10
+ATOMS = 1024  # atoms that are compared with a point at once
+ROWS = 2048  # rows of a compiled program of `rows`
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Exact(NamedTuple):
+    """All that there is to know at (x_t, t)."""
+
+    x0: jax.Array
+    """E[x_0 | x_t], (d,)."""
+    score: jax.Array
+    """grad log q_t(x_t), (d,)."""
+    log_prob: jax.Array
+    """log q_t(x_t) in nats, ()."""
+
+
+class Oracle(VarianceDenoiser):
+    """A denoiser that is exact. A new one is one method, `exact`."""
+
+    @abstractmethod
+    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        """E[x_0 | x_t], the score and log q_t for one x_t (d,) at time t in [0, 1]."""
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.exact(x_t, t).x0
+
+    def score(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """grad log q_t(x_t), (d,)."""
+        return self.exact(x_t, t).score
+
+    def log_prob(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself."""
+        return self.exact(x_t, t).log_prob
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # -sigma_t score loses no digits where sigma_t is small, as (x_t - alpha_t x0_hat) / sigma_t does.
+        x0, score, _ = self.exact(x_t, t)
+        return x0, -self.schedule.sigma(t) * score
+
+    def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """Var[x_0 | x_t] of each column, (d,), for t > 0: Tweedie's formula, differentiated."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        slope = jax.vmap(lambda v: v @ jax.jvp(lambda x: self.score(x, t), (x_t,), (v,))[1])
+        return jnp.maximum((sigma / alpha) ** 2 * (1 + sigma**2 * slope(jnp.eye(x_t.size))), 0)
+
+    def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+        """Of each column of x_s given x_t: with it a Gaussian step is as near to the truth as one can be.
+
+        Bao et al. 2022 (SN-DDPM), theorem 3.1: what the posterior leaves open, and what x_t leaves open of x_0.
+        """
+        nothing = jnp.zeros(())
+        of_x0, open_ = q_posterior(self.schedule, nothing, nothing + 1, t, s)
+        return jnp.log(jnp.maximum(open_ + of_x0**2 * self.variance(x_t, t), 1e-30))
+
+    def rows(self, x_t: ArrayLike, t: ArrayLike) -> Exact:
+        """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory."""
+        x = jnp.asarray(x_t, float)
+        if x.ndim != 2 or not len(x):
+            raise ValueError(f"points have shape {x.shape}; expected (n, d) with n >= 1.")
+        padded = jnp.pad(x, ((0, -len(x) % ROWS), (0, 0)), mode="edge")
+        parts = [_rows(self, padded[start : start + ROWS], jnp.asarray(t, float)) for start in range(0, len(x), ROWS)]
+        return Exact(*(jnp.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
+
+    def denoise(self, x_t: ArrayLike, t: ArrayLike) -> jax.Array:
+        """E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t."""
+        return self.rows(x_t, t).x0
+
+
+def _now(x: ArrayLike) -> jax.Array:
+    """A parameter in the precision of the program that asks, said outright: JAX remembers what a bare asarray made."""
+    return jnp.asarray(x, float)
+
+
+@eqx.filter_jit
+def _rows(oracle: Oracle, x: jax.Array, t: jax.Array) -> Exact:
+    # Few rows at once: a tile of rows times atoms stays in the processor's cache.
+    return jax.lax.map(lambda row: oracle.exact(row, t), x, batch_size=256)
+
+
+# --- Gaussians and mixtures of them -------------------------------------------------------------------------------
+
+
+class GaussianOracle(Oracle):
+    """x_0 ~ N(mean, covariance).
+
+    Args:
+        mean: (d,).
+        covariance: (d, d), symmetric, positive semi-definite.
+        schedule: of the forward process.
+
+    Raises:
+        ValueError: shapes or a covariance other than these.
+    """
+
+    schedule: Schedule
+    _mean: Array
+    _axes: Array
+    _variances: Array
+
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike, schedule: Schedule):
+        self.schedule = schedule
+        self._mean = np.array(mean, dtype=np.float64)
+        covariance = np.asarray(covariance, dtype=np.float64)
+        if self._mean.ndim != 1 or covariance.shape != (len(self._mean),) * 2:
+            raise ValueError(
+                f"the mean has shape {self._mean.shape}, the covariance {covariance.shape}; expected (d,) and (d, d)."
+            )
+        self._axes, self._variances = _principal_axes(covariance)
+
+    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        return _gaussian(self.schedule, self._mean, self._axes, self._variances, x_t, t)
+
+
+class MixtureOracle(Oracle):
+    """x_0 ~ sum_k weights_k N(means_k, covariances_k).
+
+    Args:
+        weights: (k,), above 0; only their ratios count.
+        means: (k, d).
+        covariances: (k, d, d), symmetric, positive semi-definite.
+        schedule: of the forward process.
+
+    Raises:
+        ValueError: shapes, weights or covariances other than these.
+    """
+
+    schedule: Schedule
+    _log_weights: Array
+    _means: Array
+    _axes: Array
+    _variances: Array
+
+    def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, schedule: Schedule):
+        self.schedule = schedule
+        self._means = np.array(means, dtype=np.float64)
+        covariances = np.asarray(covariances, dtype=np.float64)
+        if self._means.ndim != 2 or covariances.shape != (*self._means.shape, self._means.shape[1]):
+            raise ValueError(
+                f"means have shape {self._means.shape}, covariances {covariances.shape}; expected (k, d) and (k, d, d)."
+            )
+        self._log_weights = np.log(_shares(weights, len(self._means), positive=True))
+        self._axes, self._variances = _principal_axes(covariances)
+
+    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        component = jax.vmap(_gaussian, (None, 0, 0, 0, None, None))
+        distributions = _now(self._means), _now(self._axes), _now(self._variances)
+        x0, score, log_prob = component(self.schedule, *distributions, x_t, t)  # (k, d), (k, d), (k,)
+        return _mix(_now(self._log_weights) + log_prob, x0, score)
+
+
+def _principal_axes(covariance: Array) -> tuple[Array, Array]:
+    """Axes (..., d, d), one a column, and variances (..., d) along them."""
+    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-6, atol=0):
+        raise ValueError("a covariance is not symmetric, or not finite.")
+    variances, axes = np.linalg.eigh(covariance)
+    largest = np.abs(variances).max(axis=-1, keepdims=True)
+    if (variances < -1e-8 * largest).any():
+        raise ValueError(f"a covariance has the eigenvalue {variances.min():g}; expected none below 0.")
+    return axes, np.maximum(variances, 0)
+
+
+def _gaussian(
+    schedule: Schedule, mean: ArrayLike, axes: ArrayLike, variances: ArrayLike, x_t: jax.Array, t: ArrayLike
+) -> Exact:
+    mean, axes, variances = _now(mean), _now(axes), _now(variances)
+    alpha, total = _total(schedule, variances, t)  # (), (d,)
+    away = (x_t - alpha * mean) @ axes  # along the principal axes, (d,)
+    x0 = mean + axes @ (alpha * variances / total * away)
+    log_prob = -0.5 * jnp.sum(away**2 / total + jnp.log(total) + LOG_2PI)
+    return Exact(x0, -axes @ (away / total), log_prob)
+
+
+def _total(schedule: Schedule, variances: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """alpha_t, and the variance of x_t where x_0 has `variances`."""
+    alpha = schedule.alpha(t)
+    return alpha, jnp.maximum(alpha**2 * variances + schedule.sigma(t) ** 2, FLOOR**2)
+
+
+def _mix(log_joint: jax.Array, x0: jax.Array, score: jax.Array) -> Exact:
+    """From each component's log w_k + log q_k (k,), x0_k and score_k (k, d) to those of the mixture."""
+    share = jax.nn.softmax(log_joint)
+    return Exact(share @ x0, share @ score, logsumexp(log_joint))
+
+
+def _shares(weights: ArrayLike | None, count: int, *, positive: bool = False) -> Array:
+    """Weights (count,) that sum to 1; None takes equal ones."""
+    if weights is None:
+        return np.full(count, 1 / count)
+    w = np.asarray(weights, dtype=np.float64)
+    if w.shape != (count,) or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0 or (positive and not w.all()):
+        least = "above 0" if positive else "at least 0 and not all 0"
+        raise ValueError(f"weights have shape {w.shape}; expected ({count},), finite, {least}.")
+    return w / w.sum()
+
+
+def _spread(spread: ArrayLike | None, dim: int) -> Array:
+    s = np.zeros(dim) if spread is None else np.array(spread, dtype=np.float64)
+    if s.shape != (dim,) or not np.isfinite(s).all() or (s < 0).any():
+        raise ValueError(f"spread = {spread}; expected {dim} finite standard deviations, one a column, at least 0.")
+    return s
+
+
+# --- a finite data set, or a curve by quadrature ------------------------------------------------------------------
+
+
+class EmpiricalOracle(Oracle):
+    """x_0 is one of `points`, blurred by independent Gaussian noise in each column.
+
+    Without a blur it is the optimum of the training loss on these rows: a network that reached it would have learned
+    them by heart. With one it is a kernel density estimate, or, with the nodes and weights of a quadrature rule, a
+    curve plus noise. Atoms are taken `block` at a time: memory does not grow with their number beyond themselves.
+
+    Args:
+        points: (m, d).
+        schedule: of the forward process.
+        weights: (m,), at least 0; only their ratios count. None: all equal.
+        spread: (d,), the standard deviation of the blur of each column. None: no blur.
+
+    Raises:
+        ValueError: shapes or numbers other than these.
+    """
+
+    schedule: Schedule
+    spread: Array
+    _atoms: Array
+    _log_weights: Array
+
+    def __init__(
+        self,
+        points: ArrayLike,
+        schedule: Schedule,
+        weights: ArrayLike | None = None,
+        spread: ArrayLike | None = None,
+        *,
+        block: int = ATOMS,
+    ):
+        atoms = np.asarray(points, dtype=np.float64)
+        if atoms.ndim != 2 or not atoms.size or not np.isfinite(atoms).all():
+            raise ValueError(f"points have shape {atoms.shape}; expected (m, d) with m >= 1, all finite.")
+        if block < 1:
+            raise ValueError(f"block = {block} atoms; expected at least 1.")
+        share = _shares(weights, len(atoms))
+        atoms, share = atoms[share > 0], share[share > 0]  # so that every block holds an atom that counts
+        block = min(block, len(atoms))
+        more = -len(atoms) % block
+        log_weights = np.pad(np.log(share), (0, more), constant_values=-np.inf)
+        self.schedule = schedule
+        self.spread = _spread(spread, atoms.shape[1])
+        self._log_weights = log_weights.reshape(-1, block)  # (blocks, b)
+        padded = np.pad(atoms, ((0, more), (0, 0)), mode="edge").reshape(-1, block, atoms.shape[1])
+        self._atoms = np.ascontiguousarray(padded.swapaxes(1, 2))  # (blocks, d, b): long rows are quick
+
+    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        variances = _now(self.spread) ** 2
+        alpha, total = _total(self.schedule, variances, t)  # (), (d,)
+        log_mass, atom = self._sums(x_t, t, lambda atoms: atoms)  # the second is E[atom | x_t], (d,)
+        away = x_t - alpha * atom
+        log_prob = log_mass - 0.5 * jnp.sum(jnp.log(total) + LOG_2PI)
+        return Exact(atom + alpha * variances / total * away, -away / total, log_prob)
+
+    def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        # As `Oracle` has it, from second moments: a fifth of the time of the derivative.
+        variances, sigma = _now(self.spread) ** 2, self.schedule.sigma(t)
+        alpha, total = _total(self.schedule, variances, t)
+        near = alpha * x_t / (alpha**2 + sigma**2)  # squares of what is far from 0 would lose digits
+        away = lambda atoms: atoms - near[:, None]
+        first, second = jnp.split(self._sums(x_t, t, lambda a: jnp.concatenate([away(a), away(a) ** 2]))[1], 2)
+        of_atom = jnp.maximum(second - first**2, 0)
+        return (sigma**2 / total) ** 2 * of_atom + variances * sigma**2 / total
+
+    def _sums(
+        self, x_t: jax.Array, t: jax.Array, read: Callable[[jax.Array], jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        """log sum_i w_i N(x_t; atom_i) but for a constant, (), and E[read(atom) | x_t] (k,), read: (d, b) -> (k, b)."""
+        alpha, total = _total(self.schedule, _now(self.spread) ** 2, t)  # (), (d,)
+        scale = 1 / jnp.sqrt(total)[:, None]
+
+        def log_joint(atoms: jax.Array, log_weights: jax.Array) -> jax.Array:  # (b,), but for a constant
+            # Differences first: |x|^2 - 2 x.a + |a|^2 would lose the digits that tell near atoms apart.
+            return log_weights - 0.5 * jnp.sum(((x_t[:, None] - alpha * atoms) * scale) ** 2, axis=0)
+
+        # Sums over all atoms of exp(log_joint - top) and of that times what is read, with the top so far (Milakov &
+        # Gimelshein 2018).
+        @jax.checkpoint
+        def add(carry, block):  # type: ignore[no-untyped-def]
+            top, mass, moment = carry
+            atoms, log_weights = block
+            log_p = log_joint(atoms, log_weights)
+            higher = jnp.maximum(top, jax.lax.stop_gradient(log_p.max()))
+            p, keep = jnp.exp(log_p - higher), jnp.exp(top - higher)
+            return (higher, keep * mass + p.sum(), keep * moment + read(atoms) @ p), None
+
+        blocks = _now(self._atoms), _now(self._log_weights)
+        zero = jnp.zeros_like(x_t, dtype=jnp.result_type(x_t, total))
+        moment = jnp.zeros_like(jax.eval_shape(read, blocks[0][0]), dtype=zero.dtype)[:, 0]
+        start = jnp.full_like(zero[0], -jnp.inf), zero[0], moment
+        (top, mass, moment), _ = jax.lax.scan(add, start, blocks)
+        return top + jnp.log(mass), moment / mass
+
+
+# --- boxes --------------------------------------------------------------------------------------------------------
+
+
+class BoxesOracle(Oracle):
+    """x_0 is uniform on one of some axis-aligned boxes, blurred by independent Gaussian noise in each column.
+
+    Args:
+        lows, highs: (m, d), the corners of each box, lows < highs.
+        weights: (m,), above 0; only their ratios count.
+        schedule: of the forward process.
+        spread: (d,), the standard deviation of the blur of each column. None: no blur.
+
+    Raises:
+        ValueError: shapes or numbers other than these.
+    """
+
+    schedule: Schedule
+    spread: Array
+    _lows: Array
+    _highs: Array
+    _log_weights: Array
+
+    def __init__(
+        self,
+        lows: ArrayLike,
+        highs: ArrayLike,
+        weights: ArrayLike | None,
+        schedule: Schedule,
+        spread: ArrayLike | None = None,
+    ):
+        self._lows, self._highs = np.array(lows, dtype=np.float64), np.array(highs, dtype=np.float64)
+        if self._lows.ndim != 2 or self._lows.shape != self._highs.shape:
+            raise ValueError(f"corners have shapes {self._lows.shape} and {self._highs.shape}; expected (m, d) twice.")
+        if not (self._lows < self._highs).all() or not np.isfinite(self._highs - self._lows).all():
+            raise ValueError("a box has a low corner that is not below its high one.")
+        self.schedule = schedule
+        self.spread = _spread(spread, self._lows.shape[1])
+        self._log_weights = np.log(_shares(weights, len(self._lows), positive=True))
+
+    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        lows, highs, variances = _now(self._lows), _now(self._highs), _now(self.spread) ** 2
+        alpha, total = _total(self.schedule, variances, t)  # (), (d,)
+        scale = jnp.sqrt(total)
+        # x_t = alpha u + scale z, u uniform in the box: given x_t, z is a standard normal cut to [a, a + width].
+        log_mean, z = mean_density((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
+        log_joint = _now(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
+        place = jnp.clip(x_t - scale * z, alpha * lows, alpha * highs)  # alpha E[u | x_t]
+        x0 = place / alpha + alpha * variances / total * (x_t - place)
+        return _mix(log_joint, x0, -z / scale)

@@ -1,0 +1,297 @@
+"""How signal and noise trade places as t goes from 0 (data) to 1 (noise).
+
+    x_t = alpha_t x_0 + sigma_t eps,    eps ~ N(0, I)
+
+A schedule gives alpha_t and sigma_t at any t. `DiscreteVP` has T steps, step k = 0 ... T-1 at t = (k+1)/T, from a
+table of betas (Ho et al. 2020); `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes._ranges import Checked, check_fields, number
+
+Table = NDArray[np.float64]
+
+
+class Schedule(eqx.Module):
+    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
+
+    Raises:
+        ValueError: a field that `motes._ranges.number` declares is out of its range.
+    """
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        """Factor of the signal at time `t` in [0, 1]."""
+
+    @abstractmethod
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0."""
+
+    @abstractmethod
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`."""
+
+    def log_snr(self, t: ArrayLike) -> jax.Array:
+        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0."""
+        return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0."""
+        t = jnp.asarray(t, float)
+        _, slopes = jax.jvp(lambda t: (self.alpha(t), self.sigma(t)), (t,), (jnp.ones_like(t),))
+        return slopes
+
+    @property
+    def prior_std(self) -> jax.Array:
+        """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
+        return jnp.sqrt(self.alpha(1.0) ** 2 + self.sigma(1.0) ** 2)
+
+
+# --- betas: one per step, float64 (T,) -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Betas(Checked, ABC):
+    """The betas of a discrete schedule, and the schedule that they make."""
+
+    steps: int = number(100, 1)
+
+    @property
+    @abstractmethod
+    def betas(self) -> Table:
+        """beta_k, float64 (T,)."""
+
+    def schedule(self) -> "DiscreteVP":
+        """The schedule of these betas.
+
+        Raises:
+            ValueError: they leave no signal that float32 can tell from 0.
+        """
+        return DiscreteVP(self.betas)
+
+
+@dataclass(frozen=True)
+class BetasBetween(Betas, ABC):
+    """Betas that rise from `start` to `end`."""
+
+    start: float = number(1e-4, 0, 0.999999, open_low=True)
+    end: float = number(0.1, 0, 0.999999, open_low=True)
+
+
+@dataclass(frozen=True)
+class LinearBetas(BetasBetween):
+    """Equally spaced from `start` to `end`."""
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start, self.end, self.steps)
+
+
+@dataclass(frozen=True)
+class QuadBetas(BetasBetween):
+    """Squares of equally spaced square roots."""
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start**0.5, self.end**0.5, self.steps) ** 2
+
+
+@dataclass(frozen=True)
+class SigmoidBetas(BetasBetween):
+    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached."""
+
+    @property
+    def betas(self) -> Table:
+        return 1 / (1 + np.exp(-np.linspace(-6, 6, self.steps))) * (self.end - self.start) + self.start
+
+
+@dataclass(frozen=True)
+class CosineBetas(Betas):
+    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17."""
+
+    offset: float = number(0.008, 0)
+    max_beta: float = number(0.999, 0, 0.999999, open_low=True)
+
+    @property
+    def betas(self) -> Table:
+        t = np.arange(self.steps + 1) / self.steps
+        f = np.cos((t + self.offset) / (1 + self.offset) * np.pi / 2) ** 2
+        return np.minimum(1 - f[1:] / f[:-1], self.max_beta)
+
+
+class DiscreteVP(Schedule):
+    """A variance-preserving schedule of T steps, alpha_t^2 + sigma_t^2 = 1, from its betas.
+
+    Every table has one entry per step k, in float64 (T,). Between the steps alpha_t follows the process that adds
+    noise at a constant rate within each step, so that alpha and sigma are exact at t = k/T and defined everywhere.
+
+    Args:
+        betas: (T,), each in (0, 1).
+
+    Raises:
+        ValueError: betas that are not T >= 1 numbers in (0, 1), or that leave no signal that float32 can tell from 0.
+    """
+
+    _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
+
+    def __init__(self, betas: ArrayLike):
+        table = np.asarray(betas, dtype=np.float64)
+        if table.ndim != 1 or len(table) < 1:
+            raise ValueError(f"betas have shape {table.shape}; expected (T,) with T >= 1.")
+        for k, beta in enumerate(table):
+            if not 0 < beta < 1:
+                raise ValueError(f"beta at step {k} is {beta:g}; expected a number between 0 and 1.")
+        integrated_beta = -np.log1p(-table).sum()
+        if integrated_beta > 2 * 80:
+            raise ValueError(
+                f"these betas leave alpha_T = exp(-{integrated_beta / 2:.0f}) of the signal, which is 0 in float32. "
+                "Fewer steps or smaller betas will do: exp(-5) is noise already."
+            )
+        self._betas = tuple(table.tolist())
+
+    def __repr__(self) -> str:
+        return f"DiscreteVP({self.steps:,} steps, betas from {self._betas[0]:g} to {self._betas[-1]:g})"
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self._betas)
+
+    def t_of_step(self, k: ArrayLike) -> jax.Array:
+        """(k+1)/T, the time after step k = 0 ... T-1."""
+        return (jnp.asarray(k) + 1) / self.steps
+
+    # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
+    # where 1 - alpha_t^2 is tiny, exact to the last digit.
+    @property
+    def _integrated_beta(self) -> Table:
+        return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
+
+    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
+        knots = jnp.asarray(self._integrated_beta)
+        place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
+        k = jnp.minimum(place.astype(int), self.steps - 1)
+        return knots[k] + (place - k) * (knots[k + 1] - knots[k])
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.exp(-self._integrated_beta_at(t) / 2)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
+
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
+        rate = jnp.asarray(np.diff(self._integrated_beta) * self.steps)  # of the integrated beta, within each step
+        k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        return -alpha * rate[k] / 2, alpha**2 * rate[k] / (2 * sigma)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus of -log_snr.
+        knots = jnp.asarray(self._integrated_beta)
+        integrated_beta = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
+        return jnp.interp(integrated_beta, knots, jnp.linspace(0, 1, self.steps + 1))
+
+    # --- the tables of Ho et al. 2020, section 2 ---
+
+    @property
+    def betas(self) -> Table:
+        """beta_k, the variance that step k adds."""
+        return np.array(self._betas)
+
+    @property
+    def alphas_bar(self) -> Table:
+        """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
+        return np.exp(-self._integrated_beta[1:])
+
+    @property
+    def alphas_bar_prev(self) -> Table:
+        """alphas_bar of the step before, 1 for the first."""
+        return np.exp(-self._integrated_beta[:-1])
+
+    @property
+    def sqrt_alphas_bar(self) -> Table:
+        """alpha_t: the factor of x_0 in x_t."""
+        return np.exp(-self._integrated_beta[1:] / 2)
+
+    @property
+    def sqrt_one_minus_alphas_bar(self) -> Table:
+        """sigma_t: the factor of eps in x_t."""
+        return np.sqrt(self._one_minus_alphas_bar)
+
+    @property
+    def log_one_minus_alphas_bar(self) -> Table:
+        """log sigma_t^2."""
+        return np.log(self._one_minus_alphas_bar)
+
+    @property
+    def _one_minus_alphas_bar(self) -> Table:
+        return -np.expm1(-self._integrated_beta[1:])
+
+    @property
+    def posterior_mean_coef_1(self) -> Table:
+        """Factor of x_0 in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return self.betas * np.sqrt(self.alphas_bar_prev) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_mean_coef_2(self) -> Table:
+        """Factor of x_k in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return -np.expm1(-self._integrated_beta[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_variance(self) -> Table:
+        """Variance of q(x_{k-1} | x_k, x_0), eq. 7; 0 at the first step, where x_0 itself is known."""
+        return self.betas * -np.expm1(-self._integrated_beta[:-1]) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_log_variance_clipped(self) -> Table:
+        """Log of the posterior variance, its first entry (log 0) replaced by the second (for T = 1: log beta_0)."""
+        variance = self.posterior_variance
+        variance[0] = variance[1] if self.steps > 1 else self.betas[0]
+        return np.log(variance)
+
+
+class VarianceExploding(Schedule):
+    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
+
+    Args:
+        sigma_max: noise at t = 1, in units of the (standardised) data.
+        rho: how much the steps bunch up near the data.
+
+    Raises:
+        ValueError: numbers that are not finite and above 0.
+    """
+
+    sigma_max: float = number(10.0, 0, open_low=True)
+    rho: float = number(7.0, 0, open_low=True)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.ones_like(t, dtype=float)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return self.sigma_max * jnp.asarray(t, float) ** self.rho
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
+
+
+SCHEDULES: dict[str, type] = {
+    "linear": LinearBetas,
+    "quad": QuadBetas,
+    "sigmoid": SigmoidBetas,
+    "cosine": CosineBetas,
+    "exploding": VarianceExploding,
+}
+"""`[schedule]` of a recipe: each is a `Schedule`, or has a method `schedule` that makes one."""

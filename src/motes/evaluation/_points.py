@@ -1,0 +1,153 @@
+"""Do samples resemble real points? Every metric beside its reference value, that of two real draws.
+
+found = evaluate_points(samples, reference, other)
+print(found)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from motes.data._text_lines import default_columns
+from motes.evaluation._bars import Bars, bars_of, quantiles_of
+from motes.evaluation._excess import ExcessLoss
+from motes.evaluation._metrics import compare, negative_log_likelihood
+from motes.evaluation._modes import Modes
+from motes.evaluation._point_verdicts import verdict
+from motes.evaluation._record import Entry, Evaluation
+from motes.evaluation._results import Array, Metric, Row, Z
+
+SHOWN = 2000  # points of each set in a picture
+
+MEASURES = {  # name of a metric -> its section, and what it measures
+    "sliced_w2": ("distances", "sliced 2-Wasserstein distance, in standard deviations of the data"),
+    "w2": ("distances", "2-Wasserstein distance of at most 500 rows, in standard deviations of the data"),
+    "energy_distance": ("tests", "energy distance of standardised columns"),
+    "mmd_squared": ("tests", "squared maximum mean discrepancy of Gaussian kernels"),
+    "c2st": ("tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing"),
+    "c2st_boosting": ("tests", "accuracy of boosted trees (C2ST); 0.5 is guessing"),
+    "precision": ("coverage", "share of the samples inside the data"),
+    "recall": ("coverage", "share of the data inside the samples"),
+    "density": ("coverage", "how densely samples lie around real points"),
+    "coverage": ("coverage", "share of the real points with a sample near"),
+    "mode_distance": ("modes", "share of the samples in the wrong mode"),
+    "modes_missed": ("modes", "modes without a sample"),
+    "negative_log_likelihood": ("fit", "mean of -log p of real points, in nats per row"),
+    "excess_loss": ("fit", "the network's loss above the irreducible one, in nats per row at most"),
+}
+
+
+@dataclass(frozen=True)
+class PointColumn:
+    """One column of points.
+
+    Attributes:
+        name: of the column.
+        quantiles: minimum, quartiles and maximum of synthetic and of real numbers.
+        bars: the histograms of both.
+    """
+
+    name: str
+    quantiles: tuple[tuple[float, ...], tuple[float, ...]]
+    bars: Bars
+
+
+@dataclass(frozen=True)
+class PointDetails:
+    """What charts of points need.
+
+    Attributes:
+        columns: each by itself.
+        synthetic, real: some points of the plane, (k, 2) each; None where there are other than two columns.
+        excess: the network's loss above the irreducible one at each noise level; None where that is unknown.
+    """
+
+    columns: tuple[PointColumn, ...]
+    synthetic: Array | None
+    real: Array | None
+    excess: ExcessLoss | None
+
+    @property
+    def kind(self) -> Literal["points"]:
+        """Of the model."""
+        return "points"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        columns = [
+            {"name": one.name, "quantiles": dict(zip(("synthetic", "real"), map(list, one.quantiles), strict=True))}
+            for one in self.columns
+        ]
+        excess = None
+        if self.excess is not None:
+            curves = ("noise", "loss", "least", "excess", "error")
+            excess = {name: getattr(self.excess, name).tolist() for name in curves}
+        return {"columns": columns, "excess": excess}
+
+
+def evaluate_points(
+    samples: ArrayLike,
+    reference: ArrayLike,
+    other: ArrayLike,
+    *,
+    columns: Sequence[str] = (),
+    modes: Modes | None = None,
+    log_prob: tuple[ArrayLike, ArrayLike] | None = None,
+    excess: ExcessLoss | None = None,
+    seed: int = 0,
+) -> Evaluation[PointDetails]:
+    """Compare samples with real points.
+
+    Args:
+        samples: of a model, (n, d).
+        reference: the real points that they are compared with, (n, d), at least 10.
+        other: another real draw, (n, d), for the reference values.
+        columns: names; x and y, or x0, x1, ..., if left out.
+        modes: where they are, if that is known.
+        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
+            distribution, or where that is unknown of other real points by the model.
+        excess: what the network's loss has above the irreducible one, if that is known.
+        seed: of the metrics' own randomness.
+
+    Raises:
+        ValueError: arrays of other shapes, entries that are not finite, fewer than 10 rows, or real points that are all
+            equal.
+
+    Example:
+        >>> import motes
+        >>> draws = [motes.make_shape("moons", 200, seed=seed) for seed in range(3)]
+        >>> evaluate_points(*draws).headline
+        'No difference between synthetic and real rows was found.'
+    """
+    ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
+    rows = compare(ours, theirs, other, theirs, modes=modes, seed=seed)
+    if log_prob is not None:
+        rows.append(Row(negative_log_likelihood(log_prob[0]), negative_log_likelihood(log_prob[1])))
+    if excess is not None:
+        half = Z * excess.nats_error
+        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
+        rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
+    width = ours.shape[1]
+    plane = width == 2
+    details = PointDetails(
+        tuple(
+            _column(name, a, b) for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
+        ),
+        ours[:SHOWN] if plane else None,
+        theirs[:SHOWN] if plane else None,
+        excess,
+    )
+    sizes = {"synthetic": len(ours), "real": len(theirs)}
+    return Evaluation("", "real points", sizes, tuple(_entry(row, width) for row in rows), details, (), seed)
+
+
+def _entry(row: Row, width: int) -> Entry:
+    section, measure = MEASURES[row.metric.name]
+    return Entry.of(section, row.metric.name, measure, verdict(row, width), row.metric, row.reference)
+
+
+def _column(name: str, synthetic: Array, real: Array) -> PointColumn:
+    return PointColumn(name, (quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

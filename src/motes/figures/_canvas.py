@@ -1,0 +1,172 @@
+"""Figures and axes that belong to nobody else: no pyplot, no rcParams, and they show themselves in a notebook."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from threading import Lock
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from motes.figures._style import Style
+
+BODY = 11.0  # of the text of a figure with axes, in points
+_FORMULAS = Lock()  # matplotlib reads all formulas with one parser, whose state two threads would mix up
+_EDGE = 0.1  # free around a figure, in inches
+_GAP = 0.12  # between two panels, and between them and the texts of the figure, in inches
+_TALLEST = 1.4  # height of a box, in widths that are requested
+_MATH = "cm"  # the font of textbooks, set on each text, so that the user's own settings stay
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook can show although pyplot has never heard of it."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+class NotebookAxes(Axes):
+    """Axes that show the figure they lie in."""
+
+    def _repr_png_(self) -> bytes | None:
+        figure = self.figure
+        return _png(figure) if isinstance(figure, Figure) else None
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    with _FORMULAS:
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, look: Style) -> Figure:
+    """An empty figure of that many inches, on the background of the style."""
+    figure = NotebookFigure(figsize=(width, height), dpi=120, facecolor=look.background)
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.08, wspace=0.0, hspace=0.0)
+    return figure
+
+
+def new_axes(figure: Figure, rows: int, columns: int, at: int) -> Axes:
+    """Axes number `at`, from 1, of a table of `rows` by `columns`."""
+    axes: Axes = figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
+    return axes
+
+
+def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
+    """Put axes into a style: colours, and text of `size` points. Titles lie on the figure, so it changes as well."""
+    figure = ax.figure
+    figure.set_facecolor(look.background)
+    ax.set_facecolor(look.background)
+    ax.tick_params(which="both", colors=look.muted, labelcolor=look.muted, labelsize=size - 1.5, width=0.7)
+    ax.tick_params(which="major", length=3)
+    ax.tick_params(which="minor", length=1.5)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        ax.spines[side].set(color=look.muted, linewidth=0.7)
+    for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        dress_text(text, look.foreground, size)
+
+
+def dress_text(text: Text, color: str, size: float) -> None:
+    """Set what a text would otherwise take from rcParams."""
+    text.set(color=color, fontsize=size, fontfamily="DejaVu Sans", fontweight="normal", usetex=False)
+    text.set_math_fontfamily(_MATH)
+
+
+def bare(ax: Axes) -> None:
+    """No ticks, no frame: the points are the picture."""
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def settle(ax: Axes) -> None:
+    """Lay the figure out, so that its axes are as large as they will be."""
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    with _FORMULAS:
+        figure.draw_without_rendering()
+
+
+def write_on(
+    ax: Axes,
+    text: str,
+    x: float,
+    y: float,
+    colour: str,
+    look: Style,
+    *,
+    ha: str,
+    va: str,
+    shift: tuple[float, float] = (0, 0),
+    rim: float = 5,
+) -> Text:
+    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines."""
+    label = ax.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
+    dress_text(label, colour, BODY + (3 if "$" in text else 0))
+    if rim:
+        label.set_path_effects([withStroke(linewidth=rim, foreground=look.background)])
+    return label
+
+
+def small_print(ax: Axes, text: str, look: Style) -> None:
+    """A remark above the right corner, where no data is."""
+    dress_text(ax.set_title(text, loc="right", pad=5), look.muted, BODY - 2.5)
+
+
+def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes:
+    """A slim bar beside `ax`, exactly as tall as it: a bar with a place of its own would not follow an equal aspect."""
+    beside: Axes = ax.inset_axes((1.04, 0.0, 0.04, 1.0))
+    bar = ax.figure.colorbar(shown, cax=beside)
+    bar.outline.set_visible(False)
+    dress(beside, look, size=BODY - 1)
+    for spine in beside.spines.values():
+        spine.set_visible(False)
+    bar.set_label(label, color=look.foreground, labelpad=6)
+    return beside
+
+
+def fit(axes: Sequence[Axes], width: float, *, heading: Text | None = None, note: Text | None = None) -> None:
+    """Give each of a row of equal axes a box of its limits' aspect, and the figure the size that they and texts need.
+
+    A constrained layout does it the other way round, and where the aspect is fixed it leaves gaps or cuts titles off.
+
+    Args:
+        axes: from left to right, all of the same limits, of an equal aspect.
+        width: of each box in inches; less where it would be far taller than wide.
+        heading, note: texts of the figure, to stand above and below.
+    """
+    figure = axes[0].figure
+    assert isinstance(figure, Figure)
+    (x_low, x_high), (y_low, y_high) = axes[0].get_xlim(), axes[0].get_ylim()
+    tall = (y_high - y_low) / (x_high - x_low)
+    box = np.array([1.0, tall]) * width * min(1.0, _TALLEST / tall)
+    figure.set_layout_engine("none")
+    figure.set_size_inches(*(3 * box))
+    for ax in axes:
+        ax.set_position((1 / 3, 1 / 3, 1 / 3, 1 / 3))
+    with _FORMULAS:
+        around = [(ax.get_tightbbox(), ax.bbox) for ax in axes]
+        lines = [text.get_window_extent().height if text else -_GAP * figure.dpi for text in (heading, note)]
+    # What stands around each box: left, below, right, above; in inches.
+    margins = [np.abs(np.subtract(all_.extents, ax.extents)) for all_, ax in around if all_ is not None]
+    left, below, right, above = np.array(margins).T / figure.dpi
+    top, bottom = (_EDGE + _GAP + line / figure.dpi for line in lines)
+    start = np.array([_EDGE + left[0], bottom + below.max()])
+    step = box[0] + _GAP + max([0.0, *(right[:-1] + left[1:])])
+    span = np.array([(len(axes) - 1) * step, 0.0]) + box  # of all boxes
+    size = start + span + [right[-1] + _EDGE, above.max() + top]
+    figure.set_size_inches(*size)
+    for i, ax in enumerate(axes):
+        corner = start + np.array([i * step, 0.0])
+        ax.set_position((*(corner / size), *(box / size)))
+    middle = (start[0] + span[0] / 2) / size[0]  # of the boxes, without the colour bar beside them
+    if heading is not None:
+        heading.set(x=middle, y=1 - _EDGE / size[1], va="top")
+    if note is not None:
+        note.set(x=middle, y=_EDGE / size[1], va="bottom")

@@ -1,0 +1,335 @@
+"""What lies above the least possible: the loss at each noise level, and a distance taken apart into its causes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from motes.figures._arrays import Curve, as_curves
+from motes.figures._canvas import BODY, dress, new_axes, new_figure, settle, small_print, write_on
+from motes.figures._curves import loss_axis
+from motes.figures._style import Style, as_style
+
+REAL_DRAWS = "two real draws"  # the name of a bar
+_Z = 1.96  # standard errors to each side of a 95 % interval
+_ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
+_BAR = 0.58  # height of a bar, where a row is 1 high
+_PLACES = 201  # along the noise axis, where a name may stand
+_LETTER = 0.085, 0.24  # width and height of one in a line of text, in inches
+_DEEPEST = 1e-5  # of the highest loss: an excess of less is off the axis
+_SEEN = 0.015  # a gap of less is within the width of a line
+
+
+def excess_curve(
+    noise: ArrayLike,
+    loss: ArrayLike,
+    least: ArrayLike,
+    *,
+    excess: ArrayLike | None = None,
+    error: ArrayLike | None = None,
+    label: str = "irreducible",
+    ax: Axes | None = None,
+    style: str | Style = "dark",
+) -> Axes:
+    """Draw the loss and the least that it can be against the noise level; what is between them is the excess.
+
+    The loss axis is logarithmic where the two span more than a factor of 8. Where the loss lies below `least`, as that
+    of a network that knows its rows by heart may, the gap is grey and no excess. The excess of a good network is too
+    thin a gap to be seen; given on its own it is a third curve, on a logarithmic axis.
+
+    Args:
+        noise: noise levels sigma_t/alpha_t in standard deviations of the data, shape (m,), above 0, in any order.
+        loss: the loss at each of them, shape (m,).
+        least: what no model can beat, shape (m,).
+        excess: measured on its own, on the same rows and noise, shape (m,); where it is not above 0 it is not drawn.
+        error: standard errors, shape (m,), of `excess` if that is given, otherwise of the loss; drawn as a band, the
+            95 % interval.
+        label: what `least` is, for example 'a bound for memorising'.
+        ax: axes to draw on; they are returned. Without them a new figure is made.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: shapes other than these, fewer than 2 noise levels, numbers that are not finite, a noise level of 0,
+            a negative error.
+    """
+    look = as_style(style)
+    given = {"noise": noise, "loss": loss, "least": least, "excess": excess, "error": error}
+    curves = as_curves({name: curve for name, curve in given.items() if curve is not None})
+    _levels(curves[0])
+    order = np.argsort(curves[0], kind="stable")
+    at, values, bound, *more = (curve[order] for curve in curves)
+    own = more.pop(0) if excess is not None else None
+    spread = _Z * _not_negative(more[0], "error") if more else np.zeros_like(at)
+    reach = spread if own is None else np.zeros_like(at)  # of the loss
+    if ax is None:
+        ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
+    for where, colour in ((values >= bound, look.accent), (values <= bound, look.muted)):
+        ax.fill_between(at, bound, values, where=where, interpolate=True, color=colour, alpha=0.22, linewidth=0)
+    if more and own is None:
+        ax.fill_between(at, values - reach, values + reach, color=look.foreground, alpha=0.25, linewidth=0, zorder=2)
+    ax.plot(at, bound, color=look.accent, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5)
+    ax.plot(at, values, color=look.foreground, linewidth=2.0, zorder=4)
+    _noise_axis(ax, at)
+    shown = np.concatenate([values, bound, values + reach])
+    loss_axis(ax, shown, shown)
+    if own is not None:
+        _draw_excess(ax, at, own, spread, min(values.min(), bound.min()), shown.max(), look)
+    dress(ax, look, size=BODY)
+    ax.set(xlabel=r"noise level $\sigma_t/\alpha_t$ (data's standard deviations)", ylabel="loss")
+    if more:
+        small_print(ax, "band: 95 % interval", look)
+    _name_curves(ax, at, values, bound, reach, label, look, gap=own is None)
+    return ax
+
+
+def _draw_excess(ax: Axes, at: Curve, excess: Curve, spread: Curve, low: float, high: float, look: Style) -> None:
+    """A third curve on a logarithmic axis that reaches down to it, and no further than makes sense."""
+    there = excess > 0
+    shown = np.where(there, excess, np.nan)
+    lowest = max(float(np.nanmin(shown)) if there.any() else low, _DEEPEST * high)
+    ax.set_yscale("log")
+    ax.set_ylim(min(lowest, low) / 2, 3 * high)
+    decades = np.log10(3 * high / min(lowest, low))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0,), numticks=max(int(decades), 2) + 2))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    bottom = np.maximum(excess - spread, _DEEPEST * high / 10)
+    ax.fill_between(at, bottom, excess + spread, where=there, color=look.accent, alpha=0.22, linewidth=0, zorder=2)
+    ax.plot(at, shown, color=look.accent, linewidth=2.0, zorder=4)
+    if there.any():  # below its summit, for the other names lie above
+        i = int(np.argmax(excess))
+        y = float(max(excess[i] - spread[i], lowest))
+        write_on(ax, "excess", float(at[i]), y, look.accent, look, ha="center", va="top", shift=(0, -13))
+
+
+def error_split(
+    parts: Mapping[str, float],
+    *,
+    reference_value: float,
+    total: float,
+    error: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+    style: str | Style = "dark",
+) -> Axes:
+    """Draw from top to bottom how a distance comes about: two real draws, each part on top of it, and the total.
+
+    Each bar starts where the one above it ended, so that the last part ends at the total; one that takes away, as
+    chance can make it, is hollow and points to the left. Behind each bar stand its value and its share of the total.
+
+    Args:
+        parts: squared sliced W2 of each cause, in variances of the data, in the order in which they are drawn.
+        reference_value: the squared sliced W2 that two samples of the data have between them.
+        total: the squared sliced W2 of the model's samples: `reference_value` and all `parts` together.
+        error: standard errors by the name of a part, 'two real draws' or 'total'; whiskers show the 95 % interval.
+        ax: axes to draw on; they are returned. Without them a new figure is made.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: no parts, numbers that are not finite, parts that do not add up, an error of no bar.
+    """
+    look = as_style(style)
+    bars = _as_bars(parts, reference_value, total)
+    errors = _as_errors(error or {}, bars)
+    own = ax is None
+    if ax is None:
+        ax = new_axes(new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
+    ends = np.cumsum([bars[REAL_DRAWS], *(bars[name] for name in parts)])
+    starts = dict(zip(bars, [0.0, *ends[:-1].tolist(), 0.0], strict=True))
+    colours = {REAL_DRAWS: look.muted, "total": look.foreground}
+    tips: list[tuple[float, Text]] = []  # the right end of each bar, and what is written there
+    for row, (name, value) in enumerate(bars.items()):
+        end = starts[name] + value
+        _draw_bar(ax, row, starts[name], value, colours.get(name, look.accent), look)
+        _whisker(ax, row, end, errors.get(name), look)
+        tip = max(starts[name], end + _Z * errors.get(name, 0.0))
+        share = f" · {_signed(100 * value / bars['total'], '.0f')} %" if bars["total"] > 0 else ""
+        text = _signed(value, ".3g") + share
+        written = write_on(ax, text, tip, row, look.foreground, look, ha="left", va="center", shift=(7, 0), rim=0)
+        tips.append((tip, written))
+    for row, end in enumerate(ends.tolist()):  # each bar starts where the one above it ended
+        ax.plot([end, end], [row + _BAR / 2, row + 1 - _BAR / 2], color=look.muted, linewidth=0.7, zorder=1)
+    ax.axvline(0, color=look.muted, linewidth=0.7, zorder=1)
+    dress(ax, look, size=BODY)
+    ax.spines["left"].set_visible(False)
+    ax.set_yticks(range(len(bars)), list(bars))
+    ax.tick_params(axis="y", length=0, labelsize=BODY, labelcolor=look.foreground)
+    ax.set_ylim(len(bars) - 0.5, -0.5)
+    drawn = ax.get_xlim()
+    ax.set_xlim(_reach(ax, drawn, tips))
+    if own:
+        settle(ax)  # long names take their room from the bars
+        ax.set_xlim(_reach(ax, drawn, tips))
+    ax.locator_params(axis="x", nbins=6)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, "g")))
+    ax.set_xlabel("squared sliced W2, in variances of the data")
+    if errors:
+        small_print(ax, "whiskers: 95 % interval", look)
+    return ax
+
+
+def _levels(noise: Curve) -> None:
+    if np.ptp(noise) == 0:
+        raise ValueError(f"noise holds one level, {noise[0]:g}; expected at least 2 for a curve.")
+    if (noise <= 0).any():
+        raise ValueError(
+            f"noise is {noise.min():g} somewhere; expected levels sigma_t/alpha_t above 0, for a logarithmic axis. "
+            "Leave out t = 0."
+        )
+
+
+def _not_negative(error: Curve, name: str) -> Curve:
+    if (error < 0).any():
+        raise ValueError(f"{name} is {error.min():g} somewhere; expected standard errors of 0 or more.")
+    return error
+
+
+def _noise_axis(ax: Axes, at: Curve) -> None:
+    low, high = float(at[0]), float(at[-1])
+    edge = (high / low) ** 0.01
+    ax.set_xscale("log")
+    ax.set_xlim(low / edge, high * edge)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 1000 else (1.0,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _name_curves(
+    ax: Axes, at: Curve, loss: Curve, least: Curve, reach: Curve, label: str, look: Style, *, gap: bool
+) -> None:
+    """Write the loss above both curves, the least below them, and the excess into the `gap`, or over a thin one."""
+    places = np.linspace(np.log(at[0]), np.log(at[-1]), _PLACES)
+    high, low, above = (np.interp(places, np.log(at), _heights(ax, curve)) for curve in (loss, least, loss + reach))
+    above, below = np.maximum(above, low), np.minimum(high, low)
+    width, line = np.array(_LETTER) * ax.figure.dpi / ax.bbox.size  # as shares of the axes
+    half, half_loss, half_label = (round(_PLACES * width * (len(text) / 2 + 1)) for text in ("excess", "loss", label))
+    room = -_over(-high, half) - _over(low, half)
+    taken = np.zeros(_PLACES, dtype=np.bool_)
+    if gap and room.max() > line:
+        i = _middlemost(room > 0.9 * room.max())
+        _write(ax, "excess", places[i], (high[i] + low[i]) / 2, look.accent, look, va="center", rim=0)
+    elif gap and (high - low).max() > _SEEN:
+        y_at = _over(above, half) + 1.5 * line
+        i = int(np.argmax(np.where(y_at < 1 - line, high - low, 0)))
+        y = float(y_at[i])
+        taken[max(0, i - 2 * half) : i + 2 * half] = True
+        ends = [_at_height(ax, height) for height in ((high[i] + low[i]) / 2, y)]
+        ax.plot(np.exp(places[[i, i]]), ends, color=look.accent, linewidth=0.7, zorder=4)
+        _write(ax, "excess", places[i], y, look.accent, look, va="bottom")
+    i, y = _flattest(above, half_loss, taken, 1 - line)
+    _write(ax, "loss", places[i], y, look.foreground, look, va="bottom")
+    i, y = _flattest(-below, half_label, np.zeros_like(taken), -line)
+    _write(ax, label, places[i], -y, look.accent, look, va="top")
+
+
+def _write(
+    ax: Axes, text: str, log_x: float, height: float, colour: str, look: Style, *, va: str, rim: float = 5
+) -> None:
+    shift = {"bottom": 4.0, "center": 0.0, "top": -4.0}[va]
+    y = _at_height(ax, height)
+    write_on(ax, text, float(np.exp(log_x)), y, colour, look, ha="center", va=va, shift=(0, shift), rim=rim)
+
+
+def _heights(ax: Axes, values: Curve) -> Curve:
+    """How high up the axes each value is drawn, 0 to 1; what leaves the picture is at its edge."""
+    low, high = ax.get_ylim()
+    inside = np.clip(values, low, high)
+    if ax.get_yscale() == "log":
+        return np.asarray(np.log(inside / low) / np.log(high / low))
+    return np.asarray((inside - low) / (high - low))
+
+
+def _at_height(ax: Axes, height: float) -> float:
+    """The value that is drawn at that height: the inverse of `_heights`."""
+    low, high = ax.get_ylim()
+    return float(low * (high / low) ** height if ax.get_yscale() == "log" else low + height * (high - low))
+
+
+def _over(edge: Curve, half: int) -> Curve:
+    """The highest that `edge` is within `half` places of each; inf where a text of that width would leave the axes."""
+    half = min(half, _PLACES // 2)
+    return np.pad(sliding_window_view(edge, 2 * half + 1).max(axis=1), half, constant_values=np.inf)
+
+
+def _flattest(edge: Curve, half: int, taken: NDArray[np.bool_], top: float) -> tuple[int, float]:
+    """Where a text over `edge` is close to it, below `top` if it can be, and how high it must be to be clear of it."""
+    over = _over(edge, half)
+    cost = over - edge + np.where(over > top, 1.0, 0.0) + np.where(taken, 2.0, 0.0)
+    i = _middlemost(cost < cost.min() + 0.005)
+    return i, float(over[i])
+
+
+def _middlemost(good: NDArray[np.bool_]) -> int:
+    places = np.flatnonzero(good)
+    return int(places[np.argmin(np.abs(places - _PLACES // 2))])
+
+
+def _as_bars(parts: Mapping[str, float], reference_value: float, total: float) -> dict[str, float]:
+    """All bars from top to bottom, checked to add up."""
+    if not parts:
+        raise ValueError("parts is empty; expected at least one name with its squared sliced W2.")
+    for name in (REAL_DRAWS, "total"):
+        if name in parts:
+            raise ValueError(f"parts has one called {name!r}; expected other names, because that bar is drawn anyway.")
+    bars = {
+        REAL_DRAWS: float(reference_value),
+        **{name: float(value) for name, value in parts.items()},
+        "total": float(total),
+    }
+    for name, value in bars.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} is {value}; expected a finite squared sliced W2.")
+    missing = bars["total"] - bars[REAL_DRAWS] - sum(bars[name] for name in parts)
+    if abs(missing) > _ROUNDING * max(map(abs, bars.values())):
+        raise ValueError(
+            f"two real draws and parts add up to {bars['total'] - missing:.6g} and total is {bars['total']:.6g}; "
+            f"expected the same. If {missing:.3g} has no cause of its own, add it as a part, such as 'the rest'."
+        )
+    return bars
+
+
+def _as_errors(error: Mapping[str, float], bars: Mapping[str, float]) -> dict[str, float]:
+    for name, value in error.items():
+        if name not in bars:
+            raise ValueError(f"error has {name!r}; expected names of bars: {', '.join(map(repr, bars))}.")
+        if not np.isfinite(value) or value < 0:
+            raise ValueError(f"the error of {name} is {value}; expected a standard error, finite and 0 or more.")
+    return {name: float(value) for name, value in error.items()}
+
+
+def _draw_bar(ax: Axes, row: int, start: float, value: float, colour: str, look: Style) -> None:
+    """One bar; hollow and hatched if it takes away."""
+    face, hatch = (look.background, "/////") if value < 0 else (colour, None)
+    ax.barh(row, value, _BAR, left=start, facecolor=face, edgecolor=colour, hatch=hatch, linewidth=0.8, zorder=2)
+
+
+def _whisker(ax: Axes, row: int, end: float, error: float | None, look: Style) -> None:
+    if error is None:
+        return
+    # The rim keeps it visible on the bar that it ends.
+    bar = ax.errorbar(
+        end, row, xerr=_Z * error, color=look.foreground, linewidth=1.2, capsize=2.5, capthick=1.2, zorder=4
+    )
+    for line in (*bar.lines[1], *bar.lines[2]):
+        line.set_path_effects([withStroke(linewidth=3.2, foreground=look.background)])
+
+
+def _reach(ax: Axes, drawn: tuple[float, float], tips: list[tuple[float, Text]]) -> tuple[float, float]:
+    """Limits of the axis that hold what is drawn and leave room for every text behind its bar."""
+    left, right = drawn
+    left -= 0.03 * (right - left) if left < 0 else 0.0
+    width = ax.bbox.width
+    for tip, text in tips:
+        free = 1 - (text.get_window_extent().width + 0.2 * ax.figure.dpi) / width
+        right = max(right, left + (tip - left) / max(free, 0.2))
+    return left, right
+
+
+def _signed(value: float, spec: str) -> str:
+    """A number with a true minus, and no minus before a zero."""
+    text = f"{value:{spec}}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

@@ -1,0 +1,317 @@
+"""Clouds of points: one, a row along time, a grid along training, a contact sheet."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from motes.figures._arrays import (
+    Limits,
+    Points,
+    as_clouds,
+    as_limits,
+    as_points,
+    as_process,
+    bell,
+    blur,
+    counts,
+    limits_of,
+    time_text,
+)
+from motes.figures._canvas import bare, dress, dress_text, new_axes, new_figure
+from motes.figures._style import Style, as_style
+
+Columns = tuple[str, str]
+Box = Limits | tuple[float, float]
+
+_CELLS = 96  # of the raster that says how crowded it is around a point
+_SYMBOL = {"forward": "$q(x_t)$", "reverse": r"$p_\theta(x_t)$"}
+_LEGEND_ENTRIES = 12  # more would be a list to read, not a key to glance at
+
+
+def scatter(
+    x: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    ax: Axes | None = None,
+    limits: Box | None = None,
+    title: str | None = None,
+    columns: Columns | None = None,
+    style: str | Style = "dark",
+) -> Axes:
+    """Draw a cloud of points.
+
+    Args:
+        x: points, shape (n, 2). Of a wider table pick two columns, and name them in `columns`.
+        labels: the class of each point, shape (n,); each class gets a colour and a line in the legend.
+        ax: axes to draw on; they are returned. Without them a new figure is made.
+        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default `limits_of(x)`.
+        title: drawn above.
+        columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and
+            no ticks are drawn; named columns have units of their own, so each axis gets its own scale and ticks.
+        style: 'dark', 'light' or a `Style`.
+    """
+    look = as_style(style)
+    points = as_points(x)
+    classes = None if labels is None else _as_labels(labels, len(points))
+    box = limits_of(points, equal=columns is None) if limits is None else as_limits(limits)
+    if ax is None:
+        ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
+    _draw(ax, points, classes, box, look, inches=4.5)
+    dress(ax, look, size=11)
+    _frame(ax, box, columns)
+    if columns is not None:
+        ax.set(xlabel=columns[0], ylabel=columns[1])
+    if title is not None:
+        ax.set_title(title, pad=8)
+    if classes is not None:
+        _legend(ax, classes, look)
+    return ax
+
+
+def row(
+    clouds: Sequence[ArrayLike] | NDArray[np.floating],
+    times: ArrayLike,
+    *,
+    process: str = "forward",
+    steps: int | None = None,
+    limits: Box | None = None,
+    columns: Columns | None = None,
+    note: str = "",
+    style: str | Style = "dark",
+) -> Figure:
+    """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
+
+    Args:
+        clouds: each of shape (n, 2).
+        times: the time t of each cloud, 0 (data) to 1 (noise).
+        process: 'forward' titles the panels q(x_t), 'reverse' p_theta(x_t).
+        steps: T of a discrete schedule; the titles then read t = k/T, k noising steps done.
+        limits: as for `scatter`; by default one box around all clouds.
+        columns: as for `scatter`.
+        note: small print in the corner.
+        style: 'dark', 'light' or a `Style`.
+    """
+    points, at = as_clouds(clouds, times, "clouds")
+    return _table([points], at, [None], as_process(process), steps, limits, columns, note, as_style(style))
+
+
+def grid(
+    rows: Sequence[Sequence[ArrayLike]] | Sequence[NDArray[np.floating]],
+    times: ArrayLike,
+    row_titles: Sequence[str],
+    *,
+    process: str = "reverse",
+    steps: int | None = None,
+    limits: Box | None = None,
+    columns: Columns | None = None,
+    note: str = "",
+    style: str | Style = "dark",
+) -> Figure:
+    """Draw one row a training snapshot, every panel in the same box, the times above the first row.
+
+    Args:
+        rows: for each snapshot its clouds, one for each of `times`, each of shape (n, 2).
+        times: the times t of the columns, shared by all rows, 0 (data) to 1 (noise).
+        row_titles: what each row shows, for example 'step 4000 (epoch 50)'.
+        process, steps, limits, columns, note, style: as for `row`.
+    """
+    if len(rows) == 0 or len(row_titles) != len(rows):
+        raise ValueError(
+            f"grid got {len(rows)} rows and {len(row_titles)} row titles; expected at least one row, "
+            "and one title for each."
+        )
+    checked = [as_clouds(clouds, times, f"rows[{i}]") for i, clouds in enumerate(rows)]
+    points, at = [clouds for clouds, _ in checked], checked[0][1]
+    return _table(points, at, row_titles, as_process(process), steps, limits, columns, note, as_style(style))
+
+
+def sheet(
+    shapes: Mapping[str, ArrayLike | tuple[ArrayLike, ArrayLike]],
+    *,
+    limits: Box | None = None,
+    style: str | Style = "dark",
+) -> Figure:
+    """Draw a contact sheet: one panel a shape, under its name.
+
+    Args:
+        shapes: name -> points of shape (n, 2), or the tuple (points, labels).
+        limits: the box of all panels, as for `scatter`; by default each has its own.
+        style: 'dark', 'light' or a `Style`.
+    """
+    if not shapes:
+        raise ValueError("sheet got no shapes; expected at least one name with its points.")
+    look = as_style(style)
+    across = _across(len(shapes))
+    down = math.ceil(len(shapes) / across)
+    figure = new_figure(2.0 * across, 2.25 * down, look)
+    for i, (name, shape) in enumerate(shapes.items(), start=1):
+        x, labels = shape if isinstance(shape, tuple) else (shape, None)
+        points = as_points(x, name)
+        classes = None if labels is None else _as_labels(labels, len(points))
+        ax = new_axes(figure, down, across, i)
+        box = limits_of(points) if limits is None else as_limits(limits)
+        _draw(ax, points, classes, box, look, inches=2.0)
+        dress(ax, look, size=10)
+        _frame(ax, box, None)
+        ax.set_title(name, pad=3)
+    return figure
+
+
+def _across(n: int) -> int:
+    """How many of `n` panels to put side by side: a sheet wider than tall, with the fewest empty places."""
+    widths = range(math.ceil(math.sqrt(n)), math.ceil(math.sqrt(2.5 * n)) + 1)
+    return min((across for across in widths if across <= n), key=lambda across: -n % across)
+
+
+def _table(
+    rows: Sequence[Sequence[Points]],
+    times: NDArray[np.float64],
+    row_titles: Sequence[str | None],
+    process: str,
+    steps: int | None,
+    limits: Box | None,
+    columns: Columns | None,
+    note: str,
+    look: Style,
+) -> Figure:
+    """Panels of one box: a row for each of `rows`, a column for each of `times`."""
+    across, down = len(times), len(rows)
+    every = [cloud for clouds in rows for cloud in clouds]
+    box = limits_of(*every, equal=columns is None) if limits is None else as_limits(limits)
+    inches = min(max(15 / across, 1.5), 3.0)
+    size = 9 + inches  # points: a wide panel can carry a larger title
+    named = 0.0 if columns is None else 0.4
+    margin = named + (1.2 if row_titles[0] is not None else 0.0)
+    figure = new_figure(margin + inches * across, 0.5 + named + inches * down, look)
+    gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
+    for i, clouds in enumerate(rows):
+        for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
+            ax = new_axes(figure, down, across, 1 + i * across + j)
+            _draw(ax, cloud, None, box, look, inches)
+            dress(ax, look, size=size)
+            _frame(ax, box, columns)
+            ax.tick_params(labelleft=j == 0, labelbottom=i == down - 1)
+            if i == 0:
+                ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, steps)}", pad=5)
+            if j == 0 and row_titles[i] is not None:
+                ax.set_ylabel(_narrow(str(row_titles[i])), rotation=0, ha="right", va="center", labelpad=8)
+    if columns is not None:
+        for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
+            dress_text(text, look.foreground, size)
+    if note:
+        figure.text(0.997, 0.01, note, ha="right", va="bottom", color=look.muted, size=size - 2)
+    return figure
+
+
+def _draw(ax: Axes, x: Points, classes: NDArray[np.str_] | None, box: Limits, look: Style, inches: float) -> None:
+    """The specks, and in a style that glows the light around them; `inches` is the side of the panel."""
+    n = len(x)
+    # Area in square points. The exponent is below 1: more points may cover more of the panel, but not in proportion.
+    area = 30.0 * (100 / n) ** 0.62 * (inches / 4.5) ** 1.5
+    alpha = float(np.clip(0.95 * (500 / n) ** 0.14, 0.3, 0.95))
+    if classes is None:
+        crowd = _crowd(x, box)
+        colours = look.density(0.5 + 0.5 * crowd)
+        order = np.argsort(crowd, kind="stable")  # the crowded ones on top, or sparse ones would dim them
+        _glow(ax, x, box, look, look.density(0.5)[:3])
+    else:
+        palette = _palette(classes, look)
+        colours = to_rgba_array([palette[name] for name in classes.tolist()])
+        # Mixed, because rows sorted by class would leave only the last one visible where they overlap.
+        order = np.random.default_rng(0).permutation(n)
+        for name, colour in palette.items():
+            _glow(ax, x[classes == name], box, look, to_rgb(colour))
+    ax.scatter(
+        x[order, 0],
+        x[order, 1],
+        s=area,
+        c=colours[order],
+        alpha=alpha,
+        marker="o",
+        linewidths=0,
+        rasterized=True,
+        zorder=2,
+    )
+
+
+def _crowd(x: Points, box: Limits) -> NDArray[np.float64]:
+    """How crowded it is around each point, from 0 to 1 at the most crowded place; shape (n,)."""
+    raster = blur(counts(x, box, _CELLS, _CELLS), bell(2.0))
+    (x_low, x_high), (y_low, y_high) = box
+    across = np.clip((x[:, 0] - x_low) / (x_high - x_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
+    down = np.clip((y_high - x[:, 1]) / (y_high - y_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
+    crowd = raster[down, across]
+    return np.asarray(np.sqrt(crowd / max(crowd.max(), 1e-12)))
+
+
+def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ...]) -> None:
+    """Light the air around the points: a soft picture under them."""
+    if look.glow == 0:
+        return
+    light = blur(counts(x, box, _CELLS, _CELLS), bell(4.0))
+    image = np.empty((_CELLS, _CELLS, 4))
+    image[..., :3] = colour
+    # Light that stopped at the edge would show the panel as a box.
+    fade = np.minimum(1.0, (_CELLS / 2 - abs(np.arange(_CELLS) - (_CELLS - 1) / 2)) / 8)
+    image[..., 3] = 0.4 * look.glow * (light / max(light.max(), 1e-12)) ** 0.7 * np.outer(fade, fade)
+    (x_low, x_high), (y_low, y_high) = box
+    # aspect='auto': imshow would otherwise change the aspect of axes that were passed in.
+    ax.imshow(
+        image,
+        extent=(x_low, x_high, y_low, y_high),
+        origin="upper",
+        interpolation="bilinear",
+        aspect="auto",
+        zorder=1,
+    )
+
+
+def _frame(ax: Axes, box: Limits, columns: Columns | None) -> None:
+    ax.set(xlim=box[0], ylim=box[1])
+    if columns is None:
+        ax.set_aspect("equal", adjustable="box")
+        bare(ax)
+        return
+    ax.set_aspect("auto")
+    ax.set_box_aspect(1)
+    ax.locator_params(nbins=4)
+
+
+def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:
+    names = np.asarray(labels)
+    if names.shape != (n,):
+        raise ValueError(f"labels have shape {names.shape}; expected ({n},), one class for each point.")
+    return names.astype(str)
+
+
+def _palette(classes: NDArray[np.str_], look: Style) -> dict[str, str]:
+    names = sorted(set(classes.tolist()), key=lambda name: (len(name), name))  # so that '10' comes after '9'
+    if len(names) <= len(look.classes):
+        return dict(zip(names, look.classes, strict=False))
+    wheel = mpl.colormaps["turbo"]
+    return {name: to_hex(wheel(0.08 + 0.84 * i / (len(names) - 1))) for i, name in enumerate(names)}
+
+
+def _legend(ax: Axes, classes: NDArray[np.str_], look: Style) -> None:
+    palette = _palette(classes, look)
+    if len(palette) > _LEGEND_ENTRIES:
+        return
+    handles = [
+        Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=0, color=colour, label=name)
+        for name, colour in palette.items()
+    ]
+    legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handletextpad=0.2)
+    for text in legend.get_texts():
+        dress_text(text, look.foreground, 10)
+
+
+def _narrow(title: str) -> str:
+    """Break a long row title at its bracket, so that the rows start further left."""
+    return title.replace(" (", "\n(") if len(title) > 12 else title

@@ -1,0 +1,168 @@
+"""Score fields as arrows: a learned one, the exact one, and how they differ."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from motes.figures._arrays import Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
+from motes.figures._canvas import BODY, bare, colour_bar, dress, dress_text, fit, new_axes, new_figure
+from motes.figures._style import Style, as_style
+
+Field = NDArray[np.float64]
+
+_ARROWS = 21  # along the longer side of a panel; the heat map shows every point of the grid
+_LONGEST = 1.5  # length of the longest arrow, in distances between arrows
+_WARM = 0.62  # of the density's colours, for the heat map: arrows must stand out from the brightest
+_INCHES = 3.5  # width of a panel
+
+
+def score_fields(
+    x: ArrayLike,
+    y: ArrayLike,
+    learned: ArrayLike,
+    exact: ArrayLike,
+    *,
+    points: ArrayLike | None = None,
+    t: float | None = None,
+    steps: int | None = None,
+    noise: float | None = None,
+    titles: tuple[str, str] = ("learned score", "exact score"),
+    limits: Limits | tuple[float, float] | None = None,
+    style: str | Style = "dark",
+) -> Figure:
+    """Draw a learned score field, the exact one and their difference side by side, on the same axes.
+
+    Scores vary over orders of magnitude, so an arrow is as long as the square root of what it stands for; the scale is
+    the same in all three panels, and the small print gives it. Behind the difference its length is a heat map, not
+    compressed: |learned - exact|, divided by the root mean square of |exact| over the grid.
+
+    Args:
+        x, y: coordinates of the grid, shapes (nx,) and (ny,), rising, in one unit. A fine grid makes a fine heat map;
+            of its arrows only about 20 along the longer side are drawn.
+        learned, exact: scores, 1 / that unit, each of shape (nx, ny, 2).
+        points: shape (n, 2), drawn faintly behind the arrows.
+        t: the time of both fields, 0 (data) to 1 (noise), for the title.
+        steps: T of a discrete schedule; the title then reads t = k/T, k noising steps done.
+        noise: the noise level sigma_t/alpha_t at that time, for the title.
+        titles: what the two fields are.
+        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default the grid and
+            half a step around it.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: shapes other than these, numbers that are not finite, an exact score of 0 everywhere.
+    """
+    look = as_style(style)
+    at_x, at_y = as_grid(x, y)
+    shape = (len(at_x), len(at_y), 2)
+    ours, true = _as_scores(learned, shape, "learned"), _as_scores(exact, shape, "exact")
+    cloud = None if points is None else as_points(points, "points")
+    box = (_cells(at_x), _cells(at_y)) if limits is None else as_limits(limits)
+    heading = _heading(t, steps, noise)
+    rms = float(np.sqrt((true**2).sum(axis=-1).mean()))
+    if rms == 0:
+        raise ValueError("exact is 0 everywhere; expected a score field, of which the difference can be a share.")
+    fields = (ours, true, ours - true)
+    longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in (ours, true))
+    figure = new_figure(5.0, 5.0, look)
+    axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
+    for ax, field, title in zip(axes, fields, (*titles, "difference"), strict=True):
+        if cloud is not None:
+            _specks(ax, cloud, look)
+        _arrows(ax, at_x, at_y, field, longest, box, look)
+        dress(ax, look, size=BODY)
+        bare(ax)
+        ax.set(xlim=box[0], ylim=box[1])
+        ax.set_aspect("equal", adjustable="box")
+        ax.set_title(title, pad=6)
+    _heat(axes[-1], at_x, at_y, np.linalg.norm(fields[-1], axis=-1) / rms, look)
+    small = f"arrows: length ∝ √|score|, one scale for all panels; the largest |score| is {longest:.3g}"
+    above, note = figure.suptitle(heading) if heading else None, figure.supxlabel(small)
+    if above is not None:
+        dress_text(above, look.foreground, BODY + 1)
+    dress_text(note, look.muted, BODY - 2)
+    fit(axes, _INCHES, heading=above, note=note)
+    return figure
+
+
+def _cells(axis: Curve) -> tuple[float, float]:
+    """The ends of an axis with half a step around them, for the arrows that stand there."""
+    return float(axis[0] - (axis[1] - axis[0]) / 2), float(axis[-1] + (axis[-1] - axis[-2]) / 2)
+
+
+def _as_scores(values: ArrayLike, shape: tuple[int, ...], name: str) -> Field:
+    field = as_field(values, shape, name)
+    if not np.isfinite(field).all():
+        raise ValueError(f"{name} has -infinity in it; expected finite scores.")
+    return field
+
+
+def _heading(t: float | None, steps: int | None, noise: float | None) -> str:
+    if steps is not None and t is None:
+        raise ValueError(f"steps is {steps} without a time; expected t as well.")
+    parts = []
+    if t is not None:
+        parts.append(f"$t$ {_said(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}")
+    if noise is not None:
+        parts.append(rf"$\sigma_t/\alpha_t$ {_said(noise, 'noise')}")
+    return ",   ".join(parts)
+
+
+def _said(value: float, name: str) -> str:
+    """'= 0.37', or '≈ 0.3333' where four digits do not hold it: a title that rounded without a word would lie."""
+    if not np.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is {value}; expected a finite number of 0 or more.")
+    text = f"{value:.4g}"
+    # As much as float32 can tell: 0.1 is 0.1, although its nearest float32 is not.
+    return f"{'=' if abs(float(text) - value) <= 1e-7 * abs(value) else '≈'} {text}"
+
+
+def _arrows(ax: Axes, x: Curve, y: Curve, field: Field, longest: float, box: Limits, look: Style) -> None:
+    """Arrows as long as the root of their |score|, `longest` being the same in every panel."""
+    spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
+    across, down = _thinned(x, spacing), _thinned(y, spacing)
+    few = field[np.ix_(across, down)]
+    size = np.linalg.norm(few, axis=-1, keepdims=True)
+    shown = few * (_LONGEST * spacing / np.sqrt(longest)) / np.sqrt(np.where(size > 0, size, 1.0))
+    at_x, at_y = np.meshgrid(x[across], y[down], indexing="ij")
+    ax.quiver(
+        at_x, at_y, shown[..., 0], shown[..., 1],
+        angles="xy", scale_units="xy", scale=1, pivot="mid", units="inches", width=0.015, headwidth=3.4, headlength=3.6,
+        headaxislength=3.2, minlength=0.5, color=look.foreground, zorder=4,
+    )  # fmt: skip
+
+
+def _thinned(axis: Curve, spacing: float) -> NDArray[np.int64]:
+    """Which coordinates to draw arrows at: every k-th, about `spacing` apart, as far from one end as from the other."""
+    step = max(1, round(spacing / float(np.diff(axis).mean())))
+    count = max(1, len(axis) // step)
+    return (len(axis) - 1 - (count - 1) * step) // 2 + step * np.arange(count)
+
+
+def _heat(ax: Axes, x: Curve, y: Curve, share: Field, look: Style) -> None:
+    top = max(float(share.max()), 1e-12)  # of two equal fields the map is empty, not missing
+    # Out to the rim of the outermost cells, where the panel ends.
+    (left, right), (low, high) = _cells(x), _cells(y)
+    mesh = ax.pcolormesh(
+        np.concatenate([[left], x, [right]]),
+        np.concatenate([[low], y, [high]]),
+        np.pad(share, 1, mode="edge").T,
+        cmap=_warm(look),
+        vmin=0,
+        vmax=top,
+        shading="gouraud",
+        rasterized=True,
+        zorder=1,
+    )
+    colour_bar(ax, mesh, "|difference| / rms of |exact|", look)
+
+
+def _warm(look: Style) -> Colormap:
+    return ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm")
+
+
+def _specks(ax: Axes, x: Points, look: Style) -> None:
+    size = 20.0 * (100 / len(x)) ** 0.62
+    ax.scatter(x[:, 0], x[:, 1], s=size, color=look.contrast, alpha=0.4, linewidths=0, rasterized=True, zorder=2)

@@ -1,0 +1,206 @@
+"""Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes._ranges import Checked, number
+
+
+@jax.custom_jvp
+def softplus(x: jax.Array) -> jax.Array:
+    """log(1 + exp(x)), within float32 rounding of 1. `jax.nn.softplus` is exact in the tail and 5 times as slow."""
+    return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (dx,) = primals, tangents
+    return softplus(x), jax.nn.sigmoid(x) * dx
+
+
+class Architecture(Protocol):
+    """What a recipe says of a network: a frozen dataclass whose method makes one."""
+
+    def network(
+        self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array
+    ) -> Callable[..., jax.Array]:
+        """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
+
+        Args:
+            dim_in: columns of a point.
+            dim_out: as many, or twice as many where the network says how wide a reverse step is, too.
+            classes: above 0, the network takes a third input (classes,): the class, one-hot, or zeros for none.
+            steps: T of a discrete schedule, where time is k/T; None for one without steps.
+            key: of the initial weights.
+        """
+
+
+@dataclass(frozen=True)
+class StepGated(Checked):
+    """A `StepGatedMLP`, the tutorial's network."""
+
+    width: int = number(128, 1)
+    depth: int = number(3, 1)
+
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "StepGatedMLP":
+        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it knows no classes."""
+        if steps is None or classes:
+            raise ValueError(
+                f"StepGated got steps = {steps} and classes = {classes}; expected a schedule of steps, and no classes."
+            )
+        return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
+
+
+class StepGatedMLP(eqx.Module):
+    """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
+
+    Its time is k/T, and picks row k - 1; any other time picks the nearest.
+    For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    gates: tuple[jax.Array, ...]  # each (T, width), drawn from U(0, 1)
+    out: eqx.nn.Linear
+
+    def __init__(
+        self,
+        dim: int,
+        steps: int,
+        width: int = StepGated.width,
+        depth: int = StepGated.depth,
+        *,
+        outputs: int | None = None,
+        key: jax.Array,
+    ):
+        keys = jax.random.split(key, 2 * depth + 1)
+        sizes = [dim] + [width] * depth
+        self.layers = tuple(eqx.nn.Linear(sizes[i], width, key=keys[i]) for i in range(depth))
+        self.gates = tuple(jax.random.uniform(k, (steps, width)) for k in keys[depth : 2 * depth])
+        self.out = eqx.nn.Linear(width, outputs or dim, key=keys[-1])
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        steps = self.gates[0].shape[0]
+        row = jnp.clip(jnp.round(time * steps).astype(int) - 1, 0, steps - 1)
+        for layer, gate in zip(self.layers, self.gates, strict=True):
+            x = softplus(gate[row] * layer(x))
+        return self.out(x)
+
+
+@dataclass(frozen=True)
+class Residual(Checked):
+    """A `ResidualMLP`, whose hidden layers are residual, with features of the time."""
+
+    width: int = number(64, 1)
+    depth: int = number(4, 1)
+    dropout: float = number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
+
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "ResidualMLP":
+        """A fresh network for points of `dim_in` columns, with a class, one-hot, for its context."""
+        return ResidualMLP(dim_in, self.width, self.depth, classes, dropout=self.dropout, outputs=dim_out, key=key)
+
+
+class ResidualMLP(eqx.Module):
+    """A small MLP whose hidden layers are residual, h + gelu(W h + b), and whose input is x with features of the time.
+
+    The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
+    log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
+
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out. With a `key`, as in training, that
+    `dropout` of the units is left out, before and after each hidden layer (Srivastava et al. 2014).
+    """
+
+    into: eqx.nn.Linear
+    hidden: tuple[eqx.nn.Linear, ...]
+    out: eqx.nn.Linear
+    context: int = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = Residual.width,
+        depth: int = Residual.depth,
+        context: int = 0,
+        *,
+        dropout: float = Residual.dropout,
+        outputs: int | None = None,
+        key: jax.Array,
+    ):
+        keys = jax.random.split(key, depth + 2)
+        features = jax.eval_shape(_time_features, jnp.zeros(())).size
+        self.into = _linear(dim + features + context, width, keys[0])
+        self.context, self.dropout = context, dropout
+        self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
+        # From zero, so that the first output is the one that knows nothing, whatever the input.
+        self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
+
+    def __call__(
+        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        context = jnp.zeros(self.context, x.dtype) if context is None else context
+        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
+        keys = [None] * (2 * len(self.hidden)) if key is None else [*jax.random.split(key, 2 * len(self.hidden))]
+        for layer, before, after in zip(self.hidden, keys[::2], keys[1::2], strict=True):
+            h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
+        return self.out(h)
+
+
+class InSingle(eqx.Module):
+    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
+
+    network: Callable[..., jax.Array]
+
+    def __init__(self, network: Callable[..., jax.Array]):
+        in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
+        self.network = jax.tree.map(in_single, network)
+
+    def __call__(self, x: jax.Array, *given: jax.Array) -> jax.Array:
+        single = (part.astype(jnp.float32) for part in (x, *given))
+        return self.network(*single).astype(x.dtype)
+
+
+class Thinned(eqx.Module):
+    """A network with units left out, others for each key."""
+
+    network: ResidualMLP
+    key: jax.Array
+
+    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        return self.network(x, time, context, key=self.key)
+
+
+M = TypeVar("M", bound=eqx.Module)
+
+
+def thinned(module: M, key: jax.Array) -> M:
+    """`module`, in which every network that has a dropout leaves units out."""
+    drops = lambda part: isinstance(part, ResidualMLP) and part.dropout > 0
+    return jax.tree.map(lambda part: Thinned(part, key) if drops(part) else part, module, is_leaf=drops)
+
+
+def _thin(h: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
+    if key is None or not dropout:
+        return h
+    return jnp.where(jax.random.bernoulli(key, 1 - dropout, h.shape), h / (1 - dropout), 0)
+
+
+def _time_features(time: jax.Array) -> jax.Array:
+    angle = time * (math.pi / 4) * jnp.array([1, 2, 4, 8], time.dtype)
+    return jnp.concatenate([jnp.atleast_1d(time), jnp.sin(angle), jnp.cos(angle)])
+
+
+def _linear(into: int, out: int, key: jax.Array) -> eqx.nn.Linear:
+    """A Linear with weights N(0, 1 / into) and no bias at first."""
+    layer = eqx.nn.Linear(into, out, key=key)
+    weight = jax.random.normal(key, (out, into)) / math.sqrt(into)
+    return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(out)))
+
+
+NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
+"""`[network]` of a recipe: each has a method `network` that makes one."""

@@ -1,0 +1,52 @@
+"""How points are trained: the section `[training]` of a recipe."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import optax
+
+from motes._ranges import Checked, number
+
+
+@dataclass(frozen=True)
+class Training(Checked):
+    """Adam, its learning rate, and the moving average of the weights."""
+
+    steps: int = number(4000, 1)
+    batch: int = number(512, 1)
+    last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
+    learning_rate: float = number(1e-2, 0, open_low=True)
+    decay: Literal["constant", "cosine"] = "cosine"
+    warmup: int = number(100, 0)  # steps over which the learning rate rises from 0
+    clip_norm: float = number(1.0, 0, open_low=True)
+    ema: float = number(0.998, 0, 1)
+    weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
+    label_dropout: float = number(0.1, 0, 1)  # how often a row's label is withheld
+    validation: float = number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
+    check_every: int = number(100, 1)  # steps from one look at these rows to the next
+    patience: int = number(10, 1)  # looks without a better loss, after which training stops
+    averages: int = number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
+    snapshot_epochs: int = number(0, 0)  # a picture every so many epochs; 0: five over the run
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Adam with the clipping and the learning rate that these options say; the same object for the same options."""
+        return _optimiser(self)
+
+    def snapshot_steps(self, rows: int) -> int:
+        """Steps from one snapshot of the weights to the next."""
+        if self.snapshot_epochs:
+            return self.snapshot_epochs * -(-rows // self.batch)
+        return -(-self.steps // 5)
+
+
+@cache  # the same object again, so that a compiled training program is found again
+def _optimiser(options: Training) -> optax.GradientTransformation:
+    rate: optax.ScalarOrSchedule = options.learning_rate
+    if options.decay == "cosine":
+        rate = optax.cosine_decay_schedule(options.learning_rate, max(options.steps - options.warmup, 1))
+    if options.warmup:
+        rise = optax.linear_schedule(0.0, options.learning_rate, options.warmup)
+        after = rate if callable(rate) else optax.constant_schedule(rate)
+        rate = optax.join_schedules([rise, after], [options.warmup])
+    return optax.chain(optax.clip_by_global_norm(options.clip_norm), optax.adam(rate))

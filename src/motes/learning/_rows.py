@@ -1,0 +1,78 @@
+"""Rows as a learner meets them: the class that it is given with each, and the loss that it has there.
+
+Training and early stopping see rows in this one way, so that their losses can be compared.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.learning._losses import Loss
+from motes.learning._networks import thinned
+
+LEAST = 512  # rows for which there is room
+
+
+class Rows(NamedTuple):
+    """Points, their classes, and how often a class is withheld."""
+
+    x: jax.Array  # (n, d)
+    labels: jax.Array | None  # (n,)
+    dropout: float
+
+    @classmethod
+    def of(cls, x: NDArray[np.floating], labels: NDArray[np.integer] | None, dropout: float) -> "Rows":
+        """Of arrays that are not on the device yet, where they are a little longer: few lengths need few programs."""
+        n = len(x)
+        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
+        more = -n % step
+
+        def on_device(part: NDArray[Any]) -> jax.Array:
+            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
+
+        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
+        points = on_device(np.asarray(x, jnp.result_type(float)))
+        return cls(points, None if labels is None else on_device(labels), dropout)
+
+    def losses(
+        self,
+        denoiser: Denoiser,
+        loss: Loss,
+        index: jax.Array,
+        t: jax.Array,
+        eps: jax.Array,
+        chances: jax.Array,
+        *,
+        thin: jax.Array | None = None,
+    ) -> jax.Array:
+        """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
+
+        A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; the key `thin` picks the units
+        that are left out, if any are.
+        """
+        label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
+        thins = None if thin is None else jax.random.split(thin, len(t))
+
+        def row(label: jax.Array | None, thin: jax.Array | None, *row: jax.Array) -> dict[str, jax.Array]:
+            one = denoiser if label is None else denoiser.given(Given(label))
+            return loss(one if thin is None else thinned(one, thin), *row)
+
+        terms = jax.vmap(row)(label, thins, self.x[index], t, eps)
+        return jnp.stack(list(terms.values())).sum(axis=0)
+
+
+def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """As many row numbers as there are weights (n,) above 0, in random order, each as often as its share says.
+
+    That number is rounded up or down by chance (systematic sampling). With equal weights each row comes once, and no
+    other way to draw is less noisy.
+    """
+    order = rng.permutation(np.flatnonzero(weights))
+    ends = np.cumsum(weights[order], dtype=np.float64)
+    places = (np.arange(len(order)) + rng.random()) / len(order)
+    picked = np.searchsorted(ends / ends[-1], places, side="right")
+    return rng.permutation(order[np.minimum(picked, len(order) - 1)])

@@ -1,0 +1,169 @@
+"""How the times of a batch are drawn: numbers u in (0, 1), each uniform, placed on the time axis.
+
+    t = place(u),    u ~ U(0, 1)
+
+A distribution of t is its quantile function `place`, which may know the schedule. How the u of a batch are drawn is
+another matter: independently, in pairs, one in each part of the range, or more often where the loss is large.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+
+from motes._ranges import check_fields, number
+from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.learning._importance import nothing_seen, preferred, seen_with
+
+
+def uniform(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+    """Independent draws."""
+    if levels is None:
+        return jax.random.uniform(key, (n,))
+    return (jax.random.randint(key, (n,), 0, levels) + 0.5) / levels
+
+
+def antithetic(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+    """n // 2 + 1 draws followed by their mirror images 1 - u, cut to n: step k comes with step T - 1 - k."""
+    half = uniform(key, n // 2 + 1, levels)
+    return jnp.concatenate([half, 1 - half])[:n]
+
+
+def stratified(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+    """One draw in each of n equal parts of (0, 1): every batch covers the whole range (Kingma et al. 2021)."""
+    u = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
+    return u if levels is None else (jnp.minimum(jnp.floor(u * levels), levels - 1) + 0.5) / levels
+
+
+Draw = Literal["uniform", "antithetic", "stratified", "importance"]
+DRAWS: dict[Draw, Callable[[jax.Array, int, int | None], jax.Array]] = {
+    "uniform": uniform,
+    "antithetic": antithetic,
+    "stratified": stratified,
+    "importance": stratified,  # as long as nothing is preferred
+}
+"""(key, n, levels) -> u (n,); with `levels`, each u is the middle of one of that many equal cells."""
+
+
+class Drawn(NamedTuple):
+    """The times of a batch, what each row's loss is to be multiplied by (None: 1), and what `learn` wants to know."""
+
+    t: jax.Array  # (n,)
+    weight: jax.Array | None = None  # (n,)
+    cell: jax.Array | None = None  # (n,)
+
+
+class Times(eqx.Module):
+    """A distribution of t under a schedule, and a way to draw from it: `times(schedule, key, n)` -> t (n,).
+
+    A new one is `place`, and a field `draw`. Training draws with `batch`, which remembers losses from step to step
+    where `draw` is "importance".
+
+    Raises:
+        ValueError: an unknown `draw`, or a field that `motes._ranges.number` declares is out of its range.
+    """
+
+    draw: eqx.AbstractVar[Draw]
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+        """t for each u in [0, 1]: where u is uniform, t has the distribution."""
+
+    def levels(self, schedule: Schedule) -> int | None:
+        """How many values t has; None for a continuous distribution."""
+        return None
+
+    def __call__(self, schedule: Schedule, key: jax.Array, n: int) -> jax.Array:
+        return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
+
+    def init(self) -> Any:
+        """What is remembered before the first batch."""
+        return nothing_seen() if self.draw == "importance" else None
+
+    def batch(self, schedule: Schedule, key: jax.Array, n: int, memory: Any) -> Drawn:
+        """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution."""
+        if self.draw != "importance":
+            return Drawn(self(schedule, key, n))
+        strata_key, turn_key = jax.random.split(key)
+        # Turned by a random angle, so that any rows of a batch, such as those of a short one, cover the whole range.
+        v = (stratified(strata_key, n) + jax.random.uniform(turn_key)) % 1
+        u, weight, cell = preferred(v, memory)
+        return Drawn(self.place(schedule, u), weight, cell)
+
+    def learn(self, memory: Any, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Any:
+        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true."""
+        return memory if drawn.cell is None else seen_with(memory, drawn.cell, losses, counts)
+
+
+class StepTimes(Times):
+    """Every step of a discrete schedule is equally likely; t = (k+1)/T."""
+
+    draw: Draw = eqx.field(static=True, default="stratified")
+
+    def levels(self, schedule: Schedule) -> int | None:
+        return _steps(schedule).steps
+
+    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+        discrete = _steps(schedule)
+        return discrete.t_of_step(jnp.minimum(jnp.floor(u * discrete.steps), discrete.steps - 1))
+
+
+class LogNormalTimes(Times):
+    """log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1)."""
+
+    mean: float = eqx.field(static=True, default=-1.8)
+    std: float = number(1.5, 0, open_low=True)
+    draw: Draw = eqx.field(static=True, default="stratified")
+
+    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+        return schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal(u)))
+
+
+class UniformTimes(Times):
+    """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite."""
+
+    least: float = number(1e-3, 0, 0.5, open_low=True)
+    draw: Draw = eqx.field(static=True, default="stratified")
+
+    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+        return self.least + (1 - self.least) * u
+
+
+class LogitNormalTimes(Times):
+    """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1)."""
+
+    mean: float = eqx.field(static=True, default=0.0)
+    std: float = number(1.0, 0, open_low=True)
+    draw: Draw = eqx.field(static=True, default="stratified")
+
+    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(self.mean + self.std * _normal(u))
+
+
+TIMES: dict[str, type] = {
+    "steps": StepTimes,
+    "log_normal": LogNormalTimes,
+    "uniform": UniformTimes,
+    "logit_normal": LogitNormalTimes,
+}
+"""`[times]` of a recipe."""
+
+
+def _steps(schedule: Schedule) -> DiscreteVP:
+    if not isinstance(schedule, DiscreteVP):
+        raise TypeError(
+            f"StepTimes got the schedule {type(schedule).__name__}; expected a DiscreteVP, which has steps."
+        )
+    return schedule
+
+
+def _normal(u: jax.Array) -> jax.Array:
+    """The quantile of N(0, 1) at u, kept finite."""
+    return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))

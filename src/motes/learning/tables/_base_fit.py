@@ -1,0 +1,224 @@
+"""Which Gaussian mixture is the base of a table's numbers.
+
+scikit-learn fits it. Left-out rows, given their labels, choose the number of components; of few rows also how much
+their covariances share, and a ridge:
+
+    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge diag(units^2)
+
+The first L of the A axes are numbers, with a unit of 1; the others are codes of labels, with a unit of UNIT.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import log_ndtr, logsumexp
+
+from motes.learning.tables._base import Base
+from motes.learning.tables._layout import UNIT
+
+Array = NDArray[np.float64]
+
+FEW = 3000  # rows, up to which left-out ones choose
+COUNTS = (1, 2, 3, 4, 6, 8, 12)
+SHARES = (0.0, 0.1, 0.3, 0.6)
+RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
+MOST = 20_000  # rows that many components are fitted to
+GATES = (0.002, 0.999)  # of the first experts, between which training begins
+STARTS = 4  # of a mixture, of which the best is kept: one in three ends in a bad optimum, and with k-means all may
+LEAST = 1e-4  # ridge of the mixture of many rows
+LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
+PAIRS = 1.0  # so many rows of a standard normal, without correlation, are added
+
+
+class Shape(NamedTuple):
+    """What is chosen of a mixture: components, the share of their covariances that is common, and the ridge."""
+
+    components: int
+    share: float
+    ridge: float
+
+
+def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
+    """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
+    if not y.shape[1]:
+        return Shape(1, 0.0, LEAST)
+    if len(y) > FEW:
+        return Shape(_count_of_many(y, lines, most, seed), 0.0, LEAST)
+    best, found, fell = Shape(1, 0.0, 0.1), -np.inf, 0
+    for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
+        grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
+        for fold in folds:
+            learn = np.delete(np.arange(len(y)), fold)
+            raw = _mixture(y[learn], lines, count, seed)
+            for shape in grid:
+                grid[shape] += _log_density(y[fold], lines, *_shared(raw, lines, shape)).sum()
+        shape = max(grid, key=lambda shape: grid[shape])
+        fell = 0 if grid[shape] > found else fell + 1
+        if grid[shape] > found:
+            best, found = shape, grid[shape]
+        if fell == 2:
+            break
+    return best
+
+
+def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
+    """The fewest components of which left-out rows of y (n, A) are as likely as of the best number, to one error."""
+    order = np.random.default_rng([seed, 662608]).permutation(len(y))
+    fresh, learn = y[order[: FEW // 2]], y[order[FEW // 2 :][: MOST // 2]]
+    counts = [*(count for count in COUNTS if count < most), most]
+    found = np.stack([_log_density(fresh, lines, *_mixture(learn, lines, count, seed)) for count in counts])
+    short = found[found.mean(axis=1).argmax()] - found
+    error = short.std(axis=1) / np.sqrt(short.shape[1])
+    return counts[int((short.mean(axis=1) <= error).argmax())]
+
+
+def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
+    """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
+    rng = np.random.default_rng(seed)
+    if weights is not None:
+        y = y[rng.choice(len(y), min(len(y), MOST), p=weights / weights.sum())]
+    y = y[rng.permutation(len(y))[:MOST]]
+    if not y.shape[1]:
+        return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
+    weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), lines, shape)
+    single = lambda part: jnp.asarray(part, jnp.float32)
+    return Base(single(np.log(weights_)), single(means), single(covariances))
+
+
+def base_of_pairs(y: Array, lines: int, observed: NDArray[np.bool_], weights: Array) -> Base:
+    """One normal of y (n, A), by the rows in which each pair is `observed` (n, A).
+
+    A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
+    rows may contradict one another. Each row counts by its weight (n,).
+    """
+    units = _units(lines, y.shape[1])
+    y, heavy = y / units, observed * weights[:, None]
+    mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
+    apart = np.where(observed, y - mean, 0.0)
+    sd = np.sqrt(((heavy * np.square(apart)).sum(0) + PAIRS) / (heavy.sum(0) + PAIRS))
+    pairs = heavy.T @ observed
+    shrunk = (heavy * apart / sd).T @ (apart / sd) / (pairs + PAIRS)
+    np.fill_diagonal(shrunk, 1.0)
+    values, vectors = np.linalg.eigh(shrunk)
+    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd * units, sd * units)
+    single = lambda part: jnp.asarray(part[None], jnp.float32)
+    return Base(jnp.zeros(1), single(mean * units), single(covariance))
+
+
+def _units(lines: int, axes: int) -> Array:
+    """The unit of each axis, (A,)."""
+    return np.repeat([1.0, UNIT], [lines, axes - lines])
+
+
+def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Weights (C,), means (C, A) and covariances (C, A, A) of rows y (n, A).
+
+    The components are those of the numbers, the first `lines` axes: with the labels among what is fitted, components
+    would tell labels apart and know less of the numbers. Means and covariances with the labels follow in one step.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
+        found = GaussianMixture(
+            components, reg_covar=LEAST, max_iter=40, n_init=STARTS, init_params="k-means++", random_state=seed
+        ).fit(y[:, :lines])
+    if y.shape[1] == lines:
+        return found.weights_, found.means_, found.covariances_
+    share = found.predict_proba(y[:, :lines])  # (n, C)
+    rows = share.sum(axis=0) + np.finfo(float).tiny
+    means = (share.T @ y) / rows[:, None]
+    apart = y - means[:, None]  # (C, n, A)
+    covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
+    return rows / rows.sum(), means, covariances + LEAST * np.diag(_units(lines, y.shape[1]) ** 2)
+
+
+def _shared(raw: tuple[Array, Array, Array], lines: int, shape: Shape) -> tuple[Array, Array, Array]:
+    weights, means, covariances = raw
+    common = np.einsum("c,cij->ij", weights, covariances)
+    ridge = shape.ridge * np.diag(_units(lines, means.shape[1]) ** 2)
+    return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
+
+
+def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of the first `lines` axes of rows y (n, A) given the others."""
+    given = slice(lines, None)
+    joint = _log_joint(y, weights, means, covariances)
+    return joint - _log_joint(y[:, given], weights, means[:, given], covariances[:, given, given])
+
+
+def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of rows y (n, A); 0 where there is no axis."""
+    terms = []
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        factor = cholesky(covariance, lower=True)
+        e = solve_triangular(factor, (y - mean).T, lower=True)
+        terms.append(np.log(weight) - 0.5 * (e**2).sum(0) - np.log(np.diag(factor)).sum())
+    return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
+
+
+def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
+    """The share g of the codes in each number, (L,), with which rows are likeliest before any training.
+
+    The numbers are taken in the order of the columns and in the reverse, after the labels: of a number that comes first
+    neither codes nor normals know more, and the gate would mean nothing where it comes last.
+
+    Args:
+        base: of L numbers and some labels.
+        y: places on its axes, (n, A).
+        low, high: cells of the numbers, (n, L).
+        log_even: log p of the entries by their codes alone, (n, L).
+    """
+    lines = low.shape[1]
+    log_normal = np.concatenate(
+        [_log_in_turn(base, y, low, high, order) for order in (np.arange(lines), np.arange(lines)[::-1])]
+    )
+    log_even = np.concatenate([log_even, log_even])
+    gates = np.full(lines, 0.5)
+    for _ in range(50):  # expectation and maximisation
+        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
+        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
+    return gates
+
+
+def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
+    """log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in an order (L,)."""
+    weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
+    turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
+    means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
+    log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given what comes before
+    factors = np.linalg.cholesky(covariances)
+    centred = y[:, turns] - means[:, None]
+    e = np.stack([solve_triangular(L, one.T, lower=True).T for L, one in zip(factors, centred, strict=True)], 1)
+    log_normal = np.empty_like(low)
+    for k, axis in enumerate(turns):
+        sd = np.asarray(factors[:, k, k], np.float64)
+        if axis < low.shape[1]:
+            mean = y[:, axis, None] - sd * e[:, :, k]
+            terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
+            log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+            log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
+        log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
+    return log_normal
+
+
+def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
+    """log of the mass of a normal in a cell, of its density where the cell is a point."""
+    a, b = (low - mean) / sd, (high - mean) / sd
+    flip = a + b > 0
+    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mass = log_ndtr(b) + np.log(-np.expm1(np.minimum(log_ndtr(a) - log_ndtr(b), 0.0)))
+        narrow = (high - low) / sd < 1e-3
+        point = (
+            -0.5 * ((a + b) / 2) ** 2
+            - 0.5 * np.log(2 * np.pi)
+            + np.where(high > low, np.log((high - low) / sd), -np.log(sd))
+        )
+    return np.where(narrow, point, mass)

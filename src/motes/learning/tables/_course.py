@@ -1,0 +1,137 @@
+"""All that changes while the members of a table are trained, and what is made of it at the end."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.learning._batches import Batches
+from motes.learning._resuming import State, named, tree_state
+from motes.learning.tables._network import MaskedNetwork
+
+
+class Progress(NamedTuple):
+    """Where a training is: nats a row, of training and validation rows (NaN: none were looked at yet)."""
+
+    step: int
+    steps: int
+    loss: float
+    held_out: float
+    seconds: float
+
+
+@dataclass
+class Trained:
+    """What a training gives.
+
+    Attributes:
+        networks: the members', with a leading axis.
+        losses: of each step, the mean over members, (steps,).
+        held_out: (checks, 2): step and nats a row of the validation rows.
+        best: the step of the weights that are kept, the mean over members.
+        interrupted: by Ctrl-C.
+    """
+
+    networks: MaskedNetwork
+    losses: NDArray[np.float32]
+    held_out: NDArray[np.float64]
+    best: float
+    seconds: float
+    interrupted: bool = False
+
+
+class Members(NamedTuple):
+    """Of all members, with a leading axis."""
+
+    network: MaskedNetwork
+    averaged: MaskedNetwork
+    optimiser: Any
+    step: jax.Array
+
+
+class Course:
+    """All that changes while a training goes on, and what is made of it."""
+
+    def __init__(self, state: Members, steps: int, streams: list[Batches]):
+        self.state, self.steps, self.streams = state, steps, streams
+        self.step = 0
+        self.losses: list[NDArray[np.float32]] = []
+        self.checks: list[tuple[int, float]] = []
+        members = len(streams)
+        self.best, self.kept, self.kept_step = np.full(members, np.inf), state.network, np.zeros(members)
+        self.waited = 0  # looks without a better one
+        self._began = time.perf_counter()
+
+    def took(self, state: Members, losses: NDArray[np.float32]) -> None:
+        """Steps with these losses, (k,), have led to this state."""
+        self.state, self.step = state, self.step + len(losses)
+        self.losses.append(losses)
+
+    def looked(self, found: NDArray[np.float64]) -> None:
+        """The validation rows of each member have this loss, (members,)."""
+        better = found < self.best
+        self.kept = _better_of(jnp.asarray(better), self.state.averaged, self.kept)
+        self.best, self.kept_step = np.where(better, found, self.best), np.where(better, self.step, self.kept_step)
+        self.checks.append((self.step, float(found.mean())))
+        self.waited = 0 if better.any() else self.waited + 1
+
+    @property
+    def seconds(self) -> float:
+        """Of the training, that of earlier processes included."""
+        return time.perf_counter() - self._began
+
+    def progress(self) -> Progress:
+        """Where it stands."""
+        loss = float(self.losses[-1].mean()) if self.losses else float("nan")
+        latest = self.checks[-1][1] if self.checks else float("nan")
+        return Progress(self.step, self.steps, loss, latest, self.seconds)
+
+    def result(self, interrupted: bool) -> Trained:
+        """What was learned so far."""
+        kept, kept_step = self.kept, self.kept_step
+        if not self.checks:
+            kept, kept_step = self.state.averaged, np.full(len(self.streams), self.step)
+        return Trained(
+            kept,
+            self._joined(),
+            np.array(self.checks).reshape(-1, 2),
+            float(kept_step.mean()),
+            self.seconds,
+            interrupted,
+        )
+
+    def _joined(self) -> NDArray[np.float32]:
+        return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
+
+    def kept_state(self, base: Any) -> State:
+        """The complete state, with the base that the networks were trained for."""
+        parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(base)}
+        parts |= {f"batches-{member}": stream.state for member, stream in enumerate(self.streams)}
+        arrays = {"losses": self._joined(), "checks": np.array(self.checks).reshape(-1, 2)}
+        arrays |= {"best": self.best, "kept_step": self.kept_step}
+        numbers = {"step": self.step, "steps": self.steps, "waited": self.waited, "seconds": self.seconds}
+        return named(parts | {"course": State(arrays, numbers)})
+
+    def go_on(self, kept: State) -> None:
+        """Go on where a training was whose complete state this is."""
+        arrays, numbers = kept.part("course")
+        self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
+        for member, stream in enumerate(self.streams):
+            stream.go_on(kept.part(f"batches-{member}"))
+        self.step, self.losses = numbers["step"], [arrays["losses"]]
+        self.checks = [(int(step), loss) for step, loss in arrays["checks"].tolist()]
+        self.best, self.kept_step = arrays["best"], arrays["kept_step"]
+        self.waited = numbers["waited"] if numbers["steps"] == self.steps else 0
+        self._began -= numbers["seconds"]
+
+
+@eqx.filter_jit
+def _better_of(better: jax.Array, new: MaskedNetwork, old: MaskedNetwork) -> MaskedNetwork:
+    """For each member the new network where it is better, (members,)."""
+    where = lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+    return jax.tree.map(where, new, old)

@@ -1,0 +1,270 @@
+"""From encoded rows to the members of a trained model."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from motes.learning._resuming import Keeper
+from motes.learning.tables._base import Base
+from motes.learning.tables._base_fit import base_of_pairs, choose_shape, first_gates, fit_base
+from motes.learning.tables._course import Progress, Trained
+from motes.learning.tables._density import CLOSE
+from motes.learning.tables._layout import Layout
+from motes.learning.tables._model import MaskedModel, on_axes
+from motes.learning.tables._network import MaskedNetwork, Rows
+from motes.learning.tables._training import Options, Plan, train
+
+Integers = NDArray[np.integer]
+T = TypeVar("T")
+
+FEW = 2000  # rows, below which several members learn, each without one fold
+FOLDS = 5
+SHARE = 0.05  # of many rows, that are left out,
+MOST = 2000  # and so many at most
+WHOLE = 20  # the base and the gates are fitted to rows without a missing number, if there are so many
+BLIND = 0.02  # the gates where fewer rows can say how good the base is
+ENTRIES = 24_576  # of a step of many rows, about; a step of a wide table would take seconds otherwise
+BATCH = 128, 512  # rows of it, at least and at most
+STEPS = 1200, 2500  # in which many rows are learned, at least and at most,
+SLIM = 12  # with up to so many parts
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Of the network.
+
+    Attributes:
+        width, depth: of the state, and blocks.
+        dropout: share of the units that training leaves out.
+        components: of the base, at most.
+        own: normals of the network's own.
+    """
+
+    width: int
+    depth: int
+    dropout: float
+    components: int
+    own: int
+
+
+class Fitted(NamedTuple):
+    """The members, with a leading axis, and how they were trained."""
+
+    models: MaskedModel
+    plan: Plan
+    trained: Trained
+
+
+def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
+    """The rows in each of `count` folds; rows with equal keys (n,) are in the same one, however often they come."""
+    _, place = np.unique(keys, return_inverse=True)
+    distinct = np.random.default_rng([seed, 173205]).permutation(place.max() + 1)
+    return [np.flatnonzero(distinct[place] % count == fold) for fold in range(count)]
+
+
+def worth_of(keys: NDArray[np.uint64], observed: Any) -> int:
+    """How many complete rows have as many entries as the distinct rows, by keys (n,), have `observed` ones (n, p)."""
+    return round(len(np.unique(keys)) * float(np.mean(observed)))
+
+
+def held_out(keys: NDArray[np.uint64], worth: int, seed: int) -> tuple[list[Integers], list[Integers]]:
+    """The rows that each member learns from, and those that say when it stops; as many for every member.
+
+    Args:
+        keys: equal for equal rows, (n,).
+        worth: `worth_of` these rows.
+        seed: of the split.
+    """
+    n, every = len(keys), np.arange(len(keys))
+    distinct = len(np.unique(keys))
+    if worth >= FEW:
+        share = min(SHARE, MOST / n)
+        folds = folds_of(keys, round(1 / share), seed)
+        return [np.delete(every, folds[0])], [folds[0]]
+    if distinct < 2 * FOLDS:
+        return [every], []
+    hold = folds_of(keys, FOLDS, seed)
+    learn = [np.delete(every, fold) for fold in hold]
+    # One program for all members: rows that make them as many come again at the end.
+    most, largest = max(map(len, learn)), min(max(map(len, hold)), MOST)
+    return [np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold]
+
+
+def order_of(
+    entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]] | None = None
+) -> NDArray[np.int32]:
+    """The order in which rows are drawn: columns of little entropy first, the parts of one together; (p,).
+
+    Args:
+        entropies: of the parts, (p,).
+        units: the column of each part, (p,).
+        follows: column -> columns from which it follows: these come before it, unless they follow from it as well.
+    """
+    of_unit = np.bincount(units, entropies)
+    rank: dict[int, int] = {}
+
+    def put(unit: int, waiting: frozenset[int]) -> None:
+        for before in (follows or {}).get(unit, ()):
+            if before not in rank and before not in waiting:
+                put(before, waiting | {unit})
+        rank.setdefault(unit, len(rank))
+
+    for unit in np.argsort(of_unit, kind="stable"):
+        put(int(unit), frozenset())
+    place = np.array([rank[unit] for unit in range(len(of_unit))])
+    return np.lexsort((np.arange(len(units)), place[units])).astype(np.int32)
+
+
+def fit(
+    rows: Rows,
+    layout: Layout,
+    units: Integers,
+    entropies: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    network: NetworkOptions,
+    options: Options,
+    *,
+    seed: int,
+    follows: Mapping[int, Sequence[int]] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    start: MaskedModel | None = None,
+    keeper: Keeper | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Fitted:
+    """Learn rows (n, p) with a layout.
+
+    Args:
+        rows, layout: of the table.
+        units: the column of each part, (p,).
+        entropies: of the parts, (p,), nats.
+        keys: equal for equal rows, (n,).
+        network, options: of the model and its training.
+        follows: column -> columns from which it follows.
+        seed, weights, keeper, on_progress: as for `train`.
+        start: members to go on from, in the place of new ones, if there are as many and their base has the same axes.
+    """
+    learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
+    plan = Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
+    if start is None or start.base.means.shape[::2] != (len(learn), len(layout.axes)):
+        with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
+            start = _begun(rows, layout, network, learn, hold, seed, weights)
+    base = start.base
+    if keeper is not None and keeper.state is not None:
+        base = keeper.state.tree("base", base)  # to the bit, whatever machine fitted it
+    trained = train(
+        start.network, base, layout, plan, rows, learn, hold, options,
+        seed=seed, weights=weights, keeper=keeper, on_progress=on_progress,
+    )  # fmt: skip
+    return Fitted(MaskedModel(trained.networks, base), plan, trained)
+
+
+def _begun(
+    rows: Rows,
+    layout: Layout,
+    network: NetworkOptions,
+    learn: list[Integers],
+    hold: list[Integers],
+    seed: int,
+    weights: NDArray[np.float64] | None,
+) -> MaskedModel:
+    """New members: their bases, and networks that change nothing of these yet."""
+    y, observed, lines = _places(rows, layout), np.asarray(rows.observed[:, layout.axes]), len(layout.lines)
+    whole = np.all(observed[:, :lines], axis=1)
+    if whole.sum() < WHOLE:
+        each = np.ones(len(y)) if weights is None else weights
+        bases = [base_of_pairs(y[some], lines, observed[some], each[some]) for some in learn]
+    else:
+        place = np.cumsum(whole) - 1
+        inside = lambda some: place[some[whole[some]]]
+        shape = choose_shape(y[whole], lines, [inside(fold) for fold in hold], network.components, seed)
+        shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
+        heavy = None if weights is None else weights[whole]
+        bases = [
+            fit_base(y[whole][inside(one)], lines, shape, seed, None if heavy is None else heavy[inside(one)])
+            for one in learn
+        ]
+    base = stacked(bases)
+    outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
+    make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
+    keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
+    networks = stacked(map(make, keys_))
+    networks = _gated(networks, bases, layout, rows, hold or learn)
+    return MaskedModel(networks, base)
+
+
+def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
+    """Places on the axes of the base, (n, A); of a label that is not known the average."""
+    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float64)
+    known = rows.observed[:, layout.axes] | (np.arange(y.shape[1]) < len(layout.lines))
+    return np.where(known, y, 0.0)
+
+
+def stacked(members: Iterable[T]) -> T:
+    """Members as one, with a leading axis. NumPy does it: JAX would compile a program for each shape of an array."""
+    return jax.tree.map(lambda *parts: jnp.asarray(np.stack([np.asarray(part) for part in parts])), *members)
+
+
+def _gated(
+    networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: Rows, looked: list[Integers]
+) -> MaskedNetwork:
+    """Networks whose gates begin where rows are likeliest: those that each member looks at, or all if these are few."""
+    lines = layout.lines
+    if not len(lines):
+        return networks
+    log_masses = np.full((layout.parts, max(layout.sizes)), -np.inf)
+    for group in layout.groups:
+        log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
+    whole, places = rows.observed[:, lines].all(axis=1), _places(rows, layout)
+    biases = []
+    for base, some in zip(bases, looked, strict=True):
+        some = some[whole[some]]
+        some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
+        low, high, inner = (np.asarray(part[some][:, lines], np.float64) for part in (rows.low, rows.high, rows.inner))
+        even = log_masses[lines, rows.codes[some][:, lines]] + inner
+        gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
+        biases.append(np.log(gates / (1 - gates)))
+    first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
+    return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
+
+
+def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:
+    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n complete rows.
+
+    A step of a table of many parts takes longer, so there are fewer of them.
+    """
+    few = n < FEW
+    groups = 8
+    batch = table.batch or int(np.clip(n // 2, 32, 256) if few else np.clip(ENTRIES / parts, *BATCH))
+    suits = lambda given, rows: rows if given is None else given
+    network = NetworkOptions(
+        width=suits(table.width, 128 if few else 192),
+        depth=suits(table.depth, 1 if few else 2),
+        dropout=suits(table.dropout, 0.25 if few else 0.1),
+        components=table.components,
+        own=table.own,
+    )
+    return network, Options(
+        steps=suits(table.steps, 600 if few else _steps(64 * n / batch, parts)),
+        batch=max(batch // groups, 1) * groups,
+        groups=groups,
+        fixed=table.fixed,
+        learning_rate=table.learning_rate,
+        ema=table.ema,
+        clip_norm=table.clip_norm,
+        weight_decay=suits(table.weight_decay, 1.0 if few else 0.1),
+        check_every=suits(table.check_every, 25 if few else 100),
+        patience=table.patience,
+    )
+
+
+def _steps(wanted: float, parts: int) -> int:
+    """How many steps many rows are learned in."""
+    least, most = STEPS
+    return int(np.clip(min(wanted, most * SLIM / parts), least, most))

@@ -1,0 +1,146 @@
+"""A network and a base together: the distributions of all hidden parts of a row, given the visible ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
+from motes.learning.tables._density import Near, log_mixture, log_value, moved
+from motes.learning.tables._layout import UNIT, Layout, has_density
+from motes.learning.tables._links import bits_of, log_linked
+from motes.learning.tables._network import Heads, MaskedNetwork, Rows, code_logits
+from motes.tables._parts import Part
+
+
+class MaskedModel(eqx.Module):
+    """What is learned of a table."""
+
+    network: MaskedNetwork
+    base: Base
+
+    def log_probs(
+        self, layout: Layout, heads: Heads, base: Ordered, rows: Rows, visible: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """log p of every entry given the visible ones, (n, p): masses of values on a lattice, densities in y of others.
+
+        Args:
+            layout: of the table.
+            heads: the network's output layers.
+            base: in an order in which the visible numbers come first.
+            rows: n rows.
+            visible: (n, p).
+            key: where units of the network are left out, as in training.
+        """
+        state, could = self.network.state(layout, rows, visible, key), possible(layout, rows, visible)
+        made = jnp.zeros(rows.codes.shape)
+        for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
+            logits = code_logits(group, codes, bias, state)
+            chosen = jnp.take_along_axis(logits, rows.codes[:, group.parts][..., None], -1)[..., 0]
+            made = made.at[:, group.parts].set(chosen - jax.nn.logsumexp(logits, -1))
+        if len(layout.lines):
+            made = self._with_normals(layout, heads, base, rows, visible, could, state, made)
+        return linked(layout, heads, rows, could, state, made) if len(layout.links.parts) else made
+
+    def _with_normals(
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: Ordered,
+        rows: Rows,
+        visible: jax.Array,
+        could: jax.Array,
+        state: jax.Array,
+        made: jax.Array,
+    ) -> jax.Array:
+        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density."""
+        lines = jnp.asarray(layout.lines)
+        at = lambda part: part[:, lines]
+        given = components_given(base, on_axes(layout, rows.y, rows.codes), visible[:, layout.axes])
+        normals_base = Components(*(part[:, : len(lines)] for part in given))
+        outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
+        gate, normals = moved(
+            normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
+        )
+        low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
+        log_normal = log_mixture(normals, low, high, cell)
+        return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+
+
+def linked(layout: Layout, heads: Heads, rows: Rows, could: jax.Array, state: jax.Array, made: jax.Array) -> jax.Array:
+    """log p (n, p) of all entries, with the exact relations of those parts that have some."""
+    parts, most = layout.links.parts, could.shape[-1]
+    rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
+    found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
+    return made.at[:, parts].set(found)
+
+
+def possible(layout: Layout, rows: Rows, visible: jax.Array) -> jax.Array:
+    """Which relations give a value, (n, J, R): their other columns are visible, and the part can hold it."""
+    parts, others, log_odds = layout.links
+    hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
+    return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
+
+
+def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
+    """The same of the parts with a density, (n, L, R'), where R' is 0 if none of them has relations."""
+    padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))
+    return padded[:, layout.line_links, : layout.near]
+
+
+def on_axes(layout: Layout, y: Any, codes: Any) -> jax.Array:
+    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p)."""
+    levels = layout.levels
+    there = (codes[:, levels.parts] == levels.codes) * 1.0
+    return jnp.concatenate([jnp.asarray(y[:, layout.lines]), UNIT * (there - levels.masses)], axis=1)
+
+
+def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:
+    """The base in an order of the parts, (p,)."""
+    rank = jnp.argsort(order)[layout.axes]
+    return in_order(base, jnp.argsort(rank))
+
+
+def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
+
+    def all_of(*members: Any) -> Any:
+        if jax.tree.leaves(members)[0].shape[0] == 1:
+            alone = work(*jax.tree.map(lambda part: part[0], members))
+            return jax.tree.map(lambda part: part[None], alone)
+        return jax.lax.map(lambda member: work(*member), members)
+
+    return all_of
+
+
+def base_alone(models: MaskedModel) -> MaskedModel:
+    """Members without what their networks say of the visible parts; how much each number follows the base stays."""
+    network = models.network
+    gate = network.line_bias.at[..., 1:].set(0.0)
+    outputs = lambda network: (
+        network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.line_bias,
+    )  # fmt: skip
+    nothing = jax.tree.map(jnp.zeros_like, outputs(network)[:-1])
+    return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
+
+
+def knows_labels(parts: Sequence[Part], means: Any) -> bool:
+    """Whether a base with such means (..., A) has axes beside those of the parts with a density."""
+    return bool(means.shape[-1] > sum(map(has_density, parts)))
+
+
+def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
+    """The shapes of the members whose arrays `tensors` are, for `filled`.
+
+    Raises:
+        KeyError: arrays that are not those of a model.
+    """
+    members, _, width = tensors["network.hidden"].shape
+    outputs, depth = tensors["network.line_bias"].shape[2], sum(name.startswith("network.into") for name in tensors)
+    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=jax.random.key(0))
+    components, axes = tensors["base.means"].shape[1:]
+    base = Base(*(jnp.zeros((components, *(axes,) * k)) for k in range(3)))
+    shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
+    return jax.tree.map(shape, MaskedModel(network, base))

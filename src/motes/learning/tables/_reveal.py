@@ -1,0 +1,229 @@
+"""Rows that are revealed part by part: what is seen goes into a sum, and the next part's distribution comes out of it.
+
+    h_0 <- h_0 + E_j[code_j] + C_j basis(u_j) + a_j y_j - H_j,    e_k <- (y_j - m_k - sum over l < k of L_kl e_l) / L_kk
+
+It is the network of `network.py` and the base of `base.py`, one part at a time, so that neither sum is taken anew for
+every part. Programs are compiled for each group of parts and block of rows, whatever the part. Everything has a leading
+axis of members: the models of an ensemble, one for large tables.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from motes.learning.tables._base import Components, Ordered
+from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
+from motes.learning.tables._layout import BINS, LEVELS, UNIT, Layout
+from motes.learning.tables._links import bits_of, log_linked
+from motes.learning.tables._model import MaskedModel, each_member, ordered
+from motes.learning.tables._network import REACH, Heads, Rows, normed, waves_of
+
+
+class Seen(NamedTuple):
+    """What is known of n rows, for one member.
+
+    Attributes:
+        total: h_0, (n, H).
+        whitened: e, (n, C, A), in the order of the base; 0 where hidden.
+        log_weights: of the components given what is seen, (n, C).
+        axes: which axes of the base are seen, (n, A), in its order.
+    """
+
+    total: jax.Array
+    whitened: jax.Array
+    log_weights: jax.Array
+    axes: jax.Array
+
+
+class Prepared(NamedTuple):
+    """A model made ready for one order of the parts.
+
+    Attributes:
+        tilt: b of the calibration, (L, T).
+    """
+
+    model: MaskedModel
+    heads: Heads
+    base: Ordered
+    tilt: jax.Array
+
+
+class Outlook(NamedTuple):
+    """The distribution of one part, of n rows.
+
+    Attributes:
+        log_codes: (n, K), normalised.
+        gate: log g and log (1 - g), (n, 2); of a part without a density 0 and minus infinity.
+        normals: (n, C); none for a part without a density.
+        tilt: b, (n, T+1), and the log of what it makes of all normals, (n,); none for a part without a density.
+        links: rho of its exact relations, (n, R); none for a part without one.
+    """
+
+    log_codes: jax.Array
+    gate: jax.Array
+    normals: Normals | None
+    tilt: tuple[jax.Array, jax.Array] | None
+    links: jax.Array | None
+
+
+class Place(NamedTuple):
+    """Where a part is.
+
+    Attributes:
+        part: among all parts.
+        member: among those of its group.
+        line: among the parts with a density; 0 for the others.
+        ranks: of its axes in the order of the base, (LEVELS - 1,), or (LEVELS - 1, n) where each row has an order; A
+            where there are fewer. The first is that of a line.
+        link: among the parts with relations; 0 for the others. All others are whole numbers, ().
+    """
+
+    part: jax.Array
+    member: jax.Array
+    line: jax.Array
+    ranks: jax.Array
+    link: jax.Array
+
+
+class Spot(NamedTuple):
+    """What of a place decides which program is compiled.
+
+    Attributes:
+        group: of the part.
+        line, level, linked: whether it has a density, other axes of the base, and relations.
+    """
+
+    group: int
+    line: bool
+    level: bool
+    linked: bool
+
+
+def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
+    """Members (M, ...) made ready for an order of the parts (p,)."""
+
+    def one(model: MaskedModel) -> Prepared:
+        tilt = jnp.zeros((len(layout.lines), BINS))
+        return Prepared(model, model.network.heads(layout), ordered(model.base, order, layout), tilt)
+
+    return each_member(one)(models)
+
+
+def nothing_seen(prepared: Prepared, n: int) -> Seen:
+    """Rows of which nothing is known, (M, n, ...)."""
+
+    def one(prepared: Prepared) -> Seen:
+        components, axes = prepared.base.means.shape[-2:]
+        total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
+        log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
+        return Seen(total, jnp.zeros((n, components, axes)), log_weights, jnp.zeros((n, axes), bool))
+
+    return each_member(one)(prepared)
+
+
+def seen_after(
+    layout: Layout,
+    prepared: Prepared,
+    seen: Seen,
+    place: Place,
+    codes: jax.Array,
+    y: jax.Array,
+    u: jax.Array,
+    here: jax.Array,
+    spot: Spot,
+) -> Seen:
+    """What is known of n rows once the part at `place` is seen where `here` (n,) says so."""
+    network, base = prepared.model.network, prepared.base
+    j = place.part
+    loose = np.isin(np.arange(layout.parts), layout.loose)
+    slot = jnp.where(jnp.asarray(loose)[j] & here, jnp.asarray(layout.offsets)[j] + codes, 0)
+    found = (jnp.asarray(loose)[j] * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
+    found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
+    found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
+    total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
+    seen = seen._replace(total=total)
+    if spot.line:
+        return _axis_seen(base, seen, place.ranks[0], y, here)
+    if not spot.level:
+        return seen
+    masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
+
+    def step(k: jax.Array, seen: Seen) -> Seen:
+        rank = place.ranks[k]
+        return _axis_seen(base, seen, rank, UNIT * ((codes == k) - masses[k]), here & (rank < seen.axes.shape[1]))
+
+    return jax.lax.fori_loop(0, LEVELS - 1, step, seen)
+
+
+def _axis_seen(base: Ordered, seen: Seen, rank: jax.Array, y: jax.Array, here: jax.Array) -> Seen:
+    """What is known once the axis in place `rank` of the base's order is seen to be y (n,) where `here` (n,)."""
+    mean, row, sd = _turn(base, rank)
+    e = (y[:, None] - mean - _inner(seen.whitened, row)) / sd
+    gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(sd), 0.0)
+    own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
+    whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
+    return Seen(seen.total, whitened, seen.log_weights + gain, own | seen.axes)
+
+
+def _turn(base: Ordered, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of the axis whose turn it is: mean (C,), row of the factors (C, A), and its diagonal entry (C,).
+
+    Where each row has an order, and so a rank, all three have n in front.
+    """
+    turn = lambda means, factors, k: (means[:, k], factors[:, k], factors[:, k, k])
+    return (jax.vmap(turn) if rank.ndim else turn)(base.means, base.factors, rank)
+
+
+def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
+    """sum over l of e_l L_kl, (n, C), with a row (C, A) of all rows or (n, C, A)."""
+    return jnp.einsum("ncl,ncl->nc" if row.ndim == 3 else "ncl,cl->nc", whitened, row)
+
+
+def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Outlook:
+    """The distribution of the part at `place` given what is seen; `near` (n, R): what its relations give."""
+    network, heads, base = prepared.model.network, prepared.heads, prepared.base
+    h = seen.total
+    for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
+        h = h + jax.nn.gelu(normed(h) @ into + bias) @ back
+    state = normed(h)
+    group = layout.groups[spot.group]
+    logits = state @ heads.codes[spot.group][place.member].T
+    if not group.loose:
+        logits = logits @ jnp.asarray(group.basis)[place.member].T
+    logits = logits + heads.code_bias[spot.group][place.member]
+    links = state @ heads.links[place.link].T + heads.link_bias[place.link] if spot.linked else None
+    log_codes = jax.nn.log_softmax(logits, axis=-1)
+    if not spot.line:
+        return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
+    outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
+    mean, row, _ = _turn(base, place.ranks[0])
+    hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
+    means = mean + _inner(seen.whitened, row)
+    components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
+    gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
+    tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
+    edges = jnp.asarray(layout.bins.edges)[place.line]
+    total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
+    tilted = jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total)
+    return Outlook(log_codes, gate, normals, tilted, links)
+
+
+def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: Rows) -> jax.Array:
+    """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise.
+
+    `bin_of` (K,) is the bin of each code of a part with a density.
+    """
+    made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
+    if view.normals is not None and view.tilt is not None and bin_of is not None:
+        tilt, total = view.tilt
+        bins = bin_of[entry.codes]
+        low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
+        moved_by = jnp.take_along_axis(tilt, bins[:, None], -1)[:, 0] - total
+        log_normal = log_mixture(view.normals, low, high, cell) + moved_by
+        made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
+    if view.links is None:
+        return made
+    most = view.links.shape[-1]
+    return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), made)

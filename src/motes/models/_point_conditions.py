@@ -1,0 +1,178 @@
+"""Points of which some coordinates are known: a box in the model's standardised units.
+
+    low <= z <= high,    z = (x - mean) / scale
+
+A known number is an interval of width 0. Rows of such a box come by rejection or by particles, whichever is cheaper.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes._seeds import seed_key
+from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.models._points import Guidance, PointModel
+from motes.recipes._drawing import sampler_and_grid
+from motes.sampling._inside import sample_inside
+from motes.sampling._loop import Sampler
+from motes.sampling._particles import conditional_rows
+
+Array = NDArray[np.float64]
+
+FAR = 5.0  # standard deviations
+
+
+def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
+    """The ends (d,) of the box of what is known, in the data's units; infinite where nothing is.
+
+    Args:
+        model: of points.
+        given: column -> a number, or (low, high), both included, of which one may be None.
+
+    Raises:
+        UsageError: a column that there is not, something else than finite numbers, or low > high.
+    """
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"given: got {type(given).__name__}; expected a dict, column -> condition, such as {{'x': 0.5}}."
+        )
+    low, high = np.full((2, model.dim), [[-np.inf], [np.inf]])
+    for name, value in given.items():
+        if name not in model.columns:
+            raise UsageError(unknown("column", str(name), model.columns))
+        j, interval = model.columns.index(name), isinstance(value, tuple)
+        ends = value if interval else (value, value)
+        if len(ends) != 2 or ends == (None, None) or (not interval and value is None):
+            raise UsageError(f"column '{name}': got {value!r}; expected a number, or (low, high).")
+        for at, end in ((low, ends[0]), (high, ends[1])):
+            if end is None:
+                continue
+            if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not np.isfinite(end):
+                raise UsageError(f"column '{name}': got {end!r}; expected a finite number. An open end is None.")
+            at[j] = end
+        if low[j] > high[j]:
+            raise UsageError(f"column '{name}': got {low[j]:g} to {high[j]:g}; expected low <= high.")
+    return low, high
+
+
+def far_conditions(model: PointModel, given: Mapping[str, Any]) -> list[str]:
+    """A sentence for each condition that lies further than `FAR` standard deviations from the mean of the training.
+
+    None for a model that was trained on columns as they are: it does not know their means.
+    """
+    if not model.recipe.data.standardise or not given:
+        return []
+    low, high = (model.standardiser.forward(end) for end in box_of(model, given))
+    away = np.maximum(np.maximum(low, -high), 0.0)
+    return [
+        f"the condition on '{model.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "
+        "which held no such point. The answer is a guess."
+        for j in np.flatnonzero(away > FAR)
+    ]
+
+
+def sample_given(
+    model: PointModel,
+    n: int,
+    given: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    label: Any = None,
+    sampler: str | Sampler | None = None,
+    steps: int | None = None,
+    grid: ArrayLike | None = None,
+    guidance: float | Guidance | None = None,
+    on_block: Callable[[int], None] | None = None,
+) -> tuple[Array, float]:
+    """Draw points of which something is known: (n, d) in the data's units, and their effective sample size.
+
+    Args:
+        model: of points.
+        n: how many.
+        given: as for `box_of`.
+        seed, label, sampler, steps, grid, guidance, on_block: as for `PointModel.sample`.
+
+    Raises:
+        UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
+
+    Example:
+        >>> points, effective = sample_given(model, 500, {"x": 0.5})  # doctest: +SKIP
+    """
+    n, seed = check_count(n, "points"), check_seed(seed)
+    low, high = box_of(model, given)
+    how, times = sampler_and_grid(model.recipe, sampler, steps, grid)
+    known = model.given(label, n)
+    forward = model.standardiser.forward
+    z, effective = sample_inside(
+        model.guided(guidance, known),
+        forward(low),
+        forward(high),
+        n,
+        key=seed_key(seed, "sample"),
+        sampler=how,
+        grid=times,
+        given=known,
+        only=sampler is not None,
+        on_block=on_block,
+    )
+    # Rounding may put a point just beyond an end; a known number comes back to the bit.
+    return np.clip(model.standardiser.inverse(z), low, high), effective
+
+
+def impute_draws(
+    model: PointModel,
+    x: ArrayLike,
+    draws: int,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
+    name: str = "the data",
+) -> Iterator[Array]:
+    """`impute_points` so many times, each with random numbers of its own; `on_block` counts the rows of all draws."""
+    holes = int(np.isnan(np.asarray(x, np.float64)).any(axis=-1).sum())
+    for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
+        tell = None if on_block is None else (lambda done, before=number * holes: on_block(before + done))
+        yield impute_points(model, x, seed=int(word), on_block=tell, name=name)
+
+
+def impute_points(
+    model: PointModel,
+    x: ArrayLike,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
+    name: str = "the data",
+) -> Array:
+    """Fill in the coordinates that are NaN, each time with a draw given the other ones of the row.
+
+    Args:
+        model: of points.
+        x: (n, d) in the data's units; known coordinates come back to the bit.
+        seed: of the draws.
+        on_block: called with the number of rows filled in so far.
+        name: what messages call the data.
+
+    Raises:
+        DataError: another number of columns, or an infinite number.
+        UsageError: a row that is impossible to the model.
+    """
+    made = np.array(x, np.float64)
+    if made.ndim != 2 or made.shape[1] != model.dim:
+        raise DataError(f"{name} has shape {made.shape}; expected (rows, {model.dim}).")
+    if np.isinf(made).any():
+        row, j = np.argwhere(np.isinf(made))[0]
+        raise DataError(
+            f"{name}, row {row + 1}, column '{model.columns[j]}': got {made[row, j]}; expected a finite number."
+        )
+    known = ~np.isnan(made)
+    rows = np.flatnonzero(~known.all(axis=1))
+    if not len(rows):
+        return made
+    grid = model.recipe.make_grid()
+    z = model.standardiser.forward(np.where(known, made, 0.0))[rows]
+    key = seed_key(check_seed(seed), "impute")
+    drawn, _ = conditional_rows(model.denoiser, z, known[rows], key=key, grid=grid, on_block=on_block)
+    made[rows] = np.where(known[rows], made[rows], model.standardiser.inverse(drawn[:, 0]))
+    return made

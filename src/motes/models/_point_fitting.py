@@ -1,0 +1,244 @@
+"""From points to a trained model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes._seeds import seed_key
+from motes.data._classes import Classes
+from motes.data._tables import Standardiser, Table, as_table
+from motes.diffusion._denoiser import Denoiser
+from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.learning._networks import StepGated
+from motes.learning._resuming import Keeper
+from motes.learning._stopping import ValidationSet
+from motes.learning._training import Progress, Trained, train
+from motes.models._points import PointModel
+from motes.recipes import Recipe, load_recipe
+
+Array = NDArray[np.float64]
+
+MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
+
+
+def fit_points(
+    data: ArrayLike | Table,
+    recipe: str | Path | Recipe = "default",
+    *,
+    changes: Sequence[str] | Mapping[str, Any] = (),
+    columns: Sequence[str] | None = None,
+    labels: ArrayLike | None = None,
+    classes: Classes | None = None,
+    weights: ArrayLike | None = None,
+    standardiser: Standardiser | None = None,
+    start: Denoiser | None = None,
+    seed: int = 0,
+    source: str = "",
+    keeper: Keeper | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> PointModel:
+    """Train a model of points on the rows of `data`.
+
+    Args:
+        data: numbers (n, d), or a `Table`.
+        recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
+        changes: to it, such as {"training.steps": 8000}.
+        columns: d names.
+        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
+        classes: those that there are, for a `start` that knows them; None takes those that occur among the labels.
+        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+        standardiser: between the data's units and those of the network; None: fitted as the recipe says.
+        start: a denoiser of the same recipe to go on from, such as `model.denoiser`. Give the model's own standardiser
+            with it.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        source: what the data is called in the model file.
+        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
+        on_progress: called a few times a second with a `Progress`.
+
+    Returns:
+        The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
+
+    Raises:
+        DataError: data that cannot be used; the message names the place.
+        RecipeError: a recipe that cannot be followed.
+        UsageError: a `start` of another recipe, or without its standardiser.
+        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+    """
+    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    if chosen.data.encode:
+        raise RecipeError(
+            "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
+            "`motes.fit`, which takes any table."
+        )
+    whole = data if isinstance(data, Table) else as_table(data, columns)
+    table = _labelled(whole, labels, chosen)
+    table, weights = _counting(table, _checked(table, weights))
+    if table.labels is None:
+        classes = None
+    elif classes is None:
+        classes = Classes.of(table.labels, weights)
+    if start is not None and standardiser is None and chosen.data.standardise:
+        raise UsageError("start without a standardiser: give that of the model it comes from, model.standardiser.")
+    units = standardiser or standardiser_of(table, chosen, weights)
+    z = units.forward(table.x)
+    numbers = None if classes is None else classes.numbers(table.labels, len(z))
+    rows = _Rows(z, numbers, weights)
+
+    def model_of(trained: Trained) -> PointModel:
+        denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
+        return PointModel(
+            denoiser,
+            units,
+            table.columns,
+            chosen,
+            classes=classes,
+            source=source,
+            fingerprint=whole.fingerprint,
+            seed=seed,
+            training=trained,
+        )
+
+    count = len(classes) if classes else 0
+    if start is None:
+        start = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
+    else:
+        _check_start(start, chosen, z.shape[1], count)
+    try:
+        return model_of(_train(start, rows, chosen, seed, keeper, on_progress))
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = model_of(error.result)
+        raise
+
+
+def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) -> Standardiser:
+    """Between the units of `table` and those that a recipe trains in.
+
+    Raises:
+        DataError: a column that does not vary over the rows that count.
+    """
+    if not recipe.data.standardise:
+        return Standardiser.identity(table.x.shape[1])
+    found = Standardiser.fit(table.x, weights)
+    for name, scale in zip(table.columns, found.scale, strict=True):
+        if not scale > 0:
+            raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")
+    return found
+
+
+def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
+    """`table` with the labels to learn, if there are any."""
+    labels = table.labels if labels is None else labels
+    if labels is None:
+        if recipe.data.label:
+            raise UsageError(
+                f"data.label = '{recipe.data.label}', but there are no labels. Give `fit(..., labels=...)`."
+            )
+        return table
+    if isinstance(recipe.network, StepGated):
+        raise RecipeError(
+            "network.kind = 'step_gated' takes no labels. Set network.kind = 'residual', or train without them."
+        )
+    if recipe.denoiser.variance == "learned":
+        raise RecipeError("denoiser.variance = 'learned' goes with no labels. Set 'fixed', or train without them.")
+    if np.shape(labels) != (len(table.x),):
+        raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
+    return replace(table, labels=np.asarray(labels))
+
+
+def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
+    """Weights of the rows; None: 1 each."""
+    if weights is None:
+        return None
+    numbers = np.asarray(weights, np.float64)
+    if numbers.shape != (len(table.x),):
+        raise DataError(f"the weights have shape {numbers.shape}; expected ({len(table.x)},), one for each row.")
+    good = np.isfinite(numbers) & (numbers >= 0)
+    if not good.all():
+        row = int(good.argmin())
+        raise DataError(f"the weight of row {row + 1} is {numbers[row]}; expected a finite number at least 0.")
+    if (numbers > 0).sum() < 2:
+        raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
+    return numbers
+
+
+def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]:
+    """The rows that count, with their weights."""
+    if weights is None:
+        return table, None
+    rows = np.flatnonzero(weights)
+    return table[rows], weights[rows]
+
+
+class _Rows(NamedTuple):
+    """What `train` and `ValidationSet` take."""
+
+    x: Array
+    labels: NDArray[np.int32] | None
+    weights: Array | None
+
+    def some(self, rows: NDArray[np.int64]) -> "_Rows":
+        some: Any = [None if part is None else part[rows] for part in self]
+        return _Rows(*some)
+
+
+def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
+    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), classes)
+    shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
+    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
+        raise UsageError(
+            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
+            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
+        )
+
+
+def _train(
+    denoiser: Denoiser,
+    rows: _Rows,
+    recipe: Recipe,
+    seed: int,
+    keeper: Keeper | None,
+    on_progress: Callable[[Progress], None] | None,
+) -> Trained:
+    """Train `denoiser` on all rows, or on those that are not held out."""
+    part, held, weights = recipe.training, None, rows.weights
+    if part.validation:
+        unseen = _held_out(len(rows.x), part.validation, seed)
+        held = ValidationSet(*rows.some(unseen), every=part.check_every, patience=part.patience)
+        # By weights of 0, so that the compiled program is the one of a training on all rows.
+        weights = np.ones(len(rows.x)) if weights is None else weights.copy()
+        weights[unseen] = 0
+    return train(
+        denoiser,
+        rows.x,
+        labels=rows.labels,
+        weights=weights,
+        held=held,
+        loss=recipe.loss,
+        times=recipe.times,
+        optimiser=part.optimiser(),
+        steps=part.steps,
+        batch=part.batch,
+        key=seed_key(seed, "training"),
+        label_dropout=part.label_dropout,
+        ema=part.ema,
+        last_batch=part.last_batch,
+        snapshot_every=part.snapshot_steps(len(rows.x)),
+        averages=part.averages,
+        keeper=keeper,
+        on_progress=on_progress,
+    )
+
+
+def _held_out(n: int, validation: float, seed: int) -> NDArray[np.int64]:
+    """The rows that training is stopped by, in their order."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation"))))
+    most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
+    m = int(np.clip(round(validation * n), 1, most))
+    return np.sort(rng.permutation(n)[:m])

@@ -1,0 +1,546 @@
+"""A trained model, in the data's own units: `sample` it, score points with it, `save` it, `load` it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
+
+from motes._seeds import seed_key
+from motes.data._classes import Classes
+from motes.data._tables import Standardiser, as_table
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count
+from motes.learning._averages import Averages
+from motes.learning._bounds import Bound, Variance, variational_bound
+from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._training import Trained
+from motes.learning._weights import weights_of, with_weights
+from motes.recipes import Recipe, parse
+from motes.recipes._drawing import sampler_and_grid
+from motes.sampling._chains import Ancestral
+from motes.sampling._divergence import Divergence
+from motes.sampling._guidance import Guided
+from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
+from motes.sampling._loop import Sampler, sample
+
+AVERAGES = "averages.safetensors"
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How samples are led away from a weaker denoiser; see `motes.sampling._guidance`.
+
+    Attributes:
+        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
+        low, high: the times between which it is used, 0 = data, 1 = noise.
+        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
+            together.
+    """
+
+    weight: float
+    low: float = 0.0
+    high: float = 1.0
+    weak: Any = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.weight) and self.weight >= 0):
+            raise UsageError(f"guidance weight = {self.weight}; expected a number at least 0. 1 is no guidance.")
+        if not 0 <= self.low < self.high <= 1:
+            raise UsageError(
+                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
+            )
+
+
+class PointModel:
+    """What was learned, and everything needed to sample it again.
+
+    Attributes:
+        denoiser: E[x_0 | x_t], in standardised units.
+        standardiser: between those and the data's units.
+        columns: names of the d columns.
+        classes: those of its rows, where it was trained with labels; otherwise None.
+        recipe: what it was trained by.
+        source: what it was trained on, a shape's name or a file's; "" for an array.
+        fingerprint: of the rows that it was trained on, by which they are known again.
+        seed: of the training.
+        training: losses and snapshots where it was trained in this process; None where it was loaded.
+        folder: where it was loaded from; None where it was trained in this process.
+        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        standardiser: Standardiser,
+        columns: Sequence[str],
+        recipe: Recipe,
+        *,
+        classes: Classes | None = None,
+        source: str = "",
+        fingerprint: str = "",
+        seed: int = 0,
+        training: Trained | None = None,
+        folder: Path | None = None,
+        length: float | None = None,
+    ):
+        self.denoiser = denoiser
+        self.standardiser = standardiser
+        self.columns = tuple(columns)
+        self.recipe = recipe
+        self.classes = classes
+        self.source = source
+        self.fingerprint = fingerprint
+        self.seed = seed
+        self.training = training
+        self.folder = folder
+        self.length = length
+
+    def __repr__(self) -> str:
+        on = f" of {self.source}" if self.source else ""
+        return f"PointModel{on} ({self.dim} columns, {self.parameters:,} parameters)"
+
+    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> PointModel:
+        """The same model with other weights, or with an exact denoiser, in the place of its own.
+
+        `length` is that of the average which the weights are, where it is not the recipe's.
+        """
+        return self._with(denoiser=denoiser, length=length)
+
+    def _with(self, **changes: Any) -> PointModel:
+        made = copy(self)
+        vars(made).update(changes)
+        return made
+
+    @cached_property
+    def averages(self) -> Averages | None:
+        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
+        if self.training is not None or self.folder is None:
+            return self.training.averages if self.training else None
+        path = self.folder / AVERAGES
+        if not path.is_file():
+            return None
+        tensors, about = read_checkpoint(path)
+        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
+            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
+        return Averages(**tensors)
+
+    def averaged_over(self, sigma_rel: float) -> PointModel:
+        """The same model with another average of its weights, over this share of its training, such as 0.1.
+
+        It is the standard deviation of the steps that count, as a share of all: see `motes.learning._averages`.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+            ModelFileError: they are damaged, or of another model.
+        """
+        if self.averages is None:
+            raise UsageError(
+                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
+                "training.averages = 0."
+            )
+        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
+
+    def save_averages(self, folder: Path) -> None:
+        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        if self.averages is not None:
+            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+
+    @property
+    def _run(self) -> str:
+        """What tells its training from any other."""
+        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return len(self.columns)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return int(weights_of(self.denoiser).size)
+
+    @property
+    def lowest_noise(self) -> float:
+        """sigma_t / alpha_t at the last time that its sampler asks the network about."""
+        return float(np.exp(-np.asarray(self.denoiser.schedule.log_snr(self.grid[-2])) / 2))
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        return np.asarray(self.recipe.make_grid())
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: Literal[False] = False,
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: Literal[True],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+        return_log_prob: bool = False,
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
+
+        Args:
+            n: how many.
+            seed: of the draw.
+            sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
+            steps: of the grid, in the place of the recipe's.
+            grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
+            label: the class of all the points, or one for each (n,); None draws from all classes together.
+            guidance: a weight, by which points become more typical of their class, or a `Guidance`.
+            on_block: called with the number of points done so far.
+            return_log_prob: give their log p (n,) as well, `score_samples` of them.
+
+        Raises:
+            UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
+        """
+        if return_log_prob and guidance is not None:
+            raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
+        points = self.chain(
+            n,
+            (),
+            seed=seed,
+            sampler=sampler,
+            steps=steps,
+            grid=grid,
+            label=label,
+            guidance=guidance,
+            on_block=on_block,
+        )[0]
+        return (points, self.score_samples(points, label=label)) if return_log_prob else points
+
+    def chain(
+        self,
+        n: int,
+        record: Sequence[int],
+        *,
+        seed: int = 0,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: ArrayLike | None = None,
+        label: Any = None,
+        guidance: float | Guidance | None = None,
+        on_block: Callable[[int], None] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
+
+        Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
+        """
+        n = check_count(n, "points")
+        how, times = sampler_and_grid(self.recipe, sampler, steps, grid)
+        given = self.given(label, n)
+        points, kept = sample(
+            self.guided(guidance, given),
+            n,
+            self.dim,
+            key=seed_key(seed, "sample"),
+            sampler=how,
+            grid=times,
+            given=given,
+            record=record,
+            on_block=on_block,
+        )
+        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def given(self, label: Any, n: int) -> Given | None:
+        """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
+
+        Raises:
+            UsageError: an unknown label, or a model without classes.
+        """
+        if label is None:
+            return None
+        if self.classes is None:
+            raise UsageError(
+                f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
+                "column ('class' for a shape); in Python `fit` takes them beside the rows."
+            )
+        return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
+
+    def guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+        """The denoiser, or the guided one of rows of which that much is known.
+
+        Raises:
+            UsageError: nothing to be led away from.
+        """
+        if guidance is None:
+            return self.denoiser
+        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        weak: PointModel | None = how.weak
+        if weak is None and given is None:
+            why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
+            raise UsageError(
+                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
+                "copy of the model: Guidance(weight, weak=model), --weak MODEL."
+            )
+        if weak is None:
+            return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
+        if (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names) != (
+            self.columns,
+            self.denoiser.schedule,
+            self.classes and self.classes.names,
+        ) or not np.array_equal(weak.standardiser.scale, self.standardiser.scale):
+            raise UsageError(
+                "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
+                "and fewer steps of training, a smaller network, or more averaging."
+            )
+        return Guided(
+            self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
+        )
+
+    def score_samples(
+        self, x: ArrayLike, *, label: Any = None, on_block: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
+
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+        """
+        return self.likelihood(x, label=label, on_block=on_block).log_prob
+
+    def predict_proba(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
+        """p(label | x) of each row of x (n, d), (n, classes) in the order of `classes.names`.
+
+        By Bayes' rule from log p(x | label) and how frequent each class was in training.
+
+        Raises:
+            UsageError: a model without classes.
+            DataError: rows that cannot be used.
+        """
+        rows = as_table(x, self.columns, to_learn=False).x
+        if self.classes is None:
+            raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
+        n, count = len(rows), len(self.classes)
+        known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
+        tell = (lambda done: on_block(done // count)) if on_block else None
+        z = np.tile(self.standardiser.forward(rows), (count, 1))
+        log_prob = log_likelihood(self.denoiser, z, given=known, on_block=tell).log_prob.reshape(count, n)
+        return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
+
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
+        """The likeliest label of each row of x (n, d), (n,)."""
+        chosen = self.predict_proba(x).argmax(axis=1)
+        assert self.classes is not None  # `predict_proba` has checked it
+        return np.array(self.classes.names)[chosen]
+
+    def likelihood(
+        self,
+        x: ArrayLike,
+        *,
+        label: Any = None,
+        divergence: Divergence = "exact",
+        probes: int = 32,
+        seed: int = 0,
+        solver: Solver = "grid",
+        tolerance: float = TOLERANCE,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Likelihood:
+        """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
+
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+        See `motes.sampling._likelihood.log_likelihood`. It is the distribution that `sample` draws from where the
+        sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
+        distribution.
+
+        Raises:
+            DataError: rows that cannot be used.
+            UsageError: an argument out of range, an unknown label.
+        """
+        rows = as_table(x, self.columns, to_learn=False).x
+        try:
+            found = log_likelihood(
+                self.denoiser,
+                self.standardiser.forward(rows),
+                given=self.given(label, len(rows)),
+                divergence=divergence,
+                probes=probes,
+                key=seed_key(seed, "likelihood"),
+                solver=solver,
+                tolerance=tolerance,
+                on_block=on_block,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
+
+    def bound(self, x: ArrayLike, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
+        """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
+
+        Args:
+            x: rows.
+            variance: of a reverse step, "beta", "posterior" or "learned"; None takes that of the recipe's sampler, and
+                with another sampler than ancestral the learned one, or beta where none was learned.
+            seed: of the noise.
+            draws: of it, for each step.
+
+        Raises:
+            UsageError: a recipe whose schedule has no steps; a variance that there is not.
+        """
+        if self.recipe.steps is None:
+            raise UsageError(
+                "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
+            )
+        z = self.standardiser.forward(as_table(x, self.columns).x)
+        part = self.recipe.sampler
+        if variance is None:
+            own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
+            variance = part.variance if isinstance(part, Ancestral) else own
+        try:
+            bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
+        return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, whole or not at all.
+
+        Raises:
+            UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
+                that `load` could not build it again.
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        self.check_described()
+        write_checkpoint(Path(path), *self.parts())
+
+    def check_described(self) -> None:
+        """Refuse to save a denoiser that the recipe does not describe: `load` could not build it again.
+
+        Raises:
+            UsageError: it is one.
+        """
+        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
+        if described != jax.tree.structure(self.denoiser):
+            raise UsageError(
+                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
+                "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
+            )
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        tensors = arrays_of(self.denoiser)
+        tensors["standardiser.mean"] = self.standardiser.mean
+        tensors["standardiser.scale"] = self.standardiser.scale
+        about = {
+            "recipe": json.dumps(self.recipe.to_dict()),
+            "columns": json.dumps(self.columns),
+            "classes": json.dumps(self.classes.to_dict() if self.classes else None),
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "seed": str(self.seed),
+        }
+        if self.length is not None:
+            about["length"] = repr(self.length)
+        return tensors, about
+
+    @classmethod
+    def load(cls, path: str | Path) -> PointModel:
+        """Read what `save` wrote. No code in the file is run.
+
+        Raises:
+            ModelFileError: no such file, another format, any damage, or a part of your own that is not registered.
+        """
+        path = model_path(path)
+        return cls.of_parts(*read_checkpoint(path), path)
+
+    @classmethod
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel:
+        """What `parts` gave; `path` is where it comes from.
+
+        Raises:
+            ModelFileError: anything else.
+        """
+        try:
+            recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
+            columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
+            classes = Classes.from_dict(labels) if labels else None
+            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
+            length = float(about["length"]) if "length" in about else None
+            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+        except UnknownKindError as error:
+            raise ModelFileError(str(error)) from None
+        except (KeyError, ValueError, MotesError) as error:
+            raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
+        denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
+        return cls(
+            denoiser,
+            standardiser,
+            columns,
+            recipe,
+            classes=classes,
+            source=source,
+            fingerprint=fingerprint,
+            seed=seed,
+            folder=path.parent,
+            length=length,
+        )
+
+
+def model_path(path: str | Path) -> Path:
+    """The model file itself, where `path` is the folder of a run.
+
+    Raises:
+        NoModelError: it is not there.
+    """
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise NoModelError(f"there is no model file '{path}'. `motes train` makes one.")
+    return path
+
+
+def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:
+    """The denoiser of a recipe with shapes in the place of arrays."""
+    count = len(classes) if classes else 0
+    return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)

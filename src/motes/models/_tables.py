@@ -1,0 +1,457 @@
+"""A trained model of a table of any columns, in the data's own units and types.
+
+    p(x) = product over columns of p(x_j | those before it),    in one order, which is the model's distribution
+
+It is a `Schema` between the table and codes, and the members that were learned of the codes. It answers for any subset
+of the columns: what is known is seen first.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data._blocks import Blocks
+from motes.data._frames import Frame, joined
+from motes.data._templates import KEY
+from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning.tables._course import Trained
+from motes.learning.tables._fitting import options_of
+from motes.learning.tables._layout import layout_of
+from motes.learning.tables._links import Linker
+from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
+from motes.learning.tables._rows import Reader
+from motes.models._points import PointModel, model_path
+from motes.models._table_draws import Drawn, draw_blocks
+from motes.models._table_fillings import fill_blocks
+from motes.models._table_predictions import (
+    DRAWS,
+    QUANTILES,
+    Predicted,
+    label_probabilities,
+    predict_blocks,
+    rows_without,
+)
+from motes.recipes import Recipe, parse
+from motes.sampling._constraint import Constraint, observed_sides
+from motes.sampling._orders import AnyOrder
+from motes.sampling._unmasking import Unmasker
+from motes.tables._parts import IMPOSSIBLE
+from motes.tables._schema import Schema
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.integer]
+
+
+class RowLikelihood(NamedTuple):
+    """log p of rows.
+
+    Attributes:
+        log_prob: (n,), nats a row, in the data's units.
+        spread: (n,), the standard deviation over orders; NaN with one order.
+        impossible: (n,), how many entries are none that the training could have held.
+    """
+
+    log_prob: Array
+    spread: Array
+    impossible: NDArray[np.int64]
+
+
+class TableModel:
+    """What was learned of a table.
+
+    Attributes:
+        schema: between the table and codes.
+        models: the members, with a leading axis.
+        order: place -> part, in which rows are drawn and scored, (p,).
+        bias: of the codes of each group in that order, (M, G, K), by which marginals are right.
+        constraint: the inequalities between columns that rows keep.
+        recipe, source, seed, fingerprint: of the training.
+        training: losses, where it was trained in this process; None where it was loaded.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        models: MaskedModel,
+        order: Integers,
+        bias: Sequence[Any],
+        recipe: Recipe,
+        *,
+        constraint: Constraint | None = None,
+        source: str = "",
+        seed: int = 0,
+        fingerprint: str = "",
+        training: Trained | None = None,
+    ):
+        self.constraint = constraint or Constraint.none()
+        self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
+        self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
+        self.recipe, self.source, self.seed, self.fingerprint, self.training = (
+            recipe,
+            source,
+            seed,
+            fingerprint,
+            training,
+        )
+
+    def __repr__(self) -> str:
+        on = f" of {self.source}" if self.source else ""
+        return f"TableModel{on} ({len(self.columns)} columns, {self.parameters:,} parameters)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return self.schema.names
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
+
+    @cached_property
+    def orders(self) -> AnyOrder:
+        """The model in its own order of the parts, and in any other."""
+        return AnyOrder(self.schema, self.models, self.order, self.bias, self.constraint)
+
+    @property
+    def reader(self) -> Reader:
+        """Between entries and what the network takes."""
+        return self.orders.reader
+
+    @property
+    def unmasker(self) -> Unmasker:
+        """The model's distribution: members in its own order, with its biases."""
+        return self.orders.own
+
+    # --- drawing ---
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        exact: bool = False,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Drawn:
+        """Draw `n` new rows. `Frame.like` gives them the type of any table of these columns.
+
+        Args:
+            n: how many.
+            given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
+                None; None: missing; `Not(value)`.
+            seed: of the draws.
+            exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
+            on_block: called with the number of rows drawn so far.
+
+        Raises:
+            UsageError: what does not fit the columns or the model, or has probability 0.
+            DataError: a value that its column cannot hold.
+        """
+        effective, evidence, total = 0.0, [], 0
+
+        def counted() -> Iterator[Frame]:
+            nonlocal effective, total
+            for rows in self.blocks(n, given=given, seed=seed, exact=exact):
+                effective += rows.effective
+                evidence.append(rows.log_evidence)
+                total += len(rows)
+                if on_block is not None:
+                    on_block(total)
+                yield rows
+
+        columns = joined(counted(), check_count(n, "rows")).columns
+        return Drawn(columns, effective, _log_mean(np.array(evidence)))
+
+    def blocks(
+        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
+    ) -> Iterator[Drawn]:
+        """The rows of `sample`, some at a time: they need never be in memory together.
+
+        A block of candidates of which none meets the conditions comes as no rows.
+        """
+        return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
+
+    # --- scoring ---
+
+    def score_samples(self, data: Any, *, orders: int = 1, smooth: bool = False) -> Array:
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns."""
+        return self.likelihood(data, orders=orders, smooth=smooth).log_prob
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        orders: int = 1,
+        smooth: bool = False,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> RowLikelihood:
+        """log p of rows by the chain rule.
+
+        Args:
+            data: n rows, or `Blocks` of them, which need never be in memory as a whole.
+            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
+            smooth: give an entry that the training could not have held the mass 1 / (rows + 1) instead of 0.
+            seed: of the other orders.
+            on_block: called with the number of rows scored so far.
+            name: what messages call the data.
+        """
+        orders = check_count(orders, "orders")
+        rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
+        unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
+        found, impossible, done = [], [], 0
+        for part in rows.read():
+            encoded = self.schema.encode(part, name=name, unseen="mark")
+            if not len(encoded):
+                continue
+            strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
+            loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
+            each = np.stack([self.orders.log_prob(one, encoded) for one in unmaskers])
+            if columns := self.constraint.columns:
+                each += self.constraint.log_factor(observed_sides(self.schema, columns, part, encoded))
+            found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
+            impossible.append(strange)
+            done += len(encoded)
+            if on_block is not None:
+                on_block(done)
+        if not found:
+            raise DataError(f"{name} has no rows; expected at least 1.")
+        every = np.concatenate(found, axis=1)
+        mean = np.logaddexp.reduce(every, axis=0) - np.log(orders)
+        with np.errstate(invalid="ignore"):
+            spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
+        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+
+    def lowest(self, columns: tuple[str, ...], rows: int) -> float:
+        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once."""
+        if (columns, rows) not in self._lowest:
+            drawn = self.sample(rows)
+            alone = drawn.without([name for name in drawn.names if name not in columns])
+            self._lowest[columns, rows] = float(np.min(self.score_samples(alone)))
+        return self._lowest[columns, rows]
+
+    # --- filling in ---
+
+    def impute(
+        self,
+        data: Any,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> list[Frame]:
+        """Fill in the missing entries, `draws` times, each time with a draw given the observed ones of the row.
+
+        Args:
+            data: rows (n); what is observed comes back to the bit.
+            draws: how many tables; their spread is what is not known.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+            name: what messages call the data.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names row and column.
+        """
+        rows = Blocks.of_frame(self.schema.frame(data, name=name))
+        parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
+        return [joined(part, rows.rows) for part in parts]
+
+    def fillings(
+        self,
+        rows: Blocks,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Iterator[Frame]]:
+        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema."""
+        return fill_blocks(self.orders, rows, draws, seed, on_block, name)
+
+    # --- one column given the others ---
+
+    def predict(
+        self,
+        data: Any,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Predicted:
+        """The distribution of one column given the other observed entries of each row.
+
+        Args:
+            data: n rows. They need not have `column`; what they hold there is not looked at. Missing entries stay
+                hidden. An entry that the training could not have held counts as not observed.
+            column: one of the columns that vary.
+            quantiles: of a number or a date, shares between 0 and 1.
+            draws: of a number or a date, for each row, from which its figures are computed.
+            seed: of the draws.
+            on_block: called with the number of rows done so far.
+            name: what messages call the data.
+
+        Returns:
+            n rows. Of labels: "label", the most probable one, and "p(a)" for each label a. Of numbers: "mean", "sd" and
+            a column such as "q0.05" for each quantile, in the data's units. Quantiles are values that the column can
+            hold. Of dates the same, with "sd" in days.
+
+        Raises:
+            UsageError: a column that there is not or that does not vary, or quantiles that are no shares.
+            DataError: another column too few or too many, no rows, or entries of another type.
+
+        Example:
+            >>> model.predict(people, "income", quantiles=(0.1, 0.9)).names  # doctest: +SKIP
+            ('mean', 'sd', 'q0.1', 'q0.9')
+        """
+        rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
+        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
+        return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
+
+    def predictions(
+        self,
+        rows: Blocks,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Predicted]:
+        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`."""
+        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
+
+    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
+        """p(label | the other observed entries) of each row, (n, l), and the l labels of a categorical column.
+
+        `data` is as in `predict`.
+
+        Raises:
+            UsageError: a column that is not learned, or has no labels.
+            DataError: as `predict`.
+        """
+        return label_probabilities(self.orders, data, column, name)
+
+    # --- on disk ---
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file, whole or not at all.
+
+        Raises:
+            UsageError: a name that does not end in .safetensors.
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        write_checkpoint(Path(path), *self.parts())
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        arrays, about = self.schema.to_state()
+        tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
+        tensors["order"] = np.asarray(self.order, np.int32)
+        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.bias)}
+        if self.constraint.inequalities:
+            tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
+        texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
+        return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
+
+    @classmethod
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "TableModel":
+        """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
+
+        Raises:
+            ModelFileError: anything else.
+        """
+        import tomllib
+
+        tensors = {name: array for name, array in tensors.items() if not name.startswith("estimator.")}
+        try:
+            arrays = {
+                name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
+            }
+            schema = Schema.from_state(arrays, json.loads(about["schema"]))
+            recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
+            bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
+            constraint = None
+            if schema.inequalities:
+                constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
+            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
+            labels = knows_labels(schema.parts, tensors["base.means"])
+            skeleton = skeleton_of(
+                layout_of(schema.parts, Linker.of(schema).links, labels=labels),
+                tensors,
+                options_of(recipe.table, worth, len(schema.parts))[0].dropout,
+            )
+            models = filled(skeleton, tensors, path)
+            return cls(
+                schema,
+                models,
+                order,
+                bias,
+                recipe,
+                constraint=constraint,
+                source=about["source"],
+                seed=int(about["seed"]),
+                fingerprint=about["fingerprint"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of NumPy, so that it can be read where there is another device, or none.
+        return dict(zip(("tensors", "about"), self.parts(), strict=True))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(vars(TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))))
+
+
+def read_model(path: str | Path) -> PointModel | TableModel:
+    """Read a model file, or the one in the folder of a run. No code in it is run.
+
+    Raises:
+        ModelFileError: no such file, another format, or any damage.
+    """
+    path = model_path(path)
+    return of_checkpoint(*read_checkpoint(path), path)
+
+
+def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel | TableModel:
+    """The model of the arrays and texts of a file, without what only `motes.Model` or an estimator need of it.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    mine = {name: array for name, array in tensors.items() if name != KEY}
+    return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
+
+
+def load_points(path: str | Path, requested: str) -> PointModel:
+    """Read the model file of points.
+
+    Raises:
+        UsageError: it is that of a table, to which what is asked does not apply.
+        ModelFileError: as `read_model`.
+    """
+    model = read_model(path)
+    if isinstance(model, TableModel):
+        raise UsageError(
+            f"got '{path}', a model of a table; expected a model of points, for `{requested}`. Give another one."
+        )
+    return model
+
+
+def _log_mean(logs: Array) -> float:
+    return float(np.logaddexp.reduce(logs) - np.log(len(logs))) if len(logs) else 0.0

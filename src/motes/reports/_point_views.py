@@ -1,0 +1,75 @@
+"""What the page on points shows, as the templates take it: pictures and their captions."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from markupsafe import Markup
+
+from motes.evaluation._excess import ExcessLoss
+from motes.evaluation._points import PointDetails
+from motes.evaluation._record import Entry
+from motes.evaluation._table_results import number
+from motes.reports import _charts as charts
+from motes.reports._charts import Mark
+from motes.reports._table_views import Card
+
+
+def beside(entry: Entry) -> Markup:
+    """The value of an entry above its reference value."""
+    said = f"{entry.name}: {number(entry.value)}, between two real draws {number(entry.reference_value)}."
+    marks = []
+    for value, interval, colour in (
+        (entry.value, entry.interval, entry.verdict.severity),
+        (entry.reference_value, entry.reference_interval, "real"),
+    ):
+        assert value is not None  # points have both of all metrics
+        marks.append(Mark("", value, *(interval or (value, value)), colour))
+    return charts.versus(marks[0], marks[1], said)
+
+
+def clouds(found: PointDetails) -> list[Card]:
+    """Real and synthetic points of the plane on the same axes; nothing for other than two columns."""
+    if found.synthetic is None or found.real is None:
+        return []
+    both = np.concatenate([found.synthetic, found.real])
+    low, high = both.min(axis=0), both.max(axis=0)
+    names = f"{found.columns[0].name} across, {found.columns[1].name} up"
+    cards = []
+    for points, colour in ((found.real, "real"), (found.synthetic, "synthetic")):
+        title = f"{colour.capitalize()} points"
+        picture = charts.cloud(points, low, high, colour, f"{title}: {names}.")
+        cards.append(Card(title, None, f"{len(points):,} points; {names}", picture))
+    return cards
+
+
+def marginals(found: PointDetails) -> Iterator[Card]:
+    """A histogram of each column."""
+    for column in found.columns:
+        bars = column.bars
+        assert bars.edges is not None  # of numbers
+        ours, theirs = column.quantiles
+        said = f"real median {number(theirs[2])}; synthetic median {number(ours[2])}"
+        picture = charts.histogram(
+            bars.real, bars.synthetic, bars.edges, f"Histograms of {column.name}: {said}.", places=bars.places
+        )
+        yield Card(column.name, None, said, picture)
+
+
+def losses(found: ExcessLoss) -> list[Card]:
+    """The network's loss beside the irreducible one, and what is between them, by noise level."""
+    levels = f"at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}"
+    both = [(found.least, "real"), (found.loss, "synthetic")]
+    return [
+        Card(
+            "Loss by noise level",
+            None,
+            "Squared error of the noise, the sum over columns, by noise level sigma/alpha.",
+            charts.curves(found.noise, both, f"The irreducible loss and that of the network, {levels}."),
+        ),
+        Card(
+            "Excess loss by noise level",
+            None,
+            f"The loss above the irreducible one. It is largest at noise level {found.worst:.2g}.",
+            charts.curves(found.noise, [(found.excess, "synthetic")], f"The excess loss, {levels}."),
+        ),
+    ]

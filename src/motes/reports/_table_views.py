@@ -1,0 +1,232 @@
+"""What the page on a table shows, as the templates take it: rows of its tables, pictures and their captions."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from motes.evaluation._privacy import ClosestRecords, Copies
+from motes.evaluation._record import Verdict
+from motes.evaluation._results import Array, Metric
+from motes.evaluation._table_results import (
+    AssociationResult,
+    ClassifierResult,
+    ColumnResult,
+    LikelihoodResult,
+    number,
+    shown,
+)
+from motes.evaluation._utility import Utility
+from motes.reports import _charts as charts
+from motes.reports._charts import Mark
+from motes.reports._formats import three, whole
+
+IMPORTANT_SHOWN = 10
+BINS = 30
+
+
+class Line(NamedTuple):
+    """A column in the table of all columns; `picture` is the interval of its difference."""
+
+    column: ColumnResult
+    between: str
+    picture: Markup
+    distance: str
+    w1: str
+    missing: str
+    verdicts: list[Verdict]
+
+
+class Card(NamedTuple):
+    """A picture with its title, a caption, and a verdict that has to be seen."""
+
+    title: str
+    verdict: Verdict | None
+    caption: str
+    picture: Markup
+
+
+class Quantiles(NamedTuple):
+    """A line of the table of quantiles: each with whether it lies beyond the range of the real rows."""
+
+    column: str
+    rows: str
+    values: list[tuple[str, bool]]
+
+
+def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
+    """Of all columns, with intervals on one scale."""
+    gaps = [abs(end) for c in columns if c.contrast for end in (c.contrast.low, c.contrast.high)]
+    reach = max([*gaps, 0.01])
+    for column in columns:
+        between, picture = "", Markup("")
+        if (contrast := column.contrast) is not None:
+            gap, low, high = contrast.difference, contrast.low, contrast.high
+            between = f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
+            mark = Mark("", gap, low, high, column.verdict.severity)
+            picture = charts.interval(mark, reach, f"{contrast.text}: {between}")
+        ours, theirs = column.missing
+        missing = "none" if ours == theirs == 0 else f"{ours:.1%} ({theirs:.1%})"
+        differing = [one for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
+        distance = "-"
+        if column.distance is not None:
+            distance = f"{three(column.distance)} ({three(column.reference_value)})"
+        yield Line(column, between, picture, distance, three(column.w1), missing, differing or [column.verdict])
+
+
+def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
+    """A picture of each column that has entries."""
+    for column in columns:
+        if (bars := column.bars) is None:
+            continue
+        moments = _moments(column)
+        if bars.edges is not None:
+            ends = [shown(column.kind, float(bars.edges[i])) for i in (0, -1)]
+            said = f"Histograms of {column.name} from {ends[0]} to {ends[1]}. {moments}."
+            picture = charts.histogram(
+                bars.real, bars.synthetic, bars.edges, said, places=bars.places, dates=column.kind == "date"
+            )
+        else:
+            shares = "; ".join(
+                f"{label} {theirs:.1%} and {ours:.1%}"
+                for label, theirs, ours in zip(bars.labels, bars.real, bars.synthetic, strict=True)
+            )
+            said = f"Shares of {column.name}, real and synthetic: {shares}."
+            picture = charts.label_bars(bars.labels, bars.real, bars.synthetic, said)
+        yield Card(column.name, column.verdict if column.verdict.differs else None, moments, picture)
+
+
+def _moments(column: ColumnResult) -> str:
+    if column.moments is None:
+        return column.kind
+    texts = []
+    for name, (mean, deviation) in zip(("synthetic", "real"), column.moments, strict=True):
+        if column.kind == "date":
+            day = str(np.datetime64(round(mean), "us").astype("M8[D]"))
+            texts.append(f"{name} mean {day} (standard deviation {number(deviation / 86_400e6)} days)")
+        else:
+            texts.append(f"{name} mean {number(mean)} (standard deviation {number(deviation)})")
+    return "; ".join(reversed(texts))
+
+
+def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float, ...]]) -> list[Quantiles]:
+    """Two lines: real rows, and synthetic ones with what is beyond the range of the real rows."""
+    ours, theirs = found
+    return [
+        Quantiles(name, "real", [(shown(kind, value), False) for value in theirs]),
+        Quantiles(name, "synthetic", [(shown(kind, q), q < theirs[0] or q > theirs[-1]) for q in ours]),
+    ]
+
+
+class Maps(NamedTuple):
+    """Matrices of associations, and the note on columns that are left out."""
+
+    difference: Markup
+    real: Markup
+    synthetic: Markup
+    left_out: str
+
+
+def maps(pairs: AssociationResult) -> Maps:
+    """Of the columns that differ most, where there are too many for a picture."""
+    gaps = np.nan_to_num(np.abs(pairs.synthetic - pairs.real))
+    chosen, left_out = np.arange(len(pairs.names)), ""
+    if len(chosen) > charts.MOST_ROWS:
+        chosen = np.sort(np.argsort(-gaps.max(axis=1), kind="stable")[: charts.MOST_ROWS])
+        left_out = f" The {charts.MOST_ROWS} columns that differ most are shown, of {len(pairs.names)}."
+    names, square = [pairs.names[j] for j in chosen], np.ix_(chosen, chosen)
+    worst = "; ".join(f"{' and '.join(p.columns)}: {p.synthetic:.2f}, real {p.real:.2f}" for p in pairs.largest)
+
+    def drawn(title: str, values: Array) -> Markup:
+        return charts.heat_map(values[square], names, f"{title}. {worst}.")
+
+    gap = (pairs.synthetic - pairs.real)[square]
+    difference = charts.heat_map(gap, names, f"Differences of associations. {worst}.", differences=True)
+    return Maps(difference, drawn("Real rows", pairs.real), drawn("Synthetic rows", pairs.synthetic), left_out)
+
+
+class Marks(NamedTuple):
+    """Values with intervals on one axis, and the sentence that says the same."""
+
+    picture: Markup
+    said: str
+
+
+def accuracy(result: ClassifierResult) -> Marks:
+    """Of the classifier, beside its reference value."""
+    assert result.accuracy is not None and result.reference is not None  # or there is nothing to draw
+    given = [
+        _mark("synthetic rows", result.accuracy, result.verdict.severity),
+        _mark("training rows", result.reference, "real"),
+    ]
+    low = min(0.45, result.reference.low, result.accuracy.low)
+    said = f"Accuracy against held-out rows with 95 % intervals: {whole(result.accuracy)} of synthetic rows, "
+    said += f"{whole(result.reference)} of training rows."
+    return Marks(charts.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said)
+
+
+def importance(result: ClassifierResult) -> Markup | None:
+    """Permutation importance of the most discriminative columns; None where the classifier found no difference."""
+    important = [(name, value) for name, value in result.importance[:IMPORTANT_SHOWN] if value > 0]
+    if not important or not result.verdict.differs:
+        return None
+    said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
+    return charts.bars([name for name, _ in important], [value for _, value in important], f"Importance: {said}.")
+
+
+def scores(use: Utility) -> Marks:
+    """Of models trained on synthetic and on real rows."""
+    chance = 0.5 if use.score == "AUC" else 0.0
+    low = min(chance, use.synthetic.low, use.real.low)
+    said = f"{use.score} of '{use.target}', with 95 % intervals: {whole(use.synthetic)} after training on synthetic "
+    said += f"rows, {whole(use.real)} on training rows; difference {whole(use.difference)}."
+    given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
+    picture = charts.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
+    if use.relative is not None:
+        said += f" Relative utility, what is left of what real rows teach beyond chance: {whole(use.relative)}."
+    return Marks(picture, said)
+
+
+def likelihoods(like: LikelihoodResult) -> Marks:
+    """Of held-out beside training rows."""
+    assert like.held_out is not None and like.training is not None and like.difference is not None
+    given = [_mark("held-out rows", like.held_out, "real"), _mark("training rows", like.training, "synthetic")]
+    low, high = min(m.low for m in given), max(m.high for m in given)
+    room = 0.1 * (high - low) or 1.0
+    said = f"Nats per row, with 95 % intervals: held-out {whole(like.held_out)}, training "
+    said += f"{whole(like.training)}; difference {whole(like.difference)}."
+    return Marks(charts.marks(given, low - room, high + room, said), said)
+
+
+def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str]]]:
+    """A histogram of the distances to the closest training row, and the lines of their table."""
+    both = np.concatenate([records.synthetic, records.held_out])
+    edges = np.linspace(0, max(float(both.max()), 1e-12), BINS + 1)
+    shares = [np.histogram(x, edges)[0] / len(x) for x in (records.held_out, records.synthetic)]
+    found = records.quantiles()
+    said = "; ".join(f"{name} {theirs:.3g} and {ours:.3g}" for name, (ours, theirs) in found.items())
+    picture = charts.histogram(
+        shares[0], shares[1], edges, f"Distances to the closest training row, held-out and synthetic: {said}."
+    )
+    share = records.share
+    rows = [(f"distance, {name}", number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
+    between = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+    return picture, [*rows, ("DCR share (95 % interval)", between, "5.0% (neutral)")]
+
+
+def copies(found: Copies) -> list[tuple[str, str, str, str]]:
+    """The lines of the table of copies."""
+    counts = {
+        "synthetic rows that equal a training row": found.synthetic,
+        "held-out rows that equal a training row": found.held_out,
+        "training rows that equal another": found.repeated,
+    }
+    return [
+        (name, f"{count:,}", f"{total:,}", f"{count / total:.2%}" if total else "-")
+        for name, (count, total) in counts.items()
+    ]
+
+
+def _mark(label: str, metric: Metric, colour: str) -> Mark:
+    return Mark(label, metric.value, metric.low, metric.high, colour)

@@ -1,0 +1,136 @@
+"""The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.figures`.
+
+Points of the plane are shown in the data's units, u, and where a schedule lets x_t grow, after division by
+sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as shown: grad log q(u) and log q(u).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from motes import figures
+from motes.data._shapes import SHAPES
+from motes.diagnosis._after import Diagnosis
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._oracles import Oracle
+from motes.evaluation._truth import Truth
+from motes.learning._networks import StepGated
+from motes.runs._pictures import save
+from motes.models._points import PointModel
+
+Array = NDArray[np.float64]
+
+GRID = 128  # cells of a side
+DEEP = 30.0  # nats below the densest place of slightly blurred data
+NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
+BACKDROP = 1500  # points behind a score field
+
+
+def exhibits(
+    model: PointModel, found: Diagnosis, truth: Truth | None, folder: Path, *, t: float | None, style: str
+) -> Iterator[Path]:
+    """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.
+
+    `t` is the time of scores.png; None takes that of the largest excess.
+    """
+    excess, dim = found.excess, model.dim
+    axes = figures.excess_curve(
+        excess.noise,
+        excess.loss / dim,
+        excess.least / dim,
+        excess=excess.excess / dim,
+        error=excess.error / dim,
+        label=found.reference,
+        style=style,
+    )
+    yield save(axes, folder / "excess.png")
+    split = found.split
+    axes = figures.error_split(
+        {name: part.value for name, part in split.parts.items()},
+        reference_value=split.reference_value,
+        total=split.total,
+        error={name: part.error for name, part in split.parts.items()},
+        style=style,
+    )
+    yield save(axes, folder / "error_split.png")
+    if truth is None or found.source not in SHAPES:
+        return
+    exact = truth.oracle(model.denoiser.schedule, model.standardiser)
+    x = truth.sample(BACKDROP, seed=1)
+    at = float(excess.t[np.argmax(excess.excess)]) if t is None else t
+    steps = model.recipe.steps
+    if steps is not None:  # the nearest one: a network may know no times between them
+        at = max(round(at * steps), 1) / steps
+    yield save(_scores(model, exact, x, at, style), folder / "scores.png")
+    yield save(_densities(model, exact, x, style), folder / "densities.png")
+
+
+class _Plane:
+    """A grid over the points as they are shown at time t."""
+
+    def __init__(self, model: PointModel, x: Array, t: float, seed: int = 2):
+        schedule = model.denoiser.schedule
+        alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+        self.t, self.zoom = t, float(np.hypot(alpha, sigma))
+        self.model, self.noise = model, sigma / alpha
+        z = model.standardiser.forward(x)
+        eps = np.random.default_rng(seed).standard_normal(z.shape)
+        self.points = model.standardiser.inverse((alpha * z + sigma * eps) / self.zoom)
+
+    def axes(self, cells: int, limits: tuple[tuple[float, float], tuple[float, float]]) -> tuple[Array, Array]:
+        """Middles of the cells along x and along y."""
+        x, y = (low + (high - low) * (np.arange(cells) + 0.5) / cells for low, high in limits)
+        return x, y
+
+    def x_t(self, x: Array, y: Array) -> Array:
+        """The grid in the denoiser's units, (nx ny, 2)."""
+        u = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+        return self.model.standardiser.forward(u) * self.zoom
+
+    def log_density(self, exact: Oracle, x: Array, y: Array) -> Array:
+        """log q(u), (nx, ny), in nats of the data's units."""
+        log_q = np.asarray(exact.rows(self.x_t(x, y), self.t).log_prob, np.float64)
+        log_det = self.model.standardiser.log_det + 2 * np.log(self.zoom)
+        return (log_q + log_det).reshape(len(x), len(y))
+
+    def score(self, denoiser: Denoiser, x: Array, y: Array) -> Array:
+        """grad log q(u), (nx, ny, 2)."""
+        field = np.asarray(_score(denoiser, jnp.asarray(self.x_t(x, y), float), jnp.asarray(self.t, float)), float)
+        return (field * self.zoom / self.model.standardiser.scale).reshape(len(x), len(y), 2)
+
+
+@eqx.filter_jit
+def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    scores: jax.Array = jax.lax.map(lambda x: denoiser.score(x, t), x_t, batch_size=256)
+    return scores
+
+
+def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: str) -> Figure:
+    plane = _Plane(model, x, t)
+    across, up = plane.axes(GRID // 2, figures.limits_of(plane.points))
+    learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
+    return figures.score_fields(
+        across, up, learned, truth, points=plane.points, t=t, steps=model.recipe.steps, noise=plane.noise, style=style
+    )
+
+
+def _densities(model: PointModel, exact: Oracle, x: Array, style: str) -> Figure:
+    schedule = model.denoiser.schedule
+    times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
+    planes = [_Plane(model, x, t) for t in times]
+    across, up = planes[0].axes(GRID, figures.limits_of(*(plane.points for plane in planes)))
+    maps = [plane.log_density(exact, across, up) for plane in planes]
+    titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
+    if not isinstance(model.recipe.network, StepGated):  # whose flow jumps, so that it has no density to speak of
+        u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
+        learned = np.full(u.shape[:2], -np.inf)
+        near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
+        learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
+        maps, titles = [learned, *maps], ["model", *titles]
+    return figures.density_row(across, up, maps, titles, style=style)

@@ -1,0 +1,64 @@
+"""Guidance: away from a weaker denoiser, by more than the whole way to a stronger one.
+
+    x0_hat = weak + weight (strong - weak)
+
+With `strong` that of a class and `weak` that of all classes it is classifier-free guidance (Ho & Salimans 2022, eq. 6,
+whose w is weight - 1), with `weak` a worse copy of `strong` it is autoguidance (Karras et al. 2024, eq. 3). A weight of
+1 is `strong` itself. With another weight the points have no distribution that could be written down: it is a picture of
+what is typical of a class, sharper than the class is.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion._schedules import Schedule
+
+
+class Guided(Denoiser):
+    """The equation above where low <= t <= high (Kynkaanniemi et al. 2024), and `strong` elsewhere.
+
+    Args:
+        strong: the denoiser that is guided.
+        weak: what it is led away from.
+        weight: how far; 0 is `weak`, 1 is `strong`.
+        low, high: the interval of t.
+        weak_knows: whether `weak` is given the class as well, as in autoguidance.
+    """
+
+    strong: Denoiser
+    weak: Denoiser
+    weight: jax.Array
+    low: jax.Array
+    high: jax.Array
+    weak_knows: bool = eqx.field(static=True)
+    schedule: Schedule
+
+    def __init__(
+        self,
+        strong: Denoiser,
+        weak: Denoiser,
+        weight: float,
+        *,
+        low: float = 0.0,
+        high: float = 1.0,
+        weak_knows: bool = False,
+    ):
+        self.strong, self.weak, self.weak_knows, self.schedule = strong, weak, weak_knows, strong.schedule
+        # As arrays, so that another weight is not another program.
+        self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
+
+    def given(self, known: Given) -> "Guided":
+        strong = self.strong.given(known)
+        weak = self.weak.given(known) if self.weak_knows else self.weak
+        return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weight = jnp.where((self.low <= t) & (t <= self.high), self.weight, 1.0)
+        strong, weak = self.strong.x0_and_eps(x_t, t), self.weak.x0_and_eps(x_t, t)
+        x0, eps = (b + weight * (a - b) for a, b in zip(strong, weak, strict=True))
+        return x0, eps

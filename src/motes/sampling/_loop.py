@@ -1,0 +1,215 @@
+"""From noise to points: one loop, and a sampler is one step of it.
+
+    x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
+
+To add a sampler, subclass `Sampler`; the files beside this one hold those that there are, and `samplers.py` names them.
+The loop works in padded blocks, several at a time, so that one compiled program serves any number of rows; each row has
+a key of its own, so that its answer does not depend on the rows beside it or on the block size.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes._precision import float64
+from motes._ranges import check_fields
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion._schedules import Schedule
+from motes.sampling._grids import check_grid
+
+State = Any
+A = TypeVar("A")
+B = TypeVar("B")
+BLOCK = 2048
+
+
+class Sampler(eqx.Module):
+    """One way to go from x_t to x_s.
+
+    Raises:
+        ValueError: a field that `motes._ranges.number` declares is out of its range.
+    """
+
+    order: eqx.AbstractClassVar[int]
+    """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
+    the way, otherwise of the distribution of the points (the weak order)."""
+    off_grid: ClassVar[bool] = False
+    """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
+    when: ClassVar[str] = ""
+    """When to pick it, in a line."""
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int | None:
+        """How often a step asks the denoiser; the last one, to s = 0, perhaps less. None: as often as it needs."""
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether anything is drawn at random on the way."""
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raise UsageError where `denoiser` does not know what the sampler asks for."""
+        return
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        """One point (d,) from time t to time s < t."""
+
+
+def sample(
+    denoiser: Denoiser,
+    n: int,
+    dim: int,
+    *,
+    key: jax.Array,
+    sampler: Sampler,
+    grid: jax.Array,
+    start: ArrayLike | None = None,
+    given: Given | None = None,
+    record: Sequence[int] = (),
+    skip: int = 0,
+    block: int = BLOCK,
+    on_block: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw `n` points of `dim` columns, in the units that the denoiser was trained in.
+
+    Args:
+        denoiser: learned or exact.
+        n: how many points, at least 1.
+        dim: d.
+        key: the same key gives the same points; the first m of n are those of a draw of m.
+        sampler: the step.
+        grid: times (N+1,) from 1 down to 0.
+        start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
+        given: what is known of each row, arrays with a leading n.
+        record: places in `grid` to keep the points at; 0 is the start, N the end.
+        skip: go on after so many points of the same key, as if they had been drawn before these.
+        block: rows that are worked on at once.
+        on_block: called with the number of rows done so far, after each block.
+
+    Returns:
+        Points (n, d), and the recorded chain (len(record), n, d).
+    """
+    if n < 1:
+        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
+    if block < 1:
+        raise ValueError(f"block = {block} rows; expected at least 1.")
+    last = len(grid) - 1
+    for place in record:
+        if not 0 <= place <= last:
+            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    if start is not None and np.shape(start) != (n, dim):
+        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
+    for known in jax.tree.leaves(given):
+        if len(known) != n:
+            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
+    check_grid(grid)
+    sampler.check(denoiser)
+    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody requested.
+    places = sorted(set(record))
+    slots = np.full(last + 1, len(places), dtype=np.int32)
+    slots[places] = np.arange(len(places))
+    points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
+    double = jnp.result_type(float) == jnp.float64
+
+    def work(first: int) -> int:
+        rows = slice(first, min(first + block, n))
+        padded = np.minimum(np.arange(first, first + block), n - 1)
+        known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
+        with float64(double):  # which is a thread's own
+            if start is None:
+                x = _prior(denoiser.schedule, np.int32(skip + first), key, block, dim)
+            else:
+                x = jnp.asarray(np.asarray(start)[padded], float)
+            x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(skip + first), key, len(places))
+            points[rows] = np.asarray(x)[: rows.stop - first]
+            chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
+        return rows.stop
+
+    for done in on_all_cores(work, range(0, n, block)):
+        if on_block:
+            on_block(done)
+    return points, chain[[places.index(place) for place in record]]
+
+
+def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
+    """`work(part)` of each part, in their order, several at a time.
+
+    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
+    matrices as narrow as those here hardly occupies more than a core.
+    """
+    alone = 0 if compiled else 1
+    yield from map(work, parts[:alone])
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(work, parts[alone:])
+
+
+def cores() -> int:
+    """How many processors this process may use: a container or `taskset` may give it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@eqx.filter_jit
+def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
+
+
+@eqx.filter_jit
+def _prior(schedule: Schedule, first: ArrayLike, key: jax.Array, block: int, dim: int) -> jax.Array:
+    noise = jax.vmap(lambda key: jax.random.normal(key, (dim,)))(_keys(key, first, block))
+    return schedule.prior_std * noise
+
+
+@eqx.filter_jit
+def _draw_block(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: jax.Array,
+    slots: ArrayLike,
+    x: jax.Array,
+    given: Given | None,
+    first: ArrayLike,
+    key: jax.Array,
+    records: int,
+) -> tuple[jax.Array, jax.Array]:
+    slots, keys = jnp.asarray(slots), _keys(key, first, len(x))
+
+    @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
+    def step(
+        known: Given | None, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        return sampler.step(denoiser if known is None else denoiser.given(known), x_t, t, s, state, key)
+
+    def move(carry: Any, at: Any) -> Any:
+        x_t, state, chain = carry
+        t, s, number, slot = at
+        x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return (x_s, state, chain.at[slot].set(x_s)), None
+
+    chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
+    numbers = jnp.arange(1, len(grid))
+    state = jax.vmap(sampler.init, (0, None))(x, grid)
+    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
+    return x, chain

@@ -1,0 +1,309 @@
+"""What holds between the columns of a table: exact relations of numbers, and columns of which one is never the larger.
+
+    w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more than chance brings about
+    x_a <= x_b                            in all rows, although rows lie close to the border
+
+A relation gives each of its columns from the others. Only numbers of equal distance (whole or rounded ones) have them:
+of a density a single value has no share. Inequalities hold between two columns of numbers, or two of dates.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data._frames import Frame
+from motes.tables._parts import Array
+from motes.tables.kinds._base import Kind
+from motes.tables.kinds._dates import Date
+from motes.tables.kinds._numbers import Number
+
+LOOKED = 2000  # rows in which relations are looked for; all rows check what was found there
+SHARE = 0.02  # of the rows, that a relation holds in at least,
+TIMES = 3.0  # and so many times as often as where rows are mixed up, and as it is missed by a step or a few
+NEAR = (-3, -2, -1, 1, 2, 3)  # steps, by which columns that merely go together miss each other as often as they meet
+FIRST = 500  # rows in which sums are looked for at first
+ENOUGH = 12.0  # rows more than chance brings about, at least
+DISTINCT = 10  # values for which it holds: a few that come often hang together through their codes
+RARE = 0.2  # a value that more rows hold makes relations of its own, such as 0 = 0, which codes know already
+WIDEST = 60  # columns of numbers in which sums of two others are looked for
+EQUAL = 1e-3  # of a step, up to which two numbers are the same
+SEVERAL = 4  # relations of one column, at most
+CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others
+EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
+BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
+LIMIT = 2.0**52  # up to which sums of float64 are exact
+
+
+class Giving(Protocol):
+    """What gives columns from others."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that it gives."""
+
+
+R = TypeVar("R", bound=Giving)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """weights . values of columns = constant.
+
+    Attributes:
+        columns: (m,), at least two.
+        weights: (m,), none of them 0.
+        constant: the right side.
+        share: of the training rows in which it holds.
+    """
+
+    columns: tuple[str, ...]
+    weights: tuple[float, ...]
+    constant: float
+    share: float
+
+    def value(self, target: str, values: Mapping[str, Array]) -> Array:
+        """What the column `target` must be, (n,), where the others have the `values` (n,) each."""
+        rest, own = np.full(len(next(iter(values.values()))), self.constant), 1.0
+        for column, weight in zip(self.columns, self.weights, strict=True):
+            if column == target:
+                own = weight
+            else:
+                rest = rest - weight * values[column]
+        return rest / own
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that it gives: each from the others."""
+        return self.columns
+
+    @property
+    def words(self) -> str:
+        """The relation as a sentence, solved for the first column."""
+        own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
+        terms = [(-weight / own, column) for column, weight in rest]
+        terms.sort(key=lambda term: term[0] < 0)  # a sum begins with what is added
+        addends = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
+        if self.constant:
+            addends.append(_term(self.constant / own, "", first=False))
+        where = "all" if self.share == 1 else f"{min(max(self.share, 0.01), 0.99):.0%} of the"
+        return f"{self.columns[0]} = {' '.join(addends)} in {where} rows"
+
+
+def _term(weight: float, column: str, *, first: bool) -> str:
+    """A term of a sum with its sign; a constant has no column."""
+    size = "" if column and abs(weight) == 1 else f"{abs(weight):g}"
+    term = " ".join(filter(None, (size, column)))
+    if first:
+        return f"-{term}" if weight < 0 else term
+    return f"{'-' if weight < 0 else '+'} {term}"
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """Column `low` is never more than column `high`."""
+
+    low: str
+    high: str
+
+    @property
+    def words(self) -> str:
+        """The inequality as a sentence."""
+        return f"{self.low} <= {self.high} in all rows"
+
+
+def numbers_of(kinds: Sequence[Kind]) -> list[Number]:
+    """The columns of numbers of equal distance, which can have relations."""
+    return [kind for kind in kinds if isinstance(kind, Number) and kind.grid is not None]
+
+
+def relations_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple[Relation, ...]:
+    """The exact relations of the numbers of a table, the most frequent first.
+
+    Args:
+        frame: n training rows.
+        kinds: of its columns.
+        seed: of the rows that are looked at first.
+    """
+    some = numbers_of(kinds)
+    some = [kind for kind in some if np.abs(frame.columns[kind.column].known.astype(np.float64)).max(initial=0) < LIMIT]
+    if len(some) < 2:
+        return ()
+    names = [kind.column for kind in some]
+    rows = np.random.default_rng([seed, 271828]).permutation(len(frame))
+    columns = {name: _values(frame, name) for name in names}
+    steps = {kind.column: kind.grid.width for kind in some if kind.grid is not None}
+    rare = {name: _rare(columns[name]) for name in names}
+    mixed = np.roll(rows, len(rows) // 2)
+    looked = rows[:LOOKED]
+    found: list[tuple[float, Relation]] = []
+    unusual = {name: np.where(rare[name], columns[name], np.nan)[looked] for name in names}
+    for relation in _candidates(names, unusual, steps):
+        checked = _checked(relation, columns, steps, rare, rows, mixed)
+        if checked is not None:
+            found.append((checked.share, checked))
+    found.sort(key=lambda pair: (-pair[0], len(pair[1].columns)))
+    return tuple(few_of_each([relation for _, relation in found]))
+
+
+def few_of_each(found: Iterable[R]) -> Iterator[R]:
+    """The first ones, so that no column is given by more than `SEVERAL` of them."""
+    count: dict[str, int] = {}
+    for relation in found:
+        if all(count.get(column, 0) < SEVERAL for column in relation.targets):
+            count |= {column: count.get(column, 0) + 1 for column in relation.targets}
+            yield relation
+
+
+def _values(frame: Frame, column: str) -> Array:
+    """The numbers of a column (n,), NaN where missing."""
+    series = frame.columns[column]
+    return np.where(series.missing, np.nan, series.values.astype(np.float64))
+
+
+def _rare(x: Array) -> NDArray[np.bool_]:
+    """Where numbers (n,) are none that many rows hold."""
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (counts <= max(RARE * len(x), 1.0))[place] & ~np.isnan(x)
+
+
+def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Relations that hold in some of the rows x (n,) of each column, and more often than they are just missed."""
+    for a, b in combinations(names, 2):
+        if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
+            yield Relation((a, b), (1.0, -1.0), 0.0, 0.0)
+    wide = names[:WIDEST]
+    matrix = np.stack([x[name] for name in wide], axis=1)
+    widths, first = np.array([steps[name] for name in wide]), matrix[:FIRST]
+    for i, k in combinations(range(len(wide)), 2):
+        off = (first - (first[:, i] + first[:, k])[:, None]) / widths
+        for j in map(int, np.flatnonzero(_stands_out(off))):
+            if j not in (i, k):
+                yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0)
+    yield from _linear(wide, matrix)
+
+
+def _stands_out(off: Array) -> NDArray[np.bool_]:
+    """Whether more of the numbers off (n, m) are 0 than any small whole number beside it, (m,)."""
+    off = np.where(np.abs(off) < NEAR[-1] + 0.5, off, np.nan)
+    met = (np.abs(off) < EQUAL).sum(0)
+    near = sum((np.abs(off - k) < EQUAL).sum(0) for k in NEAR) / len(NEAR)
+    return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
+
+
+def _linear(names: Sequence[str], x: Array) -> Iterator[Relation]:
+    """Columns that are linear in one or two others in all rows, with weights other than 1."""
+    x = x[~np.isnan(x).any(axis=1)]
+    if len(x) < 10:
+        return
+    mean, sd = x.mean(0), x.std(0)
+    varies = np.flatnonzero(sd > 0)
+    z = (x - mean)[:, varies] / sd[varies]
+    r = z.T @ z / len(z)
+    explained: set[frozenset[int]] = set()
+    for a, b in combinations(range(len(varies)), 2):
+        if 1 - r[a, b] ** 2 < CLOSE:
+            explained.add(frozenset((a, b)))
+            yield from _solved(names, x, [int(varies[a]), int(varies[b])])
+    for j, (a, b) in ((j, pair) for pair in combinations(range(len(varies)), 2) for j in range(len(varies))):
+        if j in (a, b) or any(pair <= {j, a, b} for pair in explained) or frozenset((j, a, b)) in explained:
+            continue
+        inside = 1 - r[a, b] ** 2
+        rest = 1 - (r[j, a] ** 2 + r[j, b] ** 2 - 2 * r[j, a] * r[j, b] * r[a, b]) / inside
+        if rest < CLOSE:
+            explained.add(frozenset((j, a, b)))
+            yield from _solved(names, x, [int(varies[j]), int(varies[a]), int(varies[b])])
+
+
+def _solved(names: Sequence[str], x: Array, which: list[int]) -> Iterator[Relation]:
+    """The relation of the first of some columns to the others, unless it is an equality or a sum."""
+    target, others = x[:, which[0]], x[:, which[1:]]
+    design = np.column_stack([others, np.ones(len(x))])
+    weights = np.linalg.lstsq(design, target, rcond=None)[0]
+    nice = np.round(weights * 3600) / 3600  # fractions of hours and percents are what people compute with
+    weights = np.where(np.abs(weights - nice) < 1e-6 * np.maximum(1, np.abs(weights)), nice, weights)
+    plain = not weights[-1] and np.isin(np.abs(weights[:-1]), (0.0, 1.0)).all()
+    if not plain and (weights[:-1] != 0).all():
+        yield Relation(tuple(names[i] for i in which), (1.0, *(-weights[:-1])), float(weights[-1]), 0.0)
+
+
+def _checked(
+    relation: Relation,
+    columns: Mapping[str, Array],
+    steps: Mapping[str, float],
+    rare: Mapping[str, NDArray[np.bool_]],
+    rows: NDArray[np.intp],
+    mixed: NDArray[np.intp],
+) -> Relation | None:
+    """The relation with its share of all rows, if it holds in more of them than chance brings about."""
+    target, others = relation.columns[0], relation.columns[1:]
+    x = {column: columns[column][rows] for column in others}
+    given = relation.value(target, {**x, target: x[others[0]]})
+    off = lambda at: (given - columns[target][at]) / steps[target]
+    missed = off(rows)
+    holds = np.abs(missed) < EQUAL
+    unusual = np.logical_and.reduce([rare[column][rows] for column in relation.columns])
+    known = ~np.isnan(missed)
+    count = (holds & unusual).sum()
+    chance = ((np.abs(off(mixed)) < EQUAL) & rare[target][mixed] & unusual).sum()
+    near = sum((np.abs(missed[unusual] - k) < EQUAL).sum() for k in NEAR) / len(NEAR)
+    several = len(np.unique(columns[target][rows][holds & unusual]))
+    if several < DISTINCT or count < max(SHARE * known.sum(), TIMES * max(chance, near), chance + ENOUGH):
+        return None
+    return Relation(relation.columns, relation.weights, relation.constant, float(holds.sum() / max(known.sum(), 1)))
+
+
+# --- inequalities ----------------------------------------------------------------------------------------------------
+
+
+def inequalities_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Inequality, ...]:
+    """The pairs of columns of which one is never more than the other, and not by chance.
+
+    A border at a gap of 0 is one if rows lie densely on its inner side and none beyond it: with c_1 and c_2 rows in the
+    two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent columns would
+    have rows beyond it, too: a column that ends where the other one lies is no border between them.
+
+    Args:
+        frame: n training rows.
+        kinds: of its columns.
+    """
+    made = []
+    for family in (Number, Date):
+        some = [kind.column for kind in kinds if isinstance(kind, family)]
+        values = {column: _places(frame, column) for column in some}
+        ends = {column: (np.nanmin(x), np.nanmax(x)) for column, x in values.items()}
+        for low, high in permutations(some, 2):
+            if ends[low][0] > ends[high][0] or ends[low][1] > ends[high][1] or ends[low][1] <= ends[high][0]:
+                continue  # broken, or kept by any row
+            if (values[high][:LOOKED] < values[low][:LOOKED]).any():
+                continue
+            if _by_chance(values[low], values[high]) >= EXPECTED and _bordered(values[high] - values[low]):
+                made.append(Inequality(low, high))
+    return tuple(made)
+
+
+def _places(frame: Frame, column: str) -> Array:
+    """Numbers or dates of a column (n,) as float64, NaN where missing."""
+    series = frame.columns[column]
+    return np.where(series.missing, np.nan, series.values.astype(np.int64 if series.type == "date" else np.float64))
+
+
+def _by_chance(low: Array, high: Array) -> float:
+    """How many of the rows would have low > high, (n,) each, if the columns were independent."""
+    both = ~np.isnan(low) & ~np.isnan(high)
+    return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(both.sum(), 1))
+
+
+def _bordered(gap: Array) -> bool:
+    """Whether gaps (n,) end at 0."""
+    gap = gap[~np.isnan(gap)]
+    if not len(gap) or gap.min() < 0 or gap.min() == gap.max():
+        return False
+    share, most = BAND
+    band = np.partition(gap, count := min(int(share * len(gap)), most))[count]
+    step = np.diff(np.unique(gap)).min()  # 0 to band and the next ones hold as many whole numbers
+    inner, outer = (gap <= band).sum(), ((gap > band) & (gap <= 2 * band + step)).sum()
+    return bool(inner**2 / max(outer, inner) >= EXPECTED)

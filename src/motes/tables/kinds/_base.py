@@ -1,0 +1,177 @@
+"""What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data._frames import TYPE_WORDS, Series
+from motes.errors import DataError
+from motes.tables._conditions import Restriction, SetOfValues
+from motes.tables._parts import Array, Codes, Entries, Mask, Part
+
+if TYPE_CHECKING:
+    from motes.tables.kinds._lines import Line
+
+Values = NDArray[Any]
+ENOUGH = 20  # rows: that all are even, say, is then no accident
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The entries of one column that a kind is fitted to.
+
+    Attributes:
+        column: its name.
+        series: (m,), none is missing.
+        rows: (m,), their rows in the data, counted from 0.
+        weights: (m,), how many rows each stands for.
+        bins: codes of a numeric part, at most.
+        name: what messages call the data.
+    """
+
+    column: str
+    series: Series
+    rows: NDArray[np.int64]
+    weights: Array
+    bins: int
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def seen(self) -> tuple[Values, Array]:
+        """The distinct values (d,), rising, and how many rows each stands for; labels as codes of the series."""
+        return distinct(self.series.values, self.weights)
+
+
+@dataclass(frozen=True)
+class Kind(abc.ABC):
+    """A fitted column kind. Its entries are `Values` in the dtype of `series`, one after the other.
+
+    Attributes:
+        column: the name of the column.
+    """
+
+    column: str
+
+    name: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abc.abstractmethod
+    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+        """Why entries that vary are of this kind, in a phrase, and its options; None: they are not."""
+
+    @classmethod
+    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
+        """What whoever trains on entries of this kind should know."""
+        return []
+
+    @classmethod
+    @abc.abstractmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        """Learn the codes.
+
+        Raises:
+            DataError: entries that are not of this kind; the message names the first row.
+        """
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> tuple[Part, ...]:
+        """The parts, the coarsest first, without a code for missing entries."""
+
+    @property
+    def lines(self) -> "tuple[Line | None, ...]":
+        """The line of each part; None for labels."""
+        return (None,) * len(self.parts)
+
+    @abc.abstractmethod
+    def read(self, series: Series, name: str) -> Values:
+        """The entries that are not missing, (m,), as `encode` takes them.
+
+        Raises:
+            DataError: a series of another type.
+        """
+
+    @abc.abstractmethod
+    def encode(self, values: Values) -> list[Entries]:
+        """Values (m,) -> the entries of each part; codes are `IMPOSSIBLE` where the column cannot hold the value."""
+
+    @abc.abstractmethod
+    def expected(self, value: Any) -> str:
+        """What was expected instead of one value whose code is `IMPOSSIBLE`, and what to do."""
+
+    @abc.abstractmethod
+    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
+        """Codes, places and uniform numbers (n, q) of q parts -> values (n,)."""
+
+    @abc.abstractmethod
+    def series(self, values: Values, missing: Mask) -> Series:
+        """Values (n,) as a series of the type that the training data had."""
+
+    @abc.abstractmethod
+    def draw_range(self, part: int) -> tuple[float, float] | None:
+        """The interval of y in which values are drawn; None for labels."""
+
+    def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
+        """Which codes of a part (n, K) are possible after those of the earlier parts (n, part); None: all."""
+        return None
+
+    @abc.abstractmethod
+    def restrict(self, condition: SetOfValues) -> Restriction:
+        """What a condition leaves of the codes.
+
+        Raises:
+            DataError: a value that the column cannot hold, or a condition that no value meets.
+            UsageError: a condition that means nothing for this kind, such as an interval of labels.
+        """
+
+    def beyond(self, values: Values) -> str:
+        """What was expected instead of a value (1,) that is possible, but never drawn; otherwise ""."""
+        return ""
+
+    @property
+    @abc.abstractmethod
+    def becomes(self) -> str:
+        """What the column is for the network, in words."""
+
+    def check_type(self, series: Series, types: tuple[str, ...], expected: str, name: str) -> None:
+        """Refuse a series of another type than `types`.
+
+        Raises:
+            DataError: it names the first row that holds something.
+        """
+        if series.type in types or series.missing.all():
+            return
+        row = int(np.argmin(series.missing))
+        raise DataError(
+            f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
+            f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
+        )
+
+
+def shown(series: Series, row: int) -> str:
+    """One entry as messages show it: text in quotes."""
+    value = entry_at(series, row)
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def entry_at(series: Series, row: int) -> Any:
+    """One entry as a plain Python value."""
+    return series.take(slice(row, row + 1)).cells()[0]
+
+
+def distinct(values: Values, weights: Array) -> tuple[Values, Array]:
+    """The distinct values (d,), rising, and how many rows each stands for."""
+    if len(values) and (weights == weights[0]).all():
+        seen, counts = np.unique(values, return_counts=True)
+        return seen, counts.astype(np.float64) * weights[0]
+    seen, inverse = np.unique(values, return_inverse=True)
+    return seen, np.bincount(inverse, weights, len(seen)).astype(np.float64)

@@ -1,0 +1,219 @@
+"""What each column of a table is: inferred from its entries, or said by whoever knows better.
+
+Schema.fit(frame, {"age": "integer", "size": {"kind": "ordered", "order": ["S", "M", "L"]}})
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from motes.data._frames import Mask, Series
+from motes.errors import DataError, UsageError, unknown
+from motes.tables.kinds import DROP, KINDS
+from motes.tables.kinds._base import Sample, Values, entry_at
+from motes.tables.kinds._grids import DECIMALS, is_whole
+
+MISSING = ("hide", "code")
+MANY_MISSING = 0.5
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column is, and why.
+
+    Attributes:
+        name: of the column.
+        kind: what it is treated as, a key of `KINDS`.
+        why: the evidence, in a phrase.
+        constant: it holds one value or none, so that there is nothing to learn.
+        missing: number of missing entries.
+        warnings: what whoever trains on it should know.
+        coded: missing entries have a code of their own.
+    """
+
+    name: str
+    kind: str
+    why: str
+    constant: bool = False
+    missing: int = 0
+    warnings: tuple[str, ...] = ()
+    coded: bool = False
+
+
+def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str) -> tuple[Column, dict[str, Any]]:
+    """What a column is, and the options of its kind.
+
+    Args:
+        sample: its entries.
+        gone: how many more are missing.
+        given: an override, as `checked_override` gives it.
+        missing: "hide": nothing is known of missing entries; "code": they have a code of their own.
+    """
+    known = sample.series
+    options = {key: value for key, value in given.items() if key not in ("kind", "missing")}
+    coded = given.get("missing", missing) == "code" and gone > 0
+    if is_constant(known.values) and not (coded and len(known)):
+        kind = given.get("kind", _plain_kind(known))
+        why, warning = "no row has a value", "all missing: kept aside, and given back as it is"
+        if len(known):
+            why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
+            warning = "constant: kept aside, and given back as it is"
+        return Column(sample.column, kind, why, True, gone, (warning,)), {}
+    warnings = []
+    if gone > MANY_MISSING * (gone + len(known)):
+        warnings.append(f"{gone / (gone + len(known)):.0%} missing")
+    if "kind" in given:
+        kind, why = given["kind"], "as you say"
+    else:
+        kind, why, options = _inferred(sample)
+    warnings += KINDS[kind].warnings(sample, options)
+    return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
+
+
+def _inferred(sample: Sample) -> tuple[str, str, dict[str, Any]]:
+    """Kind, why and options."""
+    for name, kind in KINDS.items():
+        if (found := kind.infer(sample)) is not None:
+            return name, *found
+    raise AssertionError(f"no kind takes a series of type {sample.series.type}")
+
+
+def _plain_kind(known: Series) -> str:
+    """The kind of a column that does not vary."""
+    if known.type == "real" and len(known) and is_whole(known.values):
+        return "integer"
+    kinds = {"real": "real", "whole": "integer", "truth": "boolean", "label": "categorical", "date": "date"}
+    return kinds[known.type]
+
+
+# --- what entries look like -----------------------------------------------------------------------------------------
+
+
+def check_known(series: Series, remedy: str = "") -> None:
+    """Refuse entries that are of no kind that is known.
+
+    Raises:
+        DataError: it names the column, and says the `remedy` as well.
+    """
+    if series.type == "other":
+        raise DataError(f"{series.labels[0]}{remedy}")
+
+
+def check_finite(series: Series, column: str, name: str) -> None:
+    """Refuse an infinite entry.
+
+    Raises:
+        DataError: it names row and column.
+    """
+    if series.type != "real":
+        return
+    endless = np.flatnonzero(np.isinf(series.values) & ~series.missing)
+    if len(endless):
+        more = f" ({len(endless):,} such entries in this column)" if len(endless) > 1 else ""
+        raise DataError(
+            f"{name}, row {endless[0] + 1}, column '{column}': got {series.values[endless[0]]}{more}; "
+            "expected a finite number. Leave the entry empty, which says that it is missing, or remove the row."
+        )
+
+
+def is_constant(known: Values) -> bool:
+    """Whether there is nothing to learn; a spread below rounding of the column's own size is no spread."""
+    if not len(known):
+        return True
+    if known.dtype.kind != "f":
+        return bool((known == known[0]).all())
+    largest = np.abs(known).max()
+    # In units of the largest, whose square is a float.
+    return bool(largest == 0 or (known / largest).std() <= 1e-14)
+
+
+def differs(series: Series, one: Series) -> Mask:
+    """Where an entry is another value than that of a column that was constant, but for rounding, (n,)."""
+    was = one.cells()[0]
+    if was is None:
+        return ~series.missing
+    if series.type == "label":
+        other = np.array([label != was for label in series.labels] or [False])[series.values]
+    elif one.type == "label" or (series.type == "date") != (one.type == "date"):
+        other = np.ones(len(series), bool)
+    else:
+        value = one.values[0].astype(np.float64)
+        other = np.abs(series.values - value) > 1e-9 * np.abs(value)
+    return other & ~series.missing
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+def kept_of(names: Sequence[str], overrides: Mapping[str, Any] | None) -> tuple[list[str], dict[str, Any]]:
+    """The columns that are not dropped, and the overrides of those.
+
+    Raises:
+        UsageError: a column to be dropped that there is not.
+    """
+    given = dict(overrides or {})
+    drop = [column for column, value in given.items() if value in (DROP, {"kind": DROP})]
+    for column in drop:
+        if column not in names:
+            raise UsageError(unknown("column", column, names))
+        del given[column]
+    return [column for column in names if column not in drop], given
+
+
+def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """{"kind": ..., its options, "missing": ...}, of which any may be left out.
+
+    All kinds of real numbers have low, high and decimals, to which new ones are rounded; integer has low, high and
+    step; ordered has order, its labels from first to last. Without a kind it is inferred.
+
+    Raises:
+        UsageError: no such column, kind or option, or a value that the option cannot have.
+    """
+    if column not in names:
+        raise UsageError(unknown("column", column, names))
+    given = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or not ("kind" in given or set(given) == {"missing"}):
+        raise UsageError(
+            f'column \'{column}\' = {value!r}; expected a kind, such as "integer", or {{kind = "ordered", '
+            'order = ["S", "M", "L"]}.'
+        )
+    if "kind" in given and given["kind"] not in KINDS:
+        raise UsageError(f"column '{column}': " + unknown("kind", str(given["kind"]), (*KINDS, DROP)))
+    kind = given.get("kind", "")
+    allowed = KINDS[kind].options if kind else ()
+    made = dict(given)
+    for key, option in given.items():
+        if key == "missing":
+            if option not in MISSING:
+                raise UsageError(
+                    f"column '{column}': missing = {option!r}; expected {' or '.join(map(repr, MISSING))}."
+                )
+        elif key != "kind":
+            if key not in allowed:
+                has = f"it has {', '.join(allowed)}" if allowed else "it has none"
+                raise UsageError(f"column '{column}': kind '{kind}' has no option '{key}'; {has}.")
+            made[key] = _option(column, kind, key, option)
+    if kind == "bounded":
+        made = {"low": 0.0, "high": 1.0} | made
+    low, high = made.get("low"), made.get("high")
+    if low is not None and high is not None and low >= high:
+        raise UsageError(f"column '{column}': low = {low:g} and high = {high:g}; expected low < high.")
+    return made
+
+
+def _option(column: str, kind: str, key: str, value: Any) -> Any:
+    if key == "order":
+        fits = isinstance(value, list | tuple) and len(value) > 1 and len(set(map(str, value))) == len(value)
+        if not fits or not all(isinstance(label, str | int | float) for label in value):
+            raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
+        return tuple(value)
+    whole = kind == "integer" or key == "decimals"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    outside = number and ((key == "step" and value < 1) or (key == "decimals" and not 1 <= value <= DECIMALS))
+    if not number or (whole and value != int(value)) or outside:
+        expected = "a whole number" if whole else "a finite number"
+        expected += {"step": " of at least 1", "decimals": f" from 1 to {DECIMALS}"}.get(key, "")
+        raise UsageError(f"column '{column}': {key} = {value!r}; expected {expected}.")
+    return int(value) if whole else float(value)
