@@ -18,7 +18,7 @@ import pytest
 import motes
 from motes import _progress as progress
 from motes.runs._points import FIGURES
-from motes.sampling._samplers import SAMPLERS
+from motes.sampling import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
 QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]

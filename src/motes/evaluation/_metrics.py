@@ -1,6 +1,6 @@
 """How good is a sample? Two arrays in, numbers with their intervals out.
 
-This is the one place to take a metric from. `compare` gives them all, each beside its reference value.
+`compare` gives them all, each beside its reference value.
 """
 
 import numpy as np

@@ -24,9 +24,9 @@ from motes.errors import DataError, UsageError, check_seed
 from motes.models._table_fitting import fingerprint_of, keys_of
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
-from motes.tables.kinds import DROP
 from motes.tables.kinds._base import Sample
 from motes.tables.kinds._columns import Column, check_finite, checked_override, column_of, kept_of
+from motes.tables.kinds._kinds import DROP
 
 Words = NDArray[np.uint64]
 

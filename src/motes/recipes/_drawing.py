@@ -11,7 +11,7 @@ from motes.learning._networks import StepGated
 from motes.recipes._reading import load_recipe
 from motes.recipes._recipe import Recipe
 from motes.sampling._grids import GivenGrid
-from motes.sampling._samplers import Sampler
+from motes.sampling._loop import Sampler
 
 
 def sampler_and_grid(

@@ -20,7 +20,6 @@ from motes.tables._dependencies import Dependency, dependencies_in
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Entries, Mask, Part
 from motes.tables._relations import Inequality, Relation, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
-from motes.tables.kinds import DROP, KINDS
 from motes.tables.kinds._base import Kind, Sample, Values, shown
 from motes.tables.kinds._columns import (
     MISSING,
@@ -32,6 +31,7 @@ from motes.tables.kinds._columns import (
     differs,
     kept_of,
 )
+from motes.tables.kinds._kinds import DROP, KINDS
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128

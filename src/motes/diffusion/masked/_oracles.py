@@ -22,7 +22,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion._masked import MaskedDenoiser, carry_over, log_prob_of
+from motes.diffusion.masked._process import MaskedDenoiser, carry_over, log_prob_of
 
 # Parameters stay in NumPy's float64 and take the precision of the program that uses them.
 Array = NDArray[np.float64]

@@ -1,0 +1,43 @@
+from ._chains import DDIM, Ancestral
+from ._diffusion import Churn, EulerMaruyama, StochasticHeun
+from ._dpm import DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver2S, DPMSolver3M
+from ._flow import Adaptive, Euler, GradientEstimation, Heun
+from ._grids import GRIDS, KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
+from ._guidance import Guided
+from ._langevin import AnnealedLangevin, PredictorCorrector
+from ._likelihood import Likelihood, log_likelihood
+from ._loop import Sampler, sample
+from ._particles import conditional_rows, conditional_sample
+from ._samplers import SAMPLERS
+
+__all__ = [
+    "DDIM",
+    "GRIDS",
+    "SAMPLERS",
+    "Adaptive",
+    "Ancestral",
+    "AnnealedLangevin",
+    "Churn",
+    "DPMSolver1S",
+    "DPMSolver2M",
+    "DPMSolver2MSDE",
+    "DPMSolver2S",
+    "DPMSolver3M",
+    "Euler",
+    "EulerMaruyama",
+    "GradientEstimation",
+    "Guided",
+    "Heun",
+    "KarrasGrid",
+    "Likelihood",
+    "LogSNRGrid",
+    "PredictorCorrector",
+    "QuadraticGrid",
+    "Sampler",
+    "StochasticHeun",
+    "UniformGrid",
+    "conditional_rows",
+    "conditional_sample",
+    "log_likelihood",
+    "sample",
+]
