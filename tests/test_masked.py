@@ -16,12 +16,12 @@ from scipy.special import log_softmax
 from tests.reference import Z, float64, property_test
 
 from motes.diffusion.masked import _process as masked
+from motes.diffusion.masked._denoiser import MaskedDenoiser
 from motes.diffusion.masked._oracles import EnumeratedOracle, ProductMixtureOracle
 from motes.diffusion.masked._process import (
     MASK,
     CosineMasking,
     LinearMasking,
-    MaskedDenoiser,
     PolynomialMasking,
     carry_over,
     chain_log_prob,

@@ -418,3 +418,14 @@ def test_the_names_of_recipes_cost_no_jax():
         "[recipe_about(name) for name in recipe_names()]; split_change('a.b=1'); print('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_literal_is_checked_where_annotations_are_texts():
+    # As `from __future__ import annotations` makes them.
+    @dataclass(frozen=True)
+    class Sided(Checked):
+        side: "Literal['left', 'right']" = "left"
+
+    assert Sided("right").side == "right"
+    with pytest.raises(ValueError, match="side = 'up'; expected one of left, right"):
+        Sided("up")

@@ -1,3 +1,4 @@
+from ._blocks import Blocks
 from ._datasets import DATASETS, dataset
 from ._files import read_frame
 from ._frames import Frame, as_frame
@@ -9,6 +10,7 @@ from ._writing import write_frame
 __all__ = [
     "DATASETS",
     "SHAPES",
+    "Blocks",
     "Frame",
     "Standardiser",
     "Table",

@@ -3,7 +3,7 @@ from ._before import diagnose
 from ._ema_lengths import EmaLengths, compare_ema_lengths
 from ._findings import Finding
 from ._of_tables import TableDiagnosis, diagnose_table
-from ._split import ErrorSplit, split_error
+from ._split import ErrorSplit
 
 __all__ = [
     "Diagnosis",
@@ -15,5 +15,4 @@ __all__ = [
     "diagnose",
     "diagnose_model",
     "diagnose_table",
-    "split_error",
 ]

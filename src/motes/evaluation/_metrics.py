@@ -3,6 +3,8 @@
 `compare` gives them all, each beside its reference value.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

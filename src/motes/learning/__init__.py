@@ -1,6 +1,6 @@
 """Networks, denoisers, losses, times, and the loop that trains them.
 
-`Draw` is how the uniform numbers of a batch of times are drawn: "uniform", "antithetic" or "stratified".
+`Draw` is how the uniform numbers of a batch of times are drawn: "uniform", "antithetic", "stratified" or "importance".
 """
 
 import lazy_loader

@@ -4,6 +4,8 @@ A recipe has a section for each part. A section with kinds holds an object of th
 under its kind; the fields of the class are the keys of the section.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields

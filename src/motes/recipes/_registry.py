@@ -1,5 +1,7 @@
 """The parts that a recipe may name: section -> kind -> class. A class of your own joins them by `register`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache

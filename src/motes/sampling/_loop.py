@@ -37,7 +37,7 @@ class Sampler(eqx.Module):
     """One way to go from x_t to x_s.
 
     Raises:
-        ValueError: a field that `motes._ranges.number` declares is out of its range.
+        ValueError: a field that `motes.recipes.number` declares is out of its range.
     """
 
     order: eqx.AbstractClassVar[int]
@@ -76,21 +76,23 @@ class Sampler(eqx.Module):
         """One point (d,) from time t to time s < t."""
 
 
+# Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
+# `help(motes.sample)` is to be read.
 def sample(
-    denoiser: Denoiser,
+    denoiser: "Denoiser",
     n: int,
     dim: int,
     *,
-    key: jax.Array,
-    sampler: Sampler,
-    grid: jax.Array,
-    start: ArrayLike | None = None,
-    given: Given | None = None,
-    record: Sequence[int] = (),
+    key: "jax.Array",
+    sampler: "Sampler",
+    grid: "jax.Array",
+    start: "ArrayLike | None" = None,
+    given: "Given | None" = None,
+    record: "Sequence[int]" = (),
     skip: int = 0,
     block: int = BLOCK,
-    on_block: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    on_block: "Callable[[int], None] | None" = None,
+) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """Draw `n` points of `dim` columns, in the units that the denoiser was trained in.
 
     Args:

@@ -1,10 +1,10 @@
+from ._denoiser import MaskedDenoiser
 from ._oracles import EnumeratedOracle, MaskedOracle, ProductMixtureOracle
 from ._process import (
     MASK,
     Bound,
     CosineMasking,
     LinearMasking,
-    MaskedDenoiser,
     MaskedSchedule,
     PolynomialMasking,
     chain_log_prob,
