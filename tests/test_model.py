@@ -1,9 +1,7 @@
 """`motes.fit`, `motes.load` and `motes.Model`: one model of points or of a table, in the kind of rows it was given."""
 
 import datetime
-import doctest
 import html
-import importlib
 
 import numpy as np
 import pandas as pd
@@ -425,8 +423,3 @@ def test_a_dict_of_uneven_columns_is_refused():
         as_frame({"a": [1, 2], "b": [1, 2, 3]})
     with pytest.raises(DataError, match=r"column 'a' has shape \(2, 2\)"):
         as_frame({"a": [[1, 2], [3, 4]]})
-
-
-@pytest.mark.parametrize("module", ["model", "fitting", "data.frames", "figures.distributions"])
-def test_examples_of_docstrings_do_what_they_show(module):
-    assert doctest.testmod(importlib.import_module(f"motes.{module}")).failed == 0

@@ -72,8 +72,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         history_: loss of every step, (n_iter_,).
 
     Example:
-        >>> model = DiffusionModel(random_state=0).fit(table, y)  # doctest: +SKIP
-        >>> model.sample(5, given={"age": (18, 30)}, y="yes")     # doctest: +SKIP
+        >>> ages, smokers = np.array([[31.0], [47.0], [25.0], [62.0]] * 10), ["no", "yes", "no", "no"] * 10
+        >>> estimator = motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers)
+        >>> estimator.sample(5, given={0: (None, 30)}, y="no").tolist()
+        [[25.0], [25.0], [25.0], [25.0], [25.0]]
+
+        The examples of the methods go on with this one, which has hardly been trained.
     """
 
     _target: Target | None
@@ -111,6 +115,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         Raises:
             DataError: data that cannot be used; the message names the row and the column.
             RecipeError, UsageError: a recipe or columns that do not fit.
+
+        Example:
+            >>> ages, smokers = np.array(people["age"], float)[:, None], people["smoker"]
+            >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
+            ['no', 'yes']
         """
         return self._fit(X, y, sample_weight, self._before if self.warm_start else None)
 
@@ -118,6 +127,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
 
         Rows without y may follow rows with it: then nothing is known of their classes.
+
+        Example:
+            >>> ages, smokers = np.array(people["age"], float)[:, None], people["smoker"]
+            >>> longer = motes.DiffusionModel(max_steps=2, random_state=0)
+            >>> longer.partial_fit(ages, smokers).partial_fit(ages, smokers).n_iter_
+            4
         """
         return self._fit(X, y, sample_weight, self._before)
 
@@ -255,6 +270,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             UsageError, DataError: what does not fit.
+
+        Example:
+            >>> estimator.sample(3, y="yes").shape
+            (3, 1)
         """
         check_is_fitted(self)
         n = check_count(n_samples, "rows")
@@ -288,6 +307,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             y: the class of each row (n,), or one for all: the answer is log p(row | y) = log p(row, y) - log p(y).
             orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
             smooth: give such an entry the mass 1 / (rows of the training + 1) instead of 0.
+
+        Example:
+            >>> estimator.score_samples([[31.0], [25.0]], y=["yes", "no"]).shape
+            (2,)
         """
         check_is_fitted(self)
         X = self._validated(X)
@@ -318,6 +341,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         A warning says how many entries the training could not have held: each counts with the mass
         1 / (rows of the training + 1).
+
+        Example:
+            >>> estimator.score([[31.0], [25.0]]) < 0
+            True
         """
         check_is_fitted(self)
         found = self._table.likelihood(self._frame(self._validated(X)), smooth=True)
@@ -341,6 +368,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             DataError: an entry that its column cannot hold; the message names row and column.
+
+        Example:
+            >>> estimator.impute(np.array([[31.0], [np.nan]]))[0].tolist()
+            [31.0]
         """
         check_is_fitted(self)
         seed = _seed(self.random_state if random_state is None else random_state)
@@ -357,7 +388,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:
-        """`impute` with one draw, always the same, in the type that `set_output` asks for."""
+        """`impute` with one draw, always the same, in the type that `set_output` asks for.
+
+        Example:
+            >>> estimator.transform(np.array([[31.0], [np.nan]])).shape
+            (2, 1)
+        """
         made = self.impute(X, random_state=0 if self.random_state is None else self.random_state)
         return in_library(made, _get_output_config("transform", self)["dense"])
 
@@ -367,6 +403,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         An entry that the training could not have held counts as missing. For another column than y, see
         `model_.predict`.
+
+        Example:
+            >>> estimator.predict_proba([[31.0], [47.0]]).sum(axis=1).round(3).tolist()
+            [1.0, 1.0]
         """
         check_is_fitted(self)
         X, target = self._validated(X), self._asked(None)
@@ -380,12 +420,22 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row, (n,)."""
+        """The likeliest class of each row, (n,).
+
+        Example:
+            >>> estimator.predict([[31.0], [47.0]]).shape
+            (2,)
+        """
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns that `transform` gives: those of X that are not dropped."""
+        """Names of the columns that `transform` gives: those of X that are not dropped.
+
+        Example:
+            >>> estimator.get_feature_names_out().tolist()
+            ['x0']
+        """
         check_is_fitted(self)
         return np.delete(super().get_feature_names_out(input_features), self._dropped)
 
@@ -397,6 +447,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         Raises:
             UsageError: a name that does not end in .safetensors, or parameters that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> estimator.save("people.safetensors")
+            >>> motes.DiffusionModel.load("people.safetensors").classes_.tolist()
+            ['no', 'yes']
         """
         check_is_fitted(self)
         tensors, about = self._table.parts()
@@ -422,6 +477,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             ModelFileError: no such file, another format, or any damage.
+
+        Example:
+            >>> table.save("people.safetensors")
+            >>> motes.DiffusionModel.load("people.safetensors").feature_names_in_.tolist()
+            ['age', 'smoker']
         """
         path = model_path(path)
         tensors, about = read_checkpoint(path)

@@ -66,6 +66,13 @@ class Model:
         >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
         >>> model.sample(3).shape
         (3, 2)
+        >>> people = {"age": [31, 47, 25, 62] * 10, "smoker": ["no", "yes", "no", "no"] * 10}
+        >>> table = motes.fit(people, changes={"table.steps": 2}, verbose=False)
+        >>> sorted(table.sample(3))
+        ['age', 'smoker']
+
+        Two steps of training make no good model, and are enough to see how one is used. The examples of the methods go
+        on with `model` and `table`.
     """
 
     def __init__(self, inner: PointModel | TableModel, template: Any = None):
@@ -161,6 +168,13 @@ class Model:
         Raises:
             UsageError: what does not fit the columns or the model, or a condition of probability 0.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> model.sample(3).shape
+            (3, 2)
+            >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
+            >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
+            ({'yes'}, True)
         """
         of_points: dict[str, Any] = {
             "label": label, "sampler": sampler, "steps": steps, "grid": grid, "guidance": guidance,
@@ -188,6 +202,11 @@ class Model:
         Raises:
             UsageError: a model of points, or conditions that do not fit.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> found = table.evidence({"smoker": "yes"}, n=64)
+            >>> float(np.exp(found.log_prob).round(1)), round(found.effective)
+            (0.3, 64)
         """
         inner = self._table("evidence", "The probability of a condition on points is not computed.")
         return self._evidence(inner, given, inner.sample(n, given=given, seed=seed, exact=exact))
@@ -206,8 +225,6 @@ class Model:
         missing.
 
         Example:
-            >>> import motes
-            >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
             >>> rows, noisy = model.chain(5, [0, 16])
             >>> len(noisy), noisy[0].shape
             (2, (5, 2))
@@ -229,7 +246,14 @@ class Model:
     def score_samples(
         self, data: Any, *, label: Any = None, orders: int = 1, smooth: bool = False, on_block: OnBlock = None
     ) -> Array:
-        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`."""
+        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`.
+
+        Example:
+            >>> table.score_samples({"age": [31, 25], "smoker": ["yes", "no"]}).shape
+            (2,)
+            >>> model.score_samples(motes.make_shape("moons", 3)).shape
+            (3,)
+        """
         return self.likelihood(data, label=label, orders=orders, smooth=smooth, on_block=on_block).log_prob
 
     def likelihood(
@@ -257,6 +281,11 @@ class Model:
         Raises:
             UsageError: an option of the other kind of model, or out of range.
             DataError: rows that cannot be used; the message names the row and the column.
+
+        Example:
+            >>> found = model.likelihood(motes.make_shape("moons", 3))
+            >>> found.log_prob.shape, found.error.shape
+            ((3,), (3,))
         """
         if isinstance(self.inner, TableModel):
             self._refuse({"label": label}, "likelihood", "A class of a table is a column of its rows.")
@@ -269,6 +298,11 @@ class Model:
 
         Raises:
             UsageError: a table, whose log p is exact, or a recipe whose schedule has no steps.
+
+        Example:
+            >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
+            >>> steps.bound(motes.make_shape("moons", 3)).nats.shape
+            (3,)
         """
         inner = self._inside("bound", "log p of its rows is exact: use score_samples.")
         return inner.bound(self._points(data), variance=variance, seed=seed, draws=draws)
@@ -286,6 +320,13 @@ class Model:
 
         Raises:
             DataError: an entry that its column cannot hold; the message names the row and the column.
+
+        Example:
+            >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()
+            [31, 47]
+            >>> draws = table.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
+            (3, ['no', 'no', 'no'])
         """
         count = 1 if draws is None else check_count(draws, "draws")
         if isinstance(self.inner, TableModel):
@@ -319,6 +360,12 @@ class Model:
         Raises:
             UsageError: a column that there is not or that does not vary, or points without classes.
             DataError: rows that cannot be used.
+
+        Example:
+            >>> sorted(table.predict({"age": [31, 47]}, "smoker"))
+            ['label', 'p(no)', 'p(yes)']
+            >>> sorted(table.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)))
+            ['mean', 'q0.1', 'q0.9', 'sd']
         """
         if isinstance(self.inner, PointModel):
             self._refuse({"column": column}, "predict", "Points have classes: leave `column` out.")
@@ -333,6 +380,11 @@ class Model:
 
         Raises:
             UsageError, DataError: as `predict`; or a column without labels.
+
+        Example:
+            >>> p, labels = table.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p.shape, labels
+            ((2, 2), ['no', 'yes'])
         """
         if isinstance(self.inner, TableModel):
             if column is None:
@@ -360,6 +412,11 @@ class Model:
         Raises:
             UsageError: rows that are not to be had: a table that was in memory has to be given again.
             DataError: rows with other columns, or that cannot be used.
+
+        Example:
+            >>> found = model.evaluate(motes.make_shape("moons", 200, seed=1), n=200)
+            >>> found.severity  # two steps of training are too few
+            'large'
         """
         if isinstance(self.inner, TableModel):
             return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
@@ -380,6 +437,12 @@ class Model:
 
         Raises:
             UsageError: rows that are not to be had, or too few of them.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> found = table.diagnose(fresh)
+            >>> found.columns
+            ('age', 'smoker')
         """
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
@@ -395,6 +458,11 @@ class Model:
             n: samples.
             seed: of the samples.
             style: "light" or "dark".
+
+        Example:
+            >>> axes = model.plot(n=100)
+            >>> axes.get_title()
+            '100 samples'
         """
         from motes import figures
 
@@ -420,7 +488,8 @@ class Model:
             DataError: as `evaluate`.
 
         Example:
-            >>> model.report("report.html")  # doctest: +SKIP
+            >>> model.report("report.html", motes.make_shape("moons", 200, seed=1), n=200).name
+            'report.html'
         """
         check_page(path)
         return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
@@ -448,12 +517,23 @@ class Model:
         return self._inside("standardiser", "Its columns have kinds, in `inner.schema`.").standardiser
 
     def with_denoiser(self, denoiser: Denoiser) -> Model:
-        """Of points: the same model with another denoiser, such as an exact one, in the place of its own."""
+        """Of points: the same model with another denoiser, such as an exact one, in the place of its own.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.with_denoiser(exact).sample(3).shape
+            (3, 2)
+        """
         inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
         return Model(inner.with_denoiser(denoiser), self.template)
 
     def averaged_over(self, sigma_rel: float) -> Model:
-        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`."""
+        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`.
+
+        Example:
+            >>> model.averaged_over(0.1).sample(3).shape
+            (3, 2)
+        """
         inner = self._inside("averaged_over", "It has one average of its weights.")
         return Model(inner.averaged_over(sigma_rel), self.template)
 
@@ -465,6 +545,11 @@ class Model:
         Raises:
             UsageError: a name that does not end in .safetensors, or a kind of table that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> model.save("moons.safetensors")
+            >>> motes.load("moons.safetensors")
+            Model(points of 2 columns, 17,538 parameters)
         """
         if isinstance(self.inner, PointModel):
             self.inner.check_described()
@@ -507,12 +592,14 @@ class Model:
 def load(path: str | Path) -> Model:
     """Read a model file, or the one in the folder of a run. No code in it is run.
 
-    Example:
-        >>> motes.load("runs/penguins").sample(5).to_pandas()  # doctest: +SKIP
-
     Raises:
         NoModelError: no such file.
         ModelFileError: another format, any damage, or a part of your own that is not registered.
+
+    Example:
+        >>> model.save("moons.safetensors")
+        >>> motes.load("moons.safetensors").sample(3).shape
+        (3, 2)
     """
     path = model_path(path)
     tensors, about = read_checkpoint(path)

@@ -41,6 +41,19 @@ def number(default: Any, low: float, high: float = math.inf, *, open_low: bool =
         default: what is taken where it is left out; with None, None is allowed beside the numbers.
         low, high: the ends, both allowed.
         open_low: `low` itself is not allowed.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from motes.recipes import Checked, number
+        >>> @dataclass(frozen=True)
+        ... class Options(Checked):
+        ...     steps: int = number(32, 1, 1000)
+        >>> Options()
+        Options(steps=32)
+        >>> Options(steps=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: steps = 0; expected a number at least 1 and at most 1000.
     """
     return eqx.field(static=True, default=default, metadata={"range": Range(low, high, open_low)})
 
@@ -64,7 +77,19 @@ def check_fields(made: Any) -> None:
 
 
 class Checked:
-    """Base of a frozen dataclass whose fields are checked by `check_fields` when an object is made."""
+    """Base of a frozen dataclass whose fields are checked by `check_fields` when an object is made.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from motes.recipes import Checked, number
+        >>> @dataclass(frozen=True)
+        ... class Options(Checked):
+        ...     delta: float = number(1.0, 0, open_low=True)
+        >>> Options(delta=-1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: delta = -1; expected a number above 0.
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)

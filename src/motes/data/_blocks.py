@@ -22,6 +22,11 @@ class Blocks:
         rows: how many there are.
         read: goes through them from the first on, BLOCK at a time.
         whole: all of them at once.
+
+    Example:
+        >>> from motes.data import Blocks
+        >>> [len(block) for block in Blocks.of_file("penguins").read()]
+        [344]
     """
 
     rows: int
@@ -30,7 +35,13 @@ class Blocks:
 
     @classmethod
     def of_frame(cls, frame: Frame) -> "Blocks":
-        """Rows that are in memory."""
+        """Rows that are in memory.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> Blocks.of_frame(as_frame(people)).rows
+            40
+        """
         return cls(len(frame), lambda: _cut([frame]), lambda: frame)
 
     @classmethod
@@ -41,6 +52,11 @@ class Blocks:
 
         Raises:
             UsageError, DataError: as `motes.data._files.read_frame`.
+
+        Example:
+            >>> from motes.data import Blocks
+            >>> Blocks.of_file("penguins").rows
+            344
         """
         text.check_for(path)
         if (frame := named(path)) is not None:
@@ -61,7 +77,14 @@ class Blocks:
         return cls.of_frame(whole())
 
     def each(self, change: Callable[[Frame], Frame]) -> "Blocks":
-        """The rows of every block after a `change`, which keeps them in their order."""
+        """The rows of every block after a `change`, which keeps them in their order.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> ages = Blocks.of_frame(as_frame(people)).each(lambda block: block.select(["age"]))
+            >>> ages.whole().names
+            ('age',)
+        """
         return Blocks(self.rows, lambda: map(change, self.read()), lambda: change(self.whole()))
 
 

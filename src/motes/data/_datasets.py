@@ -62,7 +62,7 @@ def dataset(name: str) -> "pd.DataFrame":
         UsageError: an unknown name, or pandas is not installed.
 
     Example:
-        >>> dataset("penguins").shape
+        >>> motes.dataset("penguins").shape
         (344, 8)
     """
     frame = read_dataset(name)

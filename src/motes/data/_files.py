@@ -53,6 +53,11 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
 
     Warns:
         UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
+
+    Example:
+        >>> from motes.data import read_frame
+        >>> read_frame("penguins").names[:3]
+        ('species', 'island', 'bill_length_mm')
     """
     text.check_for(path)
     if (frame := named(path)) is not None:

@@ -97,6 +97,7 @@ class Frame:
         text: of rows that were read from a whole text file: how it is written, as far as its reader found that out.
 
     Example:
+        >>> from motes.data import as_frame
         >>> rows = as_frame({"age": [31, 47], "name": ["Ada", "Max"]})
         >>> rows
         age  name
@@ -132,19 +133,42 @@ class Frame:
 
         Raises:
             UsageError: pandas is not installed; `to_polars` and `to_arrow` say the same of theirs.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_pandas().shape
+            (2, 2)
         """
         return self._built("pandas")
 
     def to_polars(self) -> Any:
-        """These rows as a polars table."""
+        """These rows as a polars table.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_polars().shape
+            (2, 2)
+        """
         return self._built("polars")
 
     def to_arrow(self) -> Any:
-        """These rows as an Arrow table."""
+        """These rows as an Arrow table.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_arrow().column_names
+            ['age', 'name']
+        """
         return self._built("pyarrow")
 
     def to_numpy(self) -> NDArray[Any]:
-        """These rows as an array (n, d): of floats where all columns are numbers, of objects otherwise."""
+        """These rows as an array (n, d): of floats where all columns are numbers, of objects otherwise.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "height": [1.7, 1.8]}).to_numpy().tolist()
+            [[31.0, 1.7], [47.0, 1.8]]
+        """
         numbers = all(series.type in ("real", "whole", "truth") for series in self.columns.values())
         return _matrix(self, np.dtype(float if numbers else object))
 
@@ -154,7 +178,14 @@ class Frame:
         return built(self, library)
 
     def as_kind_of(self, data: Any) -> Any:
-        """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array."""
+        """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import as_frame
+            >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
+            'DataFrame'
+        """
         if isinstance(data, Frame | Table | np.ndarray | list | tuple):
             return self
         if isinstance(data, Mapping):
@@ -164,7 +195,13 @@ class Frame:
         return self._built(library_of(data))
 
     def without(self, names: Sequence[str]) -> Frame:
-        """The same rows, of which nothing is known in these columns."""
+        """The same rows, of which nothing is known in these columns.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).without(["name"])["name"].tolist()
+            [None, None]
+        """
         gone = np.ones(len(self), bool)
         return Frame({k: replace(one, missing=gone) if k in names else one for k, one in self.columns.items()})
 
@@ -174,7 +211,13 @@ class Frame:
         return tuple(self.columns)
 
     def take(self, rows: NDArray[np.integer] | slice) -> Frame:
-        """Some of the rows."""
+        """Some of the rows.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47, 25]}).take(slice(1, None))["age"].tolist()
+            [47, 25]
+        """
         return Frame({name: series.take(rows) for name, series in self.columns.items()})
 
     def select(self, names: Sequence[str]) -> Frame:
@@ -182,6 +225,11 @@ class Frame:
 
         Raises:
             DataError: a column that is not there.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).select(["name"]).names
+            ('name',)
         """
         if gone := [name for name in names if name not in self.columns]:
             raise DataError(f"there is no column '{gone[0]}'. Columns: {', '.join(self.names)}.")
@@ -196,6 +244,12 @@ class Frame:
         Raises:
             DataError: columns other than the template's, or text in a matrix of numbers.
             UsageError: no frame that motes knows.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47]}).like(pd.DataFrame({"age": np.zeros(1)})).dtypes.to_dict()
+            {'age': dtype('float64')}
         """
         if isinstance(template, Frame):
             return self
@@ -275,6 +329,14 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
     Raises:
         DataError: no table, two columns of one name, or a cell that does not fit its column; the message names the
             row and the column.
+
+    Example:
+        >>> from motes.data import as_frame
+        >>> as_frame([[31, "Ada"], [47, "Max"]], columns=["age", "name"])
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
     """
     if isinstance(data, Frame):
         return data

@@ -33,7 +33,14 @@ SUFFIXES = (".csv", ".npy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,)."""
+    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
+
+    Example:
+        >>> from motes.data import Table
+        >>> table = Table(np.array([[1.0, 2.0], [3.0, 4.0]]), ("height", "width"))
+        >>> table[np.array([1])].x.tolist()
+        [[3.0, 4.0]]
+    """
 
     x: Array
     columns: tuple[str, ...]
@@ -51,7 +58,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Standardiser:
-    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,)."""
+    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
+
+    Example:
+        >>> from motes.data import Standardiser
+        >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
+        [[2.0]]
+    """
 
     mean: Array
     scale: Array
@@ -61,6 +74,11 @@ class Standardiser:
         """Mean and standard deviation of each column of `x` (n, d).
 
         `weights` (n,) say how often each row counts; without them it is once.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]]))
+            Standardiser(mean=array([10.]), scale=array([2.]))
         """
         if weights is None:
             return cls(x.mean(axis=0), x.std(axis=0))
@@ -70,15 +88,33 @@ class Standardiser:
 
     @classmethod
     def identity(cls, dim: int) -> Standardiser:
-        """Leaves the data as it is."""
+        """Leaves the data as it is.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.identity(2).forward(np.array([[3.0, 4.0]])).tolist()
+            [[3.0, 4.0]]
+        """
         return cls(np.zeros(dim), np.ones(dim))
 
     def forward(self, x: Array) -> Array:
-        """Data units (n, d) -> standardised (n, d)."""
+        """Data units (n, d) -> standardised (n, d).
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).forward(np.array([[14.0]])).tolist()
+            [[2.0]]
+        """
         return (x - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
-        """Standardised (..., d) -> data units (..., d), in float64."""
+        """Standardised (..., d) -> data units (..., d), in float64.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).inverse([[2.0]]).tolist()
+            [[14.0]]
+        """
         x = np.array(z, dtype=np.float64)
         x *= self.scale  # in place: a million rows are worth it
         x += self.mean
@@ -173,8 +209,10 @@ def read_table(
         DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
 
     Example:
-        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).columns  # doctest: +SKIP
-        ('x', 'y')
+        >>> from pathlib import Path
+        >>> size = Path("points.csv").write_text("x;y\\n1,5;2\\n3;4\\n")
+        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).x.tolist()
+        [[1.5, 2.0], [3.0, 4.0]]
     """
     path = Path(path)
     suffix = check_suffix(path)
@@ -279,6 +317,13 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
     Raises:
         UsageError: a suffix other than .csv and .npy, or not one name a column.
         OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
+        >>> print(Path("points.csv").read_text().strip())
+        x,y
+        1.0,2.5
     """
     path = Path(path)
     suffix = check_suffix(path)

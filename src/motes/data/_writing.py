@@ -52,6 +52,15 @@ def write_frame(path: str | Path, frame: Frame) -> None:
     Raises:
         UsageError: as `check_writable`.
         OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from motes.data import as_frame, read_frame, write_frame
+        >>> write_frame("people.csv", as_frame({"age": [31, 47], "name": ["Ada", "Max"]}))
+        >>> read_frame("people.csv")
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
     """
     with writing(path) as write:
         write(frame)

@@ -49,6 +49,11 @@ class Diagnosis:
         reference: what that is: "the exact denoiser", or the better of two simple models of the data.
         split: where the error of the samples comes from.
         notes: what could not be looked at, and why.
+
+    Example:
+        >>> found = model.diagnose("moons", n=64)
+        >>> found.reference, found.evaluated_against
+        ('the exact denoiser', 'a fresh draw')
     """
 
     source: str
@@ -79,7 +84,12 @@ class Diagnosis:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> sorted(model.diagnose("moons", n=64).to_dict())
+            ['evaluated_against', 'excess', 'findings', 'notes', 'source', 'split']
+        """
         curve = {name: getattr(self.excess, name).tolist() for name in ("t", "noise", "loss", "least", "excess")}
         return {
             "source": self.source,
@@ -115,6 +125,11 @@ def diagnose_model(
     Raises:
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
+
+    Example:
+        >>> from motes.diagnosis import diagnose_model
+        >>> diagnose_model(model.inner, "moons", n=64).split.rows
+        64
     """
     origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)

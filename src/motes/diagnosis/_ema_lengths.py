@@ -28,6 +28,12 @@ class EmaLengths:
         lengths: of the averages; None for the weights that the model has.
         losses, errors: one for each length, and its standard error. All have the same rows, times and noise, so that
             their differences are known better than that.
+
+    Example:
+        >>> from motes.diagnosis import compare_ema_lengths
+        >>> found = compare_ema_lengths(model.inner, "moons", lengths=(0.1, 0.2))
+        >>> found.lengths, len(found.losses)
+        ((None, 0.1), 2)
     """
 
     evaluated_against: str
@@ -73,6 +79,11 @@ def compare_ema_lengths(
     Raises:
         UsageError: no averages, a length out of range, or data that is not to be had.
         DataError: data that cannot be used.
+
+    Example:
+        >>> from motes.diagnosis import compare_ema_lengths
+        >>> compare_ema_lengths(model.inner, "moons", lengths=(0.1, 0.2)).best in (None, 0.1, 0.2)
+        True
     """
     origin, stored = source_of(model, source), model.averages
     rows = model.standardiser.forward(origin.real(ROWS)[0])

@@ -49,6 +49,12 @@ class TableDiagnosis:
         gap_error: the standard error of training - held_out.
         spread: the mean standard deviation of log p of a row over orders of the columns.
         findings: what is wrong; empty where all is well.
+
+    Example:
+        >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+        >>> found = table.diagnose(fresh)
+        >>> found.model.shape, found.gain.shape
+        ((2,), (2,))
     """
 
     evaluated_against: str
@@ -92,7 +98,13 @@ class TableDiagnosis:
         yield f"  spread over orders  {self.spread:10.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> sorted(table.diagnose(fresh).to_dict())[:3]
+            ['columns', 'evaluated_against', 'findings']
+        """
         columns = {
             name: {"alone": float(a), "mixture": float(b), "model": float(c), "error": float(e)}
             for name, a, b, c, e in zip(self.columns, self.alone, self.mixture, self.model, self.errors, strict=True)
@@ -123,6 +135,12 @@ def diagnose_table(
     Raises:
         UsageError: fewer than 10 unseen rows.
         DataError: rows with other columns.
+
+    Example:
+        >>> from motes.data import as_frame
+        >>> from motes.diagnosis import diagnose_table
+        >>> diagnose_table(table.inner, as_frame(people), None, evaluated_against="the same rows").rows
+        40
     """
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:

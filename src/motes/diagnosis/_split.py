@@ -57,6 +57,11 @@ class ErrorSplit:
         total: of the model to real points.
         reference_value: of exact samples, or, where the distribution is unknown, of other real points.
         parts: what each cause adds; together with the reference value they are the total.
+
+    Example:
+        >>> split = model.diagnose("moons", n=64).split
+        >>> list(split.parts)
+        ['prior', 'learning', 'discretisation']
     """
 
     rows: int
@@ -75,7 +80,12 @@ class ErrorSplit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> sorted(model.diagnose("moons", n=64).split.to_dict())
+            ['parts', 'reference_value', 'rows', 'total']
+        """
         parts = {name: {"value": part.value, "error": part.error} for name, part in self.parts.items()}
         return {"rows": self.rows, "total": self.total, "reference_value": self.reference_value, "parts": parts}
 

@@ -53,6 +53,12 @@ def compare(
     Raises:
         ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
             or real points that are all equal.
+
+    Example:
+        >>> made, real, *others = (motes.make_shape("moons", 100, seed=seed) for seed in range(4))
+        >>> rows = motes.compare(made, real, *others)
+        >>> [row.metric.name for row in rows[:3]]
+        ['sliced_w2', 'w2', 'energy_distance']
     """
     pair, real = Pair.of(a, b, seed), Pair.of(real_a, real_b, seed)
     sizes = [x.shape for x in (pair.a, pair.b, real.a, real.b)]
@@ -103,6 +109,11 @@ def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
 
     Raises:
         ValueError: another shape, or entries that are not finite.
+
+    Example:
+        >>> from motes.evaluation import negative_log_likelihood
+        >>> negative_log_likelihood([-1.0, -2.0, -3.0]).value
+        2.0
     """
     values = np.asarray(log_prob, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:

@@ -23,6 +23,12 @@ class Modes:
         shares: the true share of each mode, (modes,).
         counted: rows that `shares` were counted from, or None where they are exact.
         unit: what columns are divided by before distances are taken, (d,).
+
+    Example:
+        >>> from motes.evaluation import Modes
+        >>> modes = Modes.at([[-1.0, 0.0], [1.0, 0.0]])
+        >>> modes.shares.tolist()
+        [0.5, 0.5]
     """
 
     points: Array
@@ -37,6 +43,11 @@ class Modes:
 
         Raises:
             ValueError: centres that are not (modes, d), or shares that are not one for each and 1 in all.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.at([[-1.0, 0.0], [1.0, 0.0]], shares=[0.25, 0.75]).shares.tolist()
+            [0.25, 0.75]
         """
         points = checked("set of centres", centres)
         true = np.full(len(points), 1 / len(points)) if shares is None else np.asarray(shares, dtype=np.float64)
@@ -50,6 +61,11 @@ class Modes:
 
         Raises:
             ValueError: labels that are not whole numbers from 0, one for each point.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.labelled(*motes.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
+            [0.5, 0.5]
         """
         points, of = checked("labelled set", x), np.asarray(labels)
         if of.shape != (len(points),) or of.dtype.kind not in "iu" or of.min() < 0:
@@ -62,7 +78,14 @@ class Modes:
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """The share of each mode, their distance from the true shares, and how many modes are missed."""
+    """The share of each mode, their distance from the true shares, and how many modes are missed.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> found = mode_coverage([[-1.1, 0.0], [-0.9, 0.1]], Modes.at([[-1.0, 0.0], [1.0, 0.0]]))
+        >>> [float(share) for share in found.shares], float(found.missed)
+        ([1.0, 0.0], 1.0)
+    """
 
     shares: tuple[Metric, ...]
     distance: Metric
@@ -85,6 +108,12 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed
 
     Raises:
         ValueError: points of another shape than the modes' or with entries that are not finite.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> centres = motes.truth("eight_gaussians").modes
+        >>> int(mode_coverage(motes.make_shape("eight_gaussians", 1000), Modes.at(centres)).missed)
+        0
     """
     from scipy.spatial import cKDTree
 

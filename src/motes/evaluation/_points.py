@@ -119,7 +119,7 @@ def evaluate_points(
             equal.
 
     Example:
-        >>> import motes
+        >>> from motes.evaluation import evaluate_points
         >>> draws = [motes.make_shape("moons", 200, seed=seed) for seed in range(3)]
         >>> evaluate_points(*draws).headline
         'No difference between synthetic and real rows was found.'

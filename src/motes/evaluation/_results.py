@@ -25,6 +25,11 @@ class Metric(float):
         value: the number itself.
         low, high: its 95 % interval.
         p_value: of the hypothesis that both sets come from one distribution, for a metric that tests it; else None.
+
+    Example:
+        >>> distance = motes.sliced_w2(motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1))
+        >>> distance.name, distance.low <= distance <= distance.high, distance.p_value
+        ('sliced_w2', True, None)
     """
 
     name: str

@@ -40,6 +40,7 @@ def marginals(
         style: 'dark', 'light' or a `Style`.
 
     Example:
+        >>> from motes.figures import marginals
         >>> figure = marginals({"age": np.array([31.0, 47.0, 25.0])})
         >>> len(figure.axes)
         1

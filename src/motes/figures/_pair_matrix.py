@@ -40,6 +40,7 @@ def pairs(
         style: 'dark', 'light' or a `Style`.
 
     Example:
+        >>> from motes.figures import pairs
         >>> figure = pairs({"age": np.array([31.0, 47.0, 25.0]), "sex": np.array(["f", "m", "f"], object)})
         >>> len(figure.axes)
         3

@@ -22,6 +22,16 @@ def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
     Args:
         x: points, shape (n, 2).
         width, height: in characters, at least 1.
+
+    Example:
+        >>> from motes.figures import braille
+        >>> print(braille(motes.make_shape("rings", 10_000), width=12, height=6))
+        ⠀⠀⢀⡠⠤⠒⠲⠤⣄⡀⠀⠀
+        ⠀⡰⢋⡴⣫⣭⣭⣑⢦⡑⣆⠀
+        ⢠⠃⡟⣾⣿⡿⢷⣿⣧⢳⢸⡀
+        ⠸⡇⣧⢿⣿⣷⣾⣻⡟⡼⢸⠃
+        ⠀⠱⣌⠳⣭⣛⣛⡭⠞⣡⠏⠀
+        ⠀⠀⠈⠙⠲⠲⠶⠒⠋⠀⠀⠀
     """
     points = as_points(x)
     if width < 1 or height < 1:

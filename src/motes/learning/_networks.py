@@ -64,6 +64,12 @@ class StepGatedMLP(eqx.Module):
 
     Its time is k/T, and picks row k - 1; any other time picks the nearest.
     For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
+
+    Example:
+        >>> from motes.learning import StepGatedMLP
+        >>> network = StepGatedMLP(dim=2, steps=100, key=jax.random.key(0))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(network))
+        72066
     """
 
     layers: tuple[eqx.nn.Linear, ...]
@@ -115,6 +121,12 @@ class ResidualMLP(eqx.Module):
 
     With `context` = c it takes a vector (c,) as well, zeros where it is left out. With a `key`, as in training, that
     `dropout` of the units is left out, before and after each hidden layer (Srivastava et al. 2014).
+
+    Example:
+        >>> from motes.learning import ResidualMLP
+        >>> network = ResidualMLP(dim=2, width=16, depth=2, key=jax.random.key(0))
+        >>> network(jnp.array([1.0, -1.0]), jnp.array(0.3)).shape
+        (2,)
     """
 
     into: eqx.nn.Linear

@@ -60,6 +60,11 @@ class Trained:
     """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
 
     With held-out rows both are those of the step `held_out.best`, as are the last `snapshots` and `averages`.
+
+    Example:
+        >>> trained = model.training
+        >>> trained.steps, len(trained.losses), trained.interrupted
+        (2, 2, False)
     """
 
     averaged: Denoiser
@@ -85,13 +90,23 @@ class Trained:
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
+
+        Example:
+            >>> type(model.training.averaged_over(0.1)).__name__
+            'Preconditioned'
         """
         if self.averages is None:
             raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
         return with_weights(self.last, self.averages.over(sigma_rel))
 
     def running_loss(self, windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The mean loss of equal windows of steps: the last step of each window, and the mean."""
+        """The mean loss of equal windows of steps: the last step of each window, and the mean.
+
+        Example:
+            >>> steps, loss = model.training.running_loss(windows=1)
+            >>> steps.tolist(), loss.shape
+            ([2], (1,))
+        """
         if not self.steps:
             return np.zeros(0, np.int64), np.zeros(0)
         edges = np.unique(np.linspace(0, self.steps, min(windows, self.steps) + 1).round().astype(np.int64))
@@ -160,6 +175,24 @@ def train(
     Raises:
         TrainingError: the loss was not finite; its `result` holds the last good weights.
         ModelFileError: the keeper's state is that of another training.
+
+    Example:
+        >>> import optax
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import EDM, LogNormalTimes, Preconditioned, ResidualMLP
+        >>> network = ResidualMLP(dim=2, width=16, depth=1, key=jax.random.key(0))
+        >>> trained = motes.train(
+        ...     Preconditioned(network, VarianceExploding()),
+        ...     motes.make_shape("moons", 200),
+        ...     loss=EDM(),
+        ...     times=LogNormalTimes(),
+        ...     optimiser=optax.adam(1e-3),
+        ...     steps=2,
+        ...     batch=32,
+        ...     key=jax.random.key(1),
+        ... )
+        >>> trained.losses.shape
+        (2,)
     """
     flat = weights_of(denoiser)
     lengths = LENGTHS if averages else ()

@@ -98,7 +98,9 @@ def sample_given(
         UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
 
     Example:
-        >>> points, effective = sample_given(model, 500, {"x": 0.5})  # doctest: +SKIP
+        >>> points, effective = sample_given(model.inner, 50, {"x": 0.5})
+        >>> points.shape
+        (50, 2)
     """
     n, seed = check_count(n, "points"), check_seed(seed)
     low, high = box_of(model, given)

@@ -46,6 +46,12 @@ class Guidance:
         low, high: the times between which it is used, 0 = data, 1 = noise.
         weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
             together.
+
+    Example:
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+        >>> labelled.sample(3, label=1, guidance=motes.Guidance(2.0, high=0.8)).shape
+        (3, 2)
     """
 
     weight: float
@@ -77,6 +83,11 @@ class PointModel:
         training: losses and snapshots where it was trained in this process; None where it was loaded.
         folder: where it was loaded from; None where it was trained in this process.
         length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
+
+    Example:
+        >>> inner = model.inner
+        >>> inner.columns, inner.dim, inner.source
+        (('x', 'y'), 2, '')
     """
 
     def __init__(
@@ -114,6 +125,11 @@ class PointModel:
         """The same model with other weights, or with an exact denoiser, in the place of its own.
 
         `length` is that of the average which the weights are, where it is not the recipe's.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.inner.with_denoiser(exact).sample(3).shape
+            (3, 2)
         """
         return self._with(denoiser=denoiser, length=length)
 
@@ -143,6 +159,10 @@ class PointModel:
         Raises:
             UsageError: a length out of range, or no averages were kept.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> model.inner.averaged_over(0.1).length
+            0.1
         """
         if self.averages is None:
             raise UsageError(
@@ -156,6 +176,13 @@ class PointModel:
 
         Raises:
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from pathlib import Path
+            >>> Path("run").mkdir()
+            >>> model.inner.save_averages(Path("run"))
+            >>> [path.name for path in Path("run").iterdir()]
+            ['averages.safetensors']
         """
         if self.averages is not None:
             write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
@@ -243,6 +270,11 @@ class PointModel:
 
         Raises:
             UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
+
+        Example:
+            >>> x, log_p = model.inner.sample(3, seed=1, sampler="heun", steps=8, return_log_prob=True)
+            >>> x.shape, log_p.shape
+            ((3, 2), (3,))
         """
         if return_log_prob and guidance is not None:
             raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
@@ -275,6 +307,11 @@ class PointModel:
         """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
 
         Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
+
+        Example:
+            >>> x, noisy = model.inner.chain(3, [0, 8], sampler="heun", steps=8)
+            >>> noisy.shape, bool((noisy[1] == x).all())
+            ((2, 3, 2), True)
         """
         n = check_count(n, "points")
         how, times = sampler_and_grid(self.recipe, sampler, steps, grid)
@@ -297,6 +334,10 @@ class PointModel:
 
         Raises:
             UsageError: an unknown label, or a model without classes.
+
+        Example:
+            >>> model.inner.given(None, n=3) is None
+            True
         """
         if label is None:
             return None
@@ -312,6 +353,10 @@ class PointModel:
 
         Raises:
             UsageError: nothing to be led away from.
+
+        Example:
+            >>> model.inner.guided(None, given=None) is model.inner.denoiser
+            True
         """
         if guidance is None:
             return self.denoiser
@@ -344,6 +389,10 @@ class PointModel:
         """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+
+        Example:
+            >>> model.inner.score_samples([[0.0, 1.0], [1.0, -0.5]]).shape
+            (2,)
         """
         return self.likelihood(x, label=label, on_block=on_block).log_prob
 
@@ -355,6 +404,12 @@ class PointModel:
         Raises:
             UsageError: a model without classes.
             DataError: rows that cannot be used.
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.inner.predict_proba(x[:3]).sum(axis=1).round(3).tolist()
+            [1.0, 1.0, 1.0]
         """
         rows = as_table(x, self.columns, to_learn=False).x
         if self.classes is None:
@@ -367,7 +422,14 @@ class PointModel:
         return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The likeliest label of each row of x (n, d), (n,)."""
+        """The likeliest label of each row of x (n, d), (n,).
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.inner.predict(x[:3]).shape
+            (3,)
+        """
         chosen = self.predict_proba(x).argmax(axis=1)
         assert self.classes is not None  # `predict_proba` has checked it
         return np.array(self.classes.names)[chosen]
@@ -394,6 +456,11 @@ class PointModel:
         Raises:
             DataError: rows that cannot be used.
             UsageError: an argument out of range, an unknown label.
+
+        Example:
+            >>> found = model.inner.likelihood([[0.0, 1.0]], divergence="rademacher", probes=8)
+            >>> bool(found.standard_error > 0)
+            True
         """
         rows = as_table(x, self.columns, to_learn=False).x
         try:
@@ -424,6 +491,12 @@ class PointModel:
 
         Raises:
             UsageError: a recipe whose schedule has no steps; a variance that there is not.
+
+        Example:
+            >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
+            >>> bound = steps.inner.bound(motes.make_shape("moons", 3), variance="posterior")
+            >>> bound.nats.shape, bound.kl.shape
+            ((3,), (3, 99))
         """
         if self.recipe.steps is None:
             raise UsageError(
@@ -450,6 +523,12 @@ class PointModel:
             UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
                 that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from motes.models import PointModel
+            >>> model.inner.save("moons.safetensors")
+            >>> PointModel.load("moons.safetensors").columns
+            ('x', 'y')
         """
         self.check_described()
         write_checkpoint(Path(path), *self.parts())
@@ -459,6 +538,13 @@ class PointModel:
 
         Raises:
             UsageError: it is one.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.inner.with_denoiser(exact).check_described()
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: this model's denoiser is not the one that its recipe describes, ...
         """
         described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
         if described != jax.tree.structure(self.denoiser):
@@ -468,7 +554,13 @@ class PointModel:
             )
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        """Arrays and texts by name, of which `of_parts` makes the same model.
+
+        Example:
+            >>> tensors, about = model.inner.parts()
+            >>> sorted(about)[:3]
+            ['classes', 'columns', 'fingerprint']
+        """
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
@@ -490,6 +582,12 @@ class PointModel:
 
         Raises:
             ModelFileError: no such file, another format, any damage, or a part of your own that is not registered.
+
+        Example:
+            >>> from motes.models import PointModel
+            >>> model.inner.save("moons.safetensors")
+            >>> PointModel.load("moons.safetensors").sample(3).shape
+            (3, 2)
         """
         path = model_path(path)
         return cls.of_parts(*read_checkpoint(path), path)
@@ -500,6 +598,12 @@ class PointModel:
 
         Raises:
             ModelFileError: anything else.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.models import PointModel
+            >>> PointModel.of_parts(*model.inner.parts(), Path("moons.safetensors")).columns
+            ('x', 'y')
         """
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")

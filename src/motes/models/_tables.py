@@ -59,6 +59,11 @@ class RowLikelihood(NamedTuple):
         log_prob: (n,), nats a row, in the data's units.
         spread: (n,), the standard deviation over orders; NaN with one order.
         impossible: (n,), how many entries are none that the training could have held.
+
+    Example:
+        >>> found = table.inner.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
+        >>> found.log_prob.shape, found.impossible.tolist()
+        ((2,), [0, 1])
     """
 
     log_prob: Array
@@ -77,6 +82,11 @@ class TableModel:
         constraint: the inequalities between columns that rows keep.
         recipe, source, seed, fingerprint: of the training.
         training: losses, where it was trained in this process; None where it was loaded.
+
+    Example:
+        >>> inner = table.inner
+        >>> inner.columns, [column.kind for column in inner.schema.columns]
+        (('age', 'smoker'), ['integer', 'categorical'])
     """
 
     def __init__(
@@ -157,6 +167,10 @@ class TableModel:
         Raises:
             UsageError: what does not fit the columns or the model, or has probability 0.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> table.inner.sample(5, given={"smoker": {"yes", "no"}}).names
+            ('age', 'smoker')
         """
         effective, evidence, total = 0.0, [], 0
 
@@ -179,13 +193,22 @@ class TableModel:
         """The rows of `sample`, some at a time: they need never be in memory together.
 
         A block of candidates of which none meets the conditions comes as no rows.
+
+        Example:
+            >>> sum(len(block) for block in table.inner.blocks(100))
+            100
         """
         return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
 
     # --- scoring ---
 
     def score_samples(self, data: Any, *, orders: int = 1, smooth: bool = False) -> Array:
-        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns."""
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns.
+
+        Example:
+            >>> table.inner.score_samples({"age": [31], "smoker": ["yes"]}).shape
+            (1,)
+        """
         return self.likelihood(data, orders=orders, smooth=smooth).log_prob
 
     def likelihood(
@@ -207,6 +230,11 @@ class TableModel:
             seed: of the other orders.
             on_block: called with the number of rows scored so far.
             name: what messages call the data.
+
+        Example:
+            >>> found = table.inner.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
+            >>> found.log_prob.shape
+            (2,)
         """
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
@@ -235,7 +263,12 @@ class TableModel:
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
 
     def lowest(self, columns: tuple[str, ...], rows: int) -> float:
-        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once."""
+        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
+
+        Example:
+            >>> table.inner.lowest(("smoker",), rows=64) <= 0
+            True
+        """
         if (columns, rows) not in self._lowest:
             drawn = self.sample(rows)
             alone = drawn.without([name for name in drawn.names if name not in columns])
@@ -264,6 +297,11 @@ class TableModel:
 
         Raises:
             DataError: an entry that its column cannot hold; the message names row and column.
+
+        Example:
+            >>> frames = table.inner.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(frames), frames[0]["age"].tolist()
+            (3, [31, 47])
         """
         rows = Blocks.of_frame(self.schema.frame(data, name=name))
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
@@ -278,7 +316,14 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
-        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema."""
+        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame({"age": [31, 47], "smoker": ["no", None]}))
+            >>> [sum(len(block) for block in filled) for filled in table.inner.fillings(rows, draws=2)]
+            [2, 2]
+        """
         return fill_blocks(self.orders, rows, draws, seed, on_block, name)
 
     # --- one column given the others ---
@@ -316,7 +361,7 @@ class TableModel:
             DataError: another column too few or too many, no rows, or entries of another type.
 
         Example:
-            >>> model.predict(people, "income", quantiles=(0.1, 0.9)).names  # doctest: +SKIP
+            >>> table.inner.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
             ('mean', 'sd', 'q0.1', 'q0.9')
         """
         rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
@@ -334,7 +379,14 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Predicted]:
-        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`."""
+        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame(people).without(["smoker"]))
+            >>> [block.names for block in table.inner.predictions(rows, "smoker")]
+            [('label', 'p(no)', 'p(yes)')]
+        """
         return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
 
     def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
@@ -345,6 +397,11 @@ class TableModel:
         Raises:
             UsageError: a column that is not learned, or has no labels.
             DataError: as `predict`.
+
+        Example:
+            >>> p, labels = table.inner.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p.sum(axis=1).round(3).tolist(), labels
+            ([1.0, 1.0], ['no', 'yes'])
         """
         return label_probabilities(self.orders, data, column, name)
 
@@ -356,11 +413,22 @@ class TableModel:
         Raises:
             UsageError: a name that does not end in .safetensors.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> table.inner.save("people.safetensors")
+            >>> motes.load("people.safetensors").columns
+            ('age', 'smoker')
         """
         write_checkpoint(Path(path), *self.parts())
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        """Arrays and texts by name, of which `of_parts` makes the same model.
+
+        Example:
+            >>> tensors, about = table.inner.parts()
+            >>> sorted(about)[:3]
+            ['fingerprint', 'recipe', 'schema']
+        """
         arrays, about = self.schema.to_state()
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
         tensors["order"] = np.asarray(self.order, np.int32)
@@ -376,6 +444,12 @@ class TableModel:
 
         Raises:
             ModelFileError: anything else.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.models import TableModel
+            >>> TableModel.of_parts(*table.inner.parts(), Path("people.safetensors")).columns
+            ('age', 'smoker')
         """
         import tomllib
 

@@ -26,6 +26,14 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] 
     Raises:
         RecipeError: an unknown name, section, key or value; the message lists the right ones.
         UsageError: a file that is not there.
+
+    Example:
+        >>> motes.load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 4.0}).loss
+        MinSNR(gamma=4.0)
+        >>> motes.load_recipe("default", ["training.stepz=100"])
+        Traceback (most recent call last):
+            ...
+        motes.errors.RecipeError: recipe 'default': unknown key 'stepz' in [training]. Did you mean ...
     """
     values, where = (recipe.to_dict(), "the recipe") if isinstance(recipe, Recipe) else values_of(recipe)
     pairs = changes.items() if isinstance(changes, Mapping) else [split_change(change) for change in changes]
@@ -40,6 +48,11 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
 
     Raises:
         RecipeError: an unknown section, kind, key or value; the message begins with `where`.
+
+    Example:
+        >>> from motes.recipes import parse
+        >>> parse({"loss": {"kind": "min_snr"}}).loss
+        MinSNR()
     """
     parts: dict[str, Any] = {}
     for name, value in values.items():

@@ -38,6 +38,11 @@ class Recipe:
 
     Raises:
         RecipeError: sections that do not fit together, or an object that no recipe can name.
+
+    Example:
+        >>> recipe = motes.load_recipe("default", {"training.steps": 100})
+        >>> recipe.training.steps, recipe.sampler
+        (100, DPMSolver3M())
     """
 
     about: str = ""
@@ -77,7 +82,12 @@ class Recipe:
     # --- what it makes ---
 
     def kind(self, section: str) -> str:
-        """The kind of a section, such as "exploding" of "schedule"."""
+        """The kind of a section, such as "exploding" of "schedule".
+
+        Example:
+            >>> motes.load_recipe("default").kind("schedule")
+            'exploding'
+        """
         return kind_of(section, getattr(self, section))
 
     @property
@@ -91,6 +101,10 @@ class Recipe:
 
         Raises:
             RecipeError: betas that make none.
+
+        Example:
+            >>> motes.load_recipe("ddpm").make_schedule().steps
+            100
         """
         return self._schedule
 
@@ -113,6 +127,11 @@ class Recipe:
 
         Raises:
             RecipeError: a network that does not suit these points.
+
+        Example:
+            >>> denoiser = motes.load_recipe("default").make_denoiser(dim=2, key=jax.random.key(0))
+            >>> denoiser(jnp.zeros(2), jnp.array(0.5)).shape
+            (2,)
         """
         try:
             network = _network(self.network, dim, self.denoiser.outputs(dim), classes, self.steps, key)
@@ -125,6 +144,10 @@ class Recipe:
 
         Raises:
             RecipeError: options that do not fit the schedule.
+
+        Example:
+            >>> print(motes.load_recipe("default", {"grid.kind": "uniform", "grid.steps": 4}).make_grid())
+            [1. 0.75 0.5 0.25 0.  ]
         """
         try:
             return self.grid(self.make_schedule())
@@ -260,7 +283,12 @@ class Recipe:
     # --- as text ---
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dictionaries, as in the TOML file; what is left out is left out."""
+        """Nested dictionaries, as in the TOML file; what is left out is left out.
+
+        Example:
+            >>> motes.load_recipe("default").to_dict()["loss"]
+            {'kind': 'edm'}
+        """
         whole: dict[str, Any] = {"about": self.about}
         for section in self.SECTIONS:
             values = _written(section, getattr(self, section))
@@ -271,7 +299,13 @@ class Recipe:
         return whole
 
     def to_toml(self) -> str:
-        """The text of the recipe's file."""
+        """The text of the recipe's file.
+
+        Example:
+            >>> lines = motes.load_recipe("default", {"loss.kind": "min_snr"}).to_toml().splitlines()
+            >>> lines.index("[loss]") + 1 == lines.index(\'kind = "min_snr"\')
+            True
+        """
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())

@@ -74,13 +74,14 @@ def register(section: str, kind: str) -> Callable[[C], C]:
 
     Example:
         >>> from dataclasses import dataclass
-        >>> import jax.numpy as jnp
-        >>> @register("grid", "halving")
+        >>> @motes.register("grid", "halving")
         ... @dataclass(frozen=True)
         ... class Halving:
         ...     steps: int = 8
         ...     def __call__(self, schedule):
         ...         return jnp.append(0.5 ** jnp.arange(self.steps), 0.0)
+        >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
+        Halving(steps=4)
     """
     if section not in _SECTIONS:
         raise UsageError(unknown("section", str(section), _SECTIONS))

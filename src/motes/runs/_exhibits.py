@@ -38,6 +38,14 @@ def exhibits(
     """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.
 
     `t` is the time of scores.png; None takes that of the largest excess.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.runs import exhibits
+        >>> found = model.diagnose("moons", n=64)
+        >>> paths = exhibits(model.inner, found, None, Path("."), t=None, style="light")
+        >>> [path.name for path in paths]
+        ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
     axes = figures.excess_curve(

@@ -27,6 +27,14 @@ class Guided(Denoiser):
         weight: how far; 0 is `weak`, 1 is `strong`.
         low, high: the interval of t.
         weak_knows: whether `weak` is given the class as well, as in autoguidance.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import Guided
+        >>> schedule = VarianceExploding(sigma_max=1.0)
+        >>> strong, weak = (GaussianOracle([mean], [[1.0]], schedule) for mean in (1.0, 0.0))
+        >>> print(strong(jnp.array([0.0]), 1.0), Guided(strong, weak, 3.0)(jnp.array([0.0]), 1.0))
+        [0.5] [1.5]
     """
 
     strong: Denoiser

@@ -41,6 +41,11 @@ class AnnealedLangevin(Sampler):
     Args:
         corrections: Langevin steps at each level.
         snr: how long each is, see above.
+
+    Example:
+        >>> from motes.sampling import AnnealedLangevin
+        >>> model.sample(3, sampler=AnnealedLangevin(corrections=2), steps=8).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1
@@ -71,6 +76,11 @@ class PredictorCorrector(Sampler):
         corrections: Langevin steps after each step but the last.
         snr: how long each is, see above.
         predictor: the sampler that gets from t to s.
+
+    Example:
+        >>> from motes.sampling import Heun, PredictorCorrector
+        >>> model.sample(3, sampler=PredictorCorrector(predictor=Heun()), steps=8).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1

@@ -40,7 +40,16 @@ SHRINKS, SHRINKS_WITH_KINKS = 5, 1
 
 
 class Likelihood(NamedTuple):
-    """Nats per row, all (n,) in float64."""
+    """Nats per row, all (n,) in float64.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import log_likelihood
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
+        >>> found = log_likelihood(oracle, [[0.0], [1.0]])
+        >>> found._fields, found.log_prob.shape
+        (('log_prob', 'error', 'standard_error'), (2,))
+    """
 
     log_prob: Array
     """log p of each row; NaN where the flow left the range of numbers."""
@@ -85,6 +94,13 @@ def log_likelihood(
 
     Raises:
         ValueError: another shape, or an argument out of range.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import log_likelihood
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
+        >>> log_likelihood(oracle, [[0.0], [1.0]]).log_prob.round(3).tolist()  # log N(x; 0, 1)
+        [-0.919, -1.419]
     """
     rows = np.asarray(x, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():

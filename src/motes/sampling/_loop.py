@@ -38,6 +38,19 @@ class Sampler(eqx.Module):
 
     Raises:
         ValueError: a field that `motes.recipes.number` declares is out of its range.
+
+    Example:
+        >>> from typing import ClassVar
+        >>> from motes.sampling import Sampler
+        >>> class Jump(Sampler):
+        ...     order: ClassVar[int] = 1
+        ...     evaluations: ClassVar[int] = 1
+        ...     stochastic: ClassVar[bool] = False
+        ...     def step(self, denoiser, x_t, t, s, state, key):
+        ...         x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        ...         return denoiser.schedule.alpha(s) * x0_hat + denoiser.schedule.sigma(s) * eps_hat, state
+        >>> Jump().order
+        1
     """
 
     order: eqx.AbstractClassVar[int]
@@ -62,18 +75,44 @@ class Sampler(eqx.Module):
         """Whether anything is drawn at random on the way."""
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise UsageError where `denoiser` does not know what the sampler asks for."""
+        """Raise UsageError where `denoiser` does not know what the sampler asks for.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, LinearBetas
+            >>> from motes.learning import NoisePredictor
+            >>> from motes.sampling import Ancestral
+            >>> untaught = NoisePredictor(lambda x, t: x, LinearBetas(4).schedule())
+            >>> Ancestral("learned").check(untaught)
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: variance = 'learned' is the denoiser's own, and NoisePredictor ...
+        """
         return
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
-        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
+        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times.
+
+        Example:
+            >>> from motes.sampling import DDIM
+            >>> DDIM().init(jnp.zeros(2), jnp.array([1.0, 0.5, 0.0])) is None
+            True
+        """
         return None
 
     @abstractmethod
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
     ) -> tuple[jax.Array, State]:
-        """One point (d,) from time t to time s < t."""
+        """One point (d,) from time t to time s < t.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> from motes.sampling import DDIM
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> x_s, _ = DDIM().step(oracle, jnp.array([2.0]), jnp.array(1.0), jnp.array(0.0), None, jax.random.key(0))
+            >>> print(x_s)  # at s = 0 it is x0_hat
+            [1.]
+        """
 
 
 # Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
@@ -111,6 +150,15 @@ def sample(
 
     Returns:
         Points (n, d), and the recorded chain (len(record), n, d).
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import Heun, KarrasGrid
+        >>> oracle = GaussianOracle([0.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
+        >>> grid = KarrasGrid(steps=16)(oracle.schedule)
+        >>> x, chain = motes.sample(oracle, 100, 2, key=jax.random.key(0), sampler=Heun(), grid=grid, record=[0, 8])
+        >>> x.shape, chain.shape
+        ((100, 2), (2, 100, 2))
     """
     if n < 1:
         raise ValueError(f"n = {n} points requested; at least 1 is needed.")

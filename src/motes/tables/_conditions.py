@@ -28,7 +28,13 @@ HERE = "given"  # what messages call the conditions
 
 @dataclass(frozen=True)
 class Among:
-    """One of several values."""
+    """One of several values.
+
+    Example:
+        >>> from motes.tables import Among, Not
+        >>> print(Not(Among(("Graz", "Wien"))))
+        not one of Graz, Wien
+    """
 
     values: tuple[Any, ...]
 
@@ -38,7 +44,13 @@ class Among:
 
 @dataclass(frozen=True)
 class Between:
-    """From `low` to `high`, both included; None: there is no such end."""
+    """From `low` to `high`, both included; None: there is no such end.
+
+    Example:
+        >>> from motes.tables import Between
+        >>> print(Between(10, 500), "|", Between(high=500))
+        10 to 500 | at most 500
+    """
 
     low: Any = None
     high: Any = None
@@ -51,7 +63,13 @@ class Between:
 
 @dataclass(frozen=True)
 class Missing:
-    """The entry is missing."""
+    """The entry is missing.
+
+    Example:
+        >>> from motes.tables import Missing, Not
+        >>> print(Not(Missing()))
+        not missing
+    """
 
     def __str__(self) -> str:
         return "missing"
@@ -59,7 +77,14 @@ class Missing:
 
 @dataclass(frozen=True)
 class NotMissing:
-    """The entry has a value."""
+    """The entry has a value.
+
+    Example:
+        >>> from motes.tables import NotMissing
+        >>> rows = table.sample(5, given={"age": NotMissing()})
+        >>> len(rows["age"])
+        5
+    """
 
     def __str__(self) -> str:
         return "not missing"
@@ -70,6 +95,12 @@ class Not:
     """The entry has a value, and another condition, or this value, does not hold of it.
 
     So p(A) + p(Not(A)) + p(missing) = 1, and `Not(Missing())` is `NotMissing()`.
+
+    Example:
+        >>> from motes.tables import Between, Not
+        >>> ages = table.sample(5, given={"age": Not(Between(30, 50))})["age"]
+        >>> all(not 30 <= age <= 50 for age in ages)
+        True
     """
 
     condition: Any

@@ -36,6 +36,11 @@ class Part:
         single: (L,), which codes hold one value alone; None: all of them.
         repeats: which values within the codes come again and again; None: a code is spread evenly.
         missing: the last code, K-1, is that of missing entries (then L = K-1, otherwise L = K).
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> [(part.name, part.count) for part in Schema.fit(people).parts]
+        [('age', 4), ('smoker', 2)]
     """
 
     name: str
@@ -100,6 +105,12 @@ class Encoded:
             low == high == y for real numbers that were not rounded, and for point masses.
         log_unit: (n, p), nats that are added for log p in the data's own units.
         other: (n,), True where a column that was constant in training holds another value.
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> encoded = Schema.fit(people).encode({"age": [31], "smoker": ["yes"]})
+        >>> encoded.codes.shape, encoded.observed.tolist()
+        ((1, 2), [[True, True]])
     """
 
     codes: Codes

@@ -55,6 +55,12 @@ class Schema:
         relations: that hold exactly between numbers, in a share of the rows.
         dependencies: of columns of labels that follow from another one.
         inequalities: that all rows keep.
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> schema = Schema.fit(people, {"age": "integer"})
+        >>> [(column.name, column.kind) for column in schema.columns]
+        [('age', 'integer'), ('smoker', 'categorical')]
     """
 
     columns: tuple[Column, ...]
@@ -102,6 +108,7 @@ class Schema:
             UsageError: an override that does not fit.
 
         Example:
+            >>> from motes.tables import Schema
             >>> schema = Schema.fit([[17, "S"], [35, "M"], [41, "M"]], {"x": "integer"})
             >>> [part.count for part in schema.parts]
             [3, 2]
@@ -194,6 +201,11 @@ class Schema:
 
         Raises:
             UsageError: a column that does not vary, or that there is not.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).parts_of("smoker")
+            slice(1, 2, None)
         """
         if column not in self._slices:
             raise UsageError(f"column '{column}' is not learned. Choose from: {', '.join(self.learned)}.")
@@ -205,7 +217,13 @@ class Schema:
         return [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
 
     def described(self) -> list[dict[str, Any]]:
-        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings."""
+        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).described()[1]["kind"]
+            'categorical'
+        """
         becomes = {
             kind.column: kind.becomes + (", missing" if missing_share else "")
             for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
@@ -233,6 +251,11 @@ class Schema:
 
         Raises:
             DataError: a column too few or too many.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).frame({"smoker": ["no"], "age": [25]}).names
+            ('age', 'smoker')
         """
         order = None
         if isinstance(data, np.ndarray | list | tuple):  # with the dropped columns or without them
@@ -270,6 +293,11 @@ class Schema:
         Raises:
             DataError: what `frame` raises; a column of another type; with "refuse" an entry that its column cannot
                 hold. The message names row and column.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).encode({"age": [31, 25], "smoker": ["yes", "no"]}).codes[:, 1].tolist()
+            [1, 0]
         """
         if unseen not in ("refuse", "mark"):
             raise UsageError(f"unseen = {unseen!r}; expected 'refuse' or 'mark'.")
@@ -332,6 +360,16 @@ class Schema:
 
         Raises:
             DataError: arrays of another shape, a code that there is not, or a place that is NaN.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> encoded = schema.encode({"age": [31, 25], "smoker": ["yes", "no"]})
+            >>> schema.decode(encoded.codes, encoded.y, np.full((2, 2), 0.5))
+            age  smoker
+             31     yes
+             25      no
+            2 rows of 2 columns
         """
         codes, y, u = np.asarray(codes, np.int32), np.asarray(y, np.float64), np.asarray(u, np.float64)
         shape = (len(codes), len(self.parts))
@@ -369,6 +407,13 @@ class Schema:
 
         Raises:
             DataError: what `encode` raises.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import Schema
+            >>> drawn = as_frame({"age": [31, 47], "smoker": ["yes", "no"]})
+            >>> Schema.fit(people).put(drawn, {"age": [62, None], "smoker": [None, None]})["age"].tolist()
+            [62, 47]
         """
         frame = self.frame(given, name=name)
         self._other(frame, name, refuse=True)
@@ -388,7 +433,14 @@ class Schema:
     # --- what is possible ---
 
     def draw_range(self, part: int) -> tuple[float, float] | None:
-        """The interval of y in which a part is drawn: the observed one, or the user's low and high; None for labels."""
+        """The interval of y in which a part is drawn: the observed one, or the user's low and high; None for labels.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> schema.draw_range(1) is None  # of labels
+            True
+        """
         kind = self._kind_of(part)
         return kind.draw_range(part - self._slices[kind.column].start)
 
@@ -401,6 +453,12 @@ class Schema:
 
         Returns:
             (n, K), or None: all of them.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> schema.allowed(1, np.zeros((3, 0), np.int32), np.zeros((3, 0))) is None  # all
+            True
         """
         kind = self._kind_of(part)
         start = self._slices[kind.column].start
@@ -419,6 +477,12 @@ class Schema:
             UsageError: a column that is not learned, a condition that means nothing for it, such as an interval of
                 labels, or `Missing` where missing entries have no code.
             DataError: a value that the column cannot hold, or a condition that nothing in the training fulfils.
+
+        Example:
+            >>> from motes.tables import Among, Schema
+            >>> left = Schema.fit(people).restrict("smoker", Among(("yes",)))
+            >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
+            [False, True]
         """
         self.parts_of(column)  # which checks the name
         place = self.learned.index(column)
@@ -443,7 +507,14 @@ class Schema:
     # --- on disk ---
 
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them."""
+        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> arrays, about = Schema.fit(people).to_state()
+            >>> sorted(about)[:2]
+            ['columns', 'dependencies']
+        """
         arrays: Arrays = {}
         fields = (
             "columns",
@@ -464,6 +535,11 @@ class Schema:
 
         Raises:
             KeyError, TypeError, ValueError: anything else.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.from_state(*Schema.fit(people).to_state()).names
+            ('age', 'smoker')
         """
         return cls(**{field: from_json(value, arrays) for field, value in about.items()})
 
