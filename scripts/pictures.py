@@ -8,9 +8,9 @@ import numpy as np
 import motes
 from motes import figures
 from motes.diagnosis._after import diagnose_model
-from motes.models._sources import read_source, source_of
-from motes.runs._exhibits import exhibits
-from motes.runs._pictures import View, evenly, film_grid
+from motes.models._sources import read_points, source_of
+from motes.runs._diagnosis_figures import diagnosis_figures
+from motes.runs._point_figures import View, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -54,11 +54,11 @@ def guidance() -> None:
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
     chosen = motes.load_recipe(recipe)
-    model = motes.fit(read_source(shape, chosen, 0).table, chosen, source=shape).inner
+    model = motes.fit(read_points(shape, chosen, 0).table, chosen, source=shape).inner
     found = diagnose_model(model)
     print(found)
     with TemporaryDirectory() as folder:
-        for path in exhibits(model, found, source_of(model).truth, Path(folder), t=None, style="dark"):
+        for path in diagnosis_figures(model, found, source_of(model).truth, Path(folder), t=None, style="dark"):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

@@ -210,16 +210,16 @@ def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
 
 def test_the_least_loss_knows_of_the_labels():
     from motes.diagnosis._evaluating import least_loss
-    from motes.models._sources import read_source
+    from motes.models._sources import read_points
     from motes.recipes import load_recipe
 
     # Known classes leave less to be guessed; with every label withheld there is no difference.
     least = {}
     for dropout in (0.0, 1.0):
         recipe = load_recipe("default", {"data.label": "class", "training.label_dropout": dropout, "data.rows": 2000})
-        least[dropout] = least_loss(read_source("eight_gaussians", recipe, 0), recipe)
+        least[dropout] = least_loss(read_points("eight_gaussians", recipe, 0), recipe)
     plain = load_recipe("default", {"data.rows": 2000})
-    unlabelled = least_loss(read_source("eight_gaussians", plain, 0), plain)
+    unlabelled = least_loss(read_points("eight_gaussians", plain, 0), plain)
     assert abs(least[1.0].mean - unlabelled.mean) < Z * np.hypot(least[1.0].error, unlabelled.error)
     assert least[0.0].mean < least[1.0].mean - 0.05
 

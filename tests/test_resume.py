@@ -29,8 +29,7 @@ from motes.models._point_fitting import fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
 from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
-from motes.runs._points import train_run
-from motes.runs._tables import train_table
+from motes.runs._run import train_run
 
 MOTES = [sys.executable, "-m", "motes"]
 
@@ -139,7 +138,7 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
     assert bits(whole.models) == bits(again.models)
     np.testing.assert_array_equal(whole.training.losses, again.training.losses)
-    np.testing.assert_array_equal(whole.training.held_out, again.training.held_out)
+    np.testing.assert_array_equal(whole.training.looks, again.training.looks)
     assert whole.training.best == again.training.best
     assert (last < 60) == (name == "an early stop")
 
@@ -475,12 +474,10 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "motes.runs._tables._evaluated", lambda *some: SimpleNamespace(to_dict=dict)
-    )  # which takes long
+    monkeypatch.setattr("motes.runs._run.evaluated", lambda *some: SimpleNamespace(to_dict=dict))  # which takes long
     table(120).to_csv("t.csv", index=False)
     changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
-    go = lambda out, **options: train_table(
+    go = lambda out, **options: train_run(
         "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
     )
     go("whole")

@@ -9,9 +9,9 @@ import pytest
 
 import motes.models._table_fillings
 from motes.errors import UsageError
+from motes.models._evidence import evidence_of
 from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel, read_model
-from motes.runs._answers import evidence_of
 from motes.sampling._constraint import Constraint
 from motes.tables._conditions import NotMissing
 from motes.tables._relations import Inequality

@@ -20,17 +20,15 @@ from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._columns import matrix_of
+from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
 from motes.models._points import Guidance, PointModel, model_path
-from motes.models._sources import matrix_of
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.reports._page import check_page, write_page
-from motes.runs._answers import Evidence, evidence_of
-from motes.runs._table_exhibits import table_diagnosis
-from motes.runs._tables import evaluate_table
 from motes.sampling._likelihood import Likelihood
 from motes.sampling._loop import Sampler
 
@@ -361,12 +359,13 @@ class Model:
             UsageError: rows that are not to be had: a table that was in memory has to be given again.
             DataError: rows with other columns, or that cannot be used.
         """
-        if isinstance(self.inner, TableModel):
-            return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
         from motes.diagnosis._evaluating import evaluate
 
-        self._refuse({"target": target}, "evaluate", "Points have no target.")
-        return evaluate(self.inner, self._source(data), n=n, seed=seed)
+        rows, reporter = data, Reporter(not verbose)
+        if isinstance(self.inner, PointModel):
+            self._refuse({"target": target}, "evaluate", "Points have no target.")
+            rows = self._source(data)
+        return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
 
     def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
         """Find out what is wrong with the model and how to fix it.
@@ -381,9 +380,11 @@ class Model:
         Raises:
             UsageError: rows that are not to be had, or too few of them.
         """
+        from motes.diagnosis._after import diagnose_model
+        from motes.diagnosis._of_tables import table_diagnosis
+
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-        from motes.diagnosis._after import diagnose_model
 
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 

@@ -25,7 +25,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.evaluation._transport import directions_in
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
-from motes.models._sources import Source
+from motes.models._sources import PointSource
 from motes.sampling._grids import refined
 from motes.sampling._loop import sample
 
@@ -79,7 +79,12 @@ class ErrorSplit:
 
 
 def split_error(
-    model: PointModel, origin: Source, n: int = ROWS, *, seed: int = 0, on_block: Callable[[int], None] | None = None
+    model: PointModel,
+    origin: PointSource,
+    n: int = ROWS,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
 ) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 

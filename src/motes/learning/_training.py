@@ -78,6 +78,18 @@ class Trained:
         """Steps that were taken."""
         return len(self.losses)
 
+    @property
+    def looks(self) -> NDArray[np.float64]:
+        """(checks, 2): step and loss of the held-out rows."""
+        if self.held_out is None:
+            return np.zeros((0, 2))
+        return np.stack([self.held_out.steps, self.held_out.losses], axis=1)
+
+    @property
+    def best(self) -> int | None:
+        """The step of the weights that are kept; None where no rows were held out."""
+        return None if self.held_out is None else self.held_out.best
+
     def averaged_over(self, sigma_rel: float) -> Denoiser:
         """With an average of the weights whose length is this share of the training: see `learning.averages`.
 
@@ -87,14 +99,6 @@ class Trained:
         if self.averages is None:
             raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
         return with_weights(self.last, self.averages.over(sigma_rel))
-
-    def running_loss(self, windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The mean loss of equal windows of steps: the last step of each window, and the mean."""
-        if not self.steps:
-            return np.zeros(0, np.int64), np.zeros(0)
-        edges = np.unique(np.linspace(0, self.steps, min(windows, self.steps) + 1).round().astype(np.int64))
-        sums = np.add.reduceat(self.losses.astype(np.float64), edges[:-1])
-        return edges[1:], sums / np.diff(edges)
 
 
 class _State(NamedTuple):

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
+from motes.data._identity import fingerprint_of
+from motes.data._points import frame_of
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
@@ -99,7 +101,7 @@ def fit_points(
             chosen,
             classes=classes,
             source=source,
-            fingerprint=whole.fingerprint,
+            fingerprint=fingerprint_of(frame_of(replace(whole, labels=None))),
             seed=seed,
             training=trained,
         )
@@ -173,7 +175,7 @@ def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]
     if weights is None:
         return table, None
     rows = np.flatnonzero(weights)
-    return table[rows], weights[rows]
+    return table.take(rows), weights[rows]
 
 
 class _Rows(NamedTuple):

@@ -1,6 +1,5 @@
 """From the rows of a table of any columns to a trained model."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data._frames import Frame, as_frame, words_of
+from motes.data._identity import fingerprint_of
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning._resuming import Keeper
 from motes.learning.tables._course import Progress
@@ -83,8 +83,8 @@ def fit_table(
         some = np.flatnonzero(heavy)
         frame, heavy = frame.take(some), heavy[some]
     encoded = fitted.encode(frame, name=name)
-    keys = keys_of(fitted.frame(frame, name=name))
-    fingerprint = fingerprint_of(keys)
+    own = fitted.frame(frame, name=name)
+    keys = _keys_of(own)
     # In an order of their own, so that the order of the input has no bearing on what is learned.
     place = np.argsort(keys, kind="stable")
     reader = Reader.of(fitted)
@@ -109,7 +109,7 @@ def fit_table(
     found.trained.interrupted |= made.interrupted
     return TableModel(
         made.schema, found.models, found.plan.order, made.bias, replace(chosen, columns=overrides),
-        constraint=made.constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
+        constraint=made.constraint, source=source, seed=seed, fingerprint=fingerprint_of(own), training=found.trained,
     )  # fmt: skip
 
 
@@ -161,14 +161,9 @@ def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality
     return tuple(one for k, one in enumerate(schema.inequalities) if not broken[:, k].any())
 
 
-def keys_of(frame: Frame) -> NDArray[np.uint64]:
+def _keys_of(frame: Frame) -> NDArray[np.uint64]:
     """64 bits of each row, (n,), equal for equal rows."""
     return words_of([(series.known, series.missing) for series in frame.columns.values()], len(frame))
-
-
-def fingerprint_of(keys: NDArray[np.uint64]) -> str:
-    """By which rows with these keys (n,) are known again, in any order."""
-    return hashlib.sha256(np.sort(keys).tobytes()).hexdigest()[:16]
 
 
 def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:

@@ -32,17 +32,22 @@ class Trained:
     Attributes:
         networks: the members', with a leading axis.
         losses: of each step, the mean over members, (steps,).
-        held_out: (checks, 2): step and nats a row of the validation rows.
-        best: the step of the weights that are kept, the mean over members.
+        looks: (checks, 2): step and nats a row of the validation rows.
+        best: the step of the weights that are kept, the mean over members; None where no rows were looked at.
         interrupted: by Ctrl-C.
     """
 
     networks: MaskedNetwork
     losses: NDArray[np.float32]
-    held_out: NDArray[np.float64]
-    best: float
+    looks: NDArray[np.float64]
+    best: float | None
     seconds: float
     interrupted: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken."""
+        return len(self.losses)
 
 
 class Members(NamedTuple):
@@ -100,7 +105,7 @@ class Course:
             kept,
             self._joined(),
             np.array(self.checks).reshape(-1, 2),
-            float(kept_step.mean()),
+            float(kept_step.mean()) if self.checks else None,
             self.seconds,
             interrupted,
         )

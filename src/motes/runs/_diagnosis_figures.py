@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from motes import figures
 from motes.data._shapes import SHAPES
 from motes.diagnosis._after import Diagnosis
+from motes.diagnosis._of_tables import TableDiagnosis
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.evaluation._truth import Truth
 from motes.learning._networks import StepGated
-from motes.runs._pictures import save
+from motes.runs._point_figures import save
 from motes.models._points import PointModel
 
 Array = NDArray[np.float64]
@@ -32,7 +33,15 @@ NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviati
 BACKDROP = 1500  # points behind a score field
 
 
-def exhibits(
+def gains_figure(found: TableDiagnosis, folder: Path, *, style: str) -> Path:
+    """Write column_gains.png: what a model of a table knows of each column."""
+    title = f"{found.rows:,} {found.evaluated_against}"
+    simple = found.mixture - found.alone
+    figure = figures.column_gains(found.columns, found.gain, found.errors, simple, title=title, style=style)
+    return save(figure, folder / "column_gains.png")
+
+
+def diagnosis_figures(
     model: PointModel, found: Diagnosis, truth: Truth | None, folder: Path, *, t: float | None, style: str
 ) -> Iterator[Path]:
     """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.

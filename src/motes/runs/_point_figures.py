@@ -20,6 +20,7 @@ from motes.data._tables import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.sampling._grids import refined
 
 Array = NDArray[np.float64]
@@ -143,14 +144,14 @@ def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iter
         yield save(figure, folder / f"{name}.png")
 
 
-def training_pictures(
-    film: Film, folder: Path, best: tuple[float, str] | None = None, *, style: str, seed: int
+def loss_figure(
+    model: PointModel | TableModel, folder: Path, *, best: tuple[float, str] | None, style: str
 ) -> Iterator[Path]:
-    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model.
+    """Write the loss of a fresh training; nothing for a loaded model.
 
     `best` is the loss that none can be below, and its name.
     """
-    model, training = film.view.model, film.view.model.training
+    training = model.training
     if training is None or not training.steps:
         return
     value, label = best or (None, "")
@@ -159,11 +160,17 @@ def training_pictures(
         training.losses,
         best=value,
         best_label=label,
+        held_out=training.looks.T if len(training.looks) else None,
         window=max(training.steps // 40, 1),
         style=style,
     )
     yield save(axes, folder / "loss.png")
-    if not training.snapshots:
+
+
+def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
+    """Write the reverse chain at each snapshot of a fresh training; nothing for a loaded model."""
+    model, training = film.view.model, film.view.model.training
+    if training is None or not training.snapshots:
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
