@@ -37,13 +37,15 @@ def fingerprint_of(frame: Frame) -> str:
     return hashlib.sha256(np.sort(content_keys(frame)).tobytes()).hexdigest()[:16]
 
 
-def held_out_of(frame: Frame, share: float, seed: int) -> Mask:
+def held_out_of(frame: Frame, share: float, seed: int, least: int = 0) -> Mask:
     """Which rows (n,) of a table are held out, by the equation of this module.
 
     Args:
         frame: n rows; the order of rows and of columns has no bearing.
         share: from 0 to 1; the share of distinct rows that are held out is a binomial one around it.
         seed: of the choice.
+        least: rows that are held out: where the share gives fewer, those with the smallest hashes. A row that is
+            appended then never makes another one held out, but one that is removed may.
 
     Example:
         >>> from motes.data._frames import as_frame
@@ -54,7 +56,8 @@ def held_out_of(frame: Frame, share: float, seed: int) -> Mask:
     """
     start = mixed(np.array([check_seed(seed)], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     words = mixed(content_keys(frame) ^ start)
-    return words.astype(np.float64) < share * 2.0**64
+    out = words.astype(np.float64) < share * 2.0**64
+    return words <= np.sort(words)[least - 1] if share and out.sum() < least <= len(words) else out
 
 
 def _words(series: Series) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._datasets import is_here, named
 from motes.data._files import read_frame
-from motes.data._frames import Frame
+from motes.data._frames import Frame, Mask
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
 from motes.data._points import frame_of, points_of, read_table
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
@@ -36,7 +36,8 @@ Array = NDArray[np.float64]
 Rows = TypeVar("Rows", Table, Frame)
 
 FEWEST = 20  # rows of a file
-LEAST = 10  # rows to learn from, and points to compare with: where fewer would be held out, none are
+LEAST = 10  # rows to learn from, and points to compare with
+SPARE = 5  # times as many points has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
 MEMORY = "the data"
 
@@ -176,14 +177,18 @@ def read_rows(name: str, recipe: Recipe) -> Frame:
 def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
     """The rows of a file, a part of them held out as [data] and the seed say; dropped columns have no bearing.
 
-    None are held out where fewer than 10 would be left, or of points where fewer than 10 would be held out.
+    Of points at least 10 are held out, or none of fewer than 50. None are where fewer than 10 would be left.
     """
-    frame = _frame(rows)
-    kept = [column for column in frame.names if recipe.columns.get(column) not in (DROP, {"kind": DROP})]
-    out = held_out_of(frame.select(kept), recipe.data.held_out, seed)
-    if out.sum() < (LEAST if isinstance(rows, Table) else 1) or (~out).sum() < LEAST:
+    out = _held_out(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
+    if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
         return Source(name, rows, None, seed)
     return Source(name, rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out)), seed)
+
+
+def _held_out(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
+    frame = _frame(rows)
+    kept = [column for column in frame.names if recipe.columns.get(column) not in (DROP, {"kind": DROP})]
+    return held_out_of(frame.select(kept), recipe.data.held_out, seed, least)
 
 
 def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
@@ -259,7 +264,9 @@ def _name_of(model: PointModel | TableModel, given: str | Path | None) -> str:
     """Of the shape, the file or the data set."""
     name = str(given or model.source)
     if not name:
-        raise UsageError("this model was trained on rows in memory. Give these, or a shape, a data set or a file as SOURCE.")
+        raise UsageError(
+            "this model was trained on rows in memory. Give these, or a shape, a data set or a file as SOURCE."
+        )
     if given is None and not is_here(name) and name not in SHAPES:
         raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
     return name
@@ -293,7 +300,9 @@ def _recognised(model: PointModel | TableModel, name: str, rows: Rows, recipe: R
     found: Source[Any] = replace(parts, training=_like(model, parts.training, f"'{name}'"), held_out=held_out)
     if _is_known(model, found.training):
         return found
-    if name == model.source:
+    if name == model.source and (
+        isinstance(model, TableModel) or _held_out(rows, recipe, model.seed, 0).sum() >= LEAST
+    ):
         note = (
             f"'{name}' has changed since the training. Its held-out rows are new or were held out then, but among the "
             "training rows are some that the model did not learn from."
