@@ -13,9 +13,9 @@ from motes.diagnosis._of_tables import TableDiagnosis, diagnose_table
 from motes.errors import UsageError
 from motes.evaluation._associations import associations
 from motes.evaluation._views import view_of
-from motes.runs._folder import TABLE_FIGURES, make_folder, write
 from motes.models._table_sources import TableSource, evaluation_source
 from motes.models._tables import TableModel
+from motes.runs._folder import TABLE_FIGURES, make_folder, write
 
 ROWS = 2000  # synthetic and real rows of a figure, at most
 SHOWN = 5  # columns of the matrix of pairs

@@ -11,27 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from motes.runs._answers import draw_rows
+from motes._progress import Reporter, watching
 from motes.data._datasets import DATASETS
 from motes.data._files import read_frame, suffix_of, width_of
 from motes.data._frames import Frame, Series
 from motes.data._shapes import SHAPES
 from motes.data._tables import SUFFIXES as POINTS
 from motes.data._writing import write_frame
-from motes.errors import DataError, RecipeError, UsageError, unknown
 from motes.diagnosis._evaluating import of_model
+from motes.errors import DataError, RecipeError, UsageError, unknown
 from motes.evaluation._record import Evaluation
 from motes.evaluation._table_results import TableDetails
 from motes.evaluation._tables import evaluate_tables
 from motes.learning._resuming import Keeper
 from motes.learning.tables._course import Trained
-from motes._progress import Reporter, watching
-from motes.recipes import Recipe, load_recipe
-from motes.reports._page import write_page
-from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
-from motes.runs._points import SAMPLES
-from motes.sampling._unmasking import ROWS
-from motes.runs._table_exhibits import draw_table
 from motes.models._table_fitting import fingerprint_of, fit_table, keys_of
 from motes.models._table_sources import (
     TableSource,
@@ -41,8 +34,15 @@ from motes.models._table_sources import (
     table_source,
     warnings_of,
 )
-from motes.tables._schema import Schema
 from motes.models._tables import TableModel
+from motes.recipes import Recipe, load_recipe
+from motes.reports._page import write_page
+from motes.runs._answers import draw_rows
+from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
+from motes.runs._points import SAMPLES
+from motes.runs._table_exhibits import draw_table
+from motes.sampling._unmasking import ROWS
+from motes.tables._schema import Schema
 
 NATS = " nats a row"  # of the loss of a table
 
