@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from motes.data._writing import Write
     from motes.models._points import PointModel
     from motes.models._tables import TableModel
-    from motes.runs._points import Draw
+    from motes.sampling._options import Sampling
 
 
 @app.command
@@ -73,9 +73,9 @@ def sample(
     """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
     from motes._progress import Reporter
-    from motes.models._points import Guidance
     from motes.models._tables import TableModel, load_points, read_model
-    from motes.runs._points import Draw
+    from motes.sampling._guidance import Guidance
+    from motes.sampling._options import Sampling
 
     if out is not None:
         check_rows_out(out, overwrite)
@@ -88,17 +88,25 @@ def sample(
         _sample_table(trained, n, out, given, exact, seed, Reporter(quiet))
     else:
         refuse({"--exact": exact}, "tables")
-        how = None
+        led = None
         if guidance is not None:
-            how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
-        _sample_points(trained, n, out, given, Draw(sampler, steps, grid, label, how), seed, Reporter(quiet))
+            led = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
+        how = Sampling(sampler, steps, grid, led)
+        _sample_points(trained, n, out, given, how, label, seed, Reporter(quiet))
     if out is not None:
         print(f"{n:,} rows in {out}")
     return 0
 
 
 def _sample_points(
-    model: "PointModel", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
+    model: "PointModel",
+    n: int,
+    out: Path | None,
+    given: Sequence[str],
+    how: "Sampling",
+    label: str | None,
+    seed: int,
+    reporter: "Reporter",
 ) -> None:
     import numpy as np
 
@@ -112,7 +120,7 @@ def _sample_points(
     if out is not None and model.classes is not None and not known:
         column = model.recipe.data.label or "label"
         check_writable(out, {column: of_values(np.array(model.classes.names), column, "the classes").type})
-    rows, effective = draw_points(model, n, seed, reporter, known, how)
+    rows, effective = draw_points(model, n, seed, reporter, known, how, label)
     with _written(out) as write:
         write(rows)
     for warning in far_conditions(model, known):

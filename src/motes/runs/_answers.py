@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from motes._progress import Reporter
 from motes.data._blocks import Blocks
 from motes.data._files import read_frame
 from motes.data._frames import Frame, Series, as_frame
@@ -18,16 +19,16 @@ from motes.data._writing import Write, writing
 from motes.errors import UsageError
 from motes.models._point_conditions import impute_draws, sample_given
 from motes.models._points import PointModel
-from motes._progress import Reporter
-from motes.runs._points import SAMPLES, Draw, labelled_rows
-from motes.sampling._constraint import broken_by, observed_sides
-from motes.sampling._likelihood import Likelihood
 from motes.models._sources import matrix_of, read_rows
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import rows_without
+from motes.models._tables import RowLikelihood, TableModel
+from motes.runs._points import SAMPLES, labelled_rows
+from motes.sampling._constraint import broken_by, observed_sides
+from motes.sampling._likelihood import Likelihood
+from motes.sampling._options import Sampling
 from motes.tables._conditions import Conditions, conditions_of
 from motes.tables._schema import Schema
-from motes.models._tables import RowLikelihood, TableModel
 
 NUMBERED = "draw"  # the column that says which of several draws a row is of
 RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
@@ -55,13 +56,19 @@ class Evidence(NamedTuple):
 
 
 def draw_points(
-    model: PointModel, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], how: Draw
+    model: PointModel,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    given: Mapping[str, Any],
+    how: Sampling | None = None,
+    label: Any = None,
 ) -> tuple[Frame, float]:
     """Points of which something may be known, and how many independent ones they are worth."""
     if not given:
-        return labelled_rows(model, n, seed, reporter, how)[0], float(n)
+        return labelled_rows(model, n, seed, reporter, how, label)[0], float(n)
     with reporter.counting("sampling", n, "rows") as count:
-        points, effective = sample_given(model, n, given, seed=seed, on_block=count, **vars(how))
+        points, effective = sample_given(model, n, given, seed=seed, label=label, how=how, on_block=count)
     return as_frame(Table(points, model.columns)), effective
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -20,19 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes._progress import Reporter
 from motes.data._frames import Frame, as_frame, of_values
 from motes.data._tables import Table
 from motes.data._writing import write_frame
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._before import diagnose
-from motes.errors import TrainingError, UsageError
 from motes.diagnosis._evaluating import least_loss
+from motes.errors import TrainingError, UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
 from motes.evaluation._metrics import c2st, sliced_w2
 from motes.learning._training import Progress, Trained
 from motes.models._point_fitting import fit_points
-from motes.models._points import Guidance, PointModel
-from motes._progress import Reporter
+from motes.models._points import PointModel
+from motes.models._sources import Source, read_source, source_of
 from motes.recipes import load_recipe
 from motes.runs._folder import (
     FIGURES,
@@ -48,7 +48,7 @@ from motes.runs._folder import (
     present,
     write,
 )
-from motes.models._sources import Source, read_source, source_of
+from motes.sampling._options import Sampling
 
 Array = NDArray[np.float64]
 
@@ -138,36 +138,29 @@ def say_trained(trained: Trained, reporter: Reporter) -> None:
     reporter.say(f"trained {trained.steps:,} steps in {trained.seconds:.1f} s{best}")
 
 
-@dataclass(frozen=True)
-class Draw:
-    """How points are drawn where that differs from the recipe: arguments of `PointModel.sample`."""
-
-    sampler: str | None = None
-    steps: int | None = None
-    grid: str | None = None
-    label: Any = None
-    guidance: Guidance | None = None
-
-
-def sample_rows(model: PointModel, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> Array:
+def sample_rows(
+    model: PointModel, n: int, seed: int, reporter: Reporter, how: Sampling | None = None, label: Any = None
+) -> Array:
     """`model.sample` with its progress shown."""
     with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(n, seed=seed, on_block=count, **vars(how))
+        return model.sample(n, seed=seed, label=label, how=how, on_block=count)
 
 
-def labelled_rows(model: PointModel, n: int, seed: int, reporter: Reporter, how: Draw = Draw()) -> tuple[Frame, Array]:
+def labelled_rows(
+    model: PointModel, n: int, seed: int, reporter: Reporter, how: Sampling | None = None, label: Any = None
+) -> tuple[Frame, Array]:
     """Samples with the column of their class, where the model was trained with classes; and the points (n, d) alone.
 
     Where no class is requested, each row's is drawn: a class is as frequent as it was in the training.
     """
     if model.classes is None:
-        points = sample_rows(model, n, seed, reporter, how)
+        points = sample_rows(model, n, seed, reporter, how, label)
         return as_frame(Table(points, model.columns)), points
     names = np.array(model.classes.names)
-    labels = np.full(n, how.label)
-    if how.label is None:
+    labels = np.full(n, label)
+    if label is None:
         labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-    points = sample_rows(model, n, seed, reporter, replace(how, label=labels))
+    points = sample_rows(model, n, seed, reporter, how, labels)
     column = of_values(names[model.classes.numbers(labels, n)], "label", "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, model.recipe.data.label or "label": column}), points
 
