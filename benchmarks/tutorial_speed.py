@@ -17,7 +17,7 @@ import torch
 import motes
 from motes._seeds import seed_key
 from motes.learning._training import train
-from motes.sampling._samplers import sample
+from motes.sampling._samplers import ReverseProcess, sample
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100
@@ -120,8 +120,8 @@ class Motes:
 
     def sample(self) -> float:
         begin = time.perf_counter()
-        sampler, grid = self.recipe.sampler, self.recipe.make_grid()
-        sample(self.denoiser, POINTS, 2, key=seed_key(0, "sample"), sampler=sampler, grid=grid)
+        process = ReverseProcess(self.denoiser, self.recipe.sampler, self.recipe.make_grid(), dim=2)
+        sample(process, POINTS, key=seed_key(0, "sample"))
         return time.perf_counter() - begin
 
 

@@ -42,7 +42,7 @@ def guidance() -> None:
     model = motes.fit(x, changes=changes, labels=labels).inner
     short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels).inner
     classes = np.arange(5000) % 5
-    draw = lambda how=None: (model.sample(len(classes), label=classes, guidance=how), classes)
+    draw = lambda guidance=None: (model.sample(len(classes), label=classes, how={"guidance": guidance}), classes)
     clouds = {
         "fresh points": motes.make_labelled_shape("pinwheel", len(classes), seed=5),
         "the model": draw(),

@@ -265,7 +265,7 @@ def test_one_draw_takes_another_sampler_steps_and_grid(motes_command, run_folder
     changed, other, _ = motes_command(*words, "--sampler", "dpmpp_2m", "--steps", "7", "--grid", "log_snr")
     assert (code, changed) == (0, 0)
     assert other != usual
-    here = motes.load(model).sample(4, sampler="dpmpp_2m", steps=7, grid="log_snr")
+    here = motes.load(model).sample(4, how={"sampler": "dpmpp_2m", "steps": 7, "grid": "log_snr"})
     np.testing.assert_allclose(np.loadtxt(other.splitlines(), delimiter=",", skiprows=1), here, rtol=1e-6)
 
 

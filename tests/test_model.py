@@ -241,11 +241,10 @@ def test_what_a_model_answers_is_what_is_inside(moons, people):
 
 def test_samplers_and_conditions_of_points(moons):
     how = {"sampler": "heun", "steps": 3, "grid": "karras"}
-    np.testing.assert_array_equal(moons.sample(9, **how), moons.inner.sample(9, **how))
-    assert (moons.sample(9, **how) != moons.sample(9)).any()
-    np.testing.assert_array_equal(
-        moons.sample(9, sampler=SAMPLERS["heun"](), steps=3, grid="karras"), moons.sample(9, **how)
-    )
+    np.testing.assert_array_equal(moons.sample(9, how=how), moons.inner.sample(9, how=how))
+    assert (moons.sample(9, how=how) != moons.sample(9)).any()
+    same = motes.Sampling(SAMPLERS["heun"](), steps=3, grid="karras")
+    np.testing.assert_array_equal(moons.sample(9, how=same), moons.sample(9, how=how))
     assert (moons.sample(9, given={"x": 0.25})[:, 0] == 0.25).all()
     holes = np.array([[0.5, np.nan], [1.0, 0.25]])
     filled = moons.impute(holes, seed=1)
@@ -268,7 +267,7 @@ def test_classes_of_points():
     assert model.predict(x[:5]).tolist() == [names[k] for k in p.argmax(axis=1)]
     np.testing.assert_array_equal(model.sample(4, label=1), model.inner.sample(4, label=1))
     weak = motes.Guidance(2.0, weak=motes.fit(x, labels=labels, changes=POINTS | {"training.steps": 1}, verbose=False))
-    assert (model.sample(4, label=1, guidance=weak) != model.sample(4, label=1)).any()
+    assert (model.sample(4, label=1, how={"guidance": weak}) != model.sample(4, label=1)).any()
     np.testing.assert_array_equal(model.score_samples(x[:5], label=1), model.inner.score_samples(x[:5], label=1))
 
 
@@ -319,7 +318,7 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
     ("ask", "message"),
     [
         (lambda table, points: table.sample(3, label=1), "got label = 1, and this model is of a table"),
-        (lambda table, points: table.sample(3, sampler="heun"), "got sampler = 'heun'"),
+        (lambda table, points: table.sample(3, how={"sampler": "heun"}), "got how = {'sampler': 'heun'}, and this"),
         (lambda table, points: points.sample(3, exact=True), "exact=True is for tables"),
         (lambda table, points: points.score_samples([[0, 0]], orders=2), "got orders = 2, and this model is of points"),
         (lambda table, points: points.score_samples([[0, 0]], smooth=True), "got smooth = True"),

@@ -20,17 +20,18 @@ from .evaluation._record import Evaluation
 from .evaluation._truth import Truth, truth
 from .learning._denoisers import NoisePredictor, Preconditioned
 from .learning._training import train
-from .models._points import Guidance
 from .recipes import Recipe, load_recipe, register
-from .sampling._samplers import Sampler, sample
+from .sampling._guidance import Guidance
+from .sampling._options import Sampling
+from .sampling._samplers import ReverseProcess, Sampler, sample
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions",
     "Standardiser", "DiffusionModel", "Frame",
-    "fit", "load", "Model", "Guidance", "Recipe", "load_recipe", "register",
+    "fit", "load", "Model", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
+    "train", "Sampler", "ReverseProcess", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
     "Evaluation", "diagnose", "Diagnosis", "Finding", "figures",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip

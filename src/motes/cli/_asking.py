@@ -74,9 +74,10 @@ def sample(
     from motes._progress import Reporter
     from motes.cli._condition_words import conditions
     from motes.data._writing import check_writable
-    from motes.models._points import Guidance
     from motes.models._tables import load_points, read_model
-    from motes.runs._samples import Draw, types_of, write_samples
+    from motes.runs._samples import types_of, write_samples
+    from motes.sampling._guidance import Guidance
+    from motes.sampling._options import Sampling
 
     if out is not None:
         check_rows_out(out, overwrite)
@@ -90,7 +91,7 @@ def sample(
     guide = None
     if guidance is not None:
         guide = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
-    how = Draw(sampler, steps, grid, guide)
+    how = Sampling(sampler, steps, grid, guide)
     known = conditions(given, trained)
     with _written(out) as write:
         found = write_samples(

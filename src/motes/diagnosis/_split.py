@@ -27,7 +27,7 @@ from motes.learning._networks import StepGated
 from motes.models._points import PointModel
 from motes.models._sources import PointSource
 from motes.sampling._grids import refined
-from motes.sampling._loop import sample
+from motes.sampling._loop import ReverseProcess, sample
 
 Array = NDArray[np.float64]
 
@@ -141,16 +141,8 @@ def _sampled(
             if on_block:
                 on_block(before + done)
 
-        points, _ = sample(
-            denoiser,
-            n,
-            model.dim,
-            key=seed_key(seed, "split"),
-            sampler=model.recipe.sampler,
-            grid=grid,
-            start=start,
-            on_block=report,
-        )
+        process = ReverseProcess(denoiser, model.recipe.sampler, grid, model.dim)
+        points, _ = sample(process, n, key=seed_key(seed, "split"), start=start, on_block=report)
         yield model.standardiser.inverse(points)
 
 

@@ -3,7 +3,7 @@
 Tables go block by block, so that their rows need never be in memory together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any

@@ -22,8 +22,8 @@ from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.evaluation._truth import Truth
 from motes.learning._networks import StepGated
-from motes.runs._point_figures import save
 from motes.models._points import PointModel
+from motes.runs._point_figures import save
 
 Array = NDArray[np.float64]
 

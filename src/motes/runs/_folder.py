@@ -16,13 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from motes._progress import Reporter
 from motes.data._tables import replacing
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State
 from motes.models._points import AVERAGES, PointModel
 from motes.models._tables import TableModel
-from motes._progress import Reporter
 from motes.recipes import Recipe
 
 MODEL = "model.safetensors"

@@ -22,6 +22,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.sampling._grids import refined
+from motes.sampling._options import Sampling
 
 Array = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class View:
     def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
         """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given."""
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, grid=self.grid)[1])
+        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
         return model.standardiser.inverse(z / self.zoom)[..., :2]
 
 

@@ -9,7 +9,6 @@ training while it lasts, so that it can go on however it ended.
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 

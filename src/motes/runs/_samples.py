@@ -1,11 +1,9 @@
 """Rows of a model, drawn with their progress shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes._progress import Reporter
 from motes.data._frames import Frame, as_frame, of_values
@@ -13,25 +11,22 @@ from motes.data._tables import Table
 from motes.data._writing import Write
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, sample_given
-from motes.models._points import Guidance, PointModel
+from motes.models._points import PointModel
 from motes.models._tables import TableModel
+from motes.sampling._options import Sampling
 
 SAMPLES = 10_000  # that a run draws
 LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
 
 
-@dataclass(frozen=True)
-class Draw:
-    """How points are drawn where that differs from the recipe: arguments of `PointModel.sample`."""
-
-    sampler: str | None = None
-    steps: int | None = None
-    grid: str | None = None
-    guidance: Guidance | None = None
-
-
 def drawn(
-    model: PointModel | TableModel, n: int, seed: int, reporter: Reporter, *, how: Draw = Draw(), label: Any = None
+    model: PointModel | TableModel,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    *,
+    how: Sampling | None = None,
+    label: Any = None,
 ) -> tuple[Frame, Any]:
     """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
 
@@ -42,13 +37,13 @@ def drawn(
             rows = model.sample(n, seed=seed, on_block=count)
             return rows, rows
         if model.classes is None:
-            points = model.sample(n, seed=seed, on_block=count, label=label, **vars(how))
+            points = model.sample(n, seed=seed, on_block=count, label=label, how=how)
             return as_frame(Table(points, model.columns)), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.sample(n, seed=seed, on_block=count, label=labels, **vars(how))
+        points = model.sample(n, seed=seed, on_block=count, label=labels, how=how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
 
@@ -76,7 +71,7 @@ def write_samples(
     seed: int,
     reporter: Reporter,
     exact: bool = False,
-    how: Draw = Draw(),
+    how: Sampling | None = None,
     label: Any = None,
 ) -> Evidence | None:
     """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
@@ -96,7 +91,7 @@ def write_samples(
             write(drawn(model, n, seed, reporter, how=how, label=label)[0])
             return None
         with reporter.counting("sampling", n, "rows") as count:
-            points, effective = sample_given(model, n, given, seed=seed, on_block=count, label=label, **vars(how))
+            points, effective = sample_given(model, n, given, seed=seed, on_block=count, label=label, how=how)
         write(as_frame(Table(points, model.columns)))
         return Evidence(None, (), effective, tuple(far_conditions(model, given)))
     effective, log_evidence, done = 0.0, [], 0
