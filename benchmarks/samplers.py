@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.sampling._grids import KarrasGrid, LogSNRGrid, UniformGrid
-from motes.sampling._samplers import (
+from motes.diffusion import Schedule
+from motes.sampling import (
     DDIM,
     Adaptive,
     Ancestral,
@@ -29,9 +29,12 @@ from motes.sampling._samplers import (
     EulerMaruyama,
     GradientEstimation,
     Heun,
+    KarrasGrid,
+    LogSNRGrid,
     PredictorCorrector,
     Sampler,
     StochasticHeun,
+    UniformGrid,
 )
 
 SHAPES = ("swiss_roll", "s_curve", "moons")
@@ -84,7 +87,7 @@ class Case:
         self.best = self.distance(self.end)
 
     @property
-    def schedule(self) -> motes.Schedule:
+    def schedule(self) -> Schedule:
         return self.model.denoiser.schedule
 
     def distance(self, x: np.ndarray) -> float:

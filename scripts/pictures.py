@@ -7,10 +7,7 @@ import numpy as np
 
 import motes
 from motes import figures
-from motes.diagnosis._after import diagnose_model
-from motes.models._sources import read_points, source_of
-from motes.runs._diagnosis_figures import diagnosis_figures
-from motes.runs._point_figures import View, evenly, film_grid
+from motes.runs import View, diagnosis_figures, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -53,12 +50,11 @@ def guidance() -> None:
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
-    chosen = motes.load_recipe(recipe)
-    model = motes.fit(read_points(shape, chosen, 0).table, chosen, source=shape).inner
-    found = diagnose_model(model)
+    model = motes.fit(shape, recipe)
+    found = model.diagnose()
     print(found)
     with TemporaryDirectory() as folder:
-        for path in diagnosis_figures(model, found, source_of(model).truth, Path(folder), t=None, style="dark"):
+        for path in diagnosis_figures(model.inner, found, motes.truth(shape), Path(folder), t=None, style="dark"):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

@@ -18,10 +18,11 @@ from motes.diffusion._schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
 from motes.models._point_fitting import fit_points
 from motes.models._tables import read_model
+from motes.sampling import DPMSolver2M, Heun, sample
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._guidance import Guided
 from motes.sampling._likelihood import log_likelihood
-from motes.sampling._samplers import DPMSolver2M, Heun, ReverseProcess, sample
+from motes.sampling._loop import ReverseProcess
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])

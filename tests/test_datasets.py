@@ -75,7 +75,7 @@ def test_nothing_is_loaded_or_opened_before_a_table_is_read():
 
 def test_without_pandas_the_command_that_works_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(motes.UsageError, match=r"pip install pandas\. `motes train penguins` works without it"):
+    with pytest.raises(motes.errors.UsageError, match=r"pip install pandas\. `motes train penguins` works without it"):
         motes.dataset("penguins")
 
 
@@ -93,9 +93,11 @@ def test_a_wrong_name_is_told_with_all_the_right_ones(words, run, motes_command)
 
 
 def test_in_python_too():
-    with pytest.raises(motes.UsageError, match="Did you mean 'iris'"):
+    with pytest.raises(motes.errors.UsageError, match="Did you mean 'iris'"):
         motes.dataset("iriss")
-    with pytest.raises(motes.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "):
+    with pytest.raises(
+        motes.errors.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "
+    ):
         motes.dataset("moons")
 
 

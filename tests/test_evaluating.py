@@ -138,9 +138,9 @@ def test_the_worst_entry_wins_and_the_headline_names_what_differs():
 
 
 def test_too_few_rows_are_an_error(perfect):
-    with pytest.raises(motes.UsageError, match="9 rows of the data to compare with"):
+    with pytest.raises(motes.errors.UsageError, match="9 rows of the data to compare with"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(18, 2)))
-    with pytest.raises(motes.UsageError, match="3 columns; the model has 2: x, y"):
+    with pytest.raises(motes.errors.UsageError, match="3 columns; the model has 2: x, y"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))
 
 

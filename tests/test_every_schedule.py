@@ -8,9 +8,10 @@ import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
 from motes.diffusion._oracles import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.sampling import SAMPLERS, sample
 from motes.sampling._grids import LogSNRGrid
 from motes.sampling._likelihood import log_likelihood
-from motes.sampling._samplers import SAMPLERS, ReverseProcess, sample
+from motes.sampling._loop import ReverseProcess
 
 each = pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
 MEAN, STD = 0.3, 0.5

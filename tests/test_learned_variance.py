@@ -23,9 +23,9 @@ from motes.learning._times import StepTimes
 from motes.learning._training import train
 from motes.models._point_fitting import fit_points
 from motes.models._tables import read_model
+from motes.sampling import Ancestral
 from motes.sampling._grids import UniformGrid
 from motes.sampling._loop import ReverseProcess, sample
-from motes.sampling._samplers import Ancestral
 
 BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)

@@ -15,12 +15,13 @@ from scipy import integrate, stats
 from scipy.special import log_softmax
 from tests.reference import Z, float64, property_test
 
-from motes.diffusion import _masked as masked
-from motes.diffusion._masked import (
+from motes.diffusion.masked import _process as masked
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+from motes.diffusion.masked._oracles import EnumeratedOracle, ProductMixtureOracle
+from motes.diffusion.masked._process import (
     MASK,
     CosineMasking,
     LinearMasking,
-    MaskedDenoiser,
     PolynomialMasking,
     carry_over,
     chain_log_prob,
@@ -40,7 +41,6 @@ from motes.diffusion._masked import (
     sample_in_order,
     step_loss,
 )
-from motes.diffusion._masked_oracles import EnumeratedOracle, ProductMixtureOracle
 
 SCHEDULES = {
     "linear": LinearMasking(),

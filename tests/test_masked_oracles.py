@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 from tests.reference import float64
 
-from motes.diffusion import _masked_oracles as masked_oracles
-from motes.diffusion._masked import MASK
-from motes.diffusion._masked_oracles import EnumeratedOracle, MaskedOracle, ProductMixtureOracle
+from motes.diffusion.masked import _oracles as masked_oracles
+from motes.diffusion.masked._oracles import EnumeratedOracle, MaskedOracle, ProductMixtureOracle
+from motes.diffusion.masked._process import MASK
 
 SIZES = (2, 3, 1, 3)
 ROWS = np.array(list(itertools.product(*map(range, SIZES))))  # all rows, in the order of a raveled table

@@ -16,7 +16,7 @@ from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
-from motes.sampling._samplers import SAMPLERS
+from motes.sampling import SAMPLERS
 
 POINTS = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
 TABLE = {"table.steps": 2, "table.width": 16, "table.depth": 1, "table.calibrate": False}
@@ -384,7 +384,7 @@ def test_a_model_shows_itself_on_one_screen(people, moons):
     for model in (people, moons):
         assert "<caption>motes.Model</caption>" in model._repr_html_()
         assert len(repr(model)) < 120
-    betas = motes.DiscreteVP(np.full(1000, 0.01))
+    betas = motes.diffusion.DiscreteVP(np.full(1000, 0.01))
     for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.inner.schema):
         assert "\n" not in repr(one) and len(repr(one)) < 500
 

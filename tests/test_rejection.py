@@ -10,10 +10,10 @@ from motes.diffusion._denoiser import Given
 from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import VarianceExploding
+from motes.sampling import DPMSolver3M
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._loop import BLOCK, ReverseProcess, sample
 from motes.sampling._rejection import ATTEMPTS, rows_inside
-from motes.sampling._samplers import DPMSolver3M
 
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])

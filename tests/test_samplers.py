@@ -23,8 +23,7 @@ import motes
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import Schedule
-from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
-from motes.sampling._samplers import (
+from motes.sampling import (
     DDIM,
     SAMPLERS,
     Adaptive,
@@ -45,6 +44,7 @@ from motes.sampling._samplers import (
     StochasticHeun,
     sample,
 )
+from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

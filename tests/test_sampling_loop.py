@@ -9,8 +9,9 @@ import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
 from motes.diffusion._schedules import DiscreteVP
+from motes.sampling import Ancestral, Heun, Sampler, sample
 from motes.sampling._grids import UniformGrid
-from motes.sampling._samplers import Ancestral, Heun, ReverseProcess, Sampler, sample
+from motes.sampling._loop import ReverseProcess
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

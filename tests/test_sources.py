@@ -75,7 +75,7 @@ def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
 
 
 def test_what_is_neither_shape_nor_file_is_told():
-    with pytest.raises(motes.UsageError, match=r"Did you mean 'moons'.*give a file"):
+    with pytest.raises(motes.errors.UsageError, match=r"Did you mean 'moons'.*give a file"):
         read_points("mons", RECIPE, 0)
 
 
@@ -155,10 +155,10 @@ def test_an_array_is_known_again(model, file):
 def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
     wrong = file.with_name("wrong.csv")
     motes.write_table(wrong, np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"])
-    with pytest.raises(motes.UsageError, match="no column 'c'; the model has a, b, c"):
+    with pytest.raises(motes.errors.UsageError, match="no column 'c'; the model has a, b, c"):
         source_of(model, str(wrong))
     file.unlink()
-    with pytest.raises(motes.UsageError, match=r"is not here\. Give it as SOURCE"):
+    with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):
         source_of(model)
 
 

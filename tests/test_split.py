@@ -8,7 +8,7 @@ import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis import _split as split
 from motes.diagnosis._split import _distances, split_error
-from motes.evaluation._metrics import sliced_w2
+from motes.evaluation import sliced_w2
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._sources import read_points, source_of

@@ -455,7 +455,7 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         raise KeyboardInterrupt
 
     def broken(*arguments, **options):
-        raise motes.TrainingError("the loss was not finite")
+        raise motes.errors.TrainingError("the loss was not finite")
 
     for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
         monkeypatch.setattr("motes._pipeline.fit_table", trouble)
@@ -517,12 +517,12 @@ def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
 
 def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "source", str(tmp_path / "gone.csv"))
-    with pytest.raises(motes.UsageError, match=r"is not here\. Give it as SOURCE"):
+    with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):
         source_of(model)
     people.assign(h=1.5).to_csv(tmp_path / "other.csv", index=False)
     other = source_of(model, str(tmp_path / "other.csv"))
     assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
     assert "the rows of the training are not here" in other.notes[0]
     monkeypatch.setattr(model, "source", "")
-    with pytest.raises(motes.UsageError, match=r"rows in memory"):
+    with pytest.raises(motes.errors.UsageError, match=r"rows in memory"):
         source_of(model)

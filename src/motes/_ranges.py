@@ -6,9 +6,11 @@ class Robust:
     __post_init__ = check_fields
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import equinox as eqx
 import numpy as np
@@ -51,8 +53,9 @@ def check_fields(made: Any) -> None:
     """
     for field in fields(made):
         value, allowed = getattr(made, field.name), field.metadata.get("range")
-        if get_origin(field.type) is Literal and value not in get_args(field.type):
-            raise ValueError(f"{field.name} = {value!r}; expected one of {', '.join(map(str, get_args(field.type)))}.")
+        kind = get_type_hints(type(made))[field.name] if isinstance(field.type, str) else field.type
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{field.name} = {value!r}; expected one of {', '.join(map(str, get_args(kind)))}.")
         if allowed is None or (value is None and field.default is None) or value in allowed:
             continue
         infinite = isinstance(value, float) and not math.isfinite(value)

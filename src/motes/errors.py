@@ -7,6 +7,18 @@ leaves with `exit_code`; in Python they are ordinary exceptions, most of them al
 import difflib
 from collections.abc import Iterable
 
+__all__ = [  # noqa: RUF022 - in the order of the file
+    "MotesError",
+    "UsageError",
+    "RecipeError",
+    "UnknownKindError",
+    "DataError",
+    "TrainingError",
+    "Terminated",
+    "ModelFileError",
+    "NoModelError",
+]
+
 
 class MotesError(Exception):
     """Base of every error that motes raises on purpose."""

@@ -131,7 +131,7 @@ def columns(
     """Show what each column of a table will be treated as, and why."""
     from motes.data._files import read_frame
     from motes.models._columns import overrides_of, warnings_of
-    from motes.recipes import split_change
+    from motes.recipes._changes import split_change
     from motes.tables._schema import Schema
 
     overrides = overrides_of([split_change(change) for change in changes])

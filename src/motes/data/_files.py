@@ -3,6 +3,8 @@
 pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
 """
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,6 +4,8 @@ A NumPy array, a pandas, polars or Arrow table, anything else that narwhals know
 and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of the input.
 """
 
+from __future__ import annotations
+
 import datetime
 import decimal
 import warnings
@@ -64,11 +66,11 @@ class Series:
         """The values that are not missing."""
         return self.values if not self.missing.any() else self.values[~self.missing]
 
-    def take(self, rows: NDArray[np.integer] | slice) -> "Series":
+    def take(self, rows: NDArray[np.integer] | slice) -> Series:
         """Some of the cells."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
-    def room(self, n: int) -> "Series":
+    def room(self, n: int) -> Series:
         """A column of the same kind with room for n cells, which are nothing yet."""
         return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
 
@@ -161,7 +163,7 @@ class Frame:
 
         return self._built(library_of(data))
 
-    def without(self, names: Sequence[str]) -> "Frame":
+    def without(self, names: Sequence[str]) -> Frame:
         """The same rows, of which nothing is known in these columns."""
         gone = np.ones(len(self), bool)
         return Frame({k: replace(one, missing=gone) if k in names else one for k, one in self.columns.items()})
@@ -171,11 +173,11 @@ class Frame:
         """Of the columns, in their order."""
         return tuple(self.columns)
 
-    def take(self, rows: NDArray[np.integer] | slice) -> "Frame":
+    def take(self, rows: NDArray[np.integer] | slice) -> Frame:
         """Some of the rows."""
         return Frame({name: series.take(rows) for name, series in self.columns.items()})
 
-    def select(self, names: Sequence[str]) -> "Frame":
+    def select(self, names: Sequence[str]) -> Frame:
         """These columns, in this order.
 
         Raises:

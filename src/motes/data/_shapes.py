@@ -8,6 +8,8 @@ so that any noise level makes sense. `swiss_roll`, `s_curve` and `moons` are dra
 tutorial draws them, with its seeds; there the noise is added before the tutorial's division by 10.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

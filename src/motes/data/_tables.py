@@ -5,6 +5,8 @@ A model learns standardised columns, and everything it gives back is in the data
     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
 """
 
+from __future__ import annotations
+
 import csv
 import math
 import os
@@ -36,7 +38,7 @@ class Table:
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
 
-    def take(self, rows: NDArray[np.integer]) -> "Table":
+    def take(self, rows: NDArray[np.integer]) -> Table:
         """Some of the rows."""
         return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
 
@@ -52,7 +54,7 @@ class Standardiser:
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array, weights: Array | None = None) -> "Standardiser":
+    def fit(cls, x: Array, weights: Array | None = None) -> Standardiser:
         """Mean and standard deviation of each column of `x` (n, d).
 
         `weights` (n,) say how often each row counts; without them it is once.
@@ -64,7 +66,7 @@ class Standardiser:
         return cls(mean, np.sqrt(share @ (x - mean) ** 2))
 
     @classmethod
-    def identity(cls, dim: int) -> "Standardiser":
+    def identity(cls, dim: int) -> Standardiser:
         """Leaves the data as it is."""
         return cls(np.zeros(dim), np.ones(dim))
 

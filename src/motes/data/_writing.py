@@ -1,5 +1,7 @@
 """A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`."""
 
+from __future__ import annotations
+
 import csv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping

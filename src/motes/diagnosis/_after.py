@@ -1,5 +1,7 @@
 """What is wrong with a model that has been trained, and where the error of its samples comes from."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

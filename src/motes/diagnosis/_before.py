@@ -3,6 +3,8 @@
 KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another distribution than training ends in
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,5 +1,7 @@
 """How long an average of the weights is best? Several lengths, compared on points that the model has not seen."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

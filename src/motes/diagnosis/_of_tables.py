@@ -6,6 +6,8 @@ The gains sum to what the model knows beyond independent columns. Beside them st
 without the network: what a simple model would know.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any

@@ -11,6 +11,8 @@ Where the distribution is unknown there is no exact denoiser: the steps are refi
 the distance of two real draws is counted as learning.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil

@@ -7,6 +7,8 @@ Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is f
 written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 

@@ -4,6 +4,8 @@ q_t(x_t) = sum_y p(y) q_t(x_t | y),    p(y | x_t) = p(y) q_t(x_t | y) / q_t(x_t)
 E[x_0 | x_t] = sum_y p(y | x_t) E[x_0 | x_t, y]
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import jax
@@ -48,7 +50,7 @@ class LabelledOracle(Oracle):
         share = jax.nn.softmax(joint)
         return Exact(share @ x0, share @ score, jax.nn.logsumexp(joint))
 
-    def given(self, known: Given) -> "_OneClass":
+    def given(self, known: Given) -> _OneClass:
         label = jnp.array(-1) if known.label is None else known.label
         return _OneClass(whole=self, label=label, schedule=self.schedule)
 

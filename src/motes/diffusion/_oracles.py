@@ -12,6 +12,8 @@ There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives i
 data, and `log_prob` and `score` are those of data blurred by `FLOOR`, large but finite.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple

@@ -6,6 +6,8 @@ A schedule gives alpha_t and sigma_t at any t. `DiscreteVP` has T steps, step k 
 table of betas (Ho et al. 2020); `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -25,7 +27,7 @@ class Schedule(eqx.Module):
     """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
 
     Raises:
-        ValueError: a field that `motes._ranges.number` declares is out of its range.
+        ValueError: a field that `motes.recipes.number` declares is out of its range.
     """
 
     def __check_init__(self) -> None:
@@ -73,7 +75,7 @@ class Betas(Checked, ABC):
     def betas(self) -> Table:
         """beta_k, float64 (T,)."""
 
-    def schedule(self) -> "DiscreteVP":
+    def schedule(self) -> DiscreteVP:
         """The schedule of these betas.
 
         Raises:

@@ -10,6 +10,8 @@ Precision and recall are those of Kynkäänniemi et al. 2019, density and covera
 divided by the reference's standard deviation first.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -7,6 +7,8 @@
 for the reverse SDE's p (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import equinox as eqx

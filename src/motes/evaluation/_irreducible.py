@@ -11,6 +11,8 @@ What a network's loss has above it, at the same t, is what it has not learned. W
 heart could reach.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,7 +66,7 @@ def irreducible_loss(
 
     Args:
         denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
-        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as each in `losses.py` is, or
+        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `EDM` is, or
             a sum of such errors of each column, as `Hybrid` is.
         x0: rows of the data, standardised (n, d).
         t: times (m,) in (0, 1].

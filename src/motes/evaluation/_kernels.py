@@ -7,6 +7,8 @@ discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic 
 distributions. Every column is divided by the reference's standard deviation first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

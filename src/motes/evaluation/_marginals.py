@@ -6,6 +6,8 @@ Both are shares of rows: KS of numbers, TV of labels. W1, the integral of |F_a -
 They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of shares (`shares.py`).
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

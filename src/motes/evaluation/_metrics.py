@@ -1,7 +1,9 @@
 """How good is a sample? Two arrays in, numbers with their intervals out.
 
-This is the one place to take a metric from. `compare` gives them all, each beside its reference value.
+`compare` gives them all, each beside its reference value.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -3,6 +3,8 @@
 distance = 1/2 sum over modes of |share in the sample - true share|, the total variation
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +32,7 @@ class Modes:
     unit: Array
 
     @classmethod
-    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> "Modes":
+    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
         """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
 
         Raises:
@@ -43,7 +45,7 @@ class Modes:
         return cls(points, np.arange(len(points)), true, None, np.ones(points.shape[1]))
 
     @classmethod
-    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> "Modes":
+    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> Modes:
         """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
 
         Raises:

@@ -4,6 +4,8 @@ found = evaluate_points(samples, reference, other)
 print(found)
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -4,6 +4,8 @@ Each entry compares a value of the synthetic rows with its reference value, whic
 and the HTML page are renderings of the record. Which severity wins, and what the headline is, is decided here alone.
 """
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +134,7 @@ class Entry:
     @classmethod
     def of(
         cls, section: str, name: str, measure: str, verdict: Verdict, value: Metric | None, reference: float | None
-    ) -> "Entry":
+    ) -> Entry:
         """An entry of a metric, with its interval; and that of the reference value, where this is a metric too."""
         beside = (reference.low, reference.high) if isinstance(reference, Metric) else None
         return cls(

@@ -4,6 +4,8 @@ An interval tells the noise that the drawing of the rows gave the number. It doe
 adds to any distance; the *reference value* shows that: the same figure between two real draws of the same sizes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +33,7 @@ class Metric(float):
     high: float
     p_value: float | None = None
 
-    def __new__(cls, name: str, value: float, low: float, high: float, p_value: float | None = None) -> "Metric":
+    def __new__(cls, name: str, value: float, low: float, high: float, p_value: float | None = None) -> Metric:
         return super().__new__(cls, value)
 
     def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]

@@ -7,6 +7,8 @@ Columns and pairs of columns are compared over all synthetic and all real rows, 
 together. What needs rows that training has not seen (classifier, utility, likelihood, distances) uses held-out rows.
 """
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -8,6 +8,8 @@ W2^2 moves with its sample as the mean of a potential over the rows does (del Ba
 distributions that differ; near 0 the value is mostly what any two samples are apart, as the reference value shows.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -3,6 +3,8 @@
 C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the distributions are equal.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

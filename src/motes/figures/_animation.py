@@ -4,6 +4,8 @@ A cloud is counted into pixels and lit from there, so a frame costs milliseconds
 scatter plot takes. The box and the exposure are fixed for the whole film: what moves on the screen moved in the data.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np

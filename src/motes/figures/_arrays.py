@@ -3,6 +3,8 @@
 Only numpy: the terminal's pictures use this too, and must not wait for matplotlib.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast, get_args

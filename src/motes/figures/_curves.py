@@ -1,5 +1,7 @@
 """Curves: the loss along training, a schedule along time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Log-densities as maps of light: bright where points are likely, in nats."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The distribution of each column of a table, side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

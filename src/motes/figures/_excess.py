@@ -1,5 +1,7 @@
 """What lies above the least possible: the loss at each noise level, and a distance taken apart into its causes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What a model of a table knows of each column beyond the column itself."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

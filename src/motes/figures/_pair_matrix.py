@@ -1,5 +1,7 @@
 """Columns of a table against one another: synthetic rows below the diagonal, real ones above it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

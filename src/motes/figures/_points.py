@@ -1,5 +1,7 @@
 """Clouds of points: one, a row along time, a grid along training, a contact sheet."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 

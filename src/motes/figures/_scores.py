@@ -1,5 +1,7 @@
 """Score fields as arrows: a learned one, the exact one, and how they differ."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap

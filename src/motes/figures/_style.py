@@ -3,6 +3,8 @@
 `dark` is a sunbeam in a dark room: warm specks on near-black. `light` is ink on paper, for print.
 """
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """Points as text, for a terminal: Unicode braille holds 2 by 4 dots in every character. No matplotlib here."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,5 +1,7 @@
 """Frames to a file. A file appears whole or not at all."""
 
+from __future__ import annotations
+
 import os
 import uuid
 from collections.abc import Iterable, Iterator

@@ -6,6 +6,8 @@
 Points are real numbers, so the decoder p(x_0|x_1) is the Gaussian of the last reverse step, not images' 8-bit one.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Literal, NamedTuple, get_args
 

@@ -9,6 +9,8 @@ A loss acts on one row and returns named terms; the trainer sums the terms and t
 this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 

@@ -1,5 +1,7 @@
 """Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +50,7 @@ class StepGated(Checked):
     width: int = number(128, 1)
     depth: int = number(3, 1)
 
-    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "StepGatedMLP":
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
         """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it knows no classes."""
         if steps is None or classes:
             raise ValueError(
@@ -100,7 +102,7 @@ class Residual(Checked):
     depth: int = number(4, 1)
     dropout: float = number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
 
-    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> "ResidualMLP":
+    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> ResidualMLP:
         """A fresh network for points of `dim_in` columns, with a class, one-hot, for its context."""
         return ResidualMLP(dim_in, self.width, self.depth, classes, dropout=self.dropout, outputs=dim_out, key=key)
 

@@ -64,7 +64,7 @@ class Times(eqx.Module):
     where `draw` is "importance".
 
     Raises:
-        ValueError: an unknown `draw`, or a field that `motes._ranges.number` declares is out of its range.
+        ValueError: an unknown `draw`, or a field that `motes.recipes.number` declares is out of its range.
     """
 
     draw: eqx.AbstractVar[Draw]

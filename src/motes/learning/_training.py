@@ -5,6 +5,8 @@ updates the weights and their moving average, for as many steps as it is request
 vector, so that the optimiser and the average are a handful of operations however many layers there are.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,7 +93,7 @@ class Trained:
         return None if self.held_out is None else self.held_out.best
 
     def averaged_over(self, sigma_rel: float) -> Denoiser:
-        """With an average of the weights whose length is this share of the training: see `learning.averages`.
+        """With an average of the weights whose length is this share of the training (Karras et al. 2024, section 3).
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
@@ -136,7 +138,7 @@ def train(
     Args:
         denoiser: where to start; every floating-point array in it is trained.
         x: rows (n, d) in the units that the denoiser works in.
-        loss: per row, see `motes.learning._losses`.
+        loss: `loss(denoiser, x0, t, eps)` gives the terms of one row by name; see `motes.learning`.
         times: draws the times of a batch.
         optimiser: an Optax transformation of the gradients.
         steps: how many updates.

@@ -113,7 +113,7 @@ class PointModel:
     def averaged_over(self, sigma_rel: float) -> PointModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
-        It is the standard deviation of the steps that count, as a share of all: see `motes.learning._averages`.
+        It is the standard deviation of the steps that count, as a share of all (Karras et al. 2024, section 3).
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
@@ -338,7 +338,7 @@ class PointModel:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling._likelihood.log_likelihood`. It is the distribution that `sample` draws from where the
+        See `motes.sampling.log_likelihood`. It is the distribution that `sample` draws from where the
         sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
         distribution.
 

@@ -6,6 +6,8 @@ It is a `Schema` between the table and codes, and the members that were learned 
 of the columns: what is known is seen first.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -369,7 +371,7 @@ class TableModel:
         return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
 
     @classmethod
-    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "TableModel":
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
         """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
 
         Raises:

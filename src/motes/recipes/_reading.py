@@ -1,5 +1,7 @@
 """From nested dictionaries to a recipe, and what is wrong with what was written."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from motes.recipes._recipe import Recipe
 from motes.recipes._registry import class_of, keys_of, kinds_of, members_of
 
 
-def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
     """A recipe by name or from a TOML file, with some values changed.
 
     Args:

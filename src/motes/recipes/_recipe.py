@@ -4,6 +4,8 @@ A recipe has a section for each part. A section with kinds holds an object of th
 under its kind; the fields of the class are the keys of the section.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -24,8 +26,10 @@ from motes.learning._options import Training
 from motes.learning._times import LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.recipes._registry import keys_of, kind_of, kinds_of
 from motes.recipes._sections import Data, Table
+from motes.sampling._chains import Ancestral
+from motes.sampling._dpm import DPMSolver3M
 from motes.sampling._grids import GivenGrid, Grid, KarrasGrid, LogSNRGrid, UniformGrid
-from motes.sampling._samplers import Ancestral, DPMSolver3M, Sampler
+from motes.sampling._loop import Sampler
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The record of an evaluation as one HTML file that needs nothing else; the templates are Jinja2's."""
 
+from __future__ import annotations
+
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -93,7 +95,7 @@ def page(found: Evaluation[Details]) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def _environment() -> Environment:
     """Templates, with text escaped wherever it enters: a column named <script> is a name and nothing else."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

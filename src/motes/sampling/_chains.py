@@ -7,6 +7,8 @@ q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability f
 step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import equinox as eqx

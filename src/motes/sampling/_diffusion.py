@@ -7,6 +7,8 @@ distribution of y at every r is that of the forward process. `Churn` walks up an
 of all, to s = 0, ends in x0_hat and draws nothing.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import jax

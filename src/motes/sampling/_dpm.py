@@ -7,6 +7,8 @@ in x0_hat. The multistep ones interpolate through what the steps before have see
 beginning, is so far away that it drops out of the formulas.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar, NamedTuple
 
 import jax

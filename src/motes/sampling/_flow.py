@@ -6,6 +6,8 @@ in the coordinates of `coordinates.py` (Karras et al. 2022, eq. 1; Song et al. 2
 s = 0, is Euler's, which ends in x0_hat.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import equinox as eqx

@@ -1,5 +1,7 @@
 """The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

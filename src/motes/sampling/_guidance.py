@@ -8,6 +8,8 @@ whose w is weight - 1), with `weak` a worse copy of `strong` it is autoguidance 
 what is typical of a class, sharper than the class is.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +83,7 @@ class Guided(Denoiser):
         # As arrays, so that another weight is not another program.
         self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
 
-    def given(self, known: Given) -> "Guided":
+    def given(self, known: Given) -> Guided:
         strong = self.strong.given(known)
         weak = self.weak.given(known) if self.weak_knows else self.weak
         return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))

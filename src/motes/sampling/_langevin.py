@@ -7,6 +7,8 @@ and 5) call so, with the norms that they measure replaced by those that are expe
 A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import jax

@@ -6,6 +6,8 @@
 grids agree, so that its answer does not depend on the rows beside it.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -147,7 +149,7 @@ class _Carried(NamedTuple):
         each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
         return np.asarray(each.sum(axis=1, keepdims=True) + self.integral)
 
-    def away(self, other: "_Carried") -> Array:
+    def away(self, other: _Carried) -> Array:
         """How far from `other` log p is at most, (n,): differences of opposite signs do not cancel here."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
         return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))

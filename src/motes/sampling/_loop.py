@@ -38,7 +38,7 @@ class Sampler(eqx.Module):
     """One way to go from x_t to x_s.
 
     Raises:
-        ValueError: a field that `motes._ranges.number` declares is out of its range.
+        ValueError: a field that `motes.recipes.number` declares is out of its range.
     """
 
     order: eqx.AbstractClassVar[int]

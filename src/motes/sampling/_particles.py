@@ -14,6 +14,8 @@ The distribution of the model is that of its chain on the grid: each step draws 
 q(x_s | x_t, x_0).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The room's door: every sampler by name, and the loop that they run in."""
+"""Every sampler by its name in recipes, on the command line and in `Model.sample`."""
 
 from motes.sampling import _chains as chains
 from motes.sampling import _diffusion as diffusion

@@ -6,6 +6,8 @@ A value is known and stays visible to the network; any other condition is a set 
 interval of y remain.
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -188,7 +190,7 @@ class Conditions:
         return self.row.take(np.zeros(n, np.int64))
 
 
-def conditions_of(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
+def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> Conditions:
     """Check what is known of the rows of a table.
 
     Args:
@@ -208,7 +210,7 @@ def conditions_of(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
         raise DataError(str(error).replace(f"{HERE}, row 1, ", f"{HERE}, ", 1)) from None
 
 
-def _checked(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
+def _checked(schema: Schema, given: Mapping[Any, Any]) -> Conditions:
     values: dict[str, Series] = {}
     others: dict[str, Condition] = {}
     if not isinstance(given, Mapping):
@@ -280,14 +282,14 @@ def one_value(name: str, value: Any) -> Series:
     return series
 
 
-def _check_range(schema: "Schema", name: str, one: Series) -> None:
+def _check_range(schema: Schema, name: str, one: Series) -> None:
     """Refuse a number beyond those that are ever drawn."""
     for kind in schema.kinds:
         if kind.column == name and (message := kind.beyond(kind.read(one, HERE))):
             raise DataError(f"{HERE}, column '{name}': got {one.cells()[0]}; expected {message}.")
 
 
-def _check_kept(schema: "Schema", name: str, condition: Condition) -> None:
+def _check_kept(schema: Schema, name: str, condition: Condition) -> None:
     """Refuse a condition that a column with one value does not fulfil, or an interval of it."""
     one = schema.kept[name].cells()[0]
     if isinstance(condition, Between):

@@ -6,6 +6,8 @@ or, where low == high and the code has a width, + log (density at y within the c
 are one part. A date is several, of which the first is the coarsest.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +45,7 @@ class Part:
     ordered: bool = False
     smooth: bool = False
     single: Mask | None = None
-    repeats: "Repeats | None" = None
+    repeats: Repeats | None = None
     missing: bool = False
 
     @property
@@ -80,7 +82,7 @@ class Entries:
     log_unit: Array
 
     @classmethod
-    def of_codes(cls, codes: NDArray[np.integer], log_unit: Array | None = None) -> "Entries":
+    def of_codes(cls, codes: NDArray[np.integer], log_unit: Array | None = None) -> Entries:
         """Entries without a place on a line."""
         zeros = np.zeros(len(codes))
         return cls(codes.astype(np.int32), zeros, zeros, zeros, zeros if log_unit is None else log_unit)

@@ -5,6 +5,8 @@ encoded = schema.encode(table)                                    # codes (n, p)
 rows = schema.decode(encoded.codes, encoded.y, u).like(table)     # the same rows
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +22,6 @@ from motes.tables._dependencies import Dependency, dependencies_in
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Entries, Mask, Part
 from motes.tables._relations import Inequality, Relation, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
-from motes.tables.kinds import DROP, KINDS
 from motes.tables.kinds._base import Kind, Sample, Values, shown
 from motes.tables.kinds._columns import (
     MISSING,
@@ -32,6 +33,7 @@ from motes.tables.kinds._columns import (
     differs,
     kept_of,
 )
+from motes.tables.kinds._kinds import DROP, KINDS
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
@@ -81,7 +83,7 @@ class Schema:
         weights: ArrayLike | None = None,
         relations: bool = True,
         name: str = "the data",
-    ) -> "Schema":
+    ) -> Schema:
         """Decide what each column is, and learn its codes.
 
         Args:
@@ -457,7 +459,7 @@ class Schema:
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> "Schema":
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Schema:
         """What `to_state` gave.
 
         Raises:

@@ -1,5 +1,7 @@
 """What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +90,7 @@ class Kind(abc.ABC):
         """The parts, the coarsest first, without a code for missing entries."""
 
     @property
-    def lines(self) -> "tuple[Line | None, ...]":
+    def lines(self) -> tuple[Line | None, ...]:
         """The line of each part; None for labels."""
         return (None,) * len(self.parts)
 

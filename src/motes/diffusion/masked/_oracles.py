@@ -10,6 +10,8 @@ Where the visible columns have probability zero no conditional exists. There `lo
 each masked column's distribution without any condition, so that a sampler that ran into such a row ends in codes.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +24,8 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion._masked import MaskedDenoiser, carry_over, log_prob_of
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+from motes.diffusion.masked._process import carry_over, log_prob_of
 
 # Parameters stay in NumPy's float64 and take the precision of the program that uses them.
 Array = NDArray[np.float64]

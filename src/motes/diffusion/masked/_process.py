@@ -11,6 +11,8 @@ does not have. A MASK in x_0 itself is a missing entry: it stays masked, and the
 columns.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 from abc import abstractmethod
@@ -22,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlog1py, xlogy
 from jax.typing import ArrayLike
+
+from motes.diffusion.masked._denoiser import MaskedDenoiser
 
 MASK = -1
 MOST_COLUMNS = 16  # for a sum over all sets of visible columns
@@ -155,26 +159,7 @@ def reverse_step(
     return q_posterior(schedule, x_t, x0_hat, t, s).sample(of_masks)
 
 
-# --- denoisers ----------------------------------------------------------------------------------------------------
-
-
-class MaskedDenoiser(eqx.Module):
-    """log p(x_j | visible columns) for every column j; learned and exact ones share this interface.
-
-    It has no time: which columns are visible says all (MD4, section 3).
-    """
-
-    sizes: eqx.AbstractVar[tuple[int, ...]]
-    """(K_1, ..., K_d), how many codes each column has."""
-
-    @abstractmethod
-    def log_probs(self, codes: jax.Array, visible: jax.Array) -> jax.Array:
-        """log p(x_j = k | visible columns), (d, K): a point mass where column j is visible.
-
-        Args:
-            codes: (d,), integers; read at the visible columns alone.
-            visible: (d,), booleans.
-        """
+# --- what a denoiser says --------------------------------------------------------------------------------------------
 
 
 def carry_over(log_probs: jax.Array, codes: jax.Array, visible: jax.Array) -> jax.Array:

@@ -1,0 +1,25 @@
+"""The one interface of everything that gives the distribution of masked columns, learned or exact."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+
+
+class MaskedDenoiser(eqx.Module):
+    """log p(x_j | visible columns) for every column j; learned and exact ones share this interface.
+
+    It has no time: which columns are visible says all (MD4, section 3).
+    """
+
+    sizes: eqx.AbstractVar[tuple[int, ...]]
+    """(K_1, ..., K_d), how many codes each column has."""
+
+    @abstractmethod
+    def log_probs(self, codes: jax.Array, visible: jax.Array) -> jax.Array:
+        """log p(x_j = k | visible columns), (d, K): a point mass where column j is visible.
+
+        Args:
+            codes: (d,), integers; read at the visible columns alone.
+            visible: (d,), booleans.
+        """
