@@ -20,7 +20,7 @@ from motes.errors import UsageError
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._sources import points_of, read_source
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.runs._tables import NATS, are_points, fitted, is_table, prepared, recipe_for
@@ -37,7 +37,7 @@ def fit(
     labels: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     source: str = "",
     verbose: bool | None = None,
     on_progress: Callable[[Any], None] | None = None,
@@ -53,8 +53,12 @@ def fit(
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        start: a model of the same columns and recipe to go on from.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        start: a model of the same columns and network to go on from: with the complete state of its training (weights,
+            their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
+            recipe and seed it is the same training, and its steps are those of the whole; with anything else the steps
+            of the recipe come on top.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine. None: 0, or the
+            seed of `start`.
         source: what data in memory is called in the model file and in messages.
         verbose: show the recipe and the progress. None: in a terminal and in a notebook.
         on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
@@ -64,7 +68,8 @@ def fit(
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
-        UsageError: an unknown name, an option that does not suit the data, or a `start` of another kind.
+        UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
+            whose training is complete.
         RecipeError: a recipe that cannot be followed.
         TrainingError: the loss was not finite.
 
@@ -75,6 +80,7 @@ def fit(
         >>> sorted(model.sample(3))
         ['age', 'smoker']
     """
+    seed = (0 if start is None else start.seed) if seed is None else seed
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
         if labels is not None or weights is not None:
@@ -91,10 +97,8 @@ def fit(
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            table = fit_table(
-                frame, chosen, columns=kinds, weights=weights, seed=seed, source=source, start=_table(start),
-                on_progress=show,
-            )  # fmt: skip
+            session = TableSession(on_progress=show, source=source, start=_table(start))
+            table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
@@ -106,8 +110,8 @@ def fit(
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
         points = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
-            **_going_on(start),
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source,
+            start=_points(start), on_progress=show,
         )  # fmt: skip
     if not is_array:  # without the column of the labels
         dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
@@ -151,7 +155,7 @@ def _fit_source(
         raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
     origin = read_source(name, chosen, seed)
     with watching(reporter, on_progress) as show:
-        points = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=show, **_going_on(start))
+        points = fit_points(origin.table, chosen, seed=seed, source=name, start=_points(start), on_progress=show)
     return Model(points, np.empty((0, 2)) if name in SHAPES else None)
 
 
@@ -164,14 +168,12 @@ def _kinds(columns: Any) -> Mapping[str, Any]:
     return columns
 
 
-def _going_on(start: Model | None) -> dict[str, Any]:
-    """Arguments of `fit_points`."""
+def _points(start: Model | None) -> PointModel | None:
     if start is None:
-        return {}
+        return None
     if not isinstance(start.inner, PointModel):
         raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-    inner = start.inner
-    return {"start": inner.denoiser, "standardiser": inner.standardiser, "classes": inner.classes}
+    return start.inner
 
 
 def _table(start: Model | None) -> TableModel | None:

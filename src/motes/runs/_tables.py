@@ -32,7 +32,7 @@ from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
 from motes.runs._points import SAMPLES
 from motes.sampling._unmasking import ROWS
 from motes.runs._table_exhibits import draw_table
-from motes.models._table_fitting import fingerprint_of, fit_table, keys_of
+from motes.models._table_fitting import TableSession, fingerprint_of, fit_table, keys_of
 from motes.models._table_sources import (
     TableSource,
     columns_of,
@@ -192,10 +192,8 @@ def fitted(
         reporter.warn(warning)
     recipe, origin, schema, _ = ready
     with watching(reporter, on_progress, unit=NATS) as show:
-        model = fit_table(
-            origin.training, recipe, schema=schema, seed=seed, source=origin.name, start=start, keeper=keeper,
-            on_progress=show,
-        )  # fmt: skip
+        session = TableSession(keeper, show, source=origin.name, start=start)
+        model = fit_table(origin.training, recipe, schema=schema, seed=seed, session=session)
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model
