@@ -108,11 +108,10 @@ def fit_by_heart(model, seen):
     rows = Reader.of(model.schema).read(encoded)
     _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
     members = model.models.network.hidden.shape[0]
-    everything = [np.arange(len(seen))] * members
+    split = training.Split([np.arange(len(seen))] * members, [])
+    data = training.Data(rows, np.zeros(len(seen), np.uint64))
     plan = training.Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
-    learned = training.train(
-        model.models.network, model.models.base, model.orders.layout, plan, rows, everything, [], options, seed=1
-    )
+    learned = training.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
     return fitting.MaskedModel(learned.networks, model.models.base)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._model import Model
-from motes._pipeline import NATS, are_points, going_on, prepared, suited, table_start, trained
+from motes._pipeline import NATS, are_points, point_start, prepared, suited, table_start, trained
 from motes._progress import Reporter, watching
 from motes.data._frames import TYPE_WORDS, Frame, as_frame
 from motes.data._points import points_of
@@ -21,7 +21,7 @@ from motes.data._templates import template_of, without
 from motes.errors import UsageError
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 
@@ -37,7 +37,7 @@ def fit(
     labels: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     source: str = "",
     verbose: bool | None = None,
     on_progress: Callable[[Any], None] | None = None,
@@ -53,8 +53,12 @@ def fit(
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        start: a model of the same columns and recipe to go on from.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        start: a model of the same columns and network to go on from: with the complete state of its training (weights,
+            their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
+            recipe and seed it is the same training, and its steps are those of the whole; with anything else the steps
+            of the recipe come on top.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine. None: 0, or the
+            seed of `start`.
         source: what data in memory is called in the model file and in messages.
         verbose: show the recipe and the progress. None: in a terminal and in a notebook.
         on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
@@ -64,7 +68,8 @@ def fit(
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
-        UsageError: an unknown name, an option that does not suit the data, or a `start` of another kind.
+        UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
+            whose training is complete.
         RecipeError: a recipe that cannot be followed.
         TrainingError: the loss was not finite.
 
@@ -75,6 +80,7 @@ def fit(
         >>> sorted(model.sample(3))
         ['age', 'smoker']
     """
+    seed = (0 if start is None else start.seed) if seed is None else seed
     before = None if start is None else start.inner
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
@@ -92,10 +98,8 @@ def fit(
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            table = fit_table(
-                frame, chosen, columns=kinds, weights=weights, seed=seed, source=source, start=table_start(before),
-                on_progress=show,
-            )  # fmt: skip
+            session = TableSession(on_progress=show, source=source, start=table_start(before))
+            table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
@@ -107,8 +111,8 @@ def fit(
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
         points = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
-            **going_on(before),
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source,
+            start=point_start(before), on_progress=show,
         )  # fmt: skip
     if not is_array:  # without the column of the labels
         dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]

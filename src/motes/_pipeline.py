@@ -19,7 +19,7 @@ from motes.models._columns import columns_of, warnings_of
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._sources import Source, divided, read_points, read_rows
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.tables._schema import Schema
@@ -135,30 +135,30 @@ def trained(
     """
     for warning in ready.warnings:
         reporter.warn(warning)
-    options: dict[str, Any] = {"seed": seed, "source": ready.origin.name, "keeper": keeper}
-    rows, recipe = ready.origin.training, ready.recipe
+    rows, recipe, source = ready.origin.training, ready.recipe, ready.origin.name
     model: PointModel | TableModel
     with watching(reporter, on_progress, unit="" if ready.schema is None else NATS, least=least) as show:
         if ready.schema is None:
-            model = fit_points(rows, recipe, on_progress=show, **going_on(start), **options)
+            model = fit_points(
+                rows, recipe, seed=seed, source=source, start=point_start(start), keeper=keeper, on_progress=show
+            )
         else:
-            model = fit_table(rows, recipe, schema=ready.schema, start=table_start(start), on_progress=show, **options)
+            session = TableSession(keeper, show, source=source, start=table_start(start))
+            model = fit_table(rows, recipe, schema=ready.schema, seed=seed, session=session)
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model
 
 
-def going_on(start: PointModel | TableModel | None) -> dict[str, Any]:
-    """Arguments of `fit_points` that go on from a model.
+def point_start(start: PointModel | TableModel | None) -> PointModel | None:
+    """The model of points that a training goes on from.
 
     Raises:
         UsageError: it is of a table.
     """
-    if start is None:
-        return {}
-    if not isinstance(start, PointModel):
+    if isinstance(start, TableModel):
         raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-    return {"start": start.denoiser, "standardiser": start.standardiser, "classes": start.classes}
+    return start
 
 
 def table_start(start: PointModel | TableModel | None) -> TableModel | None:
