@@ -483,6 +483,26 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, mon
     assert "interrupted" in err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian"], "unknown command 'trian'. Did you mean 'train'? Choose from: sample, "),
+        (["sample"], "got no MODEL; expected a run's folder, or its model.safetensors. See `motes sample --help`."),
+        (["score", "a", "b.csv"], "got no --out; expected a .csv or .npy file"),
+        (["sample", "a", "-n"], "got -n without a value; expected one. How many rows."),
+        (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
+        (["sample", "a", "b"], "got 'b', which is one word too many"),
+        (["train", "moons", "--seed", "1.5"], "--seed: got 1.5; expected a whole number."),
+        (["columns", "nope"], "unknown data set 'nope'. Choose from: penguins, "),
+        (["train", "nope"], "unknown shape or data set 'nope'. Choose from: swiss_roll, "),
+    ],
+)
+def test_a_mistyped_command_line_is_told_what_was_expected(words, says, motes_command):
+    code, out, err = motes_command(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"motes: {says}")
+
+
 def test_python_dash_m_is_the_command_line(environment):
     done = subprocess.run([sys.executable, "-m", "motes", "--version"], env=environment, capture_output=True, text=True)
     assert done.stdout == f"motes {motes.__version__}\n"

@@ -68,10 +68,12 @@ def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = Tr
         frame = frame.select([column for column in frame.names if column != label])
     for column, series in frame.columns.items():
         if series.type not in ("real", "whole"):
-            raise DataError(
-                f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers. Learn it with --recipe "
-                f"table, or name it as the label of the rows with --set data.label={column}."
+            advice = (
+                f"Learn it with --recipe table, or name it as the label of the rows with --set data.label={column}."
+                if to_learn
+                else "Leave the column out: this model is of points."
             )
+            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers. {advice}")
     x = np.stack([np.where(one.missing, np.nan, one.values) for one in frame.columns.values()], axis=1)
     return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._datasets import is_here, named
+from motes.data._datasets import DATASETS, is_here, named
 from motes.data._files import read_frame
 from motes.data._frames import Frame, Mask
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
@@ -22,7 +22,7 @@ from motes.data._tables import Standardiser, Table, as_table
 from motes.data._text_lines import default_columns
 from motes.diffusion._oracles import EmpiricalOracle, Oracle
 from motes.diffusion._schedules import Schedule
-from motes.errors import DataError, RecipeError, UsageError, check_count
+from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation._modes import Modes
 from motes.evaluation._truth import Truth, truth
 from motes.models._columns import order_of
@@ -203,12 +203,14 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
-    label = recipe.data.label
+    label, path = recipe.data.label, Path(name)
+    if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
+        raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
     frame = named(name)
     if frame is not None:
         recipe.text.check_for(name)
         return points_of(frame, f"'{name}'", label, to_learn=to_learn)
-    if Path(name).is_dir():
+    if path.is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
     return read_table(name, label=label, to_learn=to_learn, text=recipe.text)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from motes.errors import UsageError
+from motes.errors import RecipeError, UsageError
 from motes.learning._networks import StepGated
 from motes.recipes._reading import load_recipe
 from motes.recipes._recipe import Recipe
@@ -32,7 +32,10 @@ def sampler_and_grid(recipe: Recipe, how: Sampling) -> tuple[Sampler, jax.Array]
         changes |= {"grid.kind": "given", "grid.times": list(grid)}
     if how.steps is not None:
         changes["grid.steps"] = how.steps
-    chosen = load_recipe(recipe, changes)
+    try:
+        chosen = load_recipe(recipe, changes)
+    except RecipeError as error:  # of the names and numbers of this draw: the recipe itself is right
+        raise RecipeError(str(error).removeprefix("the recipe: ")) from None
     if not isinstance(sampler, Sampler):
         return chosen.sampler, chosen.make_grid()
     if sampler.off_grid and isinstance(chosen.network, StepGated):
