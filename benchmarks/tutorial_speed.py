@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import motes
+from motes.sampling import ReverseProcess
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100
@@ -118,8 +119,8 @@ class Motes:
 
     def sample(self) -> float:
         begin = time.perf_counter()
-        sampler, grid = self.recipe.sampler, self.recipe.make_grid()
-        motes.sample(self.denoiser, POINTS, 2, key=jax.random.key(2), sampler=sampler, grid=grid)
+        process = ReverseProcess(self.denoiser, self.recipe.sampler, self.recipe.make_grid(), dim=2)
+        motes.sample(process, POINTS, key=jax.random.key(2))
         return time.perf_counter() - begin
 
 

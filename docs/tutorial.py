@@ -519,9 +519,9 @@ compare({"Gaussian guess": bound, "network": learned})
 original = Ancestral(variance="beta", noiseless_last=False)
 grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
-samples, chain = motes.sample(
-    trained.last, N, 2, key=jax.random.key(5), sampler=original, grid=grid, record=range(T + 1)
-)  # the samples (n, 2), and the chain at every place of the grid (T + 1, n, 2)
+reverse = motes.ReverseProcess(trained.last, original, grid, dim=2)
+# The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
+samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
 figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", steps=T, limits=BOX)
 
@@ -531,9 +531,8 @@ figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse"
 # the data: after 8,000 steps there is some way to go.
 
 # %%
-smaller, _ = motes.sample(
-    trained.last, 2_048, 2, key=jax.random.key(5), sampler=Ancestral("posterior", False), grid=grid
-)
+less_noise = motes.ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
+smaller, _ = motes.sample(less_noise, 2_048, key=jax.random.key(5))
 near = figures.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
 
@@ -541,12 +540,10 @@ side_by_side({"variance beta": samples[:2048], "variance of the posterior": smal
 # How did it get there? The same noise, sent back by the weights after 2,000, 4,000, 6,000 and 8,000 steps:
 
 # %%
-rows = [
-    motes.sample(
-        shot.last, 1_000, 2, key=jax.random.key(5), sampler=original, grid=grid, record=places.tolist(), block=1_000
-    )[1]
-    for shot in trained.snapshots
-]
+rows = []
+for shot in trained.snapshots:
+    earlier = motes.ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
+    rows.append(motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())[1])
 names = [f"step {shot.step:,}" for shot in trained.snapshots]
 figures.grid(rows, np.asarray(grid)[places], names, process="reverse", steps=T, limits=BOX)
 
@@ -701,7 +698,8 @@ for name, denoiser, b in (("last", trained.last, learned), ("averaged", trained.
 # Its mean is already the answer. The noise on top, of variance $\beta_1$, blurs it. Same key, with and without:
 
 # %%
-clean, _ = motes.sample(trained.last, 2_048, 2, key=jax.random.key(5), sampler=Ancestral("beta", True), grid=grid)
+noiseless = motes.ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
+clean, _ = motes.sample(noiseless, 2_048, key=jax.random.key(5))
 blur = (samples[:2_048] - clean).std()
 print(f"the last step adds noise of standard deviation {blur:.4f}; sqrt(beta_1) = {np.sqrt(schedule.betas[0]):.4f}")
 print(f"the same with a schedule that starts at 1e-4: {np.sqrt(1e-4):.4f}; the moons' own blur is 0.1")

@@ -30,8 +30,8 @@ def untrained() -> Iterator[None]:
     labels are independent, each with its share of the weights.
     """
 
-    def train(networks, base, layout, plan, rows, learn, hold, options, *, seed, weights, keeper, on_progress):
-        return Trained(networks, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
+    def train(models, layout, plan, data, split, options, *, seed, session):
+        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.learning.tables._fitting.train", train)

@@ -17,7 +17,8 @@ import motes
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._tables import read_model
-from motes.sampling import DDIM, DPMSolver2S, DPMSolver3M, Heun
+from motes.sampling._options import Sampling
+from motes.sampling._samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +103,18 @@ def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
 
 def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
     usual = small_model.sample(50)
-    assert np.array_equal(small_model.sample(50, sampler="dpmpp_3m", steps=6, grid="karras"), usual)  # the recipe's own
-    few = small_model.sample(50, sampler="heun", steps=5, grid="log_snr")
+    # The recipe's own.
+    assert np.array_equal(small_model.sample(50, how={"sampler": "dpmpp_3m", "steps": 6, "grid": "karras"}), usual)
+    few = small_model.sample(50, how=Sampling("heun", 5, "log_snr"))
     recipe = motes.load_recipe(small_model.recipe, {"sampler.kind": "heun", "grid.kind": "log_snr", "grid.steps": 5})
     other = PointModel(small_model.denoiser, small_model.standardiser, small_model.columns, recipe)
     assert np.array_equal(few, other.sample(50))
     assert not np.array_equal(few, usual)
     # Objects, with options that their names do not have, and times.
-    assert np.array_equal(small_model.sample(50, sampler=DPMSolver3M(), grid=small_model.grid), usual)
-    assert np.array_equal(small_model.sample(50, sampler=DDIM(0.0)), small_model.sample(50, sampler="ddim"))
-    points, chain = small_model.chain(50, [0, 2], sampler="euler", grid=[1.0, 0.4, 0.0])
+    assert np.array_equal(small_model.sample(50, how=Sampling(DPMSolver3M(), grid=small_model.grid)), usual)
+    by_name = small_model.sample(50, how={"sampler": "ddim"})
+    assert np.array_equal(small_model.sample(50, how={"sampler": DDIM(0.0)}), by_name)
+    points, chain = small_model.chain(50, [0, 2], how={"sampler": "euler", "grid": [1.0, 0.4, 0.0]})
     assert np.array_equal(chain[1], points)
 
 
@@ -123,21 +126,34 @@ def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
         ({"steps": 0}, motes.errors.RecipeError, "grid.steps = 0; expected a number at least 1"),
         ({"grid": [1.0, 0.5]}, motes.errors.RecipeError, "expected numbers that fall from 1 to 0"),
         ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.errors.UsageError, "the times say how many steps"),
+        (
+            {"grid": [[1.0, 0.0]]},
+            motes.errors.UsageError,
+            r"grid = .*; expected a name, such as 'karras', or times \(N\+1,\)",
+        ),
+        ({"grid": ["late"]}, motes.errors.UsageError, r"grid = \['late'\]; expected a name"),
+        (
+            {"sampler": Heun},
+            motes.errors.UsageError,
+            "expected a name, such as 'heun' .*, or a sampler with its options",
+        ),
+        ({"step": 5}, motes.errors.UsageError, "unknown option 'step' in `how`. Did you mean 'steps'"),
+        ("heun", motes.errors.UsageError, "how = 'heun'; expected motes.Sampling"),
     ],
 )
 def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
     with pytest.raises(error, match=says):
-        small_model.sample(5, **how)
+        small_model.sample(5, how=how)
 
 
 def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
     model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
     for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
-        assert np.isfinite(model.sample(5, **how)).all()
+        assert np.isfinite(model.sample(5, how=how)).all()
     for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
         with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
-            model.sample(5, **how)
+            model.sample(5, how=how)
 
 
 def test_more_rows_begin_with_the_rows_of_fewer(small_model):

@@ -175,7 +175,7 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     points = model.sample(4, seed=2)
     assert np.isfinite(points).all()
     assert np.array_equal(again.sample(4, seed=2), points)
-    assert not np.array_equal(again.sample(4, seed=2, sampler=Heun(), grid="karras"), points)
+    assert not np.array_equal(again.sample(4, seed=2, how={"sampler": Heun(), "grid": "karras"}), points)
     with pytest.raises(motes.errors.RecipeError, match=r"\[network\]: Net knows no classes"):
         fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, labels=[0, 1] * 100)
 

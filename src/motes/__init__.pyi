@@ -18,8 +18,9 @@ from ._fitting import fit
 from ._model import Model, load
 from .data._datasets import dataset
 from .data._frames import Frame
+from .data._points import read_table
 from .data._shapes import SHAPES, make_labelled_shape, make_shape
-from .data._tables import read_table, write_table
+from .data._tables import write_table
 from .data._text_options import TextOptions
 from .diagnosis._after import Diagnosis
 from .diagnosis._before import diagnose
@@ -28,13 +29,14 @@ from .evaluation._metrics import c2st, compare, sliced_w2
 from .evaluation._record import Evaluation
 from .evaluation._truth import truth
 from .learning._training import train
-from .models._points import Guidance
 from .recipes import Recipe, load_recipe, register
-from .sampling._loop import sample
+from .sampling._guidance import Guidance
+from .sampling._options import Sampling
+from .sampling._samplers import sample
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions", "Frame",
-    "fit", "load", "Model", "DiffusionModel", "Guidance", "Recipe", "load_recipe", "register",
+    "fit", "load", "Model", "DiffusionModel", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
     "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "MotesError",
     # the rooms, each with its own door
     "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",

@@ -38,7 +38,7 @@ from motes.data._templates import keep, kept, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
 from motes.models._points import model_path
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.sampling._rows import log_prob_rows
@@ -61,8 +61,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         changes: to the recipe, such as {"table.width": 256}.
         columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
             be left out; see docs/tables.md.
-        warm_start: go on from the last fit, with the same columns.
-        random_state: of `fit`, and of draws that have none of their own.
+        warm_start: go on with the training of the last fit, from its complete state, where the columns are the same.
+            With the same rows, recipe and seed `max_steps` are the steps of all fits together: a fit of 20 steps and
+            one of 40 are `motes train` with 20 steps and `--resume` to 40. With anything else it is as `partial_fit`.
+        random_state: of `fit`, and of draws that have none of their own. None: another one every time; a fit that goes
+            on keeps that of the first.
 
     Attributes:
         model_: the `motes.Model` of the columns of X and, where `fit` was given labels, of one more for y, the last.
@@ -121,10 +124,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
             ['no', 'yes']
         """
-        return self._fit(X, y, sample_weight, self._before if self.warm_start else None)
+        return self._fit(X, y, sample_weight, TableSession(start=self._before if self.warm_start else None))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
+
+        Each call takes `max_steps` steps more, from the weights, their averages and the optimiser's state. The learning
+        rate is that of all steps together: it rises again, and falls to nothing at their end. After `load`, and in a
+        pickle, the weights alone are there: a new training begins from them.
 
         Rows without y may follow rows with it: then nothing is known of their classes.
 
@@ -134,9 +141,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> longer.partial_fit(ages, smokers).partial_fit(ages, smokers).n_iter_
             4
         """
-        return self._fit(X, y, sample_weight, self._before)
+        return self._fit(X, y, sample_weight, TableSession(start=self._before, more=True))
 
-    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: TableSession) -> Self:
+        start = session.start
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
         labels = None if y is None else _labels(y, n)
@@ -154,13 +162,15 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         changes = dict(self.changes or {})
         if self.max_steps is not None:
             changes["table.steps"] = check_count(self.max_steps, "steps")
-        seed = _seed(self.random_state)
+        seed = start.seed if start is not None and self.random_state is None else _seed(self.random_state)
+        # A state has the losses of all steps so far; without one those of a new training come behind them.
+        apart = start is not None and (start.training is None or start.training.state is None)
         model = fit_table(
-            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, start=start
+            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, session=session
         )
         training = model.training
         assert training is not None  # it was trained just now
-        before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
+        before: NDArray[np.float32] = self.history_ if apart else training.losses[:0]
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
         self.model_, self._target = Model(model), target
@@ -443,6 +453,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     def save(self, path: str | Path) -> None:
         """Write one `.safetensors` file, which `DiffusionModel.load` and the command line read.
+
+        It holds the weights, and not the state of the training, which is several times as large. A fit that goes on
+        after `load` is a new training that begins from the weights.
 
         Raises:
             UsageError: a name that does not end in .safetensors, or parameters that no file can hold.

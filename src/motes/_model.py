@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from motes._progress import Reporter
 from motes.data._frames import Frame, as_frame
@@ -20,19 +20,18 @@ from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._columns import matrix_of
+from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
-from motes.models._points import Guidance, PointModel, model_path
-from motes.models._sources import matrix_of
+from motes.models._points import PointModel, model_path
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.reports._page import check_page, write_page
-from motes.runs._answers import Evidence, evidence_of
-from motes.runs._table_exhibits import table_diagnosis
-from motes.runs._tables import evaluate_table
+from motes.sampling._guidance import Guidance
 from motes.sampling._likelihood import Likelihood
-from motes.sampling._loop import Sampler
+from motes.sampling._options import Sampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,10 +141,7 @@ class Model:
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: OnBlock = None,
     ) -> Any:
         """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
@@ -160,7 +156,8 @@ class Model:
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
-            sampler, steps, grid, guidance: of points, in the place of the recipe's; see `motes samplers`.
+            how: of points, in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a
+                mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_block: called with the number of rows drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
@@ -176,25 +173,22 @@ class Model:
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
-        of_points: dict[str, Any] = {
-            "label": label, "sampler": sampler, "steps": steps, "grid": grid, "guidance": guidance,
-        }  # fmt: skip
         if isinstance(self.inner, TableModel):
-            self._refuse(of_points, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"label": label}, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"how": how}, "sample", "The columns of a table are drawn one after another: leave `how` out.")
             rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
             for message in self._evidence(self.inner, given or {}, rows).warnings:
                 warnings.warn(message, UserWarning, stacklevel=2)
             return self._native(rows)
-        if isinstance(guidance, Guidance) and isinstance(guidance.weak, Model):
-            weak = guidance.weak._inside("guidance", "Give a weak model of points.")
-            of_points["guidance"] = replace(guidance, weak=weak)
         if exact:
             raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
+        how = _of_points(Sampling.of(how))
         if not given:
-            return self._native(self.inner.sample(n, seed=seed, on_block=on_block, **of_points))
+            return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
         for message in far_conditions(self.inner, given):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._native(sample_given(self.inner, n, given, seed=seed, on_block=on_block, **of_points)[0])
+        points, _ = sample_given(self.inner, n, given, seed=seed, label=label, how=how, on_block=on_block)
+        return self._native(points)
 
     def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
         """How probable a condition is to a model of a table, and how many rows `n` drawn ones under it are worth.
@@ -418,12 +412,13 @@ class Model:
             >>> found.severity  # two steps of training are too few
             'large'
         """
-        if isinstance(self.inner, TableModel):
-            return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
         from motes.diagnosis._evaluating import evaluate
 
-        self._refuse({"target": target}, "evaluate", "Points have no target.")
-        return evaluate(self.inner, self._source(data), n=n, seed=seed)
+        rows, reporter = data, Reporter(not verbose)
+        if isinstance(self.inner, PointModel):
+            self._refuse({"target": target}, "evaluate", "Points have no target.")
+            rows = self._source(data)
+        return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
 
     def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
         """Find out what is wrong with the model and how to fix it.
@@ -444,9 +439,11 @@ class Model:
             >>> found.columns
             ('age', 'smoker')
         """
+        from motes.diagnosis._after import diagnose_model
+        from motes.diagnosis._of_tables import table_diagnosis
+
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-        from motes.diagnosis._after import diagnose_model
 
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
@@ -587,6 +584,14 @@ class Model:
             if value is not None and value is not False and not (name in usual and value == usual[name]):
                 message = "a table" if self.kind == "table" else "points"
                 raise UsageError(f"{call}: got {name} = {value!r}, and this model is of {message}. {instead}")
+
+
+def _of_points(how: Sampling) -> Sampling:
+    """With the `PointModel` inside of a weak `Model`."""
+    guidance = how.guidance
+    if not (isinstance(guidance, Guidance) and isinstance(guidance.weak, Model)):
+        return how
+    return replace(how, guidance=replace(guidance, weak=guidance.weak._inside("guidance", "Give one of points.")))
 
 
 def load(path: str | Path) -> Model:

@@ -87,7 +87,7 @@ def read_dataset(name: str) -> Frame:
             f"table.csv. `motes train {name}` and motes.make_shape('{name}', n) take shapes."
         )
     if name not in DATASETS:
-        raise UsageError(unknown_source(name))
+        raise UsageError(f"{unknown('data set', name, DATASETS)} Or give a file, such as table.csv.")
     return DATASETS[name].read()
 
 
@@ -105,11 +105,6 @@ def named(source: str | Path) -> Frame | None:
 def is_here(source: str) -> bool:
     """Whether a source is a data set, or a file that is there."""
     return source in DATASETS or (bool(Path(source).suffix) and Path(source).is_file())
-
-
-def unknown_source(name: str) -> str:
-    """The sentence for a word that is neither a shape nor a data set nor a file."""
-    return unknown("shape or data set", name, [*SHAPES, *DATASETS]) + " Or give a file, such as points.csv."
 
 
 # --- shipped with motes ---------------------------------------------------------------------------------------------

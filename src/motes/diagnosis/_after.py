@@ -22,7 +22,7 @@ from motes.evaluation._modes import mode_coverage
 from motes.evaluation._point_verdicts import UNLEARNED
 from motes.learning._options import Training
 from motes.models._points import PointModel
-from motes.models._sources import Source, compared_with
+from motes.models._sources import PointSource, compared_with
 
 Array = NDArray[np.float64]
 
@@ -136,10 +136,10 @@ def diagnose_model(
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
     excess, compared = _excess(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
-    findings = _with_distance(diagnose(origin.table, model.recipe), split)
+    findings = _with_distance(diagnose(origin.training, model.recipe), split)
     findings += _coarse(model, split)
     cause = _because(findings, "ema_too_long", "unscaled_columns")
-    if origin.trained_on and unseen:
+    if origin.known and unseen:
         findings += _learning(model, origin, real, excess, cause, seed)
         findings += _memorising(model, origin, samples, real)
     else:
@@ -155,13 +155,13 @@ def diagnose_model(
 # --- the network's loss above the least -------------------------------------------------------------------------------
 
 
-def _excess(model: PointModel, origin: Source, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
+def _excess(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
     t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
         exact = origin.truth.oracle(schedule, model.standardiser)
         return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
-    rows = model.standardiser.forward(origin.table.x)
+    rows = model.standardiser.forward(origin.training.x)
     simple = {"a Gaussian": _gaussian(rows, schedule), "a kernel density": _kernels(rows, z, schedule)}
     found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple.items()]
     return max(found, key=lambda pair: pair[0].nats)
@@ -185,12 +185,12 @@ def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
 
 
 def _learning(
-    model: PointModel, origin: Source, real: Array, excess: ExcessLoss, cause: str, seed: int
+    model: PointModel, origin: PointSource, real: Array, excess: ExcessLoss, cause: str, seed: int
 ) -> Iterator[Finding]:
     """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
     from scipy.stats import mannwhitneyu
 
-    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.table.x)
+    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
     # The same denoiser takes part of the noise out of both losses.
     yardstick = (
         origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _gaussian(rows, schedule)
@@ -285,10 +285,10 @@ def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
     )
 
 
-def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array) -> Iterator[Finding]:
+def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
-    rows = model.standardiser.forward(origin.table.x)
+    rows = model.standardiser.forward(origin.training.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
     ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
     if len(real) < FEW:
@@ -312,7 +312,7 @@ def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array
         )
 
 
-def _modes(model: PointModel, origin: Source, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(model: PointModel, origin: PointSource, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
     modes = origin.modes
     if modes is None:
         return

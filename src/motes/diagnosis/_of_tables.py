@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError
+from motes.models._sources import source_of
 from motes.models._tables import TableModel
 from motes.tables._parts import IMPOSSIBLE, Encoded
 
@@ -118,6 +119,24 @@ class TableDiagnosis:
             "spread_over_orders": self.spread,
             "columns": columns,
         }
+
+
+def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDiagnosis:
+    """The diagnosis of a model of a table by the rows held out of its training, another file's, or rows in memory.
+
+    Raises:
+        UsageError: rows that are not to be had, or none that the model has not seen.
+        DataError: rows that cannot be used.
+    """
+    origin = source_of(model, source)
+    if origin.held_out is None:
+        raise UsageError(
+            f"got the rows of the training alone ({origin.name}); expected rows that the model has not seen. Give "
+            "others, or train on a file with data.held_out above 0."
+        )
+    known = origin.training if origin.known else None
+    of = f"held-out rows of {origin.name}" if origin.known else f"rows of {origin.name}"
+    return diagnose_table(model, origin.held_out, known, evaluated_against=of, seed=seed)
 
 
 def diagnose_table(

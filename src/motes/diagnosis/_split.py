@@ -27,9 +27,9 @@ from motes.diffusion._denoiser import Denoiser
 from motes.evaluation._transport import directions_in
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
-from motes.models._sources import Source
+from motes.models._sources import PointSource
 from motes.sampling._grids import refined
-from motes.sampling._loop import sample
+from motes.sampling._loop import ReverseProcess, sample
 
 Array = NDArray[np.float64]
 
@@ -91,7 +91,12 @@ class ErrorSplit:
 
 
 def split_error(
-    model: PointModel, origin: Source, n: int = ROWS, *, seed: int = 0, on_block: Callable[[int], None] | None = None
+    model: PointModel,
+    origin: PointSource,
+    n: int = ROWS,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
 ) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 
@@ -148,16 +153,8 @@ def _sampled(
             if on_block:
                 on_block(before + done)
 
-        points, _ = sample(
-            denoiser,
-            n,
-            model.dim,
-            key=seed_key(seed, "split"),
-            sampler=model.recipe.sampler,
-            grid=grid,
-            start=start,
-            on_block=report,
-        )
+        process = ReverseProcess(denoiser, model.recipe.sampler, grid, model.dim)
+        points, _ = sample(process, n, key=seed_key(seed, "split"), start=start, on_block=report)
         yield model.standardiser.inverse(points)
 
 

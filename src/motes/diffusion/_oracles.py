@@ -56,10 +56,10 @@ class Oracle(VarianceDenoiser):
 
     Example:
         >>> from motes.diffusion import GaussianOracle, VarianceExploding
-        >>> from motes.sampling import Heun, KarrasGrid
+        >>> from motes.sampling import Heun, KarrasGrid, ReverseProcess
         >>> oracle = GaussianOracle([3.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
-        >>> grid = KarrasGrid(steps=16)(oracle.schedule)
-        >>> x, _ = motes.sample(oracle, 1000, 2, key=jax.random.key(0), sampler=Heun(), grid=grid)
+        >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
+        >>> x, _ = motes.sample(process, 1000, key=jax.random.key(0))
         >>> x.mean(axis=0).round().tolist()
         [3.0, -0.0]
     """

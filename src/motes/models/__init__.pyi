@@ -1,8 +1,7 @@
-from ._points import Guidance, PointModel
+from ._points import PointModel
 from ._tables import RowLikelihood, TableModel
 
 __all__ = [
-    "Guidance",
     "PointModel",
     "RowLikelihood",
     "TableModel",

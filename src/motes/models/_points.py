@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -30,42 +29,12 @@ from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
 from motes.sampling._divergence import Divergence
-from motes.sampling._guidance import Guided
+from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
-from motes.sampling._loop import Sampler, sample
+from motes.sampling._loop import ReverseProcess, sample
+from motes.sampling._options import Sampling
 
 AVERAGES = "averages.safetensors"
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """How samples are led away from a weaker denoiser; see `motes.sampling.Guided`.
-
-    Attributes:
-        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
-        low, high: the times between which it is used, 0 = data, 1 = noise.
-        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
-            together.
-
-    Example:
-        >>> x, labels = motes.make_labelled_shape("moons", 200)
-        >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
-        >>> labelled.sample(3, label=1, guidance=motes.Guidance(2.0, high=0.8)).shape
-        (3, 2)
-    """
-
-    weight: float
-    low: float = 0.0
-    high: float = 1.0
-    weak: Any = None
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight) and self.weight >= 0):
-            raise UsageError(f"guidance weight = {self.weight}; expected a number at least 0. 1 is no guidance.")
-        if not 0 <= self.low < self.high <= 1:
-            raise UsageError(
-                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
-            )
 
 
 class PointModel:
@@ -218,11 +187,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[False] = False,
     ) -> NDArray[np.float64]: ...
@@ -233,11 +199,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[True],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -247,11 +210,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: bool = False,
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -260,11 +220,8 @@ class PointModel:
         Args:
             n: how many.
             seed: of the draw.
-            sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
-            steps: of the grid, in the place of the recipe's.
-            grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
             label: the class of all the points, or one for each (n,); None draws from all classes together.
-            guidance: a weight, by which points become more typical of their class, or a `Guidance`.
+            how: sampler, steps, grid and guidance, in the place of the recipe's.
             on_block: called with the number of points done so far.
             return_log_prob: give their log p (n,) as well, `score_samples` of them.
 
@@ -272,23 +229,14 @@ class PointModel:
             UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
 
         Example:
-            >>> x, log_p = model.inner.sample(3, seed=1, sampler="heun", steps=8, return_log_prob=True)
+            >>> x, log_p = model.inner.sample(3, seed=1, how={"sampler": "heun", "steps": 8}, return_log_prob=True)
             >>> x.shape, log_p.shape
             ((3, 2), (3,))
         """
-        if return_log_prob and guidance is not None:
+        how = Sampling.of(how)
+        if return_log_prob and how.guidance is not None:
             raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
-        points = self.chain(
-            n,
-            (),
-            seed=seed,
-            sampler=sampler,
-            steps=steps,
-            grid=grid,
-            label=label,
-            guidance=guidance,
-            on_block=on_block,
-        )[0]
+        points = self.chain(n, (), seed=seed, label=label, how=how, on_block=on_block)[0]
         return (points, self.score_samples(points, label=label)) if return_log_prob else points
 
     def chain(
@@ -297,11 +245,8 @@ class PointModel:
         record: Sequence[int],
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
@@ -309,25 +254,30 @@ class PointModel:
         Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
 
         Example:
-            >>> x, noisy = model.inner.chain(3, [0, 8], sampler="heun", steps=8)
+            >>> x, noisy = model.inner.chain(3, [0, 8], how={"sampler": "heun", "steps": 8})
             >>> noisy.shape, bool((noisy[1] == x).all())
             ((2, 3, 2), True)
         """
         n = check_count(n, "points")
-        how, times = sampler_and_grid(self.recipe, sampler, steps, grid)
         given = self.given(label, n)
-        points, kept = sample(
-            self.guided(guidance, given),
-            n,
-            self.dim,
-            key=seed_key(seed, "sample"),
-            sampler=how,
-            grid=times,
-            given=given,
-            record=record,
-            on_block=on_block,
-        )
+        process = self.reverse_process(how, given)
+        points, kept = sample(process, n, key=seed_key(seed, "sample"), given=given, record=record, on_block=on_block)
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
+        """What points are drawn by of which that much is known: as the recipe says, but for `how`.
+
+        Raises:
+            UsageError, RecipeError: names, numbers or times that do not fit; guidance away from nothing.
+
+        Example:
+            >>> process = model.inner.reverse_process({"sampler": "heun", "steps": 8}, given=None)
+            >>> type(process.sampler).__name__, process.grid.shape
+            ('Heun', (9,))
+        """
+        how = Sampling.of(how)
+        sampler, grid = sampler_and_grid(self.recipe, how)
+        return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
 
     def given(self, label: Any, n: int) -> Given | None:
         """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
@@ -348,15 +298,11 @@ class PointModel:
             )
         return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
 
-    def guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+    def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """The denoiser, or the guided one of rows of which that much is known.
 
         Raises:
             UsageError: nothing to be led away from.
-
-        Example:
-            >>> model.inner.guided(None, given=None) is model.inner.denoiser
-            True
         """
         if guidance is None:
             return self.denoiser

@@ -33,7 +33,7 @@ class Ancestral(Sampler):
 
     Example:
         >>> from motes.sampling import Ancestral
-        >>> model.sample(3, sampler=Ancestral("posterior"), steps=8).shape
+        >>> model.sample(3, how={"sampler": Ancestral("posterior"), "steps": 8}).shape
         (3, 2)
     """
 
@@ -73,7 +73,7 @@ class DDIM(Sampler):
 
     Example:
         >>> from motes.sampling import DDIM
-        >>> model.sample(3, sampler=DDIM(eta=0.5), steps=8).shape
+        >>> model.sample(3, how={"sampler": DDIM(eta=0.5), "steps": 8}).shape
         (3, 2)
     """
 

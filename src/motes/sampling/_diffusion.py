@@ -27,7 +27,7 @@ class EulerMaruyama(Sampler):
 
     Example:
         >>> from motes.sampling import EulerMaruyama
-        >>> EulerMaruyama.stochastic, model.sample(3, sampler=EulerMaruyama(), steps=8).shape
+        >>> EulerMaruyama.stochastic, model.sample(3, how={"sampler": EulerMaruyama(), "steps": 8}).shape
         (True, (3, 2))
     """
 
@@ -56,7 +56,7 @@ class StochasticHeun(Sampler):
 
     Example:
         >>> from motes.sampling import StochasticHeun
-        >>> model.sample(3, sampler=StochasticHeun(), steps=8).shape
+        >>> model.sample(3, how={"sampler": StochasticHeun(), "steps": 8}).shape
         (3, 2)
     """
 
@@ -94,7 +94,7 @@ class Churn(Sampler):
 
     Example:
         >>> from motes.sampling import Churn
-        >>> model.sample(3, sampler=Churn(churn=4.0, noise=1.003), steps=8).shape
+        >>> model.sample(3, how={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
         (3, 2)
     """
 

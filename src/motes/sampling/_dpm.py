@@ -44,7 +44,7 @@ class DPMSolver1S(Sampler):
 
     Example:
         >>> from motes.sampling import DPMSolver1S
-        >>> DPMSolver1S.order, model.sample(3, sampler=DPMSolver1S(), steps=8).shape
+        >>> DPMSolver1S.order, model.sample(3, how={"sampler": DPMSolver1S(), "steps": 8}).shape
         (1, (3, 2))
     """
 
@@ -66,7 +66,7 @@ class DPMSolver2S(Sampler):
 
     Example:
         >>> from motes.sampling import DPMSolver2S
-        >>> DPMSolver2S.order, model.sample(3, sampler=DPMSolver2S(), steps=8).shape
+        >>> DPMSolver2S.order, model.sample(3, how={"sampler": DPMSolver2S(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -95,7 +95,7 @@ class DPMSolver2M(Sampler):
 
     Example:
         >>> from motes.sampling import DPMSolver2M
-        >>> DPMSolver2M.order, model.sample(3, sampler=DPMSolver2M(), steps=8).shape
+        >>> DPMSolver2M.order, model.sample(3, how={"sampler": DPMSolver2M(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -128,7 +128,7 @@ class DPMSolver2MSDE(Sampler):
 
     Example:
         >>> from motes.sampling import DPMSolver2MSDE
-        >>> model.sample(3, sampler=DPMSolver2MSDE(eta=0.5), steps=8).shape
+        >>> model.sample(3, how={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
         (3, 2)
     """
 
@@ -166,7 +166,7 @@ class DPMSolver3M(Sampler):
 
     Example:
         >>> from motes.sampling import DPMSolver3M
-        >>> DPMSolver3M.order, model.sample(3, sampler=DPMSolver3M(), steps=8).shape
+        >>> DPMSolver3M.order, model.sample(3, how={"sampler": DPMSolver3M(), "steps": 8}).shape
         (3, (3, 2))
     """
 

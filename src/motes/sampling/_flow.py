@@ -26,7 +26,7 @@ class Euler(Sampler):
 
     Example:
         >>> from motes.sampling import Euler
-        >>> Euler.order, model.sample(3, sampler=Euler(), steps=8).shape
+        >>> Euler.order, model.sample(3, how={"sampler": Euler(), "steps": 8}).shape
         (1, (3, 2))
     """
 
@@ -48,7 +48,7 @@ class Heun(Sampler):
 
     Example:
         >>> from motes.sampling import Heun
-        >>> Heun.order, model.sample(3, sampler=Heun(), steps=8).shape
+        >>> Heun.order, model.sample(3, how={"sampler": Heun(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -88,7 +88,7 @@ class GradientEstimation(Sampler):
 
     Example:
         >>> from motes.sampling import GradientEstimation
-        >>> model.sample(3, sampler=GradientEstimation(gamma=2.0), steps=8).shape
+        >>> model.sample(3, how={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
         (3, 2)
     """
 
@@ -123,7 +123,7 @@ class Adaptive(Sampler):
 
     Example:
         >>> from motes.sampling import Adaptive
-        >>> model.sample(3, sampler=Adaptive(rtol=1e-3, atol=1e-3), grid=[1.0, 0.0]).shape
+        >>> model.sample(3, how={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
         (3, 2)
     """
 

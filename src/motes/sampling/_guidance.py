@@ -10,12 +10,53 @@ what is typical of a class, sharper than the class is.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._schedules import Schedule
+from motes.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far samples are led away from a weaker denoiser, and when.
+
+    Attributes:
+        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
+        low, high: the times between which it is used, 0 = data, 1 = noise.
+        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
+            together.
+
+    Raises:
+        UsageError: numbers out of range.
+
+    Example:
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+        >>> labelled.sample(3, label=1, how={"guidance": motes.Guidance(2.0, high=0.8)}).shape
+        (3, 2)
+    """
+
+    weight: float
+    low: float = 0.0
+    high: float = 1.0
+    weak: Any = None
+
+    def __post_init__(self) -> None:
+        weight: object = self.weight  # of which nobody has checked the type
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < math.inf:
+            raise UsageError(f"guidance weight = {weight!r}; expected a finite number at least 0. 1 is no guidance.")
+        if not 0 <= self.low < self.high <= 1:
+            raise UsageError(
+                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
+            )
 
 
 class Guided(Denoiser):

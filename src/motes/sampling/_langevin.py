@@ -44,7 +44,7 @@ class AnnealedLangevin(Sampler):
 
     Example:
         >>> from motes.sampling import AnnealedLangevin
-        >>> model.sample(3, sampler=AnnealedLangevin(corrections=2), steps=8).shape
+        >>> model.sample(3, how={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
         (3, 2)
     """
 
@@ -79,7 +79,7 @@ class PredictorCorrector(Sampler):
 
     Example:
         >>> from motes.sampling import Heun, PredictorCorrector
-        >>> model.sample(3, sampler=PredictorCorrector(predictor=Heun()), steps=8).shape
+        >>> model.sample(3, how={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
         (3, 2)
     """
 

@@ -1,6 +1,7 @@
 """All that changes while the members of a table are trained, and what is made of it at the end."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.learning._batches import Batches
-from motes.learning._resuming import State, named, tree_state
+from motes.learning._resuming import BATCHES, WATCH, Arrays, State, named, tree_state
 from motes.learning.tables._network import MaskedNetwork
 
 
@@ -32,17 +33,24 @@ class Trained:
     Attributes:
         networks: the members', with a leading axis.
         losses: of each step, the mean over members, (steps,).
-        held_out: (checks, 2): step and nats a row of the validation rows.
-        best: the step of the weights that are kept, the mean over members.
+        looks: (checks, 2): step and nats a row of the validation rows.
+        best: the step of the weights that are kept, the mean over members; None where no rows were looked at.
         interrupted: by Ctrl-C.
+        state: the complete one, after the last step.
     """
 
     networks: MaskedNetwork
     losses: NDArray[np.float32]
-    held_out: NDArray[np.float64]
-    best: float
+    looks: NDArray[np.float64]
+    best: float | None
     seconds: float
     interrupted: bool = False
+    state: State | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken."""
+        return len(self.losses)
 
 
 class Members(NamedTuple):
@@ -54,11 +62,22 @@ class Members(NamedTuple):
     step: jax.Array
 
 
-class Course:
-    """All that changes while a training goes on, and what is made of it."""
+Nats = Callable[[MaskedNetwork], NDArray[np.float64]]  # of the validation rows, of each member's network, (members,)
 
-    def __init__(self, state: Members, steps: int, streams: list[Batches]):
-        self.state, self.steps, self.streams = state, steps, streams
+
+class Course:
+    """All that changes while a training goes on, and what is made of it.
+
+    Args:
+        state: to begin with.
+        base: that the networks are trained for.
+        steps: of the training, at most.
+        streams: the rows of each member.
+        nats: how unlikely networks make the validation rows, a row; None: there are none.
+    """
+
+    def __init__(self, state: Members, base: Any, steps: int, streams: list[Batches], nats: Nats | None):
+        self.state, self.base, self.steps, self.streams, self.nats = state, base, steps, streams, nats
         self.step = 0
         self.losses: list[NDArray[np.float32]] = []
         self.checks: list[tuple[int, float]] = []
@@ -72,12 +91,27 @@ class Course:
         self.state, self.step = state, self.step + len(losses)
         self.losses.append(losses)
 
-    def looked(self, found: NDArray[np.float64]) -> None:
-        """The validation rows of each member have this loss, (members,)."""
+    def first_look(self) -> None:
+        """Look at the validation rows, if that was not done before: the base alone may be best."""
+        if self.checks:
+            return
+        if self.step:  # with other rows the best weights so far are among those to compare
+            self._compare(self.kept, self.kept_step)
+        self.look()
+
+    def look(self) -> None:
+        """Look at the validation rows, where there are any."""
+        self._compare(self.state.averaged, np.full(len(self.streams), self.step))
+
+    def _compare(self, networks: MaskedNetwork, steps: NDArray[Any]) -> None:
+        """Keep the networks, of the weights after so many steps (members,), that are better than all before."""
+        if self.nats is None:
+            return
+        found = self.nats(networks)
         better = found < self.best
-        self.kept = _better_of(jnp.asarray(better), self.state.averaged, self.kept)
-        self.best, self.kept_step = np.where(better, found, self.best), np.where(better, self.step, self.kept_step)
-        self.checks.append((self.step, float(found.mean())))
+        self.kept = _better_of(jnp.asarray(better), networks, self.kept)
+        self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
+        self.checks.append((int(steps.mean()), float(found.mean())))
         self.waited = 0 if better.any() else self.waited + 1
 
     @property
@@ -100,34 +134,39 @@ class Course:
             kept,
             self._joined(),
             np.array(self.checks).reshape(-1, 2),
-            float(kept_step.mean()),
+            float(kept_step.mean()) if self.checks else None,
             self.seconds,
             interrupted,
+            self.complete(),
         )
 
     def _joined(self) -> NDArray[np.float32]:
         return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
 
-    def kept_state(self, base: Any) -> State:
+    def complete(self) -> State:
         """The complete state, with the base that the networks were trained for."""
-        parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(base)}
-        parts |= {f"batches-{member}": stream.state for member, stream in enumerate(self.streams)}
-        arrays = {"losses": self._joined(), "checks": np.array(self.checks).reshape(-1, 2)}
-        arrays |= {"best": self.best, "kept_step": self.kept_step}
-        numbers = {"step": self.step, "steps": self.steps, "waited": self.waited, "seconds": self.seconds}
+        parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(self.base)}
+        parts[BATCHES] = named({str(member): stream.state for member, stream in enumerate(self.streams)})
+        looks = {"checks": np.array(self.checks).reshape(-1, 2), "best": self.best}
+        parts[WATCH] = State(looks, {"waited": self.waited})
+        arrays: Arrays = {"losses": self._joined(), "kept_step": self.kept_step}
+        numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
         return named(parts | {"course": State(arrays, numbers)})
 
     def go_on(self, kept: State) -> None:
-        """Go on where a training was whose complete state this is."""
+        """Go on where a training was whose complete state this is, with the same rows or with others."""
         arrays, numbers = kept.part("course")
         self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
-        for member, stream in enumerate(self.streams):
-            stream.go_on(kept.part(f"batches-{member}"))
-        self.step, self.losses = numbers["step"], [arrays["losses"]]
-        self.checks = [(int(step), loss) for step, loss in arrays["checks"].tolist()]
-        self.best, self.kept_step = arrays["best"], arrays["kept_step"]
-        self.waited = numbers["waited"] if numbers["steps"] == self.steps else 0
+        self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], arrays["kept_step"]
         self._began -= numbers["seconds"]
+        if kept.has(BATCHES):
+            for member, stream in enumerate(self.streams):
+                stream.go_on(kept.part(BATCHES).part(str(member)))
+        if kept.has(WATCH):
+            looks = kept.part(WATCH)
+            self.checks = [(int(step), loss) for step, loss in looks.arrays["checks"].tolist()]
+            self.best = looks.arrays["best"]
+            self.waited = looks.numbers["waited"] if numbers["steps"] == self.steps else 0
 
 
 @eqx.filter_jit

@@ -4,6 +4,8 @@ Clouds are shown in the data's units. Where a schedule lets x_t grow, alpha_t^2 
 x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from motes.data._tables import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.sampling._grids import refined
+from motes.sampling._options import Sampling
 
 Array = NDArray[np.float64]
 
@@ -105,7 +109,7 @@ class View:
             (3, 50, 2)
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, grid=self.grid)[1])
+        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
         return model.standardiser.inverse(z / self.zoom)[..., :2]
 
 
@@ -179,14 +183,14 @@ def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iter
         yield save(figure, folder / f"{name}.png")
 
 
-def training_pictures(
-    film: Film, folder: Path, best: tuple[float, str] | None = None, *, style: str, seed: int
+def loss_figure(
+    model: PointModel | TableModel, folder: Path, *, best: tuple[float, str] | None, style: str
 ) -> Iterator[Path]:
-    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model.
+    """Write the loss of a fresh training; nothing for a loaded model.
 
     `best` is the loss that none can be below, and its name.
     """
-    model, training = film.view.model, film.view.model.training
+    training = model.training
     if training is None or not training.steps:
         return
     value, label = best or (None, "")
@@ -195,11 +199,17 @@ def training_pictures(
         training.losses,
         best=value,
         best_label=label,
+        held_out=training.looks.T if len(training.looks) else None,
         window=max(training.steps // 40, 1),
         style=style,
     )
     yield save(axes, folder / "loss.png")
-    if not training.snapshots:
+
+
+def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
+    """Write the reverse chain at each snapshot of a fresh training; nothing for a loaded model."""
+    model, training = film.view.model, film.view.model.training
+    if training is None or not training.snapshots:
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
