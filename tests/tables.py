@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables._course import Trained
+from motes.learning.tables._course import Progress, Trained
 from motes.models._tables import TableModel
 
 TINY = {
@@ -31,6 +31,8 @@ def untrained() -> Iterator[None]:
     """
 
     def train(networks, base, layout, plan, rows, learn, hold, options, *, seed, weights, keeper, on_progress):
+        if on_progress:
+            on_progress(Progress(options.steps, options.steps, 1.0, np.nan, 1.0))
         return Trained(networks, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,8 @@ from motes.models._sources import read_source
 
 N = 2048
 
+pytestmark = pytest.mark.optimised
+
 
 def trained(source, recipe="default", changes=()):
     """Trained as `motes train` does."""
