@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables._course import Trained
+from motes.learning.tables._course import Progress, Trained
 from motes.models._tables import TableModel
 
 TINY = {
@@ -31,7 +31,9 @@ def untrained() -> Iterator[None]:
     """
 
     def train(models, layout, plan, data, split, options, *, seed, session):
-        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
+        if session.on_progress:
+            session.on_progress(Progress(options.steps, options.steps, 1.0, np.nan, 1.0))
+        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.learning.tables._fitting.train", train)

@@ -12,6 +12,8 @@ from motes.models._sources import read_points
 
 N = 2048
 
+pytestmark = pytest.mark.optimised
+
 
 def trained(source, recipe="default", changes=()):
     """Trained as `motes train` does."""

@@ -479,10 +479,8 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory):
+def started(environment):
     """`started(folder, *words)`: the command line in a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    environment = clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
 
     def start(folder, *words):
         wakeful = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]
