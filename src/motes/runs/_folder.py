@@ -20,7 +20,7 @@ from motes.data._tables import replacing
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State
-from motes.models._points import AVERAGES
+from motes.models._kept_averages import AVERAGES
 from motes._progress import Reporter
 from motes.recipes import Recipe
 

@@ -119,6 +119,7 @@ def train_table(
         trained = model.training
         assert trained is not None  # just now
         model.save(out / MODEL)
+        model.save_averages(out)
         write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in _history(trained)))
         if trained.interrupted:
             return model, None
