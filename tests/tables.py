@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from motes.learning.tables._course import Progress, Trained
 from motes.models._tables import TableModel
+from motes.sampling._constraint import Constraint
 
 TINY = {
     "table.width": 8,
@@ -46,4 +48,4 @@ def of_random_weights(model: TableModel) -> TableModel:
     keys = jax.random.split(jax.random.key(0), len(leaves))
     moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     models = eqx.tree_at(lambda one: one.network, model.models, jax.tree.unflatten(tree, moved))
-    return TableModel(model.schema, models, model.order, model.bias, model.recipe)
+    return TableModel(replace(model.orders, models=models, constraint=Constraint.none()), model.recipe)

@@ -333,7 +333,7 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: points.score_samples([[0, 0]], smooth=True), "got smooth = True"),
         (lambda table, points: table.bound(PEOPLE), "bound is for models of points"),
         (lambda table, points: table.denoiser, "denoiser is for models of points"),
-        (lambda table, points: table.averaged_over(0.1), "averaged_over is for models of points"),
+        (lambda table, points: table.averaged_over(0.1), "no averages to choose from.* --set table.averages=32"),
         (lambda table, points: table.grid, "grid is for models of points"),
         (lambda table, points: points.report("a.txt"), "expected a name that ends in .html"),
         (lambda table, points: points.report("a.html", target="x"), "Points have no target"),

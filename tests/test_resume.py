@@ -88,7 +88,7 @@ def table(n):
 
 
 OF_TABLES = {
-    "members": (120, {}, {}),
+    "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
     "weights": (120, {}, {"weights": np.random.default_rng(1).random(120)}),
     "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
@@ -108,6 +108,9 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     assert bits(whole.models) == bits(again.models)
     np.testing.assert_array_equal(whole.training.losses, again.training.losses)
     np.testing.assert_array_equal(whole.training.looks, again.training.looks)
+    if name == "members":
+        assert np.unique(again.training.averages.steps).tolist() == [*range(9, 60, 9), 60]
+        np.testing.assert_array_equal(whole.training.averages.weights, again.training.averages.weights)
     assert whole.training.best == again.training.best
     assert (last < 60) == (name == "an early stop")
 
@@ -452,7 +455,7 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
         "motes.runs._run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
     )  # which takes long
     table(120).to_csv("t.csv", index=False)
-    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
+    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}
     go = lambda out, **options: train_run(
         "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
     )
@@ -469,7 +472,14 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
         with pytest.raises(Ended):
             go("cut")
     go("cut", resume=True)
-    same_files(tmp_path / "cut", tmp_path / "whole", "model.safetensors", "samples.csv", "history.jsonl")
+    same_files(
+        tmp_path / "cut",
+        tmp_path / "whole",
+        "model.safetensors",
+        "averages.safetensors",
+        "samples.csv",
+        "history.jsonl",
+    )
     table(121).to_csv("t.csv", index=False)
     with pytest.raises(UsageError, match=r"rows of 't.csv' are not those"):
         go("cut", resume=True)

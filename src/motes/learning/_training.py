@@ -298,7 +298,7 @@ class _Course:
             self.seconds,
             interrupted,
             [Snapshot(step, *map(with_flat, both)) for step, *both in self.snapshots if step <= end],
-            _averages(until) if self.keeps_averages and end else None,
+            Averages.of(LENGTHS, until) if self.keeps_averages and end else None,
             self.watch.seen if self.watch else None,
             self.kept(),
         )
@@ -359,11 +359,6 @@ def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
         if have >= window:
             break
     return float(np.concatenate(recent[::-1])[-window:].mean())
-
-
-def _averages(stored: dict[int, NDArray[np.float32]]) -> Averages:
-    steps = np.repeat(np.array(list(stored)), len(LENGTHS))
-    return Averages(steps, np.tile(LENGTHS, len(stored)), np.concatenate(list(stored.values())))
 
 
 def _batches(

@@ -25,6 +25,7 @@ from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning._training import Trained
 from motes.learning._weights import weights_of, with_weights
+from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
@@ -33,8 +34,6 @@ from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling._loop import ReverseProcess, sample
 from motes.sampling._options import Sampling
-
-AVERAGES = "averages.safetensors"
 
 
 class PointModel:
@@ -112,13 +111,7 @@ class PointModel:
         """What its training stored to make averages of any length from, read from its folder where it was loaded."""
         if self.training is not None or self.folder is None:
             return self.training.averages if self.training else None
-        path = self.folder / AVERAGES
-        if not path.is_file():
-            return None
-        tensors, about = read_checkpoint(path)
-        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
-            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
-        return Averages(**tensors)
+        return read_averages(self.folder, self._run, self.parameters)
 
     def averaged_over(self, sigma_rel: float) -> PointModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
@@ -133,12 +126,8 @@ class PointModel:
             >>> model.inner.averaged_over(0.1).length
             0.1
         """
-        if self.averages is None:
-            raise UsageError(
-                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
-                "training.averages = 0."
-            )
-        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
+        found = checked(self.averages, " beside the model, unless training.averages = 0.").over(sigma_rel)
+        return self.with_denoiser(with_weights(self.denoiser, found), length=sigma_rel)
 
     def save_averages(self, folder: Path) -> None:
         """Write what `averaged_over` needs beside the model file, where its training has kept anything.
@@ -154,12 +143,11 @@ class PointModel:
             ['averages.safetensors']
         """
         if self.averages is not None:
-            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+            write_averages(self.averages, folder, self._run)
 
     @property
     def _run(self) -> str:
-        """What tells its training from any other."""
-        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
+        return run_name(self.recipe, self.fingerprint, self.seed)
 
     @property
     def dim(self) -> int:
