@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from motes._model import Model
 from motes._pipeline import NATS, are_points, point_start, prepared, suited, table_start, trained
 from motes._progress import Reporter, watching
-from motes.data._frames import TYPE_WORDS, Frame, as_frame
+from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
+from motes.data._series import TYPE_WORDS
 from motes.data._shapes import SHAPES
 from motes.data._tables import Table
 from motes.data._templates import template_of, without

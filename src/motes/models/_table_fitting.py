@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._frames import Frame, as_frame, words_of
-from motes.data._identity import fingerprint_of
+from motes.data._frames import Frame, as_frame
+from motes.data._identity import fingerprint_of, words_of
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning._resuming import GoingOn, Session
 from motes.learning.tables._course import Trained
