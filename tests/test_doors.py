@@ -85,6 +85,13 @@ def test_the_top_level_stays_small():
         assert any(named(door).get(name) is getattr(motes, name) for door in DOORS[1:]), name
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_signatures_are_read_as_they_are_written(door):
+    for name, thing in named(door).items():
+        if inspect.isfunction(thing):
+            assert not re.search(r"Union\[|ndarray\[tuple|jaxlib|motes\.\w+\._", str(inspect.signature(thing))), name
+
+
 # --- examples -----------------------------------------------------------------------------------------------------
 
 

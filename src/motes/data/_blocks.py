@@ -1,5 +1,7 @@
 """Rows that come block by block, as often as they are requested: of a file there need never be more in memory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +36,7 @@ class Blocks:
     whole: Callable[[], Frame]
 
     @classmethod
-    def of_frame(cls, frame: Frame) -> "Blocks":
+    def of_frame(cls, frame: Frame) -> Blocks:
         """Rows that are in memory.
 
         Example:
@@ -45,7 +47,7 @@ class Blocks:
         return cls(len(frame), lambda: _cut([frame]), lambda: frame)
 
     @classmethod
-    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> "Blocks":
+    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> Blocks:
         """Those of a data set, or of a file; of Parquet and of large texts they are read when they are requested.
 
         `text` says how a text is written.
@@ -76,7 +78,7 @@ class Blocks:
                 return cls(rows, partial(_of_parquet, path), whole)
         return cls.of_frame(whole())
 
-    def each(self, change: Callable[[Frame], Frame]) -> "Blocks":
+    def each(self, change: Callable[[Frame], Frame]) -> Blocks:
         """The rows of every block after a `change`, which keeps them in their order.
 
         Example:

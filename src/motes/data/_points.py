@@ -1,5 +1,7 @@
 """Files and frames of numbers -> points, with a class for each row where a column holds one."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -153,17 +153,19 @@ class ReverseProcess:
         self.sampler.check(self.denoiser)
 
 
+# Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
+# `help(motes.sample)` is to be read.
 def sample(
-    process: ReverseProcess,
+    process: "ReverseProcess",
     n: int,
     *,
-    key: jax.Array,
-    given: Given | None = None,
-    start: ArrayLike | None = None,
-    record: Sequence[int] = (),
+    key: "jax.Array",
+    given: "Given | None" = None,
+    start: "ArrayLike | None" = None,
+    record: "Sequence[int]" = (),
     skip: int = 0,
-    on_block: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    on_block: "Callable[[int], None] | None" = None,
+) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """Draw `n` points, in the units that the denoiser was trained in.
 
     Args:

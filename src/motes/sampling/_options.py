@@ -1,5 +1,7 @@
 """How a sample is drawn, where that differs from the recipe: one object for every call that draws points."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -52,7 +54,7 @@ class Sampling:
             Guidance(self.guidance)  # which checks the weight
 
     @classmethod
-    def of(cls, how: "Sampling | Mapping[str, Any] | None") -> "Sampling":
+    def of(cls, how: Sampling | Mapping[str, Any] | None) -> Sampling:
         """`how` itself, or what a mapping names, such as {"steps": 50}; None: all as the recipe says.
 
         Raises:
