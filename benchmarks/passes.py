@@ -7,15 +7,25 @@ taken with each; medians, and the ratio of ours to the other.
 """
 
 import time
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import numpy as np
 
 from motes.learning import _training as training
+from motes.learning._options import Training
 from motes.recipes import load_recipe
 
 TURNS, STEPS = 5, 500
+
+
+@dataclass(frozen=True)
+class SameRule(Training):
+    """One rule, and so one program, for any number of steps."""
+
+    def optimiser(self):
+        return Training(**vars(self) | {"steps": STEPS}).optimiser()
 
 
 def timed(program, recipe, dim, rows):
@@ -30,13 +40,10 @@ def timed(program, recipe, dim, rows):
         training.train(
             denoiser,
             np.random.default_rng(0).standard_normal((rows, dim)),
+            key=key,
             loss=recipe.loss,
             times=recipe.times,
-            optimiser=part.optimiser(),
-            steps=steps,
-            batch=part.batch,
-            key=key,
-            averages=part.averages,
+            options=SameRule(**vars(part) | {"steps": steps}),
         )
         return time.perf_counter() - begin
 

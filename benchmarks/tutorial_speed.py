@@ -10,6 +10,7 @@ import argparse
 import os
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -107,14 +108,10 @@ class Motes:
         trained = train(
             self.denoiser,
             self.x,
+            key=seed_key(0, "training"),
             loss=self.recipe.loss,
             times=self.recipe.times,
-            optimiser=self.recipe.training.optimiser(),
-            steps=steps,
-            batch=128,
-            key=seed_key(0, "training"),
-            ema=0.9,
-            last_batch="partial",
+            options=replace(self.recipe.training, steps=steps, averages=0),
         )
         return trained.seconds / steps
 

@@ -18,6 +18,8 @@ from .evaluation._metrics import Metric, c2st, compare, sliced_w2
 from .evaluation._record import Evaluation
 from .evaluation._truth import Truth, truth
 from .learning._denoisers import NoisePredictor, Preconditioned
+from .learning._options import Training
+from .learning._rows import Rows
 from .learning._training import train
 from .recipes import Recipe, load_recipe, register
 from .sampling._guidance import Guidance
@@ -30,7 +32,8 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "fit", "load", "Model", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
     "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
     "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "ReverseProcess", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
+    "train", "Training", "Rows", "Sampler", "ReverseProcess", "sample",
+    "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
     "Evaluation", "diagnose", "Diagnosis", "Finding", "figures",
     "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
 ]  # fmt: skip

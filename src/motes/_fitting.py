@@ -17,7 +17,7 @@ from motes.data._shapes import SHAPES
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.models._sources import points_of, read_source
 from motes.models._table_fitting import fit_table
@@ -106,8 +106,8 @@ def fit(
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
         points = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
-            **_going_on(start),
+            PointData(rows, columns, labels, weights), chosen, start=_points(start), seed=seed, source=source,
+            on_progress=show,
         )  # fmt: skip
     if not is_array:  # without the column of the labels
         dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
@@ -151,7 +151,7 @@ def _fit_source(
         raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
     origin = read_source(name, chosen, seed)
     with watching(reporter, on_progress) as show:
-        points = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=show, **_going_on(start))
+        points = fit_points(origin.table, chosen, start=_points(start), seed=seed, source=name, on_progress=show)
     return Model(points, np.empty((0, 2)) if name in SHAPES else None)
 
 
@@ -164,14 +164,12 @@ def _kinds(columns: Any) -> Mapping[str, Any]:
     return columns
 
 
-def _going_on(start: Model | None) -> dict[str, Any]:
-    """Arguments of `fit_points`."""
+def _points(start: Model | None) -> PointModel | None:
     if start is None:
-        return {}
+        return None
     if not isinstance(start.inner, PointModel):
         raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-    inner = start.inner
-    return {"start": inner.denoiser, "standardiser": inner.standardiser, "classes": inner.classes}
+    return start.inner
 
 
 def _table(start: Model | None) -> TableModel | None:

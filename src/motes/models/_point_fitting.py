@@ -1,9 +1,9 @@
 """From points to a trained model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,11 +15,12 @@ from motes.data._classes import Classes
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.learning._course import Progress, Trained
 from motes.learning._networks import StepGated
 from motes.learning._resuming import Keeper
-from motes.learning._stopping import ValidationSet
-from motes.learning._training import Progress, Trained, train
-from motes.models._points import PointModel
+from motes.learning._rows import Rows
+from motes.learning._training import train
+from motes.models._points import PointModel, Provenance
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -27,17 +28,38 @@ Array = NDArray[np.float64]
 MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 
 
+@dataclass(frozen=True, eq=False)
+class PointData:
+    """Points to train on, with what is known of them.
+
+    Attributes:
+        points: numbers (n, d), or a `Table`.
+        columns: d names of the columns of an array.
+        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
+        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+    """
+
+    points: ArrayLike | Table
+    columns: Sequence[str] | None = None
+    labels: ArrayLike | None = None
+    weights: ArrayLike | None = None
+
+    @property
+    def table(self) -> Table:
+        """All points.
+
+        Raises:
+            DataError: points that cannot be used.
+        """
+        return self.points if isinstance(self.points, Table) else as_table(self.points, self.columns)
+
+
 def fit_points(
-    data: ArrayLike | Table,
+    data: ArrayLike | Table | PointData,
     recipe: str | Path | Recipe = "default",
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
-    columns: Sequence[str] | None = None,
-    labels: ArrayLike | None = None,
-    classes: Classes | None = None,
-    weights: ArrayLike | None = None,
-    standardiser: Standardiser | None = None,
-    start: Denoiser | None = None,
+    start: PointModel | None = None,
     seed: int = 0,
     source: str = "",
     keeper: Keeper | None = None,
@@ -46,16 +68,10 @@ def fit_points(
     """Train a model of points on the rows of `data`.
 
     Args:
-        data: numbers (n, d), or a `Table`.
+        data: numbers (n, d), a `Table`, or `PointData`, which may also name columns, classes and weights.
         recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
         changes: to it, such as {"training.steps": 8000}.
-        columns: d names.
-        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
-        classes: those that there are, for a `start` that knows them; None takes those that occur among the labels.
-        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        standardiser: between the data's units and those of the network; None: fitted as the recipe says.
-        start: a denoiser of the same recipe to go on from, such as `model.denoiser`. Give the model's own standardiser
-            with it.
+        start: a model of the same recipe, columns and classes to go on from. Its units and classes are kept.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file.
         keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
@@ -67,7 +83,7 @@ def fit_points(
     Raises:
         DataError: data that cannot be used; the message names the place.
         RecipeError: a recipe that cannot be followed.
-        UsageError: a `start` of another recipe, or without its standardiser.
+        UsageError: a `start` of another recipe.
         TrainingError: the loss was not finite; `result` is the model of the last good weights.
     """
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
@@ -76,41 +92,28 @@ def fit_points(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
             "`motes.fit`, which takes any table."
         )
-    whole = data if isinstance(data, Table) else as_table(data, columns)
-    table = _labelled(whole, labels, chosen)
-    table, weights = _counting(table, _checked(table, weights))
-    if table.labels is None:
-        classes = None
-    elif classes is None:
-        classes = Classes.of(table.labels, weights)
-    if start is not None and standardiser is None and chosen.data.standardise:
-        raise UsageError("start without a standardiser: give that of the model it comes from, model.standardiser.")
-    units = standardiser or standardiser_of(table, chosen, weights)
+    data = data if isinstance(data, PointData) else PointData(data)
+    whole = data.table
+    table, weights = _counting(_labelled(whole, data.labels, chosen), data.weights)
+    classes = _classes(table, weights, start)
+    units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
-    numbers = None if classes is None else classes.numbers(table.labels, len(z))
-    rows = _Rows(z, numbers, weights)
+    rows = Rows(z, None if classes is None else classes.numbers(table.labels, len(z)), weights)
+    denoiser = _first(start, chosen, z.shape[1], classes, seed)
 
     def model_of(trained: Trained) -> PointModel:
-        denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
         return PointModel(
-            denoiser,
+            trained.averaged if chosen.training.weights == "averaged" else trained.last,
             units,
             table.columns,
             chosen,
             classes=classes,
-            source=source,
-            fingerprint=whole.fingerprint,
-            seed=seed,
+            provenance=Provenance(source, whole.fingerprint, seed),
             training=trained,
         )
 
-    count = len(classes) if classes else 0
-    if start is None:
-        start = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
-    else:
-        _check_start(start, chosen, z.shape[1], count)
     try:
-        return model_of(_train(start, rows, chosen, seed, keeper, on_progress))
+        return model_of(_train(denoiser, rows, chosen, seed, keeper, on_progress))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
@@ -168,69 +171,60 @@ def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
     return numbers
 
 
-def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]:
+def _counting(table: Table, weights: ArrayLike | None) -> tuple[Table, Array | None]:
     """The rows that count, with their weights."""
-    if weights is None:
+    numbers = _checked(table, weights)
+    if numbers is None:
         return table, None
-    rows = np.flatnonzero(weights)
-    return table[rows], weights[rows]
+    rows = np.flatnonzero(numbers)
+    return table[rows], numbers[rows]
 
 
-class _Rows(NamedTuple):
-    """What `train` and `ValidationSet` take."""
-
-    x: Array
-    labels: NDArray[np.int32] | None
-    weights: Array | None
-
-    def some(self, rows: NDArray[np.int64]) -> "_Rows":
-        some: Any = [None if part is None else part[rows] for part in self]
-        return _Rows(*some)
+def _classes(table: Table, weights: Array | None, start: PointModel | None) -> Classes | None:
+    """Those of `start`, if it knows any, or those that occur."""
+    if table.labels is None:
+        return None
+    return (start and start.classes) or Classes.of(table.labels, weights)
 
 
-def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
-    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), classes)
+def _first(start: PointModel | None, recipe: Recipe, dim: int, classes: Classes | None, seed: int) -> Denoiser:
+    """The denoiser that training begins with."""
+    count = len(classes) if classes else 0
+    if start is None:
+        return recipe.make_denoiser(dim, seed_key(seed, "weights"), count)
+    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)
     shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
-    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
+    if not eqx.tree_equal(jax.tree.map(shape, start.denoiser), jax.tree.map(shape, wanted)):
         raise UsageError(
-            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
-            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
+            "start is not a model of this recipe, these columns and these classes, so it cannot be gone on from. "
+            "Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
         )
+    return start.denoiser
 
 
 def _train(
     denoiser: Denoiser,
-    rows: _Rows,
+    rows: Rows,
     recipe: Recipe,
     seed: int,
     keeper: Keeper | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
     """Train `denoiser` on all rows, or on those that are not held out."""
-    part, held, weights = recipe.training, None, rows.weights
+    part = recipe.training
     if part.validation:
         unseen = _held_out(len(rows.x), part.validation, seed)
-        held = ValidationSet(*rows.some(unseen), every=part.check_every, patience=part.patience)
         # By weights of 0, so that the compiled program is the one of a training on all rows.
-        weights = np.ones(len(rows.x)) if weights is None else weights.copy()
+        weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
         weights[unseen] = 0
+        rows = replace(rows, weights=weights, held=rows[unseen])
     return train(
         denoiser,
-        rows.x,
-        labels=rows.labels,
-        weights=weights,
-        held=held,
+        rows,
+        key=seed_key(seed, "training"),
         loss=recipe.loss,
         times=recipe.times,
-        optimiser=part.optimiser(),
-        steps=part.steps,
-        batch=part.batch,
-        key=seed_key(seed, "training"),
-        label_dropout=part.label_dropout,
-        ema=part.ema,
-        last_batch=part.last_batch,
-        snapshot_every=part.snapshot_steps(len(rows.x)),
-        averages=part.averages,
+        options=part,
         keeper=keeper,
         on_progress=on_progress,
     )

@@ -29,7 +29,7 @@ from motes.diagnosis._evaluating import least_loss
 from motes.errors import TrainingError, UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
 from motes.evaluation._metrics import c2st, sliced_w2
-from motes.learning._training import Progress, Trained
+from motes.learning._course import Progress, Trained
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._sources import Source, read_source, source_of
