@@ -20,10 +20,10 @@ help:
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables]" "motes.runs._pictures,motes.runs._points,sklearn.neighbors,pandas,pyarrow"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow"
 
 venv-test:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._pictures,motes.runs._points,sklearn.neighbors,pytest,xdist"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
@@ -59,11 +59,11 @@ test-lowest:
 	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._pictures,motes.runs._points,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._pictures,motes.runs._points,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py

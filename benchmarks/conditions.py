@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel
+import motes
+from motes.models import TableModel
 
 D = 6
 NAMES = [f"x{j}" for j in range(D)]
@@ -99,7 +99,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     """Train, draw, print."""
     exact = Mixture.of({"gaussian": 1, "mixture": 3}[name])
     start = time.perf_counter()
-    model = fit_table(exact.draw(args.rows, 2), changes=args.set, seed=args.seed)
+    model = motes.fit(exact.draw(args.rows, 2), "table", changes=args.set, seed=args.seed, verbose=False).inner
     fitted = time.perf_counter()
     found, worth = errors(exact, model, exact.draw(8, 5), 2000)
     drawn = time.perf_counter()

@@ -82,7 +82,8 @@ def main() -> None:
             out, begin = folder / f"{shape}{seed}", time.time()
             run(shape, seed, out, warm, "--no-figures", *options)
             reached.append(to_samples(out, begin))
-            own = json.loads((out / "metrics.json").read_text())
+            entries = json.loads((out / "metrics.json").read_text())["entries"]
+            own = {entry["name"]: entry["value"] for entry in entries}
             rows.append(
                 [own["c2st"], own["sliced_w2"], *compared(shape, seed, motes.read_table(out / "samples.csv").x)]
             )

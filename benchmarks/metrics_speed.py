@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 import motes
-from motes.evaluation._metrics import Modes, compare
+from motes.evaluation import Modes, compare
 
 
 def measure(rows: int) -> tuple[float, float, list[str]]:

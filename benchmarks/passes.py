@@ -1,20 +1,21 @@
 """What do fewer of LLVM's passes do to a training program: how soon is it there, and how fast is it?
 
-The very program of `motes.learning._training` is compiled as it is and with all passes, in turns, and 500 steps are
+The very program of `motes.train` is compiled as it is and with all passes, in turns, and 500 steps are
 taken with each; medians, and the ratio of ours to the other.
 
     python benchmarks/passes.py
 """
 
+import sys
 import time
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from motes.learning import _training as training
-from motes.recipes import load_recipe
+import motes
 
+training = sys.modules[motes.train.__module__]  # where `train` looks its program up
 TURNS, STEPS = 5, 500
 
 
@@ -27,7 +28,7 @@ def timed(program, recipe, dim, rows):
     def run(steps):
         training._advance = program
         begin = time.perf_counter()
-        training.train(
+        motes.train(
             denoiser,
             np.random.default_rng(0).standard_normal((rows, dim)),
             loss=recipe.loss,
@@ -46,7 +47,7 @@ def timed(program, recipe, dim, rows):
 
 def main() -> None:
     ours = training._advance
-    recipe = load_recipe()
+    recipe = motes.load_recipe()
     for dim in (2, 10, 60):
         found = {"ours": [], "all passes": []}
         for _ in range(TURNS):

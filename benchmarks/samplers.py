@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.sampling._grids import KarrasGrid, LogSNRGrid, UniformGrid
-from motes.sampling._samplers import (
+from motes.diffusion import Schedule
+from motes.sampling import (
     DDIM,
     Adaptive,
     Ancestral,
@@ -29,9 +29,12 @@ from motes.sampling._samplers import (
     EulerMaruyama,
     GradientEstimation,
     Heun,
+    KarrasGrid,
+    LogSNRGrid,
     PredictorCorrector,
     Sampler,
     StochasticHeun,
+    UniformGrid,
 )
 
 SHAPES = ("swiss_roll", "s_curve", "moons")
@@ -79,11 +82,12 @@ class Case:
         self.model: motes.Model = motes.fit(motes.make_shape(shape, 10_000, seed=seed), seed=seed, source=shape)
         self.fresh = motes.make_shape(shape, ROWS, seed=10**6 + seed)
         self.reference = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
-        self.end = self.model.sample(ROWS, sampler=Heun(), grid=KarrasGrid(256, 0.002, rho=7.0)(self.schedule))
+        fine = KarrasGrid(256, 0.002, rho=7.0)(self.schedule)
+        self.end = self.model.sample(ROWS, how=motes.Sampling(Heun(), grid=fine))
         self.best = self.distance(self.end)
 
     @property
-    def schedule(self) -> motes.Schedule:
+    def schedule(self) -> Schedule:
         return self.model.denoiser.schedule
 
     def distance(self, x: np.ndarray) -> float:
@@ -91,7 +95,7 @@ class Case:
 
     def evaluate(self, sampler: Sampler, grid: np.ndarray) -> tuple[float, float]:
         """The distance over that of Heun's 256 steps, and the rms deviation from where those lead, in data units."""
-        x = self.model.sample(ROWS, sampler=sampler, grid=grid)
+        x = self.model.sample(ROWS, how=motes.Sampling(sampler, grid=grid))
         return self.distance(x) / self.best, float(np.sqrt(np.mean((x - self.end) ** 2)))
 
 

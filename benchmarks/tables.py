@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.data._files import read_frame
-from motes.data._frames import Frame, as_frame
-from motes.data._writing import write_frame
-from motes.tables._schema import Schema
+from motes.data import Frame, as_frame, read_frame, write_frame
+from motes.tables import Schema
 
 
 def table(n: int) -> Frame:

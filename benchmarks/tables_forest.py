@@ -23,10 +23,10 @@ import time
 
 import numpy as np
 
-from motes.data._frames import as_frame
-from motes.evaluation._tables import evaluate_tables
-from motes.models._table_fitting import fit_table
-from motes.tables._schema import Schema
+import motes
+from motes.data import as_frame
+from motes.evaluation import evaluate_tables
+from motes.tables import Schema
 
 TARGET = "target"
 ROWS = 5_000  # of a larger table
@@ -62,7 +62,7 @@ def parts_of(learn):
 
 def ours(learn, seed):
     """A fitted model, and what makes tables like `learn` by a seed."""
-    model = fit_table(learn, seed=seed)
+    model = motes.fit(learn, "table", seed=seed, verbose=False).inner
     return lambda seed: model.sample(len(learn), seed=seed).like(learn)
 
 

@@ -28,7 +28,7 @@ import warnings
 
 import numpy as np
 
-from motes.models._table_fitting import fit_table
+import motes
 
 TABLES = ("wine", "breast_cancer", "digits", "housing", "doctors", "diamonds")
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -200,7 +200,10 @@ def main() -> None:
             print("    " + shown(model.score_samples(with_noise(fresh, 1)), seconds), end="", flush=True)
         for seed in range(arguments.seeds):
             begin = time.perf_counter()
-            model = fit_table(learn, changes=arguments.changes, columns=columns_of(x), seed=seed)
+            fitted = motes.fit(
+                learn, "table", changes=arguments.changes, columns=columns_of(x), seed=seed, verbose=False
+            )
+            model = fitted.inner
             seconds = time.perf_counter() - begin
             print("    " + shown(model.score_samples(fresh), seconds), end="", flush=True)
         print(flush=True)

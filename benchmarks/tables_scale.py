@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motes.models._table_fitting import fit_table
-from motes.models._tables import read_model
+import motes
 
 LEARNED = 50_000
 
@@ -33,14 +32,14 @@ def parted():
 
 def drawn(path, n):
     """Seconds, and MiB beyond those of 10,000 rows, for n rows."""
-    model = read_model(path)
+    model = motes.load(path).inner
     model.sample(10_000, seed=1)
     return measured(lambda: model.sample(n, seed=2))
 
 
 def scored(path, n):
     """The same of log-likelihoods."""
-    model, (_, fresh) = read_model(path), parted()
+    model, (_, fresh) = motes.load(path).inner, parted()
     model.score_samples(fresh[:1000])
     rows = fresh.iloc[np.arange(n) % len(fresh)].reset_index(drop=True)
     return measured(lambda: model.score_samples(rows))
@@ -66,8 +65,8 @@ def apart(work, *arguments):
 
 
 def main() -> None:
-    from motes.data._frames import as_frame
-    from motes.evaluation._tables import evaluate_tables
+    from motes.data import as_frame
+    from motes.evaluation import evaluate_tables
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -75,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     learn, fresh = parted()
     begin = time.perf_counter()
-    model = fit_table(learn, changes=arguments.changes)
+    model = motes.fit(learn, "table", changes=arguments.changes, verbose=False).inner
     print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
     found = evaluate_tables(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.schema, seed=3)
     print(f"C2ST {found.classifier.accuracy}, of real rows {found.classifier.reference}", flush=True)

@@ -11,13 +11,12 @@ import os
 import statistics
 import time
 
+import jax
 import numpy as np
 import torch
 
 import motes
-from motes._seeds import seed_key
-from motes.learning._training import train
-from motes.sampling._samplers import sample
+from motes.sampling import ReverseProcess
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100
@@ -101,10 +100,10 @@ class Motes:
 
     def __init__(self, recipe, x):
         self.recipe, self.x = recipe, x
-        self.denoiser = recipe.make_denoiser(2, seed_key(0, "weights"))
+        self.denoiser = recipe.make_denoiser(2, jax.random.key(0))
 
     def train(self, steps: int) -> float:
-        trained = train(
+        trained = motes.train(
             self.denoiser,
             self.x,
             loss=self.recipe.loss,
@@ -112,7 +111,7 @@ class Motes:
             optimiser=self.recipe.training.optimiser(),
             steps=steps,
             batch=128,
-            key=seed_key(0, "training"),
+            key=jax.random.key(1),
             ema=0.9,
             last_batch="partial",
         )
@@ -120,8 +119,8 @@ class Motes:
 
     def sample(self) -> float:
         begin = time.perf_counter()
-        sampler, grid = self.recipe.sampler, self.recipe.make_grid()
-        sample(self.denoiser, POINTS, 2, key=seed_key(0, "sample"), sampler=sampler, grid=grid)
+        process = ReverseProcess(self.denoiser, self.recipe.sampler, self.recipe.make_grid(), dim=2)
+        motes.sample(process, POINTS, key=jax.random.key(2))
         return time.perf_counter() - begin
 
 

@@ -42,15 +42,10 @@ import numpy as np
 import optax
 
 import motes
-from motes import figures
-from motes.diffusion import _process as process
-from motes.diffusion._schedules import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
-from motes.learning._bounds import variational_bound
-from motes.learning._losses import Simple
-from motes.learning._times import StepTimes
-from motes.learning._networks import StepGatedMLP
-from motes.sampling._grids import UniformGrid
-from motes.sampling._samplers import Ancestral
+from motes import diffusion, figures
+from motes.diffusion import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
+from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, variational_bound
+from motes.sampling import Ancestral, UniformGrid
 
 OUT = Path(".")  # where the film goes
 
@@ -102,7 +97,7 @@ T = 100
 schedule = SigmoidBetas(T, 1e-5, 5e-3).schedule()
 
 x_39 = jnp.asarray(x)
-step = process.q_transition(schedule, x_39, 39 / T, 40 / T)  # q(x_40 | x_39), for all points at once
+step = diffusion.q_transition(schedule, x_39, 39 / T, 40 / T)  # q(x_40 | x_39), for all points at once
 print("variance of one step", float(step.variance), " beta_40", schedule.betas[39])
 print(
     "factor of one step  ", float(step.mean[0, 0] / x_39[0, 0]), " sqrt(1 - beta_40)", np.sqrt(1 - schedule.betas[39])
@@ -130,7 +125,7 @@ for beta in schedule.betas:  # q(x_t | x_{t-1}), a hundred times
     walk = np.sqrt(1 - beta) * walk + np.sqrt(beta) * rng.standard_normal(x.shape)
 
 eps = jnp.asarray(rng.standard_normal(x.shape))
-leap = np.asarray(process.q_sample(schedule, jnp.asarray(x), 1.0, eps))  # q(x_T | x_0), once
+leap = np.asarray(diffusion.q_sample(schedule, jnp.asarray(x), 1.0, eps))  # q(x_T | x_0), once
 
 for name, x_T in (("100 steps", walk), ("one leap ", leap)):
     slope = [np.polyfit(x[:, j], x_T[:, j], 1)[0] for j in (0, 1)]
@@ -163,7 +158,7 @@ kinds = {
 with figures.rc("dark"):
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for kind, betas in kinds.items():
-        made = motes.DiscreteVP(betas)
+        made = diffusion.DiscreteVP(betas)
         axes[0].semilogy(times[1:], made.betas, label=kind)
         axes[1].plot(times, np.append(1, made.alphas_bar))
         axes[2].plot(times[1:], np.log(made.alphas_bar) - made.log_one_minus_alphas_bar)
@@ -181,7 +176,7 @@ fig
 # %%
 steps_shown = np.linspace(0, T, 10).round().astype(int)
 few, few_eps = jnp.asarray(x[:3000]), eps[:3000]
-forward = [np.asarray(process.q_sample(schedule, few, k / T, few_eps)) for k in steps_shown]
+forward = [np.asarray(diffusion.q_sample(schedule, few, k / T, few_eps)) for k in steps_shown]
 figures.row(forward, steps_shown / T, process="forward", steps=T, limits=BOX)
 
 # %% [markdown]
@@ -211,8 +206,8 @@ for t in (1, 2, 10, 50, 100):
         f"{schedule.posterior_mean_coef_2[k]:.5f}  {schedule.posterior_variance[k]:.2e}"
     )
 
-x_50 = process.q_sample(schedule, few, 50 / T, few_eps)
-posterior = process.q_posterior(schedule, x_50, few, 50 / T, 49 / T)
+x_50 = diffusion.q_sample(schedule, few, 50 / T, few_eps)
+posterior = diffusion.q_posterior(schedule, x_50, few, 50 / T, 49 / T)
 by_table = schedule.posterior_mean_coef_1[49] * few + schedule.posterior_mean_coef_2[49] * x_50
 print("largest difference between q_posterior and the tables:", float(jnp.abs(posterior.mean - by_table).max()))
 
@@ -256,10 +251,10 @@ print("largest difference between q_posterior and the tables:", float(jnp.abs(po
 
 
 # %%
-class GaussianGuess(motes.Denoiser):
+class GaussianGuess(diffusion.Denoiser):
     """E[x_0 | x_t] of a Gaussian cloud."""
 
-    schedule: motes.Schedule
+    schedule: diffusion.Schedule
     mean: jax.Array  # (d,)
     covariance: jax.Array  # (d, d)
 
@@ -301,10 +296,10 @@ def log_ratio(x0, key):
     def move(carry, k):
         x_s, total = carry
         s, t = k / T, (k + 1) / T
-        mean, beta = process.q_transition(schedule, x_s, s, t)
+        mean, beta = diffusion.q_transition(schedule, x_s, s, t)
         x_t = mean + jnp.sqrt(beta) * jax.random.normal(jax.random.fold_in(key, k), x_s.shape)
         x0_hat = jax.vmap(guess, (0, None))(x_t, t)
-        back = process.q_posterior(schedule, x_t, x0_hat, t, s)
+        back = diffusion.q_posterior(schedule, x_t, x0_hat, t, s)
         return (x_t, total - log_normal(x_s, back.mean, beta) + log_normal(x_t, mean, beta)), None
 
     (x_T, total), _ = jax.lax.scan(move, (x0, jnp.zeros(len(x0))), jnp.arange(T))
@@ -391,12 +386,12 @@ print(f"-L with the last step of [2]    {-(bound.prior.mean() + kl + turned):.3f
 def both_sides(t):
     noise = jax.random.normal(jax.random.fold_in(jax.random.key(3), t), few.shape)
     now, before = t / T, (t - 1) / T
-    x_t = process.q_sample(schedule, few, now, noise)
+    x_t = diffusion.q_sample(schedule, few, now, noise)
     x0_hat = jax.vmap(guess, (0, None))(x_t, now)
-    truth = process.q_posterior(schedule, x_t, few, now, before)
-    model = process.q_posterior(schedule, x_t, x0_hat, now, before)
+    truth = diffusion.q_posterior(schedule, x_t, few, now, before)
+    model = diffusion.q_posterior(schedule, x_t, x0_hat, now, before)
     kl_term = 0.5 * jnp.sum((truth.mean - model.mean) ** 2, axis=1) / truth.variance
-    eps_hat = process.eps_from_x0(schedule, x_t, x0_hat, now)
+    eps_hat = diffusion.eps_from_x0(schedule, x_t, x0_hat, now)
     return kl_term.mean(), jnp.mean((noise - eps_hat) ** 2)
 
 
@@ -436,7 +431,7 @@ fig
 
 # %%
 network = StepGatedMLP(dim=2, steps=T, width=128, depth=3, key=jax.random.key(0))
-fresh_denoiser = motes.NoisePredictor(network, schedule)
+fresh_denoiser = NoisePredictor(network, schedule)
 print(f"{sum(a.size for a in jax.tree.leaves(eqx.filter(network, eqx.is_array))):,} parameters")
 
 # %% [markdown]
@@ -448,10 +443,10 @@ print(f"{sum(a.size for a in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
 point, now = x_50[0], 0.5
 eps_hat = fresh_denoiser.eps(point, now)
 x0_hat = fresh_denoiser(point, now)  # (x_t - sigma_t eps_hat) / alpha_t
-v_hat = process.v_from_x0(schedule, point, x0_hat, now)
-score_hat = process.score_from_x0(schedule, point, x0_hat, now)
+v_hat = diffusion.v_from_x0(schedule, point, x0_hat, now)
+score_hat = diffusion.score_from_x0(schedule, point, x0_hat, now)
 print("eps", eps_hat, " x0", x0_hat, " v", v_hat, " score", score_hat)
-print("and back from v:", process.x0_from_v(schedule, point, v_hat, now))
+print("and back from v:", diffusion.x0_from_v(schedule, point, v_hat, now))
 
 # %% [markdown]
 # The weights jitter from step to step, so one keeps a moving average of them,
@@ -524,9 +519,9 @@ compare({"Gaussian guess": bound, "network": learned})
 original = Ancestral(variance="beta", noiseless_last=False)
 grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
-samples, chain = motes.sample(
-    trained.last, N, 2, key=jax.random.key(5), sampler=original, grid=grid, record=range(T + 1)
-)  # the samples (n, 2), and the chain at every place of the grid (T + 1, n, 2)
+reverse = motes.ReverseProcess(trained.last, original, grid, dim=2)
+# The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
+samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
 figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", steps=T, limits=BOX)
 
@@ -536,9 +531,8 @@ figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse"
 # the data: after 8,000 steps there is some way to go.
 
 # %%
-smaller, _ = motes.sample(
-    trained.last, 2_048, 2, key=jax.random.key(5), sampler=Ancestral("posterior", False), grid=grid
-)
+less_noise = motes.ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
+smaller, _ = motes.sample(less_noise, 2_048, key=jax.random.key(5))
 near = figures.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
 
@@ -546,12 +540,10 @@ side_by_side({"variance beta": samples[:2048], "variance of the posterior": smal
 # How did it get there? The same noise, sent back by the weights after 2,000, 4,000, 6,000 and 8,000 steps:
 
 # %%
-rows = [
-    motes.sample(
-        shot.last, 1_000, 2, key=jax.random.key(5), sampler=original, grid=grid, record=places.tolist(), block=1_000
-    )[1]
-    for shot in trained.snapshots
-]
+rows = []
+for shot in trained.snapshots:
+    earlier = motes.ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
+    rows.append(motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())[1])
 names = [f"step {shot.step:,}" for shot in trained.snapshots]
 figures.grid(rows, np.asarray(grid)[places], names, process="reverse", steps=T, limits=BOX)
 
@@ -575,7 +567,7 @@ class Gif:
 
 
 at = times[:, None, None]
-there = np.asarray(process.q_sample(schedule, jnp.asarray(x[:N]), at, eps[:N]))  # (T + 1, n, 2)
+there = np.asarray(diffusion.q_sample(schedule, jnp.asarray(x[:N]), at, eps[:N]))  # (T + 1, n, 2)
 film = figures.frames(there, times, chain, np.asarray(grid), steps=T, limits=BOX, size=400)
 figures.save_animation(film, OUT / "diffusion.gif")
 print(f"{OUT / 'diffusion.gif'}, {(OUT / 'diffusion.gif').stat().st_size / 1e6:.1f} MB")
@@ -615,10 +607,10 @@ for name in ("moons", "s_curve", "swiss_roll"):
 
 
 # %%
-class Remembering(motes.Denoiser):
+class Remembering(diffusion.Denoiser):
     """E[x_0 | x_t] where x_0 is any of `points`, all as likely."""
 
-    schedule: motes.Schedule
+    schedule: diffusion.Schedule
     points: jax.Array  # (m, d)
 
     def __call__(self, x_t, t):
@@ -706,7 +698,8 @@ for name, denoiser, b in (("last", trained.last, learned), ("averaged", trained.
 # Its mean is already the answer. The noise on top, of variance $\beta_1$, blurs it. Same key, with and without:
 
 # %%
-clean, _ = motes.sample(trained.last, 2_048, 2, key=jax.random.key(5), sampler=Ancestral("beta", True), grid=grid)
+noiseless = motes.ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
+clean, _ = motes.sample(noiseless, 2_048, key=jax.random.key(5))
 blur = (samples[:2_048] - clean).std()
 print(f"the last step adds noise of standard deviation {blur:.4f}; sqrt(beta_1) = {np.sqrt(schedule.betas[0]):.4f}")
 print(f"the same with a schedule that starts at 1e-4: {np.sqrt(1e-4):.4f}; the moons' own blur is 0.1")
@@ -762,8 +755,8 @@ print(f"spread over such batches {batches.std():.3f}; all rows {loss.mean():.4f}
 # 1, not $\sqrt{\bar\alpha_{100}}$. And a bound should be below what it bounds, but not by ten nats and more.
 
 # %%
-x_99 = process.q_sample(schedule, jnp.asarray(x), 99 / T, eps)
-mean = process.q_transition(schedule, x_99, 99 / T, 1.0).mean
+x_99 = diffusion.q_sample(schedule, jnp.asarray(x), 99 / T, eps)
+mean = diffusion.q_transition(schedule, x_99, 99 / T, 1.0).mean
 print(f"x_99 -> x_100: the factor is {float(mean[0, 0] / x_99[0, 0]):.4f}; written is {np.sqrt(alpha_bar):.4f}")
 print(f"K {K:.2f} nats; with the original's signs, even after the sum is put back, {-kl - h_T + h_1 + h_p:.2f} nats")
 

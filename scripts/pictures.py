@@ -7,10 +7,7 @@ import numpy as np
 
 import motes
 from motes import figures
-from motes.diagnosis._after import diagnose_model
-from motes.models._sources import read_source, source_of
-from motes.runs._exhibits import exhibits
-from motes.runs._pictures import View, evenly, film_grid
+from motes.runs import View, diagnosis_figures, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -42,7 +39,7 @@ def guidance() -> None:
     model = motes.fit(x, changes=changes, labels=labels).inner
     short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels).inner
     classes = np.arange(5000) % 5
-    draw = lambda how=None: (model.sample(len(classes), label=classes, guidance=how), classes)
+    draw = lambda guidance=None: (model.sample(len(classes), label=classes, how={"guidance": guidance}), classes)
     clouds = {
         "fresh points": motes.make_labelled_shape("pinwheel", len(classes), seed=5),
         "the model": draw(),
@@ -53,12 +50,11 @@ def guidance() -> None:
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
-    chosen = motes.load_recipe(recipe)
-    model = motes.fit(read_source(shape, chosen, 0).table, chosen, source=shape).inner
-    found = diagnose_model(model)
+    model = motes.fit(shape, recipe)
+    found = model.diagnose()
     print(found)
     with TemporaryDirectory() as folder:
-        for path in exhibits(model, found, source_of(model).truth, Path(folder), t=None, style="dark"):
+        for path in diagnosis_figures(model.inner, found, motes.truth(shape), Path(folder), t=None, style="dark"):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

@@ -18,10 +18,11 @@ from motes.diffusion._schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
 from motes.models._point_fitting import fit_points
 from motes.models._tables import read_model
+from motes.sampling import DPMSolver2M, Heun, sample
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._guidance import Guided
 from motes.sampling._likelihood import log_likelihood
-from motes.sampling._samplers import DPMSolver2M, Heun, sample
+from motes.sampling._loop import ReverseProcess
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])
@@ -64,10 +65,8 @@ def test_the_posterior_of_the_class_is_bayes_rule():
 
 def test_each_row_is_drawn_from_its_own_class_and_knows_nothing_of_the_others():
     labels = np.arange(6000) % 3
-    grid = KarrasGrid(32, 0.01)(SCHEDULE)
-    draw = lambda labels: sample(
-        three(), 6000, 2, key=jax.random.key(1), sampler=DPMSolver2M(), grid=grid, given=Given(labels)
-    )[0]
+    process = ReverseProcess(three(), DPMSolver2M(), KarrasGrid(32, 0.01)(SCHEDULE), 2)
+    draw = lambda labels: sample(process, 6000, key=jax.random.key(1), given=Given(labels))[0]
     points = draw(labels)
     for label in range(3):
         mine = points[labels == label]
@@ -133,12 +132,9 @@ def test_more_weight_moves_points_away_from_the_other_classes():
     whole, grid = LabelledOracle(parts, [1, 1]), KarrasGrid(32, 0.01)(SCHEDULE)
     means = [
         sample(
-            Guided(whole, whole, weight),
+            ReverseProcess(Guided(whole, whole, weight), Heun(), grid, 2),
             2000,
-            2,
             key=jax.random.key(0),
-            sampler=Heun(),
-            grid=grid,
             given=Given(np.ones(2000, int)),
         )[0][:, 0].mean()
         for weight in (1.0, 2.0, 4.0)
@@ -205,21 +201,21 @@ def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
     points, log_prob = moons.sample(50, label="1", seed=4, return_log_prob=True)
     np.testing.assert_array_equal(log_prob, moons.score_samples(points, label=1))
     with pytest.raises(UsageError, match="no log p"):
-        moons.sample(5, label=1, guidance=2.0, return_log_prob=True)
+        moons.sample(5, label=1, how={"guidance": 2.0}, return_log_prob=True)
 
 
 def test_the_least_loss_knows_of_the_labels():
     from motes.diagnosis._evaluating import least_loss
-    from motes.models._sources import read_source
+    from motes.models._sources import read_points
     from motes.recipes import load_recipe
 
     # Known classes leave less to be guessed; with every label withheld there is no difference.
     least = {}
     for dropout in (0.0, 1.0):
         recipe = load_recipe("default", {"data.label": "class", "training.label_dropout": dropout, "data.rows": 2000})
-        least[dropout] = least_loss(read_source("eight_gaussians", recipe, 0), recipe)
+        least[dropout] = least_loss(read_points("eight_gaussians", recipe, 0), recipe)
     plain = load_recipe("default", {"data.rows": 2000})
-    unlabelled = least_loss(read_source("eight_gaussians", plain, 0), plain)
+    unlabelled = least_loss(read_points("eight_gaussians", plain, 0), plain)
     assert abs(least[1.0].mean - unlabelled.mean) < Z * np.hypot(least[1.0].error, unlabelled.error)
     assert least[0.0].mean < least[1.0].mean - 0.05
 
@@ -232,7 +228,8 @@ def test_a_model_with_classes_travels(tmp_path):
     again = read_model(tmp_path / "model.safetensors")
     assert again.classes == model.classes
     np.testing.assert_array_equal(again.sample(20, label="low"), model.sample(20, label="low"))
-    guided = again.sample(20, label="low", guidance=motes.Guidance(2.0, low=0.2, high=0.8, weak=model))
+    how = motes.Sampling(guidance=motes.Guidance(2.0, low=0.2, high=0.8, weak=model))
+    guided = again.sample(20, label="low", how=how)
     # Away from itself is nowhere.
     np.testing.assert_allclose(guided, model.sample(20, label="low"), atol=1e-5)
 
@@ -251,10 +248,14 @@ def test_labels_are_withheld_as_often_as_the_recipe_says():
 MISUSE = {
     "an unknown label": (lambda m, w: m.sample(5, label="2"), "unknown label '2'. Choose from: 0, 1"),
     "labels of other rows": (lambda m, w: m.sample(5, label=[0, 1]), r"shape \(2,\); expected one, or \(5,\)"),
-    "guidance to no class": (lambda m, w: m.sample(5, guidance=2.0), "no label says which"),
+    "guidance to no class": (lambda m, w: m.sample(5, how={"guidance": 2.0}), "no label says which"),
     "an interval backwards": (lambda m, w: motes.Guidance(2.0, low=0.7, high=0.2), "expected 0 <= low < high <= 1"),
     "a weight below 0": (lambda m, w: motes.Guidance(-1.0), "at least 0"),
-    "a weak model of other data": (lambda m, w: m.sample(5, label=0, guidance=motes.Guidance(2.0, weak=w)), "no worse"),
+    "a weight that is no number": (lambda m, w: m.sample(5, how={"guidance": "2"}), "weight = '2'; expected a finite"),
+    "a weak model of other data": (
+        lambda m, w: m.sample(5, label=0, how={"guidance": motes.Guidance(2.0, weak=w)}),
+        "no worse",
+    ),
     "a label for a model without": (lambda m, w: w.sample(5, label=0), "knows no classes"),
     "a label to score": (lambda m, w: w.score_samples([[0.0, 0.0]], label=0), "knows no classes"),
     "a classifier without classes": (lambda m, w: w.predict_proba([[0.0, 0.0]]), "knows no classes"),

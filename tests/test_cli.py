@@ -17,7 +17,7 @@ import pytest
 
 import motes
 from motes import _progress as progress
-from motes.runs._points import FIGURES
+from motes.runs._folder import FIGURES
 from motes.sampling._samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
@@ -49,18 +49,19 @@ def test_a_run_leaves_everything_that_is_promised(run_folder):
         "metrics.json",
         "history.jsonl",
         "samples.csv",
+        "report.html",
         "diffusion.gif",
         "checkpoints/000000000040.safetensors",
     }
     assert files == promised | {f"figures/{name}" for name in FIGURES}
     assert str(out.relative_to(out.parents[1])) in done.stdout
-    assert "sliced W2" in done.stdout
+    assert "sliced_w2" in done.stdout
 
 
 def test_its_metrics_history_and_samples_can_be_read(run_folder):
     out, _ = run_folder
     metrics = json.loads((out / "metrics.json").read_text())
-    assert {"sliced_w2", "c2st", "train_seconds", "steps", "parameters", "seed", "source"} <= metrics.keys()
+    assert {"train_seconds", "steps", "parameters", "seed", "source", "entries"} <= metrics.keys()
     assert (metrics["steps"], metrics["seed"], metrics["source"]) == (40, 3, "moons")
     assert metrics["parameters"] == motes.load(out / "model.safetensors").parameters
     table = motes.read_table(out / "samples.csv")
@@ -72,10 +73,12 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     # Of a shape the least possible loss is known, and the history shows what is above it.
     assert metrics["least_loss_is"] == "irreducible"
     assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
-    low, high = metrics["sliced_w2_interval"]
-    assert low <= metrics["sliced_w2"] <= high
+    distance, accuracy = metrics["entries"]
+    assert (distance["name"], accuracy["name"]) == ("sliced_w2", "c2st")
+    low, high = distance["interval"]
+    assert low <= distance["value"] <= high
     # The figures in the file are those of the samples in the file, compared with a draw that is none of the run's own.
-    assert metrics["sliced_w2"] == pytest.approx(
+    assert distance["value"] == pytest.approx(
         motes.sliced_w2(table.x, motes.make_shape("moons", 10_000, seed=77)), abs=0.05
     )
 
@@ -255,7 +258,7 @@ def test_one_draw_takes_another_sampler_steps_and_grid(motes_command, run_folder
     changed, other, _ = motes_command(*words, "--sampler", "dpmpp_2m", "--steps", "7", "--grid", "log_snr")
     assert (code, changed) == (0, 0)
     assert other != usual
-    here = motes.load(model).sample(4, sampler="dpmpp_2m", steps=7, grid="log_snr")
+    here = motes.load(model).sample(4, how={"sampler": "dpmpp_2m", "steps": 7, "grid": "log_snr"})
     np.testing.assert_allclose(np.loadtxt(other.splitlines(), delimiter=",", skiprows=1), here, rtol=1e-6)
 
 
@@ -369,7 +372,7 @@ def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_c
 
 
 def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("motes.runs._tables.SAMPLES", 300)
+    monkeypatch.setattr("motes.runs._run.SAMPLES", 300)
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
     quick = ("table.steps=25", "table.width=16", "table.depth=1", "table.components=1", "table.calibrate=false")
@@ -462,17 +465,35 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
-@pytest.mark.parametrize(
-    "phase", ["motes.runs._points.read_source", "motes.runs._points.sample_rows", "motes.runs._points.draw_run"]
-)
+@pytest.mark.parametrize("phase", ["motes.runs._run.prepared", "motes.runs._run.drawn", "motes.runs._run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(phase, interrupted)
     code, _, err = motes_command("train", "moons", *QUICK)
     assert code == 130
     assert "interrupted" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian"], "unknown command 'trian'. Did you mean 'train'? Choose from: sample, "),
+        (["sample"], "got no MODEL; expected a run's folder, or its model.safetensors. See `motes sample --help`."),
+        (["score", "a", "b.csv"], "got no --out; expected a .csv or .npy file"),
+        (["sample", "a", "-n"], "got -n without a value; expected one. How many rows."),
+        (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
+        (["sample", "a", "b"], "got 'b', which is one word too many"),
+        (["train", "moons", "--seed", "1.5"], "--seed: got 1.5; expected a whole number."),
+        (["columns", "nope"], "unknown data set 'nope'. Choose from: penguins, "),
+        (["train", "nope"], "unknown shape or data set 'nope'. Choose from: swiss_roll, "),
+    ],
+)
+def test_a_mistyped_command_line_is_told_what_was_expected(words, says, motes_command):
+    code, out, err = motes_command(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"motes: {says}")
 
 
 def test_python_dash_m_is_the_command_line(environment):

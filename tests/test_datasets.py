@@ -14,8 +14,7 @@ from motes.data._blocks import Blocks
 from motes.data._datasets import DATASETS, read_dataset
 from motes.data._files import read_frame
 from motes.models._point_fitting import fit_points
-from motes.models._sources import read_source, source_of
-from motes.models._table_sources import evaluation_source
+from motes.models._sources import read_points, source_of
 from motes.models._tables import read_model
 from tables import TINY, untrained
 
@@ -76,7 +75,7 @@ def test_nothing_is_loaded_or_opened_before_a_table_is_read():
 
 def test_without_pandas_the_command_that_works_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(motes.UsageError, match=r"pip install pandas\. `motes train penguins` works without it"):
+    with pytest.raises(motes.errors.UsageError, match=r"pip install pandas\. `motes train penguins` works without it"):
         motes.dataset("penguins")
 
 
@@ -94,9 +93,11 @@ def test_a_wrong_name_is_told_with_all_the_right_ones(words, run, motes_command)
 
 
 def test_in_python_too():
-    with pytest.raises(motes.UsageError, match="Did you mean 'iris'"):
+    with pytest.raises(motes.errors.UsageError, match="Did you mean 'iris'"):
         motes.dataset("iriss")
-    with pytest.raises(motes.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "):
+    with pytest.raises(
+        motes.errors.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "
+    ):
         motes.dataset("moons")
 
 
@@ -112,7 +113,7 @@ def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp
     for name, rows in (("iris", "150 rows"), ("wine", "178 rows"), ("penguins.csv", "2 rows")):
         code, message, _ = motes_command("columns", name)
         assert code == 0 and rows in message
-    assert read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 0).table.labels is not None
+    assert read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 0).training.labels is not None
     code, message, _ = motes_command("train", "--help")
     assert code == 0 and "A name wins over a file of that name." in " ".join(message.replace("│", " ").split())
 
@@ -128,7 +129,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("penguins")
     with pytest.MonkeyPatch.context() as patch, untrained():
         patch.chdir(folder)
-        patch.setattr("motes.runs._tables.SAMPLES", 200)
+        patch.setattr("motes.runs._run.SAMPLES", 200)
         assert cli._run(["train", "penguins", "--no-figures", "-q", *WORDS], debug=True) == 0
     return folder / "runs" / "penguins"
 
@@ -137,7 +138,7 @@ def test_a_run_remembers_the_name(run, motes_command):
     model = read_model(run)
     assert model.source == "penguins"
     assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
-    origin = evaluation_source(model, None)
+    origin = source_of(model)
     assert origin.known and len(origin.training) + len(origin.held_out) == 344
     code, message, _ = motes_command("evaluate", run, "-n", 200, "-q")
     assert code == 0 and f"{len(origin.held_out)} held-out rows and" in message
@@ -145,13 +146,13 @@ def test_a_run_remembers_the_name(run, motes_command):
 
 def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
     motes.dataset("penguins").to_csv(tmp_path / "p.csv", index=False)
-    found = evaluation_source(read_model(run), str(tmp_path / "p.csv"))
-    assert found.known and len(found.training) == len(evaluation_source(read_model(run), "penguins").training)
+    found = source_of(read_model(run), str(tmp_path / "p.csv"))
+    assert found.known and len(found.training) == len(source_of(read_model(run), "penguins").training)
 
 
 def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
     motes.dataset("penguins").assign(year=2008).to_csv(tmp_path / "other.csv", index=False)
-    other = evaluation_source(read_model(run), str(tmp_path / "other.csv"))
+    other = source_of(read_model(run), str(tmp_path / "other.csv"))
     assert other.known and len(other.held_out) == 344  # none is taken for a row of the training
 
 
@@ -173,21 +174,21 @@ def test_every_command_that_takes_rows_takes_a_name(run, motes_command):
 
 def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
     recipe = motes.load_recipe("default", {"data.label": "species"})
-    source = read_source("iris", recipe, 3)
-    assert (source.table.x.shape, source.held_out.shape) == ((130, 4), (20, 4))
-    assert set(source.table.labels) == {"setosa", "versicolor", "virginica"}
+    source = read_points("iris", recipe, 3)
+    assert source.training.x.shape[1] == 4 and len(source.training) + len(source.held_out) == 150
+    assert set(source.training.labels) == {"setosa", "versicolor", "virginica"}
     motes.dataset("iris").to_csv(tmp_path / "iris.csv", index=False)
-    file = read_source(str(tmp_path / "iris.csv"), recipe, 3)
-    np.testing.assert_array_equal(file.table.x, source.table.x)
-    np.testing.assert_array_equal(file.table.labels, source.table.labels)
-    assert file.table.columns == source.table.columns
+    file = read_points(str(tmp_path / "iris.csv"), recipe, 3)
+    np.testing.assert_array_equal(file.training.x, source.training.x)
+    np.testing.assert_array_equal(file.training.labels, source.training.labels)
+    assert file.training.columns == source.training.columns
 
 
 def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
-    table = read_source("iris", motes.load_recipe("default", {"data.label": "species"}), 3).table
+    table = read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 3).training
     changes = {"training.steps": 1, "data.label": "species"}
     model = fit_points(table, changes=changes, seed=3, source="iris")
-    assert source_of(model).trained_on and len(source_of(model).held_out) == 20
+    assert source_of(model).known and len(source_of(model).held_out) == 150 - len(table)
     model.save("iris.safetensors")
     words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")
     code, message, err = motes_command(*words)
@@ -204,4 +205,4 @@ def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
 )
 def test_what_is_no_table_of_points_is_told(name, label, says):
     with pytest.raises(motes.MotesError, match=says):
-        read_source(name, motes.load_recipe("default", {"data.label": label} if label else {}), 0)
+        read_points(name, motes.load_recipe("default", {"data.label": label} if label else {}), 0)

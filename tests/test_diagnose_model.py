@@ -8,7 +8,7 @@ from motes.diagnosis._after import diagnose_model
 from motes.diffusion._oracles import EmpiricalOracle
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
-from motes.models._sources import read_source
+from motes.models._sources import read_points
 
 N = 2048
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.optimised
 def trained(source, recipe="default", changes=()):
     """Trained as `motes train` does."""
     chosen = motes.load_recipe(recipe, dict(changes))
-    return fit_points(read_source(source, chosen, 0).table, chosen, seed=0, source=source)
+    return fit_points(read_points(source, chosen, 0).training, chosen, seed=0, source=source)
 
 
 def names(found):
@@ -101,7 +101,7 @@ def test_two_hundred_points_learned_by_heart(few):
 
 
 def test_who_knows_the_rows_by_heart_is_found_and_who_knows_the_law_is_not(moons):
-    rows = read_source("moons", moons.recipe, 0).table
+    rows = read_points("moons", moons.recipe, 0).training
     by_heart = EmpiricalOracle(moons.standardiser.forward(rows.x), moons.denoiser.schedule)
     found = {finding.name: finding for finding in diagnose_model(moons.with_denoiser(by_heart), n=N).findings}
     assert found["memorising"].value > 0.95
@@ -125,15 +125,15 @@ def test_mass_in_the_wrong_mode():
 
 
 def test_an_array_has_no_unseen_rows_and_says_so(moons):
-    x = read_source("moons", moons.recipe, 0).table.x
+    x = read_points("moons", moons.recipe, 0).training.x
     model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
     found = diagnose_model(model, x, n=N)
     assert found.evaluated_against == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]
     other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=N)
-    assert other.evaluated_against == "rows of the array"
+    assert other.evaluated_against == "rows of the data"
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
-    with pytest.raises(motes.UsageError, match="give the data"):
+    with pytest.raises(motes.errors.UsageError, match="give the data"):
         diagnose_model(model)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import motes
-import motes.runs._tables
+import motes.diagnosis._evaluating
 from motes import cli
 from motes.evaluation._irreducible import EXACT, Estimate
 from motes.recipes import load_recipe
@@ -47,7 +47,7 @@ def quick_tables(monkeypatch):
     """Tables are not trained, and their networks are small: of a table's training other tests speak."""
     small = lambda recipe, changes=(): load_recipe(load_recipe(recipe, changes), TINY | {"table.steps": 2})
     monkeypatch.setattr("motes.models._table_fitting.load_recipe", small)
-    monkeypatch.setattr("motes.runs._tables.SAMPLES", 200)
+    monkeypatch.setattr("motes.runs._run.SAMPLES", 200)
     with untrained():
         yield
 
@@ -65,24 +65,22 @@ def quick(quick_tables, monkeypatch):
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **options: real(*given, **options | {"n": n}))
 
     monkeypatch.setattr("motes.models._point_fitting.load_recipe", short)
-    monkeypatch.setattr("motes.runs._points.SAMPLES", 200)
     monkeypatch.setattr("motes.runs._answers.SAMPLES", 200)
     of_few("motes.diagnosis._evaluating", "evaluate", 200)
     of_few("motes.diagnosis._after", "diagnose_model", 100)
-    of_few("motes.runs._tables", "evaluate_table", 200)
     monkeypatch.setattr("motes.diagnosis._evaluating._log_prob", lambda *given: None)
     monkeypatch.setattr("motes.diagnosis._evaluating._excess", lambda *given: None)
-    monkeypatch.setattr("motes.runs._points.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
-    monkeypatch.setattr("motes.runs._points.draw_run", lambda *given: [])
-    monkeypatch.setattr("motes.runs._exhibits.exhibits", lambda *given, **options: [])
-    real_tables = motes.runs._tables.evaluate_tables
+    monkeypatch.setattr("motes.runs._run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
+    monkeypatch.setattr("motes.runs._run.draw_run", lambda *given, **options: [])
+    monkeypatch.setattr("motes.runs._diagnosis_figures.diagnosis_figures", lambda *given, **options: [])
+    real_tables = motes.diagnosis._evaluating.evaluate_tables
     kept = []
 
     def once(*given, **options):
         kept.extend([] if kept else [real_tables(*given, **options)])
         return kept[0]
 
-    monkeypatch.setattr("motes.runs._tables.evaluate_tables", once)
+    monkeypatch.setattr("motes.diagnosis._evaluating.evaluate_tables", once)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def handed_on(monkeypatch, of_letters):
     def double(frame, recipe, **options):
         calls.append(SimpleNamespace(frame=frame, recipe=recipe, **options))
         losses = np.full(options["changes"]["table.steps"], len(calls), np.float32)
-        of_letters.model_.inner.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3)
+        of_letters.model_.inner.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3, state=None)
         return of_letters.model_.inner
 
     monkeypatch.setattr("motes._estimator.fit_table", double)
@@ -470,20 +470,22 @@ def test_what_fit_hands_on(handed_on, letters, of_letters):
     model = DiffusionModel("table", max_steps=4, changes=changes, columns={"a": "categorical"}, random_state=6)
     model.fit(X, y, weights)
     first = handed_on[0]
-    assert (first.recipe, first.columns, first.seed, first.start) == ("table", {"a": "categorical"}, 6, None)
+    assert (first.recipe, first.columns, first.seed, first.session.start) == ("table", {"a": "categorical"}, 6, None)
     assert first.changes == {"table.width": 9, "table.steps": 4} and changes == {"table.width": 9}
     np.testing.assert_array_equal(first.weights, weights)
     assert first.frame.columns["y"].cells() == y.tolist() and first.frame.columns["a"].cells() == X.a.tolist()
     assert model.history_.tolist() == [1] * 4
     model.partial_fit(X[:9])  # of which the classes are not known
-    assert handed_on[1].start is of_letters.model_.inner
+    assert handed_on[1].session.start is of_letters.model_.inner and handed_on[1].session.more
     assert handed_on[1].frame.columns["y"].cells() == [None] * 9 and handed_on[1].frame.names == ("a", "b", "y")
     assert model.history_.tolist() == [1] * 4 + [2] * 4 and model.n_iter_ == 8
     with pytest.warns(ConvergenceWarning, match="interrupted after 4 steps"):
         model.fit(X, y)
-    assert handed_on[2].start is None and model.history_.tolist() == [3] * 4
+    assert handed_on[2].session.start is None and model.history_.tolist() == [3] * 4
     model.set_params(warm_start=True).fit(X, y)
-    assert handed_on[3].start is of_letters.model_.inner and model.n_iter_ == 8
+    assert (
+        handed_on[3].session.start is of_letters.model_.inner and not handed_on[3].session.more and model.n_iter_ == 8
+    )
 
 
 def test_seeds(letters, of_letters):

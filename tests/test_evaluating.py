@@ -14,7 +14,7 @@ from motes.evaluation._record import Entry, Evaluation, Verdict
 from motes.evaluation._results import Metric, Row
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
-from motes.models._sources import read_source
+from motes.models._sources import read_points
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +67,17 @@ def test_samples_of_another_distribution_are_not(perfect):
     assert "a classifier is right in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
     assert "of the data has no sample near" in verdicts["coverage"].text
     assert "times as far as a real draw" in verdicts["sliced_w2"].text
-    assert found.evaluated_against == "rows of the array"
+    assert found.evaluated_against == "rows of the data"
     assert found.headline.startswith("The synthetic rows differ strongly from the real ones in 2 of 2 distances (")
-    assert found.notes == ("the irreducible loss on the array is unknown.",)
+    assert found.notes == ("the irreducible loss on the data is unknown.",)
     assert "excess_loss" not in verdicts and found.details.excess is None
 
 
 def test_the_reference_is_drawn_apart_from_the_samples_and_the_training(perfect):
-    source = read_source("eight_gaussians", perfect.recipe, 0)
+    source = read_points("eight_gaussians", perfect.recipe, 0)
     reference, other = source.real(1000)
     samples = perfect.sample(1000, seed=0)
-    rows = [{tuple(row) for row in np.round(x, 6).tolist()} for x in (reference, other, samples, source.table.x)]
+    rows = [{tuple(row) for row in np.round(x, 6).tolist()} for x in (reference, other, samples, source.training.x)]
     assert sum(len(part) for part in rows) == len(set().union(*rows))
 
 
@@ -138,21 +138,21 @@ def test_the_worst_entry_wins_and_the_headline_names_what_differs():
 
 
 def test_too_few_rows_are_an_error(perfect):
-    with pytest.raises(motes.UsageError, match="9 rows of the array to compare with"):
+    with pytest.raises(motes.errors.UsageError, match="9 rows of the data to compare with"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(18, 2)))
-    with pytest.raises(motes.UsageError, match="3 columns; the model has 2: x, y"):
+    with pytest.raises(motes.errors.UsageError, match="3 columns; the model has 2: x, y"):
         evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))
 
 
 def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path):
     recipe = motes.load_recipe("default", {"data.rows": 2000})
-    source = read_source("moons", recipe, 0)
+    source = read_points("moons", recipe, 0)
     exact = least_loss(source, recipe)
     path = tmp_path / "rows.npy"
-    np.save(path, source.table.x)
-    bound = least_loss(read_source(str(path), recipe, 0), recipe)
+    np.save(path, source.training.x)
+    bound = least_loss(read_points(str(path), recipe, 0), recipe)
     assert (exact.label, bound.label) == (EXACT, BOUND)
     assert bound.mean + 5 * bound.error < exact.mean
     assert 0 < exact.error < 0.01 * exact.mean
-    ours = fit_points(source.table, recipe, seed=0).training.losses[-1500:].mean()
+    ours = fit_points(source.training, recipe, seed=0).training.losses[-1500:].mean()
     assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean  # and training comes close to it

@@ -19,8 +19,7 @@ from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 import motes
-from motes.evaluation import _kernels as kernels
-from motes.evaluation._metrics import (
+from motes.evaluation import (
     Metric,
     Modes,
     c2st,
@@ -32,9 +31,10 @@ from motes.evaluation._metrics import (
     negative_log_likelihood,
     prdc,
     sliced_w2,
-    two_draws,
     w2,
 )
+from motes.evaluation import _kernels as kernels
+from motes.evaluation._metrics import two_draws
 from motes.evaluation._pairs import Pair
 
 with warnings.catch_warnings():

@@ -8,9 +8,10 @@ import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
 from motes.diffusion._oracles import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.sampling import SAMPLERS, sample
 from motes.sampling._grids import LogSNRGrid
 from motes.sampling._likelihood import log_likelihood
-from motes.sampling._samplers import SAMPLERS, sample
+from motes.sampling._loop import ReverseProcess
 
 each = pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
 MEAN, STD = 0.3, 0.5
@@ -53,7 +54,7 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
     expected = MEAN + (y - MEAN) * STD / np.sqrt(STD**2 + r**2)
     grid = LogSNRGrid(200 if name != "ddim" else 1000, 1e-3)(schedule)
     key, exact = jax.random.key(0), ExactGaussian(schedule, MEAN, STD)
-    found, _ = sample(exact, 64, 2, key=key, sampler=SAMPLERS[name](), grid=grid, start=start)
+    found, _ = sample(ReverseProcess(exact, SAMPLERS[name](), grid, 2), 64, key=key, start=start)
     # Second order in steps of 0.05 in the log-SNR, first order in those of 0.01.
     assert np.allclose(found, expected, atol=5e-3)
 
@@ -62,9 +63,8 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
 def test_ancestral_sampling_has_the_moments_of_the_data(schedule):
     n = 20_000
     grid = LogSNRGrid(200, 1e-3)(schedule)
-    found, _ = sample(
-        ExactGaussian(schedule, 0.0, STD), n, 2, key=jax.random.key(1), sampler=SAMPLERS["ancestral"](), grid=grid
-    )
+    process = ReverseProcess(ExactGaussian(schedule, 0.0, STD), SAMPLERS["ancestral"](), grid, 2)
+    found, _ = sample(process, n, key=jax.random.key(1))
     # Five standard errors, a false alarm in 10^5; and 2% for 200 steps, whose variance is beta.
     assert (np.abs(found.mean(axis=0)) < 5 * STD / np.sqrt(n) + 2e-3).all()
     assert (np.abs(found.std(axis=0) / STD - 1) < 5 / np.sqrt(2 * n) + 0.02).all()

@@ -16,7 +16,7 @@ from tests.reference import property_test
 from motes.data._blocks import Blocks
 from motes.data._files import SUFFIXES, read_frame
 from motes.data._frames import as_frame
-from motes.data._tables import read_table
+from motes.data._points import read_table
 from motes.data._text_options import TextOptions
 from motes.data._texts import text_in_parts
 from motes.data._writing import write_frame, writing

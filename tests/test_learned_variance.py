@@ -23,9 +23,9 @@ from motes.learning._times import StepTimes
 from motes.learning._training import train
 from motes.models._point_fitting import fit_points
 from motes.models._tables import read_model
+from motes.sampling import Ancestral
 from motes.sampling._grids import UniformGrid
-from motes.sampling._loop import sample
-from motes.sampling._samplers import Ancestral
+from motes.sampling._loop import ReverseProcess, sample
 
 BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)
@@ -71,11 +71,11 @@ def test_between_every_third_step_they_are_those_of_the_schedule_of_these_steps(
 @pytest.mark.parametrize(("v", "variance"), [(-1.0, "posterior"), (1.0, "beta")])
 def test_a_network_that_says_a_bound_samples_as_that_bound(v, variance, steps):
     denoiser = learned([0.1, -0.2], [v, v])
-    draw = dict(key=jax.random.key(0), grid=UniformGrid(steps)(SCHEDULE), block=64)
-    ours, _ = sample(denoiser, 64, 2, sampler=Ancestral("learned"), **draw)
-    theirs, _ = sample(denoiser, 64, 2, sampler=Ancestral(variance), **draw)
+    grid = UniformGrid(steps)(SCHEDULE)
+    draw = lambda *how: sample(ReverseProcess(*how, grid, 2, block=64), 64, key=jax.random.key(0))[0]
+    ours, theirs = draw(denoiser, Ancestral("learned")), draw(denoiser, Ancestral(variance))
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    half, _ = sample(learned([0.1, -0.2], [0, 0]), 64, 2, sampler=Ancestral("learned"), **draw)
+    half = draw(learned([0.1, -0.2], [0, 0]), Ancestral("learned"))
     assert not np.allclose(half, theirs, atol=1e-2)
 
 
@@ -167,8 +167,8 @@ def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     oracle = GaussianOracle(MEAN, np.diag(variances), SCHEDULE)
     bar = TABLE["alphas_bar"][-1]
     start = bar**0.5 * MEAN + np.sqrt(bar * variances + 1 - bar) * np.random.default_rng(3).standard_normal((n, 2))
-    how = Ancestral("learned", noiseless_last=False)
-    points, _ = sample(oracle, n, 2, key=jax.random.key(4), sampler=how, grid=UniformGrid(3)(SCHEDULE), start=start)
+    process = ReverseProcess(oracle, Ancestral("learned", noiseless_last=False), UniformGrid(3)(SCHEDULE), 2)
+    points, _ = sample(process, n, key=jax.random.key(4), start=start)
     assert_moments(points, MEAN, variances)
 
 
@@ -260,7 +260,7 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     assert np.array_equal(again.sample(20), model.sample(20))
     assert np.array_equal(again.bound(x[:5]).nats, model.bound(x[:5], variance="learned").nats)
     assert not np.array_equal(model.bound(x[:5], variance="beta").nats, model.bound(x[:5]).nats)
-    assert np.isfinite(model.sample(20, sampler="ddim", steps=3)).all()
+    assert np.isfinite(model.sample(20, how={"sampler": "ddim", "steps": 3})).all()
     # An exact denoiser stands in for it, variance and all.
     exact = GaussianOracle(np.zeros(2), np.eye(2), model.denoiser.schedule)
     assert np.isfinite(model.with_denoiser(exact).sample(20)).all()
@@ -268,12 +268,11 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
 
 def test_a_denoiser_without_variance_is_an_error_before_anything_runs(small_model):
     with pytest.raises(UsageError, match=r"Preconditioned knows none\. Train with denoiser.variance = 'learned'"):
-        small_model.sample(5, sampler=Ancestral("learned"))
+        small_model.sample(5, how={"sampler": Ancestral("learned")})
     plain = NoisePredictor(Silent(), SCHEDULE)
     with pytest.raises(UsageError, match="NoisePredictor knows none"):
         variational_bound(plain, np.zeros((3, 2)), key=jax.random.key(0), variance="learned")
-    how = {"sampler": Ancestral("learned"), "grid": UniformGrid(3)(SCHEDULE)}
     with pytest.raises(UsageError, match="ExactGaussian knows none"):
-        sample(ExactGaussian(SCHEDULE), 5, 2, key=jax.random.key(0), **how)
+        ReverseProcess(ExactGaussian(SCHEDULE), Ancestral("learned"), UniformGrid(3)(SCHEDULE), 2)
     with pytest.raises(ValueError, match="expected 'beta', 'posterior' or 'learned'"):
         Ancestral("learnt")

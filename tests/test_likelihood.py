@@ -279,9 +279,9 @@ def test_misuse_is_told(name):
 
 
 def test_a_model_tells_misuse_with_its_own_errors(small_model):
-    with pytest.raises(motes.UsageError, match="rademacher"):
+    with pytest.raises(motes.errors.UsageError, match="rademacher"):
         small_model.likelihood([[0.0, 0.0]], divergence="skilling")
-    with pytest.raises(motes.DataError, match="3 columns"):
+    with pytest.raises(motes.errors.DataError, match="3 columns"):
         small_model.score_samples([[0.0, 0.0, 0.0]])
-    with pytest.raises(motes.DataError, match="row 2, column 'y'"):
+    with pytest.raises(motes.errors.DataError, match="row 2, column 'y'"):
         small_model.score_samples([[0.0, 0.0], [0.0, np.inf]])

@@ -1,6 +1,5 @@
 """Masked diffusion against enumeration: all paths of the process, all orders of the columns, all rows of a sampler."""
 
-import doctest
 import itertools
 import math
 
@@ -15,12 +14,12 @@ from scipy import integrate, stats
 from scipy.special import log_softmax
 from tests.reference import Z, float64, property_test
 
-from motes.diffusion import _masked as masked
-from motes.diffusion._masked import (
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+from motes.diffusion.masked._oracles import EnumeratedOracle, ProductMixtureOracle
+from motes.diffusion.masked._process import (
     MASK,
     CosineMasking,
     LinearMasking,
-    MaskedDenoiser,
     PolynomialMasking,
     carry_over,
     chain_log_prob,
@@ -40,7 +39,6 @@ from motes.diffusion._masked import (
     sample_in_order,
     step_loss,
 )
-from motes.diffusion._masked_oracles import EnumeratedOracle, ProductMixtureOracle
 
 SCHEDULES = {
     "linear": LinearMasking(),
@@ -566,8 +564,3 @@ def test_a_sampler_goes_on_where_its_own_row_is_impossible():
     rows = np.asarray(drawn_by_schedule(oracle, LinearMasking(), np.full(3, MASK), 2, jax.random.key(11)))
     assert ((rows >= 0) & (rows < 2)).all()
     assert (rows[:, 0] != rows[:, 1]).any()
-
-
-def test_the_examples_run():
-    found = doctest.testmod(masked)
-    assert found.attempted > 0 and not found.failed

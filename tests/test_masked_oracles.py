@@ -1,6 +1,5 @@
 """Exact masked denoisers against sums over all rows in NumPy, against one another, and where probabilities are zero."""
 
-import doctest
 import itertools
 
 import equinox as eqx
@@ -10,9 +9,8 @@ import pytest
 from scipy import stats
 from tests.reference import float64
 
-from motes.diffusion import _masked_oracles as masked_oracles
-from motes.diffusion._masked import MASK
-from motes.diffusion._masked_oracles import EnumeratedOracle, MaskedOracle, ProductMixtureOracle
+from motes.diffusion.masked._oracles import EnumeratedOracle, MaskedOracle, ProductMixtureOracle
+from motes.diffusion.masked._process import MASK
 
 SIZES = (2, 3, 1, 3)
 ROWS = np.array(list(itertools.product(*map(range, SIZES))))  # all rows, in the order of a raveled table
@@ -169,8 +167,3 @@ def test_sizes_are_those_of_the_columns():
 def test_what_is_no_distribution_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_the_examples_run():
-    found = doctest.testmod(masked_oracles)
-    assert found.attempted > 0 and not found.failed

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from tests.reference import property_test
 
-from motes.evaluation._metrics import c2st, sliced_w2
+from motes.evaluation import c2st, sliced_w2
 
 coordinates = st.floats(-10, 10, allow_subnormal=False)
 ANCHOR = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 3.0], [4.0, 1.0]])

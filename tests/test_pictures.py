@@ -6,7 +6,7 @@ import pytest
 from motes.data._tables import Standardiser
 from motes.models._points import PointModel
 from motes.recipes import load_recipe
-from motes.runs._pictures import film_grid
+from motes.runs._point_figures import film_grid
 
 
 def model(recipe, **changes):

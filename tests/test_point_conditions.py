@@ -78,7 +78,7 @@ def test_an_interval_holds_for_every_row_and_a_seed_is_a_draw(gaussian):
     np.testing.assert_array_equal(sample_given(gaussian, 300, given, seed=1)[0], x)
     assert not np.array_equal(sample_given(gaussian, 300, given, seed=2)[0], x)
     with pytest.raises(UsageError, match="sampler"):
-        sample_given(gaussian, 300, {"x": 5.0}, sampler="heun")
+        sample_given(gaussian, 300, {"x": 5.0}, how={"sampler": "heun"})
 
 
 def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):

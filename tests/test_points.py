@@ -17,6 +17,7 @@ import motes
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._tables import read_model
+from motes.sampling._options import Sampling
 from motes.sampling._samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
 
 
@@ -51,13 +52,13 @@ def test_a_column_alone_is_learned_sampled_and_scored():
 
 
 def test_a_recipe_for_tables_is_not_followed_for_points():
-    with pytest.raises(motes.RecipeError, match=r"data\.encode = true; expected one for points"):
+    with pytest.raises(motes.errors.RecipeError, match=r"data\.encode = true; expected one for points"):
         fit_points(motes.make_shape("moons", 40), "table")
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model"])
 def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_model, tmp_path):
-    with pytest.raises(motes.UsageError, match=r"expected a name that ends in \.safetensors"):
+    with pytest.raises(motes.errors.UsageError, match=r"expected a name that ends in \.safetensors"):
         small_model.save(tmp_path / name)
 
 
@@ -85,7 +86,7 @@ def test_the_bound_is_in_the_units_of_the_data():
 
 
 def test_the_bound_needs_steps(small_model):
-    with pytest.raises(motes.UsageError, match="ddpm"):
+    with pytest.raises(motes.errors.UsageError, match="ddpm"):
         small_model.bound(motes.make_shape("moons", 10))
 
 
@@ -102,42 +103,57 @@ def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
 
 def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
     usual = small_model.sample(50)
-    assert np.array_equal(small_model.sample(50, sampler="dpmpp_3m", steps=6, grid="karras"), usual)  # the recipe's own
-    few = small_model.sample(50, sampler="heun", steps=5, grid="log_snr")
+    # The recipe's own.
+    assert np.array_equal(small_model.sample(50, how={"sampler": "dpmpp_3m", "steps": 6, "grid": "karras"}), usual)
+    few = small_model.sample(50, how=Sampling("heun", 5, "log_snr"))
     recipe = motes.load_recipe(small_model.recipe, {"sampler.kind": "heun", "grid.kind": "log_snr", "grid.steps": 5})
     other = PointModel(small_model.denoiser, small_model.standardiser, small_model.columns, recipe)
     assert np.array_equal(few, other.sample(50))
     assert not np.array_equal(few, usual)
     # Objects, with options that their names do not have, and times.
-    assert np.array_equal(small_model.sample(50, sampler=DPMSolver3M(), grid=small_model.grid), usual)
-    assert np.array_equal(small_model.sample(50, sampler=DDIM(0.0)), small_model.sample(50, sampler="ddim"))
-    points, chain = small_model.chain(50, [0, 2], sampler="euler", grid=[1.0, 0.4, 0.0])
+    assert np.array_equal(small_model.sample(50, how=Sampling(DPMSolver3M(), grid=small_model.grid)), usual)
+    by_name = small_model.sample(50, how={"sampler": "ddim"})
+    assert np.array_equal(small_model.sample(50, how={"sampler": DDIM(0.0)}), by_name)
+    points, chain = small_model.chain(50, [0, 2], how={"sampler": "euler", "grid": [1.0, 0.4, 0.0]})
     assert np.array_equal(chain[1], points)
 
 
 @pytest.mark.parametrize(
     ("how", "error", "says"),
     [
-        ({"sampler": "hein"}, motes.RecipeError, "unknown sampler.kind 'hein'. Did you mean 'heun'"),
-        ({"grid": "karas"}, motes.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
-        ({"steps": 0}, motes.RecipeError, "grid.steps = 0; expected a number at least 1"),
-        ({"grid": [1.0, 0.5]}, motes.RecipeError, "expected numbers that fall from 1 to 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.UsageError, "the times say how many steps"),
+        ({"sampler": "hein"}, motes.errors.RecipeError, "unknown sampler.kind 'hein'. Did you mean 'heun'"),
+        ({"grid": "karas"}, motes.errors.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
+        ({"steps": 0}, motes.errors.RecipeError, "grid.steps = 0; expected a number at least 1"),
+        ({"grid": [1.0, 0.5]}, motes.errors.RecipeError, "expected numbers that fall from 1 to 0"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.errors.UsageError, "the times say how many steps"),
+        (
+            {"grid": [[1.0, 0.0]]},
+            motes.errors.UsageError,
+            r"grid = .*; expected a name, such as 'karras', or times \(N\+1,\)",
+        ),
+        ({"grid": ["late"]}, motes.errors.UsageError, r"grid = \['late'\]; expected a name"),
+        (
+            {"sampler": Heun},
+            motes.errors.UsageError,
+            "expected a name, such as 'heun' .*, or a sampler with its options",
+        ),
+        ({"step": 5}, motes.errors.UsageError, "unknown option 'step' in `how`. Did you mean 'steps'"),
+        ("heun", motes.errors.UsageError, "how = 'heun'; expected motes.Sampling"),
     ],
 )
 def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
     with pytest.raises(error, match=says):
-        small_model.sample(5, **how)
+        small_model.sample(5, how=how)
 
 
 def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
     model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
     for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
-        assert np.isfinite(model.sample(5, **how)).all()
+        assert np.isfinite(model.sample(5, how=how)).all()
     for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
         with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
-            model.sample(5, **how)
+            model.sample(5, how=how)
 
 
 def test_more_rows_begin_with_the_rows_of_fewer(small_model):
@@ -146,7 +162,7 @@ def test_more_rows_begin_with_the_rows_of_fewer(small_model):
 
 @pytest.mark.parametrize("n", [0, -3])
 def test_no_rows_is_a_clear_error(small_model, n):
-    with pytest.raises(motes.UsageError, match=f"n = {n}"):
+    with pytest.raises(motes.errors.UsageError, match=f"n = {n}"):
         small_model.sample(n)
 
 
@@ -158,7 +174,7 @@ def test_any_damaged_byte_is_one_typed_error(saved, tmp_path_factory, data):
     byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]))
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
-    with pytest.raises(motes.ModelFileError):
+    with pytest.raises(motes.errors.ModelFileError):
         read_model(path)
 
 
@@ -167,7 +183,7 @@ def test_a_torn_file_is_one_typed_error(saved, tmp_path, part):
     whole = saved.read_bytes()
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(whole[: int(part * len(whole)) if isinstance(part, float) else part])
-    with pytest.raises(motes.ModelFileError):
+    with pytest.raises(motes.errors.ModelFileError):
         read_model(torn)
 
 
@@ -188,23 +204,23 @@ def changed(saved, path, about=(), drop=(), tensors=()):
 
 def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
     path = tmp_path / "other.safetensors"
-    with pytest.raises(motes.ModelFileError, match=r"format 99.*reads format 2"):
+    with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 2"):
         read_model(changed(saved, path, about={"format": "99"}))
     name = next(name for name in load_file(saved) if "network" in name)
-    with pytest.raises(motes.ModelFileError, match="lacks the weights"):
+    with pytest.raises(motes.errors.ModelFileError, match="lacks the weights"):
         read_model(changed(saved, path, drop=[name]))
-    with pytest.raises(motes.ModelFileError, match=r"weights .* are float32 \(3,\)"):
+    with pytest.raises(motes.errors.ModelFileError, match=r"weights .* are float32 \(3,\)"):
         read_model(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
-    with pytest.raises(motes.ModelFileError, match="does not ask for: more"):
+    with pytest.raises(motes.errors.ModelFileError, match="does not ask for: more"):
         read_model(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))
-    with pytest.raises(motes.ModelFileError, match="not a whole model"):
+    with pytest.raises(motes.errors.ModelFileError, match="not a whole model"):
         read_model(changed(saved, path, about={"recipe": '{"training": {"stepz": 1}}'}))
     save_file({"a": np.zeros(2, np.float32)}, path)
-    with pytest.raises(motes.ModelFileError, match="not a model of motes"):
+    with pytest.raises(motes.errors.ModelFileError, match="not a model of motes"):
         read_model(path)
-    with pytest.raises(motes.ModelFileError, match="there is no model file"):
+    with pytest.raises(motes.errors.ModelFileError, match="there is no model file"):
         read_model(tmp_path / "nowhere.safetensors")
-    with pytest.raises(motes.ModelFileError):
+    with pytest.raises(motes.errors.ModelFileError):
         read_model(tmp_path)  # a folder
 
 
@@ -236,7 +252,7 @@ def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tm
     from motes.diffusion._denoiser import Denoiser
 
     class Dot(Denoiser):
-        schedule: motes.Schedule
+        schedule: motes.diffusion.Schedule
 
         def __call__(self, x_t, t):
             return 0 * x_t + jax.numpy.array([0.5, -2.0])
@@ -244,6 +260,6 @@ def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tm
     dot: PointModel = small_model.with_denoiser(Dot(small_model.denoiser.schedule))
     z = small_model.standardiser.forward(dot.sample(20))
     np.testing.assert_allclose(z, np.tile([0.5, -2.0], (20, 1)), atol=1e-5)
-    with pytest.raises(motes.UsageError, match="recipe describes"):
+    with pytest.raises(motes.errors.UsageError, match="recipe describes"):
         dot.save(tmp_path / "dot.safetensors")
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from motes.learning._networks import Residual, ResidualMLP, StepGated, StepGated
 from motes.learning._times import LogitNormalTimes, LogNormalTimes, UniformTimes
 from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
 from motes.recipes._registry import keys_of, kinds_of
-from motes.sampling._samplers import SAMPLERS, Heun, PredictorCorrector
+from motes.sampling import SAMPLERS, Heun, PredictorCorrector
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 

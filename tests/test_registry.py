@@ -27,13 +27,13 @@ from motes.models._points import PointModel
 from motes.recipes import _registry as registry
 from motes.recipes import load_recipe, parse
 from motes.recipes._registry import kinds_of
+from motes.sampling import SAMPLERS, Heun
 from motes.sampling._grids import GRIDS
-from motes.sampling._samplers import SAMPLERS, Heun
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
 
 
-class SquareRoot(motes.Schedule):
+class SquareRoot(motes.diffusion.Schedule):
     """sigma_t = top t^2, alpha_t = 1."""
 
     top: float = number(5.0, 0, 100, open_low=True)
@@ -81,7 +81,7 @@ class Early(Times):
         return jnp.maximum(self.share * u, 1e-3)
 
 
-class Halfway(motes.Sampler):
+class Halfway(motes.sampling.Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -160,7 +160,7 @@ def test_betas_of_your_own_are_a_schedule_of_steps():
     motes.register("schedule", "equal")(EqualBetas)
     recipe = load_recipe("ddpm", {"schedule.kind": "equal", "schedule.steps": 30})
     assert recipe.steps == 30 and np.allclose(recipe.make_schedule().betas, 0.05)
-    with pytest.raises(motes.RecipeError, match=r"\[schedule\]: these betas leave alpha_T"):
+    with pytest.raises(motes.errors.RecipeError, match=r"\[schedule\]: these betas leave alpha_T"):
         load_recipe(recipe, {"schedule.steps": 1000, "schedule.beta": 0.5})
 
 
@@ -175,8 +175,8 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     points = model.sample(4, seed=2)
     assert np.isfinite(points).all()
     assert np.array_equal(again.sample(4, seed=2), points)
-    assert not np.array_equal(again.sample(4, seed=2, sampler=Heun(), grid="karras"), points)
-    with pytest.raises(motes.RecipeError, match=r"\[network\]: Net knows no classes"):
+    assert not np.array_equal(again.sample(4, seed=2, how={"sampler": Heun(), "grid": "karras"}), points)
+    with pytest.raises(motes.errors.RecipeError, match=r"\[network\]: Net knows no classes"):
         fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, labels=[0, 1] * 100)
 
 
@@ -207,7 +207,7 @@ def test_the_class_of_each_section_has_its_defaults_in_toml_too():
 )
 def test_a_mistake_in_a_part_of_your_own_says_what_is_right(change, says):
     register_all()
-    with pytest.raises(motes.RecipeError) as error:
+    with pytest.raises(motes.errors.RecipeError) as error:
         load_recipe("default", [f"{change.partition('.')[0]}.kind=mine", change])
     assert says in str(error.value)
 
@@ -251,7 +251,7 @@ class Unhashable(Halving):
     places: list = dataclasses.field(default_factory=list)
 
 
-class NoStep(motes.Sampler):
+class NoStep(motes.sampling.Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -268,7 +268,7 @@ class NoStep(motes.Sampler):
         (decorated("grid", "mine", lambda schedule: None), r"expected a class with @dataclass"),
         (
             decorated("schedule", "mine", Halving),
-            r"got Halving for \[schedule\]; expected a subclass of motes.Schedule",
+            r"got Halving for \[schedule\]; expected a subclass of motes.diffusion.Schedule",
         ),
         (decorated("network", "mine", Halving), r"expected a method network\(dim_in"),
         (decorated("network", "mine", ResidualMLP), r"expected a method network\(dim_in"),
@@ -276,7 +276,7 @@ class NoStep(motes.Sampler):
         (decorated("grid", "mine", NetOptions), r"expected a method __call__\(schedule"),
         (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
         (decorated("times", "mine", Halving), "expected a subclass of .*Times"),
-        (decorated("sampler", "mine", Halving), "expected a subclass of motes.Sampler"),
+        (decorated("sampler", "mine", Halving), "expected a subclass of motes.sampling.Sampler"),
         (decorated("sampler", "mine", NoStep), "NoStep.*step"),
         (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) is one"),
         (decorated("grid", "mine", Kind), "got a field `kind` in Kind; expected another name"),
@@ -284,7 +284,7 @@ class NoStep(motes.Sampler):
     ],
 )
 def test_what_cannot_be_a_part_is_refused_where_it_is_registered(register, says):
-    with pytest.raises(motes.UsageError, match=says):
+    with pytest.raises(motes.errors.UsageError, match=says):
         register()
 
 
@@ -362,7 +362,7 @@ def trained(motes_command, monkeypatch):
 
 
 def test_a_model_file_runs_no_code_and_says_which_kind_is_missing(trained):
-    with pytest.raises(motes.ModelFileError) as error:
+    with pytest.raises(motes.errors.ModelFileError) as error:
         motes.load("runs/moons")
     assert "unknown grid.kind 'thirds'. Choose from: uniform" in str(error.value)
     assert "model.safetensors" in str(error.value) and "--import FILE.py" in str(error.value)
@@ -413,7 +413,19 @@ def test_a_sampler_and_a_grid_of_your_own_are_listed(capsys):
 
 def test_the_names_of_recipes_cost_no_jax():
     code = (
-        "import sys; from motes.recipes import recipe_about, recipe_names, recipe_text, split_change; "
+        "import sys; from motes.recipes import recipe_about, recipe_names, recipe_text; "
+        "from motes.recipes._changes import split_change; "
         "[recipe_about(name) for name in recipe_names()]; split_change('a.b=1'); print('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_literal_is_checked_where_annotations_are_texts():
+    # As `from __future__ import annotations` makes them.
+    @dataclass(frozen=True)
+    class Sided(Checked):
+        side: "Literal['left', 'right']" = "left"
+
+    assert Sided("right").side == "right"
+    with pytest.raises(ValueError, match="side = 'up'; expected one of left, right"):
+        Sided("up")

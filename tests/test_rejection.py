@@ -10,23 +10,23 @@ from motes.diffusion._denoiser import Given
 from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import VarianceExploding
+from motes.sampling import DPMSolver3M
 from motes.sampling._grids import KarrasGrid
-from motes.sampling._loop import BLOCK, sample
+from motes.sampling._loop import BLOCK, ReverseProcess, sample
 from motes.sampling._rejection import ATTEMPTS, rows_inside
-from motes.sampling._samplers import DPMSolver3M
 
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])
 NORMAL = GaussianOracle(MEAN, COVARIANCE, VE)
-OPTIONS = {"key": jax.random.key(3), "sampler": DPMSolver3M(), "grid": KarrasGrid(16, 0.01)(VE)}
+KEY = jax.random.key(3)
+GRID = KarrasGrid(16, 0.01)(VE)
+PROCESS = ReverseProcess(NORMAL, DPMSolver3M(), GRID, 2)
 
 
-def inside(low, high, n, denoiser=NORMAL, **more):
+def inside(low, high, n):
     done = []
-    rows = rows_inside(
-        denoiser, np.array([low, -np.inf]), np.array([high, np.inf]), n, on_block=done.append, **OPTIONS, **more
-    )
-    return rows, done
+    box = np.array([low, -np.inf]), np.array([high, np.inf])
+    return rows_inside(PROCESS, *box, n, key=KEY, on_block=done.append), done
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 1.0), (1.0, np.inf), (-2.0, -1.5)])
@@ -56,14 +56,14 @@ def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
 def test_rows_are_of_the_class_that_is_given():
     far = [GaussianOracle(np.array([centre, 0.0]), np.eye(2), VE) for centre in (-9.0, 9.0)]
     classes, low, high = LabelledOracle(far, [1.0, 1.0]), np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
-    n = 1000
+    n, process = 1000, ReverseProcess(classes, DPMSolver3M(), GRID, 2)
     for labels, share in ((np.zeros(n, int), 0.0), (np.ones(n, int), 1.0), (np.arange(n) % 2, 0.5)):
-        rows = rows_inside(classes, low, high, n, given=Given(labels), **OPTIONS)
+        rows = rows_inside(process, low, high, n, key=KEY, given=Given(labels))
         assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
         assert abs((rows[:, 0] > 0).mean() - share) <= Z * np.sqrt(share * (1 - share) / n)
 
 
 def test_a_draw_goes_on_where_another_has_ended():
-    whole, _ = sample(NORMAL, BLOCK + 40, 2, **OPTIONS)
-    rest, _ = sample(NORMAL, 50, 2, skip=BLOCK - 10, **OPTIONS)
+    whole, _ = sample(PROCESS, BLOCK + 40, key=KEY)
+    rest, _ = sample(PROCESS, 50, key=KEY, skip=BLOCK - 10)
     np.testing.assert_array_equal(rest, whole[-50:])

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
+from tests.states import Ended, Memory, bits
 from tests.tables import TINY
 
 import motes
@@ -22,48 +22,16 @@ from motes._progress import Reporter
 from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
 from motes.learning import _training as training
 from motes.learning._batches import Batches
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import read_checkpoint
 from motes.learning._resuming import State, interruptible
 from motes.learning._weights import weights_of
 from motes.models._point_fitting import fit_points
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
 from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
-from motes.runs._points import train_run
-from motes.runs._tables import train_table
+from motes.runs._run import train_run
 
 MOTES = [sys.executable, "-m", "motes"]
-
-
-class Ended(Exception):
-    """As if the process had been killed."""
-
-
-class Memory:
-    """Keeps states in memory, through JSON and safetensors as a file would have them, and ends the training there."""
-
-    def __init__(self, folder, state=None, end=10**9):
-        self.state, self.end, self.path = state, end, folder / "state.safetensors"
-        self.saved = []
-
-    def due(self):
-        return True
-
-    def save(self, step, state):
-        self.saved.append(step)
-        write_checkpoint(self.path, state.arrays, {"numbers": json.dumps(state.numbers)})
-        if step >= self.end:
-            raise Ended
-
-    @property
-    def kept(self):
-        arrays, texts = read_checkpoint(self.path)
-        return State(arrays, json.loads(texts["numbers"]))
-
-
-def bits(*trees):
-    """All the arrays, and the scalars, of some trees."""
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(trees) if hasattr(leaf, "dtype")]
 
 
 def ended_and_resumed(fit, folder, ends):
@@ -120,7 +88,7 @@ def table(n):
 
 
 OF_TABLES = {
-    "members": (120, {}, {}),
+    "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
     "weights": (120, {}, {"weights": np.random.default_rng(1).random(120)}),
     "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
@@ -131,7 +99,7 @@ OF_TABLES = {
 def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     n, changes, options = OF_TABLES[name]
     changes = TINY | {"table.steps": 60, "table.learning_rate": 0.05} | changes
-    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, keeper=keeper, **options)
+    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=TableSession(keeper), **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
     monkeypatch.setattr("motes.learning.tables._training.PATIENCE", 1e-9)  # a step a call, after the first ones
@@ -139,7 +107,10 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
     assert bits(whole.models) == bits(again.models)
     np.testing.assert_array_equal(whole.training.losses, again.training.losses)
-    np.testing.assert_array_equal(whole.training.held_out, again.training.held_out)
+    np.testing.assert_array_equal(whole.training.looks, again.training.looks)
+    if name == "members":
+        assert np.unique(again.training.averages.steps).tolist() == [*range(9, 60, 9), 60]
+        np.testing.assert_array_equal(whole.training.averages.weights, again.training.averages.weights)
     assert whole.training.best == again.training.best
     assert (last < 60) == (name == "an early stop")
 
@@ -178,12 +149,13 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
 def test_patience_counts_anew_with_more_steps(tmp_path):
     changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.3}
     keeper = Memory(tmp_path)
-    stopped = fit_table(table(120), changes=changes, seed=1, keeper=keeper)
+    stopped = fit_table(table(120), changes=changes, seed=1, session=TableSession(keeper))
     steps, state = len(stopped.training.losses), keeper.kept
     assert steps < 100
-    same = fit_table(table(120), changes=changes, seed=1, keeper=Memory(tmp_path, state))
+    again = lambda: TableSession(Memory(tmp_path, state))
+    same = fit_table(table(120), changes=changes, seed=1, session=again())
     assert len(same.training.losses) == steps and bits(same.models) == bits(stopped.models)
-    more = fit_table(table(120), changes=changes | {"table.steps": 200}, seed=1, keeper=Memory(tmp_path, state))
+    more = fit_table(table(120), changes=changes | {"table.steps": 200}, seed=1, session=again())
     assert len(more.training.losses) > steps
 
 
@@ -226,10 +198,13 @@ def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_
         def due(self):
             return False
 
+    def of_table(rows, changes, keeper, on_progress):
+        return fit_table(rows, changes=changes, session=TableSession(keeper, on_progress))
+
     keeper, before = Late(tmp_path), signal.signal(signal.SIGTERM, handler)
     fit, rows, changes = {
         "points": (fit_points, motes.make_shape("moons", 300), POINTS | {"training.steps": 10**8}),
-        "table": (fit_table, table(120), TINY | {"table.steps": 10**8}),
+        "table": (of_table, table(120), TINY | {"table.steps": 10**8}),
     }[kind]
     try:
         with pytest.raises(Terminated):
@@ -437,7 +412,8 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
     with pytest.raises(UsageError, match=r"training.steps = 50; .* has taken 60"):
         run(cut, steps=50, resume=True)
     same_results(whole, cut)  # a refusal takes nothing away
-    model, metrics = run(cut, steps=90, resume=True)
+    model, _ = run(cut, steps=90, resume=True)
+    metrics = json.loads((cut / "metrics.json").read_text())
     assert model.training.steps == metrics["steps"] == 90 and metrics["recipe"] == "default"
     assert load_recipe(cut / "recipe.toml").training.steps == 90
     first = np.array([json.loads(line)["loss"] for line in (whole / "history.jsonl").read_text().splitlines()])
@@ -476,11 +452,11 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "motes.runs._tables._evaluated", lambda *some: SimpleNamespace(to_dict=dict)
+        "motes.runs._run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
     )  # which takes long
     table(120).to_csv("t.csv", index=False)
-    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
-    go = lambda out, **options: train_table(
+    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}
+    go = lambda out, **options: train_run(
         "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
     )
     go("whole")
@@ -496,7 +472,14 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
         with pytest.raises(Ended):
             go("cut")
     go("cut", resume=True)
-    same_files(tmp_path / "cut", tmp_path / "whole", "model.safetensors", "samples.csv", "history.jsonl")
+    same_files(
+        tmp_path / "cut",
+        tmp_path / "whole",
+        "model.safetensors",
+        "averages.safetensors",
+        "samples.csv",
+        "history.jsonl",
+    )
     table(121).to_csv("t.csv", index=False)
     with pytest.raises(UsageError, match=r"rows of 't.csv' are not those"):
         go("cut", resume=True)

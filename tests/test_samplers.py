@@ -23,8 +23,7 @@ import motes
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import Schedule
-from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
-from motes.sampling._samplers import (
+from motes.sampling import (
     DDIM,
     SAMPLERS,
     Adaptive,
@@ -41,9 +40,11 @@ from motes.sampling._samplers import (
     GradientEstimation,
     Heun,
     PredictorCorrector,
+    ReverseProcess,
     StochasticHeun,
     sample,
 )
+from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]
@@ -231,7 +232,7 @@ def test_mean_covariance_and_transport_end_at_the_truth(sampler):
     # A mixture, by enough steps for the sampler's own error to be smaller than what N points can tell.
     first_order = sampler.order == 1
     grid = KarrasGrid(400 if first_order else 60, 0.002)(VE)
-    x, _ = sample(ExactMixture(VE), N, 2, key=KEY, sampler=sampler, grid=grid, block=N)
+    x, _ = sample(ReverseProcess(ExactMixture(VE), sampler, grid, 2, block=N), N, key=KEY)
     large = mixture_points(100_000, 2)
     covariance = np.cov(large.T)
     # Five standard errors of N points, and 0.01 for the sampler.
@@ -244,7 +245,7 @@ def test_a_covariance_of_full_shape_is_reproduced():
     covariance = np.array([[1.0, 0.6], [0.6, 0.5]])
     for sampler in (DPMSolver3M(), DPMSolver2MSDE()):
         oracle = GaussianOracle([0.3, -0.2], covariance, VE)
-        x, _ = sample(oracle, 20_000, 2, key=KEY, sampler=sampler, grid=KarrasGrid(60, 0.002)(VE))
+        x, _ = sample(ReverseProcess(oracle, sampler, KarrasGrid(60, 0.002)(VE), 2), 20_000, key=KEY)
         white = np.linalg.solve(np.linalg.cholesky(covariance), (x - [0.3, -0.2]).T).T
         assert_moments(white, 0.0, 1.0)
         assert abs(np.corrcoef(white.T)[0, 1]) < 5 / np.sqrt(20_000)

@@ -9,20 +9,22 @@ import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
 from motes.diffusion._schedules import DiscreteVP
+from motes.sampling import Ancestral, Heun, Sampler, sample
 from motes.sampling._grids import UniformGrid
-from motes.sampling._samplers import Ancestral, Heun, Sampler, sample
+from motes.sampling._loop import ReverseProcess
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]
 KEY = jax.random.key(0)
 N = 20_000
 
-SMALL = {"key": KEY, "sampler": Ancestral(noiseless_last=False), "grid": UniformGrid(5)(VP)}
+GRID = UniformGrid(5)(VP)
+ANCESTRAL = Ancestral(noiseless_last=False)
 DENOISER = ExactGaussian(DiscreteVP([0.1, 0.2, 0.3, 0.4, 0.5]), 0.5, 0.7)
 
 
-def small(n=10, **options):
-    return sample(DENOISER, n, 2, **{**SMALL, "block": 8, **options})
+def small(n=10, *, sampler=ANCESTRAL, grid=GRID, block=8, key=KEY, **options):
+    return sample(ReverseProcess(DENOISER, sampler, grid, 2, block), n, key=key, **options)
 
 
 def test_the_first_rows_are_those_of_a_smaller_draw():
@@ -69,7 +71,7 @@ def test_a_recorded_place_is_the_point_at_that_time():
     # Going on from a recorded place by hand arrives at the next one: place i belongs to grid[i].
     _, chain = small(1, sampler=Heun(), record=range(6))
     for i in range(5):
-        t, s = SMALL["grid"][i : i + 2]
+        t, s = GRID[i : i + 2]
         x_s, _ = Heun().step(DENOISER, jnp.asarray(chain[i, 0]), t, s, None, KEY)
         assert np.allclose(x_s, chain[i + 1, 0], rtol=1e-4, atol=1e-5)
 
@@ -122,7 +124,7 @@ def test_every_block_is_computed_in_the_callers_precision():
 
 
 def test_single_rows_and_single_columns_are_fine():
-    x, chain = sample(ExactGaussian(VP), 1, 1, **SMALL, record=[5], block=4)
+    x, chain = sample(ReverseProcess(ExactGaussian(VP), ANCESTRAL, GRID, 1), 1, key=KEY, record=[5])
     assert x.shape == (1, 1)
     assert np.array_equal(chain, x[None])
 
@@ -131,6 +133,11 @@ def test_single_rows_and_single_columns_are_fine():
 def test_no_points_is_an_error(n):
     with pytest.raises(ValueError, match=f"n = {n} points"):
         small(n)
+
+
+def test_blocks_without_rows_are_an_error():
+    with pytest.raises(ValueError, match="block = 0 rows"):
+        small(block=0)
 
 
 @pytest.mark.parametrize("place", [-1, 6])
@@ -146,8 +153,8 @@ def test_a_grid_that_does_not_fall_from_1_to_0_is_an_error(grid):
 
 
 def test_a_start_that_is_given_is_the_start():
-    exact = ExactGaussian(VP, 0.0, 1.0)
-    draw = lambda n, **more: sample(exact, n, 2, key=KEY, sampler=Ancestral(), grid=UniformGrid(5)(VP), block=4, **more)
+    process = ReverseProcess(ExactGaussian(VP, 0.0, 1.0), Ancestral(), GRID, 2, block=4)
+    draw = lambda n, **more: sample(process, n, key=KEY, **more)
     _, (prior,) = draw(9, record=[0])
     x, (start,) = draw(9, start=prior, record=[0])
     np.testing.assert_array_equal(start, prior)
@@ -158,8 +165,7 @@ def test_a_start_that_is_given_is_the_start():
 
 def test_sampling_starts_from_the_spread_that_the_schedule_ends_in():
     for schedule, std in ((VP, 1.0), (VE, np.sqrt(401))):
-        _, (start,) = sample(
-            ExactGaussian(schedule), N, 2, key=KEY, sampler=Heun(), grid=jnp.array([1.0, 0.0]), record=[0]
-        )
+        process = ReverseProcess(ExactGaussian(schedule), Heun(), jnp.array([1.0, 0.0]), 2)
+        _, (start,) = sample(process, N, key=KEY, record=[0])
         assert_moments(start, 0.0, std**2)
         assert abs(np.corrcoef(start.T)[0, 1]) < Z / np.sqrt(N)

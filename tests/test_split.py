@@ -8,10 +8,10 @@ import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis import _split as split
 from motes.diagnosis._split import _distances, split_error
-from motes.evaluation._metrics import sliced_w2
+from motes.evaluation import sliced_w2
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
-from motes.models._sources import read_source, source_of
+from motes.models._sources import read_points, source_of
 
 N = 2048
 
@@ -78,13 +78,13 @@ def test_an_untrained_network_is_the_learning_s_alone():
 def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, motes.make_shape("moons", 5000, seed=1))
-    source = read_source(str(path), motes.load_recipe(), 0)
-    model = fit_points(source.table, changes=SMALL | {"grid.steps": 64}, source=str(path))
+    source = read_points(str(path), motes.load_recipe(), 0)
+    model = fit_points(source.training, changes=SMALL | {"grid.steps": 64}, source=str(path))
     found = split_error(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
     assert found.rows == 500  # those held out
     assert found.parts["learning"].value > 0.7 * (found.total - found.reference_value)
-    tutorial = fit_points(source.table, "tutorial", changes={"training.steps": 20}, source=str(path))
+    tutorial = fit_points(source.training, "tutorial", changes={"training.steps": 20}, source=str(path))
     assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
 

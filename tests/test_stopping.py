@@ -192,18 +192,18 @@ def test_validation_evaluates_averaged_weights():
 # --- going on --------------------------------------------------------------------------------------------------------
 
 
-def test_a_fit_goes_on_from_a_denoiser(small_model):
+def test_a_fit_goes_on_from_a_model(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
-    on = fit_points(x, changes=still, start=small_model.denoiser, standardiser=small_model.standardiser)
-    np.testing.assert_allclose(weights_of(on.denoiser), weights_of(small_model.denoiser), atol=1e-6)
+    on = fit_points(x, changes=still, start=small_model)
+    last, average = (weights_of(getattr(small_model.training, one)) for one in ("last", "averaged"))
+    np.testing.assert_allclose(weights_of(on.training.last), last, atol=1e-6)
+    np.testing.assert_allclose(weights_of(on.denoiser), 0.8 * average + 0.2 * last, atol=1e-6)  # which goes on as well
     assert on.standardiser is small_model.standardiser
 
 
 def test_a_start_that_does_not_fit_is_refused(small_model):
     x = motes.make_shape("moons", 400, seed=3)
-    with pytest.raises(UsageError, match="start without a standardiser"):
-        fit_points(x, changes=SMALL, start=small_model.denoiser)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):
         with pytest.raises(UsageError, match="not a denoiser of this recipe"):
-            fit_points(x, changes=SMALL | changes, start=small_model.denoiser, standardiser=small_model.standardiser)
+            fit_points(x, changes=SMALL | changes, start=small_model)

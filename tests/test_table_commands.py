@@ -11,11 +11,11 @@ import pytest
 import motes
 from motes._progress import Reporter
 from motes.data._files import read_frame
-from motes.models._table_sources import evaluation_source
+from motes.models._evidence import evidence_of
+from motes.models._sources import source_of
 from motes.models._tables import TableModel, read_model
-from motes.runs._answers import evidence_of
-from motes.runs._points import Options
-from motes.runs._tables import train_table
+from motes.runs._folder import Options
+from motes.runs._run import train_run
 
 ROWS = 39  # of which a few are held out
 TINY = {
@@ -66,8 +66,8 @@ def trained(people, tmp_path_factory):
     people.to_csv(path, index=False)
     reporter = Recorder()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.runs._tables.SAMPLES", 200)
-        _, found = train_table(str(path), folder / "run", "table", TINY, Options(), reporter)
+        patch.setattr("motes.runs._run.SAMPLES", 200)
+        _, found = train_run(str(path), folder / "run", "table", TINY, Options(), reporter)
     path.rename(folder / "run" / "people.csv")
     model = read_model(folder / "run")
     model.source = str(folder / "run" / "people.csv")
@@ -438,9 +438,9 @@ def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
 
     long = TINY | {"table.steps": 100_000}
     reporter = Interrupted(quiet=True)
-    made, found = train_table(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
+    made, found = train_run(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
     assert found is None and made.training.interrupted
-    assert {path.name for path in (tmp_path / "here").iterdir()} == {
+    assert {path.name for path in (tmp_path / "here").iterdir()} - {"checkpoints"} == {
         "model.safetensors",
         "recipe.toml",
         "history.jsonl",
@@ -455,10 +455,10 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         raise KeyboardInterrupt
 
     def broken(*arguments, **options):
-        raise motes.TrainingError("the loss was not finite")
+        raise motes.errors.TrainingError("the loss was not finite")
 
     for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
-        monkeypatch.setattr("motes.runs._tables.fit_table", trouble)
+        monkeypatch.setattr("motes._pipeline.fit_table", trouble)
         code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
         assert code == expected
     assert not list((tmp_path / "here").iterdir())
@@ -481,13 +481,13 @@ def test_what_evaluate_is_given_is_checked_before_the_work(people, run, motes_co
 
 
 def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
-    mine = evaluation_source(model, None)
+    mine = source_of(model)
     keys = lambda frame: set(zip(frame.columns["age"].values, frame.columns["h"].values, strict=True))
     training, held_out = keys(mine.training), keys(mine.held_out)
     assert mine.known and not mine.notes and len(training) + len(held_out) == ROWS and not training & held_out
     # The same rows under another name, in another order and with other columns first.
     people.sample(frac=1.0, random_state=0)[people.columns[::-1]].to_csv(tmp_path / "moved.csv", index=False)
-    moved = evaluation_source(model, str(tmp_path / "moved.csv"))
+    moved = source_of(model, str(tmp_path / "moved.csv"))
     assert moved.known and (keys(moved.training), keys(moved.held_out)) == (training, held_out)
     # The file itself with rows appended, one of them with another label.
     before = (run / "people.csv").read_bytes()
@@ -496,7 +496,7 @@ def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
             {"number": 5, "age": range(20, 60), "income": 1.0, "city": "Aachen", "h": np.linspace(0, 9, 40)}
         )
         pd.concat([more, people]).to_csv(run / "people.csv", index=False)
-        changed = evaluation_source(model, None)
+        changed = source_of(model)
         assert not changed.known and "has changed since the training" in changed.notes[0]
         assert not keys(changed.held_out) & training and held_out <= keys(changed.held_out)
     finally:
@@ -504,25 +504,25 @@ def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
     # Another file: all of its rows are held out, and how many are training rows is said.
     fresh = people.assign(h=people.h.where(people.index < 13, 1.25))
     fresh.to_csv(tmp_path / "fresh.csv", index=False)
-    other = evaluation_source(model, str(tmp_path / "fresh.csv"))
+    other = source_of(model, str(tmp_path / "fresh.csv"))
     assert len(other.held_out) == ROWS and keys(other.training) == training
     copies = len(training & keys(read_frame(tmp_path / "fresh.csv")))
     assert other.notes == (f"{copies} of the 39 rows of '{tmp_path / 'fresh.csv'}' equal a training row.",)
     # A part of the same table under another name: only what the training cannot have seen is held out.
     people[:30].to_csv(tmp_path / "part.csv", index=False)
-    part = evaluation_source(model, str(tmp_path / "part.csv"))
+    part = source_of(model, str(tmp_path / "part.csv"))
     assert keys(part.held_out) == held_out & keys(read_frame(tmp_path / "part.csv"))
     assert keys(part.training) == training and "only the" in part.notes[0]
 
 
 def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "source", str(tmp_path / "gone.csv"))
-    with pytest.raises(motes.UsageError, match=r"is not here\. Give it as SOURCE"):
-        evaluation_source(model, None)
+    with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):
+        source_of(model)
     people.assign(h=1.5).to_csv(tmp_path / "other.csv", index=False)
-    other = evaluation_source(model, str(tmp_path / "other.csv"))
+    other = source_of(model, str(tmp_path / "other.csv"))
     assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
     assert "the rows of the training are not here" in other.notes[0]
     monkeypatch.setattr(model, "source", "")
-    with pytest.raises(motes.UsageError, match=r"table in memory\. Give a file or a data set as SOURCE"):
-        evaluation_source(model, None)
+    with pytest.raises(motes.errors.UsageError, match=r"rows in memory"):
+        source_of(model)

@@ -1,6 +1,7 @@
 """What the diagnosis says of models of tables, where the answer is known, and its figures."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -8,13 +9,16 @@ import pandas as pd
 import pytest
 
 import motes
+from motes._progress import Reporter
 from motes.data._frames import as_frame
 from motes.diagnosis._of_tables import diagnose_table
 from motes.errors import UsageError
-from motes.learning.tables._training import SHARES, _shrunk
+from motes.learning.tables._course import moved_by
+from motes.learning.tables._training import SHARES, _best_share
+from motes.models._sources import source_of
 from motes.models._table_fitting import fit_table
-from motes.models._table_sources import evaluation_source
-from motes.runs._table_exhibits import draw_table, keep_table_diagnosis, linked_columns
+from motes.runs._plots import draw_run, keep_diagnosis
+from motes.runs._table_figures import linked_columns
 
 TINY = {"table.width": 16, "table.depth": 1, "table.components": 2, "table.own": 0, "table.batch": 32}
 RHO = 0.8
@@ -87,9 +91,7 @@ def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
     make = lambda: pd.DataFrame({f"x{k}": rng.choice(list("abcd"), 300) for k in range(8)})
     seen, unseen = make(), make()
     model = fit_table(seen, changes=changes | {"table.patience": 1000, "table.learning_rate": 0.01}, seed=0)
-    model.models = fit_by_heart(model, seen)
-    for name in ("orders", "unmasker"):  # of the members that it had
-        vars(model).pop(name, None)
+    model.orders = replace(model.orders, models=fit_by_heart(model, seen))
     found = diagnose_table(model, as_frame(unseen), as_frame(seen), evaluated_against="fresh rows")
     names = [finding.name for finding in found.findings]
     assert "overlearned" in names and "worse_than_alone" in names and "worse_than_mixture" in names
@@ -106,11 +108,10 @@ def fit_by_heart(model, seen):
     rows = Reader.of(model.schema).read(encoded)
     _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
     members = model.models.network.hidden.shape[0]
-    everything = [np.arange(len(seen))] * members
+    split = training.Split([np.arange(len(seen))] * members, [])
+    data = training.Data(rows, np.zeros(len(seen), np.uint64))
     plan = training.Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
-    learned = training.train(
-        model.models.network, model.models.base, model.orders.layout, plan, rows, everything, [], options, seed=1
-    )
+    learned = training.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
     return fitting.MaskedModel(learned.networks, model.models.base)
 
 
@@ -124,16 +125,16 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     table(300, 4).to_csv(path, index=False)
     model = motes.fit(str(path), "table", changes=TINY | {"table.steps": 20}, verbose=False)
     found = model.diagnose()
-    origin = evaluation_source(model.inner, None)
+    origin = source_of(model.inner)
     assert found.rows == len(origin.held_out)
     assert found.evaluated_against == f"held-out rows of {path}"
     assert found.training is not None
-    paths = keep_table_diagnosis(found, tmp_path / "out", "light")
+    paths = keep_diagnosis(found, model.inner, None, tmp_path / "out", t=None, style="light")
     assert [one.name for one in paths] == ["diagnosis.json", "column_gains.png"]
     numbers = json.loads(paths[0].read_text())
     assert numbers["columns"]["a"]["model"] == pytest.approx(found.model[found.columns.index("a")])
     assert numbers["held_out"] == found.held_out
-    drawn = [one.name for one in draw_table(model.inner, origin, tmp_path / "out", "dark", 0)]
+    drawn = [one.name for one in draw_run(model.inner, origin, tmp_path / "out", Reporter(True), style="dark", seed=0)]
     assert drawn == ["marginals.png", "pairs.png", "loss.png"]
 
 
@@ -165,7 +166,8 @@ def test_validation_rows_choose_how_much_a_network_moves_the_normals(model):
     for share in SHARES:
         # What such rows would say if that share were best.
         nats = lambda networks, share=share: np.abs(np.asarray(networks.lines - share * network.lines)).sum((1, 2, 3))
-        found = _shrunk(network, nats)
+        assert _best_share(network, nats) == share
+        found = moved_by(network, share)
         np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
         np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)
         np.testing.assert_array_equal(found.line_bias[..., 0], network.line_bias[..., 0])

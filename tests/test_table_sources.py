@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from motes.data._frames import as_frame
-from motes.models._table_sources import columns_of, content_keys, held_out_of, table_source, warnings_of
+from motes.data._identity import content_keys, held_out_of
+from motes.models._columns import columns_of, warnings_of
+from motes.models._sources import divided
 from motes.recipes import load_recipe
 
 ROWS = 3000
@@ -55,7 +57,7 @@ def test_equal_rows_are_on_the_same_side_whatever_their_row_numbers(table):
     twice = pd.concat([table, table], ignore_index=True).assign(number=np.arange(2 * ROWS))
     assert (out_of(twice)[:ROWS] != out_of(twice)[ROWS:]).any()
     recipe = load_recipe("table", {"columns.number": "drop"})
-    source = table_source("twice", as_frame(twice), recipe, 3)
+    source = divided("twice", as_frame(twice), recipe, 3)
     sides = [set(content_keys(rows.select(rows.names[1:]))) for rows in (source.training, source.held_out)]
     assert not sides[0] & sides[1] and len(source.training) + len(source.held_out) == 2 * ROWS
 
@@ -72,11 +74,11 @@ def test_keys_tell_all_rows_apart_and_know_missing_entries(table):
 
 def test_of_few_rows_few_are_held_out_and_of_very_few_none(table):
     for n in (20, 39, 100):
-        source = table_source("few", as_frame(table[:n]), load_recipe("table"), 0)
+        source = divided("few", as_frame(table[:n]), load_recipe("table"), 0)
         assert len(source.training) + (0 if source.held_out is None else len(source.held_out)) == n
         assert len(source.training) >= 10
-    assert table_source("few", as_frame(table[:20]), load_recipe("table", {"data.held_out": 0.9}), 0).held_out is None
-    assert table_source("all", as_frame(table), load_recipe("table", {"data.held_out": 0}), 0).held_out is None
+    assert divided("few", as_frame(table[:20]), load_recipe("table", {"data.held_out": 0.9}), 0).held_out is None
+    assert divided("all", as_frame(table), load_recipe("table", {"data.held_out": 0}), 0).held_out is None
 
 
 def test_row_numbers_are_found_in_the_whole_file_and_the_option_is_named(table):
@@ -85,7 +87,7 @@ def test_row_numbers_are_found_in_the_whole_file_and_the_option_is_named(table):
     assert len(message) == 1 and message[0].startswith("column 'row number': a number for each row")
     assert message[0].endswith("--set 'columns.row number=drop'")
     # Without the held-out rows there are gaps among the numbers, and nothing is seen.
-    source = table_source("file", frame, load_recipe("table"), 0)
+    source = divided("file", frame, load_recipe("table"), 0)
     assert not list(warnings_of(columns_of(source.training, load_recipe("table"), "'file'")))
     dropped = load_recipe("table", {"columns.row number": "drop"})
     assert not list(warnings_of(columns_of(frame, dropped, "'file'")))

@@ -11,11 +11,11 @@ import pytest
 
 import motes
 from motes import cli
+from motes._pipeline import suited
 from motes.data._files import read_frame
 from motes.data._text_options import TextOptions
-from motes.models._table_sources import evaluation_source, read_rows
+from motes.models._sources import read_rows, source_of
 from motes.models._tables import read_model
-from motes.runs._tables import recipe_for
 
 MOTES = [sys.executable, "-m", "motes"]
 ROWS = 60
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     (folder / "t.csv").write_bytes(german())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("motes.runs._tables.SAMPLES", 40)
+        patch.setattr("motes.runs._run.SAMPLES", 40)
         assert cli._run(["train", "t.csv", "--out", "run", *TINY, *OPTIONS], debug=True) == 0
     return folder / "run"
 
@@ -107,18 +107,18 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
 
 def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
     monkeypatch.chdir(run.parent)
-    source = evaluation_source(read_model(run), None)
+    source = source_of(read_model(run))
     assert source.known and source.held_out is not None
     assert len(source.training) + len(source.held_out) == ROWS
 
 
 def test_the_recipe_of_a_run_reads_its_source_again(here, run):
-    again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")).text)
+    again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")))
     assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
 
 
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.runs._tables.SAMPLES", 40)
+    monkeypatch.setattr("motes.runs._run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
     assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
@@ -278,8 +278,8 @@ def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
 
 def test_two_columns_of_whole_numbers_are_a_table(motes_command, tmp_path):
     (tmp_path / "t.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}\n" for k in range(200)))
-    assert recipe_for("t.csv", None) == "table"  # samples of points would not be whole
+    assert suited("t.csv") == "table"  # samples of points would not be whole
     (tmp_path / "p.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}.5\n" for k in range(200)))
-    assert recipe_for("p.csv", None) == "table"
+    assert suited("p.csv") == "table"
     (tmp_path / "q.csv").write_text("age,visits\n" + "".join(f"{k % 40}.5,{k * 7 % 13}.5\n" for k in range(200)))
-    assert recipe_for("q.csv", None) == "default"
+    assert suited("q.csv") == "default"

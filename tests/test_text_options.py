@@ -15,8 +15,8 @@ import motes
 from motes.data import _texts as texts
 from motes.data._blocks import Blocks
 from motes.data._files import read_frame, width_of
+from motes.data._points import read_table
 from motes.data._readings import Dates, Numbers, chosen, doubt, ways_of
-from motes.data._tables import read_table
 from motes.data._text_options import TextOptions
 from motes.data._texts import text_in_parts
 from motes.errors import DataError, UsageError

@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weight
     where, step = 0.0, 1
     while where <= 0.9:  # the same descent, until the loss breaks
         where, step = where - 0.3 * (where - X[:, 0].mean()), step + 1
-    with pytest.raises(motes.TrainingError, match=rf"at step {step} of 40.*learning rate") as caught:
+    with pytest.raises(motes.errors.TrainingError, match=rf"at step {step} of 40.*learning rate") as caught:
         train_point(X, loss=breaks)
     kept = caught.value.result
     assert np.isfinite(kept.last.where).all()

@@ -15,10 +15,10 @@ from motes.data._tables import Standardiser
 from motes.diffusion._process import q_sample
 from motes.diffusion._schedules import CosineBetas, VarianceExploding
 from motes.errors import UsageError
-from motes.evaluation._metrics import sliced_w2
+from motes.evaluation import sliced_w2
 from motes.evaluation._truth import MOST_PAIRS, truth
+from motes.sampling import Heun
 from motes.sampling._grids import KarrasGrid
-from motes.sampling._samplers import Heun
 
 each = pytest.mark.parametrize("name", SHAPES)
 CURVES = [name for name in SHAPES if name not in ("checkerboard", "eight_gaussians")]

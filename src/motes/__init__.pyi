@@ -1,35 +1,44 @@
-from . import figures
+from . import (
+    data,
+    diagnosis,
+    diffusion,
+    errors,
+    evaluation,
+    figures,
+    learning,
+    models,
+    recipes,
+    reports,
+    runs,
+    sampling,
+    tables,
+)
 from ._estimator import DiffusionModel
 from ._fitting import fit
 from ._model import Model, load
 from .data._datasets import dataset
 from .data._frames import Frame
+from .data._points import read_table
 from .data._shapes import SHAPES, make_labelled_shape, make_shape
-from .data._tables import Standardiser, read_table, write_table
+from .data._tables import write_table
 from .data._text_options import TextOptions
 from .diagnosis._after import Diagnosis
 from .diagnosis._before import diagnose
-from .diagnosis._findings import Finding
-from .diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from .diffusion._denoiser import Denoiser
-from .diffusion._schedules import DiscreteVP, Schedule, VarianceExploding
-from .errors import DataError, ModelFileError, MotesError, RecipeError, TrainingError, UsageError
-from .evaluation._metrics import Metric, c2st, compare, sliced_w2
+from .errors import MotesError
+from .evaluation._metrics import c2st, compare, sliced_w2
 from .evaluation._record import Evaluation
-from .evaluation._truth import Truth, truth
-from .learning._denoisers import NoisePredictor, Preconditioned
+from .evaluation._truth import truth
 from .learning._training import train
-from .models._points import Guidance
 from .recipes import Recipe, load_recipe, register
-from .sampling._samplers import Sampler, sample
+from .sampling._guidance import Guidance
+from .sampling._options import Sampling
+from .sampling._samplers import sample
 
 __all__ = [  # noqa: RUF022 - in the order of use
-    "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions",
-    "Standardiser", "DiffusionModel", "Frame",
-    "fit", "load", "Model", "Guidance", "Recipe", "load_recipe", "register",
-    "Schedule", "DiscreteVP", "LinearVP", "CosineVP", "RectifiedFlow", "VarianceExploding", "FunctionSchedule",
-    "Denoiser", "NoisePredictor", "Preconditioned",
-    "train", "Sampler", "sample", "sliced_w2", "c2st", "compare", "Metric", "truth", "Truth",
-    "Evaluation", "diagnose", "Diagnosis", "Finding", "figures",
-    "MotesError", "UsageError", "RecipeError", "DataError", "TrainingError", "ModelFileError",
+    "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions", "Frame",
+    "fit", "load", "Model", "DiffusionModel", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
+    "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "MotesError",
+    # the rooms, each with its own door
+    "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
+    "diagnosis", "runs", "errors",
 ]  # fmt: skip

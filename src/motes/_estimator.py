@@ -31,14 +31,15 @@ from sklearn.utils.validation import (
 )
 
 from motes._model import Model
-from motes.data._frames import Frame, Series, as_frame, joined, unique_names
+from motes.data._frames import Frame, as_frame, joined, unique_names
 from motes.data._natives import collected, in_library, is_frame, names_of
+from motes.data._series import Series
 from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
 from motes.models._points import model_path
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.sampling._rows import log_prob_rows
@@ -61,8 +62,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         changes: to the recipe, such as {"table.width": 256}.
         columns: what columns are, such as {"age": "integer"}, in the place of what is inferred, or "drop" for those to
             be left out; see docs/tables.md.
-        warm_start: go on from the last fit, with the same columns.
-        random_state: of `fit`, and of draws that have none of their own.
+        warm_start: go on with the training of the last fit, from its complete state, where the columns are the same.
+            With the same rows, recipe and seed `max_steps` are the steps of all fits together: a fit of 20 steps and
+            one of 40 are `motes train` with 20 steps and `--resume` to 40. With anything else it is as `partial_fit`.
+        random_state: of `fit`, and of draws that have none of their own. None: another one every time; a fit that goes
+            on keeps that of the first.
 
     Attributes:
         model_: the `motes.Model` of the columns of X and, where `fit` was given labels, of one more for y, the last.
@@ -72,8 +76,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         history_: loss of every step, (n_iter_,).
 
     Example:
-        >>> model = DiffusionModel(random_state=0).fit(table, y)  # doctest: +SKIP
-        >>> model.sample(5, given={"age": (18, 30)}, y="yes")     # doctest: +SKIP
+        >>> ages, smokers = np.array([[31.0], [47.0], [25.0], [62.0]] * 10), ["no", "yes", "no", "no"] * 10
+        >>> estimator = motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers)
+        >>> estimator.sample(5, given={0: (None, 30)}, y="no").tolist()
+        [[25.0], [25.0], [25.0], [25.0], [25.0]]
+
+        The examples of the methods go on with this one, which has hardly been trained.
     """
 
     _target: Target | None
@@ -111,17 +119,33 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         Raises:
             DataError: data that cannot be used; the message names the row and the column.
             RecipeError, UsageError: a recipe or columns that do not fit.
+
+        Example:
+            >>> ages, smokers = np.array(people["age"], float)[:, None], people["smoker"]
+            >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
+            ['no', 'yes']
         """
-        return self._fit(X, y, sample_weight, self._before if self.warm_start else None)
+        return self._fit(X, y, sample_weight, TableSession(start=self._before if self.warm_start else None))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
 
-        Rows without y may follow rows with it: then nothing is known of their classes.
-        """
-        return self._fit(X, y, sample_weight, self._before)
+        Each call takes `max_steps` steps more, from the weights, their averages and the optimiser's state. The learning
+        rate is that of all steps together: it rises again, and falls to nothing at their end. After `load`, and in a
+        pickle, the weights alone are there: a new training begins from them.
 
-    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, start: TableModel | None) -> Self:
+        Rows without y may follow rows with it: then nothing is known of their classes.
+
+        Example:
+            >>> ages, smokers = np.array(people["age"], float)[:, None], people["smoker"]
+            >>> longer = motes.DiffusionModel(max_steps=2, random_state=0)
+            >>> longer.partial_fit(ages, smokers).partial_fit(ages, smokers).n_iter_
+            4
+        """
+        return self._fit(X, y, sample_weight, TableSession(start=self._before, more=True))
+
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: TableSession) -> Self:
+        start = session.start
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
         labels = None if y is None else _labels(y, n)
@@ -139,13 +163,15 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         changes = dict(self.changes or {})
         if self.max_steps is not None:
             changes["table.steps"] = check_count(self.max_steps, "steps")
-        seed = _seed(self.random_state)
+        seed = start.seed if start is not None and self.random_state is None else _seed(self.random_state)
+        # A state has the losses of all steps so far; without one those of a new training come behind them.
+        apart = start is not None and (start.training is None or start.training.state is None)
         model = fit_table(
-            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, start=start
+            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, session=session
         )
         training = model.training
         assert training is not None  # it was trained just now
-        before: NDArray[np.float32] = getattr(self, "history_", training.losses[:0]) if start else training.losses[:0]
+        before: NDArray[np.float32] = self.history_ if apart else training.losses[:0]
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
         self.model_, self._target = Model(model), target
@@ -255,6 +281,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             UsageError, DataError: what does not fit.
+
+        Example:
+            >>> estimator.sample(3, y="yes").shape
+            (3, 1)
         """
         check_is_fitted(self)
         n = check_count(n_samples, "rows")
@@ -288,6 +318,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             y: the class of each row (n,), or one for all: the answer is log p(row | y) = log p(row, y) - log p(y).
             orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
             smooth: give such an entry the mass 1 / (rows of the training + 1) instead of 0.
+
+        Example:
+            >>> estimator.score_samples([[31.0], [25.0]], y=["yes", "no"]).shape
+            (2,)
         """
         check_is_fitted(self)
         X = self._validated(X)
@@ -318,6 +352,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         A warning says how many entries the training could not have held: each counts with the mass
         1 / (rows of the training + 1).
+
+        Example:
+            >>> estimator.score([[31.0], [25.0]]) < 0
+            True
         """
         check_is_fitted(self)
         found = self._table.likelihood(self._frame(self._validated(X)), smooth=True)
@@ -341,6 +379,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             DataError: an entry that its column cannot hold; the message names row and column.
+
+        Example:
+            >>> estimator.impute(np.array([[31.0], [np.nan]]))[0].tolist()
+            [31.0]
         """
         check_is_fitted(self)
         seed = _seed(self.random_state if random_state is None else random_state)
@@ -357,7 +399,12 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:
-        """`impute` with one draw, always the same, in the type that `set_output` asks for."""
+        """`impute` with one draw, always the same, in the type that `set_output` asks for.
+
+        Example:
+            >>> estimator.transform(np.array([[31.0], [np.nan]])).shape
+            (2, 1)
+        """
         made = self.impute(X, random_state=0 if self.random_state is None else self.random_state)
         return in_library(made, _get_output_config("transform", self)["dense"])
 
@@ -367,6 +414,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         An entry that the training could not have held counts as missing. For another column than y, see
         `model_.predict`.
+
+        Example:
+            >>> estimator.predict_proba([[31.0], [47.0]]).sum(axis=1).round(3).tolist()
+            [1.0, 1.0]
         """
         check_is_fitted(self)
         X, target = self._validated(X), self._asked(None)
@@ -380,12 +431,22 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each row, (n,)."""
+        """The likeliest class of each row, (n,).
+
+        Example:
+            >>> estimator.predict([[31.0], [47.0]]).shape
+            (2,)
+        """
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns that `transform` gives: those of X that are not dropped."""
+        """Names of the columns that `transform` gives: those of X that are not dropped.
+
+        Example:
+            >>> estimator.get_feature_names_out().tolist()
+            ['x0']
+        """
         check_is_fitted(self)
         return np.delete(super().get_feature_names_out(input_features), self._dropped)
 
@@ -394,9 +455,17 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     def save(self, path: str | Path) -> None:
         """Write one `.safetensors` file, which `DiffusionModel.load` and the command line read.
 
+        It holds the weights, and not the state of the training, which is several times as large. A fit that goes on
+        after `load` is a new training that begins from the weights.
+
         Raises:
             UsageError: a name that does not end in .safetensors, or parameters that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> estimator.save("people.safetensors")
+            >>> motes.DiffusionModel.load("people.safetensors").classes_.tolist()
+            ['no', 'yes']
         """
         check_is_fitted(self)
         tensors, about = self._table.parts()
@@ -422,6 +491,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
         Raises:
             ModelFileError: no such file, another format, or any damage.
+
+        Example:
+            >>> table.save("people.safetensors")
+            >>> motes.DiffusionModel.load("people.safetensors").feature_names_in_.tolist()
+            ['age', 'smoker']
         """
         path = model_path(path)
         tensors, about = read_checkpoint(path)

@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._model import Model
+from motes._pipeline import NATS, are_points, point_start, prepared, suited, table_start, trained
 from motes._progress import Reporter, watching
-from motes.data._frames import TYPE_WORDS, Frame, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._points import points_of
+from motes.data._series import TYPE_WORDS
 from motes.data._shapes import SHAPES
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
-from motes.models._sources import points_of, read_source
-from motes.models._table_fitting import fit_table
+from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
-from motes.runs._tables import NATS, are_points, fitted, is_table, prepared, recipe_for
 
 Changes = Sequence[str] | Mapping[str, Any]
 
@@ -37,7 +38,7 @@ def fit(
     labels: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     source: str = "",
     verbose: bool | None = None,
     on_progress: Callable[[Any], None] | None = None,
@@ -53,8 +54,12 @@ def fit(
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        start: a model of the same columns and recipe to go on from.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
+        start: a model of the same columns and network to go on from: with the complete state of its training (weights,
+            their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
+            recipe and seed it is the same training, and its steps are those of the whole; with anything else the steps
+            of the recipe come on top.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine. None: 0, or the
+            seed of `start`.
         source: what data in memory is called in the model file and in messages.
         verbose: show the recipe and the progress. None: in a terminal and in a notebook.
         on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
@@ -64,7 +69,8 @@ def fit(
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
-        UsageError: an unknown name, an option that does not suit the data, or a `start` of another kind.
+        UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
+            whose training is complete.
         RecipeError: a recipe that cannot be followed.
         TrainingError: the loss was not finite.
 
@@ -75,12 +81,14 @@ def fit(
         >>> sorted(model.sample(3))
         ['age', 'smoker']
     """
+    seed = (0 if start is None else start.seed) if seed is None else seed
+    before = None if start is None else start.inner
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
         if labels is not None or weights is not None:
             what = "labels" if labels is not None else "weights"
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
-        return _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
+        return _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
@@ -91,10 +99,8 @@ def fit(
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            table = fit_table(
-                frame, chosen, columns=kinds, weights=weights, seed=seed, source=source, start=_table(start),
-                on_progress=show,
-            )  # fmt: skip
+            session = TableSession(on_progress=show, source=source, start=table_start(before))
+            table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
@@ -106,8 +112,8 @@ def fit(
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
         points = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source, on_progress=show,
-            **_going_on(start),
+            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source,
+            start=point_start(before), on_progress=show,
         )  # fmt: skip
     if not is_array:  # without the column of the labels
         dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
@@ -133,7 +139,7 @@ def _fit_source(
     recipe: str | Path | Recipe | None,
     changes: Changes,
     columns: Any,
-    start: Model | None,
+    start: PointModel | TableModel | None,
     seed: int,
     reporter: Reporter,
     on_progress: Callable[[Any], None] | None,
@@ -141,18 +147,16 @@ def _fit_source(
     """A model of a shape, a data set or a file, as `motes train` makes it."""
     if recipe is None:
         words = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
-        recipe = recipe_for(name, None, words)
+        recipe = suited(name, words)
         reporter.say(f"recipe '{recipe}' for '{name}'")
-    encode, chosen = is_table(name, recipe, changes), load_recipe(recipe, changes)
-    if encode:
-        ready = prepared(name, replace(chosen, columns={**chosen.columns, **_kinds(columns)}), seed)
-        return Model(fitted(ready, seed, reporter, start=_table(start), on_progress=on_progress))
-    if columns is not None:
+    chosen = load_recipe(recipe, changes)
+    if chosen.data.encode:
+        chosen = replace(chosen, columns={**chosen.columns, **_kinds(columns)})
+    elif columns is not None:
         raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
-    origin = read_source(name, chosen, seed)
-    with watching(reporter, on_progress) as show:
-        points = fit_points(origin.table, chosen, seed=seed, source=name, on_progress=show, **_going_on(start))
-    return Model(points, np.empty((0, 2)) if name in SHAPES else None)
+    ready = prepared(name, chosen, seed)
+    found = trained(ready, seed, reporter, start=start, on_progress=on_progress)
+    return Model(found, np.empty((0, 2)) if name in SHAPES else None)
 
 
 def _kinds(columns: Any) -> Mapping[str, Any]:
@@ -162,21 +166,3 @@ def _kinds(columns: Any) -> Mapping[str, Any]:
     if not isinstance(columns, Mapping):
         raise UsageError(f"columns = {columns!r}; expected a mapping such as {{'age': 'integer'}}: the data has names.")
     return columns
-
-
-def _going_on(start: Model | None) -> dict[str, Any]:
-    """Arguments of `fit_points`."""
-    if start is None:
-        return {}
-    if not isinstance(start.inner, PointModel):
-        raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-    inner = start.inner
-    return {"start": inner.denoiser, "standardiser": inner.standardiser, "classes": inner.classes}
-
-
-def _table(start: Model | None) -> TableModel | None:
-    if start is None:
-        return None
-    if not isinstance(start.inner, TableModel):
-        raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
-    return start.inner

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from motes._progress import Reporter
 from motes.data._frames import Frame, as_frame
@@ -20,19 +20,18 @@ from motes.errors import ModelFileError, UsageError, check_count
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._columns import matrix_of
+from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
-from motes.models._points import Guidance, PointModel, model_path
-from motes.models._sources import matrix_of
+from motes.models._points import PointModel, model_path
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.reports._page import check_page, write_page
-from motes.runs._answers import Evidence, evidence_of
-from motes.runs._table_exhibits import table_diagnosis
-from motes.runs._tables import evaluate_table
+from motes.sampling._guidance import Guidance
 from motes.sampling._likelihood import Likelihood
-from motes.sampling._loop import Sampler
+from motes.sampling._options import Sampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +65,13 @@ class Model:
         >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
         >>> model.sample(3).shape
         (3, 2)
+        >>> people = {"age": [31, 47, 25, 62] * 10, "smoker": ["no", "yes", "no", "no"] * 10}
+        >>> table = motes.fit(people, changes={"table.steps": 2}, verbose=False)
+        >>> sorted(table.sample(3))
+        ['age', 'smoker']
+
+        Two steps of training make no good model, and are enough to see how one is used. The examples of the methods go
+        on with `model` and `table`.
     """
 
     def __init__(self, inner: PointModel | TableModel, template: Any = None):
@@ -135,10 +141,7 @@ class Model:
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: OnBlock = None,
     ) -> Any:
         """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
@@ -153,7 +156,8 @@ class Model:
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
-            sampler, steps, grid, guidance: of points, in the place of the recipe's; see `motes samplers`.
+            how: of points, in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a
+                mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_block: called with the number of rows drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
@@ -161,26 +165,30 @@ class Model:
         Raises:
             UsageError: what does not fit the columns or the model, or a condition of probability 0.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> model.sample(3).shape
+            (3, 2)
+            >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
+            >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
+            ({'yes'}, True)
         """
-        of_points: dict[str, Any] = {
-            "label": label, "sampler": sampler, "steps": steps, "grid": grid, "guidance": guidance,
-        }  # fmt: skip
         if isinstance(self.inner, TableModel):
-            self._refuse(of_points, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"label": label}, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"how": how}, "sample", "The columns of a table are drawn one after another: leave `how` out.")
             rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
             for message in self._evidence(self.inner, given or {}, rows).warnings:
                 warnings.warn(message, UserWarning, stacklevel=2)
             return self._native(rows)
-        if isinstance(guidance, Guidance) and isinstance(guidance.weak, Model):
-            weak = guidance.weak._inside("guidance", "Give a weak model of points.")
-            of_points["guidance"] = replace(guidance, weak=weak)
         if exact:
             raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
+        how = _of_points(Sampling.of(how))
         if not given:
-            return self._native(self.inner.sample(n, seed=seed, on_block=on_block, **of_points))
+            return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
         for message in far_conditions(self.inner, given):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._native(sample_given(self.inner, n, given, seed=seed, on_block=on_block, **of_points)[0])
+        points, _ = sample_given(self.inner, n, given, seed=seed, label=label, how=how, on_block=on_block)
+        return self._native(points)
 
     def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
         """How probable a condition is to a model of a table, and how many rows `n` drawn ones under it are worth.
@@ -188,6 +196,11 @@ class Model:
         Raises:
             UsageError: a model of points, or conditions that do not fit.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> found = table.evidence({"smoker": "yes"}, n=64)
+            >>> float(np.exp(found.log_prob).round(1)), round(found.effective)
+            (0.3, 64)
         """
         inner = self._table("evidence", "The probability of a condition on points is not computed.")
         return self._evidence(inner, given, inner.sample(n, given=given, seed=seed, exact=exact))
@@ -206,8 +219,6 @@ class Model:
         missing.
 
         Example:
-            >>> import motes
-            >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
             >>> rows, noisy = model.chain(5, [0, 16])
             >>> len(noisy), noisy[0].shape
             (2, (5, 2))
@@ -229,7 +240,14 @@ class Model:
     def score_samples(
         self, data: Any, *, label: Any = None, orders: int = 1, smooth: bool = False, on_block: OnBlock = None
     ) -> Array:
-        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`."""
+        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`.
+
+        Example:
+            >>> table.score_samples({"age": [31, 25], "smoker": ["yes", "no"]}).shape
+            (2,)
+            >>> model.score_samples(motes.make_shape("moons", 3)).shape
+            (3,)
+        """
         return self.likelihood(data, label=label, orders=orders, smooth=smooth, on_block=on_block).log_prob
 
     def likelihood(
@@ -257,6 +275,11 @@ class Model:
         Raises:
             UsageError: an option of the other kind of model, or out of range.
             DataError: rows that cannot be used; the message names the row and the column.
+
+        Example:
+            >>> found = model.likelihood(motes.make_shape("moons", 3))
+            >>> found.log_prob.shape, found.error.shape
+            ((3,), (3,))
         """
         if isinstance(self.inner, TableModel):
             self._refuse({"label": label}, "likelihood", "A class of a table is a column of its rows.")
@@ -269,6 +292,11 @@ class Model:
 
         Raises:
             UsageError: a table, whose log p is exact, or a recipe whose schedule has no steps.
+
+        Example:
+            >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
+            >>> steps.bound(motes.make_shape("moons", 3)).nats.shape
+            (3,)
         """
         inner = self._inside("bound", "log p of its rows is exact: use score_samples.")
         return inner.bound(self._points(data), variance=variance, seed=seed, draws=draws)
@@ -286,6 +314,13 @@ class Model:
 
         Raises:
             DataError: an entry that its column cannot hold; the message names the row and the column.
+
+        Example:
+            >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()
+            [31, 47]
+            >>> draws = table.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
+            (3, ['no', 'no', 'no'])
         """
         count = 1 if draws is None else check_count(draws, "draws")
         if isinstance(self.inner, TableModel):
@@ -319,6 +354,12 @@ class Model:
         Raises:
             UsageError: a column that there is not or that does not vary, or points without classes.
             DataError: rows that cannot be used.
+
+        Example:
+            >>> sorted(table.predict({"age": [31, 47]}, "smoker"))
+            ['label', 'p(no)', 'p(yes)']
+            >>> sorted(table.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)))
+            ['mean', 'q0.1', 'q0.9', 'sd']
         """
         if isinstance(self.inner, PointModel):
             self._refuse({"column": column}, "predict", "Points have classes: leave `column` out.")
@@ -333,6 +374,11 @@ class Model:
 
         Raises:
             UsageError, DataError: as `predict`; or a column without labels.
+
+        Example:
+            >>> p, labels = table.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p.shape, labels
+            ((2, 2), ['no', 'yes'])
         """
         if isinstance(self.inner, TableModel):
             if column is None:
@@ -360,13 +406,19 @@ class Model:
         Raises:
             UsageError: rows that are not to be had: a table that was in memory has to be given again.
             DataError: rows with other columns, or that cannot be used.
+
+        Example:
+            >>> found = model.evaluate(motes.make_shape("moons", 200, seed=1), n=200)
+            >>> found.severity  # two steps of training are too few
+            'large'
         """
-        if isinstance(self.inner, TableModel):
-            return evaluate_table(self.inner, data, target=target, n=n, seed=seed, reporter=Reporter(not verbose))
         from motes.diagnosis._evaluating import evaluate
 
-        self._refuse({"target": target}, "evaluate", "Points have no target.")
-        return evaluate(self.inner, self._source(data), n=n, seed=seed)
+        rows, reporter = data, Reporter(not verbose)
+        if isinstance(self.inner, PointModel):
+            self._refuse({"target": target}, "evaluate", "Points have no target.")
+            rows = self._source(data)
+        return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
 
     def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
         """Find out what is wrong with the model and how to fix it.
@@ -380,10 +432,18 @@ class Model:
 
         Raises:
             UsageError: rows that are not to be had, or too few of them.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> found = table.diagnose(fresh)
+            >>> found.columns
+            ('age', 'smoker')
         """
+        from motes.diagnosis._after import diagnose_model
+        from motes.diagnosis._of_tables import table_diagnosis
+
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-        from motes.diagnosis._after import diagnose_model
 
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
@@ -395,6 +455,11 @@ class Model:
             n: samples.
             seed: of the samples.
             style: "light" or "dark".
+
+        Example:
+            >>> axes = model.plot(n=100)
+            >>> axes.get_title()
+            '100 samples'
         """
         from motes import figures
 
@@ -420,10 +485,32 @@ class Model:
             DataError: as `evaluate`.
 
         Example:
-            >>> model.report("report.html")  # doctest: +SKIP
+            >>> model.report("report.html", motes.make_shape("moons", 200, seed=1), n=200).name
+            'report.html'
         """
         check_page(path)
         return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
+
+    # --- averages of the weights ---
+
+    @property
+    def averages(self) -> Averages | None:
+        """What averages of any length are made from; None where the training kept none, as of a table by default."""
+        return self.inner.averages
+
+    def averaged_over(self, sigma_rel: float) -> Model:
+        """The same model with another average of its weights, over this share of its training, from 0.02 to 0.25.
+
+        Raises:
+            UsageError: a length out of range, or a training that kept no averages: `training.averages` of points, and
+                `table.averages` of a table, say how many are stored.
+            ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> model.averaged_over(0.1).sample(3).shape
+            (3, 2)
+        """
+        return Model(self.inner.averaged_over(sigma_rel), self.template)
 
     # --- points alone ---
 
@@ -431,11 +518,6 @@ class Model:
     def denoiser(self) -> Denoiser:
         """Of points: E[x_0 | x_t], in standardised units."""
         return self._inside("denoiser", "Its networks are in `inner.models`.").denoiser
-
-    @property
-    def averages(self) -> Averages | None:
-        """Of points: what averages of any length are made from."""
-        return self._inside("averages", "It has one average of its weights.").averages
 
     @property
     def grid(self) -> NDArray[np.float32]:
@@ -448,14 +530,15 @@ class Model:
         return self._inside("standardiser", "Its columns have kinds, in `inner.schema`.").standardiser
 
     def with_denoiser(self, denoiser: Denoiser) -> Model:
-        """Of points: the same model with another denoiser, such as an exact one, in the place of its own."""
+        """Of points: the same model with another denoiser, such as an exact one, in the place of its own.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.with_denoiser(exact).sample(3).shape
+            (3, 2)
+        """
         inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
         return Model(inner.with_denoiser(denoiser), self.template)
-
-    def averaged_over(self, sigma_rel: float) -> Model:
-        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`."""
-        inner = self._inside("averaged_over", "It has one average of its weights.")
-        return Model(inner.averaged_over(sigma_rel), self.template)
 
     # --- on disk ---
 
@@ -465,6 +548,11 @@ class Model:
         Raises:
             UsageError: a name that does not end in .safetensors, or a kind of table that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> model.save("moons.safetensors")
+            >>> motes.load("moons.safetensors")
+            Model(points of 2 columns, 17,538 parameters)
         """
         if isinstance(self.inner, PointModel):
             self.inner.check_described()
@@ -504,15 +592,25 @@ class Model:
                 raise UsageError(f"{call}: got {name} = {value!r}, and this model is of {message}. {instead}")
 
 
+def _of_points(how: Sampling) -> Sampling:
+    """With the `PointModel` inside of a weak `Model`."""
+    guidance = how.guidance
+    if not (isinstance(guidance, Guidance) and isinstance(guidance.weak, Model)):
+        return how
+    return replace(how, guidance=replace(guidance, weak=guidance.weak._inside("guidance", "Give one of points.")))
+
+
 def load(path: str | Path) -> Model:
     """Read a model file, or the one in the folder of a run. No code in it is run.
-
-    Example:
-        >>> motes.load("runs/penguins").sample(5).to_pandas()  # doctest: +SKIP
 
     Raises:
         NoModelError: no such file.
         ModelFileError: another format, any damage, or a part of your own that is not registered.
+
+    Example:
+        >>> model.save("moons.safetensors")
+        >>> motes.load("moons.safetensors").sample(3).shape
+        (3, 2)
     """
     path = model_path(path)
     tensors, about = read_checkpoint(path)

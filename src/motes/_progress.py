@@ -89,11 +89,15 @@ class Reporter:
 
 @contextmanager
 def watching(
-    reporter: Reporter, also: Callable[[Any], None] | None = None, *, unit: str = ""
+    reporter: Reporter,
+    also: Callable[[Any], None] | None = None,
+    *,
+    unit: str = "",
+    least: float | None = None,
 ) -> Iterator[Callable[[Any], None]]:
     """Yields the `on_progress` of a training whose progress is shown; `also` is called as well.
 
-    `unit` is that of the loss.
+    `unit` is that of the loss, and `least` how low it can go: what is above it is shown in brackets.
 
     How many steps there are is known once the rows are read.
     """
@@ -106,7 +110,8 @@ def watching(
             if now.step:
                 known = now.held_out is not None and now.held_out == now.held_out
                 held = f", held out {now.held_out:.4f}" if known else ""
-                counts[0](now.step, f"loss {now.loss:.4f}{held}{unit}, {now.step / now.seconds:,.0f} steps/s")
+                above = "" if least is None else f" ({now.loss - least:+.4f})"
+                counts[0](now.step, f"loss {now.loss:.4f}{above}{held}{unit}, {now.step / now.seconds:,.0f} steps/s")
             if also is not None:
                 also(now)
 

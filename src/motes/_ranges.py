@@ -6,9 +6,11 @@ class Robust:
     __post_init__ = check_fields
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import equinox as eqx
 import numpy as np
@@ -39,6 +41,19 @@ def number(default: Any, low: float, high: float = math.inf, *, open_low: bool =
         default: what is taken where it is left out; with None, None is allowed beside the numbers.
         low, high: the ends, both allowed.
         open_low: `low` itself is not allowed.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from motes.recipes import Checked, number
+        >>> @dataclass(frozen=True)
+        ... class Options(Checked):
+        ...     steps: int = number(32, 1, 1000)
+        >>> Options()
+        Options(steps=32)
+        >>> Options(steps=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: steps = 0; expected a number at least 1 and at most 1000.
     """
     return eqx.field(static=True, default=default, metadata={"range": Range(low, high, open_low)})
 
@@ -51,8 +66,9 @@ def check_fields(made: Any) -> None:
     """
     for field in fields(made):
         value, allowed = getattr(made, field.name), field.metadata.get("range")
-        if get_origin(field.type) is Literal and value not in get_args(field.type):
-            raise ValueError(f"{field.name} = {value!r}; expected one of {', '.join(map(str, get_args(field.type)))}.")
+        kind = get_type_hints(type(made))[field.name] if isinstance(field.type, str) else field.type
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{field.name} = {value!r}; expected one of {', '.join(map(str, get_args(kind)))}.")
         if allowed is None or (value is None and field.default is None) or value in allowed:
             continue
         infinite = isinstance(value, float) and not math.isfinite(value)
@@ -61,7 +77,19 @@ def check_fields(made: Any) -> None:
 
 
 class Checked:
-    """Base of a frozen dataclass whose fields are checked by `check_fields` when an object is made."""
+    """Base of a frozen dataclass whose fields are checked by `check_fields` when an object is made.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from motes.recipes import Checked, number
+        >>> @dataclass(frozen=True)
+        ... class Options(Checked):
+        ...     delta: float = number(1.0, 0, open_low=True)
+        >>> Options(delta=-1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: delta = -1; expected a number above 0.
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -7,33 +7,86 @@ leaves with `exit_code`; in Python they are ordinary exceptions, most of them al
 import difflib
 from collections.abc import Iterable
 
+__all__ = [  # noqa: RUF022 - in the order of the file
+    "MotesError",
+    "UsageError",
+    "RecipeError",
+    "UnknownKindError",
+    "DataError",
+    "TrainingError",
+    "Terminated",
+    "ModelFileError",
+    "NoModelError",
+]
+
 
 class MotesError(Exception):
-    """Base of every error that motes raises on purpose."""
+    """Base of every error that motes raises on purpose.
+
+    Example:
+        >>> try:
+        ...     motes.load("nowhere.safetensors")
+        ... except motes.MotesError as error:
+        ...     print(type(error).__name__, error.exit_code)
+        NoModelError 2
+    """
 
     exit_code = 1
 
 
 class UsageError(MotesError, ValueError):
-    """A wrong name, option or combination: the call itself must change."""
+    """A wrong name, option or combination: the call itself must change.
+
+    Example:
+        >>> motes.make_shape("moon", 10)
+        Traceback (most recent call last):
+            ...
+        motes.errors.UsageError: unknown shape 'moon'. Did you mean 'moons'? Choose from: ...
+    """
 
     exit_code = 2
 
 
 class RecipeError(UsageError):
-    """A recipe with an unknown key or a value that does not fit."""
+    """A recipe with an unknown key or a value that does not fit.
+
+    Example:
+        >>> motes.load_recipe("default", {"training.steps": 0})
+        Traceback (most recent call last):
+            ...
+        motes.errors.RecipeError: recipe 'default': training.steps = 0; expected a number at least 1.
+    """
 
 
 class UnknownKindError(RecipeError):
-    """A recipe names a kind that no registered class has."""
+    """A recipe names a kind that no registered class has.
+
+    Example:
+        >>> motes.load_recipe("default", {"loss.kind": "hubber"})
+        Traceback (most recent call last):
+            ...
+        motes.errors.UnknownKindError: recipe 'default': unknown loss.kind 'hubber'. Choose from: ...
+    """
 
 
 class DataError(MotesError, ValueError):
-    """Data that cannot be used; the message names the row and column where there is one."""
+    """Data that cannot be used; the message names the row and column where there is one.
+
+    Example:
+        >>> motes.fit([[0.0, 1.0], [np.inf, 2.0], [3.0, 4.0]], verbose=False)
+        Traceback (most recent call last):
+            ...
+        motes.errors.DataError: the data holds inf in row 2, column 'x' (1 such cell in all). ...
+    """
 
 
 class TrainingError(MotesError):
-    """Training broke down; `result` holds the last good state."""
+    """Training broke down; `result` holds the last good state.
+
+    Example:
+        >>> motes.errors.TrainingError("the loss was not finite", result=model.training).result.steps
+        2
+    """
 
     def __init__(self, message: str, result: object = None):
         super().__init__(message)
@@ -41,17 +94,38 @@ class TrainingError(MotesError):
 
 
 class Terminated(MotesError):
-    """The system has asked the process to end (SIGTERM)."""
+    """The system has asked the process to end (SIGTERM).
+
+    Example:
+        >>> motes.errors.Terminated().exit_code
+        143
+    """
 
     exit_code = 143
 
 
 class ModelFileError(MotesError):
-    """A model file that is missing, damaged, or of another format."""
+    """A model file that is missing, damaged, or of another format.
+
+    Example:
+        >>> from pathlib import Path
+        >>> size = Path("broken.safetensors").write_text("not a model")
+        >>> motes.load("broken.safetensors")
+        Traceback (most recent call last):
+            ...
+        motes.errors.ModelFileError: 'broken.safetensors' is damaged or not a model of motes: Error ...
+    """
 
 
 class NoModelError(ModelFileError, UsageError):
-    """A model file that is not there: the call itself must change, as for any other file."""
+    """A model file that is not there: the call itself must change, as for any other file.
+
+    Example:
+        >>> motes.load("nowhere.safetensors")
+        Traceback (most recent call last):
+            ...
+        motes.errors.NoModelError: there is no model file 'nowhere.safetensors'. `motes train` makes ...
+    """
 
     exit_code = 2
 

@@ -22,8 +22,7 @@ from diffusers import (
 
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._schedules import LinearBetas, Schedule
-from motes.sampling._grids import UniformGrid
-from motes.sampling._samplers import (
+from motes.sampling import (
     DDIM,
     Ancestral,
     DPMSolver1S,
@@ -33,6 +32,7 @@ from motes.sampling._samplers import (
     Euler,
     Heun,
 )
+from motes.sampling._grids import UniformGrid
 
 STEPS = 100
 SCHEDULE = LinearBetas(STEPS, 1e-3, 0.1).schedule()  # where float32, in which diffusers has its tables, keeps digits

@@ -14,6 +14,7 @@ from motes.cli import _listing as listing
 from motes.cli import _training as training
 from motes.cli._common import app, note
 from motes.cli._imports import without_imports
+from motes.cli._misuse import misuse
 from motes.cli._output import StandardOutput
 from motes.errors import MotesError
 
@@ -50,7 +51,7 @@ def _run(words: list[str], debug: bool) -> int:
         sys.stdout.flush()  # here, where an error is told as any other
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
-        code, text = 2, f"{error}\nSee `motes --help`."
+        code, text = 2, misuse(error)
         if debug:
             raise
     except MotesError as error:

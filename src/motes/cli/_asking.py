@@ -23,7 +23,7 @@ from motes.cli._common import (
     check_rows_out,
     note,
     read_by,
-    refuse,
+    refuse_others,
     start_jax,
     whole,
 )
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from motes._progress import Reporter
     from motes.data._writing import Write
-    from motes.models._points import PointModel
-    from motes.models._tables import TableModel
-    from motes.runs._points import Draw
+    from motes.models._evidence import Evidence
+    from motes.models._tables import RowLikelihood
+    from motes.sampling._likelihood import Likelihood
 
 
 @app.command
@@ -73,78 +72,47 @@ def sample(
     """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
     from motes._progress import Reporter
-    from motes.models._points import Guidance
-    from motes.models._tables import TableModel, load_points, read_model
-    from motes.runs._points import Draw
+    from motes.cli._condition_words import conditions
+    from motes.data._writing import check_writable
+    from motes.models._tables import load_points, read_model
+    from motes.runs._samples import types_of, write_samples
+    from motes.sampling._guidance import Guidance
+    from motes.sampling._options import Sampling
 
     if out is not None:
         check_rows_out(out, overwrite)
     if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
         raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
     trained = read_model(model)
-    if isinstance(trained, TableModel):
-        points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
-        refuse({name: value is not None for name, value in points.items()}, "points")
-        _sample_table(trained, n, out, given, exact, seed, Reporter(quiet))
-    else:
-        refuse({"--exact": exact}, "tables")
-        how = None
-        if guidance is not None:
-            how = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
-        _sample_points(trained, n, out, given, Draw(sampler, steps, grid, label, how), seed, Reporter(quiet))
+    of_points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
+    refuse_others(trained, points={k: v is not None for k, v in of_points.items()}, tables={"--exact": exact})
+    if out is not None:
+        check_writable(out, types_of(trained))
+    guide = None
+    if guidance is not None:
+        guide = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
+    how = Sampling(sampler, steps, grid, guide)
+    known = conditions(given, trained)
+    with _written(out) as write:
+        found = write_samples(
+            trained, n, write, known, seed=seed, reporter=Reporter(quiet), exact=exact, how=how, label=label
+        )
+    if found is not None:
+        _say_known(found, given, n)
     if out is not None:
         print(f"{n:,} rows in {out}")
     return 0
 
 
-def _sample_points(
-    model: "PointModel", n: int, out: Path | None, given: Sequence[str], how: "Draw", seed: int, reporter: "Reporter"
-) -> None:
-    import numpy as np
-
-    from motes.cli._condition_words import point_conditions
-    from motes.data._frames import of_values
-    from motes.data._writing import check_writable
-    from motes.models._point_conditions import far_conditions
-    from motes.runs._answers import draw_points
-
-    known = point_conditions(given, model.columns)
-    if out is not None and model.classes is not None and not known:
-        column = model.recipe.data.label or "label"
-        check_writable(out, {column: of_values(np.array(model.classes.names), column, "the classes").type})
-    rows, effective = draw_points(model, n, seed, reporter, known, how)
-    with _written(out) as write:
-        write(rows)
-    for warning in far_conditions(model, known):
-        note(f"warning: {warning}")
-    if effective < n:
-        note(f"the {n:,} rows are worth {effective:,.0f} independent ones (effective sample size).")
-
-
-def _sample_table(
-    model: "TableModel", n: int, out: Path | None, given: Sequence[str], exact: bool, seed: int, reporter: "Reporter"
-) -> None:
-    from motes.cli._condition_words import table_conditions
-    from motes.data._writing import check_writable
-    from motes.runs._answers import draw_blocks, evidence_of
-
-    if out is not None:
-        check_writable(out, model.schema.types)
-    known = table_conditions(given, model.schema)
-    effective, log_evidence = 0.0, []
-    with _written(out) as write:
-        for rows in draw_blocks(model, n, seed, reporter, known, exact=exact):
-            write(rows)
-            effective += rows.effective
-            log_evidence.append(rows.log_evidence)
-    if not known:
-        return
-    found = evidence_of(model, known, log_evidence, effective)
-    message = f"a density, of {', '.join(found.density)}" if found.density else f"probability {_share(found.log_prob)}"
-    note(
-        f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {n:,} rows are worth "
-        f"{effective:,.0f} independent ones (effective sample size)."
-    )
+def _say_known(found: "Evidence", given: Sequence[str], n: int) -> None:
+    """How probable the conditions are, and what the rows under them are worth."""
+    worth = f"{n:,} rows are worth {found.effective:,.0f} independent ones (effective sample size)."
+    if found.log_prob is not None:
+        density = f"a density, of {', '.join(found.density)}" if found.density else ""
+        message = density or f"probability {_share(found.log_prob)}"
+        note(f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {worth}")
+    elif found.effective < n:
+        note(f"the {worth}")
     for warning in found.warnings:
         note(f"warning: {warning}")
 
@@ -180,15 +148,13 @@ def impute(
     from motes._progress import Reporter
     from motes.data._writing import check_writable
     from motes.models._tables import TableModel, read_model
-    from motes.runs._answers import impute_file, impute_point_file
+    from motes.runs._answers import impute_file
 
     check_rows_out(out, overwrite)
-    trained, reporter = read_by(read_model(model), text, file), Reporter(quiet)
+    trained = read_by(read_model(model), text, file)
     if isinstance(trained, TableModel):
         check_writable(out, trained.schema.types)
-        rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
-    else:
-        rows, entries = impute_point_file(trained, str(file), out, draws=draws, seed=seed, reporter=reporter)
+    rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
     print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
     return 0
 
@@ -274,38 +240,36 @@ def score(
     start_jax()
     from motes._progress import Reporter
     from motes.data._tables import check_suffix
-    from motes.models._tables import TableModel, read_model
+    from motes.models._tables import RowLikelihood, TableModel, read_model
+    from motes.runs._answers import score_file
 
     check_suffix(out)
     check_out(out, overwrite)
     trained = read_by(read_model(model), text, source)
-    if isinstance(trained, TableModel):
-        refuse({"--label": label is not None}, "points")
-        _score_table(trained, source, out, orders, smooth, Reporter(quiet))
+    refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
+    found = score_file(trained, source, Reporter(quiet), label=label, orders=orders, smooth=smooth)
+    if isinstance(found, RowLikelihood):
+        assert isinstance(trained, TableModel)  # whose rows have it
+        _say_table_scores(found, out, orders, smooth, trained.schema.rows)
     else:
-        refuse({"--orders": orders != 1, "--smooth": smooth}, "tables")
-        _score_points(trained, source, out, label, Reporter(quiet))
+        _say_point_scores(found, out)
     return 0
 
 
-def _score_points(model: "PointModel", source: str, out: Path, label: str | None, reporter: "Reporter") -> None:
+def _say_point_scores(found: "Likelihood", out: Path) -> None:
     from motes.data._tables import write_table
-    from motes.runs._answers import score_points
 
-    found = score_points(model, source, label, reporter)
     write_table(out, found.log_prob[:, None], ["log_prob"])
     print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
     if lost := int((~(found.error <= 0.01)).sum()):
         note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
 
 
-def _score_table(model: "TableModel", source: str, out: Path, orders: int, smooth: bool, reporter: "Reporter") -> None:
+def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bool, rows: int) -> None:
     import numpy as np
 
     from motes.data._tables import write_table
-    from motes.runs._answers import score_file
 
-    found = score_file(model, source, orders=orders, smooth=smooth, reporter=reporter)
     several = orders > 1
     columns = [found.log_prob, found.spread] if several else [found.log_prob]
     write_table(out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
@@ -317,9 +281,9 @@ def _score_table(model: "TableModel", source: str, out: Path, orders: int, smoot
     else:
         print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
     if entries := int(found.impossible.sum()):
-        rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {model.schema.rows + 1:,}"
+        count, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {rows + 1:,}"
         what = mass if smooth else "log p = -inf there; --smooth gives each a small mass"
-        note(f"warning: {entries:,} impossible entries in {rows:,} rows, which training could not have held: {what}.")
+        note(f"warning: {entries:,} impossible entries in {count:,} rows, which training could not have held: {what}.")
 
 
 def _mean(log_prob: "NDArray[np.float64]") -> str:

@@ -111,20 +111,27 @@ def check_rows_out(out: Path, overwrite: bool) -> None:
     check_out(out, overwrite)
 
 
-def refuse(options: Mapping[str, object], kind: str) -> None:
-    """Refuse options that a model of another kind has.
+def refuse_others(
+    model: "PointModel | TableModel", *, points: Mapping[str, object], tables: Mapping[str, object]
+) -> None:
+    """Refuse options that models of the other kind have.
 
     Args:
-        options: their names, and what was given of each: None, False or nothing where nothing was.
-        kind: of the models that have them: "points" or "tables".
+        model: of points or of a table.
+        points, tables: names of the options of either kind, and what was given of each: None, False or nothing where
+            nothing was.
 
     Raises:
         UsageError: one was given; it names the first.
     """
-    other = "tables" if kind == "points" else "points"
+    from motes.models._tables import TableModel
+
+    mine, other, options = (
+        ("tables", "points", points) if isinstance(model, TableModel) else ("points", "tables", tables)
+    )
     for name, value in options.items():
         if value:
-            raise UsageError(f"got {name} for a model of {other}; {name} is for models of {kind}. Leave it out.")
+            raise UsageError(f"got {name} for a model of {mine}; {name} is for models of {other}. Leave it out.")
 
 
 def text_changes(text: TextOptions) -> Iterator[str]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from motes.errors import MotesError, UsageError, unknown
+from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.tables._conditions import Among, Between, Missing, Not, NotMissing, conditions_of
 from motes.tables._schema import Schema
 
@@ -19,6 +21,17 @@ LISTED = 20  # labels; a message lists no more
 EXPECTED = "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER, COLUMN=LOW..HIGH, COLUMN!=VALUE, or COLUMN= for a missing entry"
 
 Labels = Mapping[str, Any]  # as text -> as its column holds it
+
+
+def conditions(words: Sequence[str], model: PointModel | TableModel) -> dict[str, Any]:
+    """Column -> condition of what was typed as --given, each checked against its column.
+
+    Raises:
+        UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
+    """
+    if isinstance(model, PointModel):
+        return point_conditions(words, model.columns)
+    return table_conditions(words, model.schema)
 
 
 def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:

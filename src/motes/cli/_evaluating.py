@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -17,12 +17,16 @@ from motes.cli._common import (
     app,
     print_result,
     read_by,
-    refuse,
+    refuse_others,
     start_jax,
     whole,
 )
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes.diagnosis._after import Diagnosis
+    from motes.diagnosis._of_tables import TableDiagnosis
 
 
 @app.command
@@ -48,21 +52,14 @@ def evaluate(
     start_jax()
     from motes._progress import Reporter
     from motes.diagnosis._evaluating import evaluate
-    from motes.evaluation._record import Details, Evaluation
-    from motes.models._tables import TableModel, read_model
+    from motes.models._tables import read_model
     from motes.reports._page import check_page, write_page
-    from motes.runs._tables import evaluate_table
 
     trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
     if report is not None:
         check_page(report)
-    found: Evaluation[Details]
-    if isinstance(trained, TableModel):
-        found = evaluate_table(trained, source, target=target, n=n, seed=seed, reporter=reporter)
-    else:
-        refuse({"--target": target}, "tables")
-        with reporter.counting("sampling", n, "rows") as count:
-            found = evaluate(trained, source, n=n, seed=seed, on_block=count)
+    refuse_others(trained, points={}, tables={"--target": target})
+    found = evaluate(trained, source, n=n, target=target, seed=seed, reporter=reporter)
     if report is not None:
         write_page(found, report)
         reporter.say(f"report in {report}")
@@ -98,10 +95,10 @@ def diagnose(
     start_jax()
     from motes._progress import Reporter
     from motes.diagnosis._after import diagnose_model
+    from motes.diagnosis._of_tables import table_diagnosis
     from motes.diagnosis._split import ROWS
     from motes.models._tables import TableModel, read_model
-    from motes.runs._points import keep_diagnosis, refuse_diagnosis
-    from motes.runs._table_exhibits import keep_table_diagnosis, table_diagnosis
+    from motes.runs._plots import keep_diagnosis, refuse_diagnosis
 
     if t is not None and not 0 < t <= 1:
         raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
@@ -110,19 +107,17 @@ def diagnose(
     if out is not None and not overwrite:
         refuse_diagnosis(out)
     trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
+    refuse_others(trained, points={"-n": n, "--t": t}, tables={})
+    found: Diagnosis | TableDiagnosis
     if isinstance(trained, TableModel):
-        refuse({"-n": n, "--t": t}, "points")
         reporter.say("scoring rows that the model has not seen")
-        of_table = table_diagnosis(trained, source, seed=seed)
-        print_result(of_table, of_table.to_dict(), json)
-        paths = [] if out is None else keep_table_diagnosis(of_table, out, style)
+        found = table_diagnosis(trained, source, seed=seed)
     else:
         n = ROWS if n is None else n
         with reporter.counting("diagnosing", 5 * n, "rows") as count:
             found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
-        print_result(found, found.to_dict(), json)
-        paths = [] if out is None else keep_diagnosis(found, trained, source, out, t=t, style=style)
-    for path in paths:
+    print_result(found, found.to_dict(), json)
+    for path in [] if out is None else keep_diagnosis(found, trained, source, out, t=t, style=style):
         reporter.say(str(path))
     return 0
 
@@ -147,10 +142,8 @@ def plot(
     start_jax()
     from motes._progress import Reporter
     from motes.models._sources import source_of
-    from motes.models._table_sources import evaluation_source
-    from motes.models._tables import TableModel, read_model
-    from motes.runs._points import draw_run, refuse_pictures
-    from motes.runs._table_exhibits import draw_table
+    from motes.models._tables import read_model
+    from motes.runs._plots import draw_run, refuse_pictures
 
     if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
@@ -159,13 +152,9 @@ def plot(
     out = out or home
     if out.resolve() != home.resolve() and not overwrite:
         refuse_pictures(out)
-    if isinstance(trained, TableModel):
-        refuse({"--video": video}, "points")
-        for path in draw_table(trained, evaluation_source(trained, source), out, style, seed):
-            print(path)
-        return 0
-    table = source_of(trained, source).table
-    animation = out / ("diffusion.mp4" if video else "diffusion.gif")
-    for path in draw_run(trained, table.x, out, animation, style, seed, Reporter(quiet)):
+    refuse_others(trained, points={"--video": video}, tables={})
+    for path in draw_run(
+        trained, source_of(trained, source), out, Reporter(quiet), style=style, seed=seed, video=video
+    ):
         print(path)
     return 0

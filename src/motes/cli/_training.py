@@ -71,9 +71,9 @@ def train(
 ) -> int:
     """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
     start_jax()
+    from motes._pipeline import suited
     from motes._progress import Reporter
     from motes.runs._folder import Options, seed_of
-    from motes.runs._tables import recipe_for
 
     if resume and overwrite:
         raise UsageError("got --resume and --overwrite; expected one of them: go on with the run, or replace it.")
@@ -86,7 +86,7 @@ def train(
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe_for(source, recipe, changes)
+        chosen = recipe or suited(source, changes)
     options = Options(
         seed=seed or 0,
         overwrite=overwrite,
@@ -101,28 +101,18 @@ def train(
 
 def _train(source: str, out: Path, recipe: str, changes: list[str], options: "Options", reporter: "Reporter") -> int:
     """Train, and print what is known of the model."""
-    from motes.runs._points import train_run
-    from motes.runs._tables import is_table, train_table
+    from motes.runs._run import train_run
 
-    if is_table(source, recipe, changes):
-        of_table, found = train_table(source, out, recipe, changes, options, reporter)
-        if found is None:
-            assert of_table.training is not None  # it was trained just now
-            return _interrupted(len(of_table.training.losses), out)
-        print(found)
-        print(f"\nresults in {out}")
-        return 0
-    model, metrics = train_run(source, out, recipe, changes, options, reporter)
-    training = model.training
-    assert training is not None
-    if training.interrupted:
-        return _interrupted(training.steps, out, model.recipe.training.steps)
-    for name, key in (("sliced W2", "sliced_w2"), ("C2ST", "c2st")):
-        low, high = metrics[key + "_interval"]
-        reference = metrics[key + "_reference_value"]
-        print(f"{name:<10} {metrics[key]:.4f}  ({low:.4f} to {high:.4f}; two real draws: {reference:.4f})")
-    print(f"C2ST 0.5 cannot be told apart; evaluated against {metrics['evaluated_against']}")
-    print(f"results in {out}")
+    model, found = train_run(source, out, recipe, changes, options, reporter)
+    if found is None:
+        assert model.training is not None  # it was trained just now
+        note(
+            f"Interrupted after {model.training.steps:,} steps. What was learned is in '{out / 'model.safetensors'}'; "
+            "--resume goes on with the training."
+        )
+        return 130
+    print(found)
+    print(f"\nresults in {out}")
     return 0
 
 
@@ -140,8 +130,8 @@ def columns(
 ) -> int:
     """Show what each column of a table will be treated as, and why."""
     from motes.data._files import read_frame
-    from motes.models._table_sources import overrides_of, warnings_of
-    from motes.recipes import split_change
+    from motes.models._columns import overrides_of, warnings_of
+    from motes.recipes._changes import split_change
     from motes.tables._schema import Schema
 
     overrides = overrides_of([split_change(change) for change in changes])
@@ -186,13 +176,13 @@ def ema(
     from motes._progress import Reporter
     from motes.diagnosis._ema_lengths import LENGTHS, compare_ema_lengths
     from motes.learning._checkpoints import check_name
-    from motes.models._tables import load_points
+    from motes.models._tables import read_model
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
     if out is not None:
         check_name(out)
-    trained = read_by(load_points(model, "motes ema"), text, source)
+    trained = read_by(read_model(model), text, source)
     if length is None:
         with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
             found = compare_ema_lengths(trained, source, seed=seed, on_length=count)
@@ -202,15 +192,6 @@ def ema(
         trained.averaged_over(length).save(out)
         print(f"the average over {length:g} of the training in {out}")
     return 0
-
-
-def _interrupted(steps: int, out: Path, total: int | None = None) -> int:
-    of = "" if total is None else f" of {total:,}"
-    note(
-        f"Interrupted after {steps:,}{of} steps. What was learned is in '{out / 'model.safetensors'}'; "
-        "--resume goes on with the training."
-    )
-    return 130
 
 
 def _free(folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """Rows that come block by block, as often as they are requested: of a file there need never be more in memory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +24,11 @@ class Blocks:
         rows: how many there are.
         read: goes through them from the first on, BLOCK at a time.
         whole: all of them at once.
+
+    Example:
+        >>> from motes.data import Blocks
+        >>> [len(block) for block in Blocks.of_file("penguins").read()]
+        [344]
     """
 
     rows: int
@@ -29,18 +36,29 @@ class Blocks:
     whole: Callable[[], Frame]
 
     @classmethod
-    def of_frame(cls, frame: Frame) -> "Blocks":
-        """Rows that are in memory."""
+    def of_frame(cls, frame: Frame) -> Blocks:
+        """Rows that are in memory.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> Blocks.of_frame(as_frame(people)).rows
+            40
+        """
         return cls(len(frame), lambda: _cut([frame]), lambda: frame)
 
     @classmethod
-    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> "Blocks":
+    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> Blocks:
         """Those of a data set, or of a file; of Parquet and of large texts they are read when they are requested.
 
         `text` says how a text is written.
 
         Raises:
             UsageError, DataError: as `motes.data._files.read_frame`.
+
+        Example:
+            >>> from motes.data import Blocks
+            >>> Blocks.of_file("penguins").rows
+            344
         """
         text.check_for(path)
         if (frame := named(path)) is not None:
@@ -60,8 +78,15 @@ class Blocks:
                 return cls(rows, partial(_of_parquet, path), whole)
         return cls.of_frame(whole())
 
-    def each(self, change: Callable[[Frame], Frame]) -> "Blocks":
-        """The rows of every block after a `change`, which keeps them in their order."""
+    def each(self, change: Callable[[Frame], Frame]) -> Blocks:
+        """The rows of every block after a `change`, which keeps them in their order.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> ages = Blocks.of_frame(as_frame(people)).each(lambda block: block.select(["age"]))
+            >>> ages.whole().names
+            ('age',)
+        """
         return Blocks(self.rows, lambda: map(change, self.read()), lambda: change(self.whole()))
 
 

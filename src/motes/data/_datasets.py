@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Frame, Series, of_values
+from motes.data._frames import Frame
+from motes.data._series import Series, of_values
 from motes.data._shapes import SHAPES
 from motes.errors import UsageError, unknown
 
@@ -62,7 +63,7 @@ def dataset(name: str) -> "pd.DataFrame":
         UsageError: an unknown name, or pandas is not installed.
 
     Example:
-        >>> dataset("penguins").shape
+        >>> motes.dataset("penguins").shape
         (344, 8)
     """
     frame = read_dataset(name)
@@ -87,7 +88,7 @@ def read_dataset(name: str) -> Frame:
             f"table.csv. `motes train {name}` and motes.make_shape('{name}', n) take shapes."
         )
     if name not in DATASETS:
-        raise UsageError(unknown_source(name))
+        raise UsageError(f"{unknown('data set', name, DATASETS)} Or give a file, such as table.csv.")
     return DATASETS[name].read()
 
 
@@ -105,11 +106,6 @@ def named(source: str | Path) -> Frame | None:
 def is_here(source: str) -> bool:
     """Whether a source is a data set, or a file that is there."""
     return source in DATASETS or (bool(Path(source).suffix) and Path(source).is_file())
-
-
-def unknown_source(name: str) -> str:
-    """The sentence for a word that is neither a shape nor a data set nor a file."""
-    return unknown("shape or data set", name, [*SHAPES, *DATASETS]) + " Or give a file, such as points.csv."
 
 
 # --- shipped with motes ---------------------------------------------------------------------------------------------

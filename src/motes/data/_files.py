@@ -3,6 +3,8 @@
 pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
 """
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from motes.data._datasets import named
-from motes.data._frames import Frame, Series, as_frame, of_values, unique_names
+from motes.data._frames import Frame, as_frame, unique_names
 from motes.data._natives import EXTRA, pyarrow_or_none
+from motes.data._series import Series, of_values
 from motes.data._tables import load_npy
 from motes.data._text_lines import header_of
 from motes.data._text_options import SEPARATORS, TextOptions
@@ -51,6 +54,11 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
 
     Warns:
         UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
+
+    Example:
+        >>> from motes.data import read_frame
+        >>> read_frame("penguins").names[:3]
+        ('species', 'island', 'bill_length_mm')
     """
     text.check_for(path)
     if (frame := named(path)) is not None:

@@ -8,6 +8,8 @@ so that any noise level makes sense. `swiss_roll`, `s_curve` and `moons` are dra
 tutorial draws them, with its seeds; there the noise is added before the tutorial's division by 10.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,6 +55,11 @@ def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) 
 
     Raises:
         UsageError: an unknown name, or `n`, `seed` or `noise` out of range.
+
+    Example:
+        >>> x = motes.make_shape("swiss_roll", 1000)
+        >>> x.shape, bool((x == motes.make_shape("swiss_roll", 1000, seed=0)).all())
+        ((1000, 2), True)
     """
     return _draw(name, n, seed, noise)[0]
 
@@ -62,6 +69,11 @@ def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None
 
     Raises:
         UsageError: as `make_shape`; also for a shape without natural classes.
+
+    Example:
+        >>> x, labels = motes.make_labelled_shape("moons", 1000)
+        >>> x.shape, sorted(set(labels.tolist()))
+        ((1000, 2), [0, 1])
     """
     x, labels = _draw(name, n, seed, noise)
     if labels is None:

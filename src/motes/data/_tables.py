@@ -5,8 +5,9 @@ A model learns standardised columns, and everything it gives back is in the data
     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
 """
 
+from __future__ import annotations
+
 import csv
-import hashlib
 import math
 import os
 import secrets
@@ -31,34 +32,57 @@ SUFFIXES = (".csv", ".npy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,)."""
+    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
+
+    Example:
+        >>> from motes.data import Table
+        >>> points = Table(np.array([[1.0, 2.0], [3.0, 4.0]]), ("height", "width"))
+        >>> len(points), points.columns
+        (2, ('height', 'width'))
+    """
 
     x: Array
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
 
-    def __getitem__(self, rows: NDArray[np.integer]) -> "Table":
-        """Some of the rows."""
+    def take(self, rows: NDArray[np.integer]) -> Table:
+        """Some of the rows.
+
+        Example:
+            >>> from motes.data import Table
+            >>> points = Table(np.array([[1.0, 2.0], [3.0, 4.0]]), ("height", "width"))
+            >>> points.take(np.array([1])).x.tolist()
+            [[3.0, 4.0]]
+        """
         return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
 
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same rows in the same order, and for no others."""
-        return hashlib.blake2b(np.ascontiguousarray(self.x).data, digest_size=16).hexdigest()
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 @dataclass(frozen=True)
 class Standardiser:
-    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,)."""
+    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
+
+    Example:
+        >>> from motes.data import Standardiser
+        >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
+        [[2.0]]
+    """
 
     mean: Array
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array, weights: Array | None = None) -> "Standardiser":
+    def fit(cls, x: Array, weights: Array | None = None) -> Standardiser:
         """Mean and standard deviation of each column of `x` (n, d).
 
         `weights` (n,) say how often each row counts; without them it is once.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]]))
+            Standardiser(mean=array([10.]), scale=array([2.]))
         """
         if weights is None:
             return cls(x.mean(axis=0), x.std(axis=0))
@@ -67,16 +91,34 @@ class Standardiser:
         return cls(mean, np.sqrt(share @ (x - mean) ** 2))
 
     @classmethod
-    def identity(cls, dim: int) -> "Standardiser":
-        """Leaves the data as it is."""
+    def identity(cls, dim: int) -> Standardiser:
+        """Leaves the data as it is.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.identity(2).forward(np.array([[3.0, 4.0]])).tolist()
+            [[3.0, 4.0]]
+        """
         return cls(np.zeros(dim), np.ones(dim))
 
     def forward(self, x: Array) -> Array:
-        """Data units (n, d) -> standardised (n, d)."""
+        """Data units (n, d) -> standardised (n, d).
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).forward(np.array([[14.0]])).tolist()
+            [[2.0]]
+        """
         return (x - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
-        """Standardised (..., d) -> data units (..., d), in float64."""
+        """Standardised (..., d) -> data units (..., d), in float64.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).inverse([[2.0]]).tolist()
+            [[14.0]]
+        """
         x = np.array(z, dtype=np.float64)
         x *= self.scale  # in place: a million rows are worth it
         x += self.mean
@@ -155,40 +197,6 @@ def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
             )
 
 
-def read_table(
-    path: str | Path, *, label: str | None = None, to_learn: bool = True, text: TextOptions = TextOptions()
-) -> Table:
-    """Read a `.csv` (with or without a header line) or `.npy` file of two or more numeric columns.
-
-    Args:
-        path: of the file.
-        label: the column of a `.csv`, of any texts, that holds the labels of the rows.
-        to_learn: as in `as_table`; not to learn, the column `label` may be missing.
-        text: how a `.csv` is written.
-
-    Raises:
-        UsageError: no such file, a suffix other than .csv and .npy, no such column, or text options for a .npy file.
-        DataError: what `as_table` raises, a ragged line or a cell that is not a number; the message names the line.
-
-    Example:
-        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).columns  # doctest: +SKIP
-        ('x', 'y')
-    """
-    path = Path(path)
-    suffix = check_suffix(path)
-    text.check_for(path)
-    if not path.is_file():
-        raise UsageError(f"there is no file '{path}'.")
-    try:
-        if suffix == ".csv":
-            return read_numbers(path, text, label=label, to_learn=to_learn)
-        if label and to_learn:
-            raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
-        return _wide(as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn), path)
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
-
-
 def load_npy(path: Path) -> NDArray:
     """The one array of a `.npy` file.
 
@@ -211,7 +219,8 @@ def read_numbers(path: Path, text: TextOptions, *, label: str | None = None, to_
     """Read text whose cells are numbers, but for those of the column `label`, with or without a header line.
 
     Raises:
-        DataError: as `read_table`.
+        DataError: a ragged line, a cell that is not a number, and what `as_table` raises; the message names the line.
+        UsageError: no such column.
     """
     names, skip = header_of(path, text)
     body = [(line, cells) for line, cells in lines_of(path, text) if line > skip]
@@ -236,7 +245,7 @@ def read_numbers(path: Path, text: TextOptions, *, label: str | None = None, to_
             wrong.append((lines[place], f"line {lines[place]} of '{path}', column '{name}': {why}"))
     if wrong:
         raise DataError(min(wrong, key=lambda found: found[0])[1])
-    return replace(_wide(as_table(x, names, name=f"'{path}'", to_learn=to_learn), path), labels=labels)
+    return replace(as_table(x, names, name=f"'{path}'", to_learn=to_learn), labels=labels)
 
 
 def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -> tuple[Array, int, str]:
@@ -264,19 +273,19 @@ def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -
     return x, 0, ""
 
 
-def _wide(table: Table, path: Path) -> Table:
-    """`table` itself. What is made of a file is drawn in the plane."""
-    if len(table.columns) < 2:
-        raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
-    return table
-
-
 def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
     """Write rows (n, d) to a `.csv` (with a header, each number in full) or `.npy` file, whole or not at all.
 
     Raises:
         UsageError: a suffix other than .csv and .npy, or not one name a column.
         OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
+        >>> print(Path("points.csv").read_text().strip())
+        x,y
+        1.0,2.5
     """
     path = Path(path)
     suffix = check_suffix(path)

@@ -25,7 +25,7 @@ class TextOptions:
         UsageError: a value that the option cannot have.
 
     Example:
-        >>> TextOptions(sep=";", decimal=",").separator("table.csv")
+        >>> motes.TextOptions(sep=";", decimal=",").separator("table.csv")
         ';'
     """
 
@@ -63,16 +63,31 @@ class TextOptions:
             ) from None
 
     def separator(self, path: str | Path) -> str:
-        """What separates the entries of a file."""
+        """What separates the entries of a file.
+
+        Example:
+            >>> motes.TextOptions().separator("table.csv"), motes.TextOptions(sep=";").separator("table.csv")
+            (',', ';')
+        """
         return self.sep or SEPARATORS[Path(path).suffix.lower()]
 
     def over(self, other: "TextOptions") -> "TextOptions":
-        """These options, and those of `other` where they are left out here."""
+        """These options, and those of `other` where they are left out here.
+
+        Example:
+            >>> motes.TextOptions(sep=";").over(motes.TextOptions(sep="|", decimal=","))
+            TextOptions(sep=';', decimal=',', na=(), date_format=(), encoding=None)
+        """
         given = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
         return replace(other, **given)
 
     def fitting(self, path: str | Path) -> "TextOptions":
-        """These options for a text file, and none for any other: what a run remembers says nothing of Parquet."""
+        """These options for a text file, and none for any other: what a run remembers says nothing of Parquet.
+
+        Example:
+            >>> motes.TextOptions(sep=";").fitting("table.parquet") == motes.TextOptions()
+            True
+        """
         return self if Path(path).suffix.lower() in SEPARATORS else TextOptions()
 
     def check_for(self, path: str | Path) -> None:
@@ -80,6 +95,12 @@ class TextOptions:
 
         Raises:
             UsageError: it names the first option.
+
+        Example:
+            >>> motes.TextOptions(sep=";").check_for("table.parquet")
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: got sep = ';' for 'table.parquet'; expected a text file, a .csv ...
         """
         if self != self.fitting(path):
             name = next(one.name for one in fields(self) if getattr(self, one.name) != one.default)

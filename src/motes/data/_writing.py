@@ -1,5 +1,7 @@
 """A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`."""
 
+from __future__ import annotations
+
 import csv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._files import suffix_of
-from motes.data._frames import TYPE_WORDS, Frame, Series, Type, joined
+from motes.data._frames import Frame, joined
 from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import is_number
+from motes.data._series import TYPE_WORDS, Series, Type
 from motes.data._tables import replacing
 from motes.data._text_options import SEPARATORS
 from motes.errors import UsageError
@@ -50,6 +53,15 @@ def write_frame(path: str | Path, frame: Frame) -> None:
     Raises:
         UsageError: as `check_writable`.
         OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from motes.data import as_frame, read_frame, write_frame
+        >>> write_frame("people.csv", as_frame({"age": [31, 47], "name": ["Ada", "Max"]}))
+        >>> read_frame("people.csv")
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
     """
     with writing(path) as write:
         write(frame)
@@ -112,7 +124,7 @@ def _parquet(path: Path) -> Iterator[Write]:
 
     def write(frame: Frame) -> None:
         nonlocal file
-        table = to_arrow_table(frame)
+        table = to_arrow_table(frame.columns)
         if file is None:
             file = parquet.ParquetWriter(path, table.schema)
         file.write_table(table)

@@ -1,5 +1,7 @@
 """What is wrong with a model that has been trained, and where the error of its samples comes from."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from motes.evaluation._modes import mode_coverage
 from motes.evaluation._point_verdicts import UNLEARNED
 from motes.learning._options import Training
 from motes.models._points import PointModel
-from motes.models._sources import Source, compared_with
+from motes.models._sources import PointSource, compared_with
 
 Array = NDArray[np.float64]
 
@@ -47,6 +49,11 @@ class Diagnosis:
         reference: what that is: "the exact denoiser", or the better of two simple models of the data.
         split: where the error of the samples comes from.
         notes: what could not be looked at, and why.
+
+    Example:
+        >>> found = model.diagnose("moons", n=64)
+        >>> found.reference, found.evaluated_against
+        ('the exact denoiser', 'a fresh draw')
     """
 
     source: str
@@ -77,7 +84,12 @@ class Diagnosis:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> sorted(model.diagnose("moons", n=64).to_dict())
+            ['evaluated_against', 'excess', 'findings', 'notes', 'source', 'split']
+        """
         curve = {name: getattr(self.excess, name).tolist() for name in ("t", "noise", "loss", "least", "excess")}
         return {
             "source": self.source,
@@ -113,16 +125,21 @@ def diagnose_model(
     Raises:
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
+
+    Example:
+        >>> from motes.diagnosis import diagnose_model
+        >>> diagnose_model(model.inner, "moons", n=64).split.rows
+        64
     """
     origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
     excess, compared = _excess(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
-    findings = _with_distance(diagnose(origin.table, model.recipe), split)
+    findings = _with_distance(diagnose(origin.training, model.recipe), split)
     findings += _coarse(model, split)
     cause = _because(findings, "ema_too_long", "unscaled_columns")
-    if origin.trained_on and unseen:
+    if origin.known and unseen:
         findings += _learning(model, origin, real, excess, cause, seed)
         findings += _memorising(model, origin, samples, real)
     else:
@@ -138,13 +155,13 @@ def diagnose_model(
 # --- the network's loss above the least -------------------------------------------------------------------------------
 
 
-def _excess(model: PointModel, origin: Source, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
+def _excess(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
     t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
         exact = origin.truth.oracle(schedule, model.standardiser)
         return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
-    rows = model.standardiser.forward(origin.table.x)
+    rows = model.standardiser.forward(origin.training.x)
     simple = {"a Gaussian": _gaussian(rows, schedule), "a kernel density": _kernels(rows, z, schedule)}
     found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple.items()]
     return max(found, key=lambda pair: pair[0].nats)
@@ -168,12 +185,12 @@ def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
 
 
 def _learning(
-    model: PointModel, origin: Source, real: Array, excess: ExcessLoss, cause: str, seed: int
+    model: PointModel, origin: PointSource, real: Array, excess: ExcessLoss, cause: str, seed: int
 ) -> Iterator[Finding]:
     """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
     from scipy.stats import mannwhitneyu
 
-    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.table.x)
+    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
     # The same denoiser takes part of the noise out of both losses.
     yardstick = (
         origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _gaussian(rows, schedule)
@@ -268,10 +285,10 @@ def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
     )
 
 
-def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array) -> Iterator[Finding]:
+def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
-    rows = model.standardiser.forward(origin.table.x)
+    rows = model.standardiser.forward(origin.training.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
     ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
     if len(real) < FEW:
@@ -295,7 +312,7 @@ def _memorising(model: PointModel, origin: Source, samples: Array, unseen: Array
         )
 
 
-def _modes(model: PointModel, origin: Source, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(model: PointModel, origin: PointSource, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
     modes = origin.modes
     if modes is None:
         return

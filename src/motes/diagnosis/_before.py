@@ -3,6 +3,8 @@
 KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another distribution than training ends in
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +36,12 @@ def diagnose(
 
     Returns:
         Findings, the worst kind first: the prior, the noise range, the columns, the rows, the average of the weights.
+
+    Example:
+        >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000))]
+        []
+        >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000), "tutorial")]
+        ['prior_mismatch', 'ema_too_short']
     """
     chosen = load_recipe(recipe, changes)
     table = data if isinstance(data, Table) else as_table(data, columns)

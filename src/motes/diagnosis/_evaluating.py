@@ -1,24 +1,28 @@
 """How good is a model? Its samples beside real rows that it has not seen, its loss beside the irreducible one."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from motes._progress import Reporter
 from motes._seeds import seed_key
-from motes.data._tables import Table
+from motes.data._frames import Frame
+from motes.errors import UsageError, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
 from motes.evaluation._points import PointDetails, evaluate_points
-from motes.evaluation._record import DetailsT, Evaluation
+from motes.evaluation._record import Evaluation
+from motes.evaluation._table_results import TableDetails
+from motes.evaluation._tables import evaluate_tables
 from motes.learning._networks import StepGated
 from motes.models._point_fitting import standardiser_of
 from motes.models._points import PointModel
-from motes.models._sources import Source, compared_with
+from motes.models._sources import PointSource, Source, compared_with, source_of
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
+from motes.sampling._unmasking import ROWS
 
 Array = NDArray[np.float64]
 
@@ -29,44 +33,69 @@ LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
 
 
 def evaluate(
-    model: PointModel,
-    source: str | ArrayLike | Table | None = None,
+    model: PointModel | TableModel,
+    source: Any = None,
     *,
     n: int = 10_000,
+    target: str | None = None,
     seed: int = 0,
-    on_block: Callable[[int], None] | None = None,
-) -> Evaluation[PointDetails]:
-    """Sample the model and compare with real points: a fresh draw of a shape, or rows held out of a file.
+    reporter: Reporter | None = None,
+) -> Evaluation[Any]:
+    """Sample the model and compare with real rows: a fresh draw of a shape, held-out rows of a file, or other rows.
 
     Args:
         model: trained.
-        source: a shape, a `.csv` or `.npy` file or an array (n, d); None takes what the model was trained on.
-        n: rows of each set, fewer where there are not so many real ones.
+        source: a shape, a data set, a file, or rows in memory; None takes what the model was trained on.
+        n: samples; of points fewer, where there are not so many real ones.
+        target: of a table: a column that is predicted, after training on synthetic and on real rows.
         seed: of the samples and of the metrics.
-        on_block: called with the number of rows sampled so far.
+        reporter: shows the progress; None: nothing is shown.
 
     Raises:
-        UsageError: data that is not to be had, has other columns than the model, or too few rows.
-        DataError: data that cannot be used.
+        UsageError: rows that are not to be had, too few of them, or a target that was not learned.
+        DataError: rows that cannot be used, or with other columns than the model's.
     """
-    origin, reference, other = compared_with(model, source, n)
-    samples = model.sample(len(reference), seed=seed, on_block=on_block)
-    found = evaluate_points(
-        samples,
-        reference,
-        other,
-        columns=model.columns,
-        modes=origin.modes,
-        log_prob=_log_prob(model, origin, reference, other),
-        excess=_excess(model, origin, reference, seed),
-        seed=seed,
-    )
-    notes = () if origin.truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
-    return of_model(replace(found, source=origin.name, evaluated_against=origin.evaluated_against, notes=notes), model)
+    reporter = reporter or Reporter(quiet=True)
+    if isinstance(model, TableModel):
+        _check_target(model, target)
+        origin: Source[Any] = source_of(model, source)
+        for rows in (origin.training, origin.held_out):
+            if rows is not None:  # a column of another type is refused before the work
+                model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
+    else:
+        origin, reference, _ = compared_with(model, source, n)
+        n = len(reference)
+    with reporter.counting("sampling", n, "rows") as count:
+        samples = model.sample(n, seed=seed, on_block=count)
+    reporter.say("comparing")
+    return evaluated(model, origin, samples, target=target, seed=seed)
 
 
-def of_model(found: Evaluation[DetailsT], model: PointModel | TableModel) -> Evaluation[DetailsT]:
-    """The record, with what a report says about the model."""
+def evaluated(
+    model: PointModel | TableModel,
+    origin: Source[Any],
+    samples: Any,
+    *,
+    target: str | None = None,
+    seed: int = 0,
+    brief: bool = False,
+) -> Evaluation[Any]:
+    """Compare samples of a model with real rows.
+
+    Args:
+        model: trained.
+        origin: the real rows.
+        samples: points (n, d), or a `Frame` of a table.
+        target: as in `evaluate`.
+        seed: of the metrics.
+        brief: of points: two distances alone, which take less than a second.
+    """
+    found: Evaluation[Any]
+    if isinstance(model, TableModel):
+        found = _table_evaluated(model, origin, samples, target, seed)
+    else:
+        assert isinstance(origin, PointSource)  # or it would be the source of a table
+        found = _points_evaluated(model, origin, samples, seed, brief)
     about: dict[str, Any] = {
         "model": f"{'points' if isinstance(model, PointModel) else 'a table'} of {len(model.columns)} columns, "
         f"{model.parameters:,} parameters",
@@ -74,10 +103,55 @@ def of_model(found: Evaluation[DetailsT], model: PointModel | TableModel) -> Eva
         "seed of the training": model.seed,
         "recipe": model.recipe.to_dict(),
     }
-    return replace(found, about=about)
+    return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about)
 
 
-def _log_prob(model: PointModel, origin: Source, reference: Array, other: Array) -> tuple[Array, Array] | None:
+def _points_evaluated(
+    model: PointModel, origin: PointSource, samples: Array, seed: int, brief: bool
+) -> Evaluation[PointDetails]:
+    reference, other = origin.real(len(samples))
+    found = evaluate_points(
+        samples[: len(reference)],
+        reference,
+        other,
+        columns=model.columns,
+        modes=origin.modes,
+        log_prob=None if brief else _log_prob(model, origin, reference, other),
+        excess=None if brief else _excess(model, origin, reference, seed),
+        brief=brief,
+        seed=seed,
+    )
+    notes = () if origin.truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
+    if brief:
+        notes = ("these are the first two measures alone: `motes evaluate`, or Model.evaluate, takes them all.",)
+    return replace(found, evaluated_against=origin.evaluated_against, notes=notes)
+
+
+def _table_evaluated(
+    model: TableModel, origin: Source[Frame], samples: Frame, target: str | None, seed: int
+) -> Evaluation[TableDetails]:
+    """`evaluate_tables` with log p of some rows, where they are held-out and training rows of this model."""
+    training = model.schema.frame(origin.training)
+    held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
+    log_prob = None
+    if held_out is not None and origin.known:
+        some = (
+            rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:ROWS])
+            for rows in (held_out, training)
+        )
+        ours, theirs = map(model.score_samples, some)
+        log_prob = ours, theirs
+    return evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
+
+
+def _check_target(model: TableModel, target: str | None) -> None:
+    if target is not None and target not in model.columns:
+        raise UsageError("target: " + unknown("column", target, model.columns))
+    if target is not None and target not in model.schema.learned:
+        raise UsageError(f"target: column '{target}' had one value in the training; there is nothing to learn.")
+
+
+def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:
     """log p of real points, beside that by the exact distribution, or, where that is unknown, of other real points.
 
     None for a network that knows only steps: its flow jumps, and no solver can follow it; and where some point has no
@@ -91,7 +165,7 @@ def _log_prob(model: PointModel, origin: Source, reference: Array, other: Array)
     return (ours, best) if np.isfinite(ours).all() and np.isfinite(best).all() else None
 
 
-def _excess(model: PointModel, origin: Source, reference: Array, seed: int) -> ExcessLoss | None:
+def _excess(model: PointModel, origin: PointSource, reference: Array, seed: int) -> ExcessLoss | None:
     """The network's loss above that of the exact denoiser; None where that is unknown."""
     if origin.truth is None:
         return None
@@ -101,13 +175,13 @@ def _excess(model: PointModel, origin: Source, reference: Array, seed: int) -> E
     return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess"))
 
 
-def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:
+def least_loss(origin: PointSource, recipe: Recipe, *, seed: int = 0) -> Estimate:
     """How low the training loss of a recipe can go on a source: the loss of the exact denoiser.
 
     Where the distribution is unknown it is that of the denoiser which knows the rows by heart, and says so in its
     label. With labels it is that of the exact denoiser of each class, but for the rows whose label is withheld.
     """
-    rng, labels = np.random.default_rng([seed, 112358]), origin.table.labels
+    rng, labels = np.random.default_rng([seed, 112358]), origin.training.labels
     parts = [(1.0, _least_loss(origin, recipe, None, seed))]
     if labels is not None:
         withheld = recipe.training.label_dropout
@@ -127,15 +201,15 @@ def least_loss(origin: Source, recipe: Recipe, *, seed: int = 0) -> Estimate:
     return Estimate(mean, error, parts[0][1].label)
 
 
-def _least_loss(origin: Source, recipe: Recipe, label: str | np.integer | None, seed: int) -> Estimate:
+def _least_loss(origin: PointSource, recipe: Recipe, label: str | np.integer | None, seed: int) -> Estimate:
     """Of one class, or of all rows together."""
-    standardiser = standardiser_of(origin.table, recipe)
-    atoms = origin.truth.atoms if origin.truth else len(origin.table.x)
-    mine = slice(None) if label is None else origin.table.labels == label
+    standardiser = standardiser_of(origin.training, recipe)
+    atoms = origin.truth.atoms if origin.truth else len(origin.training.x)
+    mine = slice(None) if label is None else origin.training.labels == label
     return expected_loss(
         origin.oracle(recipe.make_schedule(), standardiser, label),
         recipe.loss,
-        standardiser.forward(origin.table.x[mine]),
+        standardiser.forward(origin.training.x[mine]),
         recipe.times,
         key=seed_key(seed, "least loss"),
         draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),

@@ -14,6 +14,11 @@ class Finding:
         value: the number that gave it away.
         meaning: what it means, one sentence.
         fix: the options of `motes train` that fix it; "" where only the data can.
+
+    Example:
+        >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
+        >>> finding.name, finding.fix.split()[:2]
+        ('prior_mismatch', ['--set', 'data.standardise=true'])
     """
 
     name: str
@@ -26,7 +31,13 @@ class Finding:
         return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
+            >>> sorted(finding.to_dict())
+            ['fix', 'meaning', 'name', 'value']
+        """
         return asdict(self)
 
 

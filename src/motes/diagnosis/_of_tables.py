@@ -6,6 +6,8 @@ The gains sum to what the model knows beyond independent columns. Beside them st
 without the network: what a simple model would know.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError
+from motes.models._sources import source_of
 from motes.models._tables import TableModel
 from motes.tables._parts import IMPOSSIBLE, Encoded
 
@@ -47,6 +50,12 @@ class TableDiagnosis:
         gap_error: the standard error of training - held_out.
         spread: the mean standard deviation of log p of a row over orders of the columns.
         findings: what is wrong; empty where all is well.
+
+    Example:
+        >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+        >>> found = table.diagnose(fresh)
+        >>> found.model.shape, found.gain.shape
+        ((2,), (2,))
     """
 
     evaluated_against: str
@@ -90,7 +99,13 @@ class TableDiagnosis:
         yield f"  spread over orders  {self.spread:10.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> sorted(table.diagnose(fresh).to_dict())[:3]
+            ['columns', 'evaluated_against', 'findings']
+        """
         columns = {
             name: {"alone": float(a), "mixture": float(b), "model": float(c), "error": float(e)}
             for name, a, b, c, e in zip(self.columns, self.alone, self.mixture, self.model, self.errors, strict=True)
@@ -104,6 +119,24 @@ class TableDiagnosis:
             "spread_over_orders": self.spread,
             "columns": columns,
         }
+
+
+def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDiagnosis:
+    """The diagnosis of a model of a table by the rows held out of its training, another file's, or rows in memory.
+
+    Raises:
+        UsageError: rows that are not to be had, or none that the model has not seen.
+        DataError: rows that cannot be used.
+    """
+    origin = source_of(model, source)
+    if origin.held_out is None:
+        raise UsageError(
+            f"got the rows of the training alone ({origin.name}); expected rows that the model has not seen. Give "
+            "others, or train on a file with data.held_out above 0."
+        )
+    known = origin.training if origin.known else None
+    of = f"held-out rows of {origin.name}" if origin.known else f"rows of {origin.name}"
+    return diagnose_table(model, origin.held_out, known, evaluated_against=of, seed=seed)
 
 
 def diagnose_table(
@@ -121,6 +154,12 @@ def diagnose_table(
     Raises:
         UsageError: fewer than 10 unseen rows.
         DataError: rows with other columns.
+
+    Example:
+        >>> from motes.data import as_frame
+        >>> from motes.diagnosis import diagnose_table
+        >>> diagnose_table(table.inner, as_frame(people), None, evaluated_against="the same rows").rows
+        40
     """
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:

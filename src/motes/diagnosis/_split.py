@@ -11,6 +11,8 @@ Where the distribution is unknown there is no exact denoiser: the steps are refi
 the distance of two real draws is counted as learning.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -25,9 +27,9 @@ from motes.diffusion._denoiser import Denoiser
 from motes.evaluation._transport import directions_in
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
-from motes.models._sources import Source
+from motes.models._sources import PointSource
 from motes.sampling._grids import refined
-from motes.sampling._loop import sample
+from motes.sampling._loop import ReverseProcess, sample
 
 Array = NDArray[np.float64]
 
@@ -55,6 +57,11 @@ class ErrorSplit:
         total: of the model to real points.
         reference_value: of exact samples, or, where the distribution is unknown, of other real points.
         parts: what each cause adds; together with the reference value they are the total.
+
+    Example:
+        >>> split = model.diagnose("moons", n=64).split
+        >>> list(split.parts)
+        ['prior', 'learning', 'discretisation']
     """
 
     rows: int
@@ -73,13 +80,23 @@ class ErrorSplit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Example:
+            >>> sorted(model.diagnose("moons", n=64).split.to_dict())
+            ['parts', 'reference_value', 'rows', 'total']
+        """
         parts = {name: {"value": part.value, "error": part.error} for name, part in self.parts.items()}
         return {"rows": self.rows, "total": self.total, "reference_value": self.reference_value, "parts": parts}
 
 
 def split_error(
-    model: PointModel, origin: Source, n: int = ROWS, *, seed: int = 0, on_block: Callable[[int], None] | None = None
+    model: PointModel,
+    origin: PointSource,
+    n: int = ROWS,
+    *,
+    seed: int = 0,
+    on_block: Callable[[int], None] | None = None,
 ) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 
@@ -136,16 +153,8 @@ def _sampled(
             if on_block:
                 on_block(before + done)
 
-        points, _ = sample(
-            denoiser,
-            n,
-            model.dim,
-            key=seed_key(seed, "split"),
-            sampler=model.recipe.sampler,
-            grid=grid,
-            start=start,
-            on_block=report,
-        )
+        process = ReverseProcess(denoiser, model.recipe.sampler, grid, model.dim)
+        points, _ = sample(process, n, key=seed_key(seed, "split"), start=start, on_block=report)
         yield model.standardiser.inverse(points)
 
 

@@ -7,6 +7,8 @@ Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is f
 written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -37,6 +39,12 @@ class LinearVP(Schedule):
 
     Raises:
         ValueError: rates that are not finite numbers above 0, or that leave no signal that float32 can tell from 0.
+
+    Example:
+        >>> from motes.diffusion import LinearVP
+        >>> schedule = LinearVP()
+        >>> print(schedule.alpha(jnp.array([0.0, 0.5, 1.0])).round(4))
+        [1. 0.2812 0.0066]
     """
 
     beta_min: float = number(0.1, 0, open_low=True)
@@ -84,6 +92,12 @@ class CosineVP(Schedule):
 
     Raises:
         ValueError: another alpha_1.
+
+    Example:
+        >>> from motes.diffusion import CosineVP
+        >>> schedule = CosineVP()
+        >>> print((schedule.alpha(0.3) ** 2 + schedule.sigma(0.3) ** 2).round(4), schedule.alpha(1.0).round(4))
+        1.0 0.01
     """
 
     alpha_1: float = number(0.01, *SIGNALS)
@@ -112,6 +126,12 @@ class RectifiedFlow(Schedule):
 
     Raises:
         ValueError: another alpha_1.
+
+    Example:
+        >>> from motes.diffusion import RectifiedFlow
+        >>> schedule = RectifiedFlow()
+        >>> print(schedule.alpha(0.5).round(3), schedule.sigma(0.5).round(3))
+        0.505 0.495
     """
 
     alpha_1: float = number(0.01, *SIGNALS)
@@ -137,6 +157,12 @@ class FunctionSchedule(Schedule):
     Raises:
         ValueError: functions that are not so at t = 0, 1/256, ..., 1, in the precision at hand, or whose log-SNR does
             not fall from each of these times to the next.
+
+    Example:
+        >>> from motes.diffusion import FunctionSchedule
+        >>> schedule = FunctionSchedule(lambda t: jnp.ones_like(t), lambda t: 50 * t**2)
+        >>> print(schedule.t_of_log_snr(schedule.log_snr(0.25)).round(4))
+        0.25
     """
 
     alpha_of: Curve = eqx.field(static=True)

@@ -4,6 +4,8 @@ q_t(x_t) = sum_y p(y) q_t(x_t | y),    p(y | x_t) = p(y) q_t(x_t | y) / q_t(x_t)
 E[x_0 | x_t] = sum_y p(y | x_t) E[x_0 | x_t, y]
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import jax
@@ -26,6 +28,13 @@ class LabelledOracle(Oracle):
 
     Raises:
         ValueError: no classes, other weights, or several schedules.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, LabelledOracle, VarianceExploding
+        >>> schedule = VarianceExploding(sigma_max=1.0)
+        >>> both = LabelledOracle([GaussianOracle([mean], [[0.1]], schedule) for mean in (-1.0, 1.0)], [0.5, 0.5])
+        >>> print(both(jnp.array([0.0]), 1.0))
+        [0.]
     """
 
     schedule: Schedule
@@ -48,12 +57,20 @@ class LabelledOracle(Oracle):
         share = jax.nn.softmax(joint)
         return Exact(share @ x0, share @ score, jax.nn.logsumexp(joint))
 
-    def given(self, known: Given) -> "_OneClass":
+    def given(self, known: Given) -> _OneClass:
         label = jnp.array(-1) if known.label is None else known.label
         return _OneClass(whole=self, label=label, schedule=self.schedule)
 
     def posterior(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1]."""
+        """p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1].
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, LabelledOracle, VarianceExploding
+            >>> schedule = VarianceExploding(sigma_max=1.0)
+            >>> both = LabelledOracle([GaussianOracle([mean], [[0.1]], schedule) for mean in (-1.0, 1.0)], [0.75, 0.25])
+            >>> print(both.posterior(jnp.array([0.0]), 1.0).round(3))
+            [0.75 0.25]
+        """
         log_prob = jnp.stack([oracle.log_prob(x_t, t) for oracle in self._oracles])
         return jax.nn.softmax(log_prob + jnp.asarray(self._log_weights, x_t.dtype))
 

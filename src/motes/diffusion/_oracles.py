@@ -12,6 +12,8 @@ There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives i
 data, and `log_prob` and `score` are those of data blurred by `FLOOR`, large but finite.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
@@ -50,21 +52,51 @@ class Exact(NamedTuple):
 
 
 class Oracle(VarianceDenoiser):
-    """A denoiser that is exact. A new one is one method, `exact`."""
+    """A denoiser that is exact. A new one is one method, `exact`.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import Heun, KarrasGrid, ReverseProcess
+        >>> oracle = GaussianOracle([3.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
+        >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
+        >>> x, _ = motes.sample(process, 1000, key=jax.random.key(0))
+        >>> x.mean(axis=0).round().tolist()
+        [3.0, -0.0]
+    """
 
     @abstractmethod
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        """E[x_0 | x_t], the score and log q_t for one x_t (d,) at time t in [0, 1]."""
+        """E[x_0 | x_t], the score and log q_t for one x_t (d,) at time t in [0, 1].
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> x0, score, log_prob = oracle.exact(jnp.array([2.0]), 1.0)
+            >>> print(x0, score, log_prob.round(3))
+            [1.] [-1.] -2.266
+        """
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.exact(x_t, t).x0
 
     def score(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """grad log q_t(x_t), (d,)."""
+        """grad log q_t(x_t), (d,).
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> print(GaussianOracle([0.0], [[1.0]], VarianceExploding()).score(jnp.array([2.0]), 0.0))
+            [-2.]
+        """
         return self.exact(x_t, t).score
 
     def log_prob(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself."""
+        """log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> print(GaussianOracle([0.0], [[1.0]], VarianceExploding()).log_prob(jnp.array([0.0]), 0.0).round(4))
+            -0.9189
+        """
         return self.exact(x_t, t).log_prob
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -73,7 +105,14 @@ class Oracle(VarianceDenoiser):
         return x0, -self.schedule.sigma(t) * score
 
     def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """Var[x_0 | x_t] of each column, (d,), for t > 0: Tweedie's formula, differentiated."""
+        """Var[x_0 | x_t] of each column, (d,), for t > 0: Tweedie's formula, differentiated.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> print(oracle.variance(jnp.array([2.0]), 1.0).round(3))
+            [0.5]
+        """
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         slope = jax.vmap(lambda v: v @ jax.jvp(lambda x: self.score(x, t), (x_t,), (v,))[1])
         return jnp.maximum((sigma / alpha) ** 2 * (1 + sigma**2 * slope(jnp.eye(x_t.size))), 0)
@@ -82,13 +121,27 @@ class Oracle(VarianceDenoiser):
         """Of each column of x_s given x_t: with it a Gaussian step is as near to the truth as one can be.
 
         Bao et al. 2022 (SN-DDPM), theorem 3.1: what the posterior leaves open, and what x_t leaves open of x_0.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> print(jnp.exp(oracle.log_variance(jnp.array([2.0]), 1.0, 0.0)).round(3))
+            [0.5]
         """
         nothing = jnp.zeros(())
         of_x0, open_ = q_posterior(self.schedule, nothing, nothing + 1, t, s)
         return jnp.log(jnp.maximum(open_ + of_x0**2 * self.variance(x_t, t), 1e-30))
 
     def rows(self, x_t: ArrayLike, t: ArrayLike) -> Exact:
-        """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory."""
+        """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> exact = oracle.rows([[2.0], [0.0], [-2.0]], 1.0)
+            >>> exact.x0.shape, exact.score.shape, exact.log_prob.shape
+            ((3, 1), (3, 1), (3,))
+        """
         x = jnp.asarray(x_t, float)
         if x.ndim != 2 or not len(x):
             raise ValueError(f"points have shape {x.shape}; expected (n, d) with n >= 1.")
@@ -97,7 +150,14 @@ class Oracle(VarianceDenoiser):
         return Exact(*(jnp.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
 
     def denoise(self, x_t: ArrayLike, t: ArrayLike) -> jax.Array:
-        """E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t."""
+        """E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> print(GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0)).denoise([[2.0], [0.0]], 1.0))
+            [[1.]
+             [0.]]
+        """
         return self.rows(x_t, t).x0
 
 
@@ -125,6 +185,12 @@ class GaussianOracle(Oracle):
 
     Raises:
         ValueError: shapes or a covariance other than these.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> oracle = GaussianOracle([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=1.0))
+        >>> print(oracle(jnp.array([1.0, 0.0]), 1.0).round(3))  # E[x_0 | x_t] at t = 1
+        [0.405 0.238]
     """
 
     schedule: Schedule
@@ -157,6 +223,13 @@ class MixtureOracle(Oracle):
 
     Raises:
         ValueError: shapes, weights or covariances other than these.
+
+    Example:
+        >>> from motes.diffusion import MixtureOracle, VarianceExploding
+        >>> tight = 1e-4 * np.stack([np.eye(2)] * 2)
+        >>> oracle = MixtureOracle([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], tight, VarianceExploding(sigma_max=1.0))
+        >>> print(oracle(jnp.array([1.0, 0.0]), 1.0).round(3))  # tanh(1) between both
+        [0.762 0.   ]
     """
 
     schedule: Schedule
@@ -253,6 +326,12 @@ class EmpiricalOracle(Oracle):
 
     Raises:
         ValueError: shapes or numbers other than these.
+
+    Example:
+        >>> from motes.diffusion import EmpiricalOracle, VarianceExploding
+        >>> oracle = EmpiricalOracle([[-1.0, 0.0], [1.0, 0.0]], VarianceExploding(sigma_max=1.0))
+        >>> print(oracle(jnp.array([0.2, 3.0]), 0.1).round(3))  # with little noise: the nearest of the points
+        [1. 0.]
     """
 
     schedule: Schedule
@@ -347,6 +426,12 @@ class BoxesOracle(Oracle):
 
     Raises:
         ValueError: shapes or numbers other than these.
+
+    Example:
+        >>> from motes.diffusion import BoxesOracle, VarianceExploding
+        >>> oracle = BoxesOracle([[0.0, 0.0]], [[1.0, 2.0]], [1.0], VarianceExploding(sigma_max=10.0))
+        >>> print(jnp.exp(oracle.log_prob(jnp.array([0.5, 0.5]), 0.0)).round(3))  # uniform on an area of 2
+        0.5
     """
 
     schedule: Schedule

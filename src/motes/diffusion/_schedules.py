@@ -6,6 +6,8 @@ A schedule gives alpha_t and sigma_t at any t. `DiscreteVP` has T steps, step k 
 table of betas (Ho et al. 2020); `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -25,7 +27,19 @@ class Schedule(eqx.Module):
     """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
 
     Raises:
-        ValueError: a field that `motes._ranges.number` declares is out of its range.
+        ValueError: a field that `motes.recipes.number` declares is out of its range.
+
+    Example:
+        >>> from motes.diffusion import Schedule
+        >>> class Straight(Schedule):
+        ...     def alpha(self, t):
+        ...         return 1 - 0.99 * jnp.asarray(t, float)
+        ...     def sigma(self, t):
+        ...         return 0.99 * jnp.asarray(t, float)
+        ...     def t_of_log_snr(self, log_snr):
+        ...         return jax.nn.sigmoid(-log_snr / 2) / 0.99
+        >>> print(Straight().alpha(0.5), Straight().t_of_log_snr(Straight().log_snr(0.5)))
+        0.505 0.5
     """
 
     def __check_init__(self) -> None:
@@ -33,22 +47,53 @@ class Schedule(eqx.Module):
 
     @abstractmethod
     def alpha(self, t: ArrayLike) -> jax.Array:
-        """Factor of the signal at time `t` in [0, 1]."""
+        """Factor of the signal at time `t` in [0, 1].
+
+        Example:
+            >>> from motes.diffusion import RectifiedFlow
+            >>> print(RectifiedFlow().alpha(jnp.array([0.0, 0.5, 1.0])).round(3))
+            [1. 0.505 0.01 ]
+        """
 
     @abstractmethod
     def sigma(self, t: ArrayLike) -> jax.Array:
-        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0."""
+        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0.
+
+        Example:
+            >>> from motes.diffusion import RectifiedFlow
+            >>> print(RectifiedFlow().sigma(jnp.array([0.0, 0.5, 1.0])).round(3))
+            [0. 0.495 0.99]
+        """
 
     @abstractmethod
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`."""
+        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`.
+
+        Example:
+            >>> from motes.diffusion import RectifiedFlow
+            >>> print(RectifiedFlow().t_of_log_snr(0.0).round(3))  # as much noise as signal
+            0.505
+        """
 
     def log_snr(self, t: ArrayLike) -> jax.Array:
-        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0."""
+        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> print(VarianceExploding(sigma_max=10.0).log_snr(1.0).round(3))  # log 1 / 10^2
+            -4.605
+        """
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0."""
+        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0.
+
+        Example:
+            >>> from motes.diffusion import RectifiedFlow
+            >>> alpha_rate, sigma_rate = RectifiedFlow().rates(0.3)
+            >>> print(alpha_rate.round(3), sigma_rate.round(3))
+            -0.99 0.99
+        """
         t = jnp.asarray(t, float)
         _, slopes = jax.jvp(lambda t: (self.alpha(t), self.sigma(t)), (t,), (jnp.ones_like(t),))
         return slopes
@@ -64,7 +109,13 @@ class Schedule(eqx.Module):
 
 @dataclass(frozen=True)
 class Betas(Checked, ABC):
-    """The betas of a discrete schedule, and the schedule that they make."""
+    """The betas of a discrete schedule, and the schedule that they make.
+
+    Example:
+        >>> from motes.diffusion import LinearBetas
+        >>> LinearBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.2, 0.3, 0.4]
+    """
 
     steps: int = number(100, 1)
 
@@ -73,11 +124,16 @@ class Betas(Checked, ABC):
     def betas(self) -> Table:
         """beta_k, float64 (T,)."""
 
-    def schedule(self) -> "DiscreteVP":
+    def schedule(self) -> DiscreteVP:
         """The schedule of these betas.
 
         Raises:
             ValueError: they leave no signal that float32 can tell from 0.
+
+        Example:
+            >>> from motes.diffusion import LinearBetas
+            >>> LinearBetas(steps=4, start=0.1, end=0.4).schedule().alphas_bar.round(3).tolist()
+            [0.9, 0.72, 0.504, 0.302]
         """
         return DiscreteVP(self.betas)
 
@@ -92,7 +148,13 @@ class BetasBetween(Betas, ABC):
 
 @dataclass(frozen=True)
 class LinearBetas(BetasBetween):
-    """Equally spaced from `start` to `end`."""
+    """Equally spaced from `start` to `end`.
+
+    Example:
+        >>> from motes.diffusion import LinearBetas
+        >>> LinearBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.2, 0.3, 0.4]
+    """
 
     @property
     def betas(self) -> Table:
@@ -101,7 +163,13 @@ class LinearBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class QuadBetas(BetasBetween):
-    """Squares of equally spaced square roots."""
+    """Squares of equally spaced square roots.
+
+    Example:
+        >>> from motes.diffusion import QuadBetas
+        >>> QuadBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.178, 0.278, 0.4]
+    """
 
     @property
     def betas(self) -> Table:
@@ -110,7 +178,13 @@ class QuadBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class SigmoidBetas(BetasBetween):
-    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached."""
+    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached.
+
+    Example:
+        >>> from motes.diffusion import SigmoidBetas
+        >>> SigmoidBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.101, 0.136, 0.364, 0.399]
+    """
 
     @property
     def betas(self) -> Table:
@@ -119,7 +193,13 @@ class SigmoidBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class CosineBetas(Betas):
-    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17."""
+    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17.
+
+    Example:
+        >>> from motes.diffusion import CosineBetas
+        >>> CosineBetas(steps=4).betas.round(3).tolist()
+        [0.153, 0.417, 0.708, 0.999]
+    """
 
     offset: float = number(0.008, 0)
     max_beta: float = number(0.999, 0, 0.999999, open_low=True)
@@ -142,6 +222,14 @@ class DiscreteVP(Schedule):
 
     Raises:
         ValueError: betas that are not T >= 1 numbers in (0, 1), or that leave no signal that float32 can tell from 0.
+
+    Example:
+        >>> from motes.diffusion import DiscreteVP
+        >>> schedule = DiscreteVP([0.1, 0.2, 0.3, 0.4])
+        >>> schedule.steps, schedule.alphas_bar.round(4).tolist()
+        (4, [0.9, 0.72, 0.504, 0.3024])
+        >>> print((schedule.alpha(0.5) ** 2).round(4))  # after two of four steps
+        0.72
     """
 
     _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
@@ -170,7 +258,13 @@ class DiscreteVP(Schedule):
         return len(self._betas)
 
     def t_of_step(self, k: ArrayLike) -> jax.Array:
-        """(k+1)/T, the time after step k = 0 ... T-1."""
+        """(k+1)/T, the time after step k = 0 ... T-1.
+
+        Example:
+            >>> from motes.diffusion import DiscreteVP
+            >>> print(DiscreteVP([0.1, 0.2, 0.3, 0.4]).t_of_step(jnp.arange(4)))
+            [0.25 0.5 0.75 1.  ]
+        """
         return (jnp.asarray(k) + 1) / self.steps
 
     # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
@@ -272,6 +366,12 @@ class VarianceExploding(Schedule):
 
     Raises:
         ValueError: numbers that are not finite and above 0.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> schedule = VarianceExploding(sigma_max=80.0)
+        >>> print(schedule.alpha(1.0), schedule.sigma(jnp.array([0.0, 0.5, 1.0])).round(3))
+        1.0 [ 0.     0.625 80.   ]
     """
 
     sigma_max: float = number(10.0, 0, open_low=True)

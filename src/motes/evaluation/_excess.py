@@ -7,6 +7,8 @@
 for the reverse SDE's p (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -36,6 +38,16 @@ class ExcessLoss:
         loss, least: of the denoiser, and of what it is held against, (m,).
         excess: what is between them, (m,), and `error`, its standard error.
         nats_of_row: excess integrated over log r for each of the n rows, (n,).
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> exact, wrong = (GaussianOracle([0.0], [[variance]], schedule) for variance in (1.0, 4.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
+        >>> found = excess_loss(wrong, exact, x0, noise_levels(schedule, 0.01, 5)[0], key=jax.random.key(0))
+        >>> found.excess.shape, found.nats > 0
+        ((5,), True)
     """
 
     t: Array
@@ -66,6 +78,13 @@ def noise_levels(schedule: Schedule, lowest: float, count: int = LEVELS) -> tupl
     """Times, and the noise level at each, about equally far apart in log r, from `lowest` to that of t = 1.
 
     Of a discrete schedule they are its own steps, because a network may know no others.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.evaluation import noise_levels
+        >>> t, noise = noise_levels(VarianceExploding(sigma_max=10.0), lowest=0.1, count=3)
+        >>> noise.round(2).tolist()
+        [0.1, 1.0, 10.0]
     """
     highest = float(np.exp(-np.asarray(schedule.log_snr(1.0)) / 2))
     noise = np.geomspace(lowest, highest, count)
@@ -100,6 +119,16 @@ def excess_loss(
 
     Raises:
         UsageError: shapes other than these.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> exact = GaussianOracle([0.0], [[1.0]], schedule)
+        >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
+        >>> found = excess_loss(exact, exact, x0, noise_levels(schedule, 0.01, 5)[0], key=jax.random.key(0))
+        >>> round(found.nats, 3)
+        0.0
     """
     rows, times = np.asarray(x0), np.asarray(t, np.float64)
     if repeats < 1:

@@ -11,6 +11,8 @@ What a network's loss has above it, at the same t, is what it has not learned. W
 heart could reach.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,7 +48,18 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class LossCurve:
-    """At each time of `t` (m,) the mean loss (m,) and its standard error (m,); the same rows and noise at each."""
+    """At each time of `t` (m,) the mean loss (m,) and its standard error (m,); the same rows and noise at each.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.learning import X0
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
+        >>> curve = irreducible_loss(oracle, X0(), x0, [0.5, 1.0], key=jax.random.key(0))
+        >>> curve.mean.shape, curve.label
+        ((2,), 'irreducible')
+    """
 
     t: Array
     mean: Array
@@ -64,7 +77,7 @@ def irreducible_loss(
 
     Args:
         denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
-        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as each in `losses.py` is, or
+        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `EDM` is, or
             a sum of such errors of each column, as `Hybrid` is.
         x0: rows of the data, standardised (n, d).
         t: times (m,) in (0, 1].
@@ -73,6 +86,16 @@ def irreducible_loss(
 
     Raises:
         UsageError: times out of range, or shapes other than these.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.learning import X0
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
+        >>> curve = irreducible_loss(oracle, X0(), x0, [1.0], key=jax.random.key(0))
+        >>> curve.mean.round(1).tolist()  # Var[x_0 | x_t] at t = 1
+        [0.5]
     """
     times = np.atleast_1d(np.asarray(t, dtype=np.float64))
     if times.ndim != 1 or not ((times > 0) & (times <= 1)).all():

@@ -7,6 +7,8 @@ discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic 
 distributions. Every column is divided by the reference's standard deviation first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -41,6 +43,12 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a single row.
+
+    Example:
+        >>> from motes.evaluation import energy_distance
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
+        True
     """
     return energy_of(Pair.of(a, b, seed))
 
@@ -54,6 +62,12 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     often the farther apart the distributions are (measured with n = 150: 97 times in 100 at 0, 92 near, 85 far).
 
     Args, raises: as `energy_distance`.
+
+    Example:
+        >>> from motes.evaluation import mmd_squared
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
+        True
     """
     return mmd_of(Pair.of(a, b, seed))
 

@@ -6,6 +6,8 @@ Both are shares of rows: KS of numbers, TV of labels. W1, the integral of |F_a -
 They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of shares (`shares.py`).
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -27,6 +29,7 @@ def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> Metric:
         ValueError: other shapes, or entries that are not finite.
 
     Example:
+        >>> from motes.evaluation import kolmogorov_smirnov
         >>> kolmogorov_smirnov([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]).value.__round__(4)
         0.3333
     """
@@ -49,6 +52,7 @@ def wasserstein_1(a: ArrayLike, b: ArrayLike) -> float:
         ValueError: as `kolmogorov_smirnov`.
 
     Example:
+        >>> from motes.evaluation import wasserstein_1
         >>> wasserstein_1([1.0, 3.0], [0.0, 2.0])
         1.0
     """
@@ -78,6 +82,7 @@ def total_variation(a: ArrayLike, b: ArrayLike) -> Metric:
         ValueError: other shapes, or no rows.
 
     Example:
+        >>> from motes.evaluation import total_variation
         >>> total_variation([30, 70], [50, 50]).value.__round__(4)
         0.2
     """

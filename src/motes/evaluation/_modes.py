@@ -3,6 +3,8 @@
 distance = 1/2 sum over modes of |share in the sample - true share|, the total variation
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,12 @@ class Modes:
         shares: the true share of each mode, (modes,).
         counted: rows that `shares` were counted from, or None where they are exact.
         unit: what columns are divided by before distances are taken, (d,).
+
+    Example:
+        >>> from motes.evaluation import Modes
+        >>> modes = Modes.at([[-1.0, 0.0], [1.0, 0.0]])
+        >>> modes.shares.tolist()
+        [0.5, 0.5]
     """
 
     points: Array
@@ -30,11 +38,16 @@ class Modes:
     unit: Array
 
     @classmethod
-    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> "Modes":
+    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
         """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
 
         Raises:
             ValueError: centres that are not (modes, d), or shares that are not one for each and 1 in all.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.at([[-1.0, 0.0], [1.0, 0.0]], shares=[0.25, 0.75]).shares.tolist()
+            [0.25, 0.75]
         """
         points = checked("set of centres", centres)
         true = np.full(len(points), 1 / len(points)) if shares is None else np.asarray(shares, dtype=np.float64)
@@ -43,11 +56,16 @@ class Modes:
         return cls(points, np.arange(len(points)), true, None, np.ones(points.shape[1]))
 
     @classmethod
-    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> "Modes":
+    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> Modes:
         """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
 
         Raises:
             ValueError: labels that are not whole numbers from 0, one for each point.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.labelled(*motes.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
+            [0.5, 0.5]
         """
         points, of = checked("labelled set", x), np.asarray(labels)
         if of.shape != (len(points),) or of.dtype.kind not in "iu" or of.min() < 0:
@@ -60,7 +78,14 @@ class Modes:
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """The share of each mode, their distance from the true shares, and how many modes are missed."""
+    """The share of each mode, their distance from the true shares, and how many modes are missed.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> found = mode_coverage([[-1.1, 0.0], [-0.9, 0.1]], Modes.at([[-1.0, 0.0], [1.0, 0.0]]))
+        >>> [float(share) for share in found.shares], float(found.missed)
+        ([1.0, 0.0], 1.0)
+    """
 
     shares: tuple[Metric, ...]
     distance: Metric
@@ -83,6 +108,12 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed
 
     Raises:
         ValueError: points of another shape than the modes' or with entries that are not finite.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> centres = motes.truth("eight_gaussians").modes
+        >>> int(mode_coverage(motes.make_shape("eight_gaussians", 1000), Modes.at(centres)).missed)
+        0
     """
     from scipy.spatial import cKDTree
 

@@ -4,6 +4,8 @@ Each entry compares a value of the synthetic rows with its reference value, whic
 and the HTML page are renderings of the record. Which severity wins, and what the headline is, is decided here alone.
 """
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +134,7 @@ class Entry:
     @classmethod
     def of(
         cls, section: str, name: str, measure: str, verdict: Verdict, value: Metric | None, reference: float | None
-    ) -> "Entry":
+    ) -> Entry:
         """An entry of a metric, with its interval; and that of the reference value, where this is a metric too."""
         beside = (reference.low, reference.high) if isinstance(reference, Metric) else None
         return cls(
@@ -198,6 +200,12 @@ class Evaluation(Generic[DetailsT]):
         about: what else a report says, by name: the model and its recipe. A mapping as value becomes a list of its own.
         date: of the evaluation.
         version: of motes.
+
+    Example:
+        >>> from motes.evaluation import evaluate_points
+        >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
+        >>> found.severity
+        'good'
     """
 
     source: str
@@ -228,7 +236,14 @@ class Evaluation(Generic[DetailsT]):
         return f"{count:,} synthetic rows are compared with {total:,} real rows: {which}{of}."
 
     def of(self, section: str) -> list[Entry]:
-        """The entries of one section."""
+        """The entries of one section.
+
+        Example:
+            >>> from motes.evaluation import evaluate_points
+            >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
+            >>> len(found.of(found.entries[0].section)) > 0
+            True
+        """
         return [entry for entry in self.entries if entry.section == section]
 
     @property
@@ -270,7 +285,14 @@ class Evaluation(Generic[DetailsT]):
         return as_text(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, texts and lists; no row of the data."""
+        """For JSON: numbers, texts and lists; no row of the data.
+
+        Example:
+            >>> from motes.evaluation import evaluate_points
+            >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
+            >>> found.to_dict()["rows"]
+            {'synthetic': 100, 'real': 100}
+        """
         sections = {
             key: {"title": SECTIONS[key].title, "severity": one.severity, "p_value": one.p_value,
                   "sentence": one.sentence}

@@ -7,6 +7,8 @@ Columns and pairs of columns are compared over all synthetic and all real rows, 
 together. What needs rows that training has not seen (classifier, utility, likelihood, distances) uses held-out rows.
 """
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -93,8 +95,12 @@ def evaluate_tables(
         DataError: columns or entries that are not those of the schema.
 
     Example:
-        >>> found = evaluate_tables(model.sample(20_000), held_out, training, model.schema)  # doctest: +SKIP
-        >>> found.headline  # doctest: +SKIP
+        >>> from motes.data import as_frame
+        >>> from motes.evaluation import evaluate_tables
+        >>> from motes.tables import Schema
+        >>> draws = np.random.default_rng(0).normal(size=(3, 200, 2)).round(2)
+        >>> synthetic, held_out, training = map(as_frame, draws)
+        >>> evaluate_tables(synthetic, held_out, training, Schema.fit(training)).headline
         'No difference between synthetic and real rows was found.'
     """
     from threadpoolctl import threadpool_limits

@@ -5,6 +5,8 @@
 Everything is in the units of `motes.make_shape` and in float64. Densities of curves are sums over a quadrature's nodes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,7 +40,13 @@ class Entropy(NamedTuple):
 
 @dataclass(frozen=True)
 class Truth:
-    """The exact distribution of a shape; made by `truth`."""
+    """The exact distribution of a shape; made by `truth`.
+
+    Example:
+        >>> exact = motes.truth("eight_gaussians")
+        >>> exact.modes.shape
+        (8, 2)
+    """
 
     name: str
     distribution: Distribution
@@ -47,17 +55,32 @@ class Truth:
         return f"Truth({self.name!r}, {self.distribution!r})"
 
     def log_density(self, x: ArrayLike) -> Array:
-        """log p(x) in nats, (n,), for points x (n, 2); -inf where the density is 0 (a checkerboard without noise)."""
+        """log p(x) in nats, (n,), for points x (n, 2); -inf where the density is 0 (a checkerboard without noise).
+
+        Example:
+            >>> motes.truth("eight_gaussians").log_density([[2.0, 0.0], [0.0, 0.0]]).round(1).tolist()
+            [-0.7, -48.6]
+        """
         x = _points(x)
         return np.where(self._outside(x), -np.inf, self._exact(x, self.distribution).log_prob)
 
     def score(self, x: ArrayLike) -> Array:
-        """grad log p(x), (n, 2), for points x (n, 2); NaN where the density is 0."""
+        """grad log p(x), (n, 2), for points x (n, 2); NaN where the density is 0.
+
+        Example:
+            >>> motes.truth("eight_gaussians").score([[1.8, 0.0], [2.2, 0.0]]).round(1)[:, 0].tolist()
+            [5.0, -5.0]
+        """
         x = _points(x)
         return np.where(self._outside(x)[:, None], np.nan, self._exact(x, self.distribution).score)
 
     def entropy(self) -> Entropy:
-        """-E log p(x): by the trapezoidal rule on a grid, or by Monte Carlo where the noise is too small for one."""
+        """-E log p(x): by the trapezoidal rule on a grid, or by Monte Carlo where the noise is too small for one.
+
+        Example:
+            >>> round(motes.truth("eight_gaussians").entropy().value, 2)
+            1.7
+        """
         distribution = self.distribution
         if distribution.spread == 0:  # boxes side by side
             area = np.prod(distribution.highs - distribution.lows, axis=1)  # type: ignore[union-attr]
@@ -93,7 +116,12 @@ class Truth:
         return x, y
 
     def sample(self, n: int, *, seed: int = 0) -> Array:
-        """`n` independent points (n, 2). They share no randomness with `motes.make_shape` of the same seed."""
+        """`n` independent points (n, 2). They share no randomness with `motes.make_shape` of the same seed.
+
+        Example:
+            >>> motes.truth("moons").sample(3).shape
+            (3, 2)
+        """
         if n < 1:
             raise UsageError(f"n = {n} points requested; at least 1 is needed.")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
@@ -105,7 +133,14 @@ class Truth:
         return clean + distribution.spread * rng.standard_normal((n, 2))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> Oracle:
-        """The exact denoiser in the units of `standardiser`; None leaves the data as it is."""
+        """The exact denoiser in the units of `standardiser`; None leaves the data as it is.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> oracle = motes.truth("eight_gaussians").oracle(VarianceExploding(sigma_max=10.0))
+            >>> print(oracle(jnp.array([2.5, 0.0]), 0.7).round(1))  # E[x_0 | x_t]: back to the nearest mode
+            [1.9 0. ]
+        """
         return _oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
 
     def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
@@ -113,15 +148,26 @@ class Truth:
 
         Raises:
             UsageError: a shape without natural classes.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> oracle = motes.truth("moons").labelled_oracle(VarianceExploding(sigma_max=10.0))
+            >>> print(oracle.posterior(jnp.array([0.0, 1.0]), 0.0).round(2))  # p(class | x)
+            [1. 0.]
         """
         parts = [self.of_class(label).oracle(schedule, standardiser) for label in self._classes()]
         return LabelledOracle(parts, np.ones(len(parts)))  # the classes are equally likely
 
-    def of_class(self, label: int) -> "Truth":
+    def of_class(self, label: int) -> Truth:
         """The distribution of one class, by its number.
 
         Raises:
             UsageError: a shape without natural classes, or an unknown one.
+
+        Example:
+            >>> upper = motes.truth("moons").of_class(0)
+            >>> bool(upper.log_density([[0.0, 1.0]]) > upper.log_density([[1.0, -0.5]]))
+            True
         """
         if label not in self._classes():
             raise UsageError(f"'{self.name}' has no class {label}; its classes are {list(self._classes())}.")
@@ -140,6 +186,11 @@ class Truth:
 
         Raises:
             UsageError: a shape without natural classes.
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 1000)
+            >>> bool((motes.truth("moons").labels(x) == labels).mean() > 0.95)
+            True
         """
         x = _points(x)
         # The classes are equally likely.
@@ -176,6 +227,11 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
 
     Raises:
         UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
+
+    Example:
+        >>> exact = motes.truth("moons")
+        >>> float(exact.log_density(motes.make_shape("moons", 1000)).mean().round(1))  # minus the entropy
+        -1.0
     """
     return Truth(name, shapes.distribution(name, noise))
 

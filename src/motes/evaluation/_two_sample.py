@@ -3,6 +3,8 @@
 C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the distributions are equal.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,11 @@ def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, se
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, fewer than 2 rows for each fold, or
             another option out of range.
+
+    Example:
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> motes.c2st(a, b).p_value > 0.05, motes.c2st(a + 1.0, b).p_value < 0.05
+        (True, True)
     """
     return c2st_of(Pair.of(a, b, seed), neighbours, folds)
 
@@ -94,6 +101,12 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
     Raises:
         ValueError: as `c2st`.
+
+    Example:
+        >>> from motes.evaluation import c2st_boosting
+        >>> a, b = motes.make_shape("moons", 100), motes.make_shape("moons", 100, seed=1)
+        >>> c2st_boosting(a + 1.0, b) > 0.7
+        True
     """
     return c2st_boosting_of(Pair.of(a, b, seed))
 

@@ -4,7 +4,7 @@ Nothing here samples, trains or knows what a model is: a figure takes arrays, an
 No global matplotlib state is touched, and pyplot is never imported: every function works headless and in a thread,
 and leaves no figure behind. What a function returns shows itself in a notebook.
 
-The names below load on first use, so that `motes.figures._terminal` stays free of matplotlib.
+`STYLES` is name -> `Style`: light and dark. Names load on first use, so that `braille` needs no matplotlib.
 """
 
 import lazy_loader

@@ -4,6 +4,8 @@ A cloud is counted into pixels and lit from there, so a frame costs milliseconds
 scatter plot takes. The box and the exposure are fixed for the whole film: what moves on the screen moved in the data.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -68,6 +70,14 @@ def frames(
     Returns:
         An iterator of uint8 arrays of shape (size, size, 3): hold + len(forward) + len(reverse) + hold of them.
         All arguments are checked before the first one is drawn.
+
+    Example:
+        >>> from motes.figures import frames
+        >>> x = motes.make_shape("moons", 100)
+        >>> way = [x, 3 * x]
+        >>> film = list(frames(way, [0.0, 1.0], way[::-1], [1.0, 0.0], size=160, hold=0))
+        >>> len(film), film[0].shape
+        (4, (160, 160, 3))
     """
     look = as_style(style)
     out, out_times = as_clouds(forward, forward_times, "forward")

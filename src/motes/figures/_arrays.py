@@ -3,6 +3,8 @@
 Only numpy: the terminal's pictures use this too, and must not wait for matplotlib.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast, get_args
@@ -122,6 +124,12 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
 
     Returns:
         ((x_low, x_high), (y_low, y_high)).
+
+    Example:
+        >>> from motes.figures import limits_of
+        >>> (low, high), _ = limits_of([[0.0, 0.0], [1.0, 0.5]], robust=0.0)
+        >>> low <= 0.0, high >= 1.0
+        (True, True)
     """
     if not clouds:
         raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")

@@ -1,5 +1,7 @@
 """Curves: the loss along training, a schedule along time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +38,11 @@ def loss_curve(
         window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.figures import loss_curve
+        >>> loss_curve(np.arange(100), 1 / np.arange(1, 101), best=0.005).get_yscale()
+        'log'
     """
     look = as_style(style)
     at, values = as_curves({"steps": steps, "loss": loss})
@@ -88,6 +95,14 @@ def schedule_curves(
         alpha, sigma: x_t = alpha_t x_0 + sigma_t eps, each of shape (n,) and not negative.
         ax: axes to draw on; they are returned, and get a twin for the log-SNR. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.diffusion import CosineVP
+        >>> from motes.figures import schedule_curves
+        >>> t, schedule = np.linspace(0.01, 1, 50), CosineVP()
+        >>> axes = schedule_curves(t, schedule.alpha(t), schedule.sigma(t))
+        >>> len(axes.get_lines())
+        2
     """
     look = as_style(style)
     at, signal, noise = as_curves({"t": t, "alpha": alpha, "sigma": sigma})

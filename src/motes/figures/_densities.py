@@ -1,5 +1,7 @@
 """Log-densities as maps of light: bright where points are likely, in nats."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,6 +47,13 @@ def density_map(
 
     Raises:
         ValueError: shapes other than these, NaN or +inf, a density that is 0 everywhere, a share out of range.
+
+    Example:
+        >>> from motes.figures import density_map
+        >>> x = y = np.linspace(-3, 3, 32)
+        >>> log_p = -(x[:, None] ** 2 + y**2) / 2
+        >>> density_map(x, y, log_p, contours=(0.5, 0.9), title="N(0, I)").get_title()
+        'N(0, I)'
     """
     look = as_style(style)
     at_x, at_y = as_grid(x, y)
@@ -87,6 +96,14 @@ def density_row(
         titles: what each of them is.
         points, contours, style: as for `density_map`, the same points in every panel.
         floor: nats below the maximum of them all, above 0.
+
+    Example:
+        >>> from motes.figures import density_row
+        >>> x = y = np.linspace(-3, 3, 32)
+        >>> log_p = -(x[:, None] ** 2 + y**2) / 2
+        >>> figure = density_row(x, y, [log_p, 2 * log_p], ["wide", "narrow"])
+        >>> [axes.get_title() for axes in figure.axes[:2]]
+        ['wide', 'narrow']
     """
     look = as_style(style)
     at_x, at_y = as_grid(x, y)

@@ -1,5 +1,7 @@
 """The distribution of each column of a table, side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,7 @@ def marginals(
         style: 'dark', 'light' or a `Style`.
 
     Example:
+        >>> from motes.figures import marginals
         >>> figure = marginals({"age": np.array([31.0, 47.0, 25.0])})
         >>> len(figure.axes)
         1

@@ -1,5 +1,7 @@
 """What lies above the least possible: the loss at each noise level, and a distance taken apart into its causes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,6 +58,13 @@ def excess_curve(
     Raises:
         ValueError: shapes other than these, fewer than 2 noise levels, numbers that are not finite, a noise level of 0,
             a negative error.
+
+    Example:
+        >>> from motes.figures import excess_curve
+        >>> noise = np.geomspace(0.01, 10, 20)
+        >>> axes = excess_curve(noise, 1 / (1 + noise) + 0.01, 1 / (1 + noise))
+        >>> axes.get_xscale()
+        'log'
     """
     look = as_style(style)
     given = {"noise": noise, "loss": loss, "least": least, "excess": excess, "error": error}
@@ -131,6 +140,12 @@ def error_split(
 
     Raises:
         ValueError: no parts, numbers that are not finite, parts that do not add up, an error of no bar.
+
+    Example:
+        >>> from motes.figures import error_split
+        >>> axes = error_split({"network": 0.02, "sampler": 0.01}, reference_value=0.01, total=0.04)
+        >>> type(axes).__name__
+        'NotebookAxes'
     """
     look = as_style(style)
     bars = _as_bars(parts, reference_value, total)

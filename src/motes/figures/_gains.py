@@ -1,5 +1,7 @@
 """What a model of a table knows of each column beyond the column itself."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +39,7 @@ def column_gains(
         ValueError: other shapes.
 
     Example:
+        >>> from motes.figures import column_gains
         >>> figure = column_gains(["age", "income"], [0.0, 0.4], [0.01, 0.02])
         >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
         ['income', 'age']

@@ -1,5 +1,7 @@
 """Columns of a table against one another: synthetic rows below the diagonal, real ones above it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,7 @@ def pairs(
         style: 'dark', 'light' or a `Style`.
 
     Example:
+        >>> from motes.figures import pairs
         >>> figure = pairs({"age": np.array([31.0, 47.0, 25.0]), "sex": np.array(["f", "m", "f"], object)})
         >>> len(figure.axes)
         3

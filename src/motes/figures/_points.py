@@ -1,5 +1,7 @@
 """Clouds of points: one, a row along time, a grid along training, a contact sheet."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 
@@ -56,6 +58,13 @@ def scatter(
         columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and
             no ticks are drawn; named columns have units of their own, so each axis gets its own scale and ticks.
         style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.figures import scatter
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> axes = scatter(x, labels=labels, title="two moons")
+        >>> axes.get_title()
+        'two moons'
     """
     look = as_style(style)
     points = as_points(x)
@@ -97,6 +106,13 @@ def row(
         columns: as for `scatter`.
         note: small print in the corner.
         style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.figures import row
+        >>> x = motes.make_shape("moons", 200)
+        >>> figure = row([x, 2 * x, 3 * x], [0.0, 0.5, 1.0])
+        >>> len(figure.axes)
+        3
     """
     points, at = as_clouds(clouds, times, "clouds")
     return _table([points], at, [None], as_process(process), steps, limits, columns, note, as_style(style))
@@ -121,6 +137,13 @@ def grid(
         times: the times t of the columns, shared by all rows, 0 (data) to 1 (noise).
         row_titles: what each row shows, for example 'step 4000 (epoch 50)'.
         process, steps, limits, columns, note, style: as for `row`.
+
+    Example:
+        >>> from motes.figures import grid
+        >>> x = motes.make_shape("moons", 200)
+        >>> figure = grid([[3 * x, x], [2 * x, x]], [1.0, 0.0], ["step 100", "step 200"])
+        >>> len(figure.axes)
+        4
     """
     if len(rows) == 0 or len(row_titles) != len(rows):
         raise ValueError(
@@ -144,6 +167,12 @@ def sheet(
         shapes: name -> points of shape (n, 2), or the tuple (points, labels).
         limits: the box of all panels, as for `scatter`; by default each has its own.
         style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.figures import sheet
+        >>> figure = sheet({name: motes.make_shape(name, 200) for name in ("moons", "rings")})
+        >>> [axes.get_title() for axes in figure.axes]
+        ['moons', 'rings']
     """
     if not shapes:
         raise ValueError("sheet got no shapes; expected at least one name with its points.")

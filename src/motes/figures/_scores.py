@@ -1,5 +1,7 @@
 """Score fields as arrows: a learned one, the exact one, and how they differ."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
@@ -53,6 +55,14 @@ def score_fields(
 
     Raises:
         ValueError: shapes other than these, numbers that are not finite, an exact score of 0 everywhere.
+
+    Example:
+        >>> from motes.figures import score_fields
+        >>> x = y = np.linspace(-2, 2, 16)
+        >>> exact = -np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)  # of N(0, I)
+        >>> figure = score_fields(x, y, 0.9 * exact, exact)
+        >>> [axes.get_title() for axes in figure.axes[:2]]
+        ['learned score', 'exact score']
     """
     look = as_style(style)
     at_x, at_y = as_grid(x, y)

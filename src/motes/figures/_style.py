@@ -3,6 +3,8 @@
 `dark` is a sunbeam in a dark room: warm specks on near-black. `light` is ink on paper, for print.
 """
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -13,7 +15,13 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 @dataclass(frozen=True)
 class Style:
-    """The colours of a figure; pass one of your own wherever a style's name is taken."""
+    """The colours of a figure; pass one of your own wherever a style's name is taken.
+
+    Example:
+        >>> from motes.figures import STYLES
+        >>> STYLES["dark"].name, STYLES["dark"].background
+        ('dark', '#0b0908')
+    """
 
     name: str
     background: str
@@ -122,6 +130,13 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
 
     The figures of this package do not need it and do not use it: matplotlib's rcParams belong to the whole process,
     so changing them, even for a moment, would leak into other threads.
+
+    Example:
+        >>> import matplotlib
+        >>> from motes.figures import STYLES, rc
+        >>> with rc("dark"):
+        ...     matplotlib.rcParams["figure.facecolor"] == STYLES["dark"].background
+        True
     """
     look = as_style(style)
     density = f"motes-{look.name}"  # rcParams would take the colour map itself, but then no image could be drawn

@@ -1,5 +1,7 @@
 """Points as text, for a terminal: Unicode braille holds 2 by 4 dots in every character. No matplotlib here."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +22,16 @@ def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
     Args:
         x: points, shape (n, 2).
         width, height: in characters, at least 1.
+
+    Example:
+        >>> from motes.figures import braille
+        >>> print(braille(motes.make_shape("rings", 10_000), width=12, height=6))
+        ⠀⠀⢀⡠⠤⠒⠲⠤⣄⡀⠀⠀
+        ⠀⡰⢋⡴⣫⣭⣭⣑⢦⡑⣆⠀
+        ⢠⠃⡟⣾⣿⡿⢷⣿⣧⢳⢸⡀
+        ⠸⡇⣧⢿⣿⣷⣾⣻⡟⡼⢸⠃
+        ⠀⠱⣌⠳⣭⣛⣛⡭⠞⣡⠏⠀
+        ⠀⠀⠈⠙⠲⠲⠶⠒⠋⠀⠀⠀
     """
     points = as_points(x)
     if width < 1 or height < 1:

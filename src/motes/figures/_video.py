@@ -1,5 +1,7 @@
 """Frames to a file. A file appears whole or not at all."""
 
+from __future__ import annotations
+
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -18,7 +20,15 @@ _COLOURS = 256  # of a GIF
 
 
 def save_animation(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames to `path`; its suffix, .gif or .mp4, says how. See `save_gif` and `save_mp4`."""
+    """Write frames to `path`; its suffix, .gif or .mp4, says how. See `save_gif` and `save_mp4`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.figures import save_animation
+        >>> save_animation([np.zeros((160, 160, 3), np.uint8)] * 2, "film.gif")
+        >>> Path("film.gif").exists()
+        True
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise ValueError(
@@ -39,6 +49,13 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
             `motes.figures.frames` makes them, are stored exactly.
         path: the file to write; it is replaced at once when all is written.
         fps: frames a second, above 0 and up to 50; viewers slow down faster GIFs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.figures import save_gif
+        >>> save_gif([np.zeros((160, 160, 3), np.uint8), np.full((160, 160, 3), 255, np.uint8)], "film.gif", fps=10)
+        >>> Path("film.gif").read_bytes()[:3]
+        b'GIF'
     """
     if not 0 < fps <= 50:
         raise ValueError(f"fps is {fps}; expected above 0 and at most 50, because viewers slow down faster GIFs.")
@@ -76,6 +93,13 @@ def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
             because the format has only even ones.
         path: the file to write; it is replaced at once when all is written.
         fps: frames a second, above 0.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.figures import save_mp4
+        >>> save_mp4([np.zeros((64, 64, 3), np.uint8)] * 2, "film.mp4")
+        >>> Path("film.mp4").exists()
+        True
     """
     if not fps > 0:
         raise ValueError(f"fps is {fps}; expected frames a second, above 0.")

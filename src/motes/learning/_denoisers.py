@@ -39,12 +39,28 @@ class Learned(Denoiser):
     network: eqx.AbstractVar[Network]
 
     def in_context(self, context: jax.Array) -> "Learned":
-        """The same denoiser with `context` (c,) as the third input of its network."""
+        """The same denoiser with `context` (c,) as the third input of its network.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> from motes.learning import NoisePredictor
+            >>> denoiser = NoisePredictor(lambda x, t, context: x * context[0], VarianceExploding(sigma_max=1.0))
+            >>> print(denoiser.in_context(jnp.array([0.25])).eps(jnp.array([2.0]), 1.0))
+            [0.5]
+        """
         return eqx.tree_at(lambda denoiser: denoiser.network, self, InContext(self.network, context))
 
 
 class NoisePredictor(Learned):
-    """The network gives eps_hat from x_t and t (Ho et al. 2020)."""
+    """The network gives eps_hat from x_t and t (Ho et al. 2020).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import NoisePredictor
+        >>> denoiser = NoisePredictor(lambda x, t: jnp.full_like(x, 0.5), VarianceExploding(sigma_max=10.0))
+        >>> print(denoiser(jnp.array([6.0]), 1.0))  # 6 - 10 * 0.5
+        [1.]
+    """
 
     network: Network
     schedule: Schedule
@@ -58,7 +74,15 @@ class NoisePredictor(Learned):
 
 
 class X0Predictor(Learned):
-    """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4)."""
+    """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import X0Predictor
+        >>> denoiser = X0Predictor(lambda x, t: jnp.ones_like(x), VarianceExploding(sigma_max=10.0))
+        >>> print(denoiser(jnp.array([6.0]), 1.0), denoiser.eps(jnp.array([6.0]), 1.0))
+        [1.] [0.5]
+    """
 
     network: Network
     schedule: Schedule
@@ -68,7 +92,15 @@ class X0Predictor(Learned):
 
 
 class VPredictor(Learned):
-    """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4)."""
+    """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import VPredictor
+        >>> denoiser = VPredictor(lambda x, t: jnp.full_like(x, -9.5), VarianceExploding(sigma_max=10.0))
+        >>> print(denoiser(jnp.array([6.0]), 1.0).round(4), denoiser.eps(jnp.array([6.0]), 1.0).round(4))
+        [1.] [0.5]
+    """
 
     network: Network
     schedule: Schedule
@@ -85,7 +117,15 @@ class VPredictor(Learned):
 
 
 class VelocityPredictor(Learned):
-    """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022)."""
+    """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022).
+
+    Example:
+        >>> from motes.diffusion import RectifiedFlow
+        >>> from motes.learning import VelocityPredictor
+        >>> denoiser = VelocityPredictor(lambda x, t: jnp.full_like(x, 2.0), RectifiedFlow())
+        >>> print(denoiser(jnp.array([2.0]), 0.5).round(3))  # a straight line back from x_t
+        [1.]
+    """
 
     network: Network
     schedule: Schedule
@@ -106,6 +146,13 @@ class Preconditioned(Learned):
 
     With the noise-to-signal ratio r = sigma_t / alpha_t and y = x_t / alpha_t,
     x0_hat = c_skip y + c_out F(c_in y, log(r) / 4), for data of standard deviation `sigma_data`.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import Preconditioned
+        >>> untrained = Preconditioned(lambda x, time: jnp.zeros_like(x), VarianceExploding(sigma_max=1.0))
+        >>> print(untrained(jnp.array([2.0]), 1.0))  # that of N(0, 1), for data of unit variance
+        [1.0]
     """
 
     network: Network
@@ -174,6 +221,12 @@ class LearnedVariance(VarianceDenoiser):
 
     The variance lies a share (v + 1) / 2 of the way from the posterior's to beta, in logarithms; v = -1 and v = 1 are
     the two, and nothing keeps v between them (Nichol & Dhariwal 2021, eq. 15).
+
+    Example:
+        >>> recipe = motes.load_recipe("ddpm", {"denoiser.variance": "learned", "loss.kind": "hybrid"})
+        >>> denoiser = recipe.make_denoiser(dim=2, key=jax.random.key(0))
+        >>> type(denoiser).__name__, denoiser.kind.__name__
+        ('LearnedVariance', 'NoisePredictor')
     """
 
     network: Network
@@ -200,17 +253,39 @@ class LearnedVariance(VarianceDenoiser):
 
 @dataclass(frozen=True)
 class Prediction(Checked):
-    """What the network estimates, `wraps`, and whether it learns how wide a reverse step is, too."""
+    """What the network estimates, `wraps`, and whether it learns how wide a reverse step is, too.
+
+    Example:
+        >>> from motes.learning import Prediction, X0Predictor
+        >>> class Mine(Prediction):
+        ...     wraps = X0Predictor
+        >>> Mine().outputs(dim=2)
+        2
+    """
 
     wraps: ClassVar[type[Learned]]
     variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
 
     def outputs(self, dim: int) -> int:
-        """How many numbers the network gives for a point of `dim` columns."""
+        """How many numbers the network gives for a point of `dim` columns.
+
+        Example:
+            >>> recipe = motes.load_recipe("ddpm", {"denoiser.variance": "learned", "loss.kind": "hybrid"})
+            >>> recipe.denoiser.outputs(dim=2)
+            4
+        """
         return 2 * dim if self.variance == "learned" else dim
 
     def denoiser(self, network: Network, schedule: Schedule, classes: int = 0) -> Denoiser:
-        """`network` under `schedule`, for points in as many classes; 0: none."""
+        """`network` under `schedule`, for points in as many classes; 0: none.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> recipe = motes.load_recipe("default")
+            >>> denoiser = recipe.denoiser.denoiser(lambda x, time: jnp.zeros_like(x), VarianceExploding())
+            >>> type(denoiser).__name__
+            'Preconditioned'
+        """
         if self.variance == "learned":
             return LearnedVariance(network=network, schedule=schedule, kind=self.wraps)
         denoiser = self.wraps(network=network, schedule=schedule)

@@ -9,6 +9,8 @@ A loss acts on one row and returns named terms; the trainer sums the terms and t
 this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -26,7 +28,16 @@ Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array
 
 
 class Simple(eqx.Module):
-    """Squared error of the noise, the mean over columns: the simple loss."""
+    """Squared error of the noise, the mean over columns: the simple loss.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.learning import Simple
+        >>> denoiser = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> terms = Simple()(denoiser, jnp.array([1.0]), jnp.array(1.0), jnp.array([0.0]))  # x_t = 1, eps_hat = 0.5
+        >>> print(terms["eps"].round(4))
+        0.25
+    """
 
     def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
         x_t = q_sample(denoiser.schedule, x0, t, eps)
@@ -37,14 +48,31 @@ class Simple(eqx.Module):
 
 
 class Weighted(eqx.Module):
-    """Squared error of x_0 times a weight, the mean over columns; a new one is its weight."""
+    """Squared error of x_0 times a weight, the mean over columns; a new one is its weight.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import Weighted
+        >>> class Flat(Weighted):
+        ...     def weight(self, schedule, t):
+        ...         return jnp.ones_like(t)
+        >>> print(Flat().weight(VarianceExploding(), jnp.array(0.5)))
+        1.0
+    """
 
     def __check_init__(self) -> None:
         check_fields(self)
 
     @abstractmethod
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        """w, a number, at the time t ()."""
+        """w, a number, at the time t ().
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> from motes.learning import SNR
+            >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
+            0.25
+        """
 
     def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
         x_t = q_sample(denoiser.schedule, x0, t, eps)
@@ -60,6 +88,12 @@ class EDM(Weighted):
     """w = SNR + 1 = (r^2 + 1) / r^2 with r = sigma_t / alpha_t.
 
     It makes a fresh network's loss 1 at every t, for data of unit variance (Karras et al. 2022, table 1).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import EDM
+        >>> print(EDM().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
+        1.25
     """
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
@@ -67,28 +101,56 @@ class EDM(Weighted):
 
 
 class X0(Weighted):
-    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing."""
+    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import X0
+        >>> print(X0().weight(VarianceExploding(), jnp.array(1.0)))
+        1.0
+    """
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
         return jnp.ones_like(t)
 
 
 class SNR(Weighted):
-    """w = SNR: `Simple`, computed from x0_hat."""
+    """w = SNR: `Simple`, computed from x0_hat.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import SNR
+        >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
+        0.25
+    """
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
         return snr(schedule, t)
 
 
 class TruncatedSNR(Weighted):
-    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4)."""
+    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import TruncatedSNR
+        >>> print(TruncatedSNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)))
+        1.0
+    """
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
         return jnp.maximum(snr(schedule, t), 1)
 
 
 class MinSNR(Weighted):
-    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023)."""
+    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import MinSNR
+        >>> print(MinSNR(gamma=5.0).weight(VarianceExploding(), jnp.array(0.1)))
+        5.0
+    """
 
     gamma: float = number(5.0, 0, open_low=True)
 
@@ -101,6 +163,12 @@ class ELBO(Weighted):
 
     With t uniform on [s, 1] the expected loss times (1 - s) is the part of the bound between these times, in nats a
     column. With any other distribution of t it is another loss.
+
+    Example:
+        >>> from motes.diffusion import RectifiedFlow
+        >>> from motes.learning import ELBO
+        >>> print(ELBO().weight(RectifiedFlow(), jnp.array(0.5)).round(2))
+        4.12
     """
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
@@ -116,6 +184,11 @@ class Hybrid(eqx.Module):
 
     L_vlb is the variational bound without its prior, T times one step's term, in nats a column. It teaches the variance
     alone: x0_hat in it is held fixed. t must be one of the schedule's steps.
+
+    Example:
+        >>> changes = {"denoiser.variance": "learned", "loss.kind": "hybrid", "loss.weight": 0.01}
+        >>> motes.load_recipe("ddpm", changes).loss
+        Hybrid(weight=0.01)
     """
 
     weight: float = number(0.001, 0, open_low=True)

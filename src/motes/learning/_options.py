@@ -42,11 +42,11 @@ class Training(Checked):
 
 @cache  # the same object again, so that a compiled training program is found again
 def _optimiser(options: Training) -> optax.GradientTransformation:
-    rate: optax.ScalarOrSchedule = options.learning_rate
+    # Always a schedule, so that the optimiser's state has the same parts whatever the options are.
+    rate = optax.constant_schedule(options.learning_rate)
     if options.decay == "cosine":
         rate = optax.cosine_decay_schedule(options.learning_rate, max(options.steps - options.warmup, 1))
     if options.warmup:
         rise = optax.linear_schedule(0.0, options.learning_rate, options.warmup)
-        after = rate if callable(rate) else optax.constant_schedule(rate)
-        rate = optax.join_schedules([rise, after], [options.warmup])
+        rate = optax.join_schedules([rise, rate], [options.warmup])
     return optax.chain(optax.clip_by_global_norm(options.clip_norm), optax.adam(rate))

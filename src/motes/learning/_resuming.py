@@ -2,13 +2,15 @@
 
     train(steps) = train(steps, from the state after k steps of it),    to the bit, for every k
 
-A loop says what its state is, as arrays and numbers by name; a `Keeper` says when it is written, and where.
+A loop says what its state is, as arrays and numbers by name; a `Keeper` says when it is written, and where. With other
+rows it goes on without what belongs to the rows: the position in their order, and the looks at validation rows.
 """
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import equinox as eqx
@@ -20,6 +22,7 @@ from motes.errors import ModelFileError
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
+BATCHES, WATCH = "batches", "watch"  # the parts of a state that belong to the rows
 
 
 class State(NamedTuple):
@@ -38,6 +41,15 @@ class State(NamedTuple):
         start = f"{name}/"
         own = lambda parts: {key.removeprefix(start): one for key, one in parts.items() if key.startswith(start)}
         return State(own(self.arrays), own(self.numbers))
+
+    def has(self, name: str) -> bool:
+        """Whether `named` has put anything under a name."""
+        return any(key.startswith(f"{name}/") for key in (*self.arrays, *self.numbers))
+
+    def with_other_rows(self) -> "State":
+        """The state without what belongs to the rows that were trained on."""
+        rest = lambda parts: {key: one for key, one in parts.items() if key.split("/")[0] not in (BATCHES, WATCH)}
+        return State(rest(self.arrays), rest(self.numbers))
 
     def tree(self, name: str, like: T) -> T:
         """A tree whose arrays `tree_state` has put under a name; `like` has the same shapes.
@@ -92,6 +104,34 @@ class Keeper(Protocol):
 
     def save(self, step: int, state: State) -> None:
         """Keep the state after `step` steps. Whatever this raises ends the training."""
+
+
+class GoingOn:
+    """A keeper of nothing, with a state to go on from."""
+
+    def __init__(self, state: State | None):
+        self.state = state
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def save(self, step: int, state: State) -> None:
+        """What the training leaves has its last state."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a training is carried out, which has no bearing on what is learned.
+
+    Attributes:
+        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
+            with the same arguments, of which the steps alone may differ. With other steps patience counts anew.
+        on_progress: called with where the training is, a few times a second.
+    """
+
+    keeper: Keeper | None = None
+    on_progress: Callable[[Any], None] | None = None
 
 
 class Stop:

@@ -64,7 +64,18 @@ class Times(eqx.Module):
     where `draw` is "importance".
 
     Raises:
-        ValueError: an unknown `draw`, or a field that `motes._ranges.number` declares is out of its range.
+        ValueError: an unknown `draw`, or a field that `motes.recipes.number` declares is out of its range.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import Draw, Times
+        >>> class Square(Times):
+        ...     draw: Draw = "stratified"
+        ...     def place(self, schedule, u):
+        ...         return jnp.maximum(u**2, 1e-3)
+        >>> t = Square()(VarianceExploding(), jax.random.key(0), 4)  # one in each quarter of u
+        >>> print(jnp.floor(jnp.sqrt(t) * 4))
+        [0. 1. 2. 3.]
     """
 
     draw: eqx.AbstractVar[Draw]
@@ -74,21 +85,50 @@ class Times(eqx.Module):
 
     @abstractmethod
     def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
-        """t for each u in [0, 1]: where u is uniform, t has the distribution."""
+        """t for each u in [0, 1]: where u is uniform, t has the distribution.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> from motes.learning import UniformTimes
+            >>> print(UniformTimes(least=0.2).place(VarianceExploding(), jnp.array([0.0, 0.5, 1.0])))
+            [0.2 0.6 1. ]
+        """
 
     def levels(self, schedule: Schedule) -> int | None:
-        """How many values t has; None for a continuous distribution."""
+        """How many values t has; None for a continuous distribution.
+
+        Example:
+            >>> from motes.diffusion import LinearBetas, VarianceExploding
+            >>> from motes.learning import StepTimes, UniformTimes
+            >>> StepTimes().levels(LinearBetas(100).schedule()), UniformTimes().levels(VarianceExploding())
+            (100, None)
+        """
         return None
 
     def __call__(self, schedule: Schedule, key: jax.Array, n: int) -> jax.Array:
         return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
 
     def init(self) -> Any:
-        """What is remembered before the first batch."""
+        """What is remembered before the first batch.
+
+        Example:
+            >>> from motes.learning import LogNormalTimes
+            >>> LogNormalTimes().init() is None, LogNormalTimes(draw="importance").init() is None
+            (True, False)
+        """
         return nothing_seen() if self.draw == "importance" else None
 
     def batch(self, schedule: Schedule, key: jax.Array, n: int, memory: Any) -> Drawn:
-        """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution."""
+        """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> from motes.learning import UniformTimes
+            >>> times = UniformTimes()
+            >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
+            >>> drawn.t.shape, drawn.weight
+            ((8,), None)
+        """
         if self.draw != "importance":
             return Drawn(self(schedule, key, n))
         strata_key, turn_key = jax.random.split(key)
@@ -98,12 +138,28 @@ class Times(eqx.Module):
         return Drawn(self.place(schedule, u), weight, cell)
 
     def learn(self, memory: Any, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Any:
-        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true."""
+        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true.
+
+        Example:
+            >>> from motes.diffusion import VarianceExploding
+            >>> from motes.learning import UniformTimes
+            >>> times = UniformTimes()
+            >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
+            >>> times.learn(None, drawn, jnp.ones(8), jnp.ones(8, bool)) is None  # where no time is preferred
+            True
+        """
         return memory if drawn.cell is None else seen_with(memory, drawn.cell, losses, counts)
 
 
 class StepTimes(Times):
-    """Every step of a discrete schedule is equally likely; t = (k+1)/T."""
+    """Every step of a discrete schedule is equally likely; t = (k+1)/T.
+
+    Example:
+        >>> from motes.diffusion import LinearBetas
+        >>> from motes.learning import StepTimes
+        >>> print(jnp.sort(StepTimes()(LinearBetas(4).schedule(), jax.random.key(0), 4)))
+        [0.25 0.5 0.75 1.  ]
+    """
 
     draw: Draw = eqx.field(static=True, default="stratified")
 
@@ -116,7 +172,15 @@ class StepTimes(Times):
 
 
 class LogNormalTimes(Times):
-    """log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1)."""
+    """log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1).
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import LogNormalTimes
+        >>> t = LogNormalTimes(mean=0.0).place(VarianceExploding(), jnp.array(0.5))  # the median
+        >>> print(VarianceExploding().log_snr(t).round(3))
+        0.0
+    """
 
     mean: float = eqx.field(static=True, default=-1.8)
     std: float = number(1.5, 0, open_low=True)
@@ -127,7 +191,14 @@ class LogNormalTimes(Times):
 
 
 class UniformTimes(Times):
-    """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite."""
+    """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import UniformTimes
+        >>> print(UniformTimes()(VarianceExploding(), jax.random.key(0), 1000).mean().round(2))
+        0.5
+    """
 
     least: float = number(1e-3, 0, 0.5, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
@@ -137,7 +208,14 @@ class UniformTimes(Times):
 
 
 class LogitNormalTimes(Times):
-    """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1)."""
+    """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1).
+
+    Example:
+        >>> from motes.diffusion import RectifiedFlow
+        >>> from motes.learning import LogitNormalTimes
+        >>> print(LogitNormalTimes().place(RectifiedFlow(), jnp.array([0.1, 0.5, 0.9])).round(2))
+        [0.22 0.5 0.78]
+    """
 
     mean: float = eqx.field(static=True, default=0.0)
     std: float = number(1.0, 0, open_low=True)

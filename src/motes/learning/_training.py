@@ -5,6 +5,8 @@ updates the weights and their moving average, for as many steps as it is request
 vector, so that the optimiser and the average are a handful of operations however many layers there are.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ from motes.learning._batches import Batches
 from motes.learning._losses import Loss
 from motes.learning._options import Training
 from motes.learning._programs import training_program
-from motes.learning._resuming import Keeper, State, interruptible, named, tree_state
+from motes.learning._resuming import BATCHES, WATCH, Keeper, State, interruptible, named, tree_state
 from motes.learning._rows import Rows, systematic
 from motes.learning._stopping import EarlyStopping, HeldOut, ValidationSet
 from motes.learning._times import Times
@@ -58,6 +60,11 @@ class Trained:
     """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
 
     With held-out rows both are those of the step `held_out.best`, as are the last `snapshots` and `averages`.
+
+    Example:
+        >>> trained = model.training
+        >>> trained.steps, len(trained.losses), trained.interrupted
+        (2, 2, False)
     """
 
     averaged: Denoiser
@@ -68,6 +75,7 @@ class Trained:
     snapshots: list[Snapshot] = field(default_factory=list)
     averages: Averages | None = None  # from which `averaged_over` makes its own
     held_out: HeldOut | None = None  # the losses of held-out rows, where there were any
+    state: State | None = None  # the complete one, after the last step
 
     def __repr__(self) -> str:
         end = f", loss {self.losses[-500:].mean():.4g}" if self.steps else ""
@@ -78,23 +86,31 @@ class Trained:
         """Steps that were taken."""
         return len(self.losses)
 
+    @property
+    def looks(self) -> NDArray[np.float64]:
+        """(checks, 2): step and loss of the held-out rows."""
+        if self.held_out is None:
+            return np.zeros((0, 2))
+        return np.stack([self.held_out.steps, self.held_out.losses], axis=1)
+
+    @property
+    def best(self) -> int | None:
+        """The step of the weights that are kept; None where no rows were held out."""
+        return None if self.held_out is None else self.held_out.best
+
     def averaged_over(self, sigma_rel: float) -> Denoiser:
-        """With an average of the weights whose length is this share of the training: see `learning.averages`.
+        """With an average of the weights whose length is this share of the training (Karras et al. 2024, section 3).
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
+
+        Example:
+            >>> type(model.training.averaged_over(0.1)).__name__
+            'Preconditioned'
         """
         if self.averages is None:
             raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
         return with_weights(self.last, self.averages.over(sigma_rel))
-
-    def running_loss(self, windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The mean loss of equal windows of steps: the last step of each window, and the mean."""
-        if not self.steps:
-            return np.zeros(0, np.int64), np.zeros(0)
-        edges = np.unique(np.linspace(0, self.steps, min(windows, self.steps) + 1).round().astype(np.int64))
-        sums = np.add.reduceat(self.losses.astype(np.float64), edges[:-1])
-        return edges[1:], sums / np.diff(edges)
 
 
 class _State(NamedTuple):
@@ -132,7 +148,7 @@ def train(
     Args:
         denoiser: where to start; every floating-point array in it is trained.
         x: rows (n, d) in the units that the denoiser works in.
-        loss: per row, see `motes.learning._losses`.
+        loss: `loss(denoiser, x0, t, eps)` gives the terms of one row by name; see `motes.learning`.
         times: draws the times of a batch.
         optimiser: an Optax transformation of the gradients.
         steps: how many updates.
@@ -158,6 +174,24 @@ def train(
     Raises:
         TrainingError: the loss was not finite; its `result` holds the last good weights.
         ModelFileError: the keeper's state is that of another training.
+
+    Example:
+        >>> import optax
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.learning import EDM, LogNormalTimes, Preconditioned, ResidualMLP
+        >>> network = ResidualMLP(dim=2, width=16, depth=1, key=jax.random.key(0))
+        >>> trained = motes.train(
+        ...     Preconditioned(network, VarianceExploding()),
+        ...     motes.make_shape("moons", 200),
+        ...     loss=EDM(),
+        ...     times=LogNormalTimes(),
+        ...     optimiser=optax.adam(1e-3),
+        ...     steps=2,
+        ...     batch=32,
+        ...     key=jax.random.key(1),
+        ... )
+        >>> trained.losses.shape
+        (2,)
     """
     flat = weights_of(denoiser)
     lengths = LENGTHS if averages else ()
@@ -171,10 +205,7 @@ def train(
         watch = EarlyStopping(held, denoiser, loss, times, key, label_dropout=label_dropout)
     course = _Course(denoiser, state, steps, batches, watch, keeps_averages=bool(averages))
     calls, stride = 0, 8
-    if keeper is not None and keeper.state is not None:
-        course.go_on(keeper.state)
-    elif watch:
-        watch.look(state, 0, state.average)
+    course.begin(None if keeper is None else keeper.state)
     saved = course.done
     with interruptible() as stop:
         while course.done < steps and not stop and not (watch and watch.in_vain):
@@ -267,15 +298,16 @@ class _Course:
             self.seconds,
             interrupted,
             [Snapshot(step, *map(with_flat, both)) for step, *both in self.snapshots if step <= end],
-            _averages(until) if self.keeps_averages and end else None,
+            Averages.of(LENGTHS, until) if self.keeps_averages and end else None,
             self.watch.seen if self.watch else None,
+            self.kept(),
         )
 
     def kept(self) -> State:
         """The complete state."""
-        parts = {"state": tree_state(self.state), "batches": self.batches.state}
+        parts = {"state": tree_state(self.state), BATCHES: self.batches.state}
         if self.watch:
-            parts |= {"watch": self.watch.state, "best": tree_state(self.watch.best)}
+            parts |= {WATCH: self.watch.state, "best": tree_state(self.watch.best)}
         shots = {str(step): both for step, *both in self.snapshots}
         arrays = {"losses": _joined(self.losses)}
         arrays |= {f"snapshots/{step}": np.stack([np.asarray(one) for one in both]) for step, both in shots.items()}
@@ -284,14 +316,24 @@ class _Course:
             parts | {"course": State(arrays, {"step": self.done, "steps": self.steps, "seconds": self.seconds})}
         )
 
-    def go_on(self, kept: State) -> None:
-        """Go on where a training was whose complete state this is."""
+    def begin(self, kept: State | None) -> None:
+        """Begin, or go on where a training was whose complete state this is, with the same rows or with others."""
+        if kept is not None:
+            self._go_on(kept)
+        if self.watch and not (kept is not None and kept.has(WATCH)):
+            self.watch.look(self.state, self.done, self.state.average)
+
+    def _go_on(self, kept: State) -> None:
         own = kept.part("course")
         state = kept.tree("state", self.state)
-        self.batches.go_on(kept.part("batches"))
-        if self.watch:
-            anew = own.numbers["steps"] != self.steps
-            self.watch.go_on(kept.part("watch"), kept.tree("best", state), anew=anew)
+        if kept.has(BATCHES):
+            self.batches.go_on(kept.part(BATCHES))
+        if self.watch and kept.has("best"):
+            best = kept.tree("best", state)
+            if kept.has(WATCH):
+                self.watch.go_on(kept.part(WATCH), best, anew=own.numbers["steps"] != self.steps)
+            else:  # the best weights for other rows are among those that these rows compare
+                self.watch.look(best, int(best.step), best.average)
         self.state, self.done, self.losses = state, own.numbers["step"], [own.arrays["losses"]]
         self._begin -= own.numbers["seconds"]
         # A file has its arrays in an order of its own.
@@ -317,11 +359,6 @@ def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
         if have >= window:
             break
     return float(np.concatenate(recent[::-1])[-window:].mean())
-
-
-def _averages(stored: dict[int, NDArray[np.float32]]) -> Averages:
-    steps = np.repeat(np.array(list(stored)), len(LENGTHS))
-    return Averages(steps, np.tile(LENGTHS, len(stored)), np.concatenate(list(stored.values())))
 
 
 def _batches(

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
-from motes.models._points import Guidance, PointModel
-from motes.recipes._drawing import sampler_and_grid
+from motes.models._points import PointModel
 from motes.sampling._inside import sample_inside
-from motes.sampling._loop import Sampler
+from motes.sampling._options import Sampling
 from motes.sampling._particles import conditional_rows
 
 Array = NDArray[np.float64]
@@ -80,10 +79,7 @@ def sample_given(
     *,
     seed: int = 0,
     label: Any = None,
-    sampler: str | Sampler | None = None,
-    steps: int | None = None,
-    grid: ArrayLike | None = None,
-    guidance: float | Guidance | None = None,
+    how: Sampling | Mapping[str, Any] | None = None,
     on_block: Callable[[int], None] | None = None,
 ) -> tuple[Array, float]:
     """Draw points of which something is known: (n, d) in the data's units, and their effective sample size.
@@ -92,29 +88,27 @@ def sample_given(
         model: of points.
         n: how many.
         given: as for `box_of`.
-        seed, label, sampler, steps, grid, guidance, on_block: as for `PointModel.sample`.
+        seed, label, how, on_block: as for `PointModel.sample`.
 
     Raises:
         UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
 
     Example:
-        >>> points, effective = sample_given(model, 500, {"x": 0.5})  # doctest: +SKIP
+        >>> points, effective = sample_given(model.inner, 50, {"x": 0.5})
+        >>> points.shape
+        (50, 2)
     """
     n, seed = check_count(n, "points"), check_seed(seed)
-    low, high = box_of(model, given)
-    how, times = sampler_and_grid(model.recipe, sampler, steps, grid)
-    known = model.given(label, n)
-    forward = model.standardiser.forward
+    how, (low, high) = Sampling.of(how), box_of(model, given)
+    known, forward = model.given(label, n), model.standardiser.forward
     z, effective = sample_inside(
-        model.guided(guidance, known),
+        model.reverse_process(how, known),
         forward(low),
         forward(high),
         n,
         key=seed_key(seed, "sample"),
-        sampler=how,
-        grid=times,
         given=known,
-        only=sampler is not None,
+        only=how.sampler is not None,
         on_block=on_block,
     )
     # Rounding may put a point just beyond an end; a known number comes back to the bit.

@@ -12,13 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
+from motes.data._identity import fingerprint_of
+from motes.data._points import frame_of
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
 from motes.learning._networks import StepGated
-from motes.learning._resuming import Keeper
+from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._stopping import ValidationSet
 from motes.learning._training import Progress, Trained, train
+from motes.models._going_on import ahead_of, mark, run_of
 from motes.models._points import PointModel
 from motes.recipes import Recipe, load_recipe
 
@@ -34,10 +37,8 @@ def fit_points(
     changes: Sequence[str] | Mapping[str, Any] = (),
     columns: Sequence[str] | None = None,
     labels: ArrayLike | None = None,
-    classes: Classes | None = None,
     weights: ArrayLike | None = None,
-    standardiser: Standardiser | None = None,
-    start: Denoiser | None = None,
+    start: PointModel | None = None,
     seed: int = 0,
     source: str = "",
     keeper: Keeper | None = None,
@@ -51,11 +52,10 @@ def fit_points(
         changes: to it, such as {"training.steps": 8000}.
         columns: d names.
         labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
-        classes: those that there are, for a `start` that knows them; None takes those that occur among the labels.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        standardiser: between the data's units and those of the network; None: fitted as the recipe says.
-        start: a denoiser of the same recipe to go on from, such as `model.denoiser`. Give the model's own standardiser
-            with it.
+        start: a model of the same network and columns to go on from, with its units, its classes and the complete state
+            of its training; see `motes.models._going_on`. A model that was loaded has its weights alone. So has a
+            training with another loss, other times, or averages where the start has none.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         source: what the data is called in the model file.
         keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
@@ -67,7 +67,7 @@ def fit_points(
     Raises:
         DataError: data that cannot be used; the message names the place.
         RecipeError: a recipe that cannot be followed.
-        UsageError: a `start` of another recipe, or without its standardiser.
+        UsageError: a `start` of another network, or one whose training is complete.
         TrainingError: the loss was not finite; `result` is the model of the last good weights.
     """
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
@@ -79,18 +79,19 @@ def fit_points(
     whole = data if isinstance(data, Table) else as_table(data, columns)
     table = _labelled(whole, labels, chosen)
     table, weights = _counting(table, _checked(table, weights))
+    classes = start.classes if start else None
     if table.labels is None:
         classes = None
     elif classes is None:
         classes = Classes.of(table.labels, weights)
-    if start is not None and standardiser is None and chosen.data.standardise:
-        raise UsageError("start without a standardiser: give that of the model it comes from, model.standardiser.")
-    units = standardiser or standardiser_of(table, chosen, weights)
+    units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
     numbers = None if classes is None else classes.numbers(table.labels, len(z))
     rows = _Rows(z, numbers, weights)
+    run = run_of(chosen, seed, *rows)
 
     def model_of(trained: Trained) -> PointModel:
+        mark(trained, run)
         denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
         return PointModel(
             denoiser,
@@ -99,22 +100,38 @@ def fit_points(
             chosen,
             classes=classes,
             source=source,
-            fingerprint=whole.fingerprint,
+            fingerprint=fingerprint_of(frame_of(replace(whole, labels=None))),
             seed=seed,
             training=trained,
         )
 
     count = len(classes) if classes else 0
     if start is None:
-        start = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
+        denoiser = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
     else:
-        _check_start(start, chosen, z.shape[1], count)
+        denoiser = start.denoiser
+        _check_start(denoiser, chosen, z.shape[1], count)
+    ahead = ahead_of(_training_of(start, chosen), run, chosen.training.steps, "training.steps")
+    keeper = keeper or (None if ahead.state is None else GoingOn(ahead.state))
+    whole_run = replace(chosen, training=replace(chosen.training, steps=ahead.steps))
     try:
-        return model_of(_train(start, rows, chosen, seed, keeper, on_progress))
+        return model_of(_train(denoiser, rows, whole_run, seed, keeper, on_progress))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
         raise
+
+
+def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
+    """What the training left whose weights are those of the start, if its state is one of a training by this recipe."""
+    if start is None or start.training is None:
+        return None
+    trained, before = start.training, start.recipe
+    own = any(start.denoiser is one for one in (trained.averaged, trained.last))
+    alike = (before.loss, before.times, bool(before.training.averages)) == (
+        recipe.loss, recipe.times, bool(recipe.training.averages),
+    )  # fmt: skip
+    return trained if own and alike else None
 
 
 def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) -> Standardiser:
@@ -173,7 +190,7 @@ def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]
     if weights is None:
         return table, None
     rows = np.flatnonzero(weights)
-    return table[rows], weights[rows]
+    return table.take(rows), weights[rows]
 
 
 class _Rows(NamedTuple):

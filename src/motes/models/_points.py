@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -26,40 +25,15 @@ from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning._training import Trained
 from motes.learning._weights import weights_of, with_weights
+from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
 from motes.sampling._divergence import Divergence
-from motes.sampling._guidance import Guided
+from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
-from motes.sampling._loop import Sampler, sample
-
-AVERAGES = "averages.safetensors"
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """How samples are led away from a weaker denoiser; see `motes.sampling._guidance`.
-
-    Attributes:
-        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
-        low, high: the times between which it is used, 0 = data, 1 = noise.
-        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
-            together.
-    """
-
-    weight: float
-    low: float = 0.0
-    high: float = 1.0
-    weak: Any = None
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight) and self.weight >= 0):
-            raise UsageError(f"guidance weight = {self.weight}; expected a number at least 0. 1 is no guidance.")
-        if not 0 <= self.low < self.high <= 1:
-            raise UsageError(
-                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
-            )
+from motes.sampling._loop import ReverseProcess, sample
+from motes.sampling._options import Sampling
 
 
 class PointModel:
@@ -77,6 +51,11 @@ class PointModel:
         training: losses and snapshots where it was trained in this process; None where it was loaded.
         folder: where it was loaded from; None where it was trained in this process.
         length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
+
+    Example:
+        >>> inner = model.inner
+        >>> inner.columns, inner.dim, inner.source
+        (('x', 'y'), 2, '')
     """
 
     def __init__(
@@ -114,6 +93,11 @@ class PointModel:
         """The same model with other weights, or with an exact denoiser, in the place of its own.
 
         `length` is that of the average which the weights are, where it is not the recipe's.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.inner.with_denoiser(exact).sample(3).shape
+            (3, 2)
         """
         return self._with(denoiser=denoiser, length=length)
 
@@ -127,43 +111,43 @@ class PointModel:
         """What its training stored to make averages of any length from, read from its folder where it was loaded."""
         if self.training is not None or self.folder is None:
             return self.training.averages if self.training else None
-        path = self.folder / AVERAGES
-        if not path.is_file():
-            return None
-        tensors, about = read_checkpoint(path)
-        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
-            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
-        return Averages(**tensors)
+        return read_averages(self.folder, self._run, self.parameters)
 
     def averaged_over(self, sigma_rel: float) -> PointModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
-        It is the standard deviation of the steps that count, as a share of all: see `motes.learning._averages`.
+        It is the standard deviation of the steps that count, as a share of all (Karras et al. 2024, section 3).
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> model.inner.averaged_over(0.1).length
+            0.1
         """
-        if self.averages is None:
-            raise UsageError(
-                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
-                "training.averages = 0."
-            )
-        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
+        found = checked(self.averages, " beside the model, unless training.averages = 0.").over(sigma_rel)
+        return self.with_denoiser(with_weights(self.denoiser, found), length=sigma_rel)
 
     def save_averages(self, folder: Path) -> None:
         """Write what `averaged_over` needs beside the model file, where its training has kept anything.
 
         Raises:
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from pathlib import Path
+            >>> Path("run").mkdir()
+            >>> model.inner.save_averages(Path("run"))
+            >>> [path.name for path in Path("run").iterdir()]
+            ['averages.safetensors']
         """
         if self.averages is not None:
-            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+            write_averages(self.averages, folder, self._run)
 
     @property
     def _run(self) -> str:
-        """What tells its training from any other."""
-        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
+        return run_name(self.recipe, self.fingerprint, self.seed)
 
     @property
     def dim(self) -> int:
@@ -191,11 +175,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[False] = False,
     ) -> NDArray[np.float64]: ...
@@ -206,11 +187,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[True],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -220,11 +198,8 @@ class PointModel:
         n: int,
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: bool = False,
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -233,30 +208,23 @@ class PointModel:
         Args:
             n: how many.
             seed: of the draw.
-            sampler: in the place of the recipe's: a name (see `motes samplers`), or a sampler with its options.
-            steps: of the grid, in the place of the recipe's.
-            grid: in the place of the recipe's: a name such as "karras", or times (N+1,) that fall from 1 to 0.
             label: the class of all the points, or one for each (n,); None draws from all classes together.
-            guidance: a weight, by which points become more typical of their class, or a `Guidance`.
+            how: sampler, steps, grid and guidance, in the place of the recipe's.
             on_block: called with the number of points done so far.
             return_log_prob: give their log p (n,) as well, `score_samples` of them.
 
         Raises:
             UsageError, RecipeError: fewer than one point; names, numbers or times that do not fit; an unknown label.
+
+        Example:
+            >>> x, log_p = model.inner.sample(3, seed=1, how={"sampler": "heun", "steps": 8}, return_log_prob=True)
+            >>> x.shape, log_p.shape
+            ((3, 2), (3,))
         """
-        if return_log_prob and guidance is not None:
+        how = Sampling.of(how)
+        if return_log_prob and how.guidance is not None:
             raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
-        points = self.chain(
-            n,
-            (),
-            seed=seed,
-            sampler=sampler,
-            steps=steps,
-            grid=grid,
-            label=label,
-            guidance=guidance,
-            on_block=on_block,
-        )[0]
+        points = self.chain(n, (), seed=seed, label=label, how=how, on_block=on_block)[0]
         return (points, self.score_samples(points, label=label)) if return_log_prob else points
 
     def chain(
@@ -265,38 +233,49 @@ class PointModel:
         record: Sequence[int],
         *,
         seed: int = 0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: ArrayLike | None = None,
         label: Any = None,
-        guidance: float | Guidance | None = None,
+        how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
 
         Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
+
+        Example:
+            >>> x, noisy = model.inner.chain(3, [0, 8], how={"sampler": "heun", "steps": 8})
+            >>> noisy.shape, bool((noisy[1] == x).all())
+            ((2, 3, 2), True)
         """
         n = check_count(n, "points")
-        how, times = sampler_and_grid(self.recipe, sampler, steps, grid)
         given = self.given(label, n)
-        points, kept = sample(
-            self.guided(guidance, given),
-            n,
-            self.dim,
-            key=seed_key(seed, "sample"),
-            sampler=how,
-            grid=times,
-            given=given,
-            record=record,
-            on_block=on_block,
-        )
+        process = self.reverse_process(how, given)
+        points, kept = sample(process, n, key=seed_key(seed, "sample"), given=given, record=record, on_block=on_block)
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
+        """What points are drawn by of which that much is known: as the recipe says, but for `how`.
+
+        Raises:
+            UsageError, RecipeError: names, numbers or times that do not fit; guidance away from nothing.
+
+        Example:
+            >>> process = model.inner.reverse_process({"sampler": "heun", "steps": 8}, given=None)
+            >>> type(process.sampler).__name__, process.grid.shape
+            ('Heun', (9,))
+        """
+        how = Sampling.of(how)
+        sampler, grid = sampler_and_grid(self.recipe, how)
+        return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
 
     def given(self, label: Any, n: int) -> Given | None:
         """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
 
         Raises:
             UsageError: an unknown label, or a model without classes.
+
+        Example:
+            >>> model.inner.given(None, n=3) is None
+            True
         """
         if label is None:
             return None
@@ -307,7 +286,7 @@ class PointModel:
             )
         return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
 
-    def guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+    def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """The denoiser, or the guided one of rows of which that much is known.
 
         Raises:
@@ -344,6 +323,10 @@ class PointModel:
         """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+
+        Example:
+            >>> model.inner.score_samples([[0.0, 1.0], [1.0, -0.5]]).shape
+            (2,)
         """
         return self.likelihood(x, label=label, on_block=on_block).log_prob
 
@@ -355,6 +338,12 @@ class PointModel:
         Raises:
             UsageError: a model without classes.
             DataError: rows that cannot be used.
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.inner.predict_proba(x[:3]).sum(axis=1).round(3).tolist()
+            [1.0, 1.0, 1.0]
         """
         rows = as_table(x, self.columns, to_learn=False).x
         if self.classes is None:
@@ -367,7 +356,14 @@ class PointModel:
         return np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """The likeliest label of each row of x (n, d), (n,)."""
+        """The likeliest label of each row of x (n, d), (n,).
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.inner.predict(x[:3]).shape
+            (3,)
+        """
         chosen = self.predict_proba(x).argmax(axis=1)
         assert self.classes is not None  # `predict_proba` has checked it
         return np.array(self.classes.names)[chosen]
@@ -387,13 +383,18 @@ class PointModel:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling._likelihood.log_likelihood`. It is the distribution that `sample` draws from where the
+        See `motes.sampling.log_likelihood`. It is the distribution that `sample` draws from where the
         sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
         distribution.
 
         Raises:
             DataError: rows that cannot be used.
             UsageError: an argument out of range, an unknown label.
+
+        Example:
+            >>> found = model.inner.likelihood([[0.0, 1.0]], divergence="rademacher", probes=8)
+            >>> bool(found.standard_error > 0)
+            True
         """
         rows = as_table(x, self.columns, to_learn=False).x
         try:
@@ -424,6 +425,12 @@ class PointModel:
 
         Raises:
             UsageError: a recipe whose schedule has no steps; a variance that there is not.
+
+        Example:
+            >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
+            >>> bound = steps.inner.bound(motes.make_shape("moons", 3), variance="posterior")
+            >>> bound.nats.shape, bound.kl.shape
+            ((3,), (3, 99))
         """
         if self.recipe.steps is None:
             raise UsageError(
@@ -450,6 +457,12 @@ class PointModel:
             UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
                 that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from motes.models import PointModel
+            >>> model.inner.save("moons.safetensors")
+            >>> PointModel.load("moons.safetensors").columns
+            ('x', 'y')
         """
         self.check_described()
         write_checkpoint(Path(path), *self.parts())
@@ -459,6 +472,13 @@ class PointModel:
 
         Raises:
             UsageError: it is one.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.inner.with_denoiser(exact).check_described()
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: this model's denoiser is not the one that its recipe describes, ...
         """
         described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
         if described != jax.tree.structure(self.denoiser):
@@ -468,7 +488,13 @@ class PointModel:
             )
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        """Arrays and texts by name, of which `of_parts` makes the same model.
+
+        Example:
+            >>> tensors, about = model.inner.parts()
+            >>> sorted(about)[:3]
+            ['classes', 'columns', 'fingerprint']
+        """
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
@@ -490,6 +516,12 @@ class PointModel:
 
         Raises:
             ModelFileError: no such file, another format, any damage, or a part of your own that is not registered.
+
+        Example:
+            >>> from motes.models import PointModel
+            >>> model.inner.save("moons.safetensors")
+            >>> PointModel.load("moons.safetensors").sample(3).shape
+            (3, 2)
         """
         path = model_path(path)
         return cls.of_parts(*read_checkpoint(path), path)
@@ -500,6 +532,12 @@ class PointModel:
 
         Raises:
             ModelFileError: anything else.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.models import PointModel
+            >>> PointModel.of_parts(*model.inner.parts(), Path("moons.safetensors")).columns
+            ('x', 'y')
         """
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")

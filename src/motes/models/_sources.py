@@ -1,66 +1,92 @@
-"""What a model is trained on, and real points that it has never seen.
+"""The rows that a model is trained on, and real rows that it has never seen.
 
-A shape is drawn afresh as often as one likes. The rows of a file are all there is, so a part of them is held out before
-the training, and every evaluation uses that part.
+A shape is drawn afresh as often as one likes. The rows of a file or a data set are all there is, so a part of them is
+held out, by their content (`motes.data._identity`), and every evaluation uses that part. A model knows the rows of its
+training by their fingerprint.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._datasets import named
-from motes.data._frames import TYPE_WORDS, Frame
+from motes.data._datasets import DATASETS, is_here, named
+from motes.data._files import read_frame
+from motes.data._frames import Frame
+from motes.data._identity import content_keys, fingerprint_of, held_out_of
+from motes.data._points import frame_of, points_of, read_table
+from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
-from motes.data._tables import Standardiser, Table, as_table, read_table
+from motes.data._tables import Standardiser, Table, as_table
 from motes.data._text_lines import default_columns
-from motes.data._text_options import TextOptions
 from motes.diffusion._oracles import EmpiricalOracle, Oracle
 from motes.diffusion._schedules import Schedule
-from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation._modes import Modes
 from motes.evaluation._truth import Truth, truth
+from motes.models._columns import order_of
 from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.recipes import Recipe
-from motes.recipes._sections import Data
+from motes.tables.kinds import DROP
+from motes.tables.kinds._columns import check_finite
 
 Array = NDArray[np.float64]
+Rows = TypeVar("Rows", Table, Frame)
 
-LEAST = 10  # real rows that a model is compared with
-FEWEST = 20  # rows held out; of a file that has no such part to spare none are, and training rows are compared with
-SPARE = 5  # times as many rows has a file that can spare them
+FEWEST = 20  # rows of a file
+LEAST = 10  # rows to learn from, and points to compare with
+SPARE = 5  # times as many points has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
+MEMORY = "the data"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Points to learn from, and points to compare samples with.
+class Source(Generic[Rows]):
+    """Rows to learn from, and rows to compare samples with.
 
     Attributes:
-        name: the shape's or the file's.
-        table: the rows to train on.
-        held_out: rows of a file that are not trained on, (m, d); None for a shape, and for a file that is too small.
-        noise: blur of a shape, None for its own.
+        name: of the shape, the data set or the file.
+        training: the rows to train on.
+        held_out: the rows that are not trained on; None where there are none.
         seed: of the draw or the division.
-        trained_on: False where `table` is not what the model that is evaluated has learned from.
+        notes: what an evaluation with these rows should say, a sentence each.
+        known: False where `training` is not what the model that is evaluated has learned from.
     """
 
     name: str
-    table: Table
-    held_out: Array | None
-    noise: float | None
+    training: Rows
+    held_out: Rows | None
     seed: int
-    trained_on: bool = True
+    notes: tuple[str, ...] = ()
+    known: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """By which the rows to train on are known again, with their labels."""
+        return fingerprint_of(_frame(self.training))
 
     @property
     def evaluated_against(self) -> str:
-        """In words, what `real` gives."""
+        """The real rows, in words."""
         if self.name in SHAPES:
             return "a fresh draw"
-        if self.held_out is not None:
-            return "held-out rows"
-        return "the training rows" if self.trained_on else f"rows of {self.name}"
+        if not self.known:
+            return f"rows of {self.name}"
+        return "the training rows" if self.held_out is None else "held-out rows"
+
+
+@dataclass(frozen=True)
+class PointSource(Source[Table]):
+    """Points to learn from, and points to compare samples with.
+
+    Attributes:
+        noise: blur of a shape; None for its own.
+    """
+
+    noise: float | None = None
 
     @property
     def truth(self) -> Truth | None:
@@ -81,14 +107,14 @@ class Source:
         return Modes.labelled(*make_labelled_shape(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """The exact denoiser where the distribution is known; otherwise that which knows the rows of `table` by heart.
+        """The exact denoiser where the distribution is known; otherwise that which knows the training rows by heart.
 
         With a `label`, that of one class.
         """
-        truth, x = self.truth, self.table.x
+        truth, x = self.truth, self.training.x
         if label is not None:
-            assert self.table.labels is not None  # or there would be no label
-            x, truth = x[self.table.labels == label], truth and truth.of_class(int(label))
+            assert self.training.labels is not None  # or there would be no label
+            x, truth = x[self.training.labels == label], truth and truth.of_class(int(label))
         return truth.oracle(schedule, standardiser) if truth else EmpiricalOracle(standardiser.forward(x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
@@ -102,43 +128,72 @@ class Source:
             reference, other = (make_shape(self.name, n, seed=int(word), noise=self.noise) for word in words)
             return reference, other
         rng = np.random.default_rng([self.seed, 314159])
-        train = rng.permutation(self.table.x)
-        reference = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out)
+        train = rng.permutation(self.training.x)
+        reference = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out.x)
         other = train[len(train) // 2 :] if self.held_out is None else train
         n = min(n, len(reference), len(other))
         return reference[:n], other[:n]
 
 
-def read_source(name: str, recipe: Recipe, seed: int) -> Source:
-    """Points of a shape, drawn as `[data]` says, or the rows of a file or a data set, a part of them held out.
+# --- reading and dividing -------------------------------------------------------------------------------------------
+
+
+def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
+    """Points of a shape, drawn as [data] says, or those of a file or a data set, a part of them held out.
 
     Raises:
         UsageError: neither a shape nor a data set nor a file.
-        DataError: a file or a data set that cannot be used.
+        DataError: a file or a data set that cannot be used, or fewer than 20 rows.
     """
-    part, seed = recipe.data, check_seed(seed)
     if name in SHAPES:
         recipe.text.check_for(name)
-        return Source(name, _drawn(name, part, seed), None, part.noise, seed)
-    table = _points(name, part.label, recipe.text)
-    if len(table.x) < FEWEST:
-        raise DataError(
-            f"'{name}' has {len(table.x)} rows; at least {FEWEST} are needed to learn from and to compare with."
-        )
-    learn, kept = divided(len(table.x), part.held_out, seed)
-    return Source(name, table[learn], table.x[kept] if len(kept) else None, None, seed)
+        return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
+    return PointSource(**vars(divided(name, _points_of_file(name, recipe), recipe, seed)))
 
 
-def divided(n: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of the `n` rows of a file are trained on, and which are held out: no less than 20, or none of so few."""
-    count = max(round(share * n), FEWEST)
-    if not share or n < SPARE * FEWEST:
-        return np.arange(n), np.zeros(0, np.int64)
-    order = np.random.default_rng([seed, 161803]).permutation(n)
-    return order[count:], order[:count]
+def _points_of_file(name: str, recipe: Recipe) -> Table:
+    """In an order of their own, so that the order of the file has no bearing on what is learned."""
+    table = _table_of(name, recipe, to_learn=True)
+    _check_enough(table, name)
+    return table.take(np.argsort(content_keys(_frame(table)), kind="stable"))
 
 
-def _drawn(name: str, part: Data, seed: int) -> Table:
+def read_rows(name: str, recipe: Recipe) -> Frame:
+    """All rows of a file, read as [text] says, or of a data set, with the numbers that they have there in messages.
+
+    Raises:
+        UsageError: no such file or data set.
+        RecipeError: a shape.
+        DataError: a file that cannot be used, an infinite number, or fewer than 20 rows.
+    """
+    if name in SHAPES:
+        raise RecipeError(f"got a recipe of tables for '{name}', which is a shape; expected one of points: default.")
+    frame = read_frame(name, recipe.text)
+    for column, series in frame.columns.items():
+        check_finite(series, column, f"'{name}'")
+    _check_enough(frame, name)
+    return frame
+
+
+def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
+    """The rows of a file, a part of them held out as [data] and the seed say; dropped columns have no bearing.
+
+    Of points at least 10 are held out, or none of fewer than 50. None are where fewer than 10 would be left.
+    """
+    out = _held_out(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
+    if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
+        return Source(name, rows, None, seed)
+    return Source(name, rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out)), seed)
+
+
+def _held_out(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
+    frame = _frame(rows)
+    kept = [column for column in frame.names if recipe.columns.get(column) not in (DROP, {"kind": DROP})]
+    return held_out_of(frame.select(kept), recipe.data.held_out, seed, least)
+
+
+def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
+    part = recipe.data
     if not part.label:
         return Table(make_shape(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
     if part.label != "class":
@@ -147,8 +202,148 @@ def _drawn(name: str, part: Data, seed: int) -> Table:
     return Table(x, default_columns(2), labels)
 
 
-def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[Source, Array, Array]:
-    """What a model is compared with, and two real sets of it, of `n` rows each at most; see `Source.real`.
+def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
+    """The rows of a data set or a file, all numbers but for the column of the labels."""
+    label, path = recipe.data.label, Path(name)
+    if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
+        raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
+    frame = named(name)
+    if frame is not None:
+        recipe.text.check_for(name)
+        return points_of(frame, f"'{name}'", label, to_learn=to_learn)
+    if path.is_dir():
+        raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
+    return read_table(name, label=label, to_learn=to_learn, text=recipe.text)
+
+
+def _check_enough(rows: Table | Frame, name: str) -> None:
+    if len(rows) < FEWEST:
+        raise DataError(
+            f"'{name}' has {len(rows)} rows; expected at least {FEWEST} to learn from and to evaluate with."
+        )
+
+
+def _frame(rows: Table | Frame) -> Frame:
+    return frame_of(rows) if isinstance(rows, Table) else rows
+
+
+# --- what a model is evaluated against ------------------------------------------------------------------------------
+
+
+@overload
+def source_of(model: PointModel, given: Any = None) -> PointSource: ...
+
+
+@overload
+def source_of(model: TableModel, given: Any = None) -> Source[Frame]: ...
+
+
+def source_of(model: PointModel | TableModel, given: Any = None) -> Source[Any]:
+    """What a model is evaluated against: what it was trained on, or the shape, file or rows that are given instead.
+
+    Rows of a file that the model was trained on are divided as they were for the training.
+
+    Raises:
+        UsageError: the model's own rows are not to be had, or a file or a data set that is not there.
+        DataError: rows that cannot be used, or with other columns than the model's.
+    """
+    if given is not None and not isinstance(given, str | Path):
+        found = _in_memory(model, _like(model, given, MEMORY))
+    else:
+        name = _name_of(model, given)
+        text = model.recipe.text.fitting(name)
+        data = replace(model.recipe.data, noise=model.recipe.data.noise if name == model.source else None)
+        recipe = replace(model.recipe, data=data, text=text)
+        if isinstance(model, PointModel) and name in SHAPES:
+            drawn = read_points(name, recipe, model.seed)
+            drawn = replace(drawn, training=_like(model, drawn.training, f"'{name}'"))
+            return replace(drawn, known=_is_known(model, drawn.training))
+        rows: Any = _points_of_file(name, recipe) if isinstance(model, PointModel) else read_rows(name, recipe)
+        found = _recognised(model, name, rows, recipe)
+    return PointSource(**vars(found)) if isinstance(model, PointModel) else found
+
+
+def _name_of(model: PointModel | TableModel, given: str | Path | None) -> str:
+    """Of the shape, the file or the data set."""
+    name = str(given or model.source)
+    if not name:
+        raise UsageError(
+            "this model was trained on rows in memory. Give these, or a shape, a data set or a file as SOURCE."
+        )
+    if given is None and not is_here(name) and name not in SHAPES:
+        raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
+    return name
+
+
+def _like(model: PointModel | TableModel, rows: Any, name: str) -> Any:
+    """Rows with the columns of a model, in its order: a `Table` of points, or a `Frame`."""
+    if isinstance(model, TableModel):
+        return model.schema.frame(rows, name=name)
+    table = rows if isinstance(rows, Table) else as_table(rows)
+    return Table(table.x[:, order_of(model, table.columns, name)], model.columns)
+
+
+def _is_known(model: PointModel | TableModel, training: Table | Frame) -> bool:
+    """Whether these are the rows that a model has learned from."""
+    return fingerprint_of(_frame(training)) == model.fingerprint
+
+
+def _in_memory(model: PointModel | TableModel, rows: Rows) -> Source[Rows]:
+    """Rows in memory: those of the training, or rows to be compared with."""
+    if _is_known(model, rows):
+        return Source(MEMORY, rows, None, model.seed)
+    return _halves(model, MEMORY, rows)
+
+
+def _recognised(model: PointModel | TableModel, name: str, rows: Rows, recipe: Recipe) -> Source[Any]:
+    """The rows of a file: is it that of the training, has it changed since, or is it another one?"""
+    whole = _like(model, rows, f"'{name}'")
+    parts = divided(name, rows, recipe, model.seed)
+    held_out = None if parts.held_out is None else _like(model, parts.held_out, f"'{name}'")
+    found: Source[Any] = replace(parts, training=_like(model, parts.training, f"'{name}'"), held_out=held_out)
+    if _is_known(model, found.training):
+        return found
+    if name == model.source and (
+        isinstance(model, TableModel) or _held_out(rows, recipe, model.seed, 0).sum() >= LEAST
+    ):
+        note = (
+            f"'{name}' has changed since the training. Its held-out rows are new or were held out then, but among the "
+            "training rows are some that the model did not learn from."
+        )
+        return replace(found, notes=(note,), known=False)
+    if isinstance(model, TableModel) and is_here(model.source):
+        return _beside_training(model, found, whole)
+    return _halves(model, name, whole)
+
+
+def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
+    """All rows of another file as held-out ones, beside the training rows."""
+    there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
+    home = divided(model.source, there, model.recipe, model.seed)
+    training = model.schema.frame(home.training, name=f"'{model.source}'")
+    equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
+    note = f"{equal:,} of the {len(rows):,} rows of '{found.name}' equal a training row"
+    if found.held_out is not None and 2 * equal > len(found.training):
+        # Another version of the table, of which the training may have seen what is not on the other side.
+        note += f", so that only the {len(found.held_out):,} are held out that never were among training rows."
+        return replace(found, training=training, notes=(note,))
+    return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
+
+
+def _halves(model: PointModel | TableModel, name: str, rows: Rows) -> Source[Rows]:
+    """All rows as real ones: one half stands for the training rows, which are not here."""
+    note = (
+        "the rows of the training are not here, so that one half of the rows given stands for them: what is said of "
+        "distances and copies says nothing about memory."
+    )
+    notes = (note,) if isinstance(model, TableModel) else ()
+    order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
+    one, other = (rows.take(np.sort(half)) for half in (order[::2], order[1::2]))
+    return Source(name, one, other, model.seed, notes, known=False)
+
+
+def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[PointSource, Array, Array]:
+    """What a model is compared with, and two real sets of it, of `n` rows each at most; see `PointSource.real`.
 
     Raises:
         UsageError: data that is not to be had, has other columns than the model, or fewer than 10 rows.
@@ -161,67 +356,7 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     return origin, reference, other
 
 
-def source_of(model: PointModel, given: str | ArrayLike | Table | None = None) -> Source:
-    """What a model is evaluated against: what it was trained on, or the shape, file or array that is given instead.
-
-    Rows of a file that the model was trained on are divided as they were for the training.
-
-    Raises:
-        UsageError: the model's own rows are not to be had, or other columns than the model's.
-        DataError: a file or an array that cannot be used.
-    """
-    if given is None:
-        given = model.source
-        if not given:
-            raise UsageError("this model was trained on an array; give the data, a shape, a file or an array.")
-        if Path(given).suffix and not Path(given).is_file():
-            raise UsageError(f"the data of this model, '{given}', is not here; give it as SOURCE.")
-    if not isinstance(given, str):
-        table = given if isinstance(given, Table) else as_table(given)
-        table = Table(table.x[:, order_of(model, table.columns, "the array")], model.columns)
-        return Source("the array", table, None, None, model.seed, table.fingerprint == model.fingerprint)
-    noise = model.recipe.data.noise if given == model.source else None
-    data, text = replace(model.recipe.data, noise=noise), model.recipe.text.fitting(given)
-    source = read_source(given, replace(model.recipe, data=data, text=text), model.seed)
-    order = order_of(model, source.table.columns, f"'{given}'")
-    table = Table(source.table.x[:, order], model.columns)
-    held_out = None if source.held_out is None else source.held_out[:, order]
-    trained_on = table.fingerprint == model.fingerprint
-    if held_out is not None and not trained_on:
-        table, held_out = Table(np.concatenate([table.x, held_out]), model.columns), None
-    return replace(source, table=table, held_out=held_out, trained_on=trained_on)
-
-
-def order_of(model: PointModel, theirs: tuple[str, ...], name: str) -> list[int]:
-    """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
-    ours = model.columns
-    if len(theirs) != len(ours):
-        raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
-    if set(theirs) != set(ours):
-        if default_columns(len(ours)) in (theirs, ours):
-            return list(range(len(ours)))
-        missing = next(column for column in ours if column not in theirs)
-        raise UsageError(f"{name} has no column '{missing}'; the model has {', '.join(ours)}.")
-    return [theirs.index(column) for column in ours]
-
-
-def matrix_of(model: PointModel, frame: Frame, name: str) -> Array:
-    """Rows as numbers (n, d) in the order of a model's columns, NaN where an entry is missing.
-
-    Raises:
-        UsageError: other columns than the model's.
-        DataError: a column of anything but numbers.
-    """
-    made = []
-    for column, j in zip(model.columns, order_of(model, frame.names, name), strict=True):
-        series = frame.columns[frame.names[j]]
-        if series.type not in ("real", "whole") and not series.missing.all():
-            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers.")
-        made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
-    return np.stack(made, axis=1)
-
-
-def read_rows(name: str, model: PointModel, n: int) -> Array:
+def rows_to_score(name: str, model: PointModel, n: int) -> Array:
     """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
 
     Raises:
@@ -231,38 +366,6 @@ def read_rows(name: str, model: PointModel, n: int) -> Array:
     if name in SHAPES:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
-        table = _points(name, model.recipe.data.label, model.recipe.text.fitting(name), to_learn=False)
+        recipe = replace(model.recipe, text=model.recipe.text.fitting(name))
+        table = _table_of(name, recipe, to_learn=False)
     return table.x[:, order_of(model, table.columns, f"'{name}'")]
-
-
-def _points(name: str, label: str | None, text: TextOptions, *, to_learn: bool = True) -> Table:
-    """The rows of a data set or a file, all numbers but for the column `label`; the others are as in `read_table`."""
-    frame = named(name)
-    if frame is not None:
-        text.check_for(name)
-        return points_of(frame, f"'{name}'", label, to_learn=to_learn)
-    if Path(name).is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
-    return read_table(name, label=label, to_learn=to_learn, text=text)
-
-
-def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = True) -> Table:
-    """Columns of numbers as points, the column `label` as their classes: what `read_table` makes of such a file."""
-    if label and label not in frame.columns and to_learn:
-        raise UsageError(f"{name}: " + unknown("label column", label, frame.names))
-    labels = None
-    if label and label in frame.columns:
-        series = frame.columns[label]
-        if series.missing.any():
-            row = int(series.missing.argmax()) + 1
-            raise DataError(f"{name}, row {row}, column '{label}': got a missing entry; expected a label.")
-        labels = np.array(series.cells()).astype(str)
-        frame = frame.select([column for column in frame.names if column != label])
-    for column, series in frame.columns.items():
-        if series.type not in ("real", "whole"):
-            raise DataError(
-                f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers. Learn it with --recipe "
-                f"table, or name it as the label of the rows with --set data.label={column}."
-            )
-    x = np.stack([np.where(one.missing, np.nan, one.values) for one in frame.columns.values()], axis=1)
-    return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)

@@ -1,33 +1,58 @@
 """From the rows of a table of any columns to a trained model."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._frames import Frame, as_frame, words_of
+from motes.data._frames import Frame, as_frame
+from motes.data._identity import fingerprint_of, words_of
 from motes.errors import RecipeError, UsageError, check_seed
-from motes.learning._resuming import Keeper
-from motes.learning.tables._course import Progress
-from motes.learning.tables._fitting import FEW, fit, options_of, worth_of
+from motes.learning._resuming import GoingOn, Session
+from motes.learning.tables._course import Trained
+from motes.learning.tables._fitting import FEW, fit, options_of, plan_of, worth_of
 from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
+from motes.learning.tables._model import knows_labels
 from motes.learning.tables._network import Rows
 from motes.learning.tables._rows import Reader
+from motes.learning.tables._training import Data, Plan
+from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
-from motes.sampling._constraint import Constraint, broken_by, columns_of, estimated, observed_sides
+from motes.sampling._constraint import broken_by, columns_of, observed_sides
+from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
 from motes.tables._parts import Encoded
 from motes.tables._relations import Inequality
 from motes.tables._schema import Schema
 
-CHANGES = 0.2, 5.0  # of a share by rejection, that calibration makes up for
-CALIBRATION = 2048, 16_384  # rows that are drawn to set the biases, at least and at most
+NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network
+
+
+@dataclass(frozen=True)
+class TableSession(Session):
+    """How a model is fitted, beside what it learns.
+
+    Attributes:
+        source: what the rows are called in the model file and in messages.
+        start: a model of the same columns to go on from, with its schema and the complete state of its training; see
+            `motes.models._going_on`. A model that was loaded has its weights alone.
+        more: take the recipe's steps on top of those of the start, though all rows are the same.
+    """
+
+    source: str = ""
+    start: TableModel | None = None
+    more: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the rows, in messages."""
+        return f"'{self.source}'" if self.source else "the data"
 
 
 def fit_table(
@@ -38,11 +63,8 @@ def fit_table(
     columns: Mapping[str, Any] | None = None,
     weights: ArrayLike | None = None,
     seed: int = 0,
-    source: str = "",
     schema: Schema | None = None,
-    start: TableModel | None = None,
-    keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    session: TableSession = TableSession(),
 ) -> TableModel:
     """Train a model on the rows of a table of any columns.
 
@@ -53,63 +75,112 @@ def fit_table(
         columns: what columns are, in the place of what the recipe says or what is inferred; see `Schema.fit`.
         weights: how much each row counts (n,), at least 0: 2 is as good as the row twice, and 0 as no such row.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file and in messages.
         schema: one that was fitted to these rows already.
-        start: a model of the same columns, to go on from, with its schema.
-        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
-        on_progress: called a few times a second with a `Progress`.
+        session: what the data is called, a model to go on from, checkpoints and progress.
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
-        UsageError, RecipeError: a recipe that cannot be followed, columns that there are not.
+        UsageError, RecipeError: a recipe that cannot be followed, columns that there are not, a start of another
+            network, or one whose training is complete.
         TrainingError: the loss was not finite.
     """
-    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.start
     if not chosen.data.encode:
         raise RecipeError(
             "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."
         )
-    name = f"'{source}'" if source else "the data"
-    frame = as_frame(data, name=name)
+    frame = as_frame(data, name=session.name)
     heavy = _weights(weights, len(frame))
-    overrides = {**chosen.columns, **(columns or {})}
-    fitted = start.schema if start is not None else schema
-    if fitted is None:
-        fitted = Schema.fit(
-            frame, overrides, missing=chosen.table.missing, bins=chosen.table.bins, weights=heavy,
-            relations=chosen.table.relations, name=name,
-        )  # fmt: skip
-    if heavy is not None and not heavy.all():  # such a row may hold what no other one does
-        some = np.flatnonzero(heavy)
-        frame, heavy = frame.take(some), heavy[some]
-    encoded = fitted.encode(frame, name=name)
-    keys = keys_of(fitted.frame(frame, name=name))
-    fingerprint = fingerprint_of(keys)
-    # In an order of their own, so that the order of the input has no bearing on what is learned.
+    chosen = replace(chosen, columns={**chosen.columns, **(columns or {})})
+    if start is not None:
+        _check_start(start, chosen)
+        schema = start.schema
+    elif schema is None:
+        schema = _schema_of(frame, chosen, heavy, session.name)
+    table = _encoded(frame, schema, heavy, session.name)
+    worth = worth_of(table.data.keys, table.data.rows.observed)
+    labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
+    layout = layout_of(schema.parts, Linker.of(schema).links, labels=labels)
+    network, options = options_of(chosen.table, worth, layout.parts)
+    run = run_of(chosen, seed, np.frombuffer(table.fingerprint.encode(), np.uint8), table.data.weights)
+    ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
+    keeper = session.keeper or (None if ahead.state is None else GoingOn(ahead.state))
+    models, trained = fit(
+        table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
+        start=None if start is None else start.models, session=Session(keeper, session.on_progress),
+    )  # fmt: skip
+    mark(trained, run)
+    ranges = [schema.draw_range(j) for j in range(layout.parts)]
+    unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
+    kept, count = replace(schema, inequalities=table.inequalities), len(table.data.keys)
+    made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
+    trained.interrupted |= made.interrupted
+    orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
+    return TableModel(orders, chosen, source=session.source, seed=seed, fingerprint=table.fingerprint, training=trained)
+
+
+def _check_start(start: TableModel, recipe: Recipe) -> None:
+    """Refuse to go on with another network than that of the start."""
+    for key in NETWORK:
+        got, has = getattr(recipe.table, key), getattr(start.recipe.table, key)
+        if got != has:
+            raise UsageError(
+                f"got table.{key} = {got} and a start with {has}; expected the same network. Leave it out, or train a "
+                "new model, without a start."
+            )
+
+
+def _training_of(start: TableModel | None, recipe: Recipe) -> Trained | None:
+    """What the training left whose weights are those of the start, if it kept averages where this one does."""
+    if start is None or start.training is None:
+        return None
+    own = start.training.networks is start.models.network
+    alike = bool(start.recipe.table.averages) == bool(recipe.table.averages)
+    return start.training if own and alike else None
+
+
+class _Table(NamedTuple):
+    """Rows as they are learned.
+
+    Attributes:
+        data: in an order of their own, so that the order of the input has no bearing on what is learned.
+        reader: between entries and what the network takes.
+        plan: of the parts.
+        inequalities: those of the schema that all rows keep.
+        fingerprint: of the rows.
+    """
+
+    data: Data
+    reader: Reader
+    plan: Plan
+    inequalities: tuple[Inequality, ...]
+    fingerprint: str
+
+
+def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str) -> _Table:
+    """The rows of a table with a weight above 0."""
+    if weights is not None and not weights.all():  # such a row may hold what no other one does
+        some = np.flatnonzero(weights)
+        frame, weights = frame.take(some), weights[some]
+    encoded = schema.encode(frame, name=name)
+    own = schema.frame(frame, name=name)
+    keys = _keys_of(own)
     place = np.argsort(keys, kind="stable")
-    reader = Reader.of(fitted)
+    reader = Reader.of(schema)
     rows = reader.read(encoded)
     rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
-    units = np.array([fitted.learned.index(part.column) for part in fitted.parts])
-    entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in fitted.parts])
-    apart = _apart(keys[place], rows)
-    worth = worth_of(apart, rows.observed)
-    layout = layout_of(fitted.parts, Linker.of(fitted).links, labels=worth < FEW)
-    network, options = options_of(chosen.table, worth, layout.parts)
-    taken = None if heavy is None else heavy[place]
-    found = fit(
-        rows, layout, units, entropies, apart, network, options, seed=seed, follows=_follows(fitted), weights=taken,
-        start=None if start is None else start.models, keeper=keeper, on_progress=on_progress,
-    )  # fmt: skip
-    ranges = [fitted.draw_range(j) for j in range(len(fitted.parts))]
-    unmasker = Unmasker.of(found.models, layout, reader, found.plan.order, ranges)
-    kept = replace(fitted, inequalities=_kept_by(fitted, frame, encoded))
-    count = int(np.clip(len(place), *CALIBRATION))
-    made = _adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
-    found.trained.interrupted |= made.interrupted
-    return TableModel(
-        made.schema, found.models, found.plan.order, made.bias, replace(chosen, columns=overrides),
-        constraint=made.constraint, source=source, seed=seed, fingerprint=fingerprint, training=found.trained,
+    units = np.array([schema.learned.index(part.column) for part in schema.parts])
+    entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
+    data = Data(rows, _apart(keys[place], rows), None if weights is None else weights[place])
+    plan = plan_of(entropies, units, _follows(schema))
+    return _Table(data, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
+
+
+def _schema_of(frame: Frame, recipe: Recipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
+    table = recipe.table
+    return Schema.fit(
+        frame, recipe.columns, missing=table.missing, bins=table.bins, weights=weights, relations=table.relations,
+        name=name,
     )  # fmt: skip
 
 
@@ -121,39 +192,6 @@ def _follows(schema: Schema) -> dict[int, list[int]]:
     return made
 
 
-class _Adjusted(NamedTuple):
-    """What is set after the training: the schema with the inequalities that are kept, these, and the biases."""
-
-    schema: Schema
-    bias: Sequence[Any]
-    constraint: Constraint
-    interrupted: bool
-
-
-def _adjusted(unmasker: Unmasker, schema: Schema, count: int, seed: int, *, calibrate: bool) -> _Adjusted:
-    """Biases, and the share of rows that keep the inequalities of the schema, from `count` drawn rows or more.
-
-    Ctrl-C ends it with what there is: what was learned is worth more than its marginals. Before the first
-    estimate that is a model without inequalities.
-    """
-    made = _Adjusted(replace(schema, inequalities=()), unmasker.no_bias, Constraint.none(), interrupted=True)
-    masses = [part.masses for part in schema.parts]
-    try:
-        if calibrate:
-            made = made._replace(bias=unmasker.calibrated(masses, seed))
-        found = estimated(unmasker.with_bias(made.bias), schema, count, seed)
-        made = made._replace(schema=found.schema, constraint=found.constraint)
-        if calibrate and found.constraint.inequalities:  # rejection changes the marginals: change the targets
-            targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, found.changes, strict=True)]
-            bias = unmasker.calibrated([target / target.sum() for target in targets], seed)
-            again = estimated(unmasker.with_bias(bias), found.schema, count, seed)
-            if again.schema.inequalities == found.schema.inequalities:
-                made = made._replace(bias=bias, constraint=again.constraint)
-        return made._replace(interrupted=False)
-    except KeyboardInterrupt:
-        return made
-
-
 def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality, ...]:
     """The inequalities of a schema that all rows keep: it may be that of earlier rows."""
     sides = observed_sides(schema, columns_of(schema.inequalities), frame, encoded)
@@ -161,14 +199,9 @@ def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality
     return tuple(one for k, one in enumerate(schema.inequalities) if not broken[:, k].any())
 
 
-def keys_of(frame: Frame) -> NDArray[np.uint64]:
+def _keys_of(frame: Frame) -> NDArray[np.uint64]:
     """64 bits of each row, (n,), equal for equal rows."""
     return words_of([(series.known, series.missing) for series in frame.columns.values()], len(frame))
-
-
-def fingerprint_of(keys: NDArray[np.uint64]) -> str:
-    """By which rows with these keys (n,) are known again, in any order."""
-    return hashlib.sha256(np.sort(keys).tobytes()).hexdigest()[:16]
 
 
 def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:

@@ -6,8 +6,12 @@ It is a `Schema` between the table and codes, and the members that were learned 
 of the columns: what is known is seen first.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +25,18 @@ from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
 from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._weights import weights_of, with_weights
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import options_of
 from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
 from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
+from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._points import PointModel, model_path
+from motes.models._table_adjusting import adjusted
 from motes.models._table_draws import Drawn, draw_blocks
 from motes.models._table_fillings import fill_blocks
 from motes.models._table_predictions import (
@@ -57,6 +65,11 @@ class RowLikelihood(NamedTuple):
         log_prob: (n,), nats a row, in the data's units.
         spread: (n,), the standard deviation over orders; NaN with one order.
         impossible: (n,), how many entries are none that the training could have held.
+
+    Example:
+        >>> found = table.inner.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
+        >>> found.log_prob.shape, found.impossible.tolist()
+        ((2,), [0, 1])
     """
 
     log_prob: Array
@@ -68,43 +81,57 @@ class TableModel:
     """What was learned of a table.
 
     Attributes:
-        schema: between the table and codes.
-        models: the members, with a leading axis.
-        order: place -> part, in which rows are drawn and scored, (p,).
-        bias: of the codes of each group in that order, (M, G, K), by which marginals are right.
-        constraint: the inequalities between columns that rows keep.
+        orders: what was learned, in the model's own order of the parts and in any other.
         recipe, source, seed, fingerprint: of the training.
         training: losses, where it was trained in this process; None where it was loaded.
+        folder: where it was loaded from; None where it was trained in this process.
+        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
+
+    Example:
+        >>> inner = table.inner
+        >>> inner.columns, [column.kind for column in inner.schema.columns]
+        (('age', 'smoker'), ['integer', 'categorical'])
     """
 
     def __init__(
         self,
-        schema: Schema,
-        models: MaskedModel,
-        order: Integers,
-        bias: Sequence[Any],
+        orders: AnyOrder,
         recipe: Recipe,
         *,
-        constraint: Constraint | None = None,
         source: str = "",
         seed: int = 0,
         fingerprint: str = "",
         training: Trained | None = None,
+        folder: Path | None = None,
+        length: float | None = None,
     ):
-        self.constraint = constraint or Constraint.none()
+        self.orders, self.recipe, self.source, self.seed = orders, recipe, source, seed
+        self.fingerprint, self.training, self.folder, self.length = fingerprint, training, folder, length
         self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
-        self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
-        self.recipe, self.source, self.seed, self.fingerprint, self.training = (
-            recipe,
-            source,
-            seed,
-            fingerprint,
-            training,
-        )
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
         return f"TableModel{on} ({len(self.columns)} columns, {self.parameters:,} parameters)"
+
+    @property
+    def schema(self) -> Schema:
+        """Between the table and codes."""
+        return self.orders.schema
+
+    @property
+    def models(self) -> MaskedModel:
+        """The members, with a leading axis."""
+        return self.orders.models
+
+    @property
+    def order(self) -> Integers:
+        """Place -> part, in which rows are drawn and scored, (p,)."""
+        return self.orders.order
+
+    @property
+    def constraint(self) -> Constraint:
+        """The inequalities between columns that rows keep."""
+        return self.orders.constraint
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -116,11 +143,6 @@ class TableModel:
         """How many numbers were learned."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
-    @cached_property
-    def orders(self) -> AnyOrder:
-        """The model in its own order of the parts, and in any other."""
-        return AnyOrder(self.schema, self.models, self.order, self.bias, self.constraint)
-
     @property
     def reader(self) -> Reader:
         """Between entries and what the network takes."""
@@ -130,6 +152,60 @@ class TableModel:
     def unmasker(self) -> Unmasker:
         """The model's distribution: members in its own order, with its biases."""
         return self.orders.own
+
+    # --- averages ---
+
+    @cached_property
+    def averages(self) -> Averages | None:
+        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
+        if self.training is not None or self.folder is None:
+            return self.training.averages if self.training else None
+        return read_averages(self.folder, self._run, int(weights_of(self.models.network).size))
+
+    def averaged_over(self, sigma_rel: float) -> TableModel:
+        """The same model with another average of its weights, over this share of its training, such as 0.1.
+
+        It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
+        last one, also where validation rows found earlier weights best. Biases and inequalities are set anew.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+            ModelFileError: they are damaged, or of another model.
+        """
+        found = self.check_averages().over(sigma_rel)
+        models = MaskedModel(with_weights(self.models.network, found), self.models.base)
+        orders = replace(self.orders, models=models)
+        calibrate = self.recipe.table.calibrate
+        made = adjusted(orders.plain, self.schema, self.schema.rows, self.seed, calibrate=calibrate)
+        if made.interrupted:
+            raise KeyboardInterrupt
+        orders = replace(orders, schema=made.schema, bias=tuple(made.bias), constraint=made.constraint)
+        copied = copy(self)
+        vars(copied).pop("averages", None)
+        copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
+        return copied
+
+    def check_averages(self) -> Averages:
+        """The averages that its training stored.
+
+        Raises:
+            UsageError: there are none.
+            ModelFileError: they are damaged, or of another model.
+        """
+        return checked(self.averages, ", of a table where it is told so: --set table.averages=32.")
+
+    def save_averages(self, folder: Path) -> None:
+        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        if self.averages is not None:
+            write_averages(self.averages, folder, self._run)
+
+    @property
+    def _run(self) -> str:
+        return run_name(self.recipe, self.fingerprint, self.seed)
 
     # --- drawing ---
 
@@ -155,6 +231,10 @@ class TableModel:
         Raises:
             UsageError: what does not fit the columns or the model, or has probability 0.
             DataError: a value that its column cannot hold.
+
+        Example:
+            >>> table.inner.sample(5, given={"smoker": {"yes", "no"}}).names
+            ('age', 'smoker')
         """
         effective, evidence, total = 0.0, [], 0
 
@@ -177,13 +257,22 @@ class TableModel:
         """The rows of `sample`, some at a time: they need never be in memory together.
 
         A block of candidates of which none meets the conditions comes as no rows.
+
+        Example:
+            >>> sum(len(block) for block in table.inner.blocks(100))
+            100
         """
         return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
 
     # --- scoring ---
 
     def score_samples(self, data: Any, *, orders: int = 1, smooth: bool = False) -> Array:
-        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns."""
+        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns.
+
+        Example:
+            >>> table.inner.score_samples({"age": [31], "smoker": ["yes"]}).shape
+            (1,)
+        """
         return self.likelihood(data, orders=orders, smooth=smooth).log_prob
 
     def likelihood(
@@ -205,6 +294,11 @@ class TableModel:
             seed: of the other orders.
             on_block: called with the number of rows scored so far.
             name: what messages call the data.
+
+        Example:
+            >>> found = table.inner.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
+            >>> found.log_prob.shape
+            (2,)
         """
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
@@ -233,7 +327,12 @@ class TableModel:
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
 
     def lowest(self, columns: tuple[str, ...], rows: int) -> float:
-        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once."""
+        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
+
+        Example:
+            >>> table.inner.lowest(("smoker",), rows=64) <= 0
+            True
+        """
         if (columns, rows) not in self._lowest:
             drawn = self.sample(rows)
             alone = drawn.without([name for name in drawn.names if name not in columns])
@@ -262,6 +361,11 @@ class TableModel:
 
         Raises:
             DataError: an entry that its column cannot hold; the message names row and column.
+
+        Example:
+            >>> frames = table.inner.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(frames), frames[0]["age"].tolist()
+            (3, [31, 47])
         """
         rows = Blocks.of_frame(self.schema.frame(data, name=name))
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
@@ -276,7 +380,14 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
-        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema."""
+        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame({"age": [31, 47], "smoker": ["no", None]}))
+            >>> [sum(len(block) for block in filled) for filled in table.inner.fillings(rows, draws=2)]
+            [2, 2]
+        """
         return fill_blocks(self.orders, rows, draws, seed, on_block, name)
 
     # --- one column given the others ---
@@ -314,7 +425,7 @@ class TableModel:
             DataError: another column too few or too many, no rows, or entries of another type.
 
         Example:
-            >>> model.predict(people, "income", quantiles=(0.1, 0.9)).names  # doctest: +SKIP
+            >>> table.inner.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
             ('mean', 'sd', 'q0.1', 'q0.9')
         """
         rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
@@ -332,7 +443,14 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Predicted]:
-        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`."""
+        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame(people).without(["smoker"]))
+            >>> [block.names for block in table.inner.predictions(rows, "smoker")]
+            [('label', 'p(no)', 'p(yes)')]
+        """
         return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
 
     def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
@@ -343,6 +461,11 @@ class TableModel:
         Raises:
             UsageError: a column that is not learned, or has no labels.
             DataError: as `predict`.
+
+        Example:
+            >>> p, labels = table.inner.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p.sum(axis=1).round(3).tolist(), labels
+            ([1.0, 1.0], ['no', 'yes'])
         """
         return label_probabilities(self.orders, data, column, name)
 
@@ -354,26 +477,45 @@ class TableModel:
         Raises:
             UsageError: a name that does not end in .safetensors.
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> table.inner.save("people.safetensors")
+            >>> motes.load("people.safetensors").columns
+            ('age', 'smoker')
         """
         write_checkpoint(Path(path), *self.parts())
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model."""
+        """Arrays and texts by name, of which `of_parts` makes the same model.
+
+        Example:
+            >>> tensors, about = table.inner.parts()
+            >>> sorted(about)[:3]
+            ['fingerprint', 'recipe', 'schema']
+        """
         arrays, about = self.schema.to_state()
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
-        tensors["order"] = np.asarray(self.order, np.int32)
-        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.bias)}
+        tensors["order"] = np.asarray(self.orders.order, np.int32)
+        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
         if self.constraint.inequalities:
             tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
+        if self.length is not None:
+            texts["length"] = repr(self.length)
         return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
 
     @classmethod
-    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> "TableModel":
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
         """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
 
         Raises:
             ModelFileError: anything else.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.models import TableModel
+            >>> TableModel.of_parts(*table.inner.parts(), Path("people.safetensors")).columns
+            ('age', 'smoker')
         """
         import tomllib
 
@@ -385,7 +527,7 @@ class TableModel:
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
             recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
-            constraint = None
+            constraint = Constraint.none()
             if schema.inequalities:
                 constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
@@ -397,15 +539,13 @@ class TableModel:
             )
             models = filled(skeleton, tensors, path)
             return cls(
-                schema,
-                models,
-                order,
-                bias,
+                AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint),
                 recipe,
-                constraint=constraint,
                 source=about["source"],
                 seed=int(about["seed"]),
                 fingerprint=about["fingerprint"],
+                folder=path.parent,
+                length=float(about["length"]) if "length" in about else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
@@ -415,7 +555,8 @@ class TableModel:
         return dict(zip(("tensors", "about"), self.parts(), strict=True))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(vars(TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))))
+        made = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
+        self.__dict__.update(vars(made), folder=None)
 
 
 def read_model(path: str | Path) -> PointModel | TableModel:

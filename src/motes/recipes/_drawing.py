@@ -3,46 +3,39 @@
 from typing import Any
 
 import jax
-import numpy as np
-from numpy.typing import ArrayLike
 
-from motes.errors import UsageError
+from motes.errors import RecipeError, UsageError
 from motes.learning._networks import StepGated
 from motes.recipes._reading import load_recipe
 from motes.recipes._recipe import Recipe
 from motes.sampling._grids import GivenGrid
+from motes.sampling._options import Sampling
 from motes.sampling._samplers import Sampler
 
 
-def sampler_and_grid(
-    recipe: Recipe, sampler: str | Sampler | None = None, steps: int | None = None, grid: ArrayLike | None = None
-) -> tuple[Sampler, jax.Array]:
-    """The sampler and the times of a draw: those of the recipe, or others in their place.
-
-    Args:
-        recipe: of the model.
-        sampler: a kind of `[sampler]`, with its own defaults, or a sampler.
-        steps: of the grid.
-        grid: a kind of `[grid]`, or times (N+1,) that fall from 1 to 0.
+def sampler_and_grid(recipe: Recipe, how: Sampling) -> tuple[Sampler, jax.Array]:
+    """The sampler and the times of a draw: those of the recipe of a model, but for `how`.
 
     Raises:
         RecipeError: names or numbers that there are not, or that do not fit the model.
-        UsageError: steps and times, or a sampler that asks a network of steps at other times.
+        UsageError: a sampler that asks a network of steps at other times, or a grid whose times are not there.
     """
     changes: dict[str, Any] = {}
+    sampler, grid = how.sampler, how.grid
     if isinstance(sampler, str):
         changes["sampler.kind"] = sampler
     if isinstance(grid, str) and grid == "given" and not isinstance(recipe.grid, GivenGrid):
         raise UsageError("grid 'given' needs its times: in Python give them, grid=[1.0, 0.4, 0.0], or train with them.")
     if isinstance(grid, str):
         changes["grid.kind"] = grid
-    elif grid is not None:
-        if steps is not None:
-            raise UsageError(f"steps = {steps} beside a grid of times: the times say how many steps there are.")
-        changes |= {"grid.kind": "given", "grid.times": np.asarray(grid, float).tolist()}
-    if steps is not None:
-        changes["grid.steps"] = steps
-    chosen = load_recipe(recipe, changes)
+    elif isinstance(grid, tuple):
+        changes |= {"grid.kind": "given", "grid.times": list(grid)}
+    if how.steps is not None:
+        changes["grid.steps"] = how.steps
+    try:
+        chosen = load_recipe(recipe, changes)
+    except RecipeError as error:  # of the names and numbers of this draw: the recipe itself is right
+        raise RecipeError(str(error).removeprefix("the recipe: ")) from None
     if not isinstance(sampler, Sampler):
         return chosen.sampler, chosen.make_grid()
     if sampler.off_grid and isinstance(chosen.network, StepGated):

@@ -9,7 +9,13 @@ from motes.errors import RecipeError, UsageError, unknown
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with motes."""
+    """The recipes that come with motes.
+
+    Example:
+        >>> from motes.recipes import recipe_names
+        >>> recipe_names()
+        ['default', 'table', 'ddpm', 'tutorial']
+    """
     return ["default", "table", "ddpm", "tutorial"]
 
 
@@ -18,6 +24,11 @@ def recipe_text(name: str) -> str:
 
     Raises:
         RecipeError: there is none of that name.
+
+    Example:
+        >>> from motes.recipes import recipe_text
+        >>> "[training]" in recipe_text("ddpm")
+        True
     """
     if name not in recipe_names():
         raise RecipeError(unknown("recipe", name, recipe_names()))
@@ -25,7 +36,13 @@ def recipe_text(name: str) -> str:
 
 
 def recipe_about(name: str) -> str:
-    """The line of text that says what a recipe of motes is for."""
+    """The line of text that says what a recipe of motes is for.
+
+    Example:
+        >>> from motes.recipes import recipe_about
+        >>> len(recipe_about("table")) > 0
+        True
+    """
     return str(values_of(name)[0]["about"])
 
 

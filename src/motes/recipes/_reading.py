@@ -1,5 +1,7 @@
 """From nested dictionaries to a recipe, and what is wrong with what was written."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from motes.recipes._recipe import Recipe
 from motes.recipes._registry import class_of, keys_of, kinds_of, members_of
 
 
-def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
     """A recipe by name or from a TOML file, with some values changed.
 
     Args:
@@ -24,6 +26,14 @@ def load_recipe(recipe: "str | Path | Recipe" = "default", changes: Sequence[str
     Raises:
         RecipeError: an unknown name, section, key or value; the message lists the right ones.
         UsageError: a file that is not there.
+
+    Example:
+        >>> motes.load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 4.0}).loss
+        MinSNR(gamma=4.0)
+        >>> motes.load_recipe("default", ["training.stepz=100"])
+        Traceback (most recent call last):
+            ...
+        motes.errors.RecipeError: recipe 'default': unknown key 'stepz' in [training]. Did you mean ...
     """
     values, where = (recipe.to_dict(), "the recipe") if isinstance(recipe, Recipe) else values_of(recipe)
     pairs = changes.items() if isinstance(changes, Mapping) else [split_change(change) for change in changes]
@@ -38,6 +48,11 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
 
     Raises:
         RecipeError: an unknown section, kind, key or value; the message begins with `where`.
+
+    Example:
+        >>> from motes.recipes import parse
+        >>> parse({"loss": {"kind": "min_snr"}}).loss
+        MinSNR()
     """
     parts: dict[str, Any] = {}
     for name, value in values.items():

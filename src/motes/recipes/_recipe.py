@@ -4,6 +4,8 @@ A recipe has a section for each part. A section with kinds holds an object of th
 under its kind; the fields of the class are the keys of the section.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -24,8 +26,10 @@ from motes.learning._options import Training
 from motes.learning._times import LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.recipes._registry import keys_of, kind_of, kinds_of
 from motes.recipes._sections import Data, Table
+from motes.sampling._chains import Ancestral
+from motes.sampling._dpm import DPMSolver3M
 from motes.sampling._grids import GivenGrid, Grid, KarrasGrid, LogSNRGrid, UniformGrid
-from motes.sampling._samplers import Ancestral, DPMSolver3M, Sampler
+from motes.sampling._loop import Sampler
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Recipe:
 
     Raises:
         RecipeError: sections that do not fit together, or an object that no recipe can name.
+
+    Example:
+        >>> recipe = motes.load_recipe("default", {"training.steps": 100})
+        >>> recipe.training.steps, recipe.sampler
+        (100, DPMSolver3M())
     """
 
     about: str = ""
@@ -73,7 +82,12 @@ class Recipe:
     # --- what it makes ---
 
     def kind(self, section: str) -> str:
-        """The kind of a section, such as "exploding" of "schedule"."""
+        """The kind of a section, such as "exploding" of "schedule".
+
+        Example:
+            >>> motes.load_recipe("default").kind("schedule")
+            'exploding'
+        """
         return kind_of(section, getattr(self, section))
 
     @property
@@ -87,6 +101,10 @@ class Recipe:
 
         Raises:
             RecipeError: betas that make none.
+
+        Example:
+            >>> motes.load_recipe("ddpm").make_schedule().steps
+            100
         """
         return self._schedule
 
@@ -109,6 +127,11 @@ class Recipe:
 
         Raises:
             RecipeError: a network that does not suit these points.
+
+        Example:
+            >>> denoiser = motes.load_recipe("default").make_denoiser(dim=2, key=jax.random.key(0))
+            >>> denoiser(jnp.zeros(2), jnp.array(0.5)).shape
+            (2,)
         """
         try:
             network = _network(self.network, dim, self.denoiser.outputs(dim), classes, self.steps, key)
@@ -121,6 +144,10 @@ class Recipe:
 
         Raises:
             RecipeError: options that do not fit the schedule.
+
+        Example:
+            >>> print(motes.load_recipe("default", {"grid.kind": "uniform", "grid.steps": 4}).make_grid())
+            [1. 0.75 0.5 0.25 0.  ]
         """
         try:
             return self.grid(self.make_schedule())
@@ -256,7 +283,12 @@ class Recipe:
     # --- as text ---
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dictionaries, as in the TOML file; what is left out is left out."""
+        """Nested dictionaries, as in the TOML file; what is left out is left out.
+
+        Example:
+            >>> motes.load_recipe("default").to_dict()["loss"]
+            {'kind': 'edm'}
+        """
         whole: dict[str, Any] = {"about": self.about}
         for section in self.SECTIONS:
             values = _written(section, getattr(self, section))
@@ -267,7 +299,13 @@ class Recipe:
         return whole
 
     def to_toml(self) -> str:
-        """The text of the recipe's file."""
+        """The text of the recipe's file.
+
+        Example:
+            >>> lines = motes.load_recipe("default", {"loss.kind": "min_snr"}).to_toml().splitlines()
+            >>> lines.index("[loss]") + 1 == lines.index(\'kind = "min_snr"\')
+            True
+        """
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())

@@ -1,5 +1,7 @@
 """The parts that a recipe may name: section -> kind -> class. A class of your own joins them by `register`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -17,7 +19,8 @@ from motes.learning._losses import LOSSES
 from motes.learning._networks import NETWORKS
 from motes.learning._times import TIMES, Times
 from motes.sampling._grids import GRIDS
-from motes.sampling._samplers import SAMPLERS, Sampler
+from motes.sampling._loop import Sampler
+from motes.sampling._samplers import SAMPLERS
 
 C = TypeVar("C", bound=type)
 
@@ -41,13 +44,13 @@ _SECTIONS = {
     "schedule": _Section(
         schedules.SCHEDULES | continuous.SCHEDULES,
         _a(Schedule, Betas),
-        "a subclass of motes.Schedule, or of motes.diffusion._schedules.Betas",
+        "a subclass of motes.diffusion.Schedule, or of motes.diffusion.Betas",
     ),
     "network": _Section(NETWORKS, _with("network"), "a method network(dim_in, dim_out, *, classes, steps, key)"),
-    "denoiser": _Section(DENOISERS, _a(Prediction), "a subclass of motes.learning._denoisers.Prediction"),
+    "denoiser": _Section(DENOISERS, _a(Prediction), "a subclass of motes.learning.Prediction"),
     "loss": _Section(LOSSES, _with("__call__"), "a method __call__(denoiser, x0, t, eps)"),
-    "times": _Section(TIMES, _a(Times), "a subclass of motes.learning._times.Times"),
-    "sampler": _Section(SAMPLERS, _a(Sampler), "a subclass of motes.Sampler"),
+    "times": _Section(TIMES, _a(Times), "a subclass of motes.learning.Times"),
+    "sampler": _Section(SAMPLERS, _a(Sampler), "a subclass of motes.sampling.Sampler"),
     "grid": _Section(GRIDS, _with("__call__"), "a method __call__(schedule)"),
 }
 _KINDS: dict[str, dict[str, type]] = {name: dict(section.built_in) for name, section in _SECTIONS.items()}
@@ -71,13 +74,14 @@ def register(section: str, kind: str) -> Callable[[C], C]:
 
     Example:
         >>> from dataclasses import dataclass
-        >>> import jax.numpy as jnp
-        >>> @register("grid", "halving")
+        >>> @motes.register("grid", "halving")
         ... @dataclass(frozen=True)
         ... class Halving:
         ...     steps: int = 8
         ...     def __call__(self, schedule):
         ...         return jnp.append(0.5 ** jnp.arange(self.steps), 0.0)
+        >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
+        Halving(steps=4)
     """
     if section not in _SECTIONS:
         raise UsageError(unknown("section", str(section), _SECTIONS))

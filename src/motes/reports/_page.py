@@ -1,5 +1,7 @@
 """The record of an evaluation as one HTML file that needs nothing else; the templates are Jinja2's."""
 
+from __future__ import annotations
+
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -43,7 +45,11 @@ def write_page(found: Evaluation[Details], path: str | Path) -> Path:
         UsageError: a name that does not end in .html, or a folder that is not there or cannot be written to.
 
     Example:
-        >>> write_page(found, "report.html")  # doctest: +SKIP
+        >>> from motes.evaluation import evaluate_points
+        >>> from motes.reports import write_page
+        >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
+        >>> write_page(found, "report.html").name
+        'report.html'
     """
     path = Path(path)
     check_page(path)
@@ -57,7 +63,15 @@ def write_page(found: Evaluation[Details], path: str | Path) -> Path:
 
 
 def page(found: Evaluation[Details]) -> str:
-    """The text of that file."""
+    """The text of that file.
+
+    Example:
+        >>> from motes.evaluation import evaluate_points
+        >>> from motes.reports import page
+        >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
+        >>> page(found).startswith("<!doctype html>")
+        True
+    """
     from markupsafe import Markup
 
     from motes.reports import _charts as charts
@@ -93,7 +107,7 @@ def page(found: Evaluation[Details]) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def _environment() -> Environment:
     """Templates, with text escaped wherever it enters: a column named <script> is a name and nothing else."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -1,202 +1,69 @@
-"""What a trained model answers about files: rows are drawn, scored, filled in and predicted, with progress shown.
+"""What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown.
 
 Tables go block by block, so that their rows need never be in memory together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from motes._progress import Reporter
 from motes.data._blocks import Blocks
 from motes.data._files import read_frame
-from motes.data._frames import Frame, Series, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._series import Series
 from motes.data._tables import Table
 from motes.data._writing import Write, writing
 from motes.errors import UsageError
-from motes.models._point_conditions import impute_draws, sample_given
+from motes.models._columns import matrix_of
+from motes.models._point_conditions import impute_draws
 from motes.models._points import PointModel
-from motes._progress import Reporter
-from motes.runs._points import SAMPLES, Draw, labelled_rows
-from motes.sampling._constraint import broken_by, observed_sides
-from motes.sampling._likelihood import Likelihood
-from motes.models._sources import matrix_of, read_rows
-from motes.models._table_draws import Drawn
+from motes.models._sources import rows_to_score
 from motes.models._table_predictions import rows_without
-from motes.tables._conditions import Conditions, conditions_of
-from motes.tables._schema import Schema
 from motes.models._tables import RowLikelihood, TableModel
+from motes.runs._samples import SAMPLES
+from motes.sampling._likelihood import Likelihood
 
 NUMBERED = "draw"  # the column that says which of several draws a row is of
-RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
-USUAL = 256  # drawn rows, to which the density of known numbers is compared
-FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
 
 
-class Evidence(NamedTuple):
-    """What is known of a condition after rows were drawn under it.
-
-    Attributes:
-        log_prob: log p of the condition, in nats of the data's units.
-        density: columns of which the value is a density, not a probability.
-        effective: how many independent rows those that were drawn are worth.
-        warnings: why the answer should not be believed, a sentence each.
-    """
-
-    log_prob: float
-    density: tuple[str, ...]
-    effective: float
-    warnings: tuple[str, ...]
-
-
-# --- points ---------------------------------------------------------------------------------------------------------
-
-
-def draw_points(
-    model: PointModel, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], how: Draw
-) -> tuple[Frame, float]:
-    """Points of which something may be known, and how many independent ones they are worth."""
-    if not given:
-        return labelled_rows(model, n, seed, reporter, how)[0], float(n)
-    with reporter.counting("sampling", n, "rows") as count:
-        points, effective = sample_given(model, n, given, seed=seed, on_block=count, **vars(how))
-    return as_frame(Table(points, model.columns)), effective
-
-
-def score_points(model: PointModel, source: str, label: str | None, reporter: Reporter) -> Likelihood:
-    """log p of the rows of a file, or of fresh points of a shape."""
-    rows = read_rows(source, model, SAMPLES)
-    with reporter.counting("scoring", len(rows), "rows") as count:
-        return model.likelihood(rows, label=label, on_block=count)
-
-
-def impute_point_file(
-    model: PointModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
-) -> tuple[int, int]:
-    """Write the points of a file with their missing coordinates filled in; returns what `impute_file` does.
-
-    Raises:
-        UsageError: no such file, or other columns than the model's.
-        DataError: a file that cannot be used.
-        OSError: `out` cannot be written.
-    """
-    check_numbered(model.columns, draws)
-    frame, name = read_frame(source, model.recipe.text.fitting(source)), f"'{source}'"
-    x = matrix_of(model, frame, name)
-    holes = np.isnan(x)
-    rows = int(holes.any(axis=1).sum())
-    with writing(out) as write, reporter.counting("filling in", max(rows * draws, 1), "rows") as count:
-        tables = impute_draws(model, x, draws, seed=seed, on_block=count, name=name)
-        for number, points in enumerate(tables, 1):
-            whole = as_frame(Table(points, model.columns))
-            write(whole if draws == 1 else _numbered(whole, number))
-    return len(x) * draws, int(holes.sum())
-
-
-# --- tables ---------------------------------------------------------------------------------------------------------
-
-
-def draw_rows(model: TableModel, n: int, seed: int, reporter: Reporter) -> Drawn:
-    """`TableModel.sample` with its progress shown."""
-    with reporter.counting("sampling", n, "rows") as count:
-        return model.sample(n, seed=seed, on_block=count)
-
-
-def draw_blocks(
-    model: TableModel, n: int, seed: int, reporter: Reporter, given: Mapping[str, Any], *, exact: bool = False
-) -> Iterator[Drawn]:
-    """`TableModel.blocks` with its progress shown."""
-    done = 0
-    with reporter.counting("sampling", n, "rows") as count:
-        for rows in model.blocks(n, given=given, seed=seed, exact=exact):
-            yield rows
-            done += len(rows)
-            count(done)
-
-
-def evidence_of(
-    model: TableModel, given: Mapping[str, Any], log_evidence: Sequence[float], effective: float
-) -> Evidence:
-    """How likely a condition is, and what to say where it is hardly ever met.
+def score_file(
+    model: PointModel | TableModel,
+    source: str,
+    reporter: Reporter,
+    *,
+    label: str | None = None,
+    orders: int = 1,
+    smooth: bool = False,
+) -> Likelihood | RowLikelihood:
+    """log p of the rows of a file; or, of points, of fresh ones of a shape.
 
     Args:
-        model: that drew the rows.
-        given: the condition.
-        log_evidence: of each block of rows.
-        effective: the sum over the blocks.
-    """
-    log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
-    requested = conditions_of(model.schema, given)
-    valued = [
-        name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
-    ]
-    density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
-    if not density:
-        return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
-    known = float(model.score_samples(requested.row)[0])
-    least = model.lowest(tuple(valued), USUAL)
-    warnings += _rare(requested.others, log_prob - known) if requested.others else []
-    if known < least - FAR:
-        warnings.append(
-            f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
-            "drawn rows: the training held hardly any such row, so that the answer is a guess."
-        )
-    return Evidence(log_prob, density, effective, tuple(warnings))
-
-
-def _broken(model: TableModel, requested: Conditions, valued: Sequence[str]) -> Iterator[str]:
-    """The inequalities that known values break."""
-    sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
-    for one in model.constraint.inequalities:
-        if one.low in sides and one.high in sides and broken_by((one,), sides).any():
-            yield (
-                f"what is given breaks {one.words} of the training, so that the inequalities say nothing of the other "
-                "columns."
-            )
-
-
-def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
-    if log_prob < RARE:
-        yield (
-            f"the condition on {_named(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000: the "
-            "training held hardly any such row. The answer is a guess."
-        )
-
-
-def _named(columns: Any) -> str:
-    return ", ".join(f"'{name}'" for name in columns)
-
-
-def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
-    """The columns of which the value of one row has a density and no probability."""
-    encoded = schema.encode(row)
-    found = []
-    for j, part in enumerate(schema.parts):
-        code = int(encoded.codes[0, j])
-        if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
-            wide = part.edges[code] < part.edges[code + 1]
-            # A rounded number counts by its density too: in the data's units, its mass over the width of its cell.
-            if wide and (encoded.low[0, j] == encoded.high[0, j] or encoded.log_unit[0, j] != 0):
-                found.append(part.column)
-    return tuple(dict.fromkeys(found))
-
-
-def score_file(model: TableModel, source: str, *, orders: int, smooth: bool, reporter: Reporter) -> RowLikelihood:
-    """log p of the rows of a file.
+        model: trained.
+        source: of the rows.
+        reporter: shows the progress.
+        label: of points: their class.
+        orders, smooth: of a table; see `motes.Model.likelihood`.
 
     Raises:
         UsageError: no such file.
         DataError: a file that cannot be used.
     """
-    rows = _rows_for(model, source)
-    with reporter.counting("scoring", rows.rows, "rows") as count:
-        return model.likelihood(rows, orders=orders, smooth=smooth, on_block=count, name=f"'{source}'")
+    if isinstance(model, TableModel):
+        rows = _rows_for(model, source)
+        with reporter.counting("scoring", rows.rows, "rows") as count:
+            return model.likelihood(rows, orders=orders, smooth=smooth, on_block=count, name=f"'{source}'")
+    points = rows_to_score(source, model, SAMPLES)
+    with reporter.counting("scoring", len(points), "rows") as count:
+        return model.likelihood(points, label=label, on_block=count)
 
 
 def impute_file(
-    model: TableModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+    model: PointModel | TableModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
 ) -> tuple[int, int]:
     """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
 
@@ -207,18 +74,28 @@ def impute_file(
         DataError: a file that cannot be used.
         OSError: `out` cannot be written.
     """
-    check_numbered(model.columns, draws)
-    rows = _rows_for(model, source)
-    entries = holes = 0
-    for part in rows.read():
-        missing = np.stack([part.columns[name].missing for name in model.schema.learned])
-        entries, holes = entries + int(missing.sum()), holes + int(missing.any(axis=0).sum())
-    with writing(out) as write, reporter.counting("filling in", max(holes * draws, 1), "rows") as count:
-        tables = model.fillings(rows, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+    if draws > 1 and NUMBERED in model.columns:
+        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+    options: dict[str, Any] = {"seed": seed, "name": f"'{source}'"}
+    tables: Iterable[Iterable[Frame]]
+    if isinstance(model, TableModel):
+        blocks = _rows_for(model, source)
+        counts = [_counts(_holes(part, model.schema.learned)) for part in blocks.read()]
+    else:
+        frame = read_frame(source, model.recipe.text.fitting(source))
+        x = matrix_of(model, frame, options["name"])
+        counts = [_counts(np.isnan(x).T)]
+    rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
+    with writing(out) as write, reporter.counting("filling in", max(partial * draws, 1), "rows") as count:
+        if isinstance(model, TableModel):
+            tables = model.fillings(blocks, draws=draws, on_block=count, **options)
+        else:
+            filled = impute_draws(model, x, draws, on_block=count, **options)
+            tables = ([as_frame(Table(points, model.columns))] for points in filled)
         for number, parts in enumerate(tables, 1):
             for part in parts:
                 write(part if draws == 1 else _numbered(part, number))
-    return rows.rows * draws, entries
+    return rows * draws, entries
 
 
 def predict_file(
@@ -256,14 +133,14 @@ def _rows_for(model: TableModel, source: str) -> Blocks:
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
 
 
-def check_numbered(columns: Sequence[str], draws: int) -> None:
-    """Refuse several draws of a table that has a column `draw`.
+def _holes(rows: Frame, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Where entries are missing, (columns, rows)."""
+    return np.stack([rows.columns[name].missing for name in columns])
 
-    Raises:
-        UsageError: it has.
-    """
-    if draws > 1 and NUMBERED in columns:
-        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+
+def _counts(holes: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """How many rows there are, how many have missing entries, and how many entries that are."""
+    return holes.shape[1], int(holes.any(axis=0).sum()), int(holes.sum())
 
 
 def _numbered(frame: Frame, number: int) -> Frame:

@@ -16,18 +16,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from motes._progress import Reporter
 from motes.data._tables import replacing
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State
-from motes.models._points import AVERAGES
-from motes._progress import Reporter
+from motes.models._kept_averages import AVERAGES
+from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.recipes import Recipe
 
 MODEL = "model.safetensors"
 METRICS = "metrics.json"  # written last but for pictures: where it is, the run is complete
 ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", "history.jsonl", METRICS, "report.html")
-TRAINING_FIGURES = ("loss.png", "snapshots.png")
+TRAINING_FIGURES = ("loss.png", "snapshots.png")  # of a model that was trained just now
 FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
 TABLE_FIGURES = ("marginals.png", "pairs.png", "loss.png")
 PICTURES = (
@@ -35,6 +37,7 @@ PICTURES = (
     "diffusion.mp4",
     *(f"figures/{name}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES))),
 )
+DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png", "column_gains.png")
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made of a model
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 LAST = 2  # checkpoints that are kept
@@ -53,6 +56,11 @@ class Options:
         checkpoint_every: seconds from one checkpoint of the training to the next, at least.
         figures: draw them.
         style: of them.
+
+    Example:
+        >>> from motes.runs import Options
+        >>> Options(seed=1, figures=False).checkpoint_every
+        30.0
     """
 
     seed: int = 0
@@ -288,6 +296,12 @@ def make_folder(out: Path) -> None:
     if out.is_file():
         raise UsageError(f"'{out}' is a file; expected the name of a folder.")
     out.mkdir(parents=True, exist_ok=True)
+
+
+def figures_of(model: PointModel | TableModel) -> tuple[str, ...]:
+    """Names of the figures of a model."""
+    names = FIGURES if isinstance(model, PointModel) else TABLE_FIGURES
+    return names if model.training else tuple(name for name in names if name not in TRAINING_FIGURES)
 
 
 def _clear_checkpoints(out: Path) -> None:

@@ -7,6 +7,8 @@ q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability f
 step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import equinox as eqx
@@ -28,6 +30,11 @@ class Ancestral(Sampler):
         variance: "beta", that of q(x_t | x_s); "posterior", that of q(x_s | x_t, x_0); or "learned", what the denoiser
             itself says.
         noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
+
+    Example:
+        >>> from motes.sampling import Ancestral
+        >>> model.sample(3, how={"sampler": Ancestral("posterior"), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1
@@ -63,6 +70,11 @@ class DDIM(Sampler):
 
     Args:
         eta: from 0, no noise, to 1, that of ancestral sampling with the posterior's variance.
+
+    Example:
+        >>> from motes.sampling import DDIM
+        >>> model.sample(3, how={"sampler": DDIM(eta=0.5), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1

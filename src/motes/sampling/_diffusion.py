@@ -7,6 +7,8 @@ distribution of y at every r is that of the forward process. `Churn` walks up an
 of all, to s = 0, ends in x0_hat and draws nothing.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import jax
@@ -21,7 +23,13 @@ from motes.sampling._loop import Sampler, State
 
 
 class EulerMaruyama(Sampler):
-    """The equation above, one step at a time; its noise has the variance r_t^2 - r_s^2."""
+    """The equation above, one step at a time; its noise has the variance r_t^2 - r_s^2.
+
+    Example:
+        >>> from motes.sampling import EulerMaruyama
+        >>> EulerMaruyama.stochastic, model.sample(3, how={"sampler": EulerMaruyama(), "steps": 8}).shape
+        (True, (3, 2))
+    """
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
@@ -45,6 +53,11 @@ class StochasticHeun(Sampler):
     In lambda it is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step keeps x0_hat as it is, with all the noise
     in it; a second takes x0_hat to run straight to the one that is found there (the stochastic exponential Runge-Kutta
     idea of Gonzalez et al. 2023, SEEDS, with the end for its second node).
+
+    Example:
+        >>> from motes.sampling import StochasticHeun
+        >>> model.sample(3, how={"sampler": StochasticHeun(), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 2
@@ -78,6 +91,11 @@ class Churn(Sampler):
         from_level: S_tmin, the r below which none is added.
         to_level: S_tmax, the r above which none is added.
         noise: S_noise, the factor of what is added; a little above 1 makes up for a denoiser that takes away too much.
+
+    Example:
+        >>> from motes.sampling import Churn
+        >>> model.sample(3, how={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 2

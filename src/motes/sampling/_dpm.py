@@ -7,6 +7,8 @@ in x0_hat. The multistep ones interpolate through what the steps before have see
 beginning, is so far away that it drops out of the formulas.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -38,7 +40,13 @@ def _nothing(x_t: jax.Array) -> Past:
 
 
 class DPMSolver1S(Sampler):
-    """DPM-Solver++ of first order: DDIM with eta = 0, under another name."""
+    """DPM-Solver++ of first order: DDIM with eta = 0, under another name.
+
+    Example:
+        >>> from motes.sampling import DPMSolver1S
+        >>> DPMSolver1S.order, model.sample(3, how={"sampler": DPMSolver1S(), "steps": 8}).shape
+        (1, (3, 2))
+    """
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
@@ -54,7 +62,13 @@ class DPMSolver1S(Sampler):
 
 
 class DPMSolver2S(Sampler):
-    """DPM-Solver++(2S), algorithm 1 with r = 1/2: x0_hat in the middle of the step, in lambda, stands for all of it."""
+    """DPM-Solver++(2S), algorithm 1 with r = 1/2: x0_hat in the middle of the step, in lambda, stands for all of it.
+
+    Example:
+        >>> from motes.sampling import DPMSolver2S
+        >>> DPMSolver2S.order, model.sample(3, how={"sampler": DPMSolver2S(), "steps": 8}).shape
+        (2, (3, 2))
+    """
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
@@ -77,7 +91,13 @@ class DPMSolver2S(Sampler):
 
 
 class DPMSolver2M(Sampler):
-    """DPM-Solver++(2M), algorithm 2: a line through x0_hat now and one step before, taken in the middle of the step."""
+    """DPM-Solver++(2M), algorithm 2: a line through x0_hat now and one step before, taken in the middle of the step.
+
+    Example:
+        >>> from motes.sampling import DPMSolver2M
+        >>> DPMSolver2M.order, model.sample(3, how={"sampler": DPMSolver2M(), "steps": 8}).shape
+        (2, (3, 2))
+    """
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
@@ -105,6 +125,11 @@ class DPMSolver2MSDE(Sampler):
 
     Args:
         eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.
+
+    Example:
+        >>> from motes.sampling import DPMSolver2MSDE
+        >>> model.sample(3, how={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 2
@@ -138,6 +163,11 @@ class DPMSolver3M(Sampler):
     With a = [now, -1], b = [-1, -2] the slopes and c = (a - b) / (h_1 + h_2) the second divided difference,
     x0_hat(u) = x0 + a u + c u (u + h_1). The one of diffusers has half of the term of u^2, which leaves it of second
     order; a test here measures the third.
+
+    Example:
+        >>> from motes.sampling import DPMSolver3M
+        >>> DPMSolver3M.order, model.sample(3, how={"sampler": DPMSolver3M(), "steps": 8}).shape
+        (3, (3, 2))
     """
 
     order: ClassVar[int] = 3

@@ -6,6 +6,8 @@ in the coordinates of `coordinates.py` (Karras et al. 2022, eq. 1; Song et al. 2
 s = 0, is Euler's, which ends in x0_hat.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import equinox as eqx
@@ -20,7 +22,13 @@ from motes.sampling._loop import Sampler, State
 
 
 class Euler(Sampler):
-    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++(1S): three names of one step."""
+    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++(1S): three names of one step.
+
+    Example:
+        >>> from motes.sampling import Euler
+        >>> Euler.order, model.sample(3, how={"sampler": Euler(), "steps": 8}).shape
+        (1, (3, 2))
+    """
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
@@ -36,7 +44,13 @@ class Euler(Sampler):
 
 
 class Heun(Sampler):
-    """Heun's method on the probability flow, Karras et al. 2022, algorithm 1; the last step, to s = 0, is Euler's."""
+    """Heun's method on the probability flow, Karras et al. 2022, algorithm 1; the last step, to s = 0, is Euler's.
+
+    Example:
+        >>> from motes.sampling import Heun
+        >>> Heun.order, model.sample(3, how={"sampler": Heun(), "steps": 8}).shape
+        (2, (3, 2))
+    """
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
@@ -71,6 +85,11 @@ class GradientEstimation(Sampler):
     Args:
         gamma: 1 is Euler's method; the paper takes 2. With 1.5 and equal steps in r it is Adams and Bashforth's method
             of second order, and nearly so on other smooth grids; with any other the order is 1.
+
+    Example:
+        >>> from motes.sampling import GradientEstimation
+        >>> model.sample(3, how={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1
@@ -101,6 +120,11 @@ class Adaptive(Sampler):
     Args:
         rtol: error that a step may add, relative to y. float32 allows little below 1e-5.
         atol: the same, in standardised units.
+
+    Example:
+        >>> from motes.sampling import Adaptive
+        >>> model.sample(3, how={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 5

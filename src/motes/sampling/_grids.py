@@ -1,5 +1,7 @@
 """The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,12 @@ class UniformGrid(Checked):
     """Equal steps in t.
 
     1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
+
+    Example:
+        >>> from motes.diffusion import LinearVP
+        >>> from motes.sampling import UniformGrid
+        >>> print(UniformGrid(steps=4)(LinearVP()))
+        [1. 0.75 0.5 0.25 0.  ]
     """
 
     steps: int | None = number(None, 1)  # N; None: those of the schedule
@@ -39,6 +47,12 @@ class QuadraticGrid(Checked):
     """Equal steps in sqrt(t).
 
     1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
+
+    Example:
+        >>> from motes.diffusion import LinearVP
+        >>> from motes.sampling import QuadraticGrid
+        >>> print(QuadraticGrid(steps=4)(LinearVP()))
+        [1. 0.5625 0.25 0.0625 0.]
     """
 
     steps: int = number(64, 1)  # N
@@ -53,6 +67,13 @@ class KarrasGrid(Checked):
 
     Karras et al. 2022, eq. 5: with r = sigma_t / alpha_t, r^(1/rho) is equally spaced from the level of t = 1 to
     `sigma_min`; then comes 0.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.sampling import KarrasGrid
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> print(schedule.sigma(KarrasGrid(steps=4, sigma_min=0.1)(schedule)).round(2))
+        [10. 2.93 0.66 0.1 0.]
     """
 
     steps: int = number(32, 1)  # N
@@ -70,6 +91,13 @@ class LogSNRGrid(Checked):
     """Equal steps in the log-SNR, then 0.
 
     From the log-SNR of t = 1 to that of r = `sigma_min`, r = sigma_t / alpha_t (Lu et al. 2022); then comes 0.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> from motes.sampling import LogSNRGrid
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> print(schedule.sigma(LogSNRGrid(steps=3, sigma_min=0.1)(schedule)).round(2))  # equal ratios, then 0
+        [10. 1. 0.1 0.]
     """
 
     steps: int = number(64, 1)  # N

@@ -7,6 +7,8 @@ and 5) call so, with the norms that they measure replaced by those that are expe
 A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import jax
@@ -39,6 +41,11 @@ class AnnealedLangevin(Sampler):
     Args:
         corrections: Langevin steps at each level.
         snr: how long each is, see above.
+
+    Example:
+        >>> from motes.sampling import AnnealedLangevin
+        >>> model.sample(3, how={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1
@@ -69,6 +76,11 @@ class PredictorCorrector(Sampler):
         corrections: Langevin steps after each step but the last.
         snr: how long each is, see above.
         predictor: the sampler that gets from t to s.
+
+    Example:
+        >>> from motes.sampling import Heun, PredictorCorrector
+        >>> model.sample(3, how={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
+        (3, 2)
     """
 
     order: ClassVar[int] = 1

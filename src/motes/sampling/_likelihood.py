@@ -6,6 +6,8 @@
 grids agree, so that its answer does not depend on the rows beside it.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -38,7 +40,16 @@ SHRINKS, SHRINKS_WITH_KINKS = 5, 1
 
 
 class Likelihood(NamedTuple):
-    """Nats per row, all (n,) in float64."""
+    """Nats per row, all (n,) in float64.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import log_likelihood
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
+        >>> found = log_likelihood(oracle, [[0.0], [1.0]])
+        >>> found._fields, found.log_prob.shape
+        (('log_prob', 'error', 'standard_error'), (2,))
+    """
 
     log_prob: Array
     """log p of each row; NaN where the flow left the range of numbers."""
@@ -83,6 +94,13 @@ def log_likelihood(
 
     Raises:
         ValueError: another shape, or an argument out of range.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import log_likelihood
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
+        >>> log_likelihood(oracle, [[0.0], [1.0]]).log_prob.round(3).tolist()  # log N(x; 0, 1)
+        [-0.919, -1.419]
     """
     rows = np.asarray(x, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
@@ -147,7 +165,7 @@ class _Carried(NamedTuple):
         each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
         return np.asarray(each.sum(axis=1, keepdims=True) + self.integral)
 
-    def away(self, other: "_Carried") -> Array:
+    def away(self, other: _Carried) -> Array:
         """How far from `other` log p is at most, (n,): differences of opposite signs do not cancel here."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
         return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))

@@ -11,6 +11,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -37,7 +38,20 @@ class Sampler(eqx.Module):
     """One way to go from x_t to x_s.
 
     Raises:
-        ValueError: a field that `motes._ranges.number` declares is out of its range.
+        ValueError: a field that `motes.recipes.number` declares is out of its range.
+
+    Example:
+        >>> from typing import ClassVar
+        >>> from motes.sampling import Sampler
+        >>> class Jump(Sampler):
+        ...     order: ClassVar[int] = 1
+        ...     evaluations: ClassVar[int] = 1
+        ...     stochastic: ClassVar[bool] = False
+        ...     def step(self, denoiser, x_t, t, s, state, key):
+        ...         x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        ...         return denoiser.schedule.alpha(s) * x0_hat + denoiser.schedule.sigma(s) * eps_hat, state
+        >>> Jump().order
+        1
     """
 
     order: eqx.AbstractClassVar[int]
@@ -62,72 +76,128 @@ class Sampler(eqx.Module):
         """Whether anything is drawn at random on the way."""
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise UsageError where `denoiser` does not know what the sampler asks for."""
+        """Raise UsageError where `denoiser` does not know what the sampler asks for.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, LinearBetas
+            >>> from motes.learning import NoisePredictor
+            >>> from motes.sampling import Ancestral
+            >>> untaught = NoisePredictor(lambda x, t: x, LinearBetas(4).schedule())
+            >>> Ancestral("learned").check(untaught)
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: variance = 'learned' is the denoiser's own, and NoisePredictor ...
+        """
         return
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
-        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times."""
+        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times.
+
+        Example:
+            >>> from motes.sampling import DDIM
+            >>> DDIM().init(jnp.zeros(2), jnp.array([1.0, 0.5, 0.0])) is None
+            True
+        """
         return None
 
     @abstractmethod
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
     ) -> tuple[jax.Array, State]:
-        """One point (d,) from time t to time s < t."""
+        """One point (d,) from time t to time s < t.
+
+        Example:
+            >>> from motes.diffusion import GaussianOracle, VarianceExploding
+            >>> from motes.sampling import DDIM
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> x_s, _ = DDIM().step(oracle, jnp.array([2.0]), jnp.array(1.0), jnp.array(0.0), None, jax.random.key(0))
+            >>> print(x_s)  # at s = 0 it is x0_hat
+            [1.]
+        """
 
 
-def sample(
-    denoiser: Denoiser,
-    n: int,
-    dim: int,
-    *,
-    key: jax.Array,
-    sampler: Sampler,
-    grid: jax.Array,
-    start: ArrayLike | None = None,
-    given: Given | None = None,
-    record: Sequence[int] = (),
-    skip: int = 0,
-    block: int = BLOCK,
-    on_block: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Draw `n` points of `dim` columns, in the units that the denoiser was trained in.
+@dataclass(frozen=True, eq=False)
+class ReverseProcess:
+    """The way from noise to points: a denoiser, the step of a sampler, and the times it stops at.
 
-    Args:
+    Attributes:
         denoiser: learned or exact.
-        n: how many points, at least 1.
-        dim: d.
-        key: the same key gives the same points; the first m of n are those of a draw of m.
         sampler: the step.
         grid: times (N+1,) from 1 down to 0.
-        start: the points at t = 1, (n, dim); None draws them from the prior N(0, prior_std^2 I).
-        given: what is known of each row, arrays with a leading n.
-        record: places in `grid` to keep the points at; 0 is the start, N the end.
-        skip: go on after so many points of the same key, as if they had been drawn before these.
+        dim: d, the columns of the points.
         block: rows that are worked on at once.
+
+    Raises:
+        ValueError: another grid, or a block without rows.
+        UsageError: a denoiser that does not know what the sampler asks for.
+
+    Example:
+        >>> from motes.sampling import Heun, KarrasGrid, ReverseProcess
+        >>> grid = KarrasGrid(steps=16)(model.denoiser.schedule)
+        >>> process = ReverseProcess(model.denoiser, Heun(), grid, dim=2)
+        >>> points, _ = motes.sample(process, 100, key=jax.random.key(0))  # in standardised units
+        >>> points.shape
+        (100, 2)
+    """
+
+    denoiser: Denoiser
+    sampler: Sampler
+    grid: jax.Array
+    dim: int
+    block: int = BLOCK
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise ValueError(f"block = {self.block} rows; expected at least 1.")
+        check_grid(self.grid)
+        self.sampler.check(self.denoiser)
+
+
+# Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
+# `help(motes.sample)` is to be read.
+def sample(
+    process: "ReverseProcess",
+    n: int,
+    *,
+    key: "jax.Array",
+    given: "Given | None" = None,
+    start: "ArrayLike | None" = None,
+    record: "Sequence[int]" = (),
+    skip: int = 0,
+    on_block: "Callable[[int], None] | None" = None,
+) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+    """Draw `n` points, in the units that the denoiser was trained in.
+
+    Args:
+        process: denoiser, sampler, grid and number of columns.
+        n: how many points, at least 1.
+        key: the same key gives the same points; the first m of n are those of a draw of m.
+        given: what is known of each row, arrays with a leading n.
+        start: the points at t = 1, (n, d); None draws them from the prior N(0, prior_std^2 I).
+        record: places in the grid to keep the points at; 0 is the start, N the end.
+        skip: go on after so many points of the same key, as if they had been drawn before these.
         on_block: called with the number of rows done so far, after each block.
 
     Returns:
         Points (n, d), and the recorded chain (len(record), n, d).
+
+    Raises:
+        ValueError: fewer than one point, a place that the grid has not, or arrays of another shape.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import Heun, KarrasGrid, ReverseProcess
+        >>> oracle = GaussianOracle([0.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
+        >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
+        >>> x, chain = motes.sample(process, 100, key=jax.random.key(0), record=[0, 8])
+        >>> x.shape, chain.shape
+        ((100, 2), (2, 100, 2))
     """
-    if n < 1:
-        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
-    if block < 1:
-        raise ValueError(f"block = {block} rows; expected at least 1.")
-    last = len(grid) - 1
-    for place in record:
-        if not 0 <= place <= last:
-            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
-    if start is not None and np.shape(start) != (n, dim):
-        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {dim}).")
-    for known in jax.tree.leaves(given):
-        if len(known) != n:
-            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
-    check_grid(grid)
-    sampler.check(denoiser)
+    _check_rows(process, n, given, start, record)
+    dim, block, grid = process.dim, process.block, process.grid
     # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody requested.
     places = sorted(set(record))
-    slots = np.full(last + 1, len(places), dtype=np.int32)
+    slots = np.full(len(grid), len(places), dtype=np.int32)
     slots[places] = np.arange(len(places))
     points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
     double = jnp.result_type(float) == jnp.float64
@@ -137,11 +207,12 @@ def sample(
         padded = np.minimum(np.arange(first, first + block), n - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # which is a thread's own
+            keys = _keys(key, np.int32(skip + first), block)
             if start is None:
-                x = _prior(denoiser.schedule, np.int32(skip + first), key, block, dim)
+                x = _prior(process.denoiser.schedule, keys, dim)
             else:
                 x = jnp.asarray(np.asarray(start)[padded], float)
-            x, kept = _draw_block(denoiser, sampler, grid, slots, x, known, np.int32(skip + first), key, len(places))
+            x, kept = _draw_block(process.denoiser, process.sampler, grid, x, known, keys, slots, len(places))
             points[rows] = np.asarray(x)[: rows.stop - first]
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
@@ -150,6 +221,22 @@ def sample(
         if on_block:
             on_block(done)
     return points, chain[[places.index(place) for place in record]]
+
+
+def _check_rows(
+    process: ReverseProcess, n: int, given: Given | None, start: ArrayLike | None, record: Sequence[int]
+) -> None:
+    if n < 1:
+        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
+    last = len(process.grid) - 1
+    for place in record:
+        if not 0 <= place <= last:
+            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    if start is not None and np.shape(start) != (n, process.dim):
+        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {process.dim}).")
+    for known in jax.tree.leaves(given):
+        if len(known) != n:
+            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
 
 
 def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
@@ -177,9 +264,8 @@ def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
 
 
 @eqx.filter_jit
-def _prior(schedule: Schedule, first: ArrayLike, key: jax.Array, block: int, dim: int) -> jax.Array:
-    noise = jax.vmap(lambda key: jax.random.normal(key, (dim,)))(_keys(key, first, block))
-    return schedule.prior_std * noise
+def _prior(schedule: Schedule, keys: jax.Array, dim: int) -> jax.Array:
+    return schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
 
 
 @eqx.filter_jit
@@ -187,14 +273,13 @@ def _draw_block(
     denoiser: Denoiser,
     sampler: Sampler,
     grid: jax.Array,
-    slots: ArrayLike,
     x: jax.Array,
     given: Given | None,
-    first: ArrayLike,
-    key: jax.Array,
+    keys: jax.Array,
+    slots: ArrayLike,
     records: int,
 ) -> tuple[jax.Array, jax.Array]:
-    slots, keys = jnp.asarray(slots), _keys(key, first, len(x))
+    slots = jnp.asarray(slots)
 
     @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
     def step(

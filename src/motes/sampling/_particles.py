@@ -14,6 +14,8 @@ The distribution of the model is that of its chain on the grid: each step draws 
 q(x_s | x_t, x_0).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -83,6 +85,15 @@ def conditional_sample(
     Raises:
         UsageError: a box that is none, or one that no particle survives in.
         ValueError: another grid.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import KarrasGrid, conditional_sample
+        >>> oracle = GaussianOracle(np.zeros(2), [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=80.0))
+        >>> options = {"key": jax.random.key(0), "grid": KarrasGrid(steps=16)(oracle.schedule)}
+        >>> rows, ess, log_evidence = conditional_sample(oracle, [1.0, -np.inf], [1.0, np.inf], 50, **options)
+        >>> bool((rows[:, 0] == 1).all()), round(log_evidence, 2)  # log N(1; 0, 1)
+        (True, -1.42)
     """
     check_count(n, "rows")
     low, high = _checked_box(low, high)
@@ -143,6 +154,15 @@ def conditional_rows(
     Raises:
         UsageError: shapes or numbers other than these, or a row in whose population no particle survives.
         ValueError: another grid.
+
+    Example:
+        >>> from motes.diffusion import GaussianOracle, VarianceExploding
+        >>> from motes.sampling import KarrasGrid, conditional_rows
+        >>> oracle = GaussianOracle(np.zeros(2), [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=80.0))
+        >>> options = {"key": jax.random.key(0), "grid": KarrasGrid(steps=16)(oracle.schedule)}
+        >>> rows, ess = conditional_rows(oracle, [[1.0, 0.0]], [[True, False]], draws=5, particles=32, **options)
+        >>> rows.shape, rows[0, :, 0].tolist()
+        ((1, 5, 2), [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     values, known = np.asarray(values), np.asarray(known)
     if values.ndim != 2 or not values.size or known.shape != values.shape or known.dtype != bool:

@@ -13,32 +13,30 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.sampling._loop import BLOCK, Sampler, sample
+from motes.diffusion._denoiser import Given
+from motes.sampling._loop import BLOCK, ReverseProcess, sample
 
 ATTEMPTS = 50  # rows that may be drawn for each that is requested
 
 
 def rows_inside(
-    denoiser: Denoiser,
+    process: ReverseProcess,
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     n: int,
     *,
     key: jax.Array,
-    sampler: Sampler,
-    grid: jax.Array,
     given: Given | None = None,
     on_block: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32] | None:
     """Draw `n` rows with low <= z <= high; None where the box is too rare for that, as that of a known number is.
 
     Args:
-        denoiser: learned or exact.
+        process: denoiser, sampler and grid.
         low, high: (d,), in the units that the denoiser was trained in.
         n: how many rows.
         key: the same key gives the same rows.
-        sampler, grid, given: as for `sample`; rows that are drawn take in turn what is known of each of n.
+        given: as for `sample`; rows that are drawn take in turn what is known of each of n.
         on_block: called with the number of rows found so far.
     """
     if (low == high).any():
@@ -50,7 +48,7 @@ def rows_inside(
         wanted = (n - found) * drawn / found if found else BLOCK
         m = BLOCK * math.ceil(min(wanted, max(n, BLOCK)) / BLOCK)  # a block takes as long as a part of it
         known = jax.tree.map(partial(np.take, indices=np.arange(drawn, drawn + m) % n, axis=0), given)
-        rows, _ = sample(denoiser, m, len(low), key=key, sampler=sampler, grid=grid, given=known, skip=drawn)
+        rows, _ = sample(process, m, key=key, given=known, skip=drawn)
         kept.append(rows[((low <= rows) & (rows <= high)).all(axis=1)])
         found, drawn = found + len(kept[-1]), drawn + m
         if on_block:

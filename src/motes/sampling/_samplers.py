@@ -1,4 +1,4 @@
-"""The room's door: every sampler by name, and the loop that they run in."""
+"""Every sampler by its name in recipes, on the command line and in `Model.sample`."""
 
 from motes.sampling import _chains as chains
 from motes.sampling import _diffusion as diffusion
@@ -10,7 +10,7 @@ from motes.sampling._diffusion import Churn, EulerMaruyama, StochasticHeun
 from motes.sampling._dpm import DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver2S, DPMSolver3M
 from motes.sampling._flow import Adaptive, Euler, GradientEstimation, Heun
 from motes.sampling._langevin import AnnealedLangevin, PredictorCorrector
-from motes.sampling._loop import BLOCK, Sampler, State, sample
+from motes.sampling._loop import BLOCK, ReverseProcess, Sampler, State, sample
 
 SAMPLERS: dict[str, type[Sampler]] = {
     **chains.SAMPLERS,
@@ -38,6 +38,7 @@ __all__ = [
     "GradientEstimation",
     "Heun",
     "PredictorCorrector",
+    "ReverseProcess",
     "Sampler",
     "State",
     "StochasticHeun",

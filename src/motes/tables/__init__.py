@@ -1,29 +1,5 @@
-"""A table <-> codes for masked diffusion."""
+"""A table <-> codes for masked diffusion: its schema, and what rows of it can be conditioned on."""
 
-from motes.tables._conditions import (
-    Among,
-    Between,
-    Conditions,
-    Missing,
-    Not,
-    NotMissing,
-    Restriction,
-    conditions_of,
-)
-from motes.tables._parts import IMPOSSIBLE, Encoded, Part
-from motes.tables._schema import Schema
+import lazy_loader
 
-__all__ = [
-    "IMPOSSIBLE",
-    "Among",
-    "Between",
-    "Conditions",
-    "Encoded",
-    "Missing",
-    "Not",
-    "NotMissing",
-    "Part",
-    "Restriction",
-    "Schema",
-    "conditions_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi

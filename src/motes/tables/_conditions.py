@@ -6,6 +6,8 @@ A value is known and stays visible to the network; any other condition is a set 
 interval of y remain.
 """
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from motes.data._frames import Frame, Series, of_values
+from motes.data._frames import Frame
+from motes.data._series import Series, of_values
 from motes.data._text_lines import default_columns
 from motes.errors import DataError, UsageError, unknown
 from motes.tables._parts import Array, Codes, Mask
@@ -26,7 +29,13 @@ HERE = "given"  # what messages call the conditions
 
 @dataclass(frozen=True)
 class Among:
-    """One of several values."""
+    """One of several values.
+
+    Example:
+        >>> from motes.tables import Among, Not
+        >>> print(Not(Among(("Graz", "Wien"))))
+        not one of Graz, Wien
+    """
 
     values: tuple[Any, ...]
 
@@ -36,7 +45,13 @@ class Among:
 
 @dataclass(frozen=True)
 class Between:
-    """From `low` to `high`, both included; None: there is no such end."""
+    """From `low` to `high`, both included; None: there is no such end.
+
+    Example:
+        >>> from motes.tables import Between
+        >>> print(Between(10, 500), "|", Between(high=500))
+        10 to 500 | at most 500
+    """
 
     low: Any = None
     high: Any = None
@@ -49,7 +64,13 @@ class Between:
 
 @dataclass(frozen=True)
 class Missing:
-    """The entry is missing."""
+    """The entry is missing.
+
+    Example:
+        >>> from motes.tables import Missing, Not
+        >>> print(Not(Missing()))
+        not missing
+    """
 
     def __str__(self) -> str:
         return "missing"
@@ -57,7 +78,14 @@ class Missing:
 
 @dataclass(frozen=True)
 class NotMissing:
-    """The entry has a value."""
+    """The entry has a value.
+
+    Example:
+        >>> from motes.tables import NotMissing
+        >>> rows = table.sample(5, given={"age": NotMissing()})
+        >>> len(rows["age"])
+        5
+    """
 
     def __str__(self) -> str:
         return "not missing"
@@ -68,6 +96,12 @@ class Not:
     """The entry has a value, and another condition, or this value, does not hold of it.
 
     So p(A) + p(Not(A)) + p(missing) = 1, and `Not(Missing())` is `NotMissing()`.
+
+    Example:
+        >>> from motes.tables import Between, Not
+        >>> ages = table.sample(5, given={"age": Not(Between(30, 50))})["age"]
+        >>> all(not 30 <= age <= 50 for age in ages)
+        True
     """
 
     condition: Any
@@ -188,7 +222,7 @@ class Conditions:
         return self.row.take(np.zeros(n, np.int64))
 
 
-def conditions_of(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
+def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> Conditions:
     """Check what is known of the rows of a table.
 
     Args:
@@ -208,7 +242,7 @@ def conditions_of(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
         raise DataError(str(error).replace(f"{HERE}, row 1, ", f"{HERE}, ", 1)) from None
 
 
-def _checked(schema: "Schema", given: Mapping[Any, Any]) -> Conditions:
+def _checked(schema: Schema, given: Mapping[Any, Any]) -> Conditions:
     values: dict[str, Series] = {}
     others: dict[str, Condition] = {}
     if not isinstance(given, Mapping):
@@ -280,14 +314,14 @@ def one_value(name: str, value: Any) -> Series:
     return series
 
 
-def _check_range(schema: "Schema", name: str, one: Series) -> None:
+def _check_range(schema: Schema, name: str, one: Series) -> None:
     """Refuse a number beyond those that are ever drawn."""
     for kind in schema.kinds:
         if kind.column == name and (message := kind.beyond(kind.read(one, HERE))):
             raise DataError(f"{HERE}, column '{name}': got {one.cells()[0]}; expected {message}.")
 
 
-def _check_kept(schema: "Schema", name: str, condition: Condition) -> None:
+def _check_kept(schema: Schema, name: str, condition: Condition) -> None:
     """Refuse a condition that a column with one value does not fulfil, or an interval of it."""
     one = schema.kept[name].cells()[0]
     if isinstance(condition, Between):

@@ -6,6 +6,8 @@ or, where low == high and the code has a width, + log (density at y within the c
 are one part. A date is several, of which the first is the coarsest.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +36,11 @@ class Part:
         single: (L,), which codes hold one value alone; None: all of them.
         repeats: which values within the codes come again and again; None: a code is spread evenly.
         missing: the last code, K-1, is that of missing entries (then L = K-1, otherwise L = K).
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> [(part.name, part.count) for part in Schema.fit(people).parts]
+        [('age', 4), ('smoker', 2)]
     """
 
     name: str
@@ -43,7 +50,7 @@ class Part:
     ordered: bool = False
     smooth: bool = False
     single: Mask | None = None
-    repeats: "Repeats | None" = None
+    repeats: Repeats | None = None
     missing: bool = False
 
     @property
@@ -80,7 +87,7 @@ class Entries:
     log_unit: Array
 
     @classmethod
-    def of_codes(cls, codes: NDArray[np.integer], log_unit: Array | None = None) -> "Entries":
+    def of_codes(cls, codes: NDArray[np.integer], log_unit: Array | None = None) -> Entries:
         """Entries without a place on a line."""
         zeros = np.zeros(len(codes))
         return cls(codes.astype(np.int32), zeros, zeros, zeros, zeros if log_unit is None else log_unit)
@@ -98,6 +105,12 @@ class Encoded:
             low == high == y for real numbers that were not rounded, and for point masses.
         log_unit: (n, p), nats that are added for log p in the data's own units.
         other: (n,), True where a column that was constant in training holds another value.
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> encoded = Schema.fit(people).encode({"age": [31], "smoker": ["yes"]})
+        >>> encoded.codes.shape, encoded.observed.tolist()
+        ((1, 2), [[True, True]])
     """
 
     codes: Codes

@@ -5,6 +5,8 @@ encoded = schema.encode(table)                                    # codes (n, p)
 rows = schema.decode(encoded.codes, encoded.y, u).like(table)     # the same rows
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._frames import Frame, Series, Type, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import Condition, Missing, Not, NotMissing, Presence, Restriction, WithMissing
 from motes.tables._dependencies import Dependency, dependencies_in
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Entries, Mask, Part
 from motes.tables._relations import Inequality, Relation, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
-from motes.tables.kinds import DROP, KINDS
 from motes.tables.kinds._base import Kind, Sample, Values, shown
 from motes.tables.kinds._columns import (
     MISSING,
@@ -32,6 +34,7 @@ from motes.tables.kinds._columns import (
     differs,
     kept_of,
 )
+from motes.tables.kinds._kinds import DROP, KINDS
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
@@ -53,6 +56,12 @@ class Schema:
         relations: that hold exactly between numbers, in a share of the rows.
         dependencies: of columns of labels that follow from another one.
         inequalities: that all rows keep.
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> schema = Schema.fit(people, {"age": "integer"})
+        >>> [(column.name, column.kind) for column in schema.columns]
+        [('age', 'integer'), ('smoker', 'categorical')]
     """
 
     columns: tuple[Column, ...]
@@ -81,7 +90,7 @@ class Schema:
         weights: ArrayLike | None = None,
         relations: bool = True,
         name: str = "the data",
-    ) -> "Schema":
+    ) -> Schema:
         """Decide what each column is, and learn its codes.
 
         Args:
@@ -100,6 +109,7 @@ class Schema:
             UsageError: an override that does not fit.
 
         Example:
+            >>> from motes.tables import Schema
             >>> schema = Schema.fit([[17, "S"], [35, "M"], [41, "M"]], {"x": "integer"})
             >>> [part.count for part in schema.parts]
             [3, 2]
@@ -192,6 +202,11 @@ class Schema:
 
         Raises:
             UsageError: a column that does not vary, or that there is not.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).parts_of("smoker")
+            slice(1, 2, None)
         """
         if column not in self._slices:
             raise UsageError(f"column '{column}' is not learned. Choose from: {', '.join(self.learned)}.")
@@ -203,7 +218,13 @@ class Schema:
         return [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
 
     def described(self) -> list[dict[str, Any]]:
-        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings."""
+        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).described()[1]["kind"]
+            'categorical'
+        """
         becomes = {
             kind.column: kind.becomes + (", missing" if missing_share else "")
             for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
@@ -231,6 +252,11 @@ class Schema:
 
         Raises:
             DataError: a column too few or too many.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).frame({"smoker": ["no"], "age": [25]}).names
+            ('age', 'smoker')
         """
         order = None
         if isinstance(data, np.ndarray | list | tuple):  # with the dropped columns or without them
@@ -268,6 +294,11 @@ class Schema:
         Raises:
             DataError: what `frame` raises; a column of another type; with "refuse" an entry that its column cannot
                 hold. The message names row and column.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).encode({"age": [31, 25], "smoker": ["yes", "no"]}).codes[:, 1].tolist()
+            [1, 0]
         """
         if unseen not in ("refuse", "mark"):
             raise UsageError(f"unseen = {unseen!r}; expected 'refuse' or 'mark'.")
@@ -330,6 +361,16 @@ class Schema:
 
         Raises:
             DataError: arrays of another shape, a code that there is not, or a place that is NaN.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> encoded = schema.encode({"age": [31, 25], "smoker": ["yes", "no"]})
+            >>> schema.decode(encoded.codes, encoded.y, np.full((2, 2), 0.5))
+            age  smoker
+             31     yes
+             25      no
+            2 rows of 2 columns
         """
         codes, y, u = np.asarray(codes, np.int32), np.asarray(y, np.float64), np.asarray(u, np.float64)
         shape = (len(codes), len(self.parts))
@@ -367,6 +408,13 @@ class Schema:
 
         Raises:
             DataError: what `encode` raises.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import Schema
+            >>> drawn = as_frame({"age": [31, 47], "smoker": ["yes", "no"]})
+            >>> Schema.fit(people).put(drawn, {"age": [62, None], "smoker": [None, None]})["age"].tolist()
+            [62, 47]
         """
         frame = self.frame(given, name=name)
         self._other(frame, name, refuse=True)
@@ -386,7 +434,14 @@ class Schema:
     # --- what is possible ---
 
     def draw_range(self, part: int) -> tuple[float, float] | None:
-        """The interval of y in which a part is drawn: the observed one, or the user's low and high; None for labels."""
+        """The interval of y in which a part is drawn: the observed one, or the user's low and high; None for labels.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> schema.draw_range(1) is None  # of labels
+            True
+        """
         kind = self._kind_of(part)
         return kind.draw_range(part - self._slices[kind.column].start)
 
@@ -399,6 +454,12 @@ class Schema:
 
         Returns:
             (n, K), or None: all of them.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> schema.allowed(1, np.zeros((3, 0), np.int32), np.zeros((3, 0))) is None  # all
+            True
         """
         kind = self._kind_of(part)
         start = self._slices[kind.column].start
@@ -417,6 +478,12 @@ class Schema:
             UsageError: a column that is not learned, a condition that means nothing for it, such as an interval of
                 labels, or `Missing` where missing entries have no code.
             DataError: a value that the column cannot hold, or a condition that nothing in the training fulfils.
+
+        Example:
+            >>> from motes.tables import Among, Schema
+            >>> left = Schema.fit(people).restrict("smoker", Among(("yes",)))
+            >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
+            [False, True]
         """
         self.parts_of(column)  # which checks the name
         place = self.learned.index(column)
@@ -441,7 +508,14 @@ class Schema:
     # --- on disk ---
 
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them."""
+        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> arrays, about = Schema.fit(people).to_state()
+            >>> sorted(about)[:2]
+            ['columns', 'dependencies']
+        """
         arrays: Arrays = {}
         fields = (
             "columns",
@@ -457,11 +531,16 @@ class Schema:
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> "Schema":
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Schema:
         """What `to_state` gave.
 
         Raises:
             KeyError, TypeError, ValueError: anything else.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.from_state(*Schema.fit(people).to_state()).names
+            ('age', 'smoker')
         """
         return cls(**{field: from_json(value, arrays) for field, value in about.items()})
 

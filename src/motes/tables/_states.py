@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Series
+from motes.data._series import Series
 from motes.tables._dependencies import Dependency
 from motes.tables._relations import Inequality, Relation
-from motes.tables.kinds import KINDS
 from motes.tables.kinds._calendars import Calendar
 from motes.tables.kinds._columns import Column
 from motes.tables.kinds._continuum import Continuum
 from motes.tables.kinds._curves import Asinh, Power, Straight
 from motes.tables.kinds._grids import Grid
+from motes.tables.kinds._kinds import KINDS
 from motes.tables.kinds._lattices import Lattice
 from motes.tables.kinds._lines import Few
 

@@ -1,8 +1,8 @@
 """From encoded rows to the members of a trained model."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from motes.learning._resuming import Keeper
+from motes.learning._resuming import Session
 from motes.learning.tables._base import Base
 from motes.learning.tables._base_fit import base_of_pairs, choose_shape, first_gates, fit_base
-from motes.learning.tables._course import Progress, Trained
+from motes.learning.tables._course import Trained
 from motes.learning.tables._density import CLOSE
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, on_axes
 from motes.learning.tables._network import MaskedNetwork, Rows
-from motes.learning.tables._training import Options, Plan, train
+from motes.learning.tables._training import Data, Options, Plan, Split, train
 
 Integers = NDArray[np.integer]
 T = TypeVar("T")
@@ -54,14 +54,6 @@ class NetworkOptions:
     own: int
 
 
-class Fitted(NamedTuple):
-    """The members, with a leading axis, and how they were trained."""
-
-    models: MaskedModel
-    plan: Plan
-    trained: Trained
-
-
 def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
     """The rows in each of `count` folds; rows with equal keys (n,) are in the same one, however often they come."""
     _, place = np.unique(keys, return_inverse=True)
@@ -74,27 +66,36 @@ def worth_of(keys: NDArray[np.uint64], observed: Any) -> int:
     return round(len(np.unique(keys)) * float(np.mean(observed)))
 
 
-def held_out(keys: NDArray[np.uint64], worth: int, seed: int) -> tuple[list[Integers], list[Integers]]:
+def members_of(keys: NDArray[np.uint64], worth: int) -> int:
+    """How many members learn rows with such keys (n,), which are `worth` so many complete ones."""
+    return FOLDS if worth < FEW and len(np.unique(keys)) >= 2 * FOLDS else 1
+
+
+def held_out(keys: NDArray[np.uint64], members: int, seed: int) -> Split:
     """The rows that each member learns from, and those that say when it stops; as many for every member.
 
     Args:
         keys: equal for equal rows, (n,).
-        worth: `worth_of` these rows.
+        members: how many; each of several is without one fold of the rows.
         seed: of the split.
     """
     n, every = len(keys), np.arange(len(keys))
-    distinct = len(np.unique(keys))
-    if worth >= FEW:
+    if len(np.unique(keys)) < 2 * FOLDS:
+        return Split([every] * members, [])
+    if members == 1:
         share = min(SHARE, MOST / n)
         folds = folds_of(keys, round(1 / share), seed)
-        return [np.delete(every, folds[0])], [folds[0]]
-    if distinct < 2 * FOLDS:
-        return [every], []
-    hold = folds_of(keys, FOLDS, seed)
+        return Split([np.delete(every, folds[0])], [folds[0]])
+    hold = folds_of(keys, members, seed)
     learn = [np.delete(every, fold) for fold in hold]
     # One program for all members: rows that make them as many come again at the end.
     most, largest = max(map(len, learn)), min(max(map(len, hold)), MOST)
-    return [np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold]
+    return Split([np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold])
+
+
+def plan_of(entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]]) -> Plan:
+    """The plan of parts with such entropies (p,), of such columns (p,); `follows` is that of `order_of`."""
+    return Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
 
 
 def order_of(
@@ -123,80 +124,68 @@ def order_of(
 
 
 def fit(
-    rows: Rows,
+    data: Data,
     layout: Layout,
-    units: Integers,
-    entropies: NDArray[np.float64],
-    keys: NDArray[np.uint64],
+    plan: Plan,
     network: NetworkOptions,
     options: Options,
     *,
     seed: int,
-    follows: Mapping[int, Sequence[int]] | None = None,
-    weights: NDArray[np.float64] | None = None,
     start: MaskedModel | None = None,
-    keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Fitted:
-    """Learn rows (n, p) with a layout.
+    session: Session = Session(),
+) -> tuple[MaskedModel, Trained]:
+    """The members that learn rows, with a leading axis, and how they were trained.
 
     Args:
-        rows, layout: of the table.
-        units: the column of each part, (p,).
-        entropies: of the parts, (p,), nats.
-        keys: equal for equal rows, (n,).
+        data: the rows.
+        layout, plan: of the table.
         network, options: of the model and its training.
-        follows: column -> columns from which it follows.
-        seed, weights, keeper, on_progress: as for `train`.
-        start: members to go on from, in the place of new ones, if there are as many and their base has the same axes.
+        seed, session: as for `train`.
+        start: members to go on from, of the same layout, in the place of new ones.
+
+    Raises:
+        TrainingError, ModelFileError: as `train`.
     """
-    learn, hold = held_out(keys, worth_of(keys, rows.observed), seed)
-    plan = Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
-    if start is None or start.base.means.shape[::2] != (len(learn), len(layout.axes)):
+    if start is None:
+        split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
         with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
-            start = _begun(rows, layout, network, learn, hold, seed, weights)
-    base = start.base
-    if keeper is not None and keeper.state is not None:
-        base = keeper.state.tree("base", base)  # to the bit, whatever machine fitted it
-    trained = train(
-        start.network, base, layout, plan, rows, learn, hold, options,
-        seed=seed, weights=weights, keeper=keeper, on_progress=on_progress,
-    )  # fmt: skip
-    return Fitted(MaskedModel(trained.networks, base), plan, trained)
+            models = _begun(data, layout, network, split, seed)
+    else:
+        split, models = held_out(data.keys, len(start.base.means), seed), start
+    keeper = session.keeper
+    if keeper is not None and keeper.state is not None:  # to the bit, whatever machine fitted it
+        models = MaskedModel(models.network, keeper.state.tree("base", models.base))
+    trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+    return MaskedModel(trained.networks, models.base), trained
 
 
-def _begun(
-    rows: Rows,
-    layout: Layout,
-    network: NetworkOptions,
-    learn: list[Integers],
-    hold: list[Integers],
-    seed: int,
-    weights: NDArray[np.float64] | None,
-) -> MaskedModel:
+def _begun(data: Data, layout: Layout, network: NetworkOptions, split: Split, seed: int) -> MaskedModel:
     """New members: their bases, and networks that change nothing of these yet."""
+    bases = _bases(data, layout, network.components, split, seed)
+    outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
+    make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
+    keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
+    networks = _gated(stacked(map(make, keys)), bases, layout, data.rows, split.hold or split.learn)
+    return MaskedModel(networks, stacked(bases))
+
+
+def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
+    """The base of each member, of at most so many components."""
+    rows, weights = data.rows, data.weights
     y, observed, lines = _places(rows, layout), np.asarray(rows.observed[:, layout.axes]), len(layout.lines)
     whole = np.all(observed[:, :lines], axis=1)
     if whole.sum() < WHOLE:
         each = np.ones(len(y)) if weights is None else weights
-        bases = [base_of_pairs(y[some], lines, observed[some], each[some]) for some in learn]
-    else:
-        place = np.cumsum(whole) - 1
-        inside = lambda some: place[some[whole[some]]]
-        shape = choose_shape(y[whole], lines, [inside(fold) for fold in hold], network.components, seed)
-        shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
-        heavy = None if weights is None else weights[whole]
-        bases = [
-            fit_base(y[whole][inside(one)], lines, shape, seed, None if heavy is None else heavy[inside(one)])
-            for one in learn
-        ]
-    base = stacked(bases)
-    outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
-    make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
-    keys_ = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(learn))]
-    networks = stacked(map(make, keys_))
-    networks = _gated(networks, bases, layout, rows, hold or learn)
-    return MaskedModel(networks, base)
+        return [base_of_pairs(y[some], lines, observed[some], each[some]) for some in split.learn]
+    place = np.cumsum(whole) - 1
+    inside = lambda some: place[some[whole[some]]]
+    shape = choose_shape(y[whole], lines, [inside(fold) for fold in split.hold], most, seed)
+    shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
+    heavy = None if weights is None else weights[whole]
+    return [
+        fit_base(y[whole][inside(one)], lines, shape, seed, None if heavy is None else heavy[inside(one)])
+        for one in split.learn
+    ]
 
 
 def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
@@ -261,6 +250,7 @@ def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]
         weight_decay=suits(table.weight_decay, 1.0 if few else 0.1),
         check_every=suits(table.check_every, 25 if few else 100),
         patience=table.patience,
+        averages=table.averages,
     )
 
 

@@ -10,8 +10,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,10 +23,11 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError
+from motes.learning._averages import LENGTHS, rates
 from motes.learning._batches import Batches
 from motes.learning._programs import training_program
-from motes.learning._resuming import Keeper, interruptible
-from motes.learning.tables._course import Course, Members, Progress, Trained
+from motes.learning._resuming import Session, interruptible
+from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
@@ -55,6 +55,7 @@ class Options:
         weight_decay: of weights that many codes share, in units of the learning rate (Loshchilov & Hutter 2019).
         check_every: steps between two looks at the validation rows.
         patience: looks without a better one after which the training stops.
+        averages: how often over the training two averages are stored, from which one of any length can be made.
     """
 
     steps: int
@@ -67,6 +68,33 @@ class Options:
     weight_decay: float
     check_every: int
     patience: int
+    averages: int = 0
+
+
+class Data(NamedTuple):
+    """The rows of a table.
+
+    Attributes:
+        rows: (n, p).
+        keys: equal for equal rows, (n,).
+        weights: how much each row counts, (n,); None: 1 each.
+    """
+
+    rows: Rows
+    keys: NDArray[np.uint64]
+    weights: NDArray[np.float64] | None = None
+
+
+class Split(NamedTuple):
+    """Which rows are for what.
+
+    Attributes:
+        learn: those that each member learns from; all as many.
+        hold: those that say when it stops; all as many, none where nothing says so.
+    """
+
+    learn: list[NDArray[np.integer]]
+    hold: list[NDArray[np.integer]]
 
 
 class Plan(NamedTuple):
@@ -164,7 +192,8 @@ def _train(
         network = eqx.apply_updates(state.network, updates)
         decay = jnp.minimum(options.ema, (1 + state.step) / (10 + state.step))
         averaged = jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, state.averaged, network)
-        return Members(network, averaged, optimiser, state.step + 1), loss
+        powers = None if state.powers is None else _tracked(state.powers, network, state.step + 1)
+        return Members(network, averaged, optimiser, state.step + 1, powers), loss
 
     keys = jax.random.split(key, CHUNK)
     index, window = jnp.asarray(index), jnp.asarray(window)
@@ -176,6 +205,12 @@ def _train(
         return state, losses.at[i].set(loss)
 
     return jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
+
+
+def _tracked(powers: MaskedNetwork, network: MaskedNetwork, step: jax.Array) -> MaskedNetwork:
+    """Averages (l, ...) of the weights, those after this step included."""
+    share = rates(LENGTHS, step)
+    return jax.tree.map(lambda a, w: a + share.reshape(-1, *(1,) * w.ndim) * (w - a), powers, network)
 
 
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
@@ -213,34 +248,27 @@ def _held_out(
 
 
 def train(
-    networks: MaskedNetwork,
-    base: Any,
+    models: MaskedModel,
     layout: Layout,
     plan: Plan,
-    data: Rows,
-    learn: list[NDArray[np.integer]],
-    hold: list[NDArray[np.integer]],
+    data: Data,
+    split: Split,
     options: Options,
     *,
     seed: int,
-    weights: NDArray[np.float64] | None = None,
-    keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    session: Session = Session(),
 ) -> Trained:
     """Train the members.
 
     Args:
-        networks, base: of all members, with a leading axis.
+        models: of all members, with a leading axis: networks to begin with, and their bases.
         layout, plan: of the table.
-        data: all rows, (n, p).
-        learn: the rows of each member; all as many.
-        hold: the validation rows of each member; all as many, none where nothing says when to stop.
+        data: all rows, and how much each counts.
+        split: the rows of each member.
         options: of the training.
         seed: of everything random.
-        weights: how much each row counts, (n,).
-        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
-            with the same arguments, of which `options.steps` alone may differ. With other steps patience counts anew.
-        on_progress: called before the first step, and after every few steps.
+        session: its keeper, and its `on_progress`, which is called before the first step too. A state that it goes on
+            from may be that of a training with the same arguments but `options.steps`, or one with other rows.
 
     Ctrl-C ends the training after the steps under way, with what it has; so does a KeyboardInterrupt in `on_progress`.
 
@@ -248,90 +276,127 @@ def train(
         TrainingError: the loss is not finite.
         ModelFileError: the keeper's state is that of another training.
     """
-    program = _Program(layout, options)
-    members = len(learn)
-    data, plan = jax.tree.map(jnp.asarray, (data, plan))
-    state = Members(networks, networks, _opened(program, networks), jnp.zeros(members, int))
-    streams = _batches(learn, weights, options.groups * (options.batch // options.groups), seed)
-    held = _validation(data, hold, layout.parts, seed)
-    key = jax.random.key(seed)
-    course = Course(state, options.steps, streams)
-    interrupted, calls, stride = False, 0, FIRST
-
-    def look() -> None:
-        assert held is not None
-        course.looked(_checked(program, course.state.averaged, base, held, plan, options.fixed))
-
-    if keeper is not None and keeper.state is not None:
-        course.go_on(keeper.state)
-    if on_progress is not None:
-        on_progress(course.progress())
+    program, base = _Program(layout, options), models.base
+    rows, plan = jax.tree.map(jnp.asarray, (data.rows, plan))
+    held = _validation(rows, split.hold, layout.parts, seed)
+    nats = None if held is None else partial(_checked, program, base, held, plan)
+    course = _begun(program, models, data, split, seed, nats)
+    if session.keeper is not None and session.keeper.state is not None:
+        course.go_on(session.keeper.state)
+    _tell(session, course)
+    interrupted, key, stride = False, jax.random.key(seed), _Stride()
     try:
         with interruptible() as stop:
-            if held is not None and not course.checks:
-                look()  # the base alone may be best
+            course.first_look()
             saved = course.step
             while course.step < options.steps and course.waited < options.patience and not stop:
-                step, begin = course.step, course.step - course.step % CHUNK
-                end = min(begin + CHUNK, options.steps)
-                count = min(stride, end - step)
-                index = np.stack([[next(stream) for stream in streams] for _ in range(count)])
-                index = np.pad(index, ((0, CHUNK - count), *[(0, 0)] * 2))
-                index = index.reshape(CHUNK, members, options.groups, -1)
-                window, tick = np.array([step - begin, count], np.int32), time.perf_counter()
+                some, tick = _next_rows(course, options.groups, stride.steps), time.perf_counter()
+                within = np.array([course.step - some.begin, some.count], np.int32)
                 state, loss = _train(
-                    program, course.state, base, data, plan, index, window, jax.random.fold_in(key, begin)
+                    program, course.state, base, rows, plan, some.index, within, jax.random.fold_in(key, some.begin)
                 )
-                course.took(state, np.asarray(loss)[:count].mean(1))
+                course.took(state, np.asarray(loss)[: some.count].mean(1))
                 if not np.isfinite(course.losses[-1]).all():
                     raise TrainingError(
                         f"the loss was not finite after {course.step} steps. Lower table.learning_rate."
                     )
-                calls, spent = calls + 1, time.perf_counter() - tick
-                stride = int(np.clip(count * PATIENCE / spent, 1, CHUNK)) if calls > 1 else stride
-                due = end % options.check_every < end - begin or end == options.steps
-                if held is not None and course.step == end and due:
-                    look()
-                if keeper is not None and keeper.due():
-                    keeper.save(course.step, course.kept_state(base))
-                    saved = course.step
-                if on_progress is not None:
-                    on_progress(course.progress())
-            if keeper is not None and course.step > saved:
-                keeper.save(course.step, course.kept_state(base))
+                stride.took(some.count, time.perf_counter() - tick)
+                if course.step == some.end and some.holds_a_look(options):
+                    course.look()
+                saved = _save(session, course, saved, if_due=True)
+                _tell(session, course)
+            _save(session, course, saved)
             interrupted = bool(stop)
     except KeyboardInterrupt:
         interrupted = True
-    found = course.result(interrupted)
-    if held is None or not course.checks or members == 1:
-        return found
-    nats = lambda networks: _checked(program, networks, base, held, plan, options.fixed)
-    return replace(found, networks=_shrunk(found.networks, nats))
+    if nats is None or not course.checks or len(split.learn) == 1:
+        return course.result(interrupted, 1.0)
+    return course.result(interrupted, _best_share(course.learned, nats))
 
 
-def _shrunk(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], NDArray[np.float64]]) -> MaskedNetwork:
-    """Networks that move the normals of the base by the share with which validation rows are likeliest, of `SHARES`.
+def _begun(program: _Program, models: MaskedModel, data: Data, split: Split, seed: int, nats: Nats | None) -> Course:
+    """A training before its first step."""
+    options, networks = program.options, models.network
+    powers = None
+    if options.averages:
+        powers = jax.tree.map(lambda part: jnp.zeros((len(part), len(LENGTHS), *part.shape[1:])), networks)
+    state = Members(networks, networks, _opened(program, networks), jnp.zeros(len(split.learn), int), powers)
+    streams = _batches(split.learn, data.weights, options.groups * (options.batch // options.groups), seed)
+    return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """The rows of the next steps.
+
+    Attributes:
+        index: (CHUNK, members, groups, n), of which the first `count` hold.
+        count: how many steps.
+        begin, end: of the chunk in which these are.
+    """
+
+    index: NDArray[np.integer]
+    count: int
+    begin: int
+    end: int
+
+    def holds_a_look(self, options: Options) -> bool:
+        """Whether validation rows are looked at where this chunk ends."""
+        return self.end % options.check_every < self.end - self.begin or self.end == options.steps
+
+
+def _next_rows(course: Course, groups: int, most: int) -> _Some:
+    """The rows of the next steps, at most so many of one chunk."""
+    begin = course.step - course.step % CHUNK
+    end = min(begin + CHUNK, course.steps)
+    count = min(most, end - course.step, course.store_every - course.step % course.store_every)
+    index = np.stack([[next(stream) for stream in course.streams] for _ in range(count)])
+    index = np.pad(index, ((0, CHUNK - count), *[(0, 0)] * 2))
+    return _Some(index.reshape(CHUNK, len(course.streams), groups, -1), count, begin, end)
+
+
+class _Stride:
+    """How many steps one call of the compiled program takes."""
+
+    def __init__(self) -> None:
+        self.steps, self._calls = FIRST, 0
+
+    def took(self, count: int, seconds: float) -> None:
+        """So many steps took so long. The first call compiles, which says nothing of the next one."""
+        self._calls += 1
+        if self._calls > 1:
+            self.steps = int(np.clip(count * PATIENCE / seconds, 1, CHUNK))
+
+
+def _tell(session: Session, course: Course) -> None:
+    if session.on_progress is not None:
+        session.on_progress(course.progress())
+
+
+def _save(session: Session, course: Course, saved: int, *, if_due: bool = False) -> int:
+    """Keep the complete state if that of another step was `saved` last; returns the step of the last one now."""
+    keeper = session.keeper
+    if keeper is None or course.step == saved or (if_due and not keeper.due()):
+        return saved
+    keeper.save(course.step, course.complete())
+    return course.step
+
+
+def _best_share(networks: MaskedNetwork, nats: Nats) -> float:
+    """How much of what networks move the normals of the base by makes validation rows likeliest, one of `SHARES`.
 
     Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
     unseen rows were likelier by 0.2 nats a row with a quarter of it.
-
-    Args:
-        networks: of all members.
-        nats: how unlikely such networks make the validation rows, (members,).
     """
-
-    def scaled(share: float) -> MaskedNetwork:
-        moves = networks.lines * share, networks.line_bias.at[..., 1:].multiply(share)
-        return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
-
-    return min(map(scaled, SHARES), key=lambda networks: float(nats(networks).mean()))
+    return min(SHARES, key=lambda share: float(nats(moved_by(networks, share)).mean()))
 
 
 def _checked(
-    program: _Program, networks: MaskedNetwork, base: Any, held: tuple[Rows, jax.Array], plan: Plan, fixed: float
+    program: _Program, base: Any, held: tuple[Rows, jax.Array], plan: Plan, networks: MaskedNetwork
 ) -> NDArray[np.float64]:
     """Nats a row of the validation rows, (members,): in the order of drawing and in others, as often as in training."""
     found = lambda order: -np.asarray(_held_out(program, networks, base, *held, order), np.float64)
+    fixed = program.options.fixed
     mean = fixed * found(plan.order) if fixed else np.zeros(1)
     if fixed < 1:
         others = [random_order(jnp.asarray(plan.units), jax.random.key(k)) for k in range(OTHERS)]

@@ -1,11 +1,8 @@
-"""Column kinds, one class each; a new one is written in its family's file and listed there."""
+"""Column kinds, one class each; a new one is written in its family's file and listed there.
 
-from motes.tables.kinds import _dates as dates
-from motes.tables.kinds import _labels as labels
-from motes.tables.kinds import _numbers as numbers
-from motes.tables.kinds._base import Kind
+`KINDS` is name -> class; `DROP` is the name by which a column is left out, and so is no kind.
+"""
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
-DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned
+import lazy_loader
 
-__all__ = ["DROP", "KINDS", "Kind"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi

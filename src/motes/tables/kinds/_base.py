@@ -1,5 +1,7 @@
 """What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import TYPE_WORDS, Series
+from motes.data._series import TYPE_WORDS, Series
 from motes.errors import DataError
 from motes.tables._conditions import Restriction, SetOfValues
 from motes.tables._parts import Array, Codes, Entries, Mask, Part
@@ -56,6 +58,12 @@ class Kind(abc.ABC):
 
     Attributes:
         column: the name of the column.
+
+    Example:
+        >>> from motes.tables import Schema
+        >>> kind = Schema.fit(people).kinds[1]
+        >>> kind.column, kind.name, kind.becomes
+        ('smoker', 'categorical', '2 labels')
     """
 
     column: str
@@ -66,11 +74,25 @@ class Kind(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
-        """Why entries that vary are of this kind, in a phrase, and its options; None: they are not."""
+        """Why entries that vary are of this kind, in a phrase, and its options; None: they are not.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> from motes.tables.kinds import KINDS
+            >>> [column.why for column in Schema.fit(people).columns], "integer" in KINDS
+            (['4 distinct whole numbers from 25 to 62', '2 labels'], True)
+        """
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
-        """What whoever trains on entries of this kind should know."""
+        """What whoever trains on entries of this kind should know.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"name": [f"person {k}" for k in range(100)], "smoker": ["no", "yes"] * 50})
+            >>> print(schema.warnings[0].partition(": a name")[0])
+            column 'name': every row has a label of its own
+        """
         return []
 
     @classmethod
@@ -80,6 +102,11 @@ class Kind(abc.ABC):
 
         Raises:
             DataError: entries that are not of this kind; the message names the first row.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].labels
+            ('no', 'yes')
         """
 
     @property
@@ -88,7 +115,7 @@ class Kind(abc.ABC):
         """The parts, the coarsest first, without a code for missing entries."""
 
     @property
-    def lines(self) -> "tuple[Line | None, ...]":
+    def lines(self) -> tuple[Line | None, ...]:
         """The line of each part; None for labels."""
         return (None,) * len(self.parts)
 
@@ -98,30 +125,75 @@ class Kind(abc.ABC):
 
         Raises:
             DataError: a series of another type.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import Schema
+            >>> kind = Schema.fit(people).kinds[1]
+            >>> kind.read(as_frame({"smoker": ["yes", None, "no"]}).columns["smoker"], "the data").tolist()
+            [1, 0]
         """
 
     @abc.abstractmethod
     def encode(self, values: Values) -> list[Entries]:
-        """Values (m,) -> the entries of each part; codes are `IMPOSSIBLE` where the column cannot hold the value."""
+        """Values (m,) -> the entries of each part; codes are `IMPOSSIBLE` where the column cannot hold the value.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].encode(np.array([1, 0]))[0].codes.tolist()
+            [1, 0]
+        """
 
     @abc.abstractmethod
     def expected(self, value: Any) -> str:
-        """What was expected instead of one value whose code is `IMPOSSIBLE`, and what to do."""
+        """What was expected instead of one value whose code is `IMPOSSIBLE`, and what to do.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].expected("sometimes")
+            'one of the 2 labels of the training: no, yes'
+        """
 
     @abc.abstractmethod
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
-        """Codes, places and uniform numbers (n, q) of q parts -> values (n,)."""
+        """Codes, places and uniform numbers (n, q) of q parts -> values (n,).
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> kind = Schema.fit(people).kinds[1]
+            >>> kind.decode(np.array([[1], [0]], np.int32), np.zeros((2, 1)), np.full((2, 1), 0.5)).tolist()
+            [1, 0]
+        """
 
     @abc.abstractmethod
     def series(self, values: Values, missing: Mask) -> Series:
-        """Values (n,) as a series of the type that the training data had."""
+        """Values (n,) as a series of the type that the training data had.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].series(np.array([1, 0]), np.array([False, False])).cells()
+            ['yes', 'no']
+        """
 
     @abc.abstractmethod
     def draw_range(self, part: int) -> tuple[float, float] | None:
-        """The interval of y in which values are drawn; None for labels."""
+        """The interval of y in which values are drawn; None for labels.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> ages, smokers = Schema.fit(people).kinds
+            >>> ages.draw_range(0), smokers.draw_range(0)
+            ((-1.1609, 1.4728), None)
+        """
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
-        """Which codes of a part (n, K) are possible after those of the earlier parts (n, part); None: all."""
+        """Which codes of a part (n, K) are possible after those of the earlier parts (n, part); None: all.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].allowed(0, np.zeros((3, 0), np.int32), np.zeros((3, 0))) is None
+            True
+        """
         return None
 
     @abc.abstractmethod
@@ -131,10 +203,22 @@ class Kind(abc.ABC):
         Raises:
             DataError: a value that the column cannot hold, or a condition that no value meets.
             UsageError: a condition that means nothing for this kind, such as an interval of labels.
+
+        Example:
+            >>> from motes.tables import Among, Schema
+            >>> left = Schema.fit(people).kinds[1].restrict(Among(("yes",)))
+            >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
+            [False, True]
         """
 
     def beyond(self, values: Values) -> str:
-        """What was expected instead of a value (1,) that is possible, but never drawn; otherwise ""."""
+        """What was expected instead of a value (1,) that is possible, but never drawn; otherwise "".
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].beyond(np.array([31]))
+            ''
+        """
         return ""
 
     @property
@@ -147,6 +231,15 @@ class Kind(abc.ABC):
 
         Raises:
             DataError: it names the first row that holds something.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import Schema
+            >>> ages = as_frame({"age": ["old", "young"]}).columns["age"]
+            >>> Schema.fit(people).kinds[0].check_type(ages, ("integer",), "a whole number", "the data")
+            Traceback (most recent call last):
+                ...
+            motes.errors.DataError: the data, row 1, column 'age': got 'old'; expected a whole ...
         """
         if series.type in types or series.missing.all():
             return

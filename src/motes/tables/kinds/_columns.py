@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from motes.data._frames import Mask, Series
+from motes.data._series import Mask, Series
 from motes.errors import DataError, UsageError, unknown
-from motes.tables.kinds import DROP, KINDS
 from motes.tables.kinds._base import Sample, Values, entry_at
 from motes.tables.kinds._grids import DECIMALS, is_whole
+from motes.tables.kinds._kinds import DROP, KINDS
 
 MISSING = ("hide", "code")
 MANY_MISSING = 0.5

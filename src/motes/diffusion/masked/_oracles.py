@@ -10,6 +10,8 @@ Where the visible columns have probability zero no conditional exists. There `lo
 each masked column's distribution without any condition, so that a sampler that ran into such a row ends in codes.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +24,8 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion._masked import MaskedDenoiser, carry_over, log_prob_of
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+from motes.diffusion.masked._process import carry_over, log_prob_of
 
 # Parameters stay in NumPy's float64 and take the precision of the program that uses them.
 Array = NDArray[np.float64]
@@ -38,25 +41,59 @@ class MaskedExact(NamedTuple):
 
 
 class MaskedOracle(MaskedDenoiser):
-    """A masked denoiser that is exact. A new one is `exact` and a sampler of its own."""
+    """A masked denoiser that is exact. A new one is `exact` and a sampler of its own.
+
+    Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle, MaskedOracle
+        >>> isinstance(EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]]), MaskedOracle)
+        True
+    """
 
     @abstractmethod
     def exact(self, codes: jax.Array, visible: jax.Array) -> MaskedExact:
-        """The conditionals and the probability of the visible columns, for codes (d,) and booleans visible (d,)."""
+        """The conditionals and the probability of the visible columns, for codes (d,) and booleans visible (d,).
+
+        Example:
+            >>> from motes.diffusion.masked import EnumeratedOracle
+            >>> exact = EnumeratedOracle([[0.5, 0.0], [0.25, 0.25]]).exact(jnp.array([1, 0]), jnp.array([True, False]))
+            >>> print(jnp.exp(exact.log_probs[1]).round(3), jnp.exp(exact.log_prob).round(3))
+            [0.5 0.5] 0.5
+        """
 
     @abstractmethod
     def sample(self, key: jax.Array) -> jax.Array:
-        """One row, (d,)."""
+        """One row, (d,).
+
+        Example:
+            >>> from motes.diffusion.masked import EnumeratedOracle
+            >>> row = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]]).sample(jax.random.key(0))
+            >>> row.tolist() in ([0, 0], [1, 1])
+            True
+        """
 
     def log_probs(self, codes: jax.Array, visible: jax.Array) -> jax.Array:
         return self.exact(codes, visible).log_probs
 
     def log_prob_visible(self, codes: jax.Array, visible: jax.Array) -> jax.Array:
-        """log p(visible columns) in nats, (): 0 where none is visible, -inf for a code that its column lacks."""
+        """log p(visible columns) in nats, (): 0 where none is visible, -inf for a code that its column lacks.
+
+        Example:
+            >>> from motes.diffusion.masked import EnumeratedOracle
+            >>> oracle = EnumeratedOracle([[0.5, 0.0], [0.25, 0.25]])
+            >>> log_prob = oracle.log_prob_visible(jnp.array([0, 0]), jnp.array([False, True]))
+            >>> print(jnp.exp(log_prob).round(3))  # p(the second column is 0)
+            0.75
+        """
         return self.exact(codes, visible).log_prob
 
     def log_prob(self, x: jax.Array) -> jax.Array:
-        """log p(x) of a whole row (d,) in nats, ()."""
+        """log p(x) of a whole row (d,) in nats, ().
+
+        Example:
+            >>> from motes.diffusion.masked import EnumeratedOracle
+            >>> print(jnp.exp(EnumeratedOracle([[0.5, 0.0], [0.25, 0.25]]).log_prob(jnp.array([1, 0]))).round(3))
+            0.25
+        """
         return self.log_prob_visible(x, jnp.ones(len(self.sizes), bool))
 
 
@@ -70,6 +107,7 @@ class EnumeratedOracle(MaskedOracle):
         ValueError: numbers other than these.
 
     Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle
         >>> equal = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]])  # two columns that are always equal
         >>> jnp.exp(equal.log_probs(jnp.array([1, 0]), jnp.array([True, False])))[1].tolist()
         [0.0, 1.0]
@@ -116,6 +154,7 @@ class ProductMixtureOracle(MaskedOracle):
         ValueError: shapes or numbers other than these, or a probability above 0 of a code that its column lacks.
 
     Example:
+        >>> from motes.diffusion.masked import ProductMixtureOracle
         >>> oracle = ProductMixtureOracle([1, 3], [[[1, 0], [1, 0]], [[0, 1], [0, 1]]])
         >>> round(float(jnp.exp(oracle.log_prob(jnp.array([1, 1])))), 6)
         0.75

@@ -11,6 +11,8 @@ does not have. A MASK in x_0 itself is a missing entry: it stays masked, and the
 columns.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 from abc import abstractmethod
@@ -23,6 +25,8 @@ import numpy as np
 from jax.scipy.special import xlog1py, xlogy
 from jax.typing import ArrayLike
 
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+
 MASK = -1
 MOST_COLUMNS = 16  # for a sum over all sets of visible columns
 
@@ -30,23 +34,58 @@ MOST_COLUMNS = 16  # for a sum over all sets of visible columns
 
 
 class MaskedSchedule(eqx.Module):
-    """m(t), which rises from m(0) = 0 to m(1) = 1; a new schedule is this and its inverse."""
+    """m(t), which rises from m(0) = 0 to m(1) = 1; a new schedule is this and its inverse.
+
+    Example:
+        >>> from motes.diffusion.masked import MaskedSchedule
+        >>> class Square(MaskedSchedule):
+        ...     def share(self, t):
+        ...         return jnp.asarray(t, float) ** 2
+        ...     def t_of_share(self, share):
+        ...         return jnp.sqrt(share)
+        >>> print(Square().weight(0.5))  # m' / m
+        4.0
+    """
 
     @abstractmethod
     def share(self, t: ArrayLike) -> jax.Array:
-        """m(t), the share of columns masked at time `t` in [0, 1]."""
+        """m(t), the share of columns masked at time `t` in [0, 1].
+
+        Example:
+            >>> from motes.diffusion.masked import PolynomialMasking
+            >>> print(PolynomialMasking(2.0).share(jnp.array([0.0, 0.5, 1.0])))
+            [0. 0.25 1.  ]
+        """
 
     @abstractmethod
     def t_of_share(self, share: ArrayLike) -> jax.Array:
-        """The time in [0, 1] at which `share` of the columns is masked."""
+        """The time in [0, 1] at which `share` of the columns is masked.
+
+        Example:
+            >>> from motes.diffusion.masked import PolynomialMasking
+            >>> print(PolynomialMasking(2.0).t_of_share(0.25))
+            0.5
+        """
 
     def rate(self, t: ArrayLike) -> jax.Array:
-        """m'(t), the derivative in t."""
+        """m'(t), the derivative in t.
+
+        Example:
+            >>> from motes.diffusion.masked import PolynomialMasking
+            >>> print(PolynomialMasking(2.0).rate(0.5))
+            1.0
+        """
         t = jnp.asarray(t, float)
         return jax.jvp(self.share, (t,), (jnp.ones_like(t),))[1]
 
     def weight(self, t: ArrayLike) -> jax.Array:
-        """m'(t) / m(t), the weight of the cross-entropy for t > 0 (MD4, eq. 5, and table 4 with its sign changed)."""
+        """m'(t) / m(t), the weight of the cross-entropy for t > 0 (MD4, eq. 5, and table 4 with its sign changed).
+
+        Example:
+            >>> from motes.diffusion.masked import PolynomialMasking
+            >>> print(PolynomialMasking(2.0).weight(0.5))  # m' / m = 1 / 0.25
+            4.0
+        """
         return self.rate(t) / self.share(t)
 
 
@@ -54,6 +93,7 @@ class LinearMasking(MaskedSchedule):
     """m(t) = t. MDLM calls it log-linear: linear is the share, and -log(1 - t) the integrated rate.
 
     Example:
+        >>> from motes.diffusion.masked import LinearMasking
         >>> float(LinearMasking().weight(0.25))
         4.0
     """
@@ -70,6 +110,11 @@ class PolynomialMasking(MaskedSchedule):
 
     Raises:
         ValueError: a power that is not a finite number above 0.
+
+    Example:
+        >>> from motes.diffusion.masked import PolynomialMasking
+        >>> print(PolynomialMasking(0.5).share(0.25))
+        0.5
     """
 
     power: float = eqx.field(static=True)
@@ -86,7 +131,13 @@ class PolynomialMasking(MaskedSchedule):
 
 
 class CosineMasking(MaskedSchedule):
-    """m(t) = cos(pi/2 (1 - t)), MD4, table 4. Equal steps of a sampler reveal few columns at first."""
+    """m(t) = cos(pi/2 (1 - t)), MD4, table 4. Equal steps of a sampler reveal few columns at first.
+
+    Example:
+        >>> from motes.diffusion.masked import CosineMasking
+        >>> print(CosineMasking().share(0.5).round(3))
+        0.707
+    """
 
     def share(self, t: ArrayLike) -> jax.Array:
         return jnp.sin(jnp.pi / 2 * jnp.asarray(t, float))  # the same number, exact to the last digit near t = 0
@@ -120,6 +171,7 @@ def q_sample(schedule: MaskedSchedule, x0: jax.Array, t: ArrayLike, key: jax.Arr
     """A row x_t (d,) from q(x_t | x_0), MDLM, eq. 4.
 
     Example:
+        >>> from motes.diffusion.masked import LinearMasking, q_sample
         >>> q_sample(LinearMasking(), jnp.array([3, 0, 2]), 1.0, jax.random.key(0)).tolist()
         [-1, -1, -1]
     """
@@ -127,13 +179,27 @@ def q_sample(schedule: MaskedSchedule, x0: jax.Array, t: ArrayLike, key: jax.Arr
 
 
 def q_transition(schedule: MaskedSchedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike) -> Masking:
-    """q(x_t | x_s) for s < t: a visible column is masked with probability (m(t) - m(s)) / (1 - m(s)), MD4, eq. 16."""
+    """q(x_t | x_s) for s < t: a visible column is masked with probability (m(t) - m(s)) / (1 - m(s)), MD4, eq. 16.
+
+    Example:
+        >>> from motes.diffusion.masked import LinearMasking, q_transition
+        >>> step = q_transition(LinearMasking(), jnp.array([3, -1]), 0.5, 0.75)  # a visible column is masked with 1/2
+        >>> print(jnp.exp(step.log_prob(jnp.array([-1, -1]))).round(3))
+        0.5
+    """
     m_s, m_t = schedule.share(s), schedule.share(t)
     return Masking(x_s, jnp.where(x_s == MASK, 1, (m_t - m_s) / (1 - m_s)))
 
 
 def q_posterior(schedule: MaskedSchedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Masking:
-    """q(x_s | x_t, x_0) for s < t: a masked column stays so with probability m(s) / m(t), MDLM, eq. 6, MD4, eq. 17."""
+    """q(x_s | x_t, x_0) for s < t: a masked column stays so with probability m(s) / m(t), MDLM, eq. 6, MD4, eq. 17.
+
+    Example:
+        >>> from motes.diffusion.masked import LinearMasking, q_posterior
+        >>> back = q_posterior(LinearMasking(), jnp.array([-1, -1]), jnp.array([3, 1]), 0.8, 0.2)
+        >>> print(jnp.exp(back.log_prob(jnp.array([-1, 1]))).round(3))  # stays masked with 0.2 / 0.8
+        0.188
+    """
     masked = x_t == MASK
     return Masking(jnp.where(masked, x0, x_t), jnp.where(masked, schedule.share(s) / schedule.share(t), 0))
 
@@ -147,6 +213,13 @@ def reverse_step(
         x_t: (d,).
         log_probs: (d, K), log p(x_0^j | x_t) of every column.
         t, s: the times, s < t.
+
+    Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle, LinearMasking, reverse_step
+        >>> x_t = jnp.array([1, -1])
+        >>> log_probs = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]]).log_probs(x_t, x_t != -1)
+        >>> reverse_step(LinearMasking(), x_t, log_probs, 0.5, 0.0, jax.random.key(0)).tolist()
+        [1, 1]
     """
     of_codes, of_masks = jax.random.split(key)
     # Codes and masks are drawn apart. In one categorical draw a code's probability would have the small factor
@@ -155,26 +228,7 @@ def reverse_step(
     return q_posterior(schedule, x_t, x0_hat, t, s).sample(of_masks)
 
 
-# --- denoisers ----------------------------------------------------------------------------------------------------
-
-
-class MaskedDenoiser(eqx.Module):
-    """log p(x_j | visible columns) for every column j; learned and exact ones share this interface.
-
-    It has no time: which columns are visible says all (MD4, section 3).
-    """
-
-    sizes: eqx.AbstractVar[tuple[int, ...]]
-    """(K_1, ..., K_d), how many codes each column has."""
-
-    @abstractmethod
-    def log_probs(self, codes: jax.Array, visible: jax.Array) -> jax.Array:
-        """log p(x_j = k | visible columns), (d, K): a point mass where column j is visible.
-
-        Args:
-            codes: (d,), integers; read at the visible columns alone.
-            visible: (d,), booleans.
-        """
+# --- what a denoiser says --------------------------------------------------------------------------------------------
 
 
 def carry_over(log_probs: jax.Array, codes: jax.Array, visible: jax.Array) -> jax.Array:
@@ -206,6 +260,12 @@ def step_loss(
     """KL(q(x_s | x_t, x_0) || p(x_s | x_t)) of each column, (d,), for s < t: (1 - m(s)/m(t)) cross-entropy.
 
     MDLM, eq. 8. At s = 0 it is the reconstruction term -log p(x_0 | x_t).
+
+    Example:
+        >>> from motes.diffusion.masked import LinearMasking, step_loss
+        >>> x0, x_t, log_probs = jnp.array([1, 0]), jnp.array([-1, 0]), jnp.log(jnp.full((2, 2), 0.5))
+        >>> print(step_loss(LinearMasking(), x0, x_t, log_probs, 0.5, 0.25).round(3))  # (1 - 1/2) log 2, and 0
+        [0.347 0.   ]
     """
     return (1 - schedule.share(s) / schedule.share(t)) * cross_entropy(x0, x_t, log_probs)
 
@@ -216,6 +276,12 @@ def continuous_loss(
     """m'(t)/m(t) cross-entropy of each column, (d,), for t > 0 (MDLM, eq. 11, MD4, eq. 5).
 
     Its sum, averaged over t uniform in (0, 1] and x_t from `q_sample`, is the bound in the limit of many steps.
+
+    Example:
+        >>> from motes.diffusion.masked import LinearMasking, continuous_loss
+        >>> x0, x_t, log_probs = jnp.array([1, 0]), jnp.array([-1, 0]), jnp.log(jnp.full((2, 2), 0.5))
+        >>> print(continuous_loss(LinearMasking(), x0, x_t, log_probs, 0.5).round(3))  # 2 log 2, and 0
+        [1.386 0.   ]
     """
     return schedule.weight(t) * cross_entropy(x0, x_t, log_probs)
 
@@ -225,6 +291,12 @@ def order_agnostic_loss(x0: jax.Array, x_t: jax.Array, log_probs: jax.Array) -> 
 
     Its sum, averaged over x_t from `keep_visible` with 0 ... d - 1 visible columns, each number as often as another, is
     the same bound as that of `continuous_loss`, whatever the schedule (ARDM, appendix C). Missing columns do not count.
+
+    Example:
+        >>> from motes.diffusion.masked import order_agnostic_loss
+        >>> x0, x_t, log_probs = jnp.array([1, 0]), jnp.array([-1, 0]), jnp.log(jnp.full((2, 2), 0.5))
+        >>> print(order_agnostic_loss(x0, x_t, log_probs).round(3))  # 2 / 1 log 2, and 0
+        [1.386 0.   ]
     """
     observed = x0 != MASK
     masked = observed & (x_t == MASK)
@@ -276,7 +348,14 @@ def _mean_cost(denoiser: MaskedDenoiser, x0: jax.Array, visible: jax.Array) -> j
 
 
 class Bound(NamedTuple):
-    """The terms of the bound on -log p(x_0) with T steps, in nats (D3PM, eq. 1)."""
+    """The terms of the bound on -log p(x_0) with T steps, in nats (D3PM, eq. 1).
+
+    Example:
+        >>> from motes.diffusion.masked import LinearMasking, discrete_bound
+        >>> bound = discrete_bound(LinearMasking(), jnp.array([2.0, 1.0]), steps=4)
+        >>> print(bound.prior, bound.diffusion.shape, bound.total.round(3))
+        0.0 (3,) 3.25
+    """
 
     prior: jax.Array
     """KL(q(x_1 | x_0) || p(x_1)), (): 0, as all of x_1 is masked."""
@@ -301,6 +380,7 @@ def discrete_bound(schedule: MaskedSchedule, terms: jax.Array, steps: int) -> Bo
         ValueError: fewer steps than one.
 
     Example:
+        >>> from motes.diffusion.masked import LinearMasking, discrete_bound
         >>> float(discrete_bound(LinearMasking(), jnp.array([2.0, 1.0]), steps=1).total)
         4.0
     """
@@ -341,6 +421,12 @@ def chain_log_prob(denoiser: MaskedDenoiser, x: jax.Array, order: jax.Array) -> 
     It is the log-probability of what `sample_in_order` draws in this order, and sums to one over all rows. Another
     order gives the same number only where the denoiser's conditionals agree, as an oracle's do. Its mean over all
     orders is minus the sum of the order-agnostic terms (ARDM, eq. 2).
+
+    Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle, chain_log_prob
+        >>> oracle = EnumeratedOracle([[0.5, 0.0], [0.25, 0.25]])
+        >>> print(jnp.exp(chain_log_prob(oracle, jnp.array([1, 0]), jnp.array([0, 1]))).round(3))
+        0.25
     """
     return chain_terms(denoiser, x, order).sum()
 
@@ -357,6 +443,12 @@ def sample_in_order(
         codes: (d,), read at the visible columns alone.
         visible: (d,), booleans: the columns that are conditioned on.
         order: (d,), a permutation of 0 ... d - 1; visible columns in it are passed over.
+
+    Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle, sample_in_order
+        >>> equal, order = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]]), jnp.array([0, 1])
+        >>> sample_in_order(equal, jnp.array([1, 0]), jnp.array([True, False]), order, jax.random.key(0)).tolist()
+        [1, 1]
     """
 
     def draw(row, step):  # type: ignore[no-untyped-def]
@@ -391,6 +483,12 @@ def sample_by_schedule(
 
     Raises:
         ValueError: fewer steps than one.
+
+    Example:
+        >>> from motes.diffusion.masked import EnumeratedOracle, LinearMasking, sample_by_schedule
+        >>> equal, known = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]]), jnp.array([True, False])
+        >>> sample_by_schedule(equal, LinearMasking(), jnp.array([1, 0]), known, 4, jax.random.key(0)).tolist()
+        [1, 1]
     """
     if steps < 1:
         raise ValueError(f"got {steps} steps; expected at least 1.")

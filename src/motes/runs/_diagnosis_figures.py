@@ -4,6 +4,8 @@ Points of the plane are shown in the data's units, u, and where a schedule lets 
 sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as shown: grad log q(u) and log q(u).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +19,13 @@ from numpy.typing import NDArray
 from motes import figures
 from motes.data._shapes import SHAPES
 from motes.diagnosis._after import Diagnosis
+from motes.diagnosis._of_tables import TableDiagnosis
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.evaluation._truth import Truth
 from motes.learning._networks import StepGated
-from motes.runs._pictures import save
 from motes.models._points import PointModel
+from motes.runs._point_figures import save
 
 Array = NDArray[np.float64]
 
@@ -32,12 +35,28 @@ NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviati
 BACKDROP = 1500  # points behind a score field
 
 
-def exhibits(
+def gains_figure(found: TableDiagnosis, folder: Path, *, style: str) -> Path:
+    """Write column_gains.png: what a model of a table knows of each column."""
+    title = f"{found.rows:,} {found.evaluated_against}"
+    simple = found.mixture - found.alone
+    figure = figures.column_gains(found.columns, found.gain, found.errors, simple, title=title, style=style)
+    return save(figure, folder / "column_gains.png")
+
+
+def diagnosis_figures(
     model: PointModel, found: Diagnosis, truth: Truth | None, folder: Path, *, t: float | None, style: str
 ) -> Iterator[Path]:
     """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.
 
     `t` is the time of scores.png; None takes that of the largest excess.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.runs import diagnosis_figures
+        >>> found = model.diagnose("moons", n=64)
+        >>> paths = diagnosis_figures(model.inner, found, None, Path("."), t=None, style="light")
+        >>> [path.name for path in paths]
+        ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
     axes = figures.excess_curve(

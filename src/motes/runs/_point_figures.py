@@ -4,6 +4,8 @@ Clouds are shown in the data's units. Where a schedule lets x_t grow, alpha_t^2 
 x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from motes.data._tables import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.sampling._grids import refined
+from motes.sampling._options import Sampling
 
 Array = NDArray[np.float64]
 
@@ -42,6 +46,12 @@ class View:
         note: small print that says what was divided, where anything was.
         steps: T of a discrete schedule, where each of them is the time of a step; otherwise None.
         zoom: what x_t is divided by at each.
+
+    Example:
+        >>> from motes.runs import View
+        >>> view = View(model.inner, places=[0, 16, 32])
+        >>> view.times.round(3).tolist()
+        [1.0, 0.653, 0.0]
     """
 
     def __init__(self, model: PointModel, places: Sequence[int], grid: NDArray[np.float32] | None = None):
@@ -65,7 +75,13 @@ class View:
 
     def panels(self) -> list[int]:
         """About ten of the places, both ends among them: equally many steps apart, or where a schedule has no steps,
-        equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly."""
+        equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly.
+
+        Example:
+            >>> from motes.runs import View
+            >>> View(model.inner, places=[0, 16, 32]).panels()
+            [0, 1, 2]
+        """
         if self.steps is not None:
             return evenly(len(self.places), PANELS)
         angle = np.arctan2(self._sigma, self._alpha).ravel()
@@ -73,15 +89,27 @@ class View:
         return sorted({int(np.argmin(np.abs(angle - a))) for a in wanted})
 
     def forward(self, x: Array, *, seed: int) -> Array:
-        """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout."""
+        """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
+
+        Example:
+            >>> from motes.runs import View
+            >>> View(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
+            (3, 50, 2)
+        """
         z = self.model.standardiser.forward(x)
         eps = np.random.default_rng([seed, 1]).standard_normal(z.shape)
         return self.model.standardiser.inverse((self._alpha * z + self._sigma * eps) / self.zoom)[..., :2]
 
     def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
-        """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given."""
+        """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given.
+
+        Example:
+            >>> from motes.runs import View
+            >>> View(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
+            (3, 50, 2)
+        """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, grid=self.grid)[1])
+        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
         return model.standardiser.inverse(z / self.zoom)[..., :2]
 
 
@@ -110,6 +138,12 @@ def film_grid(model: PointModel) -> NDArray[np.float32]:
     """The times of the model's sampler, and where they are too few for smooth motion others between them.
 
     A schedule of steps keeps its own: the film is to show those.
+
+    Example:
+        >>> from motes.runs import film_grid
+        >>> grid = film_grid(model.inner)
+        >>> float(grid[0]), float(grid[-1]), len(grid) >= len(model.grid)
+        (1.0, 0.0, True)
     """
     if model.recipe.steps is not None:
         return model.grid
@@ -117,7 +151,13 @@ def film_grid(model: PointModel) -> NDArray[np.float32]:
 
 
 def evenly(n: int, wanted: int) -> list[int]:
-    """At most `wanted` of the numbers 0 ... n-1, evenly spread, both ends among them."""
+    """At most `wanted` of the numbers 0 ... n-1, evenly spread, both ends among them.
+
+    Example:
+        >>> from motes.runs import evenly
+        >>> evenly(101, 5)
+        [0, 25, 50, 75, 100]
+    """
     return sorted(set(np.linspace(0, n - 1, min(wanted, n)).round().astype(int).tolist()))
 
 
@@ -143,14 +183,14 @@ def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iter
         yield save(figure, folder / f"{name}.png")
 
 
-def training_pictures(
-    film: Film, folder: Path, best: tuple[float, str] | None = None, *, style: str, seed: int
+def loss_figure(
+    model: PointModel | TableModel, folder: Path, *, best: tuple[float, str] | None, style: str
 ) -> Iterator[Path]:
-    """Write the loss curve and the reverse chain at each snapshot of the training; nothing for a loaded model.
+    """Write the loss of a fresh training; nothing for a loaded model.
 
     `best` is the loss that none can be below, and its name.
     """
-    model, training = film.view.model, film.view.model.training
+    training = model.training
     if training is None or not training.steps:
         return
     value, label = best or (None, "")
@@ -159,11 +199,17 @@ def training_pictures(
         training.losses,
         best=value,
         best_label=label,
+        held_out=training.looks.T if len(training.looks) else None,
         window=max(training.steps // 40, 1),
         style=style,
     )
     yield save(axes, folder / "loss.png")
-    if not training.snapshots:
+
+
+def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Path]:
+    """Write the reverse chain at each snapshot of a fresh training; nothing for a loaded model."""
+    model, training = film.view.model, film.view.model.training
+    if training is None or not training.snapshots:
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"

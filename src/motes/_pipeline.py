@@ -1,0 +1,173 @@
+"""From a shape, a data set or a file to a trained model: the recipe that suits, the rows, the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from motes._progress import Reporter, watching
+from motes.data._datasets import DATASETS
+from motes.data._files import read_frame, suffix_of, width_of
+from motes.data._frames import Frame
+from motes.data._series import Series
+from motes.data._shapes import SHAPES
+from motes.diagnosis._before import diagnose
+from motes.errors import DataError, UsageError
+from motes.learning._resuming import Keeper
+from motes.models._columns import columns_of, warnings_of
+from motes.models._point_fitting import fit_points
+from motes.models._points import PointModel
+from motes.models._sources import Source, divided, read_points, read_rows
+from motes.models._table_fitting import TableSession, fit_table
+from motes.models._tables import TableModel
+from motes.recipes import Recipe, load_recipe
+from motes.tables._schema import Schema
+
+NATS = " nats a row"  # of the loss of a table
+
+
+def suited(source: str, changes: Sequence[str] = ()) -> str:
+    """The recipe that suits a source: "default" for points of the plane, "table" for anything else.
+
+    Points are a shape, or a file of two columns of real numbers without a missing entry. The changes of a recipe's
+    section [text] say how a file is read.
+
+    Raises:
+        UsageError, DataError: a file that is not there or cannot be read.
+    """
+    if source in DATASETS:
+        return "table"
+    path = Path(source)
+    if source in SHAPES or path.is_dir() or not path.suffix:
+        return "default"  # or what is to be said of a name that is none
+    text = load_recipe("table", [change for change in changes if change.startswith("text.")]).text
+    suffix_of(path)
+    if width_of(path, text) != 2:  # which does not take reading all of a large file
+        return "table"
+    return "default" if are_points(read_frame(path, text).columns) else "table"
+
+
+def are_points(columns: Mapping[str, Series]) -> bool:
+    """Whether columns are taken for points of the plane: two of real numbers, without a missing entry.
+
+    Whole numbers are not: samples of points are never whole.
+    """
+    return len(columns) == 2 and all(one.type == "real" and not one.missing.any() for one in columns.values())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a shape, a data set or a file, ready to be learned.
+
+    Attributes:
+        recipe: with how the file was read, so that later files, which may have few rows, are read alike.
+        origin: the rows to train on, and those that are held out.
+        warnings: what should be known of the rows and the recipe, a sentence each.
+        schema: of the rows of a table to train on; None: they are points.
+    """
+
+    recipe: Recipe
+    origin: Source[Any]
+    warnings: tuple[str, ...]
+    schema: Schema | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """By which the rows to train on are known again: no others give the same training."""
+        if self.schema is None:
+            return self.origin.fingerprint
+        return replace(self.origin, training=self.schema.frame(self.origin.training)).fingerprint
+
+
+def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:
+    """Read what a recipe trains on.
+
+    Raises:
+        UsageError, DataError, RecipeError: it is not there, or cannot be used.
+    """
+    if not recipe.data.encode:
+        points = read_points(source, recipe, seed)
+        return Prepared(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
+    frame = read_rows(source, recipe)
+    recipe = replace(recipe, text=frame.text)
+    origin = divided(source, frame, recipe, seed)
+    warnings = tuple(warnings_of(columns_of(frame, recipe, f"'{source}'")))
+    return Prepared(recipe, origin, warnings, _schema_of(origin, frame, recipe))
+
+
+def _schema_of(origin: Source[Frame], frame: Frame, recipe: Recipe) -> Schema:
+    """The schema of the rows to train on. What does not fit is said with its row in the file."""
+    table = recipe.table
+    options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}
+    options["name"] = f"'{origin.name}'"
+    try:
+        return Schema.fit(origin.training, recipe.columns, **options)
+    except DataError:
+        Schema.fit(frame, recipe.columns, **options)
+        raise
+
+
+def trained(
+    ready: Prepared,
+    seed: int,
+    reporter: Reporter,
+    *,
+    start: PointModel | TableModel | None = None,
+    keeper: Keeper | None = None,
+    least: float | None = None,
+    on_progress: Callable[[Any], None] | None = None,
+) -> PointModel | TableModel:
+    """Train, with warnings and progress shown.
+
+    Args:
+        ready: what to learn.
+        seed: of everything random.
+        reporter: shows the progress.
+        start: a model of the same kind to go on from.
+        keeper: keeps the complete state of the training.
+        least: how low the loss can go; the progress shows what is above it.
+        on_progress: called as well.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the first step.
+        TrainingError: the loss was not finite; `result` is the model of the last good weights, where there is one.
+    """
+    for warning in ready.warnings:
+        reporter.warn(warning)
+    rows, recipe, source = ready.origin.training, ready.recipe, ready.origin.name
+    model: PointModel | TableModel
+    with watching(reporter, on_progress, unit="" if ready.schema is None else NATS, least=least) as show:
+        if ready.schema is None:
+            model = fit_points(
+                rows, recipe, seed=seed, source=source, start=point_start(start), keeper=keeper, on_progress=show
+            )
+        else:
+            session = TableSession(keeper, show, source=source, start=table_start(start))
+            model = fit_table(rows, recipe, schema=ready.schema, seed=seed, session=session)
+    if model.training is not None and model.training.interrupted and not len(model.training.losses):
+        raise KeyboardInterrupt
+    return model
+
+
+def point_start(start: PointModel | TableModel | None) -> PointModel | None:
+    """The model of points that a training goes on from.
+
+    Raises:
+        UsageError: it is of a table.
+    """
+    if isinstance(start, TableModel):
+        raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
+    return start
+
+
+def table_start(start: PointModel | TableModel | None) -> TableModel | None:
+    """The model of a table that a training goes on from.
+
+    Raises:
+        UsageError: it is of points.
+    """
+    if isinstance(start, PointModel):
+        raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
+    return start

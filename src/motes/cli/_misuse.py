@@ -1,0 +1,28 @@
+"""What the parser of the command line finds wrong, as all errors: what it got, what was expected, what to do."""
+
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+
+from motes.errors import unknown
+
+
+def misuse(error: CycloptsError) -> str:
+    """The sentences for an error of the parser."""
+    commands = " ".join(("motes", *(error.command_chain or ())))
+    help_ = f"See `{commands} --help`."
+    match error:
+        case UnknownCommandError(unused_tokens=[got, *_], app=app) if app is not None:
+            names = [name for name in app if not name.startswith("-")]
+            return f"{unknown('command', got, names)} {help_}"
+        case MissingArgumentError(argument=argument) if argument is not None:
+            given = error.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
+            name, about = given or argument.name, (argument.parameter.help or "").rstrip(".")
+            if given:
+                return f"got {name} without a value; expected one. {about}. {help_}"
+            return f"got no {name}; expected {about[:1].lower()}{about[1:]}. {help_}"
+        case UnknownOptionError():
+            got = error.token.keyword or error.token.value
+            names = sorted({name for one in error.argument_collection for name in one.names if name.startswith("--")})
+            return f"{unknown('option', got, names)} {help_}"
+        case UnusedCliTokensError(unused_tokens=[got, *_]):
+            return f"got '{got}', which is one word too many; expected options after the last file or name. {help_}"
+    return f"{str(error).removeprefix('Invalid value for ')} {help_}"

@@ -1,0 +1,18 @@
+from ._after import Diagnosis, diagnose_model
+from ._before import diagnose
+from ._ema_lengths import EmaLengths, compare_ema_lengths
+from ._findings import Finding
+from ._of_tables import TableDiagnosis, diagnose_table
+from ._split import ErrorSplit
+
+__all__ = [
+    "Diagnosis",
+    "EmaLengths",
+    "ErrorSplit",
+    "Finding",
+    "TableDiagnosis",
+    "compare_ema_lengths",
+    "diagnose",
+    "diagnose_model",
+    "diagnose_table",
+]

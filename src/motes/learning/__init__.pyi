@@ -1,0 +1,45 @@
+from ._bounds import Bound, variational_bound
+from ._denoisers import (
+    LearnedVariance,
+    NoisePredictor,
+    Preconditioned,
+    Prediction,
+    VelocityPredictor,
+    VPredictor,
+    X0Predictor,
+)
+from ._losses import EDM, ELBO, SNR, X0, Hybrid, MinSNR, Simple, TruncatedSNR, Weighted
+from ._networks import ResidualMLP, StepGatedMLP
+from ._times import Draw, LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
+from ._training import Trained, train
+
+__all__ = [
+    "EDM",
+    "ELBO",
+    "SNR",
+    "X0",
+    "Bound",
+    "Draw",
+    "Hybrid",
+    "LearnedVariance",
+    "LogNormalTimes",
+    "LogitNormalTimes",
+    "MinSNR",
+    "NoisePredictor",
+    "Preconditioned",
+    "Prediction",
+    "ResidualMLP",
+    "Simple",
+    "StepGatedMLP",
+    "StepTimes",
+    "Times",
+    "Trained",
+    "TruncatedSNR",
+    "UniformTimes",
+    "VPredictor",
+    "VelocityPredictor",
+    "Weighted",
+    "X0Predictor",
+    "train",
+    "variational_bound",
+]

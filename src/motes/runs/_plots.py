@@ -1,0 +1,113 @@
+"""The figures of a model and of its diagnosis, in a folder."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from motes._progress import Reporter
+from motes.diagnosis._after import Diagnosis
+from motes.diagnosis._of_tables import TableDiagnosis
+from motes.errors import UsageError
+from motes.models._points import PointModel
+from motes.models._sources import PointSource, Source, source_of
+from motes.models._tables import TableModel
+from motes.runs._folder import DIAGNOSIS, PICTURES, figures_of, make_folder, present, write
+
+# matplotlib is slow to load, so that each function imports the figures that it draws.
+
+
+def draw_run(
+    model: PointModel | TableModel,
+    origin: Source[Any],
+    out: Path,
+    reporter: Reporter,
+    *,
+    style: str,
+    seed: int,
+    best: tuple[float, str] | None = None,
+    video: bool = False,
+) -> list[Path]:
+    """Write every figure of a model into `out`/figures, and the animation of points beside it; returns their paths.
+
+    Args:
+        model: trained.
+        origin: real rows.
+        out: the folder.
+        reporter: shows the progress.
+        style: "dark" or "light".
+        seed: of what is drawn for the figures.
+        best: of points: how low the loss of its training could go, and what that is, for one trained just now.
+        video: an .mp4 instead of a .gif.
+    """
+    from motes.runs._point_figures import HOLD, animate, loss_figure, shoot, snapshots, stills
+    from motes.runs._table_figures import table_figures
+
+    begin = time.perf_counter()
+    folder, paths = out / "figures", []
+    folder.mkdir(parents=True, exist_ok=True)
+    with reporter.counting("figures", len(figures_of(model)), "figures") as count:
+        film = None
+        if isinstance(model, TableModel):
+            some = table_figures(model, origin, folder, style=style, seed=seed)
+        else:
+            assert isinstance(origin, PointSource)  # or it would be the source of a table
+            x = origin.training.x
+            film = shoot(model, x, seed=seed)
+            some = stills(film, x, folder, style=style, seed=seed)
+        for path in some:
+            paths.append(path)
+            count(len(paths))
+        later = [*loss_figure(model, folder, best=best, style=style)]
+        later += [] if film is None else snapshots(film, folder, style=style, seed=seed)
+        for path in later:
+            paths.append(path)
+            count(len(paths))
+    said = f"drew {len(paths)} figures"
+    if film is not None:
+        paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
+        with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:
+            animate(film, paths[-1], style=style, on_frame=count)
+        said += f" and {paths[-1].name}"
+    reporter.say(f"{said} in {time.perf_counter() - begin:.1f} s")
+    return paths
+
+
+def keep_diagnosis(
+    found: Diagnosis | TableDiagnosis,
+    model: PointModel | TableModel,
+    source: str | None,
+    out: Path,
+    *,
+    t: float | None,
+    style: str,
+) -> list[Path]:
+    """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths.
+
+    `t` is the time of scores.png, of points; None takes that of the largest excess loss.
+    """
+    from motes.runs._diagnosis_figures import diagnosis_figures, gains_figure
+
+    make_folder(out)
+    numbers = out / DIAGNOSIS[0]
+    write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
+    if isinstance(found, TableDiagnosis):
+        return [numbers, gains_figure(found, out, style=style)]
+    assert isinstance(model, PointModel)  # of which the diagnosis is
+    distribution = source_of(model, source).truth
+    return [numbers, *diagnosis_figures(model, found, distribution, out, t=t, style=style)]
+
+
+def refuse_diagnosis(out: Path) -> None:
+    """Raise UsageError where the folder holds a diagnosis that would be overwritten."""
+    if there := present(out, DIAGNOSIS):
+        raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
+
+
+def refuse_pictures(out: Path) -> None:
+    """Raise UsageError where the folder holds pictures that would be overwritten."""
+    if there := present(out, PICTURES):
+        raise UsageError(
+            f"'{out}' holds other pictures ({there[0].relative_to(out)}). "
+            "Choose another --out, or replace them with --overwrite."
+        )

@@ -1,0 +1,141 @@
+"""A whole run, from a source to a folder of results.
+
+    model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
+    figures/*.png  diffusion.gif  checkpoints/*.safetensors
+
+What was learned is written first, so that nothing that fails or is interrupted later can lose it; and checkpoints of a
+training while it lasts, so that it can go on however it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motes._pipeline import Prepared, prepared, trained
+from motes._progress import Reporter
+from motes.data._writing import write_frame
+from motes.diagnosis._evaluating import evaluated, least_loss
+from motes.errors import TrainingError
+from motes.evaluation._irreducible import BOUND, EXACT, Estimate
+from motes.evaluation._record import Evaluation
+from motes.learning._history import running_loss
+from motes.models._points import PointModel
+from motes.models._sources import PointSource
+from motes.models._tables import TableModel
+from motes.recipes import Recipe, load_recipe
+from motes.reports._page import write_page
+from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
+from motes.runs._plots import draw_run
+from motes.runs._samples import SAMPLES, drawn
+
+LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
+
+
+def train_run(
+    source: str,
+    out: Path,
+    recipe: str | Path | Recipe,
+    changes: Sequence[str] | Mapping[str, Any],
+    options: Options,
+    reporter: Reporter,
+) -> tuple[PointModel | TableModel, Evaluation[Any] | None]:
+    """Train on `source` and leave everything in the folder `out`; returns the model and how good it is.
+
+    After Ctrl-C during the training, the model, the recipe and the history of what was learned are there, and there is
+    no evaluation.
+
+    Raises:
+        UsageError, DataError, RecipeError: nothing was begun.
+        TrainingError: the loss was not finite; of points the last good model is there.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes._progress import Reporter
+        >>> from motes.runs import Options, train_run
+        >>> motes.write_table("points.csv", motes.make_shape("moons", 200), ["x", "y"])
+        >>> options, quiet = Options(figures=False), Reporter(quiet=True)
+        >>> changes = {"training.steps": 2}
+        >>> trained, found = train_run("points.csv", Path("run"), "default", changes, options, quiet)
+        >>> sorted(path.name for path in Path("run").iterdir() if path.is_file())
+        ['averages.safetensors', 'history.jsonl', 'metrics.json', 'model.safetensors', 'recipe.toml', 'samples.csv']
+    """
+    ready = prepared(source, load_recipe(recipe, changes), options.seed)
+    training = Training(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
+    with begun(out, training, options, reporter) as checkpoints:
+        least = _least(ready, options.seed, reporter)
+        try:
+            model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
+        except TrainingError as error:
+            if isinstance(error.result, PointModel):
+                _write_learned(error.result, out, least)
+                error.args = (f"{error} They are in '{out / MODEL}'.",)
+            raise
+        _write_learned(model, out, least)
+        learned = model.training
+        assert learned is not None  # it was trained just now
+        if learned.interrupted:
+            return model, None
+        best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
+        reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
+        rows, samples = drawn(model, SAMPLES, options.seed, reporter)
+        write_frame(out / "samples.csv", rows)
+        reporter.say("comparing with rows that it has not seen")
+        found = evaluated(model, ready.origin, samples, seed=options.seed, brief=True)
+        about = _about(model, ready, checkpoints.about["named"], least)
+        write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
+        checkpoints.finish()
+        if options.figures:
+            write_page(found, out / "report.html")
+            best_loss = None if least is None else (least.mean, LEAST[least.label])
+            draw_run(model, ready.origin, out, reporter, style=options.style, seed=options.seed, best=best_loss)
+    return model, found
+
+
+def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
+    """How low the loss of points can go."""
+    if not isinstance(ready.origin, PointSource):
+        return None
+    found = least_loss(ready.origin, ready.recipe, seed=seed)
+    reporter.say(
+        f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; what the loss has above it is in brackets"
+    )
+    return found
+
+
+def _write_learned(model: PointModel | TableModel, out: Path, least: Estimate | None) -> None:
+    model.save(out / MODEL)
+    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in history(model, least)))
+    model.save_averages(out)
+
+
+def history(model: PointModel | TableModel, least: Estimate | None = None) -> list[dict[str, float]]:
+    """The mean losses of some windows of steps, and how far they are above the least; and each look at unseen rows."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    lines: list[dict[str, float]] = []
+    for step, loss in zip(*running_loss(training.losses), strict=True):
+        line = {"step": int(step), "loss": float(f"{loss:.6g}")}
+        if least is not None:
+            line["excess" if least.label == EXACT else "above_bound"] = float(f"{loss - least.mean:.4g}")
+        lines.append(line)
+    return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
+
+
+def _about(model: PointModel | TableModel, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
+    """What the metrics say of the training."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    made: dict[str, Any] = {
+        "recipe": recipe,
+        "train_seconds": training.seconds,
+        "training_rows": len(ready.origin.training),
+        "steps": training.steps,
+        "parameters": model.parameters,
+        "loss": float(training.losses[-500:].mean()),
+    }
+    if least is not None:
+        made |= {"least_loss": least.mean, "least_loss_error": least.error, "least_loss_is": least.label}
+    return made

@@ -1,0 +1,106 @@
+"""Rows of a model, drawn with their progress shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from motes._progress import Reporter
+from motes.data._frames import Frame, as_frame
+from motes.data._series import of_values
+from motes.data._tables import Table
+from motes.data._writing import Write
+from motes.models._evidence import Evidence, evidence_of
+from motes.models._point_conditions import far_conditions, sample_given
+from motes.models._points import PointModel
+from motes.models._tables import TableModel
+from motes.sampling._options import Sampling
+
+SAMPLES = 10_000  # that a run draws
+LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
+
+
+def drawn(
+    model: PointModel | TableModel,
+    n: int,
+    seed: int,
+    reporter: Reporter,
+    *,
+    how: Sampling | None = None,
+    label: Any = None,
+) -> tuple[Frame, Any]:
+    """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
+
+    Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
+    """
+    with reporter.counting("sampling", n, "rows") as count:
+        if isinstance(model, TableModel):
+            rows = model.sample(n, seed=seed, on_block=count)
+            return rows, rows
+        if model.classes is None:
+            points = model.sample(n, seed=seed, on_block=count, label=label, how=how)
+            return as_frame(Table(points, model.columns)), points
+        names = np.array(model.classes.names)
+        labels = np.full(n, label)
+        if label is None:
+            labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
+        points = model.sample(n, seed=seed, on_block=count, label=labels, how=how)
+    classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
+    return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
+
+
+def class_column(model: PointModel) -> str:
+    """The column that the class of each sample is in."""
+    return model.recipe.data.label or LABEL
+
+
+def types_of(model: PointModel | TableModel) -> Mapping[str, Any]:
+    """Column -> type of the samples, where it is not that of real numbers."""
+    if isinstance(model, TableModel):
+        return model.schema.types
+    if model.classes is None:
+        return {}
+    return {class_column(model): of_values(np.array(model.classes.names), LABEL, "the classes").type}
+
+
+def write_samples(
+    model: PointModel | TableModel,
+    n: int,
+    write: Write,
+    given: Mapping[str, Any],
+    *,
+    seed: int,
+    reporter: Reporter,
+    exact: bool = False,
+    how: Sampling | None = None,
+    label: Any = None,
+) -> Evidence | None:
+    """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
+
+    Args:
+        model: trained.
+        n: how many.
+        write: takes some rows.
+        given: conditions; see `motes.Model.sample`.
+        seed: of the draw.
+        reporter: shows the progress.
+        exact: of a table: weigh rows by the model's own order.
+        how, label: of points.
+    """
+    if isinstance(model, PointModel):
+        if not given:
+            write(drawn(model, n, seed, reporter, how=how, label=label)[0])
+            return None
+        with reporter.counting("sampling", n, "rows") as count:
+            points, effective = sample_given(model, n, given, seed=seed, on_block=count, label=label, how=how)
+        write(as_frame(Table(points, model.columns)))
+        return Evidence(None, (), effective, tuple(far_conditions(model, given)))
+    effective, log_evidence, done = 0.0, [], 0
+    with reporter.counting("sampling", n, "rows") as count:
+        for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+            write(rows)
+            effective += rows.effective
+            log_evidence.append(rows.log_evidence)
+            done += len(rows)
+            count(done)
+    return evidence_of(model, given, log_evidence, effective) if given else None

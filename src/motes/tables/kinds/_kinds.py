@@ -1,0 +1,9 @@
+"""All kinds, from the families of them."""
+
+from motes.tables.kinds import _dates as dates
+from motes.tables.kinds import _labels as labels
+from motes.tables.kinds import _numbers as numbers
+from motes.tables.kinds._base import Kind
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
+DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned

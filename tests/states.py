@@ -1,0 +1,40 @@
+"""What tests of trainings that go on share: where states are kept, and how trees of arrays are compared."""
+
+import json
+
+import jax
+import numpy as np
+
+from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._resuming import State
+
+
+class Ended(Exception):
+    """As if the process had been killed."""
+
+
+class Memory:
+    """Keeps states in memory, through JSON and safetensors as a file would have them, and ends the training there."""
+
+    def __init__(self, folder, state=None, end=10**9):
+        self.state, self.end, self.path = state, end, folder / "state.safetensors"
+        self.saved = []
+
+    def due(self):
+        return True
+
+    def save(self, step, state):
+        self.saved.append(step)
+        write_checkpoint(self.path, state.arrays, {"numbers": json.dumps(state.numbers)})
+        if step >= self.end:
+            raise Ended
+
+    @property
+    def kept(self):
+        arrays, texts = read_checkpoint(self.path)
+        return State(arrays, json.loads(texts["numbers"]))
+
+
+def bits(*trees):
+    """All the arrays, and the scalars, of some trees."""
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(trees) if hasattr(leaf, "dtype")]
