@@ -17,6 +17,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+# The workers are as many as the processors: threads of small matrices in each would wait for one another.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 # The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
 # program compiles in 0.37 of the time; programs that train keep theirs (`learning/_programs.py`), and so do modules
 # marked `optimised`, which run longer than they compile. The older code generator saves another 14 per cent, where XLA

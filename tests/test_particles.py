@@ -18,6 +18,8 @@ from motes.errors import UsageError
 from motes.sampling._grids import KarrasGrid, UniformGrid
 from motes.sampling._particles import conditional_rows, conditional_sample
 
+pytestmark = pytest.mark.optimised
+
 D, PARTICLES = 6, 128
 VE = VarianceExploding(80.0, 7.0)
 GRID = KarrasGrid(32, 0.01)(VE)
