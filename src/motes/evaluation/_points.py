@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,6 +90,19 @@ class PointDetails:
         return {"columns": columns, "excess": excess}
 
 
+class Fit(NamedTuple):
+    """How well a model fits real points.
+
+    Attributes:
+        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
+            distribution, or where that is unknown of other real points by the model; None: unknown.
+        excess: what the network's loss has above the irreducible one; None: unknown.
+    """
+
+    log_prob: tuple[ArrayLike, ArrayLike] | None = None
+    excess: ExcessLoss | None = None
+
+
 def evaluate_points(
     samples: ArrayLike,
     reference: ArrayLike,
@@ -97,8 +110,7 @@ def evaluate_points(
     *,
     columns: Sequence[str] = (),
     modes: Modes | None = None,
-    log_prob: tuple[ArrayLike, ArrayLike] | None = None,
-    excess: ExcessLoss | None = None,
+    fit: Fit = Fit(),
     brief: bool = False,
     seed: int = 0,
 ) -> Evaluation[PointDetails]:
@@ -110,9 +122,7 @@ def evaluate_points(
         other: another real draw, (n, d), for the reference values.
         columns: names; x and y, or x0, x1, ..., if left out.
         modes: where they are, if that is known.
-        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
-            distribution, or where that is unknown of other real points by the model.
-        excess: what the network's loss has above the irreducible one, if that is known.
+        fit: log p of real points, and the loss of the network, where they are known.
         brief: the sliced distance and the nearest-neighbour classifier alone, which take less than a second.
         seed: of the metrics' own randomness.
 
@@ -128,6 +138,7 @@ def evaluate_points(
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
     rows = compare(ours, theirs, other, theirs, modes=modes, brief=brief, seed=seed)
+    log_prob, excess = fit
     if log_prob is not None:
         rows.append(Row(negative_log_likelihood(log_prob[0]), negative_log_likelihood(log_prob[1])))
     if excess is not None:
