@@ -14,7 +14,7 @@ from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
 from motes.evaluation._points import Fit, PointDetails, evaluate_points
 from motes.evaluation._record import Evaluation
-from motes.evaluation._table_results import TableDetails
+from motes.evaluation._table_details import TableDetails
 from motes.evaluation._tables import evaluate_tables
 from motes.learning._networks import StepGated
 from motes.models._point_fitting import standardiser_of

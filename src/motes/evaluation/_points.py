@@ -15,12 +15,13 @@ from numpy.typing import ArrayLike
 
 from motes.data._text_lines import default_columns
 from motes.evaluation._bars import Bars, bars_of, quantiles_of
+from motes.evaluation._entries import Entry, entries_text
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._metrics import compare, negative_log_likelihood
 from motes.evaluation._modes import Modes
 from motes.evaluation._point_verdicts import verdict
-from motes.evaluation._record import Entry, Evaluation
-from motes.evaluation._results import Array, Metric, Row, Z
+from motes.evaluation._record import Evaluation
+from motes.evaluation._results import Array, Metric, Row, Z, optional
 
 SHOWN = 2000  # points of each set in a picture
 
@@ -56,6 +57,11 @@ class PointColumn:
     quantiles: tuple[tuple[float, ...], tuple[float, ...]]
     bars: Bars
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        ours, theirs = self.quantiles
+        return {"name": self.name, "quantiles": {"synthetic": list(ours), "real": list(theirs)}}
+
 
 @dataclass(frozen=True)
 class PointDetails:
@@ -79,15 +85,11 @@ class PointDetails:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        columns = [
-            {"name": one.name, "quantiles": dict(zip(("synthetic", "real"), map(list, one.quantiles), strict=True))}
-            for one in self.columns
-        ]
-        excess = None
-        if self.excess is not None:
-            curves = ("noise", "loss", "least", "excess", "error")
-            excess = {name: getattr(self.excess, name).tolist() for name in curves}
-        return {"columns": columns, "excess": excess}
+        return {"columns": [column.to_dict() for column in self.columns], "excess": optional(self.excess)}
+
+    def blocks(self, entries: Sequence[Entry]) -> list[str]:
+        """The numbers as blocks of text: a line for each of the entries of the record."""
+        return [entries_text(entries)]
 
 
 class Fit(NamedTuple):
