@@ -58,6 +58,9 @@ class ExcessLoss:
     error: Array
     nats_of_row: Array
 
+    def __repr__(self) -> str:
+        return f"ExcessLoss({len(self.t)} noise levels, {self.nats:.3g} nats)"
+
     @property
     def nats(self) -> float:
         """A bound on what the network's error costs, in nats a row."""

@@ -47,6 +47,10 @@ class Trained:
     interrupted: bool = False
     state: State | None = None
 
+    def __repr__(self) -> str:
+        end = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
+        return f"Trained({len(self.losses):,} steps in {self.seconds:.1f} s{end})"
+
     @property
     def steps(self) -> int:
         """Steps that were taken."""
