@@ -28,7 +28,7 @@ def film() -> None:
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
     box = figures.limits_of(forward[-1], forward[0])
     frames = figures.frames(
-        forward[::-1], view.times[::-1], reverse, view.times, limits=box, size=360, hold=12, note=view.note
+        forward[::-1], view.times[::-1], reverse, view.times, view=view.drawn(box), size=360, hold=12
     )
     figures.save_gif(frames, OUT / "swiss_roll.gif", fps=14)
 

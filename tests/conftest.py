@@ -17,8 +17,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-# The machine code of a test need not be the fastest. With less of LLVM's work on it a suite ends 7 per cent sooner, and
-# another 14 with the older code generator, where XLA still has it.
+# The workers are as many as the processors: threads of small matrices in each would wait for one another.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
+# program compiles in 0.37 of the time; programs that train keep theirs (`learning/_programs.py`), and so do modules
+# marked `optimised`, which run longer than they compile. The older code generator saves another 14 per cent, where XLA
+# still has it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     flags = [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
     if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
@@ -29,6 +36,8 @@ import motes
 from motes import cli
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
+
+CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
 SMALL = {
     "training.steps": 60,
@@ -41,11 +50,15 @@ SMALL = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_of_a_module():
-    """Compiled programs are dropped where a module ends: thousands of them do not fit in one process."""
-    yield
+def programs_of_a_module(request):
+    """How they are compiled. They are dropped where a module ends: thousands of them do not fit in one process."""
     import jax
 
+    usual = jax.config.values["jax_disable_most_optimizations"]
+    if request.node.get_closest_marker("optimised"):
+        jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", usual)
     jax.clear_caches()
 
 
@@ -62,6 +75,13 @@ def own_kinds(monkeypatch):
 def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""
     return fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Of a `motes` in a process of its own: its cache is that of a user, and one for all workers."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(CACHE)}
+    return clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables._course import Trained
+from motes.learning.tables._course import Progress, Trained
 from motes.models._tables import TableModel
+from motes.sampling._constraint import Constraint
 
 TINY = {
     "table.width": 8,
@@ -31,7 +33,9 @@ def untrained() -> Iterator[None]:
     """
 
     def train(models, layout, plan, data, split, options, *, seed, session):
-        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), 0.0, 0.0)
+        if session.on_progress:
+            session.on_progress(Progress(options.steps, options.steps, 1.0, np.nan, 1.0))
+        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.learning.tables._fitting.train", train)
@@ -44,4 +48,4 @@ def of_random_weights(model: TableModel) -> TableModel:
     keys = jax.random.split(jax.random.key(0), len(leaves))
     moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     models = eqx.tree_at(lambda one: one.network, model.models, jax.tree.unflatten(tree, moved))
-    return TableModel(model.schema, models, model.order, model.bias, model.recipe)
+    return TableModel(replace(model.orders, models=models, constraint=Constraint.none()), model.recipe)

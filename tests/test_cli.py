@@ -25,13 +25,6 @@ QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.e
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    # The command line's own cache, that of a user, and one for all workers.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    return clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
-
-
-@pytest.fixture(scope="session")
 def run_folder(tmp_path_factory, environment):
     """A whole run, from an empty folder: the other tests look at what it left."""
     folder = tmp_path_factory.mktemp("empty")

@@ -157,7 +157,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
     model = estimator(20, warm_start=True).fit(ROWS)
     model.set_params(max_steps=40).fit(ROWS)
     again = model.model_.inner
-    assert bits(again.models) == bits(resumed.models) and bits(again.bias) == bits(resumed.bias)
+    assert bits(again.models) == bits(resumed.models) and bits(again.orders.bias) == bits(resumed.orders.bias)
     np.testing.assert_array_equal(model.history_, resumed.training.losses)
     np.testing.assert_array_equal(again.training.held_out, resumed.training.held_out)
     assert model.n_iter_ == 40

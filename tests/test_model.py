@@ -16,6 +16,7 @@ from motes.learning._weights import weights_of
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.sampling import SAMPLERS
+from tables import untrained
 
 POINTS = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
 TABLE = {"table.steps": 2, "table.width": 16, "table.depth": 1, "table.calibrate": False}
@@ -29,6 +30,13 @@ PEOPLE = {
 
 def few(data, **options):
     return motes.fit(data, changes=TABLE, verbose=False, **options)
+
+
+@pytest.fixture
+def quick_tables():
+    """Tables are not trained: a program that trains takes seconds to compile for each new kind of table."""
+    with untrained():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +101,14 @@ def test_points_come_back_in_the_kind_they_were_given_in(dtype):
         model.score_samples(pd.DataFrame({"east": ["a"], "north": [1.0]}))
 
 
-def test_a_column_that_is_dropped_does_not_come_back(tmp_path):
+def test_a_column_that_is_dropped_does_not_come_back(tmp_path, quick_tables):
     model = few(pd.DataFrame(PEOPLE), columns={"age": "drop"})
     assert list(model.sample(3)) == ["height", "city"]
     model.save(tmp_path / "m.safetensors")
     assert list(motes.load(tmp_path / "m.safetensors").sample(3)) == ["height", "city"]
 
 
-def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command):
+def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command, quick_tables):
     code, _, err = motes_command("train", "penguins", "-q", "--no-figures", "--set", "table.steps=2", "--set",
                                  "table.width=8", "--set", "table.calibrate=false")  # fmt: skip
     assert code == 0, err
@@ -115,7 +123,7 @@ def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command):
     assert code == 0 and out == rows.to_pandas().to_csv(index=False), err
 
 
-def test_a_shape_and_a_data_set_go_by_their_names():
+def test_a_shape_and_a_data_set_go_by_their_names(quick_tables):
     model = motes.fit("moons", changes=POINTS, seed=4, verbose=False)
     assert (model.kind, model.source) == ("points", "moons") and isinstance(model.sample(3), np.ndarray)
     table = few("penguins")
@@ -137,21 +145,21 @@ def test_a_shape_and_a_data_set_go_by_their_names():
         ("iris", "table", "recipe 'table' for 'iris'"),
     ],
 )
-def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, message, capsys):
+def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, message, capsys, quick_tables):
     changes = POINTS if kind == "points" else TABLE
     assert motes.fit(data, changes=changes, verbose=True).kind == kind
     err = capsys.readouterr().err
     assert message in err and "training:" in err
 
 
-def test_quiet_where_nobody_looks_and_the_request_wins(capsys):
+def test_quiet_where_nobody_looks_and_the_request_wins(capsys, quick_tables):
     x = motes.make_shape("moons", 100)
     assert motes.fit(x, "table", changes=TABLE).kind == "table"
     assert motes.fit(x, changes=POINTS, verbose=False).kind == "points"
     assert capsys.readouterr().err == ""
 
 
-def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, capsys):
+def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, capsys, quick_tables):
     frame = pd.DataFrame(PEOPLE).assign(number=range(60))
     frame.to_csv(tmp_path / "p.csv", index=False)
     for data in (frame, tmp_path / "p.csv"):
@@ -175,8 +183,8 @@ def test_a_training_goes_on(moons, people):
     on = motes.fit(motes.make_shape("moons", 300, seed=1), changes=still, start=moons, verbose=False)
     np.testing.assert_allclose(*(weights_of(model.training.last) for model in (on, moons)), atol=1e-6)
     part = pd.DataFrame(PEOPLE)[:30]
-    assert few(part).inner.schema.rows == 30 and few(part, start=people).inner.schema.rows == 60
-    still = TABLE | {"table.learning_rate": 1e-12}
+    with untrained():
+        assert few(part).inner.schema.rows == 30 and few(part, start=people).inner.schema.rows == 60
     frozen = motes.fit(
         pd.DataFrame(PEOPLE), changes=TABLE | {"table.learning_rate": 1e-12}, start=people, verbose=False
     )
@@ -203,7 +211,7 @@ def test_what_does_not_suit_the_data_is_refused(options, message):
         motes.fit(**options, verbose=False)
 
 
-def test_names_and_kinds_of_columns(people):
+def test_names_and_kinds_of_columns(people, quick_tables):
     x = motes.make_shape("moons", 100)
     assert motes.fit(x, changes=POINTS, columns=["a", "b"], verbose=False).columns == ("a", "b")
     array = np.column_stack([x, np.arange(100) % 7])
@@ -325,7 +333,7 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: points.score_samples([[0, 0]], smooth=True), "got smooth = True"),
         (lambda table, points: table.bound(PEOPLE), "bound is for models of points"),
         (lambda table, points: table.denoiser, "denoiser is for models of points"),
-        (lambda table, points: table.averaged_over(0.1), "averaged_over is for models of points"),
+        (lambda table, points: table.averaged_over(0.1), "no averages to choose from.* --set table.averages=32"),
         (lambda table, points: table.grid, "grid is for models of points"),
         (lambda table, points: points.report("a.txt"), "expected a name that ends in .html"),
         (lambda table, points: points.report("a.html", target="x"), "Points have no target"),

@@ -25,7 +25,7 @@ from motes.learning._batches import Batches
 from motes.learning._checkpoints import read_checkpoint
 from motes.learning._resuming import State, interruptible
 from motes.learning._weights import weights_of
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
 from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
@@ -62,7 +62,7 @@ def test_points_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
     changes, options = OF_POINTS[name]
     x = motes.make_shape("moons", 300, seed=3)
-    fit = lambda keeper: fit_points(x, changes=POINTS | changes, seed=1, keeper=keeper, **options)
+    fit = lambda keeper: fit_points(PointData(x, **options), changes=POINTS | changes, seed=1, keeper=keeper)
     ends = sorted(random.Random(name).sample(range(1, 50), 3))
     whole, again = fit(None), ended_and_resumed(fit, tmp_path, ends)
     for one in ("losses", "averages.steps", "averages.weights"):
@@ -88,7 +88,7 @@ def table(n):
 
 
 OF_TABLES = {
-    "members": (120, {}, {}),
+    "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
     "weights": (120, {}, {"weights": np.random.default_rng(1).random(120)}),
     "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
@@ -108,6 +108,9 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     assert bits(whole.models) == bits(again.models)
     np.testing.assert_array_equal(whole.training.losses, again.training.losses)
     np.testing.assert_array_equal(whole.training.looks, again.training.looks)
+    if name == "members":
+        assert np.unique(again.training.averages.steps).tolist() == [*range(9, 60, 9), 60]
+        np.testing.assert_array_equal(whole.training.averages.weights, again.training.averages.weights)
     assert whole.training.best == again.training.best
     assert (last < 60) == (name == "an early stop")
 
@@ -409,7 +412,8 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
     with pytest.raises(UsageError, match=r"training.steps = 50; .* has taken 60"):
         run(cut, steps=50, resume=True)
     same_results(whole, cut)  # a refusal takes nothing away
-    model, metrics = run(cut, steps=90, resume=True)
+    model, _ = run(cut, steps=90, resume=True)
+    metrics = json.loads((cut / "metrics.json").read_text())
     assert model.training.steps == metrics["steps"] == 90 and metrics["recipe"] == "default"
     assert load_recipe(cut / "recipe.toml").training.steps == 90
     first = np.array([json.loads(line)["loss"] for line in (whole / "history.jsonl").read_text().splitlines()])
@@ -447,9 +451,11 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("motes.runs._run.evaluated", lambda *some: SimpleNamespace(to_dict=dict))  # which takes long
+    monkeypatch.setattr(
+        "motes.runs._run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
+    )  # which takes long
     table(120).to_csv("t.csv", index=False)
-    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02}
+    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}
     go = lambda out, **options: train_run(
         "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
     )
@@ -466,7 +472,14 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
         with pytest.raises(Ended):
             go("cut")
     go("cut", resume=True)
-    same_files(tmp_path / "cut", tmp_path / "whole", "model.safetensors", "samples.csv", "history.jsonl")
+    same_files(
+        tmp_path / "cut",
+        tmp_path / "whole",
+        "model.safetensors",
+        "averages.safetensors",
+        "samples.csv",
+        "history.jsonl",
+    )
     table(121).to_csv("t.csv", index=False)
     with pytest.raises(UsageError, match=r"rows of 't.csv' are not those"):
         go("cut", resume=True)
@@ -476,10 +489,8 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory):
+def started(environment):
     """`started(folder, *words)`: the command line in a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    environment = clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
 
     def start(folder, *words):
         wakeful = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]

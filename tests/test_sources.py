@@ -65,13 +65,23 @@ def test_held_out_rows_are_the_reference_and_training_rows_the_other_draw(file):
 
 def test_a_small_file_is_trained_on_whole_and_says_so(tmp_path):
     path = tmp_path / "small.npy"
-    np.save(path, np.random.default_rng(0).normal(size=(60, 2)))
+    np.save(path, np.random.default_rng(0).normal(size=(49, 2)))
     source = read_points(str(path), RECIPE, 0)
     assert source.held_out is None
-    assert len(source.training.x) == 60
+    assert len(source.training.x) == 49
     assert source.evaluated_against == "the training rows"
     reference, other = source.real(10_000)
     assert not rows(reference) & rows(other)
+
+
+def test_of_few_rows_ten_are_held_out_and_more_rows_make_no_training_row_one_of_them(tmp_path):
+    x = np.random.default_rng(0).normal(size=(80, 2))
+    before, after = (tmp_path / name for name in ("before.npy", "after.npy"))
+    np.save(before, x[:60])
+    np.save(after, x)
+    first, second = (read_points(str(path), RECIPE, 0) for path in (before, after))
+    assert len(first.held_out) == 10 <= len(second.held_out)
+    assert not rows(second.held_out.x) & rows(first.training.x)
 
 
 def test_what_is_neither_shape_nor_file_is_told():

@@ -1,6 +1,7 @@
 """What the diagnosis says of models of tables, where the answer is known, and its figures."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,7 +13,8 @@ from motes._progress import Reporter
 from motes.data._frames import as_frame
 from motes.diagnosis._of_tables import diagnose_table
 from motes.errors import UsageError
-from motes.learning.tables._training import SHARES, _shrunk
+from motes.learning.tables._course import moved_by
+from motes.learning.tables._training import SHARES, _best_share
 from motes.models._sources import source_of
 from motes.models._table_fitting import fit_table
 from motes.runs._plots import draw_run, keep_diagnosis
@@ -89,9 +91,7 @@ def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
     make = lambda: pd.DataFrame({f"x{k}": rng.choice(list("abcd"), 300) for k in range(8)})
     seen, unseen = make(), make()
     model = fit_table(seen, changes=changes | {"table.patience": 1000, "table.learning_rate": 0.01}, seed=0)
-    model.models = fit_by_heart(model, seen)
-    for name in ("orders", "unmasker"):  # of the members that it had
-        vars(model).pop(name, None)
+    model.orders = replace(model.orders, models=fit_by_heart(model, seen))
     found = diagnose_table(model, as_frame(unseen), as_frame(seen), evaluated_against="fresh rows")
     names = [finding.name for finding in found.findings]
     assert "overlearned" in names and "worse_than_alone" in names and "worse_than_mixture" in names
@@ -166,7 +166,8 @@ def test_validation_rows_choose_how_much_a_network_moves_the_normals(model):
     for share in SHARES:
         # What such rows would say if that share were best.
         nats = lambda networks, share=share: np.abs(np.asarray(networks.lines - share * network.lines)).sum((1, 2, 3))
-        found = _shrunk(network, nats)
+        assert _best_share(network, nats) == share
+        found = moved_by(network, share)
         np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
         np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)
         np.testing.assert_array_equal(found.line_bias[..., 0], network.line_bias[..., 0])

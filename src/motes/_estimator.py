@@ -31,8 +31,9 @@ from sklearn.utils.validation import (
 )
 
 from motes._model import Model
-from motes.data._frames import Frame, Series, as_frame, joined, unique_names
+from motes.data._frames import Frame, as_frame, joined, unique_names
 from motes.data._natives import collected, in_library, is_frame, names_of
+from motes.data._series import Series
 from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed

@@ -491,17 +491,33 @@ class Model:
         check_page(path)
         return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
 
+    # --- averages of the weights ---
+
+    @property
+    def averages(self) -> Averages | None:
+        """What averages of any length are made from; None where the training kept none, as of a table by default."""
+        return self.inner.averages
+
+    def averaged_over(self, sigma_rel: float) -> Model:
+        """The same model with another average of its weights, over this share of its training, from 0.02 to 0.25.
+
+        Raises:
+            UsageError: a length out of range, or a training that kept no averages: `training.averages` of points, and
+                `table.averages` of a table, say how many are stored.
+            ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> model.averaged_over(0.1).sample(3).shape
+            (3, 2)
+        """
+        return Model(self.inner.averaged_over(sigma_rel), self.template)
+
     # --- points alone ---
 
     @property
     def denoiser(self) -> Denoiser:
         """Of points: E[x_0 | x_t], in standardised units."""
         return self._inside("denoiser", "Its networks are in `inner.models`.").denoiser
-
-    @property
-    def averages(self) -> Averages | None:
-        """Of points: what averages of any length are made from."""
-        return self._inside("averages", "It has one average of its weights.").averages
 
     @property
     def grid(self) -> NDArray[np.float32]:
@@ -523,16 +539,6 @@ class Model:
         """
         inner = self._inside("with_denoiser", "Its networks are in `inner.models`.")
         return Model(inner.with_denoiser(denoiser), self.template)
-
-    def averaged_over(self, sigma_rel: float) -> Model:
-        """Of points: the same model with another average of its weights; see `PointModel.averaged_over`.
-
-        Example:
-            >>> model.averaged_over(0.1).sample(3).shape
-            (3, 2)
-        """
-        inner = self._inside("averaged_over", "It has one average of its weights.")
-        return Model(inner.averaged_over(sigma_rel), self.template)
 
     # --- on disk ---
 

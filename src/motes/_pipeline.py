@@ -10,7 +10,8 @@ from typing import Any
 from motes._progress import Reporter, watching
 from motes.data._datasets import DATASETS
 from motes.data._files import read_frame, suffix_of, width_of
-from motes.data._frames import Frame, Series
+from motes.data._frames import Frame
+from motes.data._series import Series
 from motes.data._shapes import SHAPES
 from motes.diagnosis._before import diagnose
 from motes.errors import DataError, UsageError

@@ -176,13 +176,13 @@ def ema(
     from motes._progress import Reporter
     from motes.diagnosis._ema_lengths import LENGTHS, compare_ema_lengths
     from motes.learning._checkpoints import check_name
-    from motes.models._tables import load_points
+    from motes.models._tables import read_model
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
     if out is not None:
         check_name(out)
-    trained = read_by(load_points(model, "motes ema"), text, source)
+    trained = read_by(read_model(model), text, source)
     if length is None:
         with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
             found = compare_ema_lengths(trained, source, seed=seed, on_length=count)

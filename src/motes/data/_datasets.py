@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Frame, Series, of_values
+from motes.data._frames import Frame
+from motes.data._series import Series, of_values
 from motes.data._shapes import SHAPES
 from motes.errors import UsageError, unknown
 

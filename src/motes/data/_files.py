@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from motes.data._datasets import named
-from motes.data._frames import Frame, Series, as_frame, of_values, unique_names
+from motes.data._frames import Frame, as_frame, unique_names
 from motes.data._natives import EXTRA, pyarrow_or_none
+from motes.data._series import Series, of_values
 from motes.data._tables import load_npy
 from motes.data._text_lines import header_of
 from motes.data._text_options import SEPARATORS, TextOptions

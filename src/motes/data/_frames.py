@@ -6,86 +6,19 @@ and the rest of motes knows only that. `Frame.like` goes back to the type, the n
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._previews import preview_html, preview_text
+from motes.data._series import TYPE_WORDS, Series, of_values
 from motes.data._tables import Table
 from motes.data._text_lines import default_columns
 from motes.data._text_options import TextOptions
 from motes.errors import DataError, UsageError
-
-Type = Literal["real", "whole", "truth", "label", "date", "other"]
-Label = str | int | float | bool
-Mask = NDArray[np.bool_]
-
-TYPE_WORDS: dict[Type, str] = {
-    "real": "numbers",
-    "whole": "whole numbers",
-    "truth": "true or false",
-    "label": "text",
-    "date": "dates",
-    "other": "something else",
-}
-EPOCH = datetime.datetime(1970, 1, 1)
-DAY = 86_400_000_000  # microseconds
-FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # of the years 1 to 9999, which all libraries know
-
-
-@dataclass(frozen=True)
-class Series:
-    """The cells of one column: `values` (n,), and `missing` (n,), where a value says nothing.
-
-    Attributes:
-        type: "real" is float64, "whole" int64, "truth" bool, "label" int64 codes into `labels`, "date" int64
-            microseconds since 1970 (UTC where there is a time zone). "other" is what no column can be: nothing is
-            wrong with it as long as nobody reads it.
-        labels: of a "label", all different; the order means something where `ordered`. Of "other", what is wrong.
-        days: a "date" without times of day.
-    """
-
-    type: Type
-    values: NDArray[Any]
-    missing: Mask
-    labels: tuple[Label, ...] = ()
-    ordered: bool = False
-    days: bool = False
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def known(self) -> NDArray[Any]:
-        """The values that are not missing."""
-        return self.values if not self.missing.any() else self.values[~self.missing]
-
-    def take(self, rows: NDArray[np.integer] | slice) -> Series:
-        """Some of the cells."""
-        return replace(self, values=self.values[rows], missing=self.missing[rows])
-
-    def room(self, n: int) -> Series:
-        """A column of the same kind with room for n cells, which are nothing yet."""
-        return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
-
-    def cells(self) -> list[Any]:
-        """Plain Python values; None where missing."""
-        if self.type == "date":
-            made = [EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
-            plain: list[Any] = [value.date() for value in made] if self.days else list(made)
-        elif self.type == "label":
-            plain = [self.labels[code] if code < len(self.labels) else None for code in self.values.tolist()]
-        else:
-            plain = self.values.tolist()
-        if not self.missing.any():
-            return plain
-        return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,9 +106,9 @@ class Frame:
         return _matrix(self, np.dtype(float if numbers else object))
 
     def _built(self, library: str) -> Any:
-        from motes.data._natives import built
+        from motes.data._natives import built  # here and below: narwhals loads with the first table of a library
 
-        return built(self, library)
+        return built(self.columns, library)
 
     def as_kind_of(self, data: Any) -> Any:
         """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array.
@@ -264,7 +197,7 @@ class Frame:
         template = collected(template, "the template")
         if (names := tuple(names_of(template))) != self.names:
             raise DataError(f"columns {', '.join(self.names)}; the template has {', '.join(names)}.")
-        return to_native(self, template)
+        return to_native(self.columns, template)
 
 
 def joined(frames: Iterable[Frame], n: int) -> Frame:
@@ -292,29 +225,6 @@ def joined(frames: Iterable[Frame], n: int) -> Frame:
                 values = np.array([place[label] for label in part.labels] or [0])[values]
             whole.values[begin:end], whole.missing[begin:end] = values, part.missing
     return Frame(made)
-
-
-def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
-    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
-
-    Args:
-        columns: the known entries (m,) and the mask of the missing ones (n,) of each column.
-        n: how many rows.
-    """
-    words = np.zeros(n, np.uint64)
-    for known, missing in columns:
-        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
-        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
-        words[~missing] ^= values.view(np.uint64)
-        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
-    return mixed(words)
-
-
-def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:
@@ -408,140 +318,6 @@ def _array(data: Any) -> NDArray[Any]:
     made = np.asarray(data)
     # [1, "a"] holds a number, and is no row of two texts.
     return np.asarray(data, dtype=object) if made.dtype.kind in "US" else made
-
-
-def of_values(values: NDArray[Any], column: str, name: str) -> Series:
-    """A column of a NumPy array, (n,): NaN, NaT, None and empty text are missing.
-
-    Raises:
-        DataError: a dtype that is no column's, or objects of several types; the message names the row.
-    """
-    kind, nothing = values.dtype.kind, np.zeros(len(values), bool)
-    if kind == "b":
-        return Series("truth", values, nothing)
-    if kind in "iu":
-        if kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max:
-            row = int(values.argmax())
-            raise DataError(f"{name}, row {row + 1}, column '{column}': {values[row]} is too large for a whole number.")
-        return Series("whole", values.astype(np.int64), nothing)
-    if kind == "f":
-        return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
-    if kind == "M":
-        gone = np.isnat(values)
-        warn_of_finer(is_finer(values) & ~gone, column, name)
-        micro = values.astype("M8[us]").astype(np.int64)
-        days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
-        return Series("date", np.where(gone, 0, micro), gone, days=days)
-    if kind in "UO":
-        return _of_objects(values.astype(object), column, name)
-    raise DataError(
-        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates."
-    )
-
-
-def warn_of_finer(finer: Mask, column: str, name: str) -> None:
-    """Say which dates (n,) are cut to microseconds, if any are."""
-    if finer.any():
-        warnings.warn(
-            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': a date that is finer than a microsecond is cut "
-            f"to one; there are {int(finer.sum()):,}.",
-            UserWarning,
-            stacklevel=2,
-        )
-
-
-def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
-    gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
-    type_: Type | None = None
-    days, first = True, 0
-    for i in np.flatnonzero(~gone).tolist():
-        type_here = _type_of(values[i])
-        if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
-            among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
-            raise DataError(
-                f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
-                "Expected one type in a column: numbers, true or false, text or dates."
-            )
-        if type_ is None:
-            first = i
-        type_ = "real" if type_ and type_here != type_ else type_here
-        days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
-    here = values[~gone].tolist()
-    if type_ is None:
-        return Series("real", np.full(len(values), np.nan), gone)
-    if type_ == "label":
-        return coded([str(value) for value in here], gone)
-    dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
-    if type_ == "date":
-        finer = np.zeros(len(values), bool)
-        finer[~gone] = [
-            is_finer(value) if isinstance(value, np.datetime64) else getattr(value, "nanosecond", 0) for value in here
-        ]
-        warn_of_finer(finer, column, name)
-    made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
-    try:
-        filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
-    except OverflowError:
-        raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
-    made[~gone] = filled.astype(made.dtype)
-    return Series(type_, made, gone, days=days and type_ == "date")
-
-
-def _type_of(value: Any) -> Type | None:
-    if isinstance(value, bool | np.bool_):
-        return "truth"
-    if isinstance(value, int | np.integer):
-        return "whole"
-    if isinstance(value, float | np.floating | decimal.Decimal):
-        return "real"
-    if isinstance(value, str):
-        return "label"
-    return "date" if isinstance(value, datetime.date | np.datetime64) else None
-
-
-def is_finer(dates: Any) -> Any:
-    """Whether one of NumPy's dates, or each of several, says more than microseconds. NaT, unlike itself, counts too."""
-    return dates != dates.astype("M8[us]")
-
-
-def moment_of(text: str) -> np.datetime64:
-    """A date as text says it, in UTC where it names a time zone.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        made = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        made = None
-    if made is None or made.tzinfo is None:
-        return np.datetime64(text)
-    return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
-
-
-def _naive(value: Any) -> Any:
-    zone = getattr(value, "tzinfo", None)
-    return value.astimezone(datetime.UTC).replace(tzinfo=None) if zone is not None else value
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a cell without a value: None, NaN, NaT, pandas' NA, or empty text."""
-    if value is None or (isinstance(value, str) and not value):
-        return True
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    if isinstance(value, np.datetime64):
-        return bool(np.isnat(value))
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
-
-
-def coded(here: Sequence[str], gone: Mask) -> Series:
-    """Texts, those of the cells that are not `gone`, as codes into their sorted labels."""
-    labels = sorted(set(here))
-    index = {label: code for code, label in enumerate(labels)}
-    codes = np.zeros(len(gone), np.int64)
-    codes[~gone] = np.fromiter((index[label] for label in here), np.int64, len(here))
-    return Series("label", codes, gone, tuple(labels))
 
 
 def _plain(series: Series) -> NDArray[Any]:

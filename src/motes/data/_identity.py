@@ -7,11 +7,14 @@ The hash of a label is that of its text, so that another label changes no other 
 """
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Frame, Mask, Series, mixed, words_of
+from motes.data._frames import Frame
+from motes.data._series import Mask, Series
 from motes.errors import check_seed
 
 Words = NDArray[np.uint64]
@@ -72,3 +75,26 @@ def _words(series: Series) -> NDArray[np.int64]:
     floats = known.astype(np.float64) + 0.0  # -0.0 is 0.0, and 3 is 3.0
     exact = series.type != "whole" or np.abs(floats) < EXACT
     return np.where(exact, floats.view(np.int64), known.astype(np.int64))
+
+
+def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
+    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
+
+    Args:
+        columns: the known entries (m,) and the mask of the missing ones (n,) of each column.
+        n: how many rows.
+    """
+    words = np.zeros(n, np.uint64)
+    for known, missing in columns:
+        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
+        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
+        words[~missing] ^= values.view(np.uint64)
+        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
+    return mixed(words)
+
+
+def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -1,9 +1,9 @@
-"""pandas, polars, Arrow and what else narwhals knows <-> the columns of a `Frame`.
+"""pandas, polars, Arrow and what else narwhals knows <-> named columns.
 
-narwhals says what each column is. None of these libraries is loaded for a frame: whoever made it has loaded it.
+narwhals says what each column is. None of these libraries is loaded for a table: whoever made it has loaded it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Frame, Label, Series, coded, of_values, warn_of_finer
+from motes.data._series import Label, Series, coded, of_values, warn_of_finer
 from motes.errors import DataError, UsageError
 
 EXTRA = "pip install pyarrow"
@@ -162,19 +162,18 @@ def in_library(table: Any, library: str) -> Any:
 # --- and back -------------------------------------------------------------------------------------------------------
 
 
-def to_native(frame: Frame, template: Any) -> Any:
-    """The rows of `frame` as a table of the kind of `template`, which has the same columns."""
+def to_native(columns: Mapping[str, Series], template: Any) -> Any:
+    """Columns as a table of the kind of `template`, which has the same names in the same order."""
     module = nw.get_native_namespace(nw.from_native(template, eager_only=True))
-    columns = list(frame.columns.values())
     if _is_arrow(template):
         fields = list(template.schema)
-        arrays = [_to_arrow(module, series, field.type) for series, field in zip(columns, fields, strict=True)]
+        arrays = [_to_arrow(module, series, field.type) for series, field in zip(columns.values(), fields, strict=True)]
         types = [field.with_type(array.type) for field, array in zip(fields, arrays, strict=True)]
         return module.Table.from_arrays(arrays, schema=module.schema(types, template.schema.metadata))
     if nw.dependencies.is_polars_dataframe(template):
-        pairs = zip(columns, template.schema.items(), strict=True)
+        pairs = zip(columns.values(), template.schema.items(), strict=True)
         return module.DataFrame([_to_polars(module, series, key, dtype) for series, (key, dtype) in pairs])
-    pairs = zip(columns, template.dtypes, strict=True)
+    pairs = zip(columns.values(), template.dtypes, strict=True)
     made = module.DataFrame({j: _to_pandas(module, series, dtype) for j, (series, dtype) in enumerate(pairs)})
     made.columns = template.columns
     return made
@@ -187,8 +186,8 @@ def library_of(table: Any) -> str:
     return "polars" if nw.dependencies.is_polars_dataframe(table) else "pandas"
 
 
-def built(frame: Frame, library: str) -> Any:
-    """The rows as a table of a library, "pandas", "polars" or "pyarrow", of its plainest types.
+def built(columns: Mapping[str, Series], library: str) -> Any:
+    """Columns as a table of a library, "pandas", "polars" or "pyarrow", of its plainest types.
 
     Raises:
         UsageError: it is not installed.
@@ -198,35 +197,32 @@ def built(frame: Frame, library: str) -> Any:
     except ImportError:
         raise UsageError(f"a table of {library} needs it: pip install {library}.") from None
     if library == "pyarrow":
-        return to_arrow_table(frame)
+        return to_arrow_table(columns)
     if library == "polars":
         types = {"real": module.Float64, "whole": module.Int64, "truth": module.Boolean, "label": module.String}
         dates = {True: module.Date, False: module.Datetime("us")}
         made = [
             _to_polars(module, series, name, types.get(series.type) or dates[series.days])
-            for name, series in frame.columns.items()
+            for name, series in columns.items()
         ]
         return module.DataFrame(made)
     plain = {"real": "float64", "whole": "int64", "truth": "bool", "label": "object", "date": "datetime64[us]"}
     return module.DataFrame(
         {
             name: _to_pandas(module, series, module.Series([], dtype=plain[series.type]).dtype)
-            for name, series in frame.columns.items()
+            for name, series in columns.items()
         }
     )
 
 
-def to_arrow_table(frame: Frame) -> Any:
-    """The rows as an Arrow table of its plainest types."""
+def to_arrow_table(columns: Mapping[str, Series]) -> Any:
+    """Columns as an Arrow table of its plainest types."""
     import pyarrow as pa
 
     types = {"real": pa.float64(), "whole": pa.int64(), "truth": pa.bool_(), "label": pa.string()}
     dates = {True: pa.date32(), False: pa.timestamp("us")}
     return pa.table(
-        {
-            name: _to_arrow(pa, series, types.get(series.type) or dates[series.days])
-            for name, series in frame.columns.items()
-        }
+        {name: _to_arrow(pa, series, types.get(series.type) or dates[series.days]) for name, series in columns.items()}
     )
 
 

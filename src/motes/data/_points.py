@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from motes.data._files import read_frame, reading, suffix_of
-from motes.data._frames import TYPE_WORDS, Frame, as_frame, of_values
+from motes.data._frames import Frame, as_frame
+from motes.data._series import TYPE_WORDS, of_values
 from motes.data._tables import Table, as_table, load_npy, read_numbers
 from motes.data._text_options import SEPARATORS, TextOptions
 from motes.errors import DataError, UsageError, unknown

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from motes.data._series import Series
+
 ROWS = 10
 COLUMNS = 12
 WIDTH = 24  # characters of an entry
 
 
-def preview_text(columns: Mapping[str, Any], n: int) -> str:
+def preview_text(columns: Mapping[str, Series], n: int) -> str:
     """The first rows of `columns`, name -> `Series` of n entries, one line each, and how many there are."""
     head, rows = _cells(columns)
     widths = [max(len(line[j]) for line in (head, *rows)) for j in range(len(head))]
@@ -17,7 +19,7 @@ def preview_text(columns: Mapping[str, Any], n: int) -> str:
     return "\n".join([*lines, _size(columns, n)])
 
 
-def preview_html(columns: Mapping[str, Any], n: int) -> str:
+def preview_html(columns: Mapping[str, Series], n: int) -> str:
     """The same as an HTML table."""
     head, rows = _cells(columns)
     cells = lambda line, tag: "".join(f"<{tag}>{escape(entry)}</{tag}>" for entry in line)
@@ -25,7 +27,7 @@ def preview_html(columns: Mapping[str, Any], n: int) -> str:
     return f"<table><thead><tr>{cells(head, 'th')}</tr></thead>{body}</table><p>{_size(columns, n)}</p>"
 
 
-def _cells(columns: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _cells(columns: Mapping[str, Series]) -> tuple[list[str], list[list[str]]]:
     some = list(columns.items())[:COLUMNS]
     entries = [[_text(value) for value in series.take(slice(ROWS)).cells()] for _, series in some]
     more = len(columns) > COLUMNS
@@ -43,5 +45,5 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
-def _size(columns: Mapping[str, Any], n: int) -> str:
+def _size(columns: Mapping[str, Series], n: int) -> str:
     return f"{n:,} rows of {len(columns):,} columns"

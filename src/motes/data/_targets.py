@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Frame, Label, Series, is_missing
+from motes.data._frames import Frame
+from motes.data._series import Label, Series, is_missing
 from motes.errors import DataError, UsageError
 
 Codes = NDArray[np.integer]

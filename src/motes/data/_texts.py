@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from motes.data._frames import Frame, Series, as_frame
+from motes.data._frames import Frame, as_frame
 from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import Dates, Numbers, Way, chosen, is_code, ways_of
+from motes.data._series import Series
 from motes.data._tables import read_numbers
 from motes.data._text_lines import header_of, lines_of, not_encoded, not_utf8, open_text, say, say_read
 from motes.data._text_options import TextOptions

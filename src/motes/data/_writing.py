@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._files import suffix_of
-from motes.data._frames import TYPE_WORDS, Frame, Series, Type, joined
+from motes.data._frames import Frame, joined
 from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import is_number
+from motes.data._series import TYPE_WORDS, Series, Type
 from motes.data._tables import replacing
 from motes.data._text_options import SEPARATORS
 from motes.errors import UsageError
@@ -123,7 +124,7 @@ def _parquet(path: Path) -> Iterator[Write]:
 
     def write(frame: Frame) -> None:
         nonlocal file
-        table = to_arrow_table(frame)
+        table = to_arrow_table(frame.columns)
         if file is None:
             file = parquet.ParquetWriter(path, table.schema)
         file.write_table(table)

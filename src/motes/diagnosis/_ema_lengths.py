@@ -1,21 +1,25 @@
-"""How long an average of the weights is best? Several lengths, compared on points that the model has not seen."""
+"""How long an average of the weights is best? Several lengths, compared on rows that the model has not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._seeds import seed_key
 from motes.data._tables import Table
+from motes.errors import UsageError
 from motes.evaluation._excess import excess_loss, noise_levels
 from motes.evaluation._irreducible import expected_loss
 from motes.models._points import PointModel
 from motes.models._sources import source_of
+from motes.models._tables import TableModel
 
 LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training
-ROWS = 8192  # real points that a length is compared on
+ROWS = 8192  # real rows that a length is compared on
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,11 @@ class EmaLengths:
     """What a model loses with other averages of its weights.
 
     Attributes:
-        evaluated_against: the unseen points, in words.
+        evaluated_against: the unseen rows, in words.
         measure: what `losses` are, in words.
         lengths: of the averages; None for the weights that the model has.
-        losses, errors: one for each length, and its standard error. All have the same rows, times and noise, so that
-            their differences are known better than that.
+        losses, errors: one for each length, and its standard error. All have the same rows, and of points the same
+            times and noise, so that their differences are known better than that.
 
     Example:
         >>> from motes.diagnosis import compare_ema_lengths
@@ -60,21 +64,21 @@ class EmaLengths:
 
 
 def compare_ema_lengths(
-    model: PointModel,
+    model: PointModel | TableModel,
     source: str | ArrayLike | Table | None = None,
     *,
     lengths: tuple[float, ...] = LENGTHS,
     seed: int = 0,
     on_length: Callable[[int], None] | None = None,
 ) -> EmaLengths:
-    """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen points.
+    """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen rows.
 
-    Where the distribution of the points is known it is the network's error in nats a row, otherwise the loss of the
-    training.
+    Of a table it is -log p in nats a row. Of points it is the network's error in nats a row where their distribution is
+    known, otherwise the loss of the training.
 
     Args:
-        model: with averages, as `motes train` leaves them.
-        source: what to compare with; None takes what the model was trained on.
+        model: with averages, as `motes train` leaves them; of a table where table.averages says so.
+        source: what to compare with; None takes what the model was trained on, of a table its held-out rows.
         lengths: to try, as shares of the training; one that too little was stored for is left out.
         seed: of rows, times and noise.
         on_length: called with the number of lengths tried so far, the present weights first.
@@ -88,15 +92,31 @@ def compare_ema_lengths(
         >>> compare_ema_lengths(model.inner, "moons", lengths=(0.1, 0.2)).best in (None, 0.1, 0.2)
         True
     """
-    origin, stored = source_of(model, source), model.averages
-    rows = model.standardiser.forward(origin.real(ROWS)[0])
+    stored = model.averages
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
+    tried = (None, *lengths)
+    if isinstance(model, TableModel):
+        found, measure, against = _of_table(model, source, tried, seed, on_length)
+    else:
+        found, measure, against = _of_points(model, source, tried, seed, on_length)
+    losses, errors = zip(*found, strict=True)
+    return EmaLengths(against, measure, tried, losses, errors)
+
+
+Found = tuple[list[tuple[float, float]], str, str]  # losses with their errors; what they are; against which rows
+
+
+def _of_points(
+    model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    origin = source_of(model, source)
+    rows = model.standardiser.forward(origin.real(ROWS)[0])
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
     exact = origin.truth.oracle(schedule, model.standardiser) if origin.truth else None
     t, _ = noise_levels(schedule, model.lowest_noise)
     found: list[tuple[float, float]] = []
-    for length in (None, *lengths):
+    for length in tried:
         denoiser = model.denoiser if length is None else model.averaged_over(length).denoiser
         if exact is not None:
             excess = excess_loss(denoiser, exact, rows, t, key=key)
@@ -106,6 +126,25 @@ def compare_ema_lengths(
             found.append((loss.mean, loss.error))
         if on_length:
             on_length(len(found))
-    losses, errors = zip(*found, strict=True)
     measure = "excess loss in nats a row" if exact is not None else "loss"
-    return EmaLengths(f"{origin.evaluated_against} of {origin.name}", measure, (None, *lengths), losses, errors)
+    return found, measure, f"{origin.evaluated_against} of {origin.name}"
+
+
+def _of_table(
+    model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    model.check_averages()  # before the rows are read and scored
+    origin = source_of(model, source)
+    if origin.held_out is None:
+        raise UsageError(
+            f"'{origin.name}' has no rows that the model has not seen. Give a file of such rows as SOURCE."
+        )
+    rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:ROWS])
+    found: list[tuple[float, float]] = []
+    for length in tried:
+        one = model if length is None else model.averaged_over(length)
+        nats = -one.score_samples(rows, smooth=True)
+        found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
+        if on_length:
+            on_length(len(found))
+    return found, "-log p in nats a row", f"{len(rows):,} held-out rows of {origin.name}"

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Mask
+from motes.data._series import Mask
 from motes.errors import UsageError
 from motes.evaluation._associations import Associations, Layout, compare_associations, ranked
 from motes.evaluation._interactions import Interactions, compare_interactions

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import TYPE_WORDS, Frame, Mask, Series, moment_of
+from motes.data._frames import Frame
+from motes.data._series import TYPE_WORDS, Mask, Series, moment_of
 from motes.errors import DataError
 from motes.evaluation._results import Array
 from motes.tables._schema import Schema

@@ -8,7 +8,7 @@ the stored ones by least squares, and so is its average.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -68,6 +68,12 @@ class Averages:
     lengths: Array  # (m,)
     weights: NDArray[np.float32]  # (m, p)
 
+    @classmethod
+    def of(cls, lengths: Sequence[float], stored: Mapping[int, NDArray[np.float32]]) -> "Averages":
+        """Those that were stored after some steps: step -> averages (l, p) of these lengths."""
+        steps = np.repeat(np.array(list(stored)), len(lengths))
+        return cls(steps, np.tile(lengths, len(stored)), np.concatenate(list(stored.values())))
+
     def over(self, sigma_rel: float) -> NDArray[np.float32]:
         """The average (p,) of this length that ends at the last step.
 
@@ -84,8 +90,8 @@ class Averages:
         if misfit > MISFIT:
             raise UsageError(
                 f"length {sigma_rel:g} cannot be made of the {len(self.steps)} averages that were stored, which miss "
-                f"it by {misfit:.0%}: the training ended early, or training.averages is small. {LENGTHS[0]:g} and "
-                f"{LENGTHS[1]:g} always can."
+                f"it by {misfit:.0%}: the training ended early, or `averages` of its recipe is small. {LENGTHS[0]:g} "
+                f"and {LENGTHS[1]:g} always can."
             )
         return shares
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import TYPE_WORDS, Frame
+from motes.data._frames import Frame
+from motes.data._series import TYPE_WORDS
 from motes.data._text_lines import default_columns
 from motes.errors import DataError, UsageError
 from motes.models._points import PointModel

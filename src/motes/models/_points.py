@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -23,18 +24,32 @@ from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindEr
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning._training import Trained
+from motes.learning._course import Trained
 from motes.learning._weights import weights_of, with_weights
+from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
-from motes.sampling._divergence import Divergence
+from motes.sampling._divergence import Hutchinson
 from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling._loop import ReverseProcess, sample
 from motes.sampling._options import Sampling
 
-AVERAGES = "averages.safetensors"
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model is from.
+
+    Attributes:
+        source: what it was trained on, a shape's name or a file's; "" for an array.
+        fingerprint: of the rows that it was trained on, by which they are known again.
+        seed: of the training.
+    """
+
+    source: str = ""
+    fingerprint: str = ""
+    seed: int = 0
 
 
 class PointModel:
@@ -46,9 +61,7 @@ class PointModel:
         columns: names of the d columns.
         classes: those of its rows, where it was trained with labels; otherwise None.
         recipe: what it was trained by.
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
+        source, fingerprint, seed: its `Provenance`.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
         folder: where it was loaded from; None where it was trained in this process.
         length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
@@ -67,24 +80,18 @@ class PointModel:
         recipe: Recipe,
         *,
         classes: Classes | None = None,
-        source: str = "",
-        fingerprint: str = "",
-        seed: int = 0,
+        provenance: Provenance = Provenance(),
         training: Trained | None = None,
-        folder: Path | None = None,
-        length: float | None = None,
     ):
         self.denoiser = denoiser
         self.standardiser = standardiser
         self.columns = tuple(columns)
         self.recipe = recipe
         self.classes = classes
-        self.source = source
-        self.fingerprint = fingerprint
-        self.seed = seed
+        self.source, self.fingerprint, self.seed = provenance.source, provenance.fingerprint, provenance.seed
         self.training = training
-        self.folder = folder
-        self.length = length
+        self.folder: Path | None = None
+        self.length: float | None = None
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
@@ -112,13 +119,7 @@ class PointModel:
         """What its training stored to make averages of any length from, read from its folder where it was loaded."""
         if self.training is not None or self.folder is None:
             return self.training.averages if self.training else None
-        path = self.folder / AVERAGES
-        if not path.is_file():
-            return None
-        tensors, about = read_checkpoint(path)
-        if about.get("run") != self._run or tensors["weights"].shape[1] != self.parameters:
-            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
-        return Averages(**tensors)
+        return read_averages(self.folder, self._run, self.parameters)
 
     def averaged_over(self, sigma_rel: float) -> PointModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
@@ -133,12 +134,8 @@ class PointModel:
             >>> model.inner.averaged_over(0.1).length
             0.1
         """
-        if self.averages is None:
-            raise UsageError(
-                f"this model has no averages to choose from. `motes train` leaves them beside it in {AVERAGES}, unless "
-                "training.averages = 0."
-            )
-        return self.with_denoiser(with_weights(self.denoiser, self.averages.over(sigma_rel)), length=sigma_rel)
+        found = checked(self.averages, " beside the model, unless training.averages = 0.").over(sigma_rel)
+        return self.with_denoiser(with_weights(self.denoiser, found), length=sigma_rel)
 
     def save_averages(self, folder: Path) -> None:
         """Write what `averaged_over` needs beside the model file, where its training has kept anything.
@@ -154,12 +151,11 @@ class PointModel:
             ['averages.safetensors']
         """
         if self.averages is not None:
-            write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
+            write_averages(self.averages, folder, self._run)
 
     @property
     def _run(self) -> str:
-        """What tells its training from any other."""
-        return json.dumps([self.recipe.to_dict(), self.fingerprint, self.seed])
+        return run_name(self.recipe, self.fingerprint, self.seed)
 
     @property
     def dim(self) -> int:
@@ -385,7 +381,7 @@ class PointModel:
         x: ArrayLike,
         *,
         label: Any = None,
-        divergence: Divergence = "exact",
+        divergence: Literal["exact", "rademacher", "gaussian"] = "exact",
         probes: int = 32,
         seed: int = 0,
         solver: Solver = "grid",
@@ -394,10 +390,11 @@ class PointModel:
     ) -> Likelihood:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling.log_likelihood`. It is the distribution that `sample` draws from where the
-        sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
-        distribution.
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label). A random `divergence` is an
+        estimate from `probes` directions, which `seed` draws; see `motes.sampling.log_likelihood`.
+
+        It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
+        `bound` is about the chain of noisy steps, which is another distribution.
 
         Raises:
             DataError: rows that cannot be used.
@@ -410,13 +407,12 @@ class PointModel:
         """
         rows = as_table(x, self.columns, to_learn=False).x
         try:
+            random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
             found = log_likelihood(
                 self.denoiser,
                 self.standardiser.forward(rows),
                 given=self.given(label, len(rows)),
-                divergence=divergence,
-                probes=probes,
-                key=seed_key(seed, "likelihood"),
+                divergence=random or "exact",
                 solver=solver,
                 tolerance=tolerance,
                 on_block=on_block,
@@ -555,7 +551,7 @@ class PointModel:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
             classes = Classes.from_dict(labels) if labels else None
-            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
+            provenance = Provenance(about["source"], about["fingerprint"], int(about["seed"]))
             length = float(about["length"]) if "length" in about else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except UnknownKindError as error:
@@ -563,18 +559,8 @@ class PointModel:
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
-        return cls(
-            denoiser,
-            standardiser,
-            columns,
-            recipe,
-            classes=classes,
-            source=source,
-            fingerprint=fingerprint,
-            seed=seed,
-            folder=path.parent,
-            length=length,
-        )
+        model = cls(denoiser, standardiser, columns, recipe, classes=classes, provenance=provenance)
+        return model._with(folder=path.parent, length=length)
 
 
 def model_path(path: str | Path) -> Path:

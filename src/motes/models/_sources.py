@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._datasets import DATASETS, is_here, named
 from motes.data._files import read_frame
-from motes.data._frames import Frame, Mask
+from motes.data._frames import Frame
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
 from motes.data._points import frame_of, points_of, read_table
+from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data._tables import Standardiser, Table, as_table
 from motes.data._text_lines import default_columns

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._frames import Frame, as_frame, words_of
-from motes.data._identity import fingerprint_of
+from motes.data._frames import Frame, as_frame
+from motes.data._identity import fingerprint_of, words_of
 from motes.errors import RecipeError, UsageError, check_seed
 from motes.learning._resuming import GoingOn, Session
 from motes.learning.tables._course import Trained
@@ -25,6 +25,7 @@ from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.sampling._constraint import broken_by, columns_of, observed_sides
+from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
 from motes.tables._parts import Encoded
 from motes.tables._relations import Inequality
@@ -102,7 +103,7 @@ def fit_table(
     layout = layout_of(schema.parts, Linker.of(schema).links, labels=labels)
     network, options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, np.frombuffer(table.fingerprint.encode(), np.uint8), table.data.weights)
-    ahead = ahead_of(_training_of(start), run, options.steps, "table.steps", more=session.more)
+    ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
     keeper = session.keeper or (None if ahead.state is None else GoingOn(ahead.state))
     models, trained = fit(
         table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
@@ -114,10 +115,8 @@ def fit_table(
     kept, count = replace(schema, inequalities=table.inequalities), len(table.data.keys)
     made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
     trained.interrupted |= made.interrupted
-    return TableModel(
-        made.schema, models, table.plan.order, made.bias, chosen, constraint=made.constraint, source=session.source,
-        seed=seed, fingerprint=table.fingerprint, training=trained,
-    )  # fmt: skip
+    orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
+    return TableModel(orders, chosen, source=session.source, seed=seed, fingerprint=table.fingerprint, training=trained)
 
 
 def _check_start(start: TableModel, recipe: Recipe) -> None:
@@ -131,11 +130,13 @@ def _check_start(start: TableModel, recipe: Recipe) -> None:
             )
 
 
-def _training_of(start: TableModel | None) -> Trained | None:
-    """What the training left whose weights are those of the start."""
-    if start is None or start.training is None or start.training.networks is not start.models.network:
+def _training_of(start: TableModel | None, recipe: Recipe) -> Trained | None:
+    """What the training left whose weights are those of the start, if it kept averages where this one does."""
+    if start is None or start.training is None:
         return None
-    return start.training
+    own = start.training.networks is start.models.network
+    alike = bool(start.recipe.table.averages) == bool(recipe.table.averages)
+    return start.training if own and alike else None
 
 
 class _Table(NamedTuple):

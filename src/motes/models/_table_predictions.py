@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._blocks import Blocks
-from motes.data._frames import DAY, Frame, Series, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._series import DAY, Series
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.learning.tables._links import Derived
 from motes.learning.tables._network import Rows

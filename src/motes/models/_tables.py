@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +25,18 @@ from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
 from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._weights import weights_of, with_weights
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import options_of
 from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
 from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
+from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._points import PointModel, model_path
+from motes.models._table_adjusting import adjusted
 from motes.models._table_draws import Drawn, draw_blocks
 from motes.models._table_fillings import fill_blocks
 from motes.models._table_predictions import (
@@ -78,13 +84,11 @@ class TableModel:
     """What was learned of a table.
 
     Attributes:
-        schema: between the table and codes.
-        models: the members, with a leading axis.
-        order: place -> part, in which rows are drawn and scored, (p,).
-        bias: of the codes of each group in that order, (M, G, K), by which marginals are right.
-        constraint: the inequalities between columns that rows keep.
+        orders: what was learned, in the model's own order of the parts and in any other.
         recipe, source, seed, fingerprint: of the training.
         training: losses, where it was trained in this process; None where it was loaded.
+        folder: where it was loaded from; None where it was trained in this process.
+        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
 
     Example:
         >>> inner = table.inner
@@ -94,32 +98,43 @@ class TableModel:
 
     def __init__(
         self,
-        schema: Schema,
-        models: MaskedModel,
-        order: Integers,
-        bias: Sequence[Any],
+        orders: AnyOrder,
         recipe: Recipe,
         *,
-        constraint: Constraint | None = None,
         source: str = "",
         seed: int = 0,
         fingerprint: str = "",
         training: Trained | None = None,
+        folder: Path | None = None,
+        length: float | None = None,
     ):
-        self.constraint = constraint or Constraint.none()
+        self.orders, self.recipe, self.source, self.seed = orders, recipe, source, seed
+        self.fingerprint, self.training, self.folder, self.length = fingerprint, training, folder, length
         self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
-        self.schema, self.models, self.order, self.bias = schema, models, np.asarray(order), tuple(bias)
-        self.recipe, self.source, self.seed, self.fingerprint, self.training = (
-            recipe,
-            source,
-            seed,
-            fingerprint,
-            training,
-        )
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
         return f"TableModel{on} ({len(self.columns)} columns, {self.parameters:,} parameters)"
+
+    @property
+    def schema(self) -> Schema:
+        """Between the table and codes."""
+        return self.orders.schema
+
+    @property
+    def models(self) -> MaskedModel:
+        """The members, with a leading axis."""
+        return self.orders.models
+
+    @property
+    def order(self) -> Integers:
+        """Place -> part, in which rows are drawn and scored, (p,)."""
+        return self.orders.order
+
+    @property
+    def constraint(self) -> Constraint:
+        """The inequalities between columns that rows keep."""
+        return self.orders.constraint
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -131,11 +146,6 @@ class TableModel:
         """How many numbers were learned."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
-    @cached_property
-    def orders(self) -> AnyOrder:
-        """The model in its own order of the parts, and in any other."""
-        return AnyOrder(self.schema, self.models, self.order, self.bias, self.constraint)
-
     @property
     def reader(self) -> Reader:
         """Between entries and what the network takes."""
@@ -145,6 +155,60 @@ class TableModel:
     def unmasker(self) -> Unmasker:
         """The model's distribution: members in its own order, with its biases."""
         return self.orders.own
+
+    # --- averages ---
+
+    @cached_property
+    def averages(self) -> Averages | None:
+        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
+        if self.training is not None or self.folder is None:
+            return self.training.averages if self.training else None
+        return read_averages(self.folder, self._run, int(weights_of(self.models.network).size))
+
+    def averaged_over(self, sigma_rel: float) -> TableModel:
+        """The same model with another average of its weights, over this share of its training, such as 0.1.
+
+        It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
+        last one, also where validation rows found earlier weights best. Biases and inequalities are set anew.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+            ModelFileError: they are damaged, or of another model.
+        """
+        found = self.check_averages().over(sigma_rel)
+        models = MaskedModel(with_weights(self.models.network, found), self.models.base)
+        orders = replace(self.orders, models=models)
+        calibrate = self.recipe.table.calibrate
+        made = adjusted(orders.plain, self.schema, self.schema.rows, self.seed, calibrate=calibrate)
+        if made.interrupted:
+            raise KeyboardInterrupt
+        orders = replace(orders, schema=made.schema, bias=tuple(made.bias), constraint=made.constraint)
+        copied = copy(self)
+        vars(copied).pop("averages", None)
+        copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
+        return copied
+
+    def check_averages(self) -> Averages:
+        """The averages that its training stored.
+
+        Raises:
+            UsageError: there are none.
+            ModelFileError: they are damaged, or of another model.
+        """
+        return checked(self.averages, ", of a table where it is told so: --set table.averages=32.")
+
+    def save_averages(self, folder: Path) -> None:
+        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
+
+        Raises:
+            OSError: the folder is not there, cannot be written, or is full.
+        """
+        if self.averages is not None:
+            write_averages(self.averages, folder, self._run)
+
+    @property
+    def _run(self) -> str:
+        return run_name(self.recipe, self.fingerprint, self.seed)
 
     # --- drawing ---
 
@@ -434,11 +498,13 @@ class TableModel:
         """
         arrays, about = self.schema.to_state()
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
-        tensors["order"] = np.asarray(self.order, np.int32)
-        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.bias)}
+        tensors["order"] = np.asarray(self.orders.order, np.int32)
+        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
         if self.constraint.inequalities:
             tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
+        if self.length is not None:
+            texts["length"] = repr(self.length)
         return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
 
     @classmethod
@@ -464,7 +530,7 @@ class TableModel:
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
             recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
-            constraint = None
+            constraint = Constraint.none()
             if schema.inequalities:
                 constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
@@ -476,15 +542,13 @@ class TableModel:
             )
             models = filled(skeleton, tensors, path)
             return cls(
-                schema,
-                models,
-                order,
-                bias,
+                AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint),
                 recipe,
-                constraint=constraint,
                 source=about["source"],
                 seed=int(about["seed"]),
                 fingerprint=about["fingerprint"],
+                folder=path.parent,
+                length=float(about["length"]) if "length" in about else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
@@ -494,7 +558,8 @@ class TableModel:
         return dict(zip(("tensors", "about"), self.parts(), strict=True))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(vars(TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))))
+        made = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
+        self.__dict__.update(vars(made), folder=None)
 
 
 def read_model(path: str | Path) -> PointModel | TableModel:

@@ -35,6 +35,7 @@ class Table(Checked):
     fixed: float = number(0.5, 0, 1)  # share of training in the order in which rows are drawn and scored
     learning_rate: float = number(2e-3, 0, open_low=True)  # at its highest
     ema: float = number(0.99, 0, 1)
+    averages: int = number(0, 0)  # stores of two averages over the training, from which any other is made; 0: none
     clip_norm: float = number(1.0, 0, open_low=True)
     weight_decay: float | None = number(None, 0)  # of weights that many codes share, in units of the learning rate
     check_every: int | None = number(None, 1)  # steps from one look at the validation rows to the next

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from motes._progress import Reporter
 from motes.data._blocks import Blocks
 from motes.data._files import read_frame
-from motes.data._frames import Frame, Series, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._series import Series
 from motes.data._tables import Table
 from motes.data._writing import Write, writing
 from motes.errors import UsageError

@@ -21,7 +21,8 @@ from motes.data._tables import replacing
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State
-from motes.models._points import AVERAGES, PointModel
+from motes.models._kept_averages import AVERAGES
+from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
 

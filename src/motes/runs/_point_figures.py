@@ -21,6 +21,7 @@ from motes import figures
 from motes.data._tables import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
+from motes.figures._arrays import Limits
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.sampling._grids import refined
@@ -73,6 +74,10 @@ class View:
         self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
+    def drawn(self, limits: Limits) -> figures.View:
+        """As figures take it, in a box."""
+        return figures.View(limits, self.steps, self.columns, self.note)
+
     def panels(self) -> list[int]:
         """About ten of the places, both ends among them: equally many steps apart, or where a schedule has no steps,
         equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly.
@@ -120,7 +125,7 @@ class Film:
     view: View
     forward: Array  # (m, n, 2)
     reverse: Array  # (m, n, 2)
-    limits: tuple[tuple[float, float], tuple[float, float]]
+    limits: Limits
 
 
 def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
@@ -170,16 +175,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iter
         yield save(axes, folder / f"{name}.png")
     some = view.panels()
     for name, clouds, order in (("forward", film.forward, some[::-1]), ("reverse", film.reverse, some)):
-        figure = figures.row(
-            clouds[order],
-            view.times[order],
-            process=name,
-            steps=view.steps,
-            limits=film.limits,
-            columns=view.columns,
-            note=view.note,
-            style=style,
-        )
+        figure = figures.row(clouds[order], view.times[order], process=name, view=view.drawn(film.limits), style=style)
         yield save(figure, folder / f"{name}.png")
 
 
@@ -213,21 +209,13 @@ def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Pa
         return
     view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
-    rows = [
-        view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last)
+    rows = {
+        f"step {shot.step:,}": view.reverse(
+            SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last
+        )
         for shot in training.snapshots
-    ]
-    figure = figures.grid(
-        rows,
-        view.times,
-        [f"step {shot.step:,}" for shot in training.snapshots],
-        process="reverse",
-        steps=view.steps,
-        limits=film.limits,
-        columns=view.columns,
-        note=view.note,
-        style=style,
-    )
+    }
+    figure = figures.grid(rows, view.times, process="reverse", view=view.drawn(film.limits), style=style)
     yield save(figure, folder / "snapshots.png")
 
 
@@ -240,12 +228,9 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
             film.view.times[::-1],
             film.reverse,
             film.view.times,
-            limits=film.limits,
-            style=style,
-            steps=film.view.steps,
-            columns=film.view.columns,
-            note=film.view.note,
+            view=film.view.drawn(film.limits),
             hold=HOLD,
+            style=style,
         )
         for number, frame in enumerate(frames, 1):
             yield frame

@@ -108,8 +108,7 @@ def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
 def _write_learned(model: PointModel | TableModel, out: Path, least: Estimate | None) -> None:
     model.save(out / MODEL)
     write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in history(model, least)))
-    if isinstance(model, PointModel):
-        model.save_averages(out)
+    model.save_averages(out)
 
 
 def history(model: PointModel | TableModel, least: Estimate | None = None) -> list[dict[str, float]]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from motes._progress import Reporter
-from motes.data._frames import Frame, as_frame, of_values
+from motes.data._frames import Frame, as_frame
+from motes.data._series import of_values
 from motes.data._tables import Table
 from motes.data._writing import Write
 from motes.models._evidence import Evidence, evidence_of

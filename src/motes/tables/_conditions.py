@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from motes.data._frames import Frame, Series, of_values
+from motes.data._frames import Frame
+from motes.data._series import Series, of_values
 from motes.data._text_lines import default_columns
 from motes.errors import DataError, UsageError, unknown
 from motes.tables._parts import Array, Codes, Mask

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._frames import Frame, Series, Type, as_frame
+from motes.data._frames import Frame, as_frame
+from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import Condition, Missing, Not, NotMissing, Presence, Restriction, WithMissing
 from motes.tables._dependencies import Dependency, dependencies_in

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Series
+from motes.data._series import Series
 from motes.tables._dependencies import Dependency
 from motes.tables._relations import Inequality, Relation
 from motes.tables.kinds._calendars import Calendar

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import log_ndtr, logsumexp
+from threadpoolctl import threadpool_limits
 
 from motes.learning.tables._base import Base
 from motes.learning.tables._layout import UNIT
@@ -43,6 +44,7 @@ class Shape(NamedTuple):
     ridge: float
 
 
+@threadpool_limits.wrap(limits=1)  # the threads of these small matrices wait for each other
 def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
     """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
     if not y.shape[1]:
@@ -77,6 +79,7 @@ def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
     return counts[int((short.mean(axis=1) <= error).argmax())]
 
 
+@threadpool_limits.wrap(limits=1)
 def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
     """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
     rng = np.random.default_rng(seed)

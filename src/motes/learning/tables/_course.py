@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.learning._averages import LENGTHS, Averages
 from motes.learning._batches import Batches
 from motes.learning._resuming import BATCHES, WATCH, Arrays, State, named, tree_state
+from motes.learning._weights import weights_of
 from motes.learning.tables._network import MaskedNetwork
 
 
@@ -37,6 +39,7 @@ class Trained:
         best: the step of the weights that are kept, the mean over members; None where no rows were looked at.
         interrupted: by Ctrl-C.
         state: the complete one, after the last step.
+        averages: of the last weights of all members, up to the last step; None where none were kept.
     """
 
     networks: MaskedNetwork
@@ -46,6 +49,7 @@ class Trained:
     seconds: float
     interrupted: bool = False
     state: State | None = None
+    averages: Averages | None = None
 
     def __repr__(self) -> str:
         end = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
@@ -58,12 +62,20 @@ class Trained:
 
 
 class Members(NamedTuple):
-    """Of all members, with a leading axis."""
+    """Of all members, with a leading axis.
+
+    Attributes:
+        network, averaged: the last weights, and their average.
+        optimiser: its state.
+        step: steps taken, (M,).
+        powers: averages with profiles that are powers, (M, l, ...); None where none are kept.
+    """
 
     network: MaskedNetwork
     averaged: MaskedNetwork
     optimiser: Any
     step: jax.Array
+    powers: MaskedNetwork | None
 
 
 Nats = Callable[[MaskedNetwork], NDArray[np.float64]]  # of the validation rows, of each member's network, (members,)
@@ -78,10 +90,15 @@ class Course:
         steps: of the training, at most.
         streams: the rows of each member.
         nats: how unlikely networks make the validation rows, a row; None: there are none.
+        averages: how often over the training `state.powers` are stored; 0: never.
     """
 
-    def __init__(self, state: Members, base: Any, steps: int, streams: list[Batches], nats: Nats | None):
+    def __init__(
+        self, state: Members, base: Any, steps: int, streams: list[Batches], nats: Nats | None, *, averages: int
+    ):
         self.state, self.base, self.steps, self.streams, self.nats = state, base, steps, streams, nats
+        self.store_every = -(-steps // averages) if averages else steps
+        self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers (l, p) of all members
         self.step = 0
         self.losses: list[NDArray[np.float32]] = []
         self.checks: list[tuple[int, float]] = []
@@ -94,6 +111,8 @@ class Course:
         """Steps with these losses, (k,), have led to this state."""
         self.state, self.step = state, self.step + len(losses)
         self.losses.append(losses)
+        if state.powers is not None and self.step % self.store_every == 0:
+            self.stored[self.step] = _flat(state.powers)
 
     def first_look(self) -> None:
         """Look at the validation rows, if that was not done before: the base alone may be best."""
@@ -129,20 +148,31 @@ class Course:
         latest = self.checks[-1][1] if self.checks else float("nan")
         return Progress(self.step, self.steps, loss, latest, self.seconds)
 
-    def result(self, interrupted: bool) -> Trained:
-        """What was learned so far."""
-        kept, kept_step = self.kept, self.kept_step
-        if not self.checks:
-            kept, kept_step = self.state.averaged, np.full(len(self.streams), self.step)
+    @property
+    def learned(self) -> MaskedNetwork:
+        """The weights that are the model: the best by validation rows, or those of the end."""
+        return self.kept if self.checks else self.state.averaged
+
+    def result(self, interrupted: bool, share: float) -> Trained:
+        """What was learned so far; its networks move the normals of the base by a share of what they say."""
+        kept_step = self.kept_step if self.checks else np.full(len(self.streams), self.step)
         return Trained(
-            kept,
+            moved_by(self.learned, share),
             self._joined(),
             np.array(self.checks).reshape(-1, 2),
             float(kept_step.mean()) if self.checks else None,
             self.seconds,
             interrupted,
             self.complete(),
+            self._averages(share),
         )
+
+    def _averages(self, share: float) -> Averages | None:
+        if self.state.powers is None or not self.step:
+            return None
+        scale = weights_of(moved_by(jax.tree.map(jnp.ones_like, self.state.network), share))
+        stored = self.stored | {self.step: _flat(self.state.powers)}
+        return Averages.of(LENGTHS, {step: powers * np.asarray(scale) for step, powers in stored.items()})
 
     def _joined(self) -> NDArray[np.float32]:
         return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
@@ -154,15 +184,19 @@ class Course:
         looks = {"checks": np.array(self.checks).reshape(-1, 2), "best": self.best}
         parts[WATCH] = State(looks, {"waited": self.waited})
         arrays: Arrays = {"losses": self._joined(), "kept_step": self.kept_step}
+        arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
         numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
         return named(parts | {"course": State(arrays, numbers)})
 
     def go_on(self, kept: State) -> None:
         """Go on where a training was whose complete state this is, with the same rows or with others."""
-        arrays, numbers = kept.part("course")
+        course = kept.part("course")
+        arrays, numbers = course
         self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
         self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], arrays["kept_step"]
         self._began -= numbers["seconds"]
+        # A file has its arrays in an order of its own.
+        self.stored = dict(sorted((int(step), one) for step, one in course.part("stored").arrays.items()))
         if kept.has(BATCHES):
             for member, stream in enumerate(self.streams):
                 stream.go_on(kept.part(BATCHES).part(str(member)))
@@ -171,6 +205,20 @@ class Course:
             self.checks = [(int(step), loss) for step, loss in looks.arrays["checks"].tolist()]
             self.best = looks.arrays["best"]
             self.waited = looks.numbers["waited"] if numbers["steps"] == self.steps else 0
+
+
+def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
+    """Networks that move the normals of the base by a share of what they say."""
+    if share == 1:
+        return networks
+    moves = networks.lines * share, networks.line_bias.at[..., 1:].multiply(share)
+    return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
+
+
+def _flat(powers: MaskedNetwork) -> NDArray[np.float32]:
+    """The weights (l, p) of all members, of averages (M, l, ...)."""
+    each = range(len(LENGTHS))
+    return np.stack([np.asarray(weights_of(jax.tree.map(lambda part, k=k: part[:, k], powers))) for k in each])
 
 
 @eqx.filter_jit

@@ -250,6 +250,7 @@ def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]
         weight_decay=suits(table.weight_decay, 1.0 if few else 0.1),
         check_every=suits(table.check_every, 25 if few else 100),
         patience=table.patience,
+        averages=table.averages,
     )
 
 

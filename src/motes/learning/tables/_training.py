@@ -10,7 +10,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError
+from motes.learning._averages import LENGTHS, rates
 from motes.learning._batches import Batches
 from motes.learning._programs import training_program
 from motes.learning._resuming import Session, interruptible
-from motes.learning.tables._course import Course, Members, Nats, Trained
+from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
@@ -54,6 +55,7 @@ class Options:
         weight_decay: of weights that many codes share, in units of the learning rate (Loshchilov & Hutter 2019).
         check_every: steps between two looks at the validation rows.
         patience: looks without a better one after which the training stops.
+        averages: how often over the training two averages are stored, from which one of any length can be made.
     """
 
     steps: int
@@ -66,6 +68,7 @@ class Options:
     weight_decay: float
     check_every: int
     patience: int
+    averages: int = 0
 
 
 class Data(NamedTuple):
@@ -189,7 +192,8 @@ def _train(
         network = eqx.apply_updates(state.network, updates)
         decay = jnp.minimum(options.ema, (1 + state.step) / (10 + state.step))
         averaged = jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, state.averaged, network)
-        return Members(network, averaged, optimiser, state.step + 1), loss
+        powers = None if state.powers is None else _tracked(state.powers, network, state.step + 1)
+        return Members(network, averaged, optimiser, state.step + 1, powers), loss
 
     keys = jax.random.split(key, CHUNK)
     index, window = jnp.asarray(index), jnp.asarray(window)
@@ -201,6 +205,12 @@ def _train(
         return state, losses.at[i].set(loss)
 
     return jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
+
+
+def _tracked(powers: MaskedNetwork, network: MaskedNetwork, step: jax.Array) -> MaskedNetwork:
+    """Averages (l, ...) of the weights, those after this step included."""
+    share = rates(LENGTHS, step)
+    return jax.tree.map(lambda a, w: a + share.reshape(-1, *(1,) * w.ndim) * (w - a), powers, network)
 
 
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
@@ -299,18 +309,20 @@ def train(
             interrupted = bool(stop)
     except KeyboardInterrupt:
         interrupted = True
-    found = course.result(interrupted)
     if nats is None or not course.checks or len(split.learn) == 1:
-        return found
-    return replace(found, networks=_shrunk(found.networks, nats))
+        return course.result(interrupted, 1.0)
+    return course.result(interrupted, _best_share(course.learned, nats))
 
 
 def _begun(program: _Program, models: MaskedModel, data: Data, split: Split, seed: int, nats: Nats | None) -> Course:
     """A training before its first step."""
     options, networks = program.options, models.network
-    state = Members(networks, networks, _opened(program, networks), jnp.zeros(len(split.learn), int))
+    powers = None
+    if options.averages:
+        powers = jax.tree.map(lambda part: jnp.zeros((len(part), len(LENGTHS), *part.shape[1:])), networks)
+    state = Members(networks, networks, _opened(program, networks), jnp.zeros(len(split.learn), int), powers)
     streams = _batches(split.learn, data.weights, options.groups * (options.batch // options.groups), seed)
-    return Course(state, models.base, options.steps, streams, nats)
+    return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
 
 
 @dataclass(frozen=True)
@@ -337,7 +349,7 @@ def _next_rows(course: Course, groups: int, most: int) -> _Some:
     """The rows of the next steps, at most so many of one chunk."""
     begin = course.step - course.step % CHUNK
     end = min(begin + CHUNK, course.steps)
-    count = min(most, end - course.step)
+    count = min(most, end - course.step, course.store_every - course.step % course.store_every)
     index = np.stack([[next(stream) for stream in course.streams] for _ in range(count)])
     index = np.pad(index, ((0, CHUNK - count), *[(0, 0)] * 2))
     return _Some(index.reshape(CHUNK, len(course.streams), groups, -1), count, begin, end)
@@ -370,22 +382,13 @@ def _save(session: Session, course: Course, saved: int, *, if_due: bool = False)
     return course.step
 
 
-def _shrunk(networks: MaskedNetwork, nats: Nats) -> MaskedNetwork:
-    """Networks that move the normals of the base by the share with which validation rows are likeliest, of `SHARES`.
+def _best_share(networks: MaskedNetwork, nats: Nats) -> float:
+    """How much of what networks move the normals of the base by makes validation rows likeliest, one of `SHARES`.
 
     Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
     unseen rows were likelier by 0.2 nats a row with a quarter of it.
-
-    Args:
-        networks: of all members.
-        nats: how unlikely such networks make the validation rows, (members,).
     """
-
-    def scaled(share: float) -> MaskedNetwork:
-        moves = networks.lines * share, networks.line_bias.at[..., 1:].multiply(share)
-        return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
-
-    return min(map(scaled, SHARES), key=lambda networks: float(nats(networks).mean()))
+    return min(SHARES, key=lambda share: float(nats(moved_by(networks, share)).mean()))
 
 
 def _checked(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import TYPE_WORDS, Series
+from motes.data._series import TYPE_WORDS, Series
 from motes.errors import DataError
 from motes.tables._conditions import Restriction, SetOfValues
 from motes.tables._parts import Array, Codes, Entries, Mask, Part

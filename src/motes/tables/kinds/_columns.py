@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from motes.data._frames import Mask, Series
+from motes.data._series import Mask, Series
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds._base import Sample, Values, entry_at
 from motes.tables.kinds._grids import DECIMALS, is_whole

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import DAY, Series, is_finer, moment_of
+from motes.data._series import DAY, Series, is_finer, moment_of
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from motes.data._frames import Label, Series, Type
 from motes.data._readings import doubt
+from motes.data._series import Label, Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part

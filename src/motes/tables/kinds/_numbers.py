@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._frames import Series, Type
+from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part

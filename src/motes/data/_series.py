@@ -1,0 +1,216 @@
+"""The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
+
+Frames, files and the tables of other libraries are made of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.errors import DataError
+
+Type = Literal["real", "whole", "truth", "label", "date", "other"]
+Label = str | int | float | bool
+Mask = NDArray[np.bool_]
+
+TYPE_WORDS: dict[Type, str] = {
+    "real": "numbers",
+    "whole": "whole numbers",
+    "truth": "true or false",
+    "label": "text",
+    "date": "dates",
+    "other": "something else",
+}
+EPOCH = datetime.datetime(1970, 1, 1)
+DAY = 86_400_000_000  # microseconds
+
+
+@dataclass(frozen=True)
+class Series:
+    """The cells of one column: `values` (n,), and `missing` (n,), where a value says nothing.
+
+    Attributes:
+        type: "real" is float64, "whole" int64, "truth" bool, "label" int64 codes into `labels`, "date" int64
+            microseconds since 1970 (UTC where there is a time zone). "other" is what no column can be: nothing is
+            wrong with it as long as nobody reads it.
+        labels: of a "label", all different; the order means something where `ordered`. Of "other", what is wrong.
+        days: a "date" without times of day.
+    """
+
+    type: Type
+    values: NDArray[Any]
+    missing: Mask
+    labels: tuple[Label, ...] = ()
+    ordered: bool = False
+    days: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def known(self) -> NDArray[Any]:
+        """The values that are not missing."""
+        return self.values if not self.missing.any() else self.values[~self.missing]
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Series:
+        """Some of the cells."""
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
+
+    def room(self, n: int) -> Series:
+        """A column of the same kind with room for n cells, which are nothing yet."""
+        return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
+
+    def cells(self) -> list[Any]:
+        """Plain Python values; None where missing."""
+        if self.type == "date":
+            made = [EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
+            plain: list[Any] = [value.date() for value in made] if self.days else list(made)
+        elif self.type == "label":
+            plain = [self.labels[code] if code < len(self.labels) else None for code in self.values.tolist()]
+        else:
+            plain = self.values.tolist()
+        if not self.missing.any():
+            return plain
+        return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
+
+
+def of_values(values: NDArray[Any], column: str, name: str) -> Series:
+    """A column of a NumPy array, (n,): NaN, NaT, None and empty text are missing.
+
+    Raises:
+        DataError: a dtype that is no column's, or objects of several types; the message names the row.
+    """
+    kind, nothing = values.dtype.kind, np.zeros(len(values), bool)
+    if kind == "b":
+        return Series("truth", values, nothing)
+    if kind in "iu":
+        if kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max:
+            row = int(values.argmax())
+            raise DataError(f"{name}, row {row + 1}, column '{column}': {values[row]} is too large for a whole number.")
+        return Series("whole", values.astype(np.int64), nothing)
+    if kind == "f":
+        return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
+    if kind == "M":
+        gone = np.isnat(values)
+        warn_of_finer(is_finer(values) & ~gone, column, name)
+        micro = values.astype("M8[us]").astype(np.int64)
+        days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
+        return Series("date", np.where(gone, 0, micro), gone, days=days)
+    if kind in "UO":
+        return _of_objects(values.astype(object), column, name)
+    raise DataError(
+        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates."
+    )
+
+
+def warn_of_finer(finer: Mask, column: str, name: str) -> None:
+    """Say which dates (n,) are cut to microseconds, if any are."""
+    if finer.any():
+        warnings.warn(
+            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': a date that is finer than a microsecond is cut "
+            f"to one; there are {int(finer.sum()):,}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
+    gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
+    type_: Type | None = None
+    days, first = True, 0
+    for i in np.flatnonzero(~gone).tolist():
+        type_here = _type_of(values[i])
+        if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
+            among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
+            raise DataError(
+                f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
+                "Expected one type in a column: numbers, true or false, text or dates."
+            )
+        if type_ is None:
+            first = i
+        type_ = "real" if type_ and type_here != type_ else type_here
+        days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
+    here = values[~gone].tolist()
+    if type_ is None:
+        return Series("real", np.full(len(values), np.nan), gone)
+    if type_ == "label":
+        return coded([str(value) for value in here], gone)
+    dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
+    if type_ == "date":
+        finer = np.zeros(len(values), bool)
+        finer[~gone] = [
+            is_finer(value) if isinstance(value, np.datetime64) else getattr(value, "nanosecond", 0) for value in here
+        ]
+        warn_of_finer(finer, column, name)
+    made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
+    try:
+        filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
+    except OverflowError:
+        raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
+    made[~gone] = filled.astype(made.dtype)
+    return Series(type_, made, gone, days=days and type_ == "date")
+
+
+def _type_of(value: Any) -> Type | None:
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, int | np.integer):
+        return "whole"
+    if isinstance(value, float | np.floating | decimal.Decimal):
+        return "real"
+    if isinstance(value, str):
+        return "label"
+    return "date" if isinstance(value, datetime.date | np.datetime64) else None
+
+
+def is_finer(dates: Any) -> Any:
+    """Whether one of NumPy's dates, or each of several, says more than microseconds. NaT, unlike itself, counts too."""
+    return dates != dates.astype("M8[us]")
+
+
+def moment_of(text: str) -> np.datetime64:
+    """A date as text says it, in UTC where it names a time zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        made = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        made = None
+    if made is None or made.tzinfo is None:
+        return np.datetime64(text)
+    return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
+
+
+def _naive(value: Any) -> Any:
+    zone = getattr(value, "tzinfo", None)
+    return value.astimezone(datetime.UTC).replace(tzinfo=None) if zone is not None else value
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for a cell without a value: None, NaN, NaT, pandas' NA, or empty text."""
+    if value is None or (isinstance(value, str) and not value):
+        return True
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def coded(here: Sequence[str], gone: Mask) -> Series:
+    """Texts, those of the cells that are not `gone`, as codes into their sorted labels."""
+    labels = sorted(set(here))
+    index = {label: code for code, label in enumerate(labels)}
+    codes = np.zeros(len(gone), np.int64)
+    codes[~gone] = np.fromiter((index[label] for label in here), np.int64, len(here))
+    return Series("label", codes, gone, tuple(labels))

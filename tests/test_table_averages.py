@@ -1,0 +1,155 @@
+"""Averages of the weights of a table over any length, made after the training, and how their lengths are compared."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.tables import TINY, untrained
+
+import motes
+from motes.diagnosis._ema_lengths import compare_ema_lengths
+from motes.errors import ModelFileError, UsageError
+from motes.learning._averages import LENGTHS, gamma_of
+from motes.learning._weights import weights_of, with_weights
+from motes.models._table_fitting import TableSession, fit_table
+from motes.models._tables import read_model
+
+STEPS = 60
+CHANGES = TINY | {"table.steps": STEPS, "table.learning_rate": 0.05, "table.patience": 1000}
+
+
+def table(n):
+    rng = np.random.default_rng(0)
+    a = rng.choice(["x", "y", "z"], n)
+    b = rng.standard_normal(n)
+    return pd.DataFrame({"a": a, "b": b, "c": b + rng.standard_normal(n), "d": np.where(rng.random(n) < 0.9, a, "w")})
+
+
+class EveryStep:
+    """A keeper that remembers the weights after each step."""
+
+    state = None
+
+    def __init__(self):
+        self.weights = {}
+
+    def due(self):
+        return True
+
+    def save(self, step, state):
+        self.weights[step] = state.arrays["state/.network.embed"]
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """A model of few rows with averages stored at each second step, and its weights after each step."""
+    keeper = EveryStep()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("FIRST", 1), ("PATIENCE", 1e-9)):  # a step a call
+            patch.setattr(f"motes.learning.tables._training.{name}", value)
+        model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=TableSession(keeper))
+    return model, np.stack([keeper.weights[step] for step in range(1, STEPS + 1)]).astype(np.float64)
+
+
+def tracked(weights, length):
+    """The average of this length over the weights after each step: sum of the parts of its profile."""
+    edges = np.arange(len(weights) + 1) / len(weights)
+    return np.einsum("s,s...->...", np.diff(edges ** (gamma_of(length) + 1)), weights)
+
+
+def test_averages_are_what_tracking_would_have_given(kept):
+    model, weights = kept
+    spread = np.abs(weights - weights[-1]).max()
+    for length, tolerance in ((LENGTHS[0], 1e-5), (LENGTHS[1], 1e-5), (0.04, 0.01), (0.075, 0.01), (0.2, 0.01)):
+        ours = with_weights(model.models.network, model.averages.over(length)).embed
+        np.testing.assert_allclose(ours, tracked(weights, length), atol=tolerance * spread)
+    assert np.abs(tracked(weights, 0.05) - tracked(weights, 0.2)).max() > 0.1 * spread
+
+
+def test_averages_change_nothing_else_and_there_are_none_by_default(kept):
+    model, _ = kept
+    plain = fit_table(table(120), changes=CHANGES, seed=1)
+    np.testing.assert_array_equal(weights_of(model.models.network), weights_of(plain.models.network))
+    assert plain.averages is None
+    with pytest.raises(UsageError, match=r"no averages to choose from.*--set table\.averages=32"):
+        plain.averaged_over(0.1)
+
+
+def test_averages_move_the_normals_by_the_share_that_suits_few_rows(monkeypatch):
+    changes = CHANGES | {"table.averages": 4, "table.steps": 20}
+    monkeypatch.setattr("motes.learning.tables._training.SHARES", (1.0,))
+    whole = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
+    monkeypatch.setattr("motes.learning.tables._training.SHARES", (0.25,))
+    less = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
+    assert np.abs(whole.lines).max() > 0
+    np.testing.assert_allclose(less.lines, 0.25 * whole.lines, atol=1e-7)
+    np.testing.assert_allclose(less.line_bias[..., 1:], 0.25 * whole.line_bias[..., 1:], atol=1e-7)
+    np.testing.assert_allclose(less.line_bias[..., 0], whole.line_bias[..., 0], rtol=1e-6)
+    np.testing.assert_allclose(less.embed, whole.embed, rtol=1e-6)
+
+
+def test_another_length_has_biases_and_inequalities_of_its_own():
+    rows = table(200)[["a"]].assign(low=np.arange(200) % 40, high=np.arange(200) % 40 + np.arange(200) % 7)
+    changes = CHANGES | {"table.averages": 4, "table.steps": 20, "table.calibrate": True}
+    model = motes.fit(rows, changes=changes, verbose=False)
+    other = model.averaged_over(0.1)
+    drawn = other.sample(1000)
+    assert (drawn.low <= drawn.high).all() and other.inner.constraint.inequalities
+    biases = [np.concatenate([np.ravel(one) for one in each.inner.orders.bias]) for each in (model, other)]
+    assert np.abs(biases[0] - biases[1]).max() > 1e-6
+    # Calibration gives each label its share of the training rows.
+    counts = drawn.a.value_counts(normalize=True)[list("xyz")], rows.a.value_counts(normalize=True)[list("xyz")]
+    assert np.abs(counts[0].to_numpy() - counts[1].to_numpy()).max() < 0.06
+
+
+# --- files and the command --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run on a file, as far as averages are concerned."""
+    folder = tmp_path_factory.mktemp("run")
+    table(400).to_csv(folder / "t.csv", index=False)
+    model = motes.fit(str(folder / "t.csv"), "table", changes=CHANGES | {"table.averages": 16}, verbose=False).inner
+    model.save(folder / "model.safetensors")
+    model.save_averages(folder)
+    return folder, model
+
+
+def test_averages_are_found_beside_a_loaded_table(run, tmp_path):
+    folder, model = run
+    ours, theirs = read_model(folder).averaged_over(0.07), model.averaged_over(0.07)
+    np.testing.assert_array_equal(ours.score_samples(table(50)), theirs.score_samples(table(50)))
+    assert not np.array_equal(ours.score_samples(table(50)), model.score_samples(table(50)))
+    assert (ours.length, model.length) == (0.07, None)
+    ours.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path)
+    assert again.inner.length == 0.07 and again.averages is None
+    model.save_averages(tmp_path)
+    with untrained():
+        fit_table(table(120), changes=CHANGES, seed=1).save(tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match="belongs to another model"):
+        motes.load(tmp_path).averaged_over(0.1)
+
+
+def test_lengths_are_compared_by_nats_of_held_out_rows(run):
+    folder, _ = run
+    model = read_model(folder)
+    model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
+    found = compare_ema_lengths(model, lengths=(0.05, 0.25))
+    assert found.lengths == (None, 0.05, 0.25) and found.measure == "-log p in nats a row"
+    assert found.best == 0.05 and found.losses[2] > found.losses[1] + 1
+    assert "held-out rows of" in found.evaluated_against
+    other = compare_ema_lengths(model, table(300).sample(100, random_state=0), lengths=(0.05,))
+    assert np.isfinite(other.losses).all() and "50 held-out rows of the data" in other.evaluated_against
+
+
+def test_the_command_compares_lengths_of_a_table_and_writes_the_best(run, motes_command):
+    folder, _ = run
+    code, out, _ = motes_command("ema", folder, "--out", "best.safetensors", "-q")
+    assert code == 0
+    lines = out.splitlines()
+    assert "-log p in nats a row" in lines[0] and lines[1].split()[0] == "present"
+    (best,) = [line.split()[0] for line in lines if line.endswith("best")]
+    assert read_model("best.safetensors").length == float(best)
+    code, out, err = motes_command("ema", "best.safetensors")
+    assert code == 2 and "no averages to choose from" in err and "--set table.averages=32" in err
