@@ -18,8 +18,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # The workers are as many as the processors: threads of small matrices in each would wait for one another.
-for library in ("OMP", "OPENBLAS"):
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
 # program compiles in 0.37 of the time; programs that train keep theirs (`learning/_programs.py`), and so do modules

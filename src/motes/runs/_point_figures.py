@@ -36,7 +36,7 @@ SNAPSHOT_POINTS = 2_000
 HOLD = 30  # frames that the film rests at either end
 
 
-class View:
+class ModelView:
     """How a model's points are shown at some places of a grid, its own or another, which runs from noise to data.
 
     Attributes:
@@ -49,8 +49,8 @@ class View:
         zoom: what x_t is divided by at each.
 
     Example:
-        >>> from motes.runs import View
-        >>> view = View(model.inner, places=[0, 16, 32])
+        >>> from motes.runs import ModelView
+        >>> view = ModelView(model.inner, places=[0, 16, 32])
         >>> view.times.round(3).tolist()
         [1.0, 0.653, 0.0]
     """
@@ -83,8 +83,8 @@ class View:
         equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).panels()
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).panels()
             [0, 1, 2]
         """
         if self.steps is not None:
@@ -97,8 +97,8 @@ class View:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
             (3, 50, 2)
         """
         z = self.model.standardiser.forward(x)
@@ -109,8 +109,8 @@ class View:
         """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
             (3, 50, 2)
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
@@ -122,7 +122,7 @@ class View:
 class Film:
     """The forward process and the reverse chain at the same times, from noise to data, on the same axes."""
 
-    view: View
+    view: ModelView
     forward: Array  # (m, n, 2)
     reverse: Array  # (m, n, 2)
     limits: Limits
@@ -131,7 +131,7 @@ class Film:
 def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     """Up to 101 times of `film_grid`, both ends among them, with up to `n` points each."""
     grid = film_grid(model)
-    view = View(model, evenly(len(grid), FRAMES + 1), grid)
+    view = ModelView(model, evenly(len(grid), FRAMES + 1), grid)
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
     reverse = view.reverse(n, seed=seed)
@@ -207,7 +207,7 @@ def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Pa
     model, training = film.view.model, film.view.model.training
     if training is None or not training.snapshots:
         return
-    view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
+    view = ModelView(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
     rows = {
         f"step {shot.step:,}": view.reverse(

@@ -44,7 +44,7 @@ class Shape(NamedTuple):
     ridge: float
 
 
-@threadpool_limits.wrap(limits=1)  # the threads of these small matrices wait for each other
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator] # threads of small matrices wait for each other
 def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
     """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
     if not y.shape[1]:
@@ -79,7 +79,7 @@ def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
     return counts[int((short.mean(axis=1) <= error).argmax())]
 
 
-@threadpool_limits.wrap(limits=1)
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
     """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
     rng = np.random.default_rng(seed)
