@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
-from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
+from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._schedules import CosineBetas, DiscreteVP, LinearBetas, Schedule, SigmoidBetas, VarianceExploding
+from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, SigmoidBetas
+from motes.diffusion._schedules import Schedule
 from motes.learning._options import Training
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.

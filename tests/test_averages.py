@@ -14,7 +14,7 @@ from tests.reference import Point, TrainingBy, half_distance
 
 import motes
 from motes.diagnosis._ema_lengths import compare_ema_lengths
-from motes.diffusion._schedules import VarianceExploding
+from motes.diffusion._continuous import VarianceExploding
 from motes.errors import ModelFileError, UsageError
 from motes.learning import _averages as averages
 from motes.learning._averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from tests.reference import SCHEDULES, ExactGaussian, Z, ancestral_moments, normal_logpdf, tutorial_tables
 
-from motes.diffusion._schedules import DiscreteVP
+from motes.diffusion._discrete import DiscreteVP
 from motes.learning._bounds import variational_bound
 
 MEAN, STD = 0.5, 0.7  # the data is N(MEAN, STD^2 I), and the denoiser knows it

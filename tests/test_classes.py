@@ -11,10 +11,10 @@ from tests.reference import SCHEDULES, Z
 
 import motes
 from motes.data._classes import Classes
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Given
 from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle, MixtureOracle
-from motes.diffusion._schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._tables import read_model

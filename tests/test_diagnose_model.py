@@ -5,7 +5,7 @@ import pytest
 
 import motes
 from motes.diagnosis._after import diagnose_model
-from motes.diffusion._oracles import EmpiricalOracle
+from motes.diffusion._blurred_oracles import EmpiricalOracle
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
-from motes.diffusion._oracles import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
+from motes.diffusion._oracles import GaussianOracle
 from motes.sampling import SAMPLERS, sample
 from motes.sampling._grids import LogSNRGrid
 from motes.sampling._likelihood import log_likelihood

@@ -6,9 +6,11 @@ import pytest
 from scipy.integrate import quad
 from tests.reference import SCHEDULES, Z
 
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._discrete import DiscreteVP
 from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import DiscreteVP, Schedule, VarianceExploding
+from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 from motes.evaluation._excess import excess_loss, noise_levels
 

@@ -8,8 +8,9 @@ from tests.reference import SCHEDULES, Z
 
 import motes
 from motes.data._tables import Standardiser
+from motes.diffusion._blurred_oracles import EmpiricalOracle
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._oracles import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
+from motes.diffusion._oracles import GaussianOracle, MixtureOracle, Oracle
 from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss

@@ -10,9 +10,9 @@ from tests.conftest import SMALL
 from tests.reference import ExactGaussian, Silent, TrainingBy, Z, assert_moments, normal_logpdf, tutorial_tables
 
 import motes
+from motes.diffusion._discrete import DiscreteVP, LinearBetas
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._process import log_variance_between
-from motes.diffusion._schedules import DiscreteVP, LinearBetas
 from motes.errors import RecipeError, UsageError
 from motes.evaluation._irreducible import EXACT, expected_loss
 from motes.learning._bounds import step_term, variational_bound

@@ -9,8 +9,8 @@ from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, 
 
 import motes
 from motes.data._tables import Standardiser
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._oracles import GaussianOracle, MixtureOracle
-from motes.diffusion._schedules import VarianceExploding
 from motes.learning._bounds import variational_bound
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, TrainingBy, Z, float64
 
 from motes.diffusion._continuous import LinearVP
-from motes.diffusion._schedules import DiscreteVP
+from motes.diffusion._discrete import DiscreteVP
 from motes.learning._bounds import variational_bound
 from motes.learning._denoisers import NoisePredictor, Preconditioned
 from motes.learning._losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR

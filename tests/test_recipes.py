@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from motes.diffusion._continuous import FunctionSchedule
-from motes.diffusion._schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
+from motes.diffusion._continuous import FunctionSchedule, VarianceExploding
+from motes.diffusion._discrete import LinearBetas, QuadBetas, SigmoidBetas
 from motes.errors import RecipeError, UsageError
 from motes.learning._losses import MinSNR, Simple
 from motes.learning._networks import Residual, ResidualMLP, StepGated, StepGatedMLP

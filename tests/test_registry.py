@@ -16,8 +16,8 @@ import pytest
 import motes
 from motes import cli
 from motes._ranges import Checked, number
+from motes.diffusion._discrete import Betas
 from motes.diffusion._process import q_sample
-from motes.diffusion._schedules import Betas
 from motes.learning._denoisers import DENOISERS, Prediction, X0Predictor
 from motes.learning._losses import EDM, LOSSES
 from motes.learning._networks import NETWORKS, ResidualMLP

@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Given
 from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import VarianceExploding
 from motes.sampling import DPMSolver3M
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._loop import BLOCK, ReverseProcess, sample

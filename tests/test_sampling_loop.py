@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
-from motes.diffusion._schedules import DiscreteVP
+from motes.diffusion._discrete import DiscreteVP
 from motes.sampling import Ancestral, Heun, Sampler, sample
 from motes.sampling._grids import UniformGrid
 from motes.sampling._loop import ReverseProcess

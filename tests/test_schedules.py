@@ -20,15 +20,8 @@ from tests.reference import (
     tutorial_tables,
 )
 
-from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
-from motes.diffusion._schedules import (
-    CosineBetas,
-    DiscreteVP,
-    LinearBetas,
-    QuadBetas,
-    SigmoidBetas,
-    VarianceExploding,
-)
+from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
+from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, QuadBetas, SigmoidBetas
 from motes.sampling._grids import KarrasGrid, UniformGrid
 
 BETAS = {"linear": LinearBetas, "quad": QuadBetas, "sigmoid": SigmoidBetas}

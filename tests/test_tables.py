@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from tests.reference import property_test
 
 from motes.data._points import read_table
-from motes.data._tables import Standardiser, as_table, default_columns, replacing, write_table
+from motes.data._replacing import replacing
+from motes.data._tables import Standardiser, as_table, default_columns, write_table
 from motes.errors import DataError, UsageError
 
 X = np.array([[1.5, -2.0], [3.0, 4.25], [0.0, 1e-3]])

@@ -17,7 +17,7 @@ from tests.reference import Point, TrainingBy, half_distance
 
 import motes
 from motes._seeds import seed_key
-from motes.diffusion._schedules import VarianceExploding
+from motes.diffusion._continuous import VarianceExploding
 from motes.learning import _training as training
 from motes.learning._options import Training
 from motes.learning._rows import Rows

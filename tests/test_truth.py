@@ -12,8 +12,9 @@ import motes
 from motes.data._distributions import Atoms
 from motes.data._shapes import SHAPES, distribution
 from motes.data._tables import Standardiser
+from motes.diffusion._continuous import VarianceExploding
+from motes.diffusion._discrete import CosineBetas
 from motes.diffusion._process import q_sample
-from motes.diffusion._schedules import CosineBetas, VarianceExploding
 from motes.errors import UsageError
 from motes.evaluation import sliced_w2
 from motes.evaluation._truth import MOST_PAIRS, truth

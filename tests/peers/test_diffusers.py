@@ -21,7 +21,8 @@ from diffusers import (
 )
 
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._schedules import LinearBetas, Schedule
+from motes.diffusion._discrete import LinearBetas
+from motes.diffusion._schedules import Schedule
 from motes.sampling import (
     DDIM,
     Ancestral,

@@ -28,7 +28,7 @@ def shapes(
         raise UsageError(unknown("shape", name, SHAPES))
     chosen = [SHAPES[name]] if name else list(SHAPES.values())
     if out is not None:
-        from motes.data._tables import replacing
+        from motes.data._replacing import replacing
         from motes.figures import sheet
 
         if out.suffix.lower() != ".png":

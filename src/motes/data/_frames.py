@@ -59,7 +59,7 @@ class Frame:
         Raises:
             DataError: there is no such column.
         """
-        return _plain(self.select([name]).columns[name])
+        return self.select([name]).columns[name].entries()
 
     def to_pandas(self) -> Any:
         """These rows as a pandas table.
@@ -191,7 +191,7 @@ class Frame:
         if isinstance(template, np.ndarray | list | tuple):  # which name no columns
             return _matrix(self, _array(template).dtype)
         if isinstance(template, Mapping):
-            return {name: _plain(series) for name, series in self.columns.items()}
+            return {name: series.entries() for name, series in self.columns.items()}
         from motes.data._natives import collected, names_of, to_native
 
         template = collected(template, "the template")
@@ -318,15 +318,6 @@ def _array(data: Any) -> NDArray[Any]:
     made = np.asarray(data)
     # [1, "a"] holds a number, and is no row of two texts.
     return np.asarray(data, dtype=object) if made.dtype.kind in "US" else made
-
-
-def _plain(series: Series) -> NDArray[Any]:
-    """The entries of a column, (n,): NaN where a number is missing, None where anything else is."""
-    if series.type in ("real", "whole", "truth"):
-        return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
-    made = np.empty(len(series), object)
-    made[:] = series.cells()
-    return made
 
 
 def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:

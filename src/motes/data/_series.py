@@ -81,6 +81,14 @@ class Series:
             return plain
         return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
 
+    def entries(self) -> NDArray[Any]:
+        """The entries, (n,): NaN where a number is missing, None where anything else is."""
+        if self.type in ("real", "whole", "truth"):
+            return np.where(self.missing, np.nan, self.values) if self.missing.any() else self.values
+        made = np.empty(len(self), object)
+        made[:] = self.cells()
+        return made
+
 
 def of_values(values: NDArray[Any], column: str, name: str) -> Series:
     """A column of a NumPy array, (n,): NaN, NaT, None and empty text are missing.

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import secrets
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data._readings import Numbers, chosen, doubt, is_number, ways_of
+from motes.data._replacing import replacing
 from motes.data._text_lines import default_columns, header_of, lines_of, not_utf8, say_read
 from motes.data._text_options import TextOptions
 from motes.errors import DataError, UsageError, unknown
@@ -325,40 +323,3 @@ def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")  # type: ignore[arg-type]
     writer.writerow(columns)
     writer.writerows(x.tolist())
-
-
-@contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half.
-
-    `durable`: so does who looks after the power has failed, since the file and its folder are flushed to the disk.
-    """
-    # An ordinary file, which follows the umask; those of `tempfile` are private.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        temporary.touch(exist_ok=False)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-    try:
-        try:
-            yield temporary
-        except OSError as error:
-            if error.filename in (None, str(temporary)):  # a full disk has no name; nobody knows the temporary one
-                error.filename = str(path)
-            raise
-        if durable:
-            _flush(temporary)
-        temporary.replace(path)
-        if durable:
-            _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

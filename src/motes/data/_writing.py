@@ -16,8 +16,8 @@ from motes.data._files import suffix_of
 from motes.data._frames import Frame, joined
 from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import is_number
+from motes.data._replacing import replacing
 from motes.data._series import TYPE_WORDS, Series, Type
-from motes.data._tables import replacing
 from motes.data._text_options import SEPARATORS
 from motes.errors import UsageError
 

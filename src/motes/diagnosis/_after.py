@@ -15,7 +15,8 @@ from motes.data._tables import Table
 from motes.diagnosis._before import diagnose
 from motes.diagnosis._findings import Finding, headline, named
 from motes.diagnosis._split import DISCRETISATION, PRIOR, ROWS, ErrorSplit, split_error
-from motes.diffusion._oracles import EmpiricalOracle, GaussianOracle, Oracle
+from motes.diffusion._blurred_oracles import EmpiricalOracle
+from motes.diffusion._oracles import GaussianOracle, Oracle
 from motes.diffusion._schedules import Schedule
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._modes import mode_coverage

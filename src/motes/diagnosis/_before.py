@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diagnosis._findings import Finding
-from motes.diffusion._schedules import VarianceExploding
+from motes.diffusion._continuous import VarianceExploding
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]

@@ -1,8 +1,10 @@
 from . import masked
-from ._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
+from ._blurred_oracles import BoxesOracle, EmpiricalOracle
+from ._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from ._denoiser import Denoiser, Given, VarianceDenoiser
+from ._discrete import Betas, CosineBetas, DiscreteVP, LinearBetas, QuadBetas, SigmoidBetas
 from ._labelled import LabelledOracle
-from ._oracles import BoxesOracle, EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
+from ._oracles import GaussianOracle, MixtureOracle, Oracle
 from ._process import (
     Gaussian,
     eps_from_v,
@@ -19,16 +21,7 @@ from ._process import (
     x0_from_v,
     x0_from_velocity,
 )
-from ._schedules import (
-    Betas,
-    CosineBetas,
-    DiscreteVP,
-    LinearBetas,
-    QuadBetas,
-    Schedule,
-    SigmoidBetas,
-    VarianceExploding,
-)
+from ._schedules import Schedule
 
 __all__ = [
     "Betas",

@@ -5,6 +5,7 @@
 `LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other.
 Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are
 written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
+`VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
 """
 
 from __future__ import annotations
@@ -223,9 +224,40 @@ def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, e
         raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
 
 
+class VarianceExploding(Schedule):
+    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
+
+    Args:
+        sigma_max: noise at t = 1, in units of the (standardised) data.
+        rho: how much the steps bunch up near the data.
+
+    Raises:
+        ValueError: numbers that are not finite and above 0.
+
+    Example:
+        >>> from motes.diffusion import VarianceExploding
+        >>> schedule = VarianceExploding(sigma_max=80.0)
+        >>> print(schedule.alpha(1.0), schedule.sigma(jnp.array([0.0, 0.5, 1.0])).round(3))
+        1.0 [ 0.     0.625 80.   ]
+    """
+
+    sigma_max: float = number(10.0, 0, open_low=True)
+    rho: float = number(7.0, 0, open_low=True)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.ones_like(t, dtype=float)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return self.sigma_max * jnp.asarray(t, float) ** self.rho
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
+
+
 SCHEDULES: dict[str, type] = {
+    "exploding": VarianceExploding,
     "continuous_linear": LinearVP,
     "continuous_cosine": CosineVP,
     "rectified_flow": RectifiedFlow,
 }
-"""`[schedule]` of a recipe, beside those of `schedules.py`."""
+"""`[schedule]` of a recipe, beside those of `_discrete.py`."""

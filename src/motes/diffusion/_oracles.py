@@ -3,9 +3,9 @@
     q_t(x_t) = E_{x_0} N(x_t; alpha_t x_0, sigma_t^2 I),
     E[x_0 | x_t] = (x_t + sigma_t^2 grad log q_t(x_t)) / alpha_t        (Tweedie's formula)
 
-`GaussianOracle`, `MixtureOracle`, `EmpiricalOracle` (a finite data set, or a curve by quadrature, blurred or not) and
-`BoxesOracle` (uniform on boxes, blurred or not). Each stands wherever a learned denoiser does. All is computed in
-log-space and is finite for t from 0 to 1, for points far from the data too, in float32 and in float64.
+`GaussianOracle` and `MixtureOracle` are here; `_blurred_oracles.py` has `EmpiricalOracle` (a finite data set, or a
+curve by quadrature) and `BoxesOracle` (uniform on boxes), blurred or not. Each stands wherever a learned denoiser does.
+All is computed in log-space and is finite for t from 0 to 1, for points far from the data too, in float32 and float64.
 
 Where the data has no density of full support (atoms, sharp boxes, singular covariances) q_t has none at t = 0 either.
 There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives its limit, the nearest point of the
@@ -15,7 +15,6 @@ data, and `log_prob` and `score` are those of data blurred by `FLOOR`, large but
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -26,7 +25,6 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.diffusion._cut_normal import mean_density
 from motes.diffusion._denoiser import VarianceDenoiser
 from motes.diffusion._process import q_posterior
 from motes.diffusion._schedules import Schedule
@@ -35,7 +33,6 @@ from motes.diffusion._schedules import Schedule
 Array = NDArray[np.float64]
 
 FLOOR = 1e-10
-ATOMS = 1024  # atoms that are compared with a point at once
 ROWS = 2048  # rows of a compiled program of `rows`
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -161,7 +158,7 @@ class Oracle(VarianceDenoiser):
         return self.rows(x_t, t).x0
 
 
-def _now(x: ArrayLike) -> jax.Array:
+def now(x: ArrayLike) -> jax.Array:
     """A parameter in the precision of the program that asks, said outright: JAX remembers what a bare asarray made."""
     return jnp.asarray(x, float)
 
@@ -246,14 +243,14 @@ class MixtureOracle(Oracle):
             raise ValueError(
                 f"means have shape {self._means.shape}, covariances {covariances.shape}; expected (k, d) and (k, d, d)."
             )
-        self._log_weights = np.log(_shares(weights, len(self._means), positive=True))
+        self._log_weights = np.log(shares_of(weights, len(self._means), positive=True))
         self._axes, self._variances = _principal_axes(covariances)
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         component = jax.vmap(_gaussian, (None, 0, 0, 0, None, None))
-        distributions = _now(self._means), _now(self._axes), _now(self._variances)
+        distributions = now(self._means), now(self._axes), now(self._variances)
         x0, score, log_prob = component(self.schedule, *distributions, x_t, t)  # (k, d), (k, d), (k,)
-        return _mix(_now(self._log_weights) + log_prob, x0, score)
+        return mixed(now(self._log_weights) + log_prob, x0, score)
 
 
 def _principal_axes(covariance: Array) -> tuple[Array, Array]:
@@ -270,27 +267,27 @@ def _principal_axes(covariance: Array) -> tuple[Array, Array]:
 def _gaussian(
     schedule: Schedule, mean: ArrayLike, axes: ArrayLike, variances: ArrayLike, x_t: jax.Array, t: ArrayLike
 ) -> Exact:
-    mean, axes, variances = _now(mean), _now(axes), _now(variances)
-    alpha, total = _total(schedule, variances, t)  # (), (d,)
+    mean, axes, variances = now(mean), now(axes), now(variances)
+    alpha, total = total_of(schedule, variances, t)  # (), (d,)
     away = (x_t - alpha * mean) @ axes  # along the principal axes, (d,)
     x0 = mean + axes @ (alpha * variances / total * away)
     log_prob = -0.5 * jnp.sum(away**2 / total + jnp.log(total) + LOG_2PI)
     return Exact(x0, -axes @ (away / total), log_prob)
 
 
-def _total(schedule: Schedule, variances: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def total_of(schedule: Schedule, variances: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """alpha_t, and the variance of x_t where x_0 has `variances`."""
     alpha = schedule.alpha(t)
     return alpha, jnp.maximum(alpha**2 * variances + schedule.sigma(t) ** 2, FLOOR**2)
 
 
-def _mix(log_joint: jax.Array, x0: jax.Array, score: jax.Array) -> Exact:
+def mixed(log_joint: jax.Array, x0: jax.Array, score: jax.Array) -> Exact:
     """From each component's log w_k + log q_k (k,), x0_k and score_k (k, d) to those of the mixture."""
     share = jax.nn.softmax(log_joint)
     return Exact(share @ x0, share @ score, logsumexp(log_joint))
 
 
-def _shares(weights: ArrayLike | None, count: int, *, positive: bool = False) -> Array:
+def shares_of(weights: ArrayLike | None, count: int, *, positive: bool = False) -> Array:
     """Weights (count,) that sum to 1; None takes equal ones."""
     if weights is None:
         return np.full(count, 1 / count)
@@ -299,171 +296,3 @@ def _shares(weights: ArrayLike | None, count: int, *, positive: bool = False) ->
         least = "above 0" if positive else "at least 0 and not all 0"
         raise ValueError(f"weights have shape {w.shape}; expected ({count},), finite, {least}.")
     return w / w.sum()
-
-
-def _spread(spread: ArrayLike | None, dim: int) -> Array:
-    s = np.zeros(dim) if spread is None else np.array(spread, dtype=np.float64)
-    if s.shape != (dim,) or not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError(f"spread = {spread}; expected {dim} finite standard deviations, one a column, at least 0.")
-    return s
-
-
-# --- a finite data set, or a curve by quadrature ------------------------------------------------------------------
-
-
-class EmpiricalOracle(Oracle):
-    """x_0 is one of `points`, blurred by independent Gaussian noise in each column.
-
-    Without a blur it is the optimum of the training loss on these rows: a network that reached it would have learned
-    them by heart. With one it is a kernel density estimate, or, with the nodes and weights of a quadrature rule, a
-    curve plus noise. Atoms are taken `block` at a time: memory does not grow with their number beyond themselves.
-
-    Args:
-        points: (m, d).
-        schedule: of the forward process.
-        weights: (m,), at least 0; only their ratios count. None: all equal.
-        spread: (d,), the standard deviation of the blur of each column. None: no blur.
-
-    Raises:
-        ValueError: shapes or numbers other than these.
-
-    Example:
-        >>> from motes.diffusion import EmpiricalOracle, VarianceExploding
-        >>> oracle = EmpiricalOracle([[-1.0, 0.0], [1.0, 0.0]], VarianceExploding(sigma_max=1.0))
-        >>> print(oracle(jnp.array([0.2, 3.0]), 0.1).round(3))  # with little noise: the nearest of the points
-        [1. 0.]
-    """
-
-    schedule: Schedule
-    spread: Array
-    _atoms: Array
-    _log_weights: Array
-
-    def __init__(
-        self,
-        points: ArrayLike,
-        schedule: Schedule,
-        weights: ArrayLike | None = None,
-        spread: ArrayLike | None = None,
-        *,
-        block: int = ATOMS,
-    ):
-        atoms = np.asarray(points, dtype=np.float64)
-        if atoms.ndim != 2 or not atoms.size or not np.isfinite(atoms).all():
-            raise ValueError(f"points have shape {atoms.shape}; expected (m, d) with m >= 1, all finite.")
-        if block < 1:
-            raise ValueError(f"block = {block} atoms; expected at least 1.")
-        share = _shares(weights, len(atoms))
-        atoms, share = atoms[share > 0], share[share > 0]  # so that every block holds an atom that counts
-        block = min(block, len(atoms))
-        more = -len(atoms) % block
-        log_weights = np.pad(np.log(share), (0, more), constant_values=-np.inf)
-        self.schedule = schedule
-        self.spread = _spread(spread, atoms.shape[1])
-        self._log_weights = log_weights.reshape(-1, block)  # (blocks, b)
-        padded = np.pad(atoms, ((0, more), (0, 0)), mode="edge").reshape(-1, block, atoms.shape[1])
-        self._atoms = np.ascontiguousarray(padded.swapaxes(1, 2))  # (blocks, d, b): long rows are quick
-
-    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        variances = _now(self.spread) ** 2
-        alpha, total = _total(self.schedule, variances, t)  # (), (d,)
-        log_mass, atom = self._sums(x_t, t, lambda atoms: atoms)  # the second is E[atom | x_t], (d,)
-        away = x_t - alpha * atom
-        log_prob = log_mass - 0.5 * jnp.sum(jnp.log(total) + LOG_2PI)
-        return Exact(atom + alpha * variances / total * away, -away / total, log_prob)
-
-    def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        # As `Oracle` has it, from second moments: a fifth of the time of the derivative.
-        variances, sigma = _now(self.spread) ** 2, self.schedule.sigma(t)
-        alpha, total = _total(self.schedule, variances, t)
-        near = alpha * x_t / (alpha**2 + sigma**2)  # squares of what is far from 0 would lose digits
-        away = lambda atoms: atoms - near[:, None]
-        first, second = jnp.split(self._sums(x_t, t, lambda a: jnp.concatenate([away(a), away(a) ** 2]))[1], 2)
-        of_atom = jnp.maximum(second - first**2, 0)
-        return (sigma**2 / total) ** 2 * of_atom + variances * sigma**2 / total
-
-    def _sums(
-        self, x_t: jax.Array, t: jax.Array, read: Callable[[jax.Array], jax.Array]
-    ) -> tuple[jax.Array, jax.Array]:
-        """log sum_i w_i N(x_t; atom_i) but for a constant, (), and E[read(atom) | x_t] (k,), read: (d, b) -> (k, b)."""
-        alpha, total = _total(self.schedule, _now(self.spread) ** 2, t)  # (), (d,)
-        scale = 1 / jnp.sqrt(total)[:, None]
-
-        def log_joint(atoms: jax.Array, log_weights: jax.Array) -> jax.Array:  # (b,), but for a constant
-            # Differences first: |x|^2 - 2 x.a + |a|^2 would lose the digits that tell near atoms apart.
-            return log_weights - 0.5 * jnp.sum(((x_t[:, None] - alpha * atoms) * scale) ** 2, axis=0)
-
-        # Sums over all atoms of exp(log_joint - top) and of that times what is read, with the top so far (Milakov &
-        # Gimelshein 2018).
-        @jax.checkpoint
-        def add(carry, block):  # type: ignore[no-untyped-def]
-            top, mass, moment = carry
-            atoms, log_weights = block
-            log_p = log_joint(atoms, log_weights)
-            higher = jnp.maximum(top, jax.lax.stop_gradient(log_p.max()))
-            p, keep = jnp.exp(log_p - higher), jnp.exp(top - higher)
-            return (higher, keep * mass + p.sum(), keep * moment + read(atoms) @ p), None
-
-        blocks = _now(self._atoms), _now(self._log_weights)
-        zero = jnp.zeros_like(x_t, dtype=jnp.result_type(x_t, total))
-        moment = jnp.zeros_like(jax.eval_shape(read, blocks[0][0]), dtype=zero.dtype)[:, 0]
-        start = jnp.full_like(zero[0], -jnp.inf), zero[0], moment
-        (top, mass, moment), _ = jax.lax.scan(add, start, blocks)
-        return top + jnp.log(mass), moment / mass
-
-
-# --- boxes --------------------------------------------------------------------------------------------------------
-
-
-class BoxesOracle(Oracle):
-    """x_0 is uniform on one of some axis-aligned boxes, blurred by independent Gaussian noise in each column.
-
-    Args:
-        lows, highs: (m, d), the corners of each box, lows < highs.
-        weights: (m,), above 0; only their ratios count.
-        schedule: of the forward process.
-        spread: (d,), the standard deviation of the blur of each column. None: no blur.
-
-    Raises:
-        ValueError: shapes or numbers other than these.
-
-    Example:
-        >>> from motes.diffusion import BoxesOracle, VarianceExploding
-        >>> oracle = BoxesOracle([[0.0, 0.0]], [[1.0, 2.0]], [1.0], VarianceExploding(sigma_max=10.0))
-        >>> print(jnp.exp(oracle.log_prob(jnp.array([0.5, 0.5]), 0.0)).round(3))  # uniform on an area of 2
-        0.5
-    """
-
-    schedule: Schedule
-    spread: Array
-    _lows: Array
-    _highs: Array
-    _log_weights: Array
-
-    def __init__(
-        self,
-        lows: ArrayLike,
-        highs: ArrayLike,
-        weights: ArrayLike | None,
-        schedule: Schedule,
-        spread: ArrayLike | None = None,
-    ):
-        self._lows, self._highs = np.array(lows, dtype=np.float64), np.array(highs, dtype=np.float64)
-        if self._lows.ndim != 2 or self._lows.shape != self._highs.shape:
-            raise ValueError(f"corners have shapes {self._lows.shape} and {self._highs.shape}; expected (m, d) twice.")
-        if not (self._lows < self._highs).all() or not np.isfinite(self._highs - self._lows).all():
-            raise ValueError("a box has a low corner that is not below its high one.")
-        self.schedule = schedule
-        self.spread = _spread(spread, self._lows.shape[1])
-        self._log_weights = np.log(_shares(weights, len(self._lows), positive=True))
-
-    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        lows, highs, variances = _now(self._lows), _now(self._highs), _now(self.spread) ** 2
-        alpha, total = _total(self.schedule, variances, t)  # (), (d,)
-        scale = jnp.sqrt(total)
-        # x_t = alpha u + scale z, u uniform in the box: given x_t, z is a standard normal cut to [a, a + width].
-        log_mean, z = mean_density((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
-        log_joint = _now(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
-        place = jnp.clip(x_t - scale * z, alpha * lows, alpha * highs)  # alpha E[u | x_t]
-        x0 = place / alpha + alpha * variances / total * (x_t - place)
-        return _mix(log_joint, x0, -z / scale)

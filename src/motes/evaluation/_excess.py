@@ -19,9 +19,10 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._discrete import DiscreteVP
 from motes.diffusion._oracles import ROWS, Oracle
 from motes.diffusion._process import q_sample
-from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 
 Array = NDArray[np.float64]

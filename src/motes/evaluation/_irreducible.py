@@ -23,8 +23,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.diffusion._blurred_oracles import EmpiricalOracle
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._oracles import ROWS, EmpiricalOracle, Oracle
+from motes.diffusion._oracles import ROWS, Oracle
 from motes.errors import UsageError
 from motes.learning._losses import Loss
 from motes.learning._times import Times

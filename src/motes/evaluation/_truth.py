@@ -17,9 +17,11 @@ from motes._precision import float64
 from motes.data import _shapes as shapes
 from motes.data._distributions import Atoms, Distribution
 from motes.data._tables import Standardiser
+from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._labelled import LabelledOracle
-from motes.diffusion._oracles import BoxesOracle, EmpiricalOracle, Exact, Oracle
-from motes.diffusion._schedules import Schedule, VarianceExploding
+from motes.diffusion._oracles import Exact, Oracle
+from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 
 Array = NDArray[np.float64]

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.diffusion._denoiser import Denoiser, VarianceDenoiser
+from motes.diffusion._discrete import DiscreteVP
 from motes.diffusion._process import log_variance_between, q_posterior, q_sample, q_transition
-from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 
 Variance = Literal["beta", "posterior", "learned"]

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._tables import replacing
+from motes.data._replacing import replacing
 from motes.errors import ModelFileError, UsageError
 
 FORMAT = "2"

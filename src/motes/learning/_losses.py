@@ -20,8 +20,9 @@ import jax.numpy as jnp
 
 from motes._ranges import check_fields, number
 from motes.diffusion._denoiser import Denoiser, VarianceDenoiser
+from motes.diffusion._discrete import DiscreteVP
 from motes.diffusion._process import q_sample
-from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.diffusion._schedules import Schedule
 from motes.learning._bounds import step_term
 
 Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]

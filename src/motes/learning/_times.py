@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from motes._ranges import check_fields, number
-from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.diffusion._discrete import DiscreteVP
+from motes.diffusion._schedules import Schedule
 from motes.learning._importance import nothing_seen, preferred, seen_with
 
 

@@ -21,7 +21,8 @@ from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data._tables import Standardiser, Table, as_table
 from motes.data._text_lines import default_columns
-from motes.diffusion._oracles import EmpiricalOracle, Oracle
+from motes.diffusion._blurred_oracles import EmpiricalOracle
+from motes.diffusion._oracles import Oracle
 from motes.diffusion._schedules import Schedule
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation._modes import Modes

@@ -16,8 +16,10 @@ import equinox as eqx
 import jax
 
 from motes.data._text_options import TextOptions
+from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._schedules import Betas, DiscreteVP, Schedule, VarianceExploding
+from motes.diffusion._discrete import Betas, DiscreteVP
+from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError
 from motes.learning._denoisers import Preconditioned, PredictEDM, Prediction
 from motes.learning._losses import EDM, ELBO, Hybrid, Loss

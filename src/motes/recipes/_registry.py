@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import equinox as eqx
 
 from motes.diffusion import _continuous as continuous
-from motes.diffusion import _schedules as schedules
-from motes.diffusion._schedules import Betas, Schedule
+from motes.diffusion import _discrete as discrete
+from motes.diffusion._discrete import Betas
+from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
 from motes.learning._denoisers import DENOISERS, Prediction
 from motes.learning._losses import LOSSES
@@ -42,7 +43,7 @@ def _with(method: str) -> Callable[[type], bool]:
 
 _SECTIONS = {
     "schedule": _Section(
-        schedules.SCHEDULES | continuous.SCHEDULES,
+        discrete.SCHEDULES | continuous.SCHEDULES,
         _a(Schedule, Betas),
         "a subclass of motes.diffusion.Schedule, or of motes.diffusion.Betas",
     ),

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motes.data._tables import replacing
+from motes.data._replacing import replacing
 from motes.errors import UsageError
 from motes.evaluation._entries import SECTIONS
 from motes.evaluation._points import PointDetails

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from motes._progress import Reporter
-from motes.data._tables import replacing
+from motes.data._replacing import replacing
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from motes import figures
-from motes.data._tables import replacing
+from motes.data._replacing import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.figures._arrays import Limits

@@ -12,7 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from motes._ranges import Checked, number
-from motes.diffusion._schedules import DiscreteVP, Schedule
+from motes.diffusion._discrete import DiscreteVP
+from motes.diffusion._schedules import Schedule
 
 Grid = Callable[[Schedule], jax.Array]
 """Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from motes._precision import float64
 from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._schedules import DiscreteVP
+from motes.diffusion._discrete import DiscreteVP
 from motes.learning._denoisers import Learned, LearnedVariance
 from motes.learning._networks import InSingle
 from motes.sampling._divergence import GREGORY, Divergence, Flow, Hutchinson, adaptively, on_grid
