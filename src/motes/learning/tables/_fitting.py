@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from motes.learning._resuming import Session
 from motes.learning.tables._base import Base
@@ -148,8 +147,7 @@ def fit(
     """
     if start is None:
         split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
-        with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
-            models = _begun(data, layout, network, split, seed)
+        models = _begun(data, layout, network, split, seed)
     else:
         split, models = held_out(data.keys, len(start.base.means), seed), start
     keeper = session.keeper
