@@ -59,6 +59,9 @@ class Likelihood(NamedTuple):
     standard_error: Array
     """That of a random divergence, over its probes; 0 for the exact one."""
 
+    def __repr__(self) -> str:
+        return f"Likelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+
 
 def log_likelihood(
     denoiser: Denoiser,

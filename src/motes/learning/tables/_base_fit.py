@@ -44,13 +44,18 @@ class Shape(NamedTuple):
     ridge: float
 
 
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator] # threads of small matrices wait for each other
 def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
     """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
     if not y.shape[1]:
         return Shape(1, 0.0, LEAST)
-    if len(y) > FEW:
-        return Shape(_count_of_many(y, lines, most, seed), 0.0, LEAST)
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other
+        if len(y) > FEW:
+            return Shape(_count_of_many(y, lines, most, seed), 0.0, LEAST)
+        return _shape_of_few(y, lines, folds, most, seed)
+
+
+def _shape_of_few(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
+    """The best of all shapes, until more components have been worse twice."""
     best, found, fell = Shape(1, 0.0, 0.1), -np.inf, 0
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
         grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
@@ -79,7 +84,6 @@ def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
     return counts[int((short.mean(axis=1) <= error).argmax())]
 
 
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
     """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
     rng = np.random.default_rng(seed)
@@ -88,7 +92,8 @@ def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | Non
     y = y[rng.permutation(len(y))[:MOST]]
     if not y.shape[1]:
         return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
-    weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), lines, shape)
+    with threadpool_limits(1):
+        weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), lines, shape)
     single = lambda part: jnp.asarray(part, jnp.float32)
     return Base(single(np.log(weights_)), single(means), single(covariances))
 
