@@ -10,6 +10,7 @@ import argparse
 import os
 import statistics
 import time
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -106,14 +107,10 @@ class Motes:
         trained = motes.train(
             self.denoiser,
             self.x,
+            key=jax.random.key(1),
             loss=self.recipe.loss,
             times=self.recipe.times,
-            optimiser=self.recipe.training.optimiser(),
-            steps=steps,
-            batch=128,
-            key=jax.random.key(1),
-            ema=0.9,
-            last_batch="partial",
+            options=replace(self.recipe.training, steps=steps, averages=0),
         )
         return trained.seconds / steps
 

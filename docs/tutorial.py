@@ -39,12 +39,11 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import optax
 
 import motes
 from motes import diffusion, figures
 from motes.diffusion import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
-from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, variational_bound
+from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, Training, variational_bound
 from motes.sampling import Ancestral, UniformGrid
 
 OUT = Path(".")  # where the film goes
@@ -177,7 +176,8 @@ fig
 steps_shown = np.linspace(0, T, 10).round().astype(int)
 few, few_eps = jnp.asarray(x[:3000]), eps[:3000]
 forward = [np.asarray(diffusion.q_sample(schedule, few, k / T, few_eps)) for k in steps_shown]
-figures.row(forward, steps_shown / T, process="forward", steps=T, limits=BOX)
+view = figures.View(BOX, steps=T)
+figures.row(forward, steps_shown / T, process="forward", view=view)
 
 # %% [markdown]
 # At $t = T$ the cloud still has two lobes and lies off centre. Keep that picture in mind.
@@ -461,18 +461,18 @@ print("and back from v:", diffusion.x0_from_v(schedule, point, v_hat, now))
 
 # %%
 STEPS = 8_000
-trained = motes.train(
-    fresh_denoiser,
-    x,
-    loss=Simple(),
-    times=StepTimes("antithetic"),
-    optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)),
+options = Training(
     steps=STEPS,
     batch=128,
     last_batch="partial",
+    learning_rate=1e-3,
+    decay="constant",
+    warmup=0,
+    clip_norm=1.0,
     ema=0.9,
-    snapshot_every=STEPS // 4,
-    key=jax.random.key(4),
+)
+trained = motes.train(
+    fresh_denoiser, x, key=jax.random.key(4), loss=Simple(), times=StepTimes("antithetic"), options=options
 )
 recent = trained.losses[-1000:].mean()
 print(f"{trained.steps:,} steps in {trained.seconds:.1f} s; mean loss of the last 1,000: {recent:.4f}")
@@ -523,7 +523,7 @@ reverse = motes.ReverseProcess(trained.last, original, grid, dim=2)
 # The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
 samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
-figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", steps=T, limits=BOX)
+figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", view=view)
 
 # %% [markdown]
 # For $\sigma_t^2$ there are two natural choices, $\beta_t$ and $\tilde\beta_t$: right for data spread like the noise,
@@ -537,15 +537,14 @@ near = figures.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
 
 # %% [markdown]
-# How did it get there? The same noise, sent back by the weights after 2,000, 4,000, 6,000 and 8,000 steps:
+# How did it get there? The training has kept its weights five times. The same noise, sent back by each of them:
 
 # %%
-rows = []
+rows = {}
 for shot in trained.snapshots:
     earlier = motes.ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
-    rows.append(motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())[1])
-names = [f"step {shot.step:,}" for shot in trained.snapshots]
-figures.grid(rows, np.asarray(grid)[places], names, process="reverse", steps=T, limits=BOX)
+    _, rows[f"step {shot.step:,}"] = motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
+figures.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
 
 # %% [markdown]
 # ## 9. The film
@@ -568,7 +567,7 @@ class Gif:
 
 at = times[:, None, None]
 there = np.asarray(diffusion.q_sample(schedule, jnp.asarray(x[:N]), at, eps[:N]))  # (T + 1, n, 2)
-film = figures.frames(there, times, chain, np.asarray(grid), steps=T, limits=BOX, size=400)
+film = figures.frames(there, times, chain, np.asarray(grid), view=view, size=400)
 figures.save_animation(film, OUT / "diffusion.gif")
 print(f"{OUT / 'diffusion.gif'}, {(OUT / 'diffusion.gif').stat().st_size / 1e6:.1f} MB")
 Gif(OUT / "diffusion.gif")
@@ -849,7 +848,7 @@ compare(
 # The way back as it should be: it starts where the way out ends.
 
 # %%
-figures.row(way_back[:, :3000], ddpm.grid[places], process="reverse", steps=T, limits=BOX)
+figures.row(way_back[:, :3000], ddpm.grid[places], process="reverse", view=view)
 
 # %% [markdown]
 # To swap a part of all this for your own, a schedule, a loss, a network or a sampler, see `extending.md`; for every key

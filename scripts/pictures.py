@@ -7,7 +7,7 @@ import numpy as np
 
 import motes
 from motes import figures
-from motes.runs import View, diagnosis_figures, evenly, film_grid
+from motes.runs import ModelView, diagnosis_figures, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -24,11 +24,11 @@ def film() -> None:
     x = motes.make_shape("swiss_roll", 10_000)
     model = motes.fit(x).inner
     grid = film_grid(model)
-    view = View(model, evenly(len(grid), 40), grid)
+    view = ModelView(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
     box = figures.limits_of(forward[-1], forward[0])
     frames = figures.frames(
-        forward[::-1], view.times[::-1], reverse, view.times, limits=box, size=360, hold=12, note=view.note
+        forward[::-1], view.times[::-1], reverse, view.times, view=view.drawn(box), size=360, hold=12
     )
     figures.save_gif(frames, OUT / "swiss_roll.gif", fps=14)
 

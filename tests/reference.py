@@ -4,6 +4,9 @@ Nothing here calls the code under test, except for the classes that the code und
 `ExactMixture` are denoisers whose E[x_0 | x_t] is written down here, and `Point` is one that has nothing to it.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,6 +16,7 @@ from hypothesis import settings
 from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._schedules import CosineBetas, DiscreteVP, LinearBetas, Schedule, SigmoidBetas, VarianceExploding
+from motes.learning._options import Training
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 property_test = settings(derandomize=True, deadline=None, max_examples=30)
@@ -102,6 +106,17 @@ class Point(Denoiser):
 
     def __call__(self, x_t, t):
         return self.where
+
+
+@dataclass(frozen=True)
+class TrainingBy(Training):
+    """Training by another rule than Adam, without averages of the weights to choose from."""
+
+    rule: Any = None
+    averages: int = 0
+
+    def optimiser(self):
+        return self.rule
 
 
 def half_distance(denoiser, x0, t, eps):

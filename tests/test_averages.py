@@ -10,7 +10,7 @@ import optax
 import pytest
 from scipy import integrate
 from tests.conftest import SMALL
-from tests.reference import Point, half_distance
+from tests.reference import Point, TrainingBy, half_distance
 
 import motes
 from motes.diagnosis._ema_lengths import compare_ema_lengths
@@ -69,20 +69,17 @@ def test_the_recursion_weighs_each_step_by_its_part_of_the_profile():
 # --- what training stores ------------------------------------------------------------------------------------------
 
 
-def wander(steps=1600, **options):
+def wander(steps=1600, *, averages=32, on_progress=None):
     """A point that walks from one corner to the data and jitters there, as weights do."""
     x = np.random.default_rng(0).standard_normal((256, 3))
-    settings = dict(averages=32, on_progress=None) | options
     return train(
         Point(jnp.full(3, 4.0), VarianceExploding(20.0)),
         x,
+        key=jax.random.key(0),
         loss=half_distance,
         times=UniformTimes(),
-        optimiser=optax.sgd(3e-3),
-        steps=steps,
-        batch=4,
-        key=jax.random.key(0),
-        **settings,
+        options=TrainingBy(steps=steps, batch=4, averages=averages, rule=optax.sgd(3e-3)),
+        on_progress=on_progress,
     )
 
 

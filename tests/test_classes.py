@@ -16,7 +16,7 @@ from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle, MixtureOracle
 from motes.diffusion._schedules import VarianceExploding
 from motes.errors import DataError, RecipeError, UsageError
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._tables import read_model
 from motes.sampling import DPMSolver2M, Heun, sample
 from motes.sampling._grids import KarrasGrid
@@ -159,7 +159,7 @@ def test_a_worse_copy_is_told_the_class_as_well():
 def moons():
     """Trained for a few seconds with labels; 4,000 rows."""
     x, labels = motes.make_labelled_shape("moons", 4000, seed=11)
-    return fit_points(x, labels=labels, changes={"training.steps": 1500}, seed=2, source="moons")
+    return fit_points(PointData(x, labels=labels), changes={"training.steps": 1500}, seed=2, source="moons")
 
 
 def test_the_learned_classes_have_the_exact_densities(moons):
@@ -222,7 +222,7 @@ def test_the_least_loss_knows_of_the_labels():
 
 def test_a_model_with_classes_travels(tmp_path):
     x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
-    model = fit_points(x, labels=np.array(["low", "high"])[numbers], changes=SMALL)
+    model = fit_points(PointData(x, labels=np.array(["low", "high"])[numbers]), changes=SMALL)
     assert model.classes.names == ("high", "low")
     model.save(tmp_path / "model.safetensors")
     again = read_model(tmp_path / "model.safetensors")
@@ -237,9 +237,11 @@ def test_a_model_with_classes_travels(tmp_path):
 def test_labels_are_withheld_as_often_as_the_recipe_says():
     # Trained with every label withheld, a network cannot tell classes apart: its labels were never seen.
     x, labels = motes.make_labelled_shape("moons", 300, seed=3)
-    model = fit_points(x, labels=labels, changes=SMALL | {"training.label_dropout": 1.0})
+    model = fit_points(PointData(x, labels=labels), changes=SMALL | {"training.label_dropout": 1.0})
     into = model.denoiser.denoiser.network.into.weight
-    fresh = fit_points(x, labels=labels, changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-12})
+    fresh = fit_points(
+        PointData(x, labels=labels), changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
+    )
     untouched = fresh.denoiser.denoiser.network.into.weight
     np.testing.assert_allclose(into[:, -2:], untouched[:, -2:], atol=1e-6)
     assert np.abs(into[:, :-2] - untouched[:, :-2]).max() > 1e-3
@@ -278,9 +280,9 @@ def test_labels_that_are_none_are_refused():
         ([0, 1], "one for each row"),
     ]:
         with pytest.raises(DataError, match=says):
-            fit_points(x, labels=labels, changes=SMALL)
+            fit_points(PointData(x, labels=labels), changes=SMALL)
     with pytest.raises(RecipeError, match="takes no labels"):
-        fit_points(x, "tutorial", labels=np.arange(40) % 2)
+        fit_points(PointData(x, labels=np.arange(40) % 2), "tutorial")
     with pytest.raises(UsageError, match="there are no labels"):
         fit_points(x, changes={"data.label": "class"})
     with pytest.raises(TypeError, match="cannot be conditioned on anything"):

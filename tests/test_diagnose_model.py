@@ -7,7 +7,7 @@ import motes
 from motes.diagnosis._after import diagnose_model
 from motes.diffusion._oracles import EmpiricalOracle
 from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
+from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
 
 N = 2048
@@ -126,7 +126,8 @@ def test_mass_in_the_wrong_mode():
 
 def test_an_array_has_no_unseen_rows_and_says_so(moons):
     x = read_points("moons", moons.recipe, 0).training.x
-    model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, fingerprint=moons.fingerprint)
+    known = Provenance(fingerprint=moons.fingerprint)
+    model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, provenance=known)
     found = diagnose_model(model, x, n=N)
     assert found.evaluated_against == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]

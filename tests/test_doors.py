@@ -165,6 +165,24 @@ def known():
     }
 
 
+def test_repr_is_a_short_line(known):
+    x, people, rng = motes.make_shape("moons", 100), known["people"], np.random.default_rng(0)
+    model, table = known["model"], known["table"]
+    schedule = motes.diffusion.VarianceExploding()
+    schema = motes.tables.Schema.fit(people)
+    found = model.diagnose("moons", n=64)
+    for shown in (
+        *(model, model.inner, model.training, model.recipe, model.denoiser, model.standardiser, model.denoiser.network),
+        *(table, table.inner, table.training, table.recipe, table.likelihood(people), known["estimator"]),
+        *(found, found.excess, found.split, motes.diagnose(x, "tutorial")[0], model.likelihood(x)),
+        *(motes.truth("moons"), motes.truth("moons").oracle(schedule), schedule, motes.data.Table(x, ("x", "y"))),
+        *(model.inner.reverse_process(None, None), motes.Sampling(steps=3), motes.Guidance(2.0)),
+        *(schema, schema.encode(people), *schema.parts, *schema.kinds, motes.data.Blocks.of_file("penguins")),
+        *(motes.sliced_w2(x, x), motes.evaluation.prdc(x, x), motes.evaluation.Modes.at(rng.normal(size=(30, 2)))),
+    ):
+        assert len(repr(shown)) < 140 and "\n" not in repr(shown), repr(shown)
+
+
 PUBLIC = public()
 
 

@@ -8,12 +8,14 @@ import pytest
 import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis._evaluating import evaluate, least_loss
+from motes.evaluation._entries import Entry
 from motes.evaluation._irreducible import BOUND, EXACT
 from motes.evaluation._point_verdicts import GOOD, WORDS, verdict
-from motes.evaluation._record import Entry, Evaluation, Verdict
+from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, Row
+from motes.evaluation._verdicts import Verdict
 from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
+from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
 
 
@@ -23,7 +25,7 @@ def perfect():
     recipe = motes.load_recipe()
     z_of = Standardiser.fit(motes.make_shape("eight_gaussians", 5000, seed=0))
     exact = motes.truth("eight_gaussians").oracle(recipe.make_schedule(), z_of)
-    return PointModel(exact, z_of, ("x", "y"), recipe, source="eight_gaussians")
+    return PointModel(exact, z_of, ("x", "y"), recipe, provenance=Provenance("eight_gaussians"))
 
 
 def test_exact_samples_are_like_a_real_draw(perfect):

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from motes import figures
+from motes.figures import View
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(500, 2))
@@ -151,30 +152,31 @@ def test_row_titles_state_the_times_that_are_drawn(process, symbol, n):
 
 
 def test_row_titles_count_the_steps_of_a_discrete_schedule():
-    figure = figures.row(FORWARD, TIMES.astype(np.float32), steps=T)
+    figure = figures.row(FORWARD, TIMES.astype(np.float32), view=View(steps=T))
     read = [re.search(r"t = (\d+)/(\d+)$", ax.get_title()).groups() for ax in figure.axes]
     assert [(int(k), int(of)) for k, of in read] == [(k, T) for k in range(T + 1)]
 
 
 def test_every_panel_of_a_row_and_of_a_grid_has_the_same_box():
     for columns in (None, ("a", "b")):
-        row = figures.row(FORWARD, TIMES, columns=columns)
-        grid = figures.grid([FORWARD[:3], FORWARD[3:6]], TIMES[2::-1], ["step 1", "step 2"], columns=columns)
+        view = View(columns=columns)
+        row = figures.row(FORWARD, TIMES, view=view)
+        grid = figures.grid({"step 1": FORWARD[:3], "step 2": FORWARD[3:6]}, TIMES[2::-1], view=view)
         assert len(set(boxes(row))) == 1
         assert len(set(boxes(grid))) == 1
         assert len(grid.axes) == 6
-    assert set(boxes(figures.row(FORWARD, TIMES, limits=(-2, 3)))) == {(-2, 3, -2, 3)}
+    assert set(boxes(figures.row(FORWARD, TIMES, view=View((-2, 3))))) == {(-2, 3, -2, 3)}
 
 
 def test_grid_says_its_times_above_and_its_training_steps_beside():
     titles = ["step 400 (epoch 5)", "step 4000 (epoch 50)"]
-    figure = figures.grid([FORWARD[:3], FORWARD[3:6]], TIMES[2::-1], titles, steps=T)
+    figure = figures.grid(dict(zip(titles, (FORWARD[:3], FORWARD[3:6]), strict=True)), TIMES[2::-1], view=View(steps=T))
     assert [ax.get_title().split("= ")[1] for ax in figure.axes[:3]] == ["2/8", "1/8", "0/8"]
     assert [" ".join(figure.axes[i].get_ylabel().split()) for i in (0, 3)] == titles
 
 
 def test_titles_do_not_run_into_each_other():
-    figure = figures.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", steps=10)
+    figure = figures.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", view=View(steps=10))
     figure.draw_without_rendering()
     extents = [ax.title.get_window_extent() for ax in figure.axes]
     assert all(left.x1 < right.x0 for left, right in pairwise(extents))
@@ -284,7 +286,7 @@ def brightness(frame):
 def test_the_first_frame_is_x0(style):
     """Checked by a raster of its own: every point lies in light, and the light is where the points are."""
     x0 = RNG.uniform(-1, 1, size=(300, 2)) * [1, 0.3] + [0.5, 0.5]
-    first = next(figures.frames([x0, CLOUD], [0, 1], [CLOUD], [1], limits=(-2, 2), size=200, style=style))
+    first = next(figures.frames([x0, CLOUD], [0, 1], [CLOUD], [1], view=View((-2, 2)), size=200, style=style))
     light = brightness(first)
     rows = _picture_height(200)
     scale = rows / 4  # pixels a unit: the box of 4 by 4 fills the height
@@ -299,7 +301,7 @@ def test_the_first_frame_is_x0(style):
 def _picture_height(size):
     """Found from a frame itself: a column of points from far below to far above is lit exactly in the picture."""
     column = np.stack([np.zeros(20_000), np.linspace(-9, 9, 20_000)], axis=1)
-    frame = next(figures.frames([column], [0], [column], [0], limits=(-2, 2), size=size, style="light"))
+    frame = next(figures.frames([column], [0], [column], [0], view=View((-2, 2)), size=size, style="light"))
     middle = frame[:, size // 2].astype(int)
     return int(np.argmax(abs(middle - frame[0, 0]).sum(axis=1) == 0))
 
@@ -308,7 +310,7 @@ def test_the_axes_never_move():
     """A point that stays in the data stays on its pixel while all others fly apart."""
     still = np.array([[0.7, -0.4]] * 50)
     clouds = [np.concatenate([still, CLOUD * (0.1 + 20 * t)]) for t in TIMES]
-    shown = list(figures.frames(clouds, TIMES, clouds[::-1], TIMES[::-1], size=200, hold=0, limits=(-1, 1)))
+    shown = list(figures.frames(clouds, TIMES, clouds[::-1], TIMES[::-1], size=200, hold=0, view=View((-1, 1))))
     common = np.min([brightness(frame) for frame in shown], axis=0)
     rows = _picture_height(200)
     expected = [np.floor(rows / 2 + 0.4 * rows / 2), np.floor(100 + 0.7 * rows / 2)]
@@ -465,10 +467,11 @@ REFUSED = {
     "limits": (lambda: figures.scatter(CLOUD, limits=(1, -1)), "low, high"),
     "times": (lambda: figures.row([CLOUD], [0, 1]), "one time for each"),
     "steps as times": (lambda: figures.row([CLOUD], [37]), "Divide the numbers of steps"),
-    "between two steps": (lambda: figures.row([CLOUD], [0.375], steps=100), "no step of a schedule of 100"),
+    "between two steps": (lambda: figures.row([CLOUD], [0.375], view=View(steps=100)), "no step of a schedule of 100"),
     "no clouds": (lambda: figures.row([], []), "is empty"),
     "process": (lambda: figures.row([CLOUD], [0], process="backward"), "'forward', 'reverse'"),
-    "row titles": (lambda: figures.grid([[CLOUD]], [0], ["a", "b"]), "1 rows and 2 row titles"),
+    "no rows": (lambda: figures.grid({}, [0]), "no rows"),
+    "a row of other times": (lambda: figures.grid({"a": [CLOUD]}, [0, 1]), r"rows\['a'\] holds 1 clouds"),
     "no shapes": (lambda: figures.sheet({}), "no shapes"),
     "loss lengths": (lambda: figures.loss_curve([1, 2], [1]), r"loss has shape \(1,\)"),
     "loss NaN": (lambda: figures.loss_curve([1, 2, 3], [1, 2, np.nan]), "nan at position 2.*the first 2 values"),
@@ -504,7 +507,7 @@ def test_the_film_of_a_table_fills_both_sides_of_the_frame():
     # A column a thousand times as wide as the other: with one scale for both the cloud would be a line.
     x = np.random.default_rng(0).normal(size=(2000, 2)) * [1.0, 1000.0]
     box = figures.limits_of(x, equal=False)
-    frame = next(iter(figures.frames([x], [0.0], [x], [0.0], limits=box, columns=("a", "b"), size=320)))
+    frame = next(iter(figures.frames([x], [0.0], [x], [0.0], view=View(box, columns=("a", "b")), size=320)))
     lit = frame[:270].max(axis=2) > 100
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     assert np.ptp(rows) > 150

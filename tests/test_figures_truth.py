@@ -223,7 +223,7 @@ def test_every_bar_and_its_text_are_on_the_page(prior):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_density_map_draws_the_log_density_from_its_floor_to_its_maximum(style):
-    ax = figures.density_map(X, Y, LOG_P, floor=7, title="normal", style=style)
+    ax = figures.density_map((X, Y), LOG_P, floor=7, title="normal", style=style)
     (mesh,) = meshes(ax)
     np.testing.assert_array_equal(mesh.get_array(), LOG_P.T)
     np.testing.assert_array_equal(mesh.get_coordinates()[:, :, 0], np.broadcast_to(X, (61, 41)))
@@ -239,7 +239,7 @@ def test_density_map_draws_the_log_density_from_its_floor_to_its_maximum(style):
 
 def test_where_there_is_no_density_the_background_is_seen():
     half = np.where(POINT[..., 0] < 0, -np.inf, LOG_P)
-    ax = figures.density_map(X, Y, half, contours=(0.5,), style="light")
+    ax = figures.density_map((X, Y), half, contours=(0.5,), style="light")
     (mesh,) = meshes(ax)
     figure = ax.figure
     figure.canvas.draw()
@@ -255,7 +255,7 @@ def test_contours_hold_the_shares_of_the_mass():
     """Of a standard normal in the plane the circle of radius sqrt(-2 log(1 - share)), on a grid of uneven steps."""
     x = np.sinh(np.linspace(-2.3, 2.3, 200))
     log_p = -0.5 * (x[:, None] ** 2 + x**2)
-    ax = figures.density_map(x, x, log_p, contours=(0.9, 0.5))
+    ax = figures.density_map((x, x), log_p, contours=(0.9, 0.5))
     lines = [np.concatenate([path.vertices for path in drawn.get_paths()]) for drawn in contours(ax)]
     for line, share in zip(lines, (0.5, 0.9), strict=True):
         np.testing.assert_allclose(np.hypot(*line.T), np.sqrt(-2 * np.log(1 - share)), rtol=0.03)
@@ -264,7 +264,7 @@ def test_contours_hold_the_shares_of_the_mass():
 
 def test_the_contour_of_a_flat_density_is_its_edge():
     flat = np.where(np.abs(POINT).max(axis=-1) < 2.01, 0.0, -np.inf)
-    (line,) = contours(figures.density_map(X, Y, flat, contours=(0.9,)))
+    (line,) = contours(figures.density_map((X, Y), flat, contours=(0.9,)))
     edge = np.abs(np.concatenate([path.vertices for path in line.get_paths()])).max(axis=1)
     assert ((edge > 2) & (edge < 2.2)).all()
 
@@ -273,7 +273,7 @@ def test_density_map_uses_the_axes_it_is_given_and_puts_the_points_on_top():
     figure, (left, right) = plt.subplots(1, 2)
     size = tuple(figure.get_size_inches())
     points = RNG.normal(size=(50, 2))
-    assert figures.density_map(X, Y, LOG_P, points=points, ax=right) is right
+    assert figures.density_map((X, Y), LOG_P, points=points, ax=right) is right
     assert left.collections == [] or len(left.collections) == 0
     (specks,) = [drawn for drawn in right.collections if isinstance(drawn, mpl.collections.PathCollection)]
     np.testing.assert_array_equal(specks.get_offsets(), points)
@@ -285,7 +285,7 @@ def test_density_map_uses_the_axes_it_is_given_and_puts_the_points_on_top():
 @pytest.mark.parametrize("style", STYLES)
 def test_the_maps_of_a_row_share_their_axes_and_one_colour_scale(style):
     maps = [LOG_P, LOG_P - 3, 2 * LOG_P]
-    figure = figures.density_row(X, Y, maps, ["a", "b", "c"], contours=(0.5,), style=style)
+    figure = figures.density_row((X, Y), maps, ["a", "b", "c"], contours=(0.5,), style=style)
     axes = panels(figure)
     assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
     for ax, log_p in zip(axes, maps, strict=True):
@@ -299,7 +299,7 @@ def test_the_maps_of_a_row_share_their_axes_and_one_colour_scale(style):
 
 @pytest.mark.parametrize(("x", "y"), [(X, X), (X, 0.3 * X), (0.2 * X, X)])
 def test_panels_are_of_one_size_and_fill_their_page(x, y):
-    figure = figures.density_row(x, y, np.zeros((3, 41, 41)), ["short", "a title that is longer than its panel", "c"])
+    figure = figures.density_row((x, y), np.zeros((3, 41, 41)), ["short", "a title that is longer than its panel", "c"])
     figure.draw_without_rendering()
     boxes = [ax.get_window_extent() for ax in panels(figure)]
     for box in boxes:
@@ -322,7 +322,7 @@ def arrows(ax):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_arrows_are_roots_of_the_scores_on_one_scale_in_all_panels(style):
-    figure = figures.score_fields(X, Y, LEARNED, EXACT, style=style)
+    figure = figures.score_fields((X, Y), LEARNED, EXACT, style=style)
     scales = []
     for ax, field in zip(panels(figure), (LEARNED, EXACT, LEARNED - EXACT), strict=True):
         drawn = arrows(ax)
@@ -341,7 +341,7 @@ def test_arrows_are_roots_of_the_scores_on_one_scale_in_all_panels(style):
 
 
 def test_the_heat_map_is_the_difference_relative_to_the_exact_field():
-    figure = figures.score_fields(X, Y, LEARNED, EXACT)
+    figure = figures.score_fields((X, Y), LEARNED, EXACT)
     (mesh,) = [mesh for ax in panels(figure) for mesh in meshes(ax)]
     assert mesh.axes is panels(figure)[2]
     share = np.linalg.norm(LEARNED - EXACT, axis=-1) / np.sqrt((EXACT**2).sum(axis=-1).mean())
@@ -350,7 +350,7 @@ def test_the_heat_map_is_the_difference_relative_to_the_exact_field():
 
 
 def test_the_small_print_states_the_compression_and_the_largest_score():
-    text = figures.score_fields(X, Y, LEARNED, EXACT).get_supxlabel()
+    text = figures.score_fields((X, Y), LEARNED, EXACT).get_supxlabel()
     assert "√|score|" in text
     assert float(re.search(r"is ([\d.]+)$", text)[1]) == pytest.approx(
         max(np.linalg.norm(field, axis=-1).max() for field in (LEARNED, EXACT)), rel=5e-3
@@ -369,7 +369,9 @@ def test_the_small_print_states_the_compression_and_the_largest_score():
     ],
 )
 def test_the_title_states_the_time_as_it_was_given(given, title):
-    figure = figures.score_fields(X, Y, LEARNED, EXACT, titles=("mine", "true"), **given)
+    figure = figures.score_fields(
+        (X, Y), LEARNED, EXACT, titles=("mine", "true"), heading=figures.time_heading(**given)
+    )
     assert figure.get_suptitle() == title
     figure.draw_without_rendering()
     lines = [*figure.texts, *(ax.title for ax in panels(figure)), *(ax.patch for ax in panels(figure))]
@@ -382,13 +384,13 @@ def test_the_title_states_the_time_as_it_was_given(given, title):
 def test_the_number_of_arrows_is_legible_on_any_grid(n):
     x = np.linspace(0, 1, n)
     field = np.ones((n, n, 2))
-    drawn = arrows(panels(figures.score_fields(x, x, field, field))[0])
+    drawn = arrows(panels(figures.score_fields((x, x), field, field))[0])
     assert len(drawn.X) == n**2 if n < 21 else 17**2 <= len(drawn.X) <= 27**2
     assert drawn.X.min() - 0 == pytest.approx(1 - drawn.X.max(), abs=1.01 / (n - 1))  # as far from both ends
 
 
 def test_equal_fields_have_no_difference_and_the_limits_are_kept():
-    figure = figures.score_fields(X, Y, EXACT, EXACT, limits=(-2, 1), points=RNG.normal(size=(30, 2)))
+    figure = figures.score_fields((X, Y), EXACT, EXACT, limits=(-2, 1), points=RNG.normal(size=(30, 2)))
     assert {(*ax.get_xlim(), *ax.get_ylim()) for ax in panels(figure)} == {(-2, 1, -2, 1)}
     assert not arrows(panels(figure)[2]).U.any()
     figure.draw_without_rendering()
@@ -400,9 +402,9 @@ def test_equal_fields_have_no_difference_and_the_limits_are_kept():
 def every_figure(style):
     yield figures.excess_curve(NOISE, LOSS, LEAST, style=style)
     yield figures.error_split(PARTS, **SPLIT, style=style)
-    yield figures.density_map(X, Y, LOG_P, style=style)
-    yield figures.density_row(X, Y, [LOG_P], ["a"], style=style)
-    yield figures.score_fields(X, Y, LEARNED, EXACT, style=style)
+    yield figures.density_map((X, Y), LOG_P, style=style)
+    yield figures.density_row((X, Y), [LOG_P], ["a"], style=style)
+    yield figures.score_fields((X, Y), LEARNED, EXACT, style=style)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -420,7 +422,7 @@ def test_figures_are_drawn_in_threads():
     shown = []
 
     def draw(noise):
-        shown.append(figures.score_fields(X, Y, LEARNED, EXACT, noise=noise)._repr_png_())
+        shown.append(figures.score_fields((X, Y), LEARNED, EXACT, heading=f"{noise}")._repr_png_())
 
     threads = [threading.Thread(target=draw, args=(1 + i,)) for i in range(4)]
     for thread in threads:
@@ -458,24 +460,28 @@ REFUSED = {
     ),
     "error of no bar": (lambda: figures.error_split(PARTS, **SPLIT, error={"priro": 1}), "'priro'; expected.*'prior'"),
     "negative error": (lambda: figures.error_split(PARTS, **SPLIT, error={"prior": -1}), "error of prior is -1"),
-    "map shape": (lambda: figures.density_map(X, Y, LOG_P.T), r"log_p has shape \(61, 41\); expected \(41, 61\)"),
-    "map NaN": (lambda: figures.density_map(X, Y, with_nan(LOG_P)), "log_p has NaN or .*infinity in 1 of 2501 places"),
-    "map +inf": (lambda: figures.density_map(X, Y, LOG_P + np.inf), "infinity in 2501 of 2501"),
-    "no density": (lambda: figures.density_map(X, Y, LOG_P - np.inf), "log_p is -inf everywhere"),
-    "map floor": (lambda: figures.density_map(X, Y, LOG_P, floor=0), "floor is 0"),
-    "contours": (lambda: figures.density_map(X, Y, LOG_P, contours=(50, 90)), "between 0 and 1"),
-    "meshgrid": (lambda: figures.density_map(POINT[..., 0], Y, LOG_P), r"x has shape \(41, 61\).*meshgrid"),
-    "falling": (lambda: figures.density_map(X, Y[::-1], LOG_P), "y does not rise"),
-    "no maps": (lambda: figures.density_row(X, Y, [], []), "0 maps"),
-    "titles": (lambda: figures.density_row(X, Y, [LOG_P], ["a", "b"]), "1 maps and 2 titles"),
-    "second map": (lambda: figures.density_row(X, Y, [LOG_P, with_nan(LOG_P)], ["a", "b"]), r"maps\[1\] has NaN"),
-    "learned shape": (lambda: figures.score_fields(X, Y, LOG_P, EXACT), r"learned has shape.*expected \(41, 61, 2\)"),
-    "exact NaN": (lambda: figures.score_fields(X, Y, LEARNED, with_nan(EXACT)), "exact has NaN"),
-    "score -inf": (lambda: figures.score_fields(X, Y, LEARNED - np.inf, EXACT), "learned has -infinity"),
-    "exact 0": (lambda: figures.score_fields(X, Y, LEARNED, 0 * EXACT), "exact is 0 everywhere"),
-    "points": (lambda: figures.score_fields(X, Y, LEARNED, EXACT, points=[1, 2]), r"points has shape \(2,\)"),
-    "time": (lambda: figures.score_fields(X, Y, LEARNED, EXACT, t=np.nan), "t is nan"),
-    "steps without t": (lambda: figures.score_fields(X, Y, LEARNED, EXACT, steps=10), "expected t as well"),
+    "map shape": (lambda: figures.density_map((X, Y), LOG_P.T), r"log_p has shape \(61, 41\); expected \(41, 61\)"),
+    "map NaN": (
+        lambda: figures.density_map((X, Y), with_nan(LOG_P)),
+        "log_p has NaN or .*infinity in 1 of 2501",
+    ),
+    "map +inf": (lambda: figures.density_map((X, Y), LOG_P + np.inf), "infinity in 2501 of 2501"),
+    "no density": (lambda: figures.density_map((X, Y), LOG_P - np.inf), "log_p is -inf everywhere"),
+    "map floor": (lambda: figures.density_map((X, Y), LOG_P, floor=0), "floor is 0"),
+    "contours": (lambda: figures.density_map((X, Y), LOG_P, contours=(50, 90)), "between 0 and 1"),
+    "meshgrid": (lambda: figures.density_map((POINT[..., 0], Y), LOG_P), r"x has shape \(41, 61\).*meshgrid"),
+    "one axis": (lambda: figures.density_map(X, LOG_P), r"grid has 41 parts; expected two"),
+    "falling": (lambda: figures.density_map((X, Y[::-1]), LOG_P), "y does not rise"),
+    "no maps": (lambda: figures.density_row((X, Y), [], []), "0 maps"),
+    "titles": (lambda: figures.density_row((X, Y), [LOG_P], ["a", "b"]), "1 maps and 2 titles"),
+    "second map": (lambda: figures.density_row((X, Y), [LOG_P, with_nan(LOG_P)], ["a", "b"]), r"maps\[1\] has NaN"),
+    "learned shape": (lambda: figures.score_fields((X, Y), LOG_P, EXACT), r"learned has shape.*expected \(41, 61, 2\)"),
+    "exact NaN": (lambda: figures.score_fields((X, Y), LEARNED, with_nan(EXACT)), "exact has NaN"),
+    "score -inf": (lambda: figures.score_fields((X, Y), LEARNED - np.inf, EXACT), "learned has -infinity"),
+    "exact 0": (lambda: figures.score_fields((X, Y), LEARNED, 0 * EXACT), "exact is 0 everywhere"),
+    "points": (lambda: figures.score_fields((X, Y), LEARNED, EXACT, points=[1, 2]), r"points has shape \(2,\)"),
+    "time": (lambda: figures.time_heading(np.nan), "t is nan"),
+    "steps without t": (lambda: figures.time_heading(steps=10), "expected t as well"),
     "style": (lambda: figures.error_split(PARTS, **SPLIT, style="drak"), "'drak'; expected one of"),
 }
 

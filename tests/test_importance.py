@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from scipy import integrate, special, stats
-from tests.reference import SCHEDULES, Point, Z
+from tests.reference import SCHEDULES, Point, TrainingBy, Z
 
 import motes
 from motes.learning._importance import CELLS, ENOUGH, RECENT, UNIFORM, Seen, chances, nothing_seen, seen_with
@@ -158,13 +158,10 @@ def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_b
     result = train(
         Point(jnp.zeros(2), EXPLODING),
         np.zeros((30, 2)),
+        key=jax.random.key(0),
         loss=loss,
         times=UniformTimes(0.1, "importance"),
-        optimiser=optax.sgd(0.0),
-        steps=600,
-        batch=64,
-        last_batch=last_batch,
-        key=jax.random.key(0),
+        options=TrainingBy(steps=600, batch=64, last_batch=last_batch, rule=optax.sgd(0.0)),
     )
     assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][2](peak))
 

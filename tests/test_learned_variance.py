@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 from tests.conftest import SMALL
-from tests.reference import ExactGaussian, Silent, Z, assert_moments, normal_logpdf, tutorial_tables
+from tests.reference import ExactGaussian, Silent, TrainingBy, Z, assert_moments, normal_logpdf, tutorial_tables
 
 import motes
 from motes.diffusion._oracles import GaussianOracle
@@ -202,13 +202,10 @@ def test_training_finds_a_variance_between_the_bounds_that_lowers_the_bound():
     result = train(
         LearnedVariance(network, SCHEDULE),
         x,
+        key=jax.random.key(1),
         loss=Hybrid(),
         times=StepTimes(),
-        optimiser=optax.adam(optax.cosine_decay_schedule(1e-2, 800)),
-        steps=800,
-        batch=256,
-        ema=0.99,
-        key=jax.random.key(1),
+        options=TrainingBy(steps=800, batch=256, ema=0.99, rule=optax.adam(optax.cosine_decay_schedule(1e-2, 800))),
     )
     denoiser = result.averaged
     of_rows = jax.jit(jax.vmap(denoiser.log_variance, (0, None, None)))

@@ -14,6 +14,7 @@ from motes.diffusion._schedules import VarianceExploding
 from motes.learning._bounds import variational_bound
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
+from motes.sampling._divergence import Hutchinson
 from motes.sampling._likelihood import log_likelihood
 
 KEY = jax.random.key(0)
@@ -158,17 +159,17 @@ def test_a_point_beyond_all_numbers_is_nan_with_an_infinite_error(small_model):
 @pytest.mark.parametrize("divergence", ["rademacher", "gaussian"])
 def test_hutchinson_is_unbiased_within_its_standard_error(divergence):
     exact = log_likelihood(MIXTURE, POINTS).log_prob
-    found = log_likelihood(MIXTURE, POINTS, divergence=divergence, probes=16, key=KEY)
+    found = log_likelihood(MIXTURE, POINTS, divergence=Hutchinson(divergence, KEY, 16))
     z = (found.log_prob - exact) / found.standard_error
     # The mean of 100 nearly normal numbers; Student's t with 15 degrees of freedom has variance 15/13.
     assert abs(z.mean()) < Z / 10
     assert 0.6 < z.std() < 1.6
-    more = log_likelihood(MIXTURE, POINTS, divergence=divergence, probes=64, key=KEY, tolerance=1e-3)
+    more = log_likelihood(MIXTURE, POINTS, divergence=Hutchinson(divergence, KEY, 64), tolerance=1e-3)
     assert 1.5 < np.median(found.standard_error / more.standard_error) < 2.7
 
 
 def test_probes_belong_to_the_row_and_the_key():
-    draw = lambda x, key: log_likelihood(MIXTURE, x, divergence="gaussian", probes=8, key=key).log_prob
+    draw = lambda x, key: log_likelihood(MIXTURE, x, divergence=Hutchinson("gaussian", key, 8)).log_prob
     found = draw(POINTS, KEY)
     np.testing.assert_allclose(draw(POINTS[::-1], KEY)[::-1], found, atol=1e-9)
     assert np.abs(draw(POINTS, jax.random.key(1)) - found).min() > 0
@@ -261,9 +262,7 @@ BAD = {
     "shape": (dict(x=np.zeros(3)), r"shape \(3,\)"),
     "no rows": (dict(x=np.zeros((0, 2))), "n >= 1"),
     "not finite": (dict(x=[[0.0, np.nan]]), "finite"),
-    "divergence": (dict(divergence="hutchinson"), "rademacher"),
-    "one probe": (dict(divergence="rademacher", probes=1, key=KEY), "at least 2"),
-    "no key": (dict(divergence="rademacher"), "key"),
+    "divergence": (dict(divergence="rademacher"), r"expected 'exact' or Hutchinson\(kind, key\)"),
     "solver": (dict(solver="rk4"), "adaptive"),
     "tolerance": (dict(tolerance=0.0), "tolerance = 0"),
     "r_min": (dict(r_min=30.0), "below the noise at t = 1, 20"),
@@ -281,6 +280,8 @@ def test_misuse_is_told(name):
 def test_a_model_tells_misuse_with_its_own_errors(small_model):
     with pytest.raises(motes.errors.UsageError, match="rademacher"):
         small_model.likelihood([[0.0, 0.0]], divergence="skilling")
+    with pytest.raises(motes.errors.UsageError, match="probes = 1; a random divergence needs at least 2"):
+        small_model.likelihood([[0.0, 0.0]], divergence="rademacher", probes=1)
     with pytest.raises(motes.errors.DataError, match="3 columns"):
         small_model.score_samples([[0.0, 0.0, 0.0]])
     with pytest.raises(motes.errors.DataError, match="row 2, column 'y'"):

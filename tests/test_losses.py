@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, Z, float64
+from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, TrainingBy, Z, float64
 
 from motes.diffusion._continuous import LinearVP
 from motes.diffusion._schedules import DiscreteVP
@@ -166,12 +166,10 @@ def test_the_terms_of_a_custom_loss_are_summed():
         return train(
             Point(jnp.ones(2), schedule),
             np.random.default_rng(0).standard_normal((40, 2)),
+            key=jax.random.key(0),
             loss=loss,
             times=StepTimes(),
-            optimiser=optax.sgd(0.1),
-            steps=9,
-            batch=8,
-            key=jax.random.key(0),
+            options=TrainingBy(steps=9, batch=8, rule=optax.sgd(0.1)),
         )
 
     apart = run(lambda *row: {"near": near(*row), "small": small(*row)})

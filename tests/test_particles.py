@@ -194,7 +194,7 @@ N = 4096
 
 
 def of_box(low, high, denoiser=NORMAL, grid=SHORT, n=N, **more):
-    return conditional_sample(denoiser, low, high, n, key=jax.random.key(8), grid=grid, **more)
+    return conditional_sample(denoiser, (low, high), n, key=jax.random.key(8), grid=grid, **more)
 
 
 def on(column, low, high):
@@ -278,7 +278,7 @@ class Broken(Denoiser):
 def test_where_no_particle_survives_it_is_an_error():
     options = {"key": jax.random.key(0), "grid": jnp.array([1.0, 0.5, 0.0]), "particles": 4}
     with pytest.raises(UsageError, match="none of 8 particles survived"):
-        conditional_sample(Broken(VE), [1.0, -INF], [1.0, INF], 5, **options)
+        conditional_sample(Broken(VE), ([1.0, -INF], [1.0, INF]), 5, **options)
     with pytest.raises(UsageError, match="none of 4 particles survived for row 0"):
         conditional_rows(Broken(VE), np.ones((1, 2)), np.array([[True, False]]), **options)
 

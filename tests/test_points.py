@@ -14,7 +14,7 @@ from scipy import stats
 from tests.conftest import SMALL
 
 import motes
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.models._tables import read_model
 from motes.sampling._options import Sampling
@@ -146,6 +146,12 @@ def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
         small_model.sample(5, how=how)
 
 
+def test_how_points_are_drawn_is_one_value():
+    times = Sampling("euler", grid=np.array([1.0, 0.5, 0.0], np.float32))
+    assert times == Sampling.of({"sampler": "euler", "grid": [1, 0.5, 0]}) != Sampling("euler", grid=[1, 0.4, 0])
+    assert Sampling.of(times) is times and Sampling.of(None) == Sampling()
+
+
 def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
     model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
@@ -240,7 +246,7 @@ def test_saving_leaves_the_old_file_or_the_new_one(small_model, tmp_path, monkey
 
 def test_three_columns_and_their_names_come_back(tmp_path):
     x = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100]
-    model = fit_points(x, changes=SMALL, columns=["a", "b", "c"])
+    model = fit_points(PointData(x, ["a", "b", "c"]), changes=SMALL)
     model.save(tmp_path / "m.safetensors")
     loaded = read_model(tmp_path / "m.safetensors")
     assert loaded.columns == ("a", "b", "c")

@@ -22,7 +22,7 @@ from motes.learning._denoisers import DENOISERS, Prediction, X0Predictor
 from motes.learning._losses import EDM, LOSSES
 from motes.learning._networks import NETWORKS, ResidualMLP
 from motes.learning._times import TIMES, Draw, Times
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.recipes import _registry as registry
 from motes.recipes import load_recipe, parse
@@ -177,7 +177,7 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     assert np.array_equal(again.sample(4, seed=2), points)
     assert not np.array_equal(again.sample(4, seed=2, how={"sampler": Heun(), "grid": "karras"}), points)
     with pytest.raises(motes.errors.RecipeError, match=r"\[network\]: Net knows no classes"):
-        fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, labels=[0, 1] * 100)
+        fit_points(PointData(motes.make_shape("moons", 200), labels=[0, 1] * 100), changes=changes)
 
 
 def test_the_class_of_each_section_has_its_defaults_in_toml_too():

@@ -26,7 +26,7 @@ PROCESS = ReverseProcess(NORMAL, DPMSolver3M(), GRID, 2)
 def inside(low, high, n):
     done = []
     box = np.array([low, -np.inf]), np.array([high, np.inf])
-    return rows_inside(PROCESS, *box, n, key=KEY, on_block=done.append), done
+    return rows_inside(PROCESS, box, n, key=KEY, on_block=done.append), done
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 1.0), (1.0, np.inf), (-2.0, -1.5)])
@@ -58,7 +58,7 @@ def test_rows_are_of_the_class_that_is_given():
     classes, low, high = LabelledOracle(far, [1.0, 1.0]), np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])
     n, process = 1000, ReverseProcess(classes, DPMSolver3M(), GRID, 2)
     for labels, share in ((np.zeros(n, int), 0.0), (np.ones(n, int), 1.0), (np.arange(n) % 2, 0.5)):
-        rows = rows_inside(process, low, high, n, key=KEY, given=Given(labels))
+        rows = rows_inside(process, (low, high), n, key=KEY, given=Given(labels))
         assert ((rows[:, 1] >= -0.3) & (rows[:, 1] <= 0.3)).all()
         assert abs((rows[:, 0] > 0).mean() - share) <= Z * np.sqrt(share * (1 - share) / n)
 

@@ -25,7 +25,7 @@ from motes.learning._batches import Batches
 from motes.learning._checkpoints import read_checkpoint
 from motes.learning._resuming import State, interruptible
 from motes.learning._weights import weights_of
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
 from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
@@ -62,7 +62,7 @@ def test_points_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
     changes, options = OF_POINTS[name]
     x = motes.make_shape("moons", 300, seed=3)
-    fit = lambda keeper: fit_points(x, changes=POINTS | changes, seed=1, keeper=keeper, **options)
+    fit = lambda keeper: fit_points(PointData(x, **options), changes=POINTS | changes, seed=1, keeper=keeper)
     ends = sorted(random.Random(name).sample(range(1, 50), 3))
     whole, again = fit(None), ended_and_resumed(fit, tmp_path, ends)
     for one in ("losses", "averages.steps", "averages.weights"):

@@ -10,7 +10,7 @@ from motes.diagnosis import _split as split
 from motes.diagnosis._split import _distances, split_error
 from motes.evaluation import sliced_w2
 from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
+from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points, source_of
 
 N = 2048
@@ -21,7 +21,7 @@ def exact_model(shape, recipe="default", changes=()):
     chosen, x = motes.load_recipe(recipe, dict(changes)), motes.make_shape(shape, 5000, seed=0)
     z_of = Standardiser.fit(x)
     exact = motes.truth(shape).oracle(chosen.make_schedule(), z_of)
-    return PointModel(exact, z_of, ("x", "y"), chosen, source=shape)
+    return PointModel(exact, z_of, ("x", "y"), chosen, provenance=Provenance(shape))
 
 
 @pytest.fixture(scope="module")

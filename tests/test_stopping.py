@@ -1,5 +1,7 @@
 """Rows that count more, rows that say when to stop, and going on from a denoiser."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -10,19 +12,23 @@ import motes
 from motes._seeds import seed_key
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning import _training as training
-from motes.learning._stopping import ValidationSet
+from motes.learning._losses import EDM
+from motes.learning._options import Training
+from motes.learning._rows import Rows
+from motes.learning._times import LogNormalTimes
 from motes.learning._training import train
 from motes.learning._weights import weights_of
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.recipes import load_recipe
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------
 
 
-def drawn(weights, epochs, last="fill"):
+def drawn(weights, epochs):
     weights = np.asarray(weights, float)
-    batches = training._batches(np.random.default_rng(0), len(weights), (weights > 0).sum(), last, weights)
+    rows = Rows(np.zeros((len(weights), 2)), weights=weights)
+    batches = training._batches(np.random.default_rng(0), rows, Training(batch=int((weights > 0).sum())))
     return np.stack([np.bincount(next(batches), minlength=len(weights)) for _ in range(epochs)])
 
 
@@ -55,7 +61,7 @@ def test_a_fit_with_weights_learns_the_weighted_law():
     x = np.concatenate([rng.normal(-3, 0.5, (300, 2)), rng.normal(3, 0.5, (300, 2))])
     weights = np.repeat([3.0, 1.0], 300)
     changes = SMALL | {"training.steps": 400}
-    model = fit_points(x, changes=changes, weights=weights, seed=1)
+    model = fit_points(PointData(x, weights=weights), changes=changes, seed=1)
     often = np.repeat(x, weights.astype(int), axis=0)
     np.testing.assert_allclose(model.standardiser.mean, often.mean(axis=0))
     np.testing.assert_allclose(model.standardiser.scale, often.std(axis=0))
@@ -64,8 +70,8 @@ def test_a_fit_with_weights_learns_the_weighted_law():
     weights[:300] = 0
     x[:300] = 1e9
     alone, same = (
-        fit_points(x, changes=SMALL, weights=weights),
-        fit_points(x[300:], changes=SMALL, weights=weights[300:]),
+        fit_points(PointData(x, weights=weights), changes=SMALL),
+        fit_points(PointData(x[300:], weights=weights[300:]), changes=SMALL),
     )
     np.testing.assert_array_equal(alone.sample(10), same.sample(10))
 
@@ -81,12 +87,12 @@ def test_a_fit_with_weights_learns_the_weighted_law():
 )
 def test_weights_that_are_none_are_refused(weights, says):
     with pytest.raises(DataError, match=says):
-        fit_points(motes.make_shape("moons", 40), changes=SMALL, weights=weights)
+        fit_points(PointData(motes.make_shape("moons", 40), weights=weights), changes=SMALL)
 
 
 def test_classes_count_by_weight():
     x = motes.make_shape("moons", 40)
-    model = fit_points(x, changes=SMALL, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2)
+    model = fit_points(PointData(x, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2), changes=SMALL)
     np.testing.assert_allclose(model.classes.weights, [1 / 3, 2 / 3])
 
 
@@ -132,23 +138,28 @@ def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
 
 
 def test_looking_changes_nothing_of_the_training():
-    settings = dict(loss=load_recipe().loss, times=load_recipe().times, batch=50, steps=60, key=jax.random.key(1))
     recipe = load_recipe("default", SMALL)
+    options = replace(recipe.training, batch=50, steps=60, check_every=25, patience=100)
     x = np.random.default_rng(6).standard_normal((100, 2))
     denoiser = recipe.make_denoiser(2, seed_key(0, "weights"))
     plain, looked = (
-        train(denoiser, x, optimiser=recipe.training.optimiser(), held=held, **settings)
-        for held in (None, ValidationSet(x[:20], every=25, patience=100))
+        train(denoiser, Rows(x, held=held), key=jax.random.key(1), loss=EDM(), times=LogNormalTimes(), options=options)
+        for held in (None, Rows(x[:20]))
     )
     np.testing.assert_array_equal(plain.losses, looked.losses)
     np.testing.assert_array_equal(looked.held_out.steps, [0, 25, 50, 60])
     assert plain.held_out is None
 
 
+def test_a_share_for_validation_needs_rows_that_are_held_out():
+    with pytest.raises(UsageError, match=r"validation = 0.2, and no rows are held out\. Give them"):
+        train_point(X, validation=0.2)
+
+
 def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
     # The loss of `Point` has no noise: half the squared distance to the rows, by their weights.
     rows, weights = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 3.0, 0.0])
-    trained = train_point(X, steps=30, held=ValidationSet(rows, weights=weights, every=10, patience=99))
+    trained = train_point(X, steps=30, held=Rows(rows, weights=weights), check_every=10, patience=99)
     for step, found in zip(trained.held_out.steps, trained.held_out.losses, strict=True):
         where = np.asarray(train_point(X, steps=int(step)).averaged.where) if step else np.zeros(2)
         expected = np.average(0.5 * ((rows - where) ** 2).sum(axis=1), weights=weights)
@@ -157,28 +168,29 @@ def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
 
 def test_snapshots_and_averages_end_with_the_best():
     far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
-    trained = train_point(X, steps=60, held=ValidationSet(far, every=5, patience=3), snapshot_every=5, averages=4)
+    options = {"check_every": 5, "patience": 3, "snapshot_epochs": 5, "averages": 4}
+    trained = train_point(X, steps=60, held=Rows(far), **options)
     assert trained.held_out.best == 0
     assert trained.steps == 15
     assert trained.snapshots == []
     assert trained.averages is None
     np.testing.assert_array_equal(trained.averaged.where, np.zeros(2))
     near = X.mean(axis=0)[None]
-    trained = train_point(X, steps=60, held=ValidationSet(near, every=5, patience=3), snapshot_every=5, averages=4)
+    trained = train_point(X, steps=60, held=Rows(near), **options)
     assert trained.averages.steps.max() == trained.held_out.best == trained.snapshots[-1].step
     np.testing.assert_array_equal(trained.snapshots[-1].averaged.where, trained.averaged.where)
 
 
 def test_progress_tells_the_held_out_loss():
     told = []
-    trained = train_point(X, steps=20, held=ValidationSet(X, every=10, patience=9), on_progress=told.append)
+    trained = train_point(X, steps=20, held=Rows(X), check_every=10, patience=9, on_progress=told.append)
     assert told[-1].held_out == trained.held_out.losses[-1]
 
 
 def test_labels_are_held_out_too():
     x, labels = motes.make_labelled_shape("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
-    model = fit_points(x, changes=changes, labels=labels, weights=np.ones(90))
+    model = fit_points(PointData(x, labels=labels, weights=np.ones(90)), changes=changes)
     np.testing.assert_array_equal(model.training.held_out.steps, [0, 30, 60])
     assert np.isfinite(model.training.held_out.losses).all()
     assert np.isfinite(model.sample(5, label=1)).all()
@@ -205,5 +217,5 @@ def test_a_fit_goes_on_from_a_model(small_model):
 def test_a_start_that_does_not_fit_is_refused(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):
-        with pytest.raises(UsageError, match="not a denoiser of this recipe"):
+        with pytest.raises(UsageError, match="not a model of this recipe"):
             fit_points(x, changes=SMALL | changes, start=small_model)

@@ -13,29 +13,31 @@ import numpy as np
 import optax
 import pytest
 from tests.conftest import SMALL
-from tests.reference import Point, half_distance
+from tests.reference import Point, TrainingBy, half_distance
 
 import motes
 from motes._seeds import seed_key
 from motes.diffusion._schedules import VarianceExploding
 from motes.learning import _training as training
 from motes.learning._options import Training
+from motes.learning._rows import Rows
 from motes.learning._times import LogNormalTimes
 from motes.learning._training import train
 from motes.models._point_fitting import fit_points
 from motes.recipes import load_recipe
 
 
-def train_point(x, steps=40, **options):
-    settings = dict(
-        loss=half_distance,
-        times=LogNormalTimes(-1.2, 1.2),
-        optimiser=optax.sgd(0.3),
-        batch=len(x),
+def train_point(x, steps=40, *, loss=half_distance, weights=None, held=None, on_progress=None, **options):
+    settings = {"rule": optax.sgd(0.3), "batch": len(x), "ema": 0.9} | options
+    return train(
+        Point(jnp.zeros(2), VarianceExploding(20.0)),
+        Rows(x, weights=weights, held=held),
         key=jax.random.key(0),
-        ema=0.9,
+        loss=loss,
+        times=LogNormalTimes(-1.2, 1.2),
+        options=TrainingBy(steps=steps, **settings),
+        on_progress=on_progress,
     )
-    return train(Point(jnp.zeros(2), VarianceExploding(20.0)), x, steps=steps, **(settings | options))
 
 
 X = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, -6.0]])
@@ -70,7 +72,7 @@ def test_terms_of_a_loss_add_up():
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 4), (10, 16), (7, 7), (1, 3)])
 def test_filled_batches_use_every_row_equally(n, batch):
-    batches = training._batches(np.random.default_rng(0), n, batch, "fill")
+    batches = training._batches(np.random.default_rng(0), Rows(np.zeros((n, 2))), Training(batch=batch))
     rows = np.concatenate([next(batches) for _ in range(n)])  # n batches are `batch` epochs
     assert (np.bincount(rows, minlength=n) == batch).all()
     for start in range(0, len(rows), n):
@@ -79,7 +81,9 @@ def test_filled_batches_use_every_row_equally(n, batch):
 
 def test_partial_batches_end_every_epoch():
     # 10,000 rows in batches of 128: 79 batches, the last of 16 rows, as the tutorial's loop has it.
-    batches = training._batches(np.random.default_rng(0), 10_000, 128, "partial")
+    batches = training._batches(
+        np.random.default_rng(0), Rows(np.zeros((10_000, 2))), Training(batch=128, last_batch="partial")
+    )
     epoch = np.stack([next(batches) for _ in range(79)])
     assert [(row >= 0).sum() for row in epoch] == [128] * 78 + [16]
     assert sorted(epoch[epoch >= 0]) == list(range(10_000))
@@ -92,7 +96,7 @@ def test_the_loss_of_a_partial_batch_is_the_mean_of_its_rows():
 
 
 def test_gradients_are_clipped():
-    moved = train_point(X * 1000, steps=1, optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0)))
+    moved = train_point(X * 1000, steps=1, rule=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0)))
     np.testing.assert_allclose(np.linalg.norm(moved.last.where), 1.0, rtol=1e-5)
 
 
@@ -139,7 +143,7 @@ def test_averaged_weights_are_sampled_by_default_and_the_last_ones_in_the_tutori
 
 
 def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
-    result = train_point(X, steps=12, snapshot_every=4)
+    result = train_point(X, steps=12, snapshot_epochs=4)
     assert [shot.step for shot in result.snapshots] == [4, 8, 12]
     np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
     assert not np.array_equal(result.snapshots[0].last.where, result.last.where)

@@ -14,8 +14,9 @@ from motes.learning.tables._model import MaskedModel, on_axes, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
 from motes.learning.tables._rows import Reader
 from motes.learning.tables._training import decayed, masked_loss, random_order
+from motes.sampling._choosing import picked, spread_evenly
 from motes.sampling._rows import again, draw_block, log_prob_parts
-from motes.sampling._unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
+from motes.sampling._unmasking import Unmasker, Within, cut_normal
 from motes.tables._schema import Schema
 
 ORDER = np.array([3, 0, 2, 1])

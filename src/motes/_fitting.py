@@ -20,7 +20,7 @@ from motes.data._shapes import SHAPES
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
-from motes.models._point_fitting import fit_points
+from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import TableModel
@@ -112,8 +112,8 @@ def fit(
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
         points = fit_points(
-            rows, chosen, columns=columns, labels=labels, weights=weights, seed=seed, source=source,
-            start=point_start(before), on_progress=show,
+            PointData(rows, columns, labels, weights), chosen, start=point_start(before), seed=seed, source=source,
+            on_progress=show,
         )  # fmt: skip
     if not is_array:  # without the column of the labels
         dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]

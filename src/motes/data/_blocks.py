@@ -35,6 +35,9 @@ class Blocks:
     read: Callable[[], Iterator[Frame]]
     whole: Callable[[], Frame]
 
+    def __repr__(self) -> str:
+        return f"Blocks({self.rows:,} rows)"
+
     @classmethod
     def of_frame(cls, frame: Frame) -> Blocks:
         """Rows that are in memory.

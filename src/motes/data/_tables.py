@@ -45,6 +45,9 @@ class Table:
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
 
+    def __repr__(self) -> str:
+        return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
+
     def take(self, rows: NDArray[np.integer]) -> Table:
         """Some of the rows.
 
@@ -73,6 +76,9 @@ class Standardiser:
     mean: Array
     scale: Array
 
+    def __repr__(self) -> str:
+        return f"Standardiser({len(self.mean)} columns)"
+
     @classmethod
     def fit(cls, x: Array, weights: Array | None = None) -> Standardiser:
         """Mean and standard deviation of each column of `x` (n, d).
@@ -81,8 +87,9 @@ class Standardiser:
 
         Example:
             >>> from motes.data import Standardiser
-            >>> Standardiser.fit(np.array([[8.0], [12.0]]))
-            Standardiser(mean=array([10.]), scale=array([2.]))
+            >>> units = Standardiser.fit(np.array([[8.0], [12.0]]))
+            >>> units.mean.tolist(), units.scale.tolist()
+            ([10.0], [2.0])
         """
         if weights is None:
             return cls(x.mean(axis=0), x.std(axis=0))

@@ -46,6 +46,9 @@ class EmaLengths:
     losses: tuple[float, ...]
     errors: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return f"EmaLengths({len(self.lengths)} lengths, the best {self.best})"
+
     @property
     def best(self) -> float:
         """The length of least loss, the present weights left out."""

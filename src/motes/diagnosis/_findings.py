@@ -26,6 +26,9 @@ class Finding:
     meaning: str
     fix: str
 
+    def __repr__(self) -> str:
+        return f"Finding({self.name!r}, {self.value:.3g})"
+
     def __str__(self) -> str:
         fix = f" Fix it with {self.fix}" if self.fix else ""
         return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"

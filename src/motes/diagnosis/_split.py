@@ -69,6 +69,9 @@ class ErrorSplit:
     reference_value: float
     parts: dict[str, Part]
 
+    def __repr__(self) -> str:
+        return f"ErrorSplit({self.rows:,} rows, {self.total:.3g} in all, {self.reference_value:.3g} of real rows)"
+
     def __str__(self) -> str:
         lines = [("two real draws", self.reference_value, "")]
         lines += [(name, part.value, f"± {part.error:.5f}") for name, part in self.parts.items()]

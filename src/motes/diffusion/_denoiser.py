@@ -45,6 +45,9 @@ class Denoiser(eqx.Module):
 
     schedule: eqx.AbstractVar[Schedule]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.schedule!r})"
+
     @abstractmethod
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         """x0_hat (d,) for x_t (d,) at time t."""

@@ -37,6 +37,10 @@ class Prdc(NamedTuple):
     density: Metric
     coverage: Metric
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={float(value):.3g}" for name, value in zip(self._fields, self, strict=True))
+        return f"Prdc({shown})"
+
 
 def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
     """Precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.

@@ -66,6 +66,9 @@ class LossCurve:
     error: Array
     label: str
 
+    def __repr__(self) -> str:
+        return f"LossCurve({len(self.t)} times, {self.label})"
+
 
 def irreducible_loss(
     denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: ArrayLike, *, key: jax.Array, draws: int = 10_000

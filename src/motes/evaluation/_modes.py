@@ -37,6 +37,9 @@ class Modes:
     counted: int | None
     unit: Array
 
+    def __repr__(self) -> str:
+        return f"Modes({len(self.shares)} modes in {self.points.shape[1]} columns)"
+
     @classmethod
     def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
         """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
@@ -90,6 +93,9 @@ class ModeCoverage:
     shares: tuple[Metric, ...]
     distance: Metric
     missed: Metric
+
+    def __repr__(self) -> str:
+        return f"ModeCoverage({len(self.shares)} modes, {float(self.missed):g} missed)"
 
 
 def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed: int = 0) -> ModeCoverage:

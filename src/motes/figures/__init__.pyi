@@ -1,5 +1,5 @@
 from ._animation import frames, save_animation, save_gif, save_mp4
-from ._arrays import limits_of
+from ._arrays import View, limits_of
 from ._curves import loss_curve, schedule_curves
 from ._densities import density_map, density_row
 from ._distributions import marginals
@@ -7,13 +7,14 @@ from ._excess import error_split, excess_curve
 from ._gains import column_gains
 from ._pair_matrix import pairs
 from ._points import grid, row, scatter, sheet
-from ._scores import score_fields
+from ._scores import score_fields, time_heading
 from ._style import STYLES, Style, rc
 from ._terminal import braille
 
 __all__ = [
     "STYLES",
     "Style",
+    "View",
     "braille",
     "column_gains",
     "density_map",
@@ -35,4 +36,5 @@ __all__ = [
     "schedule_curves",
     "score_fields",
     "sheet",
+    "time_heading",
 ]

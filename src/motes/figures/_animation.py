@@ -7,6 +7,7 @@ scatter plot takes. The box and the exposure are fixed for the whole film: what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from motes.figures._arrays import (
     Limits,
     Points,
     Process,
+    View,
     as_clouds,
     as_limits,
     bell,
@@ -43,13 +45,10 @@ def frames(
     reverse: Sequence[ArrayLike] | NDArray[np.floating],
     reverse_times: ArrayLike,
     *,
-    limits: Limits | tuple[float, float] | None = None,
+    view: View = View(),
     size: int = 480,
-    style: str | Style = "dark",
-    steps: int | None = None,
     hold: int = 10,
-    columns: tuple[str, str] | None = None,
-    note: str = "",
+    style: str | Style = "dark",
 ) -> Iterator[Frame]:
     """Yield the film of a diffusion: data to noise, then noise to samples, each frame captioned with its true time.
 
@@ -58,14 +57,12 @@ def frames(
         forward_times: their times, rising, 0 (data) to 1 (noise).
         reverse: clouds of p_theta(x_t), each (n, 2), from noise to samples.
         reverse_times: their times, falling.
-        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default the box around the first
-            and the last forward cloud. It never changes during the film.
+        view: box, steps, and small print in every frame; the names of the columns take its place, and each axis then
+            fills its side of the frame by itself. By default the box is that of the first and the last forward cloud.
+            It never changes during the film.
         size: width and height in pixels, even and at least 160.
-        style: 'dark', 'light' or a `Style`.
-        steps: T of a discrete schedule; captions then read t = k/T, k noising steps done.
         hold: how many times more the first and the last frame are shown.
-        columns: names of the two columns, of different units: each axis then fills its side of the frame by itself.
-        note: small print in every frame, such as how the points were scaled; the names of the columns take its place.
+        style: 'dark', 'light' or a `Style`.
 
     Returns:
         An iterator of uint8 arrays of shape (size, size, 3): hold + len(forward) + len(reverse) + hold of them.
@@ -88,30 +85,31 @@ def frames(
         raise ValueError(f"size is {size}; expected an even number of pixels, at least 160 (480 is usual).")
     if hold < 0:
         raise ValueError(f"hold is {hold}; expected a number of frames, 0 or more.")
-    box = limits_of(out[0], out[-1]) if limits is None else as_limits(limits)
+    box = limits_of(out[0], out[-1]) if view.limits is None else as_limits(view.limits)
     scenes: list[tuple[Points, float, Process]] = []
     scenes += [(x, t, "forward") for x, t in zip(out, out_times.tolist(), strict=True)]
     scenes += [(x, t, "reverse") for x, t in zip(back, back_times.tolist(), strict=True)]
-    captions = [(process, t, time_text(t, steps)) for _, t, process in scenes]
-    return _film([x for x, _, _ in scenes], captions, box, size, look, hold, columns, note)
+    captions = [(process, t, time_text(t, view.steps)) for _, t, process in scenes]
+    fixed = replace(view, limits=box)
+    return _film([x for x, _, _ in scenes], captions, fixed, size, hold, look)
 
 
 def _film(
     clouds: list[Points],
     captions: list[tuple[Process, float, str]],
-    box: Limits,
+    view: View,
     size: int,
-    look: Style,
     hold: int,
-    columns: tuple[str, str] | None,
-    note: str,
+    look: Style,
 ) -> Iterator[Frame]:
-    foot = caption_height(size)
+    foot, columns = caption_height(size), view.columns
+    assert view.limits is not None  # `frames` has set them
+    box = as_limits(view.limits)
     # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud. Columns
     # of a table have no common unit that could be stretched.
-    view = box if columns else fill(box, size, size - foot)
-    room = _Room(clouds[0], view, size, size - foot, look)
-    writer = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else note)
+    shown = box if columns else fill(box, size, size - foot)
+    room = _Room(clouds[0], shown, size, size - foot, look)
+    writer = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
     last = len(clouds) - 1
     for i, (cloud, (process, t, text)) in enumerate(zip(clouds, captions, strict=True)):
         frame = np.concatenate([room.draw(cloud), writer.draw(process, t, text)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -17,6 +18,28 @@ Curve = NDArray[np.float64]
 Process = Literal["forward", "reverse"]
 Limits = tuple[tuple[float, float], tuple[float, float]]
 """((x_low, x_high), (y_low, y_high)), in the data's units."""
+
+Box = Limits | tuple[float, float]
+"""The same, or (low, high) for both axes."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the pictures of one diffusion have in common: a box, and how times and axes are named.
+
+    Attributes:
+        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); None: a box around what is drawn.
+        steps: T of a discrete schedule; times are then written t = k/T, k noising steps done.
+        columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and no
+            ticks are drawn; named columns have units of their own, so each axis gets its own scale.
+        note: small print, such as how the points were scaled.
+    """
+
+    limits: Box | None = None
+    steps: int | None = None
+    columns: tuple[str, str] | None = None
+    note: str = ""
+
 
 _PAD = 0.05  # of the longer side, on each side: a speck on the edge is still a whole speck
 _FENCE = 0.3  # how far beyond the inner range a point may lie and still count, in inner ranges
@@ -78,9 +101,11 @@ def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
     return list(curves.values())
 
 
-def as_grid(x: ArrayLike, y: ArrayLike) -> tuple[Curve, Curve]:
+def as_grid(grid: tuple[ArrayLike, ArrayLike]) -> tuple[Curve, Curve]:
     """Return the coordinates (nx,) and (ny,) of a grid, each checked to rise."""
-    axes = {"x": np.asarray(x, dtype=np.float64), "y": np.asarray(y, dtype=np.float64)}
+    if len(grid) != 2:
+        raise ValueError(f"grid has {len(grid)} parts; expected two, the coordinates x and y: grid=(x, y).")
+    axes = {name: np.asarray(axis, dtype=np.float64) for name, axis in zip("xy", grid, strict=True)}
     for name, axis in axes.items():
         if axis.ndim != 1 or len(axis) < 2:
             raise ValueError(

@@ -96,18 +96,20 @@ def settle(ax: Axes) -> None:
 def write_on(
     ax: Axes,
     text: str,
-    x: float,
-    y: float,
+    at: tuple[float, float],
     colour: str,
     look: Style,
     *,
-    ha: str,
-    va: str,
+    anchor: tuple[str, str],
     shift: tuple[float, float] = (0, 0),
     rim: float = 5,
 ) -> Text:
-    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines."""
-    label = ax.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
+    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines.
+
+    `anchor` says which point of the text is there, such as ("left", "top").
+    """
+    ha, va = anchor
+    label = ax.annotate(text, at, xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
     dress_text(label, colour, BODY + (3 if "$" in text else 0))
     if rim:
         label.set_path_effects([withStroke(linewidth=rim, foreground=look.background)])

@@ -72,11 +72,11 @@ def loss_curve(
     ax.margins(x=0.01)
     if looks.size:
         x, y = looks[:, -1]
-        write_on(ax, "validation rows", float(x), float(y), look.accent, look, ha="right", va="bottom", shift=(-4, 5))
+        write_on(ax, "validation rows", (x, y), look.accent, look, anchor=("right", "bottom"), shift=(-4, 5))
     if bound is not None:
         text = f"{best_label} {bound[0]:.3g}" if np.ptp(bound) == 0 else best_label
         # At the beginning, where the mean is far above.
-        write_on(ax, text, float(at[0]), float(bound[0]), look.accent, look, ha="left", va="top", shift=(6, -5))
+        write_on(ax, text, (at[0], bound[0]), look.accent, look, anchor=("left", "top"), shift=(6, -5))
     return ax
 
 
@@ -132,7 +132,7 @@ def schedule_curves(
     heights = [_heights(axes, values) for axes, values, *_ in curves]
     for i, (axes, values, name, colour, _) in enumerate(curves):
         j = _clearest(heights, i)
-        write_on(axes, name, float(at[j]), float(values[j]), colour, look, ha="center", va="center")
+        write_on(axes, name, (at[j], values[j]), colour, look, anchor=("center", "center"))
     return ax
 
 

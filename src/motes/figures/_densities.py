@@ -21,8 +21,7 @@ _LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)))  # of the contours, from the inne
 
 
 def density_map(
-    x: ArrayLike,
-    y: ArrayLike,
+    grid: tuple[ArrayLike, ArrayLike],
     log_p: ArrayLike,
     *,
     points: ArrayLike | None = None,
@@ -35,7 +34,7 @@ def density_map(
     """Draw a log-density, from the background at `floor` nats below its maximum to the brightest at the maximum.
 
     Args:
-        x, y: coordinates of the grid, shapes (nx,) and (ny,), rising; they share a unit, so the aspect is equal.
+        grid: coordinates x and y, shapes (nx,) and (ny,), rising; they share a unit, so the aspect is equal.
         log_p: in nats, shape (nx, ny); -inf, where the density is 0, is drawn as background.
         points: shape (n, 2), drawn on top as specks; those outside the grid are left out.
         contours: shares of the mass on the grid, each between 0 and 1 and at most 3, such as (0.5, 0.9): a line around
@@ -56,7 +55,7 @@ def density_map(
         'N(0, I)'
     """
     look = as_style(style)
-    at_x, at_y = as_grid(x, y)
+    at_x, at_y = as_grid(grid)
     field = as_field(log_p, (len(at_x), len(at_y)), "log_p")
     scale = _scale([field], ["log_p"], floor)
     cloud = None if points is None else as_points(points, "points")
@@ -78,8 +77,7 @@ def density_map(
 
 
 def density_row(
-    x: ArrayLike,
-    y: ArrayLike,
+    grid: tuple[ArrayLike, ArrayLike],
     maps: Sequence[ArrayLike] | NDArray[np.floating],
     titles: Sequence[str],
     *,
@@ -91,7 +89,7 @@ def density_row(
     """Draw several log-densities on one grid and one scale, so that equal colours are equal densities.
 
     Args:
-        x, y: coordinates of the grid, shapes (nx,) and (ny,), rising.
+        grid: coordinates x and y, shapes (nx,) and (ny,), rising.
         maps: log-densities in nats, shape (m, nx, ny).
         titles: what each of them is.
         points, contours, style: as for `density_map`, the same points in every panel.
@@ -106,7 +104,7 @@ def density_row(
         ['wide', 'narrow']
     """
     look = as_style(style)
-    at_x, at_y = as_grid(x, y)
+    at_x, at_y = as_grid(grid)
     if len(maps) == 0 or len(titles) != len(maps):
         raise ValueError(
             f"density_row got {len(maps)} maps and {len(titles)} titles; expected at least one map, a title for each."

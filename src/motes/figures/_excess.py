@@ -113,7 +113,7 @@ def _draw_excess(ax: Axes, at: Curve, excess: Curve, spread: Curve, low: float, 
     if there.any():  # below its summit, for the other names lie above
         i = int(np.argmax(excess))
         y = float(max(excess[i] - spread[i], lowest))
-        write_on(ax, "excess", float(at[i]), y, look.accent, look, ha="center", va="top", shift=(0, -13))
+        write_on(ax, "excess", (at[i], y), look.accent, look, anchor=("center", "top"), shift=(0, -13))
 
 
 def error_split(
@@ -164,7 +164,7 @@ def error_split(
         tip = max(starts[name], end + _Z * errors.get(name, 0.0))
         share = f" · {_signed(100 * value / bars['total'], '.0f')} %" if bars["total"] > 0 else ""
         text = _signed(value, ".3g") + share
-        written = write_on(ax, text, tip, row, look.foreground, look, ha="left", va="center", shift=(7, 0), rim=0)
+        written = write_on(ax, text, (tip, row), look.foreground, look, anchor=("left", "center"), shift=(7, 0), rim=0)
         tips.append((tip, written))
     for row, end in enumerate(ends.tolist()):  # each bar starts where the one above it ended
         ax.plot([end, end], [row + _BAR / 2, row + 1 - _BAR / 2], color=look.muted, linewidth=0.7, zorder=1)
@@ -246,7 +246,7 @@ def _write(
 ) -> None:
     shift = {"bottom": 4.0, "center": 0.0, "top": -4.0}[va]
     y = _at_height(ax, height)
-    write_on(ax, text, float(np.exp(log_x)), y, colour, look, ha="center", va=va, shift=(0, shift), rim=rim)
+    write_on(ax, text, (np.exp(log_x), y), colour, look, anchor=("center", va), shift=(0, shift), rim=rim)
 
 
 def _heights(ax: Axes, values: Curve) -> Curve:

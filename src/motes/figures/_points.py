@@ -14,8 +14,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from motes.figures._arrays import (
+    Box,
     Limits,
     Points,
+    View,
     as_clouds,
     as_limits,
     as_points,
@@ -30,7 +32,6 @@ from motes.figures._canvas import bare, dress, dress_text, new_axes, new_figure
 from motes.figures._style import Style, as_style
 
 Columns = tuple[str, str]
-Box = Limits | tuple[float, float]
 
 _CELLS = 96  # of the raster that says how crowded it is around a point
 _SYMBOL = {"forward": "$q(x_t)$", "reverse": r"$p_\theta(x_t)$"}
@@ -89,10 +90,7 @@ def row(
     times: ArrayLike,
     *,
     process: str = "forward",
-    steps: int | None = None,
-    limits: Box | None = None,
-    columns: Columns | None = None,
-    note: str = "",
+    view: View = View(),
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
@@ -101,10 +99,7 @@ def row(
         clouds: each of shape (n, 2).
         times: the time t of each cloud, 0 (data) to 1 (noise).
         process: 'forward' titles the panels q(x_t), 'reverse' p_theta(x_t).
-        steps: T of a discrete schedule; the titles then read t = k/T, k noising steps done.
-        limits: as for `scatter`; by default one box around all clouds.
-        columns: as for `scatter`.
-        note: small print in the corner.
+        view: box, steps, names of the columns, and small print in the corner.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -115,44 +110,38 @@ def row(
         3
     """
     points, at = as_clouds(clouds, times, "clouds")
-    return _table([points], at, [None], as_process(process), steps, limits, columns, note, as_style(style))
+    return _table({"": points}, at, as_process(process), view, as_style(style))
 
 
 def grid(
-    rows: Sequence[Sequence[ArrayLike]] | Sequence[NDArray[np.floating]],
+    rows: Mapping[str, Sequence[ArrayLike] | NDArray[np.floating]],
     times: ArrayLike,
-    row_titles: Sequence[str],
     *,
     process: str = "reverse",
-    steps: int | None = None,
-    limits: Box | None = None,
-    columns: Columns | None = None,
-    note: str = "",
+    view: View = View(),
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one row a training snapshot, every panel in the same box, the times above the first row.
 
     Args:
-        rows: for each snapshot its clouds, one for each of `times`, each of shape (n, 2).
+        rows: title -> clouds, one for each of `times`, each of shape (n, 2). A title says what its row shows, for
+            example 'step 4000 (epoch 50)'.
         times: the times t of the columns, shared by all rows, 0 (data) to 1 (noise).
-        row_titles: what each row shows, for example 'step 4000 (epoch 50)'.
-        process, steps, limits, columns, note, style: as for `row`.
+        process, view, style: as for `row`.
 
     Example:
         >>> from motes.figures import grid
         >>> x = motes.make_shape("moons", 200)
-        >>> figure = grid([[3 * x, x], [2 * x, x]], [1.0, 0.0], ["step 100", "step 200"])
+        >>> figure = grid({"step 100": [3 * x, x], "step 200": [2 * x, x]}, [1.0, 0.0])
         >>> len(figure.axes)
         4
     """
-    if len(rows) == 0 or len(row_titles) != len(rows):
-        raise ValueError(
-            f"grid got {len(rows)} rows and {len(row_titles)} row titles; expected at least one row, "
-            "and one title for each."
-        )
-    checked = [as_clouds(clouds, times, f"rows[{i}]") for i, clouds in enumerate(rows)]
-    points, at = [clouds for clouds, _ in checked], checked[0][1]
-    return _table(points, at, row_titles, as_process(process), steps, limits, columns, note, as_style(style))
+    if not rows:
+        raise ValueError("grid got no rows; expected at least one title with its clouds.")
+    checked = {title: as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
+    _, at = next(iter(checked.values()))
+    points = {title: clouds for title, (clouds, _) in checked.items()}
+    return _table(points, at, as_process(process), view, as_style(style))
 
 
 def sheet(
@@ -200,27 +189,19 @@ def _across(n: int) -> int:
 
 
 def _table(
-    rows: Sequence[Sequence[Points]],
-    times: NDArray[np.float64],
-    row_titles: Sequence[str | None],
-    process: str,
-    steps: int | None,
-    limits: Box | None,
-    columns: Columns | None,
-    note: str,
-    look: Style,
+    rows: Mapping[str, Sequence[Points]], times: NDArray[np.float64], process: str, view: View, look: Style
 ) -> Figure:
-    """Panels of one box: a row for each of `rows`, a column for each of `times`."""
-    across, down = len(times), len(rows)
-    every = [cloud for clouds in rows for cloud in clouds]
-    box = limits_of(*every, equal=columns is None) if limits is None else as_limits(limits)
+    """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`."""
+    across, down, columns = len(times), len(rows), view.columns
+    every = [cloud for clouds in rows.values() for cloud in clouds]
+    box = limits_of(*every, equal=columns is None) if view.limits is None else as_limits(view.limits)
     inches = min(max(15 / across, 1.5), 3.0)
     size = 9 + inches  # points: a wide panel can carry a larger title
     named = 0.0 if columns is None else 0.4
-    margin = named + (1.2 if row_titles[0] is not None else 0.0)
+    margin = named + (1.2 if any(rows) else 0.0)
     figure = new_figure(margin + inches * across, 0.5 + named + inches * down, look)
     gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
-    for i, clouds in enumerate(rows):
+    for i, (title, clouds) in enumerate(rows.items()):
         for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
             ax = new_axes(figure, down, across, 1 + i * across + j)
             _draw(ax, cloud, None, box, look, inches)
@@ -228,14 +209,14 @@ def _table(
             _frame(ax, box, columns)
             ax.tick_params(labelleft=j == 0, labelbottom=i == down - 1)
             if i == 0:
-                ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, steps)}", pad=5)
-            if j == 0 and row_titles[i] is not None:
-                ax.set_ylabel(_narrow(str(row_titles[i])), rotation=0, ha="right", va="center", labelpad=8)
+                ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, view.steps)}", pad=5)
+            if j == 0 and title:
+                ax.set_ylabel(_narrow(title), rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             dress_text(text, look.foreground, size)
-    if note:
-        figure.text(0.997, 0.01, note, ha="right", va="bottom", color=look.muted, size=size - 2)
+    if view.note:
+        figure.text(0.997, 0.01, view.note, ha="right", va="bottom", color=look.muted, size=size - 2)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from motes.figures._arrays import Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
+from motes.figures._arrays import Box, Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
 from motes.figures._canvas import BODY, bare, colour_bar, dress, dress_text, fit, new_axes, new_figure
 from motes.figures._style import Style, as_style
 
@@ -21,17 +21,14 @@ _INCHES = 3.5  # width of a panel
 
 
 def score_fields(
-    x: ArrayLike,
-    y: ArrayLike,
+    grid: tuple[ArrayLike, ArrayLike],
     learned: ArrayLike,
     exact: ArrayLike,
     *,
     points: ArrayLike | None = None,
-    t: float | None = None,
-    steps: int | None = None,
-    noise: float | None = None,
+    heading: str = "",
     titles: tuple[str, str] = ("learned score", "exact score"),
-    limits: Limits | tuple[float, float] | None = None,
+    limits: Box | None = None,
     style: str | Style = "dark",
 ) -> Figure:
     """Draw a learned score field, the exact one and their difference side by side, on the same axes.
@@ -41,13 +38,11 @@ def score_fields(
     compressed: |learned - exact|, divided by the root mean square of |exact| over the grid.
 
     Args:
-        x, y: coordinates of the grid, shapes (nx,) and (ny,), rising, in one unit. A fine grid makes a fine heat map;
+        grid: coordinates x and y, shapes (nx,) and (ny,), rising, in one unit. A fine grid makes a fine heat map;
             of its arrows only about 20 along the longer side are drawn.
         learned, exact: scores, 1 / that unit, each of shape (nx, ny, 2).
         points: shape (n, 2), drawn faintly behind the arrows.
-        t: the time of both fields, 0 (data) to 1 (noise), for the title.
-        steps: T of a discrete schedule; the title then reads t = k/T, k noising steps done.
-        noise: the noise level sigma_t/alpha_t at that time, for the title.
+        heading: drawn above all, such as `time_heading` of the time of both fields.
         titles: what the two fields are.
         limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default the grid and
             half a step around it.
@@ -65,12 +60,11 @@ def score_fields(
         ['learned score', 'exact score']
     """
     look = as_style(style)
-    at_x, at_y = as_grid(x, y)
+    at_x, at_y = as_grid(grid)
     shape = (len(at_x), len(at_y), 2)
     ours, true = _as_scores(learned, shape, "learned"), _as_scores(exact, shape, "exact")
     cloud = None if points is None else as_points(points, "points")
     box = (_cells(at_x), _cells(at_y)) if limits is None else as_limits(limits)
-    heading = _heading(t, steps, noise)
     rms = float(np.sqrt((true**2).sum(axis=-1).mean()))
     if rms == 0:
         raise ValueError("exact is 0 everywhere; expected a score field, of which the difference can be a share.")
@@ -109,7 +103,17 @@ def _as_scores(values: ArrayLike, shape: tuple[int, ...], name: str) -> Field:
     return field
 
 
-def _heading(t: float | None, steps: int | None, noise: float | None) -> str:
+def time_heading(t: float | None = None, *, steps: int | None = None, noise: float | None = None) -> str:
+    """A time and a noise level as text.
+
+    Args:
+        t: 0 (data) to 1 (noise).
+        steps: T of a discrete schedule; it then reads t = k/T, k noising steps done.
+        noise: sigma_t/alpha_t at that time.
+
+    Raises:
+        ValueError: steps without a time, a time that is no step, or numbers below 0 or not finite.
+    """
     if steps is not None and t is None:
         raise ValueError(f"steps is {steps} without a time; expected t as well.")
     parts = []

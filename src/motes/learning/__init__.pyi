@@ -1,4 +1,5 @@
 from ._bounds import Bound, variational_bound
+from ._course import Trained
 from ._denoisers import (
     LearnedVariance,
     NoisePredictor,
@@ -10,8 +11,10 @@ from ._denoisers import (
 )
 from ._losses import EDM, ELBO, SNR, X0, Hybrid, MinSNR, Simple, TruncatedSNR, Weighted
 from ._networks import ResidualMLP, StepGatedMLP
+from ._options import Training
+from ._rows import Rows
 from ._times import Draw, LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
-from ._training import Trained, train
+from ._training import train
 
 __all__ = [
     "EDM",
@@ -29,11 +32,13 @@ __all__ = [
     "Preconditioned",
     "Prediction",
     "ResidualMLP",
+    "Rows",
     "Simple",
     "StepGatedMLP",
     "StepTimes",
     "Times",
     "Trained",
+    "Training",
     "TruncatedSNR",
     "UniformTimes",
     "VPredictor",

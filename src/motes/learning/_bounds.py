@@ -43,6 +43,9 @@ class Bound(NamedTuple):
     reconstruction: NDArray[np.float32]  # (n,)
     dim: int
 
+    def __repr__(self) -> str:
+        return f"Bound({len(self.prior):,} rows, mean {self.nats.mean():.4g} nats)"
+
     @property
     def nats(self) -> NDArray[np.float32]:
         """The whole bound on -log p(x_0), (n,) in nats."""

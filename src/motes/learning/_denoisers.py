@@ -38,6 +38,9 @@ class Learned(Denoiser):
 
     network: eqx.AbstractVar[Network]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.network!r}, {self.schedule!r})"
+
     def in_context(self, context: jax.Array) -> "Learned":
         """The same denoiser with `context` (c,) as the third input of its network.
 

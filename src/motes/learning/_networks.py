@@ -59,6 +59,11 @@ class StepGated(Checked):
         return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
 
 
+def _size(network: eqx.Module) -> int:
+    """How many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
+
+
 class StepGatedMLP(eqx.Module):
     """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
 
@@ -91,6 +96,9 @@ class StepGatedMLP(eqx.Module):
         self.layers = tuple(eqx.nn.Linear(sizes[i], width, key=keys[i]) for i in range(depth))
         self.gates = tuple(jax.random.uniform(k, (steps, width)) for k in keys[depth : 2 * depth])
         self.out = eqx.nn.Linear(width, outputs or dim, key=keys[-1])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self):,} parameters)"
 
     def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
         steps = self.gates[0].shape[0]
@@ -153,6 +161,9 @@ class ResidualMLP(eqx.Module):
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
         # From zero, so that the first output is the one that knows nothing, whatever the input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self):,} parameters)"
 
     def __call__(
         self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None

@@ -11,7 +11,7 @@ from motes._ranges import Checked, number
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """Adam, its learning rate, and the moving average of the weights."""
+    """Adam, its learning rate, and the moving average of the weights. A subclass may have another `optimiser`."""
 
     steps: int = number(4000, 1)
     batch: int = number(512, 1)

@@ -3,6 +3,7 @@
 Training and early stopping see rows in this one way, so that their losses can be compared.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,26 +18,49 @@ from motes.learning._networks import thinned
 LEAST = 512  # rows for which there is room
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows to learn from, and rows to stop by.
+
+    Attributes:
+        x: (n, d), in the units that the denoiser works in.
+        labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
+        weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
+            rows, and 0 as none; None: 1 each.
+        held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
+            kept, and training ends before its last step where nothing better is found for long.
+    """
+
+    x: NDArray[np.floating]
+    labels: NDArray[np.integer] | None = None
+    weights: NDArray[np.floating] | None = None
+    held: "Rows | None" = None
+
+    def __getitem__(self, some: NDArray[np.int64]) -> "Rows":
+        """The rows with these numbers."""
+        parts = (self.x, self.labels, self.weights)
+        return Rows(*(None if part is None else part[some] for part in parts))  # type: ignore[arg-type]
+
+    def on_device(self, dropout: float) -> "OnDevice":
+        """Where programs find them, a little longer there: few lengths need few programs."""
+        n = len(self.x)
+        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
+        more = -n % step
+
+        def put(part: NDArray[Any]) -> jax.Array:
+            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
+
+        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
+        points = put(np.asarray(self.x, jnp.result_type(float)))
+        return OnDevice(points, None if self.labels is None else put(self.labels), dropout)
+
+
+class OnDevice(NamedTuple):
     """Points, their classes, and how often a class is withheld."""
 
     x: jax.Array  # (n, d)
     labels: jax.Array | None  # (n,)
     dropout: float
-
-    @classmethod
-    def of(cls, x: NDArray[np.floating], labels: NDArray[np.integer] | None, dropout: float) -> "Rows":
-        """Of arrays that are not on the device yet, where they are a little longer: few lengths need few programs."""
-        n = len(x)
-        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
-        more = -n % step
-
-        def on_device(part: NDArray[Any]) -> jax.Array:
-            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
-
-        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
-        points = on_device(np.asarray(x, jnp.result_type(float)))
-        return cls(points, None if labels is None else on_device(labels), dropout)
 
     def losses(
         self,

@@ -6,7 +6,6 @@ The times, the noise and the withheld labels are the same at every look, so that
 of the network alone: far smaller differences show than the losses are sure to.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,32 +19,13 @@ from motes.learning._losses import Loss
 from motes.learning._options import Training
 from motes.learning._programs import training_program
 from motes.learning._resuming import State
-from motes.learning._rows import Rows
+from motes.learning._rows import OnDevice, Rows
 from motes.learning._times import Times
 from motes.learning._weights import with_weights
 
 LEAST = 2048  # rows times draws for a look
 BLOCK = 512
 APART = 1  # beside the numbers of the key, so that these draws are not those of the training
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationSet:
-    """Rows that are not trained on, and that say when it stops.
-
-    Attributes:
-        x: (m, d), in the units that the denoiser works in.
-        labels: classes of the rows (m,), where training has labels.
-        weights: of the rows (m,), at least 0, not all 0; None: 1 each.
-        every: steps from one look to the next.
-        patience: looks in a row that find nothing better, after which training stops.
-    """
-
-    x: NDArray[np.floating]
-    labels: NDArray[np.integer] | None = None
-    weights: NDArray[np.floating] | None = None
-    every: int = Training.check_every
-    patience: int = Training.patience
 
 
 class HeldOut(NamedTuple):
@@ -71,20 +51,19 @@ class EarlyStopping:
         loss: per row.
         times: their distribution is that of the times.
         key: of the times, the noise and the withheld labels.
-        label_dropout: as in training.
+        options: how often it looks, its patience, and how often labels are withheld.
     """
 
     def __init__(
         self,
-        held: ValidationSet,
+        held: Rows,
         denoiser: Denoiser,
         loss: Loss,
         times: Times,
         key: jax.Array,
-        *,
-        label_dropout: float,
+        options: Training,
     ):
-        self.every, self._patience = held.every, held.patience
+        self.every, self._patience = options.check_every, options.patience
         self._steps: list[int] = []
         self._losses: list[float] = []
         self.best: Any = None
@@ -99,7 +78,7 @@ class EarlyStopping:
         # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
         rng = np.random.default_rng([*np.asarray(jax.random.key_data(key)), APART])
         count = blocks * BLOCK
-        rows = Rows.of(held.x, held.labels, label_dropout)
+        rows = held.on_device(options.label_dropout)
         # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
         u = (rng.permutation(count) + rng.random(count)) / count
         eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
@@ -152,7 +131,7 @@ class _Draws(NamedTuple):
 
 
 @training_program
-def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: Rows, draws: _Draws, weights: jax.Array) -> jax.Array:
+def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: OnDevice, draws: _Draws, weights: jax.Array) -> jax.Array:
     """The mean loss, block by block."""
     model = with_weights(denoiser, weights)
 

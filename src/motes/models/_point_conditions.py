@@ -103,8 +103,7 @@ def sample_given(
     known, forward = model.given(label, n), model.standardiser.forward
     z, effective = sample_inside(
         model.reverse_process(how, known),
-        forward(low),
-        forward(high),
+        (forward(low), forward(high)),
         n,
         key=seed_key(seed, "sample"),
         given=known,

@@ -1,9 +1,9 @@
 """From points to a trained model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,12 +17,13 @@ from motes.data._points import frame_of
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.learning._course import Progress, Trained
 from motes.learning._networks import StepGated
 from motes.learning._resuming import GoingOn, Keeper
-from motes.learning._stopping import ValidationSet
-from motes.learning._training import Progress, Trained, train
+from motes.learning._rows import Rows
+from motes.learning._training import train
 from motes.models._going_on import ahead_of, mark, run_of
-from motes.models._points import PointModel
+from motes.models._points import PointModel, Provenance
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -30,14 +31,37 @@ Array = NDArray[np.float64]
 MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 
 
+@dataclass(frozen=True, eq=False)
+class PointData:
+    """Points to train on, with what is known of them.
+
+    Attributes:
+        points: numbers (n, d), or a `Table`.
+        columns: d names of the columns of an array.
+        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
+        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+    """
+
+    points: ArrayLike | Table
+    columns: Sequence[str] | None = None
+    labels: ArrayLike | None = None
+    weights: ArrayLike | None = None
+
+    @property
+    def table(self) -> Table:
+        """All points.
+
+        Raises:
+            DataError: points that cannot be used.
+        """
+        return self.points if isinstance(self.points, Table) else as_table(self.points, self.columns)
+
+
 def fit_points(
-    data: ArrayLike | Table,
+    data: ArrayLike | Table | PointData,
     recipe: str | Path | Recipe = "default",
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
-    columns: Sequence[str] | None = None,
-    labels: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
     start: PointModel | None = None,
     seed: int = 0,
     source: str = "",
@@ -47,12 +71,9 @@ def fit_points(
     """Train a model of points on the rows of `data`.
 
     Args:
-        data: numbers (n, d), or a `Table`.
+        data: numbers (n, d), a `Table`, or `PointData`, which may also name columns, classes and weights.
         recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
         changes: to it, such as {"training.steps": 8000}.
-        columns: d names.
-        labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
-        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
         start: a model of the same network and columns to go on from, with its units, its classes and the complete state
             of its training; see `motes.models._going_on`. A model that was loaded has its weights alone. So has a
             training with another loss, other times, or averages where the start has none.
@@ -76,41 +97,28 @@ def fit_points(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
             "`motes.fit`, which takes any table."
         )
-    whole = data if isinstance(data, Table) else as_table(data, columns)
-    table = _labelled(whole, labels, chosen)
-    table, weights = _counting(table, _checked(table, weights))
-    classes = start.classes if start else None
-    if table.labels is None:
-        classes = None
-    elif classes is None:
-        classes = Classes.of(table.labels, weights)
+    data = data if isinstance(data, PointData) else PointData(data)
+    whole = data.table
+    table, weights = _counting(_labelled(whole, data.labels, chosen), data.weights)
+    classes = _classes(table, weights, start)
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
-    numbers = None if classes is None else classes.numbers(table.labels, len(z))
-    rows = _Rows(z, numbers, weights)
-    run = run_of(chosen, seed, *rows)
+    rows = Rows(z, None if classes is None else classes.numbers(table.labels, len(z)), weights)
+    run = run_of(chosen, seed, rows.x, rows.labels, rows.weights)
+    denoiser = _first(start, chosen, z.shape[1], classes, seed)
 
     def model_of(trained: Trained) -> PointModel:
         mark(trained, run)
-        denoiser = trained.averaged if chosen.training.weights == "averaged" else trained.last
         return PointModel(
-            denoiser,
+            trained.averaged if chosen.training.weights == "averaged" else trained.last,
             units,
             table.columns,
             chosen,
             classes=classes,
-            source=source,
-            fingerprint=fingerprint_of(frame_of(replace(whole, labels=None))),
-            seed=seed,
+            provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
-    count = len(classes) if classes else 0
-    if start is None:
-        denoiser = chosen.make_denoiser(z.shape[1], seed_key(seed, "weights"), count)
-    else:
-        denoiser = start.denoiser
-        _check_start(denoiser, chosen, z.shape[1], count)
     ahead = ahead_of(_training_of(start, chosen), run, chosen.training.steps, "training.steps")
     keeper = keeper or (None if ahead.state is None else GoingOn(ahead.state))
     whole_run = replace(chosen, training=replace(chosen.training, steps=ahead.steps))
@@ -185,69 +193,60 @@ def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
     return numbers
 
 
-def _counting(table: Table, weights: Array | None) -> tuple[Table, Array | None]:
+def _counting(table: Table, weights: ArrayLike | None) -> tuple[Table, Array | None]:
     """The rows that count, with their weights."""
-    if weights is None:
+    numbers = _checked(table, weights)
+    if numbers is None:
         return table, None
-    rows = np.flatnonzero(weights)
-    return table.take(rows), weights[rows]
+    rows = np.flatnonzero(numbers)
+    return table.take(rows), numbers[rows]
 
 
-class _Rows(NamedTuple):
-    """What `train` and `ValidationSet` take."""
-
-    x: Array
-    labels: NDArray[np.int32] | None
-    weights: Array | None
-
-    def some(self, rows: NDArray[np.int64]) -> "_Rows":
-        some: Any = [None if part is None else part[rows] for part in self]
-        return _Rows(*some)
+def _classes(table: Table, weights: Array | None, start: PointModel | None) -> Classes | None:
+    """Those of `start`, if it knows any, or those that occur."""
+    if table.labels is None:
+        return None
+    return (start and start.classes) or Classes.of(table.labels, weights)
 
 
-def _check_start(start: Denoiser, recipe: Recipe, dim: int, classes: int) -> None:
-    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), classes)
+def _first(start: PointModel | None, recipe: Recipe, dim: int, classes: Classes | None, seed: int) -> Denoiser:
+    """The denoiser that training begins with."""
+    count = len(classes) if classes else 0
+    if start is None:
+        return recipe.make_denoiser(dim, seed_key(seed, "weights"), count)
+    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)
     shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
-    if not eqx.tree_equal(jax.tree.map(shape, start), jax.tree.map(shape, wanted)):
+    if not eqx.tree_equal(jax.tree.map(shape, start.denoiser), jax.tree.map(shape, wanted)):
         raise UsageError(
-            "start is not a denoiser of this recipe, these columns and these classes, so it cannot be gone on from. "
-            "Take the recipe of its model, model.recipe; only [training], [loss] and [times] may differ."
+            "start is not a model of this recipe, these columns and these classes, so it cannot be gone on from. "
+            "Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
         )
+    return start.denoiser
 
 
 def _train(
     denoiser: Denoiser,
-    rows: _Rows,
+    rows: Rows,
     recipe: Recipe,
     seed: int,
     keeper: Keeper | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
     """Train `denoiser` on all rows, or on those that are not held out."""
-    part, held, weights = recipe.training, None, rows.weights
+    part = recipe.training
     if part.validation:
         unseen = _held_out(len(rows.x), part.validation, seed)
-        held = ValidationSet(*rows.some(unseen), every=part.check_every, patience=part.patience)
         # By weights of 0, so that the compiled program is the one of a training on all rows.
-        weights = np.ones(len(rows.x)) if weights is None else weights.copy()
+        weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
         weights[unseen] = 0
+        rows = replace(rows, weights=weights, held=rows[unseen])
     return train(
         denoiser,
-        rows.x,
-        labels=rows.labels,
-        weights=weights,
-        held=held,
+        rows,
+        key=seed_key(seed, "training"),
         loss=recipe.loss,
         times=recipe.times,
-        optimiser=part.optimiser(),
-        steps=part.steps,
-        batch=part.batch,
-        key=seed_key(seed, "training"),
-        label_dropout=part.label_dropout,
-        ema=part.ema,
-        last_batch=part.last_batch,
-        snapshot_every=part.snapshot_steps(len(rows.x)),
-        averages=part.averages,
+        options=part,
         keeper=keeper,
         on_progress=on_progress,
     )

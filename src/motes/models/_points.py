@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -23,17 +24,32 @@ from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindEr
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
-from motes.learning._training import Trained
+from motes.learning._course import Trained
 from motes.learning._weights import weights_of, with_weights
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
-from motes.sampling._divergence import Divergence
+from motes.sampling._divergence import Hutchinson
 from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling._loop import ReverseProcess, sample
 from motes.sampling._options import Sampling
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model is from.
+
+    Attributes:
+        source: what it was trained on, a shape's name or a file's; "" for an array.
+        fingerprint: of the rows that it was trained on, by which they are known again.
+        seed: of the training.
+    """
+
+    source: str = ""
+    fingerprint: str = ""
+    seed: int = 0
 
 
 class PointModel:
@@ -45,9 +61,7 @@ class PointModel:
         columns: names of the d columns.
         classes: those of its rows, where it was trained with labels; otherwise None.
         recipe: what it was trained by.
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
+        source, fingerprint, seed: its `Provenance`.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
         folder: where it was loaded from; None where it was trained in this process.
         length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
@@ -66,24 +80,18 @@ class PointModel:
         recipe: Recipe,
         *,
         classes: Classes | None = None,
-        source: str = "",
-        fingerprint: str = "",
-        seed: int = 0,
+        provenance: Provenance = Provenance(),
         training: Trained | None = None,
-        folder: Path | None = None,
-        length: float | None = None,
     ):
         self.denoiser = denoiser
         self.standardiser = standardiser
         self.columns = tuple(columns)
         self.recipe = recipe
         self.classes = classes
-        self.source = source
-        self.fingerprint = fingerprint
-        self.seed = seed
+        self.source, self.fingerprint, self.seed = provenance.source, provenance.fingerprint, provenance.seed
         self.training = training
-        self.folder = folder
-        self.length = length
+        self.folder: Path | None = None
+        self.length: float | None = None
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
@@ -373,7 +381,7 @@ class PointModel:
         x: ArrayLike,
         *,
         label: Any = None,
-        divergence: Divergence = "exact",
+        divergence: Literal["exact", "rademacher", "gaussian"] = "exact",
         probes: int = 32,
         seed: int = 0,
         solver: Solver = "grid",
@@ -382,10 +390,11 @@ class PointModel:
     ) -> Likelihood:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
-        See `motes.sampling.log_likelihood`. It is the distribution that `sample` draws from where the
-        sampler is Heun's, but for that sampler's own error; `bound` is about the chain of noisy steps, which is another
-        distribution.
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label). A random `divergence` is an
+        estimate from `probes` directions, which `seed` draws; see `motes.sampling.log_likelihood`.
+
+        It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
+        `bound` is about the chain of noisy steps, which is another distribution.
 
         Raises:
             DataError: rows that cannot be used.
@@ -398,13 +407,12 @@ class PointModel:
         """
         rows = as_table(x, self.columns, to_learn=False).x
         try:
+            random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
             found = log_likelihood(
                 self.denoiser,
                 self.standardiser.forward(rows),
                 given=self.given(label, len(rows)),
-                divergence=divergence,
-                probes=probes,
-                key=seed_key(seed, "likelihood"),
+                divergence=random or "exact",
                 solver=solver,
                 tolerance=tolerance,
                 on_block=on_block,
@@ -543,7 +551,7 @@ class PointModel:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
             classes = Classes.from_dict(labels) if labels else None
-            seed, source, fingerprint = int(about["seed"]), about["source"], about["fingerprint"]
+            provenance = Provenance(about["source"], about["fingerprint"], int(about["seed"]))
             length = float(about["length"]) if "length" in about else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except UnknownKindError as error:
@@ -551,18 +559,8 @@ class PointModel:
         except (KeyError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
         denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
-        return cls(
-            denoiser,
-            standardiser,
-            columns,
-            recipe,
-            classes=classes,
-            source=source,
-            fingerprint=fingerprint,
-            seed=seed,
-            folder=path.parent,
-            length=length,
-        )
+        model = cls(denoiser, standardiser, columns, recipe, classes=classes, provenance=provenance)
+        return model._with(folder=path.parent, length=length)
 
 
 def model_path(path: str | Path) -> Path:

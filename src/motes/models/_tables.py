@@ -76,6 +76,9 @@ class RowLikelihood(NamedTuple):
     spread: Array
     impossible: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+
 
 class TableModel:
     """What was learned of a table.

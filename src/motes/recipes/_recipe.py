@@ -79,6 +79,11 @@ class Recipe:
             )
         self._check_variance()
 
+    def __repr__(self) -> str:
+        sections = ("schedule", "network", "denoiser", "loss", "sampler")
+        shown = ", ".join(f"{section} {self.kind(section)}" for section in sections)
+        return "Recipe(for tables)" if self.data.encode else f"Recipe({shown})"
+
     # --- what it makes ---
 
     def kind(self, section: str) -> str:

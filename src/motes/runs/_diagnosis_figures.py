@@ -134,9 +134,8 @@ def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: str) ->
     plane = _Plane(model, x, t)
     across, up = plane.axes(GRID // 2, figures.limits_of(plane.points))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
-    return figures.score_fields(
-        across, up, learned, truth, points=plane.points, t=t, steps=model.recipe.steps, noise=plane.noise, style=style
-    )
+    heading = figures.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
+    return figures.score_fields((across, up), learned, truth, points=plane.points, heading=heading, style=style)
 
 
 def _densities(model: PointModel, exact: Oracle, x: Array, style: str) -> Figure:
@@ -152,4 +151,4 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: str) -> Figure
         near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
         learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
         maps, titles = [learned, *maps], ["model", *titles]
-    return figures.density_row(across, up, maps, titles, style=style)
+    return figures.density_row((across, up), maps, titles, style=style)

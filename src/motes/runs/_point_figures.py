@@ -21,6 +21,7 @@ from motes import figures
 from motes.data._tables import replacing
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
+from motes.figures._arrays import Limits
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.sampling._grids import refined
@@ -35,7 +36,7 @@ SNAPSHOT_POINTS = 2_000
 HOLD = 30  # frames that the film rests at either end
 
 
-class View:
+class ModelView:
     """How a model's points are shown at some places of a grid, its own or another, which runs from noise to data.
 
     Attributes:
@@ -48,8 +49,8 @@ class View:
         zoom: what x_t is divided by at each.
 
     Example:
-        >>> from motes.runs import View
-        >>> view = View(model.inner, places=[0, 16, 32])
+        >>> from motes.runs import ModelView
+        >>> view = ModelView(model.inner, places=[0, 16, 32])
         >>> view.times.round(3).tolist()
         [1.0, 0.653, 0.0]
     """
@@ -73,13 +74,17 @@ class View:
         self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
+    def drawn(self, limits: Limits) -> figures.View:
+        """As figures take it, in a box."""
+        return figures.View(limits, self.steps, self.columns, self.note)
+
     def panels(self) -> list[int]:
         """About ten of the places, both ends among them: equally many steps apart, or where a schedule has no steps,
         equally far apart in the angle arctan(sigma_t / alpha_t), so that the panels change evenly.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).panels()
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).panels()
             [0, 1, 2]
         """
         if self.steps is not None:
@@ -92,8 +97,8 @@ class View:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
             (3, 50, 2)
         """
         z = self.model.standardiser.forward(x)
@@ -104,8 +109,8 @@ class View:
         """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given.
 
         Example:
-            >>> from motes.runs import View
-            >>> View(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
             (3, 50, 2)
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
@@ -117,16 +122,16 @@ class View:
 class Film:
     """The forward process and the reverse chain at the same times, from noise to data, on the same axes."""
 
-    view: View
+    view: ModelView
     forward: Array  # (m, n, 2)
     reverse: Array  # (m, n, 2)
-    limits: tuple[tuple[float, float], tuple[float, float]]
+    limits: Limits
 
 
 def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
     """Up to 101 times of `film_grid`, both ends among them, with up to `n` points each."""
     grid = film_grid(model)
-    view = View(model, evenly(len(grid), FRAMES + 1), grid)
+    view = ModelView(model, evenly(len(grid), FRAMES + 1), grid)
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
     reverse = view.reverse(n, seed=seed)
@@ -170,16 +175,7 @@ def stills(film: Film, x: Array, folder: Path, *, style: str, seed: int) -> Iter
         yield save(axes, folder / f"{name}.png")
     some = view.panels()
     for name, clouds, order in (("forward", film.forward, some[::-1]), ("reverse", film.reverse, some)):
-        figure = figures.row(
-            clouds[order],
-            view.times[order],
-            process=name,
-            steps=view.steps,
-            limits=film.limits,
-            columns=view.columns,
-            note=view.note,
-            style=style,
-        )
+        figure = figures.row(clouds[order], view.times[order], process=name, view=view.drawn(film.limits), style=style)
         yield save(figure, folder / f"{name}.png")
 
 
@@ -211,23 +207,15 @@ def snapshots(film: Film, folder: Path, *, style: str, seed: int) -> Iterator[Pa
     model, training = film.view.model, film.view.model.training
     if training is None or not training.snapshots:
         return
-    view = View(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
+    view = ModelView(model, [film.view.places[i] for i in film.view.panels()], film.view.grid)
     averaged = model.recipe.training.weights == "averaged"
-    rows = [
-        view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last)
+    rows = {
+        f"step {shot.step:,}": view.reverse(
+            SNAPSHOT_POINTS, seed=seed, denoiser=shot.averaged if averaged else shot.last
+        )
         for shot in training.snapshots
-    ]
-    figure = figures.grid(
-        rows,
-        view.times,
-        [f"step {shot.step:,}" for shot in training.snapshots],
-        process="reverse",
-        steps=view.steps,
-        limits=film.limits,
-        columns=view.columns,
-        note=view.note,
-        style=style,
-    )
+    }
+    figure = figures.grid(rows, view.times, process="reverse", view=view.drawn(film.limits), style=style)
     yield save(figure, folder / "snapshots.png")
 
 
@@ -240,12 +228,9 @@ def animate(film: Film, path: Path, *, style: str, on_frame: Callable[[int], Non
             film.view.times[::-1],
             film.reverse,
             film.view.times,
-            limits=film.limits,
-            style=style,
-            steps=film.view.steps,
-            columns=film.view.columns,
-            note=film.view.note,
+            view=film.view.drawn(film.limits),
             hold=HOLD,
+            style=style,
         )
         for number, frame in enumerate(frames, 1):
             yield frame

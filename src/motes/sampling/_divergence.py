@@ -28,8 +28,6 @@ Field = Callable[[jax.Array, jax.Array], jax.Array]
 """(z (d,), v ()) -> dz/dv (d,)."""
 Number = int | float | jax.Array
 
-Divergence = Literal["exact", "rademacher", "gaussian"]
-
 # u = CENTRE + BEND sinh(v): steps are short where a flow decides where to go, near r = 0.3, and long towards both ends.
 CENTRE, BEND = math.log(0.3), 3.0
 
@@ -44,6 +42,32 @@ GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 MATRIX = 384  # rows: points times (directions + 1)
 
 
+class Hutchinson(eqx.Module):
+    """An estimate of the divergence from random directions (Grathwohl et al. 2019, eq. 7).
+
+    Args:
+        kind: of the directions, "rademacher" or "gaussian".
+        key: of the directions. Those of a row depend on it and on the row, not on where the row stands.
+        probes: how many directions, at least 2.
+
+    Raises:
+        ValueError: another kind, or fewer probes.
+    """
+
+    kind: str = eqx.field(static=True)
+    key: jax.Array
+    probes: int = eqx.field(static=True, default=32)
+
+    def __check_init__(self) -> None:
+        if self.kind not in ("rademacher", "gaussian"):
+            raise ValueError(f"divergence = {self.kind!r}; expected 'exact', 'rademacher' or 'gaussian'.")
+        if self.probes < 2:
+            raise ValueError(f"probes = {self.probes}; a random divergence needs at least 2.")
+
+
+Divergence = Literal["exact"] | Hutchinson
+
+
 class Flow(NamedTuple):
     """What to integrate, and from which r to which."""
 
@@ -51,8 +75,6 @@ class Flow(NamedTuple):
     r_min: float
     r_max: float
     divergence: Divergence
-    probes: int
-    key: jax.Array | None
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -62,8 +84,12 @@ class Flow(NamedTuple):
 
     def block(self, dim: int) -> int:
         """Points in a block."""
-        directions = dim if self.divergence == "exact" else self.probes
-        return max(MATRIX // (directions + 1), 1)
+        return max(MATRIX // ((self.probes or dim) + 1), 1)
+
+    @property
+    def probes(self) -> int | None:
+        """How many random directions; None where the divergence is exact."""
+        return self.divergence.probes if isinstance(self.divergence, Hutchinson) else None
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
@@ -139,19 +165,19 @@ def _to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Arra
 
 def _directions(flow: Flow, x: jax.Array) -> jax.Array:
     """Those of one row, (k, d)."""
-    if flow.divergence == "exact":
+    random = flow.divergence
+    if not isinstance(random, Hutchinson):
         return jnp.eye(len(x))
-    draw = jax.random.rademacher if flow.divergence == "rademacher" else jax.random.normal
+    draw = jax.random.rademacher if random.kind == "rademacher" else jax.random.normal
     # From the row's own bits: the same wherever the row stands, and independent of those of other rows.
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32).ravel()
-    assert flow.key is not None  # it has been checked
-    key = jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), flow.key, bits)[0]
-    return draw(key, (flow.probes, len(x))).astype(float)
+    key = jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), random.key, bits)[0]
+    return draw(key, (random.probes, len(x))).astype(float)
 
 
 def _total(flow: Flow, integral: jax.Array) -> jax.Array:
     """By each direction (k,), or all of it (1,)."""
-    return integral.sum(keepdims=True) if flow.divergence == "exact" else integral
+    return integral.sum(keepdims=True) if flow.probes is None else integral
 
 
 def _of_each(

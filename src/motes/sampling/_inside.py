@@ -17,8 +17,7 @@ Array = NDArray[np.float64]
 
 def sample_inside(
     process: ReverseProcess,
-    low: Array,
-    high: Array,
+    bounds: tuple[Array, Array],
     n: int,
     *,
     key: jax.Array,
@@ -30,7 +29,8 @@ def sample_inside(
 
     Args:
         process: denoiser, sampler and grid; particles have a step of their own in the place of the sampler's.
-        low, high: (d,), in the units that the denoiser was trained in; the same number is a known coordinate.
+        bounds: low and high, (d,) each, in the units that the denoiser was trained in; the same number in both is a
+            known coordinate.
         n: how many rows.
         key: the same key gives the same rows.
         given: as for `sample`.
@@ -46,7 +46,7 @@ def sample_inside(
             "Ask label by label."
         )
     drawn: NDArray[np.floating] | None
-    drawn = rows_inside(process, low, high, n, key=key, given=given, on_block=on_block)
+    drawn = rows_inside(process, bounds, n, key=key, given=given, on_block=on_block)
     effective = float(n)
     if drawn is None:
         if only:
@@ -56,11 +56,10 @@ def sample_inside(
             )
         one = jax.tree.map(lambda part: part[0], given)
         counted = None if on_block is None else (lambda done: on_block(min(done, n)))  # particles are no rows
-        found = conditional_sample(
-            process.denoiser, low, high, n, key=key, grid=process.grid, given=one, on_block=counted
-        )
+        found = conditional_sample(process.denoiser, bounds, n, key=key, grid=process.grid, given=one, on_block=counted)
         # Rows of one particle stand side by side.
         order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
         drawn, effective = found.rows[order], min(found.ess, float(n))
+    low, high = bounds
     # Single precision may have put one just beyond an end.
     return np.clip(drawn.astype(np.float64), np.nextafter(low, high), np.nextafter(high, low)), effective

@@ -24,7 +24,7 @@ from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._schedules import DiscreteVP
 from motes.learning._denoisers import Learned, LearnedVariance
 from motes.learning._networks import InSingle
-from motes.sampling._divergence import GREGORY, Divergence, Flow, adaptively, on_grid
+from motes.sampling._divergence import GREGORY, Divergence, Flow, Hutchinson, adaptively, on_grid
 from motes.sampling._loop import on_all_cores
 
 Array = NDArray[np.float64]
@@ -59,6 +59,9 @@ class Likelihood(NamedTuple):
     standard_error: Array
     """That of a random divergence, over its probes; 0 for the exact one."""
 
+    def __repr__(self) -> str:
+        return f"Likelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+
 
 def log_likelihood(
     denoiser: Denoiser,
@@ -66,8 +69,6 @@ def log_likelihood(
     *,
     given: Given | None = None,
     divergence: Divergence = "exact",
-    probes: int = 32,
-    key: jax.Array | None = None,
     solver: Solver = "grid",
     tolerance: float = TOLERANCE,
     r_min: float = R_MIN,
@@ -81,10 +82,8 @@ def log_likelihood(
         denoiser: learned or exact.
         x: the rows (n, d).
         given: what is known of each row, arrays with a leading n; log p is then given that.
-        divergence: "exact", one derivative per column, or, for many columns, Hutchinson's estimate from random
-            directions, "rademacher" or "gaussian" (Grathwohl et al. 2019, eq. 7). It is log p that is unbiased, not p.
-        probes: how many directions, at least 2.
-        key: of the directions. Those of a row depend on it and on the row, not on where the row stands.
+        divergence: "exact", one derivative per column, or, for many columns, an estimate from random directions,
+            `Hutchinson("rademacher", key)`. It is log p that is unbiased, not p.
         solver: "grid", or "adaptive", Diffrax's Dopri8: a reference, and far slower. It holds each of its steps to
             `tolerance`, not log p, and its `error` is the difference to a tenth of that precision.
         tolerance: in nats per row; `error` tells where the finest grid did not reach it. From 1e-4 up a network
@@ -107,13 +106,13 @@ def log_likelihood(
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
         raise ValueError(f"what is given is not of as many rows as there are, {len(rows)}.")
-    _check(divergence, probes, key, solver, tolerance)
+    _check(divergence, solver, tolerance)
     with float64():
         denoiser = _in_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
     if not 0 < r_min < noise:
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
-    flow = Flow(denoiser, r_min, noise, divergence, probes, key)
+    flow = Flow(denoiser, r_min, noise, divergence)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
         found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_block or _nothing)
     finite = np.isfinite(found.log_prob)
@@ -138,11 +137,9 @@ def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     return converted
 
 
-def _check(divergence: str, probes: int, key: jax.Array | None, solver: str, tolerance: float) -> None:
-    if divergence not in ("exact", "rademacher", "gaussian"):
-        raise ValueError(f"divergence = {divergence!r}; expected 'exact', 'rademacher' or 'gaussian'.")
-    if divergence != "exact" and (probes < 2 or key is None):
-        raise ValueError(f"probes = {probes}, key = {key}; a random divergence needs at least 2 probes and a key.")
+def _check(divergence: object, solver: str, tolerance: float) -> None:
+    if not (isinstance(divergence, Hutchinson) or divergence == "exact"):
+        raise ValueError(f"divergence = {divergence!r}; expected 'exact' or Hutchinson(kind, key).")
     if solver not in ("grid", "adaptive"):
         raise ValueError(f"solver = {solver!r}; expected 'grid' or 'adaptive'.")
     if not 0 < tolerance < math.inf:
@@ -176,7 +173,7 @@ def _on_grids(
 ) -> Likelihood:
     begin, end = flow.ends
     steps = max(math.ceil((end - begin) / STEP), 2 * len(GREGORY))  # enough for the weights of both ends
-    columns = 1 if flow.divergence == "exact" else flow.probes
+    columns = flow.probes or 1
     z, integral, error = np.empty_like(rows), np.empty((len(rows), columns)), np.empty(len(rows))
     shrinks = SHRINKS_WITH_KINKS if isinstance(flow.denoiser.schedule, DiscreteVP) else SHRINKS
     left, done = np.arange(len(rows)), 0

@@ -152,6 +152,9 @@ class ReverseProcess:
         check_grid(self.grid)
         self.sampler.check(self.denoiser)
 
+    def __repr__(self) -> str:
+        return f"ReverseProcess({self.denoiser!r}, {self.sampler!r}, {len(self.grid) - 1} steps)"
+
 
 # Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
 # `help(motes.sample)` is to be read.

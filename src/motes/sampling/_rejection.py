@@ -21,8 +21,7 @@ ATTEMPTS = 50  # rows that may be drawn for each that is requested
 
 def rows_inside(
     process: ReverseProcess,
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     n: int,
     *,
     key: jax.Array,
@@ -33,12 +32,13 @@ def rows_inside(
 
     Args:
         process: denoiser, sampler and grid.
-        low, high: (d,), in the units that the denoiser was trained in.
+        bounds: low and high, (d,) each, in the units that the denoiser was trained in.
         n: how many rows.
         key: the same key gives the same rows.
         given: as for `sample`; rows that are drawn take in turn what is known of each of n.
         on_block: called with the number of rows found so far.
     """
+    low, high = bounds
     if (low == high).any():
         return None
     most = max(ATTEMPTS * n, BLOCK)

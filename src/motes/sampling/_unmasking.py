@@ -20,8 +20,8 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from motes.learning.tables._base import Ordered, in_orders
 from motes.learning.tables._calibration import FLOOR, bias_of
-from motes.learning.tables._density import TINY, Near, masses
-from motes.learning.tables._layout import BINS, FAR, Layout
+from motes.learning.tables._density import Near
+from motes.learning.tables._layout import FAR, Layout
 from motes.learning.tables._links import Derived, bits_of, shares_of
 from motes.learning.tables._model import MaskedModel, each_member
 from motes.learning.tables._network import Rows
@@ -38,15 +38,13 @@ from motes.learning.tables._reveal import (
     seen_after,
 )
 from motes.learning.tables._rows import Reader
+from motes.sampling._choosing import Choice, choose
 
 Array = NDArray[np.float64]
 ROWS = 8192  # of one compiled program
 FEW = 256  # of the program for a few rows
 MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
-GOLDEN = 2654435769  # 2^32 over the golden ratio
 COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
-EVEN = 1e-6  # by which rows that expect the same come in any order
-ONE = 1 - 1e-6  # so that rounding does not reach beyond the last of several
 
 
 class Within(NamedTuple):
@@ -60,29 +58,6 @@ class Within(NamedTuple):
     shares: Array
     low: Any
     high: Any
-
-
-class Choice(NamedTuple):
-    """What was chosen for n rows, (n,) each.
-
-    Attributes:
-        link: a relation, counted from 1; 0: none,
-        codes: or a code,
-        normal, means, sds: or a normal,
-        low, high: of which the part between these.
-        rest: what is left of the uniform number that chose it, itself uniform.
-        log_within: the log probability of what may be drawn.
-    """
-
-    link: jax.Array
-    codes: jax.Array
-    normal: jax.Array
-    means: jax.Array
-    sds: jax.Array
-    low: jax.Array
-    high: jax.Array
-    rest: jax.Array
-    log_within: jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +196,7 @@ class Unmasker:
         low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
         fits = _fitting(derived, within, self.layout.links.log_odds.shape[1])
         views = self.view(seen, k, derived)
-        return _choose(views, self._bins(j), log_shares, low, high, self._near(derived).could, fits, key)
+        return choose(views, self._bins(j), log_shares, low, high, self._near(derived).could, fits, key)
 
     def _bins(self, j: int) -> tuple[jax.Array, jax.Array] | None:
         """The edges (T+1,) of the bins of part j, and the bin of each of its codes (K,); None: it has no density."""
@@ -398,96 +373,3 @@ def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Sp
 def _log_prob(views: Outlook, bins: tuple[jax.Array, jax.Array] | None, entry: Rows) -> jax.Array:
     found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
-
-
-@jax.jit
-def _choose(
-    views: Outlook,
-    lattice: tuple[jax.Array, jax.Array] | None,
-    log_shares: Any,
-    low: Any,
-    high: Any,
-    could: Any,
-    fits: Any,
-    key: Any,
-) -> Choice:
-    members, n = views.gate.shape[:2]
-    key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
-    log_codes = views.log_codes + log_shares  # (M, n, K)
-    if views.normals is None or views.tilt is None or lattice is None:
-        shares, ends, normal_parts, bins = jnp.exp(log_codes), None, None, None
-    else:
-        edges, of_code = lattice
-        bins = jnp.pad(of_code, (0, max(0, log_codes.shape[-1] - len(of_code))), constant_values=BINS)
-        bins = bins[: log_codes.shape[-1]]
-        first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
-        ends = jnp.clip(edges, first, last)  # (n, T+1)
-        tilt, total = views.tilt
-        by = jnp.exp(views.gate[..., 1:] + tilt[..., :-1] - total[..., None])[..., None]
-        normal_parts = by * masses(views.normals, ends)  # (M, n, T, C)
-        code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(bins, BINS + 1)
-        shares = code_shares + jnp.pad(normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
-    both = jnp.log(shares.sum(-1))
-    link = jnp.zeros(n, jnp.int32)
-    if views.links is not None:
-        rho = jnp.concatenate([both[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
-        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
-        within = jax.nn.logsumexp(rho, -1) - log_rest
-    else:
-        within = both
-    log_within = jax.nn.logsumexp(within, 0) - jnp.log(members)
-    member = (
-        jnp.zeros(n, int)
-        if members == 1
-        else picked(jnp.exp(_below_0(within.T)), jax.random.uniform(key_member, (n,)))[0]
-    )
-    at = lambda part: jnp.take_along_axis(part, member.reshape(1, n, *(1,) * (part.ndim - 2)), 0)[0]
-    if views.links is not None:
-        link = picked(jnp.exp(_below_0(at(rho))), jax.random.uniform(key_link, (n,)))[0]
-    # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
-    shares = at(shares)
-    expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
-    expected = expected + EVEN * jax.random.uniform(key_ties, (n,))
-    chosen, rest = picked(shares, spread_evenly(expected, key_shift))
-    if views.normals is None or normal_parts is None or ends is None or bins is None:
-        none = jnp.zeros(n)
-        return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
-    # Which of both experts within the bin, and then a code or a normal.
-    own = lambda part, which: jnp.take_along_axis(part, which[:, None], -1)[:, 0]
-    share = own(at(code_shares), chosen) / jnp.maximum(own(shares, chosen), TINY)
-    normal = rest >= share
-    rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
-    rest = jnp.clip(rest, 0.0, ONE)
-    codes, rest_of_code = picked(jnp.where(bins == chosen[:, None], jnp.exp(at(log_codes)), 0.0), rest)
-    inside = jnp.minimum(chosen, BINS - 1)
-    parts = jnp.take_along_axis(at(normal_parts), inside[:, None, None], 1)[:, 0]  # (n, C)
-    component, rest_of_normal = picked(parts, rest)
-    rest = jnp.where(normal, rest_of_normal, rest_of_code)
-    means, sds = own(at(views.normals.means), component), own(at(views.normals.sds), component)
-    return Choice(link, codes, normal, means, sds, own(ends, inside), own(ends, inside + 1), rest, log_within)
-
-
-def _below_0(log_weights: jax.Array) -> jax.Array:
-    """Logarithms (..., K) of which the largest is 0."""
-    return log_weights - log_weights.max(-1, keepdims=True)
-
-
-def spread_evenly(expected: jax.Array, key: jax.Array) -> jax.Array:
-    """Uniform numbers (n,), such that those of rows with neighbouring `expected` (n,) are spread evenly.
-
-    They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each of them
-    is uniform, and with the rank they fill the unit square more evenly than independent ones would.
-    """
-    rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
-    start = jax.random.bits(key, (), jnp.uint32)
-    return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
-
-
-def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One of K in proportion to its weight, (n, K) -> (n,), by uniform numbers (n,), and what is left of these."""
-    upto = jnp.cumsum(weights, -1)
-    mark = u * ONE * upto[:, -1]
-    chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
-    take = lambda part: jnp.take_along_axis(part, chosen[:, None], -1)[:, 0]
-    own = take(weights)
-    return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)

@@ -53,6 +53,9 @@ class Part:
     repeats: Repeats | None = None
     missing: bool = False
 
+    def __repr__(self) -> str:
+        return f"Part({self.name!r}, {self.count} codes)"
+
     @property
     def count(self) -> int:
         """K."""
@@ -120,6 +123,9 @@ class Encoded:
     high: Array
     log_unit: Array
     other: Mask
+
+    def __repr__(self) -> str:
+        return f"Encoded({len(self.codes):,} rows of {self.codes.shape[1]} parts)"
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -51,6 +51,10 @@ class Trained:
     state: State | None = None
     averages: Averages | None = None
 
+    def __repr__(self) -> str:
+        end = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
+        return f"Trained({len(self.losses):,} steps in {self.seconds:.1f} s{end})"
+
     @property
     def steps(self) -> int:
         """Steps that were taken."""

@@ -71,6 +71,9 @@ class Kind(abc.ABC):
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.column!r}, {self.becomes})"
+
     @classmethod
     @abc.abstractmethod
     def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:

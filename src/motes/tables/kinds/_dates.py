@@ -28,7 +28,7 @@ UNITS = ((3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"),
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Date(Kind):
     """Dates and times of day, microseconds since 1970.
 

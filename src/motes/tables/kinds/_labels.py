@@ -22,7 +22,7 @@ RARE = 2  # rows that hold a rare label, at most
 MOST = 10_000  # codes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Categorical(Kind):
     """Labels without an order.
 
@@ -176,7 +176,7 @@ class Categorical(Kind):
         return f"{self.own:,} labels" + (f", {rare:,} rare ones together" if rare else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Boolean(Categorical):
     """Two labels."""
 
@@ -198,7 +198,7 @@ class Boolean(Categorical):
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ordered(Categorical):
     """Labels in an order: code k is the interval from k - 1/2 to k + 1/2 of y, standardised."""
 

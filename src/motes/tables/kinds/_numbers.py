@@ -26,7 +26,7 @@ ATOM = 0.2  # share of the rows that hold one and the same real number, from whi
 HUGE = 1e150  # whose square is no float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Number(Kind):
     """A column of numbers on one line.
 
@@ -191,7 +191,7 @@ class SomeNumbers(Restriction):
         return in_ranges(self.line.decode(codes[:, 0], y[:, 0]), self.ranges)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Integer(Number):
     """Whole numbers, however they are stored."""
 
@@ -274,7 +274,7 @@ class Integer(Number):
         return x if x.dtype.kind == "i" else np.rint(x).astype(np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Real(Number):
     """Real numbers, to the decimals that were seen."""
 
@@ -322,7 +322,7 @@ class Real(Number):
         return cls(sample.column, line, None, "real")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Positive(Real):
     """Real numbers of at least 0."""
 
@@ -335,7 +335,7 @@ class Positive(Real):
         return None  # that no number below 0 was seen does not say that there is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bounded(Real):
     """Real numbers of an interval, from 0 to 1 if nothing else is said, whose ends belong to it."""
 
