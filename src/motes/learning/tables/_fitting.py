@@ -19,7 +19,8 @@ from motes.learning.tables._density import CLOSE
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, on_axes
 from motes.learning.tables._network import MaskedNetwork, Rows
-from motes.learning.tables._training import Data, Options, Plan, Split, train
+from motes.learning.tables._plan import Data, Options, Plan, Split
+from motes.learning.tables._training import train
 
 Integers = NDArray[np.integer]
 T = TypeVar("T")
