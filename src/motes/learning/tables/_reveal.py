@@ -123,18 +123,23 @@ def nothing_seen(prepared: Prepared, n: int) -> Seen:
     return each_member(one)(prepared)
 
 
-def seen_after(
-    layout: Layout,
-    prepared: Prepared,
-    seen: Seen,
-    place: Place,
-    codes: jax.Array,
-    y: jax.Array,
-    u: jax.Array,
-    here: jax.Array,
-    spot: Spot,
-) -> Seen:
-    """What is known of n rows once the part at `place` is seen where `here` (n,) says so."""
+class Shown(NamedTuple):
+    """What is seen of one part of n rows, (n,) each.
+
+    Attributes:
+        codes, y, u: as in `Rows`.
+        here: whether it is seen.
+    """
+
+    codes: jax.Array
+    y: jax.Array
+    u: jax.Array
+    here: jax.Array
+
+
+def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, shown: Shown, spot: Spot) -> Seen:
+    """What is known of n rows once the part at `place` is seen."""
+    codes, y, u, here = shown
     network, base = prepared.model.network, prepared.base
     j = place.part
     loose = np.isin(np.arange(layout.parts), layout.loose)
