@@ -26,11 +26,11 @@ from motes.learning.tables._links import Derived, bits_of, shares_of
 from motes.learning.tables._model import MaskedModel, each_member
 from motes.learning.tables._network import Rows
 from motes.learning.tables._reveal import (
+    Entry,
     Outlook,
     Place,
     Prepared,
     Seen,
-    Shown,
     Spot,
     log_prob_of,
     nothing_seen,
@@ -140,8 +140,8 @@ class Unmasker:
         """The part in place k of the order is seen in the rows `here`."""
         place, spot = self._turn(k)
         single = lambda part: jnp.asarray(part, jnp.float32)
-        shown = Shown(jnp.asarray(codes, jnp.int32), single(y), single(u), jnp.asarray(here, bool))
-        return _show(self.layout, self.prepared, seen, place, shown, spot)
+        entry = Entry(jnp.asarray(codes, jnp.int32), single(y), single(u), jnp.asarray(here, bool))
+        return _show(self.layout, self.prepared, seen, place, spot, entry)
 
     def draw(
         self,
@@ -356,9 +356,9 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
-@partial(jax.jit, static_argnums=(0, 5))
-def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, shown: Shown, spot: Spot) -> Seen:
-    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, shown, spot)
+@partial(jax.jit, static_argnums=(0, 4))
+def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
+    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, spot, entry)
     return each_member(one)(prepared, seen)
 
 
