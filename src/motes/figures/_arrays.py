@@ -33,6 +33,13 @@ class View:
         columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and no
             ticks are drawn; named columns have units of their own, so each axis gets its own scale.
         note: small print, such as how the points were scaled.
+
+    Example:
+        >>> from motes.figures import View, row
+        >>> x = motes.make_shape("moons", 200)
+        >>> figure = row([x, 2 * x], [0.0, 1.0], view=View(limits=(-3, 3), steps=100))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['$q(x_t)$, t = 0/100', '$q(x_t)$, t = 100/100']
     """
 
     limits: Box | None = None

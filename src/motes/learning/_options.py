@@ -11,7 +11,13 @@ from motes._ranges import Checked, number
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """Adam, its learning rate, and the moving average of the weights. A subclass may have another `optimiser`."""
+    """Adam, its learning rate, and the moving average of the weights. A subclass may have another `optimiser`.
+
+    Example:
+        >>> from motes.learning import Training
+        >>> Training(steps=1000, batch=128).learning_rate
+        0.01
+    """
 
     steps: int = number(4000, 1)
     batch: int = number(512, 1)
@@ -30,11 +36,24 @@ class Training(Checked):
     snapshot_epochs: int = number(0, 0)  # a picture every so many epochs; 0: five over the run
 
     def optimiser(self) -> optax.GradientTransformation:
-        """Adam with the clipping and the learning rate that these options say; the same object for the same options."""
+        """Adam with the clipping and the learning rate that these options say; the same object for the same options.
+
+        Example:
+            >>> from motes.learning import Training
+            >>> import optax
+            >>> isinstance(Training(steps=1000).optimiser(), optax.GradientTransformation)
+            True
+        """
         return _optimiser(self)
 
     def snapshot_steps(self, rows: int) -> int:
-        """Steps from one snapshot of the weights to the next."""
+        """Steps from one snapshot of the weights to the next.
+
+        Example:
+            >>> from motes.learning import Training
+            >>> Training(batch=100, snapshot_epochs=2).snapshot_steps(rows=1000)
+            20
+        """
         if self.snapshot_epochs:
             return self.snapshot_epochs * -(-rows // self.batch)
         return -(-self.steps // 5)

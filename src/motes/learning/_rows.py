@@ -29,6 +29,12 @@ class Rows:
             rows, and 0 as none; None: 1 each.
         held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
             kept, and training ends before its last step where nothing better is found for long.
+
+    Example:
+        >>> from motes.learning import Rows
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> Rows(x, labels=labels).x.shape
+        (200, 2)
     """
 
     x: NDArray[np.floating]
@@ -42,7 +48,13 @@ class Rows:
         return Rows(*(None if part is None else part[some] for part in parts))  # type: ignore[arg-type]
 
     def on_device(self, dropout: float) -> "OnDevice":
-        """Where programs find them, a little longer there: few lengths need few programs."""
+        """Where programs find them, a little longer there: few lengths need few programs.
+
+        Example:
+            >>> from motes.learning import Rows
+            >>> type(Rows(motes.make_shape("moons", 200)).on_device(dropout=0.1)).__name__
+            'OnDevice'
+        """
         n = len(self.x)
         step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
         more = -n % step

@@ -52,6 +52,13 @@ class Hutchinson(eqx.Module):
 
     Raises:
         ValueError: another kind, or fewer probes.
+
+    Example:
+        >>> from motes.sampling import Hutchinson, log_likelihood
+        >>> estimate = Hutchinson("rademacher", jax.random.key(0), probes=8)
+        >>> x = motes.make_shape("moons", 3)
+        >>> log_likelihood(model.denoiser, x, divergence=estimate).standard_error.shape
+        (3,)
     """
 
     kind: str = eqx.field(static=True)
