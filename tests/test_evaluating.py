@@ -8,10 +8,12 @@ import pytest
 import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis._evaluating import evaluate, least_loss
+from motes.evaluation._entries import Entry
 from motes.evaluation._irreducible import BOUND, EXACT
 from motes.evaluation._point_verdicts import GOOD, WORDS, verdict
-from motes.evaluation._record import Entry, Evaluation, Verdict
+from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, Row
+from motes.evaluation._verdicts import Verdict
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points

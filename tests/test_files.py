@@ -309,7 +309,7 @@ PARTS = {
 def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
     path = file(PARTS[name])
     whole = read_frame(path)
-    monkeypatch.setattr("motes.data._texts.PART", size)
+    monkeypatch.setattr("motes.data._text_layout.PART", size)
     monkeypatch.setattr("motes.data._blocks.BLOCK", 7)
     blocks = Blocks.of_file(path)
     parts = [*blocks.read()]
@@ -320,7 +320,7 @@ def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
 
 
 def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
-    monkeypatch.setattr("motes.data._texts.PART", 200)
+    monkeypatch.setattr("motes.data._text_layout.PART", 200)
     for name, content in PARTS.items():
         if "and a word" not in name:  # +3 is a number for some releases of pyarrow
             must = name == "a number, and then a word"
@@ -328,7 +328,7 @@ def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
 
 
 def test_what_is_wrong_in_a_late_part_is_said(file, monkeypatch):
-    monkeypatch.setattr("motes.data._texts.PART", 200)
+    monkeypatch.setattr("motes.data._text_layout.PART", 200)
     lines = PARTS["whole numbers, then halves"].splitlines()
     lines[77] = "1,2,3"
     with pytest.raises(DataError, match=r"line 78 of '.*' has 3 cells; expected 2"):

@@ -10,7 +10,8 @@ from tests.table_reference import log_prob, random_entries
 
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
-from motes.tables._conditions import Among, Between, Missing, Not, NotMissing, conditions_of
+from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
+from motes.tables._given import conditions_of
 
 N = 2000
 

@@ -14,31 +14,31 @@ from scipy import integrate, stats
 from scipy.special import log_softmax
 from tests.reference import Z, float64, property_test
 
-from motes.diffusion.masked._denoiser import MaskedDenoiser
-from motes.diffusion.masked._oracles import EnumeratedOracle, ProductMixtureOracle
-from motes.diffusion.masked._process import (
-    MASK,
-    CosineMasking,
-    LinearMasking,
-    PolynomialMasking,
-    carry_over,
-    chain_log_prob,
-    chain_terms,
+from motes.diffusion.masked._bound import (
     continuous_loss,
     discrete_bound,
     exact_order_agnostic_terms,
     keep_visible,
-    log_prob_of,
     order_agnostic_loss,
     order_agnostic_terms,
+    step_loss,
+)
+from motes.diffusion.masked._denoiser import MaskedDenoiser
+from motes.diffusion.masked._oracles import EnumeratedOracle, ProductMixtureOracle
+from motes.diffusion.masked._process import (
+    MASK,
+    carry_over,
+    chain_log_prob,
+    chain_terms,
+    log_prob_of,
     q_posterior,
     q_sample,
     q_transition,
     reverse_step,
     sample_by_schedule,
     sample_in_order,
-    step_loss,
 )
+from motes.diffusion.masked._schedules import CosineMasking, LinearMasking, PolynomialMasking
 
 SCHEDULES = {
     "linear": LinearMasking(),

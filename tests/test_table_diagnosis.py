@@ -101,17 +101,17 @@ def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
 def fit_by_heart(model, seen):
     """Members of which each has seen all rows: nothing says when to stop."""
     from motes.learning.tables import _fitting as fitting
-    from motes.learning.tables import _training as training
+    from motes.learning.tables._plan import Data, Plan, Split
     from motes.learning.tables._rows import Reader
 
     encoded = model.schema.encode(seen)
     rows = Reader.of(model.schema).read(encoded)
     _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
     members = model.models.network.hidden.shape[0]
-    split = training.Split([np.arange(len(seen))] * members, [])
-    data = training.Data(rows, np.zeros(len(seen), np.uint64))
-    plan = training.Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
-    learned = training.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
+    split = Split([np.arange(len(seen))] * members, [])
+    data = Data(rows, np.zeros(len(seen), np.uint64))
+    plan = Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
+    learned = fitting.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
     return fitting.MaskedModel(learned.networks, model.models.base)
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from motes.diffusion._denoiser import Denoiser
     from motes.evaluation._points import PointDetails
     from motes.evaluation._record import Evaluation
-    from motes.evaluation._table_results import TableDetails
+    from motes.evaluation._table_details import TableDetails
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None] | None

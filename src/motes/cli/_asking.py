@@ -27,6 +27,7 @@ from motes.cli._common import (
     start_jax,
     whole,
 )
+from motes.cli._options import Numbers, PointOptions, RowsOut, Scores
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
 
@@ -46,26 +47,13 @@ def sample(
     /,
     *,
     n: Annotated[int, Parameter(alias="-n", converter=whole, help="How many rows.")] = 1000,
-    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
-    overwrite: Replace = False,
-    sampler: Annotated[str | None, Parameter(help="Of points: instead of the recipe's; see `motes samplers`.")] = None,
-    steps: Annotated[int | None, Parameter(converter=whole, help="Of points: instead of the recipe's.")] = None,
-    grid: Annotated[str | None, Parameter(help="Of points: instead of the recipe's, where the steps lie.")] = None,
+    rows: RowsOut = RowsOut(),
     given: Given = [],  # noqa: B006 - never changed
     exact: Annotated[
         bool,
         Parameter(negative="", help="Of a table: weigh rows under conditions by the model's own order of its columns."),
     ] = False,
-    label: Label = None,
-    guidance: Annotated[
-        float | None, Parameter(help="Of points: 1 means no guidance; more makes rows more typical of their class.")
-    ] = None,
-    guidance_interval: Annotated[
-        tuple[float, float], Parameter(negative="", help="The times of guidance, between 0 (data) and 1 (noise).")
-    ] = (0.0, 1.0),
-    weak: Annotated[
-        Path | None, Parameter(help="A worse copy of the model, to be guided away from: autoguidance.")
-    ] = None,
+    points: PointOptions = PointOptions(),
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
@@ -74,33 +62,21 @@ def sample(
     from motes._progress import Reporter
     from motes.cli._condition_words import conditions
     from motes.data._writing import check_writable
-    from motes.models._tables import load_points, read_model
-    from motes.runs._samples import types_of, write_samples
-    from motes.sampling._guidance import Guidance
-    from motes.sampling._options import Sampling
+    from motes.models._tables import read_model
+    from motes.runs._samples import Request, types_of, write_samples
 
-    if out is not None:
-        check_rows_out(out, overwrite)
-    if guidance is None and (weak is not None or guidance_interval != (0.0, 1.0)):
-        raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
+    rows.check()
     trained = read_model(model)
-    of_points = {"--sampler": sampler, "--steps": steps, "--grid": grid, "--label": label, "--guidance": guidance}
-    refuse_others(trained, points={k: v is not None for k, v in of_points.items()}, tables={"--exact": exact})
-    if out is not None:
-        check_writable(out, types_of(trained))
-    guide = None
-    if guidance is not None:
-        guide = Guidance(guidance, *guidance_interval, load_points(weak, "--weak") if weak else None)
-    how = Sampling(sampler, steps, grid, guide)
-    known = conditions(given, trained)
-    with _written(out) as write:
-        found = write_samples(
-            trained, n, write, known, seed=seed, reporter=Reporter(quiet), exact=exact, how=how, label=label
-        )
+    refuse_others(trained, points=points.given, tables={"--exact": exact})
+    if rows.out is not None:
+        check_writable(rows.out, types_of(trained))
+    request = Request(n, conditions(given, trained), seed, exact, points.how(), points.label)
+    with _written(rows.out) as write:
+        found = write_samples(trained, request, write, Reporter(quiet))
     if found is not None:
         _say_known(found, given, n)
-    if out is not None:
-        print(f"{n:,} rows in {out}")
+    if rows.out is not None:
+        print(f"{n:,} rows in {rows.out}")
     return 0
 
 
@@ -168,16 +144,8 @@ def predict(
     /,
     *,
     column: Annotated[str, Parameter(help="The column to predict from the others.")],
-    out: Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")] = None,
-    overwrite: Replace = False,
-    quantile: Annotated[
-        list[float] | None,
-        Parameter(negative="", help="Of a number or a date: a share; 0.05, 0.5, 0.95 if left out. Repeatable."),
-    ] = None,
-    draws: Annotated[
-        int | None,
-        Parameter(converter=whole, help="Of a number or a date: draws for each row; 256 if left out."),
-    ] = None,
+    rows: RowsOut = RowsOut(),
+    numbers: Numbers = Numbers(),
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
@@ -189,20 +157,19 @@ def predict(
     from motes.models._tables import TableModel, read_model
     from motes.runs._answers import predict_file
 
-    if out is not None:
-        check_rows_out(out, overwrite)
+    rows.check()
     trained = read_by(read_model(model), text, file)
     if not isinstance(trained, TableModel):
         raise UsageError(
             f"'{model}' is a model of points, and `motes predict` is for models of tables. "
             "`motes impute` fills in missing coordinates of points."
         )
-    rows, ignored = predict_file(
-        trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
-        draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
+    count, ignored = predict_file(
+        trained, str(file), column, _written(rows.out), quantiles=numbers.quantile or QUANTILES,
+        draws=DRAWS if numbers.draws is None else numbers.draws, seed=seed, reporter=Reporter(quiet),
     )  # fmt: skip
-    if out is not None:
-        print(f"'{column}' predicted in {rows:,} rows in {out}")
+    if rows.out is not None:
+        print(f"'{column}' predicted in {count:,} rows in {rows.out}")
     if ignored:
         note(f"warning: {ignored:,} impossible entries, which training could not have held, count as not observed.")
     return 0
@@ -217,21 +184,7 @@ def score(
     ],
     /,
     *,
-    out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")],
-    overwrite: Replace = False,
-    orders: Annotated[
-        int,
-        Parameter(
-            converter=whole,
-            help="Of a table: average p over so many orders of the columns; a column 'spread' shows the difference.",
-        ),
-    ] = 1,
-    smooth: Annotated[
-        bool,
-        Parameter(
-            negative="", help="Of a table: a small probability, not 0, for what the training could not have held."
-        ),
-    ] = False,
+    scores: Scores,
     label: Label = None,
     text: Text = TextOptions(),
     quiet: Quiet = False,
@@ -243,16 +196,20 @@ def score(
     from motes.models._tables import RowLikelihood, TableModel, read_model
     from motes.runs._answers import score_file
 
-    check_suffix(out)
-    check_out(out, overwrite)
+    check_suffix(scores.out)
+    check_out(scores.out, scores.overwrite)
     trained = read_by(read_model(model), text, source)
-    refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
-    found = score_file(trained, source, Reporter(quiet), label=label, orders=orders, smooth=smooth)
+    refuse_others(
+        trained,
+        points={"--label": label is not None},
+        tables={"--orders": scores.orders != 1, "--smooth": scores.smooth},
+    )
+    found = score_file(trained, source, Reporter(quiet), label=label, orders=scores.orders, smooth=scores.smooth)
     if isinstance(found, RowLikelihood):
         assert isinstance(trained, TableModel)  # whose rows have it
-        _say_table_scores(found, out, orders, smooth, trained.schema.rows)
+        _say_table_scores(found, scores, trained.schema.rows)
     else:
-        _say_point_scores(found, out)
+        _say_point_scores(found, scores.out)
     return 0
 
 
@@ -265,24 +222,24 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
         note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
 
 
-def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bool, rows: int) -> None:
+def _say_table_scores(found: "RowLikelihood", scores: Scores, rows: int) -> None:
     import numpy as np
 
     from motes.data._tables import write_table
 
-    several = orders > 1
+    several = scores.orders > 1
     columns = [found.log_prob, found.spread] if several else [found.log_prob]
-    write_table(out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
+    write_table(scores.out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
     possible = np.isfinite(found.log_prob)
     if possible.any():
-        spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""
+        spread = f", spread over {scores.orders} orders {found.spread[possible].mean():.4f}" if several else ""
         of = "" if possible.all() else f" over the {possible.sum():,} possible rows"
-        print(f"{_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
+        print(f"{_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {scores.out}")
     else:
-        print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
+        print(f"no row has a likelihood above 0; {len(possible):,} rows in {scores.out}")
     if entries := int(found.impossible.sum()):
         count, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {rows + 1:,}"
-        what = mass if smooth else "log p = -inf there; --smooth gives each a small mass"
+        what = mass if scores.smooth else "log p = -inf there; --smooth gives each a small mass"
         note(f"warning: {entries:,} impossible entries in {count:,} rows, which training could not have held: {what}.")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from motes.errors import MotesError, UsageError, unknown
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
-from motes.tables._conditions import Among, Between, Missing, Not, NotMissing, conditions_of
+from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
+from motes.tables._given import conditions_of
 from motes.tables._schema import Schema
 
 LISTED = 20  # labels; a message lists no more

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from motes.cli._common import (
-    Json,
     Quiet,
     Reference,
     Run,
     Seed,
-    Style,
     Text,
     app,
     print_result,
@@ -21,6 +19,7 @@ from motes.cli._common import (
     start_jax,
     whole,
 )
+from motes.cli._options import DiagnosisOut, Pictures, Printed
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
 
@@ -43,10 +42,9 @@ def evaluate(
         ),
     ] = None,
     report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None,
-    json: Json = False,
     seed: Seed = 0,
     text: Text = TextOptions(),
-    quiet: Quiet = False,
+    printed: Printed = Printed(),
 ) -> int:
     """Measure how far a model's samples are from real rows, each number beside that of two real draws."""
     start_jax()
@@ -55,7 +53,7 @@ def evaluate(
     from motes.models._tables import read_model
     from motes.reports._page import check_page, write_page
 
-    trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
+    trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
     if report is not None:
         check_page(report)
     refuse_others(trained, points={}, tables={"--target": target})
@@ -63,7 +61,7 @@ def evaluate(
     if report is not None:
         write_page(found, report)
         reporter.say(f"report in {report}")
-    print_result(found, found.to_dict(), json)
+    print_result(found, found.to_dict(), printed.json)
     return 0
 
 
@@ -73,20 +71,14 @@ def diagnose(
     source: Reference = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Folder for figures and numbers; none if left out.")] = None,
     n: Annotated[
         int | None,
         Parameter(alias="-n", converter=whole, help="Of points: samples, and real points, at most; 8192 if left out."),
     ] = None,
-    t: Annotated[
-        float | None, Parameter(help="Of points: the time of the score figure; the worst one if left out.")
-    ] = None,
-    json: Json = False,
-    overwrite: Annotated[bool, Parameter(negative="", help="Replace the diagnosis that is in the folder.")] = False,
-    style: Style = "dark",
+    folder: DiagnosisOut = DiagnosisOut(),
     seed: Seed = 0,
     text: Text = TextOptions(),
-    quiet: Quiet = False,
+    printed: Printed = Printed(),
 ) -> int:
     """Find out what is wrong with a model and how to fix it.
 
@@ -100,14 +92,10 @@ def diagnose(
     from motes.models._tables import TableModel, read_model
     from motes.runs._plots import keep_diagnosis, refuse_diagnosis
 
-    if t is not None and not 0 < t <= 1:
-        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
-    if t is not None and out is None:
-        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
-    if out is not None and not overwrite:
-        refuse_diagnosis(out)
-    trained, reporter = read_by(read_model(model), text, source), Reporter(quiet)
-    refuse_others(trained, points={"-n": n, "--t": t}, tables={})
+    if folder.out is not None and not folder.overwrite:
+        refuse_diagnosis(folder.out)
+    trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
+    refuse_others(trained, points={"-n": n, "--t": folder.t}, tables={})
     found: Diagnosis | TableDiagnosis
     if isinstance(trained, TableModel):
         reporter.say("scoring rows that the model has not seen")
@@ -116,9 +104,10 @@ def diagnose(
         n = ROWS if n is None else n
         with reporter.counting("diagnosing", 5 * n, "rows") as count:
             found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
-    print_result(found, found.to_dict(), json)
-    for path in [] if out is None else keep_diagnosis(found, trained, source, out, t=t, style=style):
-        reporter.say(str(path))
+    print_result(found, found.to_dict(), printed.json)
+    if folder.out is not None:
+        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, style=folder.style):
+            reporter.say(str(path))
     return 0
 
 
@@ -128,12 +117,7 @@ def plot(
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Folder of the pictures; that of the model if left out.")] = None,
-    overwrite: Annotated[bool, Parameter(negative="", help="Replace the pictures of another model there.")] = False,
-    video: Annotated[
-        bool, Parameter(negative="", help="Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).")
-    ] = False,
-    style: Style = "dark",
+    pictures: Pictures = Pictures(),
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
@@ -145,16 +129,15 @@ def plot(
     from motes.models._tables import read_model
     from motes.runs._plots import draw_run, refuse_pictures
 
-    if video and find_spec("imageio_ffmpeg") is None:
+    if pictures.video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
     trained = read_by(read_model(model), text, source)
     home = model if model.is_dir() else model.parent
-    out = out or home
-    if out.resolve() != home.resolve() and not overwrite:
+    out = pictures.out or home
+    if out.resolve() != home.resolve() and not pictures.overwrite:
         refuse_pictures(out)
-    refuse_others(trained, points={"--video": video}, tables={})
-    for path in draw_run(
-        trained, source_of(trained, source), out, Reporter(quiet), style=style, seed=seed, video=video
-    ):
+    refuse_others(trained, points={"--video": pictures.video}, tables={})
+    origin, reporter = source_of(trained, source), Reporter(quiet)
+    for path in draw_run(trained, origin, out, reporter, style=pictures.style, seed=seed, video=pictures.video):
         print(path)
     return 0

@@ -13,7 +13,6 @@ from motes.cli._common import (
     Reference,
     Run,
     Seed,
-    Style,
     Text,
     app,
     note,
@@ -23,6 +22,7 @@ from motes.cli._common import (
     text_changes,
     whole,
 )
+from motes.cli._options import RunOptions
 from motes.cli._signals import ending_whole
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
@@ -52,20 +52,7 @@ def train(
             help="The same seed gives the same result; 0 if left out, or with --resume that of the run.",
         ),
     ] = None,
-    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False,
-    resume: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Go on with the run in the folder, which was cut short; or with --set training.steps=N, for a table "
-            "table.steps=N, with one that is complete.",
-        ),
-    ] = False,
-    checkpoint_every: Annotated[
-        float, Parameter(help="Seconds of training from one checkpoint to the next, at least.")
-    ] = 30.0,
-    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True,
-    style: Style = "dark",
+    run: RunOptions = RunOptions(),
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
@@ -75,26 +62,15 @@ def train(
     from motes._progress import Reporter
     from motes.runs._folder import Options, seed_of
 
-    if resume and overwrite:
-        raise UsageError("got --resume and --overwrite; expected one of them: go on with the run, or replace it.")
-    if not checkpoint_every >= 0:
-        raise UsageError(f"got --checkpoint-every {checkpoint_every:g}; expected seconds, at least 0.")
     changes = [*changes, *text_changes(text)]
     folder = Path("runs") / Path(source).stem
-    out = out or (folder if resume else _free(folder))
-    if resume:
+    out = out or (folder if run.resume else _free(folder))
+    if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
         chosen = recipe or suited(source, changes)
-    options = Options(
-        seed=seed or 0,
-        overwrite=overwrite,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        figures=figures,
-        style=style,
-    )
+    options = Options(seed=seed or 0, **vars(run))
     with ending_whole():
         return _train(source, out, chosen, changes, options, Reporter(quiet))
 

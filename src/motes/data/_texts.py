@@ -4,9 +4,8 @@ pyarrow reads it. Without it a text of numbers alone is read all the same.
 """
 
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,112 +13,16 @@ import numpy as np
 
 from motes.data._frames import Frame, as_frame
 from motes.data._natives import EXTRA, pyarrow_or_none
-from motes.data._readings import Dates, Numbers, Way, chosen, is_code, ways_of
+from motes.data._readings import Dates, Numbers, Way, chosen, ways_of
 from motes.data._series import Series
 from motes.data._tables import read_numbers
-from motes.data._text_lines import header_of, lines_of, not_encoded, not_utf8, open_text, say, say_read
+from motes.data._text_layout import Layout, Types, is_small, start_of
+from motes.data._text_lines import lines_of, not_encoded, not_utf8, open_text, say, say_read
 from motes.data._text_options import TextOptions
 from motes.errors import DataError
 
-LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
-START = 2**20  # bytes by which the types of columns are known
-PART = 2**22  # bytes that are in memory at once, where rows come part by part
 NO_ROWS = "names its columns and has no rows."
-CODE = r"^\s*(0\d+|[+-]?\d{19,})\s*$"  # what may be a name, and is no number then
-CODE_AT_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:0\d|[+-]?\d{19})")
-Types = dict[str, Any]  # column -> Arrow's type
 Ways = Mapping[str, frozenset[Way]]  # column of text -> the ways of writing numbers or dates with which it agrees
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a text is written, the names of its columns, and the lines before the first row."""
-
-    path: Path
-    options: TextOptions
-    names: tuple[str, ...]
-    skip: int
-
-    @classmethod
-    def of(cls, path: Path, options: TextOptions) -> "_Layout":
-        return cls(path, options, *header_of(path, options))
-
-    def parsed(
-        self,
-        source: Any,
-        types: Types,
-        *,
-        encode: bool = False,
-        first: bool = True,
-        lenient: bool = False,
-    ) -> Any:
-        """What pyarrow makes of a part of the text, or of all of it: its first one or another.
-
-        Args:
-            source: of the part.
-            types: of columns; those of others are found.
-            encode: make a dictionary of words.
-            first: it begins where the file does.
-            lenient: leave out lines that are no rows.
-        """
-        from pyarrow import csv
-
-        handler = _skip if lenient else _skip_blank
-        missing = [*csv.ConvertOptions().null_values, *self.options.na]
-        # Without threads: after an error one is left behind, which now and then ends the process with it.
-        return csv.read_csv(
-            source,
-            csv.ReadOptions(column_names=self.names, skip_rows=self.skip if first else 0, use_threads=False),
-            csv.ParseOptions(
-                delimiter=self.options.separator(self.path), newlines_in_values=True, invalid_row_handler=handler
-            ),
-            csv.ConvertOptions(
-                strings_can_be_null=True,
-                auto_dict_encode=encode,
-                column_types=types,
-                null_values=missing,
-                decimal_point=self.options.decimal or ".",
-            ),
-        )
-
-    def parts(self) -> Iterator[tuple[bytes, bool]]:
-        """The bytes of the text, cut where lines end, and whether they are its first ones."""
-        with open_text(self.path, self.options) as file:
-            rest, first = b"", True
-            while more := file.read(PART):
-                rest += more
-                if end := _last_end(rest):
-                    yield rest[:end], first
-                    rest, first = rest[end:], False
-                elif len(rest) > LONGEST:  # an odd quote, such as that of 5" pipes: to look again would be quadratic
-                    rest += file.read()
-            if rest:
-                yield rest, first
-
-    def codes(self) -> set[str]:
-        """The columns in which digits are a name, such as 01234, of which a number would lose some."""
-        import pyarrow as pa
-        from pyarrow import compute
-
-        found: set[str] = set()
-        may_hold = _may_hold_codes(self.options.separator(self.path))
-        raw = dict.fromkeys(self.names, pa.binary())  # which may be no UTF-8
-        for part, first in self.parts():
-            if may_hold(part):
-                table = self.parsed(io.BytesIO(part), raw, first=first, lenient=True)
-                for name in set(self.names) - found:
-                    like = compute.match_substring_regex(table[name], CODE)
-                    if any(is_code(entry.decode()) for entry in table[name].filter(like).unique().to_pylist()):
-                        found.add(name)
-        return found
-
-
-def _may_hold_codes(separator: str) -> Callable[[bytes], bool]:
-    """Looks for what may be a code in raw text: nearly always there is none, and nothing has to be parsed for it."""
-    starts = (separator, f"{separator} ", "\n", '"')
-    # One pattern for each start: a literal is found about ten times faster than one of several letters.
-    found = [re.compile(re.escape(start.encode()) + rb"(?:0\d|[+-]?\d{19})").search for start in starts]
-    return lambda part: any(search(part) for search in found) or CODE_AT_START.match(part) is not None
 
 
 def read_text(path: Path, options: TextOptions) -> Frame:
@@ -134,7 +37,7 @@ def read_text(path: Path, options: TextOptions) -> Frame:
             return as_frame(read_numbers(path, options, to_learn=False))
         except DataError as error:
             raise DataError(f"{error} Without pyarrow every cell has to be a number; for all else: {EXTRA}.") from None
-    layout = _Layout.of(path, options)
+    layout = Layout.of(path, options)
     names = layout.names
     try:
         table, codes = _whole(pa, layout)
@@ -162,7 +65,7 @@ def read_text(path: Path, options: TextOptions) -> Frame:
     return Frame(read, text=_found(options, found, types))
 
 
-def _whole(pa: Any, layout: _Layout) -> tuple[Any, set[str]]:
+def _whole(pa: Any, layout: Layout) -> tuple[Any, set[str]]:
     """The text as an Arrow table, and its columns of codes.
 
     Its types are those of its start: pyarrow keeps all of a text whose types are open.
@@ -172,18 +75,12 @@ def _whole(pa: Any, layout: _Layout) -> tuple[Any, set[str]]:
     labels = dict.fromkeys(codes, text)
     with open_text(layout.path, layout.options) as file:
         try:
-            types = _types(pa, [layout.parsed(_start(file), {}, lenient=True).schema])
+            types = _types(pa, [layout.parsed(start_of(file), {}, lenient=True).schema])
             file.seek(0)
             return layout.parsed(file, (types or {}) | labels), codes
         except pa.ArrowInvalid:  # the start was cut within a cell, or is unlike the rest
             file.seek(0)
             return layout.parsed(file, labels, encode=True), codes
-
-
-def _start(file: Any) -> io.BytesIO:
-    """The first lines. (pyarrow's own reader by blocks leaves a thread behind, which can end the process with it.)"""
-    raw = file.read(START)
-    return io.BytesIO(raw if not file.read(1) else raw[: raw.rfind(b"\n") + 1] or raw)
 
 
 def _types(pa: Any, schemas: Sequence[Any]) -> Types | None:
@@ -213,14 +110,6 @@ def _type_of(pa: Any, kind: Any) -> str:
     return "real" if pa.types.is_floating(kind) else "date" if pa.types.is_temporal(kind) else ""
 
 
-def _skip(row: Any) -> str:
-    return "skip"
-
-
-def _skip_blank(row: Any) -> str:
-    return "error" if row.text is None or row.text.strip() else "skip"
-
-
 # --- part by part ---------------------------------------------------------------------------------------------------
 
 
@@ -231,9 +120,9 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     something is wrong with it, or the parts of a column are unlike each other.
     """
     pa = pyarrow_or_none()
-    if pa is None or path.stat().st_size <= PART:
+    if pa is None or is_small(path):
         return None
-    layout = _Layout.of(path, options)
+    layout = Layout.of(path, options)
     rows, schemas, ways = 0, list[Any](), dict[str, frozenset[Way]]()
     try:
         codes = layout.codes()
@@ -262,21 +151,10 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     return rows, read
 
 
-def _last_end(raw: bytes) -> int:
-    """Where the last row ends that is whole, 0 where none is: a line's end between quotes is part of a cell."""
-    end = raw.rfind(b"\n") + 1
-    quotes = raw.count(b'"', 0, end)
-    while end and quotes % 2:
-        before = raw.rfind(b"\n", 0, end - 1) + 1
-        quotes -= raw.count(b'"', before, end)
-        end = before
-    return end
-
-
 # --- what texts say ------------------------------------------------------------------------------------------------
 
 
-def _say_ways(layout: _Layout, ways: Ways, codes: set[str], types: Mapping[str, str]) -> dict[str, Way]:
+def _say_ways(layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, str]) -> dict[str, Way]:
     """How each column is read that is read otherwise than it is written, after saying so.
 
     Args:
@@ -350,6 +228,9 @@ def _read(series: Series, way: Way | None) -> Series:
     return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, Dates) and way.days)
 
 
+# --- what is wrong --------------------------------------------------------------------------------------------------
+
+
 def _find(path: Path, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
     """Go through a file again, by lines, for the first one of which there is something to say."""
     for line, cells in lines_of(path, options):
@@ -357,13 +238,13 @@ def _find(path: Path, options: TextOptions, complaint: Callable[[int, list[str]]
             raise DataError(message)
 
 
-def _ragged(layout: _Layout, line: int, cells: list[str]) -> str | None:
+def _ragged(layout: Layout, line: int, cells: list[str]) -> str | None:
     if line <= layout.skip or len(cells) == len(layout.names):
         return None
     return f"line {line} of '{layout.path}' has {len(cells)} cells; expected {len(layout.names)}."
 
 
-def _not_utf8(layout: _Layout, line: int, cells: list[str]) -> str | None:
+def _not_utf8(layout: Layout, line: int, cells: list[str]) -> str | None:
     for name, cell in zip(layout.names, cells, strict=False):
         if message := not_utf8([cell]):
             return f"line {line} of '{layout.path}', column '{name}': {message}"

@@ -12,9 +12,9 @@ from motes.data._frames import Frame
 from motes.errors import UsageError, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
-from motes.evaluation._points import PointDetails, evaluate_points
+from motes.evaluation._points import Fit, PointDetails, evaluate_points
 from motes.evaluation._record import Evaluation
-from motes.evaluation._table_results import TableDetails
+from motes.evaluation._table_details import TableDetails
 from motes.evaluation._tables import evaluate_tables
 from motes.learning._networks import StepGated
 from motes.models._point_fitting import standardiser_of
@@ -116,8 +116,9 @@ def _points_evaluated(
         other,
         columns=model.columns,
         modes=origin.modes,
-        log_prob=None if brief else _log_prob(model, origin, reference, other),
-        excess=None if brief else _excess(model, origin, reference, seed),
+        fit=Fit()
+        if brief
+        else Fit(_log_prob(model, origin, reference, other), _excess(model, origin, reference, seed)),
         brief=brief,
         seed=seed,
     )

@@ -6,8 +6,8 @@ not meet.
 
 from collections.abc import Callable
 
-from motes.evaluation._record import Severity, Verdict, graded
 from motes.evaluation._results import Metric, Row
+from motes.evaluation._verdicts import Severity, Verdict, graded
 
 ALPHA = 0.01
 GOOD = "like a real draw"

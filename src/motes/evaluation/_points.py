@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from motes.data._text_lines import default_columns
 from motes.evaluation._bars import Bars, bars_of, quantiles_of
+from motes.evaluation._entries import Entry, entries_text
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._metrics import compare, negative_log_likelihood
 from motes.evaluation._modes import Modes
 from motes.evaluation._point_verdicts import verdict
-from motes.evaluation._record import Entry, Evaluation
-from motes.evaluation._results import Array, Metric, Row, Z
+from motes.evaluation._record import Evaluation
+from motes.evaluation._results import Array, Metric, Row, Z, optional
 
 SHOWN = 2000  # points of each set in a picture
 
@@ -56,6 +57,11 @@ class PointColumn:
     quantiles: tuple[tuple[float, ...], tuple[float, ...]]
     bars: Bars
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        ours, theirs = self.quantiles
+        return {"name": self.name, "quantiles": {"synthetic": list(ours), "real": list(theirs)}}
+
 
 @dataclass(frozen=True)
 class PointDetails:
@@ -79,15 +85,24 @@ class PointDetails:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        columns = [
-            {"name": one.name, "quantiles": dict(zip(("synthetic", "real"), map(list, one.quantiles), strict=True))}
-            for one in self.columns
-        ]
-        excess = None
-        if self.excess is not None:
-            curves = ("noise", "loss", "least", "excess", "error")
-            excess = {name: getattr(self.excess, name).tolist() for name in curves}
-        return {"columns": columns, "excess": excess}
+        return {"columns": [column.to_dict() for column in self.columns], "excess": optional(self.excess)}
+
+    def blocks(self, entries: Sequence[Entry]) -> list[str]:
+        """The numbers as blocks of text: a line for each of the entries of the record."""
+        return [entries_text(entries)]
+
+
+class Fit(NamedTuple):
+    """How well a model fits real points.
+
+    Attributes:
+        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
+            distribution, or where that is unknown of other real points by the model; None: unknown.
+        excess: what the network's loss has above the irreducible one; None: unknown.
+    """
+
+    log_prob: tuple[ArrayLike, ArrayLike] | None = None
+    excess: ExcessLoss | None = None
 
 
 def evaluate_points(
@@ -97,8 +112,7 @@ def evaluate_points(
     *,
     columns: Sequence[str] = (),
     modes: Modes | None = None,
-    log_prob: tuple[ArrayLike, ArrayLike] | None = None,
-    excess: ExcessLoss | None = None,
+    fit: Fit = Fit(),
     brief: bool = False,
     seed: int = 0,
 ) -> Evaluation[PointDetails]:
@@ -110,9 +124,7 @@ def evaluate_points(
         other: another real draw, (n, d), for the reference values.
         columns: names; x and y, or x0, x1, ..., if left out.
         modes: where they are, if that is known.
-        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
-            distribution, or where that is unknown of other real points by the model.
-        excess: what the network's loss has above the irreducible one, if that is known.
+        fit: log p of real points, and the loss of the network, where they are known.
         brief: the sliced distance and the nearest-neighbour classifier alone, which take less than a second.
         seed: of the metrics' own randomness.
 
@@ -128,6 +140,7 @@ def evaluate_points(
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
     rows = compare(ours, theirs, other, theirs, modes=modes, brief=brief, seed=seed)
+    log_prob, excess = fit
     if log_prob is not None:
         rows.append(Row(negative_log_likelihood(log_prob[0]), negative_log_likelihood(log_prob[1])))
     if excess is not None:

@@ -7,6 +7,7 @@ distribution of the data, 5 % of them are nearer to a training row than 95 % of 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +145,11 @@ class Copies:
     copied: NDArray[np.bool_]
     known: NDArray[np.bool_]
     reference: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: how many of how many rows."""
+        found = {"synthetic": self.synthetic, "held_out": self.held_out, "training": self.repeated}
+        return {name: {"copies": count, "rows": rows} for name, (count, rows) in found.items()}
 
     def detectable(self, level: float) -> int | None:
         """The number of copies from which the test is significant at this level; None if no number is."""

@@ -6,7 +6,9 @@ adds to any distance; the *reference value* shows that: the same figure between 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +46,30 @@ class Metric(float):
     def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
         return self.name, self.value, self.low, self.high, self.p_value  # what copy and pickle call __new__ with
 
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON: the number, its interval and the p-value.
+
+        Example:
+            >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
+            {'value': 0.0, 'low': 0.0, 'high': 0.0, 'p_value': None}
+        """
+        return {"value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value}
+
     def __str__(self) -> str:
         test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}{test})"
+
+
+class Written(Protocol):
+    """A result that can be written down."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """For JSON."""
+
+
+def optional(one: Written | None) -> dict[str, Any] | None:
+    """A result for JSON; None where there is none."""
+    return None if one is None else dict(one.to_dict())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ own; all contrasts of a number are one test, so that outliers, shifts and piles 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,11 @@ class Contrast:
     high: float
     p_value: float
     error: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"of": self.text, "synthetic": self.synthetic, "real": self.real, "difference": self.difference,
+                "low": self.low, "high": self.high}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from motes.evaluation import _table_verdicts as verdicts
 from motes.evaluation._bars import bars_of, moments_of, quantiles_of
 from motes.evaluation._families import ALPHA, Adjustment
 from motes.evaluation._marginals import distance_by_chance, kolmogorov_smirnov, total_variation, wasserstein_1
-from motes.evaluation._record import Verdict
 from motes.evaluation._results import Array, Metric
 from motes.evaluation._shares import Shares
 from motes.evaluation._table_results import ColumnResult
+from motes.evaluation._verdicts import Verdict
 from motes.evaluation._views import View, counted
 
 

@@ -1,20 +1,29 @@
 """What `evaluate_tables` finds: numbers, the same for two draws of one distribution, and a verdict on each difference.
 
+Each result can be written down: `to_dict` gives plain lists, numbers and texts for JSON, None for what is not a number;
+`text` is a block for a terminal, empty where there is nothing to show. Verdicts are in the entries of the record.
+
 All tests of a table are one family: if there is no difference anywhere, they raise one false alarm or more with
 probability 0.05. Each p-value of a verdict is adjusted for that. A difference that is found is graded by its size.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from motes.evaluation._bars import Bars
 from motes.evaluation._privacy import ClosestRecords, Copies
-from motes.evaluation._record import Verdict
-from motes.evaluation._results import Array, Metric
+from motes.evaluation._results import Array, Metric, optional
 from motes.evaluation._shares import Contrast
+from motes.evaluation._text import aligned, difference, number, p_value, with_interval
 from motes.evaluation._utility import Utility
+from motes.evaluation._verdicts import Verdict
+
+COLUMN_HEAD = ("column", "kind", "distance", "reference value", "synthetic - real, 95 % interval", "p", "missing",
+               "verdict")  # fmt: skip
+PAIR_HEAD = ("pair", "synthetic", "real", "synthetic - real, 95 % interval", "p")
+NAMED = 5  # columns that the text of a classifier names, at most
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,41 @@ class ColumnResult:
     missing_verdict: Verdict | None
     bars: Bars | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        distance = quantiles = None
+        if (far := self.distance) is not None:
+            distance = {"name": far.name, "value": far.value, "low": far.low, "high": far.high}
+        if self.quantiles is not None:
+            quantiles = dict(zip(("synthetic", "real"), map(list, self.quantiles), strict=True))
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "distance": distance,
+            "reference_value": self.reference_value,
+            "w1": self.w1,
+            "quantiles": quantiles,
+            "contrast": optional(self.contrast),
+            "missing": {
+                "synthetic": self.missing[0],
+                "real": self.missing[1],
+                "contrast": optional(self.missing_contrast),
+            },
+        }
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Its line below `COLUMN_HEAD`."""
+        ours, theirs = self.missing
+        missing = "-" if ours == theirs == 0 else f"{ours:.1%}, real {theirs:.1%}"
+        texts = [one.text for one in (self.verdict, self.missing_verdict) if one is not None and one.differs]
+        one = self.contrast
+        gap = "-" if one is None else difference(one.difference, one.low, one.high)
+        return (
+            self.name, self.kind, number(self.distance), number(self.reference_value), gap,
+            p_value(self.verdict.p_value), missing, "; ".join(texts) or self.verdict.text,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class PairResult:
@@ -70,6 +114,18 @@ class PairResult:
     high: float
     distance: float
     p_value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"columns": list(self.columns), "synthetic": _plain(self.synthetic), "real": _plain(self.real),
+                "low": _plain(self.low), "high": _plain(self.high), "distance": self.distance,
+                "p_value": self.p_value}  # fmt: skip
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Its line below `PAIR_HEAD`."""
+        gap = difference(self.synthetic - self.real, self.low, self.high)
+        return " ~ ".join(self.columns), number(self.synthetic), number(self.real), gap, p_value(self.p_value)
 
 
 @dataclass(frozen=True)
@@ -93,6 +149,26 @@ class AssociationResult:
     largest: tuple[PairResult, ...]
     verdict: Verdict
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "names": list(self.names),
+            "synthetic": _matrix(self.synthetic),
+            "real": _matrix(self.real),
+            "mean_difference": self.difference.to_dict(),
+            "reference_value": self.reference_value,
+            "largest": [pair.to_dict() for pair in self.largest],
+        }
+
+    @property
+    def text(self) -> str:
+        """The mean difference, and the most significant pairs."""
+        return (
+            f"Associations: mean difference {number(self.difference)} "
+            f"(reference value {number(self.reference_value)})\n"
+            f"{aligned(PAIR_HEAD, [pair.line for pair in self.largest])}"
+        )
+
 
 @dataclass(frozen=True)
 class ClassifierResult:
@@ -109,6 +185,26 @@ class ClassifierResult:
     importance: tuple[tuple[str, float], ...]
     verdict: Verdict
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "accuracy": optional(self.accuracy),
+            "reference_value": optional(self.reference),
+            "permutation_importance": dict(self.importance),
+        }
+
+    @property
+    def text(self) -> str:
+        """The accuracy, and the most discriminative columns."""
+        if self.accuracy is None:
+            return ""
+        names = [f"{name} {importance:+.3f}" for name, importance in self.importance[:NAMED] if importance > 0]
+        return (
+            f"Classifier: accuracy {with_interval(self.accuracy)}; "
+            f"training against held-out rows {with_interval(self.reference)}"
+            + (f"\n  permutation importance: {', '.join(names)}" if names else "")
+        )
+
 
 @dataclass(frozen=True)
 class UtilityResult:
@@ -117,6 +213,21 @@ class UtilityResult:
     target: str
     utility: Utility | None
     verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"target": self.target} if self.utility is None else self.utility.to_dict()
+
+    @property
+    def text(self) -> str:
+        """The scores after training on either set of rows."""
+        if (use := self.utility) is None:
+            return ""
+        return (
+            f"Utility for '{use.target}': {use.score} {number(use.synthetic)} after training on synthetic rows, "
+            f"{number(use.real)} on real ones; difference {with_interval(use.difference)}"
+            + ("" if use.relative is None else f"; relative utility {with_interval(use.relative)}")
+        )
 
 
 @dataclass(frozen=True)
@@ -133,6 +244,25 @@ class LikelihoodResult:
     impossible: tuple[int, int]
     verdict: Verdict
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "held_out": optional(self.held_out),
+            "training": optional(self.training),
+            "difference": optional(self.difference),
+            "impossible": {"held_out": self.impossible[0], "training": self.impossible[1]},
+        }
+
+    @property
+    def text(self) -> str:
+        """The means and their difference."""
+        if self.difference is None:
+            return ""
+        return (
+            f"Log-likelihood, nats per row: held-out {with_interval(self.held_out)}, "
+            f"training {with_interval(self.training)}; difference {with_interval(self.difference)}"
+        )
+
 
 @dataclass(frozen=True)
 class PrivacyResult:
@@ -143,65 +273,36 @@ class PrivacyResult:
     copies: Copies
     copies_verdict: Verdict
 
-
-@dataclass(frozen=True)
-class Examples:
-    """Some rows as text: (rows, columns) of each."""
-
-    names: tuple[str, ...]
-    synthetic: tuple[tuple[str, ...], ...]
-    real: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class TableDetails:
-    """What charts and further tables of a synthetic table need.
-
-    Attributes:
-        columns: each by itself.
-        associations: pair by pair; None of a single column.
-        classifier: all columns together.
-        utility: for one target; None where none was chosen.
-        likelihood: None where it was not given.
-        privacy: distances to the training rows, and copies.
-        examples: ten rows of each.
-    """
-
-    columns: tuple[ColumnResult, ...]
-    associations: AssociationResult | None
-    classifier: ClassifierResult
-    utility: UtilityResult | None
-    likelihood: LikelihoodResult | None
-    privacy: PrivacyResult
-    examples: Examples
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        distances = None
+        if self.records is not None:
+            distances = {
+                name: {"synthetic": ours, "held_out": theirs}
+                for name, (ours, theirs) in self.records.quantiles().items()
+            }
+        return {
+            "dcr_share": None if self.records is None else self.records.share.to_dict(),
+            "distances": distances,
+            "copies": self.copies.to_dict(),
+        }
 
     @property
-    def kind(self) -> Literal["table"]:
-        """Of the model."""
-        return "table"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, texts and lists; no row of the tables."""
-        from motes.evaluation._table_json import as_dict
-
-        return as_dict(self)
-
-
-def number(value: float | None) -> str:
-    """To four digits or to the unit; a dash for none.
-
-    Example:
-        >>> number(3.14159), number(12345.6), number(None)
-        ('3.142', '12,346', '-')
-    """
-    if value is None or np.isnan(value):
-        return "-"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    def text(self) -> str:
+        """Quantiles of the distances, the DCR share and the copies."""
+        lines = []
+        if self.records is not None:
+            found, share = self.records.quantiles(), self.records.share
+            lines = [(name, number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
+            lines.append(("DCR share, 95 % interval", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
+        (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
+        lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
+        return "Privacy\n" + aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
 
 
-def shown(kind: str, value: float) -> str:
-    """A number of a column as text: of a date the day, and the time where it has one."""
-    if kind != "date":
-        return number(value)
-    moment = np.datetime64(round(value), "us")
-    return str(moment.astype("M8[D]" if value % 86_400e6 == 0 else "M8[s]"))
+def _matrix(values: Array) -> list[list[float | None]]:
+    return [[_plain(value) for value in row] for row in values.tolist()]
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else value

@@ -9,13 +9,13 @@ from motes.evaluation._associations import Associations, Layout, compare_associa
 from motes.evaluation._interactions import Interactions, compare_interactions
 from motes.evaluation._pairs import OWN_STREAM
 from motes.evaluation._privacy import ClosestRecords, Copies, Points, closest_records, count_copies
-from motes.evaluation._record import Verdict
 from motes.evaluation._results import Array, Metric
 from motes.evaluation._shares import Shares, compare_shares
-from motes.evaluation._table_results import shown
 from motes.evaluation._table_verdicts import unknown
+from motes.evaluation._text import shown
 from motes.evaluation._two_sample import Discrimination, c2st_of_columns
 from motes.evaluation._utility import Task, Utility, utility
+from motes.evaluation._verdicts import Verdict
 from motes.evaluation._views import NormalScores, View
 
 FEWEST = 20  # held-out rows for a classifier, for a target and for distances

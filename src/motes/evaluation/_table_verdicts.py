@@ -6,11 +6,12 @@ from scipy.special import ndtri
 from motes.evaluation._families import ALPHA, POWER, Adjustment
 from motes.evaluation._interactions import Interactions
 from motes.evaluation._privacy import NEAR, ClosestRecords, Copies
-from motes.evaluation._record import NO_DIFFERENCE, Verdict, graded
 from motes.evaluation._results import Metric, Z
 from motes.evaluation._shares import Contrast
-from motes.evaluation._table_results import PairResult, shown
+from motes.evaluation._table_results import PairResult
+from motes.evaluation._text import shown
 from motes.evaluation._utility import Utility
+from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict, graded
 
 SHIFTED, STRETCHED = 0.1, 1.1  # from which a mean and a standard deviation are said to differ
 

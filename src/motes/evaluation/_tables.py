@@ -20,26 +20,27 @@ from motes.data._frames import Frame
 from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import _table_verdicts as verdicts
 from motes.evaluation._associations import Associations
+from motes.evaluation._entries import Entry
 from motes.evaluation._families import Adjustment, weighted_holm
 from motes.evaluation._interactions import Interactions
 from motes.evaluation._privacy import NEAR, ClosestRecords, Copies
-from motes.evaluation._record import Entry, Evaluation, Verdict
+from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric
 from motes.evaluation._table_columns import columns_of
+from motes.evaluation._table_details import Examples, TableDetails
 from motes.evaluation._table_likelihoods import Likelihoods, likelihoods
 from motes.evaluation._table_results import (
     AssociationResult,
     ClassifierResult,
-    Examples,
     LikelihoodResult,
     PairResult,
     PrivacyResult,
-    TableDetails,
     UtilityResult,
 )
 from motes.evaluation._table_tests import Comparison
 from motes.evaluation._two_sample import Discrimination
 from motes.evaluation._utility import Utility
+from motes.evaluation._verdicts import Verdict
 from motes.evaluation._views import view_of
 from motes.tables._schema import Schema
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.evaluation._results import Array, Metric, Z
+from motes.evaluation._results import Array, Metric, Z, optional
 
 FOLDS = 5  # models of each set, each without a fifth of its rows: they show what the choice of the rows does
 RESAMPLES = 299
@@ -49,6 +49,18 @@ class Utility:
     difference: Metric
     more: dict[str, tuple[float, float]]
     rows: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "target": self.target,
+            "score": self.score,
+            "synthetic": self.synthetic.to_dict(),
+            "real": self.real.to_dict(),
+            "difference": self.difference.to_dict(),
+            "relative_utility": optional(self.relative),
+            "more": {name: {"synthetic": ours, "real": theirs} for name, (ours, theirs) in self.more.items()},
+        }
 
 
 def utility(

@@ -116,8 +116,8 @@ def time_heading(t: float | None = None, *, steps: int | None = None, noise: flo
 
     Example:
         >>> from motes.figures import time_heading
-        >>> time_heading(0.5, steps=100)
-        '$t$ = 50/100'
+        >>> time_heading(0.04, steps=100)
+        '$t$ = 4/100'
     """
     if steps is not None and t is None:
         raise ValueError(f"steps is {steps} without a time; expected t as well.")

@@ -15,8 +15,9 @@ class Training(Checked):
 
     Example:
         >>> from motes.learning import Training
-        >>> Training(steps=1000, batch=128).learning_rate
-        0.01
+        >>> options = Training(steps=2_000, learning_rate=1e-3)
+        >>> options.steps, options.batch
+        (2000, 512)
     """
 
     steps: int = number(4000, 1)
@@ -40,9 +41,11 @@ class Training(Checked):
 
         Example:
             >>> from motes.learning import Training
-            >>> import optax
-            >>> isinstance(Training(steps=1000).optimiser(), optax.GradientTransformation)
-            True
+            >>> optimiser = Training(learning_rate=1e-3, decay="constant", warmup=0).optimiser()
+            >>> weights = jnp.zeros(2)
+            >>> change, state = optimiser.update(jnp.array([3.0, -4.0]), optimiser.init(weights))
+            >>> change.tolist()  # Adam's first step is as long for every weight
+            [-0.001, 0.001]
         """
         return _optimiser(self)
 
@@ -51,8 +54,8 @@ class Training(Checked):
 
         Example:
             >>> from motes.learning import Training
-            >>> Training(batch=100, snapshot_epochs=2).snapshot_steps(rows=1000)
-            20
+            >>> Training(steps=2_000).snapshot_steps(10_000)
+            400
         """
         if self.snapshot_epochs:
             return self.snapshot_epochs * -(-rows // self.batch)

@@ -8,7 +8,7 @@ import numpy as np
 from motes.data._frames import Frame
 from motes.models._tables import TableModel
 from motes.sampling._constraint import broken_by, observed_sides
-from motes.tables._conditions import Conditions, conditions_of
+from motes.tables._given import Conditions, conditions_of
 from motes.tables._schema import Schema
 
 RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000

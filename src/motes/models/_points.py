@@ -45,6 +45,14 @@ class Provenance:
         source: what it was trained on, a shape's name or a file's; "" for an array.
         fingerprint: of the rows that it was trained on, by which they are known again.
         seed: of the training.
+
+    Example:
+        >>> from motes.models import PointModel, Provenance
+        >>> inner = model.inner
+        >>> known = Provenance("moons", inner.fingerprint, seed=0)
+        >>> same = PointModel(inner.denoiser, inner.standardiser, inner.columns, inner.recipe, provenance=known)
+        >>> same.source
+        'moons'
     """
 
     source: str = ""

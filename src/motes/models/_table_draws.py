@@ -22,7 +22,7 @@ from motes.sampling._constraint import Sides, observed_sides
 from motes.sampling._orders import AnyOrder, log_possible
 from motes.sampling._rows import Block, again, draw_block, in_turn, log_prob_rows
 from motes.sampling._unmasking import FEW, ROWS, Unmasker
-from motes.tables._conditions import Conditions, conditions_of
+from motes.tables._given import Conditions, conditions_of
 from motes.tables._parts import Encoded, Mask
 from motes.tables._schema import Schema
 

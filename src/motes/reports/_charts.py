@@ -1,38 +1,23 @@
 """Small pictures in SVG: numbers in, markup out that is safe in a template. Colours are those of the style sheet."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
+
+from motes.reports._svg import LETTER, element, picture, room_of, shape, shortened, tick_text, ticks, written
 
 Array = NDArray[np.float64]
 
 WIDTH = 320
 WIDE = 640
-LETTER = 6.2  # width of one, in the units of a picture
 MOST_ROWS = 30  # of a heat map
 LEAST = 2.0  # height of a bar that stands for few rows, but some
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference, each in a colour of its own
 SHADES = (0.0, 0.16, 0.34, 0.52, 0.72, 0.95)  # below the first step, and from each one on
-
-
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def printable(value: object) -> Markup | str:
-    """Markup as it is; anything else as text in which control characters are U+FFFD, yet to be escaped."""
-    return value if isinstance(value, Markup) else CONTROL.sub("\ufffd", str(value))
-
-
-def element(name: str, *children: str, attributes: Mapping[str, object]) -> Markup:
-    """An element of a picture; attributes and children that are no `Markup` are escaped."""
-    said = Markup("").join(Markup(' {}="{}"').format(key, printable(value)) for key, value in attributes.items())
-    inside = Markup("").join(escape(printable(child)) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(name, said, inside)
 
 
 class Mark(NamedTuple):
@@ -66,18 +51,18 @@ def histogram(
         return base - np.where(shares > 0, np.maximum(shares / top * (base - 6), LEAST), 0.0)
 
     parts = [
-        _shape("path", "real-area", d=_steps(places * WIDTH, up(real), base, closed=True)),
-        _shape("path", "synthetic-line", d=_steps(places * WIDTH, up(synthetic), base, closed=False)),
-        _shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
+        shape("path", "real-area", d=_steps(places * WIDTH, up(real), base, closed=True)),
+        shape("path", "synthetic-line", d=_steps(places * WIDTH, up(synthetic), base, closed=False)),
+        shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
     ]
     if dates:
         thirds = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
-        parts += [_text(_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds]
+        parts += [written(_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds]
     else:
         for at, text in _ticks_at(edges, places):
-            parts.append(_shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
+            parts.append(shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
             edge = len(text) * LETTER / 2
-            parts.append(_text(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
+            parts.append(written(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
     return picture(WIDTH, height, said, parts)
 
 
@@ -86,25 +71,22 @@ def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
     low, high = float(edges[0]), float(edges[-1])
     even = np.allclose(places, (edges / 2 - low / 2) / (high / 2 - low / 2), atol=1e-6)
     if even:
-        return [((value - low) / (high - low) * WIDTH, _short(value, high - low)) for value in ticks(low, high)]
+        return [((value - low) / (high - low) * WIDTH, tick_text(value, high - low)) for value in ticks(low, high)]
     # The ends, and between them powers of ten and 0, the largest first, as far as there is room.
     powers = 10.0 ** np.arange(-12, 301)
     rounds = np.concatenate([-powers[::-1], [0.0], powers])
     rounds = rounds[(rounds > low) & (rounds < high)]
     places_of = np.interp(rounds, edges, places) * WIDTH
     chosen = [(0.0, f"{low:.3g}"), (float(WIDTH), f"{high:.3g}")]
-    taken = [(0.0, _room(chosen[0][1])), (WIDTH - _room(chosen[1][1]), float(WIDTH))]  # the ends are written inwards
+    first, last = (room_of(text) for _, text in chosen)
+    taken = [(0.0, first), (WIDTH - last, float(WIDTH))]  # the ends are written inwards
     for i in np.argsort(-np.abs(rounds), kind="stable").tolist():
         at, text = float(places_of[i]), f"{rounds[i]:g}"
-        span = at - _room(text) / 2, at + _room(text) / 2
+        span = at - room_of(text) / 2, at + room_of(text) / 2
         if all(span[0] > right or span[1] < left for left, right in taken):
             chosen.append((at, text))
             taken.append(span)
     return chosen
-
-
-def _room(text: str) -> float:
-    return (len(text) + 1) * LETTER
 
 
 def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) -> Markup:
@@ -116,11 +98,11 @@ def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) 
     for i, (label, theirs, ours) in enumerate(zip(labels, real, synthetic, strict=True)):
         y = 4 + i * step
         parts += [
-            _text(_cut(label, 17), left - 8, y + 15, "end"),
-            _shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=11),
-            _shape("rect", "synthetic-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
-            _text(f"{theirs:.1%}", left + theirs / top * room + 5, y + 9.5, "start"),
-            _text(f"{ours:.1%}", left + ours / top * room + 5, y + 21.5, "start"),
+            written(shortened(label, 17), left - 8, y + 15, "end"),
+            shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=11),
+            shape("rect", "synthetic-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
+            written(f"{theirs:.1%}", left + theirs / top * room + 5, y + 9.5, "start"),
+            written(f"{ours:.1%}", left + ours / top * room + 5, y + 21.5, "start"),
         ]
     return picture(WIDTH, 6 + len(labels) * step, said, parts)
 
@@ -133,10 +115,10 @@ def interval(mark: Mark, reach: float, said: str) -> Markup:
         return float(np.clip(value / reach, -1, 1) + 1) / 2 * (width - 8) + 4
 
     parts = [
-        _shape("line", "axis", x1=4, x2=width - 4, y1=9, y2=9),
-        _shape("line", "reference", x1=at(0), x2=at(0), y1=2, y2=16),
-        _shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=9, y2=9),
-        _shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=9, r=3.6),
+        shape("line", "axis", x1=4, x2=width - 4, y1=9, y2=9),
+        shape("line", "reference", x1=at(0), x2=at(0), y1=2, y2=16),
+        shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=9, y2=9),
+        shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=9, r=3.6),
     ]
     return picture(width, 18, said, parts, classes="inline")
 
@@ -149,17 +131,17 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
     def at(value: float) -> float:
         return left + float(np.clip((value - low) / ((high - low) or 1.0), 0, 1)) * room
 
-    parts = [_shape("line", "axis", x1=left, x2=left + room, y1=bottom, y2=bottom)]
-    parts += [_text(_short(value, high - low), at(value), bottom + 16, "middle") for value in ticks(low, high)]
+    parts = [shape("line", "axis", x1=left, x2=left + room, y1=bottom, y2=bottom)]
+    parts += [written(tick_text(value, high - low), at(value), bottom + 16, "middle") for value in ticks(low, high)]
     if centre is not None and low <= centre <= high:
-        parts.append(_shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
+        parts.append(shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
     for i, mark in enumerate(given):
         y = 8 + step / 2 + i * step
         parts += [
-            _text(_cut(mark.label, 26), left - 12, y + 4, "end"),
-            _shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=y, y2=y),
-            _shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=y, r=5),
-            _text(f"{mark.value:.4g}", left + room + 12, y + 4, "start"),
+            written(shortened(mark.label, 26), left - 12, y + 4, "end"),
+            shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=y, y2=y),
+            shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=y, r=5),
+            written(f"{mark.value:.4g}", left + room + 12, y + 4, "start"),
         ]
     return picture(width, bottom + 22, said, parts)
 
@@ -172,9 +154,9 @@ def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Markup:
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         y, length = 4 + i * step, max(value / top * room, 0.5)
         parts += [
-            _text(_cut(label, 26), left - 12, y + 12, "end"),
-            _shape("rect", "synthetic-bar", x=left, y=y + 2, width=length, height=13),
-            _text(f"{100 * value:.1f}", left + length + 6, y + 12, "start"),
+            written(shortened(label, 26), left - 12, y + 12, "end"),
+            shape("rect", "synthetic-bar", x=left, y=y + 2, width=length, height=13),
+            written(f"{100 * value:.1f}", left + length + 6, y + 12, "start"),
         ]
     return picture(width, 8 + len(labels) * step, said, parts)
 
@@ -190,9 +172,9 @@ def versus(mark: Mark, reference: Mark, said: str) -> Markup:
     parts = []
     for y, one in ((8, mark), (22, reference)):
         parts += [
-            _shape("line", "axis", x1=6, x2=width - 6, y1=y, y2=y),
-            _shape("line", f"whisker {one.colour}", x1=at(one.low), x2=at(one.high), y1=y, y2=y),
-            _shape("circle", f"dot {one.colour}", cx=at(one.value), cy=y, r=3.6),
+            shape("line", "axis", x1=6, x2=width - 6, y1=y, y2=y),
+            shape("line", f"whisker {one.colour}", x1=at(one.low), x2=at(one.high), y1=y, y2=y),
+            shape("circle", f"dot {one.colour}", cx=at(one.value), cy=y, r=3.6),
         ]
     return picture(width, 30, said, parts, classes="inline versus")
 
@@ -212,15 +194,15 @@ def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Mar
     up = top + side - (points[:, 1] - low[1]) / spans[1] * side
     dots = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in zip(across.tolist(), up.tolist(), strict=True))
     parts = [
-        _shape("rect", "frame", x=left, y=top, width=side, height=side),
-        _shape("path", f"cloud {colour}", d=dots),
+        shape("rect", "frame", x=left, y=top, width=side, height=side),
+        shape("path", f"cloud {colour}", d=dots),
     ]
     parts += [
-        _text(_short(value, spans[0]), left + (value - low[0]) / spans[0] * side, top + side + 15, "middle")
+        written(tick_text(value, spans[0]), left + (value - low[0]) / spans[0] * side, top + side + 15, "middle")
         for value in ticks(low[0], low[0] + spans[0])
     ]
     parts += [
-        _text(_short(value, spans[1]), left - 6, top + side - (value - low[1]) / spans[1] * side + 4, "end")
+        written(tick_text(value, spans[1]), left - 6, top + side - (value - low[1]) / spans[1] * side + 4, "end")
         for value in ticks(low[1], low[1] + spans[1])
     ]
     return picture(left + side + 10, top + side + 22, said, parts)
@@ -241,16 +223,16 @@ def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
     def at(value: float) -> float:
         return left + (math.log10(value) - begin) / ((end - begin) or 1.0) * width
 
-    parts = [_shape("line", "axis", x1=left, x2=left + width, y1=top + height, y2=top + height)]
+    parts = [shape("line", "axis", x1=left, x2=left + width, y1=top + height, y2=top + height)]
     powers = [10.0**power for power in range(math.ceil(begin - 1e-9), math.floor(end + 1e-9) + 1)]
-    parts += [_text(f"{power:g}", at(power), top + height + 16, "middle") for power in powers]
+    parts += [written(f"{power:g}", at(power), top + height + 16, "middle") for power in powers]
     for value in ticks(0, high):
         y = top + height - value / high * height
-        parts += [_shape("line", "axis", x1=left, x2=left + width, y1=y, y2=y)]
-        parts.append(_text(_short(value, high), left - 6, y + 4, "end"))
+        parts += [shape("line", "axis", x1=left, x2=left + width, y1=y, y2=y)]
+        parts.append(written(tick_text(value, high), left - 6, y + 4, "end"))
     for values, colour in lines:
         path = " ".join(f"{at(a):.1f},{top + height - b / high * height:.1f}" for a, b in zip(x, values, strict=True))
-        parts.append(_shape("path", f"curve {colour}", d=f"M{path}"))
+        parts.append(shape("path", f"curve {colour}", d=f"M{path}"))
     return picture(WIDTH, top + height + 22, said, parts)
 
 
@@ -262,7 +244,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     """
     d, width = len(names), WIDE if differences else WIDTH
     letters = 22 if differences else 14
-    longest = max(len(_cut(name, letters)) + len(str(d)) + 1 for name in names)
+    longest = max(len(shortened(name, letters)) + len(str(d)) + 1 for name in names)
     left, top = 10 + longest * LETTER, 18.0
     side = min((width - left) / d, 40.0 if differences else 26.0)
     # Of many columns not each has room for its name, nor for its number.
@@ -271,9 +253,9 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     for i, name in enumerate(names):
         y = top + i * side
         if i % every_row == 0:
-            parts.append(_text(f"{_cut(name, letters)} {i + 1}", left - 5, y + side / 2 + 3.5, "end"))
+            parts.append(written(f"{shortened(name, letters)} {i + 1}", left - 5, y + side / 2 + 3.5, "end"))
         if i % every_column == 0:
-            parts.append(_text(str(i + 1), left + (i + 0.5) * side, top - 5, "middle"))
+            parts.append(written(str(i + 1), left + (i + 0.5) * side, top - 5, "middle"))
         for j, value in enumerate(values[i].tolist()):
             if np.isnan(value) or i == j:
                 continue
@@ -301,7 +283,9 @@ def colour_scale() -> Markup:
         attributes = {"class": f"field {'plus' if i >= len(STEPS) else 'minus'}", "fill-opacity": f"{shade:.3f}",
                       "x": f"{i * side:.1f}", "y": f"{y:.1f}", "width": f"{side:.1f}", "height": "12"}  # fmt: skip
         parts.append(element("rect", attributes=attributes))
-    parts += [_text(f"{value:g}".replace("-", "−"), (i + 1) * side, y + 26, "middle") for i, value in enumerate(steps)]
+    parts += [
+        written(f"{value:g}".replace("-", "−"), (i + 1) * side, y + 26, "middle") for i, value in enumerate(steps)
+    ]
     return picture((2 * len(STEPS) + 1) * side, 34, "Colours from below -0.5 to above 0.5.", parts)
 
 
@@ -314,29 +298,6 @@ def _hundredths(value: float) -> str:
     return "0" if text in ("+.00", "−.00") else text
 
 
-def picture(width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart") -> Markup:
-    """An SVG that says to those who cannot see it what is on it."""
-    attributes = {
-        "class": classes,
-        "viewBox": f"0 0 {width:g} {height:g}",
-        "role": "img",
-        "aria-label": said,
-        "style": f"max-width:{width:g}px",
-    }
-    return element("svg", *parts, attributes=attributes)
-
-
-def _shape(name: str, classes: str, **places: float | str) -> Markup:
-    attributes = {"class": classes} | {
-        key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()
-    }
-    return element(name, attributes=attributes)
-
-
-def _text(said: str, x: float, y: float, anchor: str) -> Markup:
-    return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
-
-
 def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
     """The outline of a histogram."""
     across, up = np.repeat(x, 2), np.concatenate([[base], np.repeat(y, 2), [base]])
@@ -344,26 +305,5 @@ def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
     return f"M{path}" + ("Z" if closed else "")
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers from `low` to `high`."""
-    least = (high - low) / 5
-    power = 10.0 ** np.floor(np.log10(least))
-    step = power * min(factor for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
-    return [float(k * step) for k in np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)]
-
-
-def _short(value: float, span: float) -> str:
-    """A tick, with as many digits as the steps between ticks need."""
-    if abs(value) < 1e-9 * span:
-        return "0"
-    if max(abs(value), span) >= 1e6 or span < 1e-3:
-        return f"{value:.4g}"
-    return f"{value:,.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
-
-
 def _date(value: float) -> str:
     return str(np.datetime64(int(value), "us").astype("M8[D]"))
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

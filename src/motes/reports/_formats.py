@@ -3,12 +3,7 @@
 import numpy as np
 
 from motes.evaluation._results import Metric
-from motes.evaluation._table_results import number
-
-
-def p_value(value: float | None, equals: str = "") -> str:
-    """A p-value; "= " in front of one that is not "< 0.001", where it follows a p."""
-    return "-" if value is None else "< 0.001" if value < 0.001 else f"{equals}{value:.2g}"
+from motes.evaluation._text import number
 
 
 def two(value: float, sign: str = "") -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from motes.data._tables import replacing
 from motes.errors import UsageError
+from motes.evaluation._entries import SECTIONS
 from motes.evaluation._points import PointDetails
-from motes.evaluation._record import SECTIONS, Details, Evaluation, capital
-from motes.evaluation._table_results import TableDetails, number
+from motes.evaluation._record import Details, Evaluation
+from motes.evaluation._table_details import TableDetails
+from motes.evaluation._text import capital, number, p_value
 from motes.reports._words import EXPLAINED, METHODS, SEVERITIES
 
 if TYPE_CHECKING:
@@ -111,8 +113,8 @@ def _environment() -> Environment:
     """Templates, with text escaped wherever it enters: a column named <script> is a name and nothing else."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from motes.reports import _charts as charts
     from motes.reports import _formats as formats
+    from motes.reports._svg import printable
 
     made = Environment(
         loader=PackageLoader("motes.reports"),
@@ -121,8 +123,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=charts.printable,
+        finalize=printable,
     )
-    filters = (formats.p_value, formats.two, formats.three, formats.whole, formats.between, number, capital)
+    filters = (formats.two, formats.three, formats.whole, formats.between, p_value, number, capital)
     made.filters |= {one.__name__: one for one in filters}
     return made

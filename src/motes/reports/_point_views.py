@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from markupsafe import Markup
 
+from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._points import PointDetails
-from motes.evaluation._record import Entry
-from motes.evaluation._table_results import number
+from motes.evaluation._text import number
 from motes.reports import _charts as charts
 from motes.reports._charts import Mark
 from motes.reports._table_views import Card

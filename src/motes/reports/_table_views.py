@@ -7,17 +7,11 @@ import numpy as np
 from markupsafe import Markup
 
 from motes.evaluation._privacy import ClosestRecords, Copies
-from motes.evaluation._record import Verdict
 from motes.evaluation._results import Array, Metric
-from motes.evaluation._table_results import (
-    AssociationResult,
-    ClassifierResult,
-    ColumnResult,
-    LikelihoodResult,
-    number,
-    shown,
-)
+from motes.evaluation._table_results import AssociationResult, ClassifierResult, ColumnResult, LikelihoodResult
+from motes.evaluation._text import number, shown
 from motes.evaluation._utility import Utility
+from motes.evaluation._verdicts import Verdict
 from motes.reports import _charts as charts
 from motes.reports._charts import Mark
 from motes.reports._formats import three, whole

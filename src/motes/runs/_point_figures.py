@@ -79,8 +79,8 @@ class ModelView:
 
         Example:
             >>> from motes.runs import ModelView
-            >>> ModelView(model.inner, places=[0, 16, 32]).drawn(((-3, 3), (-3, 3))).limits
-            ((-3, 3), (-3, 3))
+            >>> ModelView(model.inner, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
+            ((-3.0, 3.0), (-2.0, 2.0))
         """
         return figures.View(limits, self.steps, self.columns, self.note)
 

@@ -29,7 +29,7 @@ from motes.recipes import Recipe, load_recipe
 from motes.reports._page import write_page
 from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
 from motes.runs._plots import draw_run
-from motes.runs._samples import SAMPLES, drawn
+from motes.runs._samples import SAMPLES, Request, drawn
 
 LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
 
@@ -80,7 +80,7 @@ def train_run(
             return model, None
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
-        rows, samples = drawn(model, SAMPLES, options.seed, reporter)
+        rows, samples = drawn(model, Request(SAMPLES, seed=options.seed), reporter)
         write_frame(out / "samples.csv", rows)
         reporter.say("comparing with rows that it has not seen")
         found = evaluated(model, ready.origin, samples, seed=options.seed, brief=True)

@@ -1,6 +1,7 @@
 """Rows of a model, drawn with their progress shown."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,31 +21,45 @@ SAMPLES = 10_000  # that a run draws
 LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
 
 
-def drawn(
-    model: PointModel | TableModel,
-    n: int,
-    seed: int,
-    reporter: Reporter,
-    *,
-    how: Sampling | None = None,
-    label: Any = None,
-) -> tuple[Frame, Any]:
+@dataclass(frozen=True)
+class Request:
+    """The rows that are requested of a model.
+
+    Attributes:
+        n: how many.
+        given: conditions; see `motes.Model.sample`.
+        seed: of the draw.
+        exact: of a table: weigh rows by the model's own order.
+        how, label: of points.
+    """
+
+    n: int
+    given: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    exact: bool = False
+    how: Sampling | None = None
+    label: Any = None
+
+
+def drawn(model: PointModel | TableModel, request: Request, reporter: Reporter) -> tuple[Frame, Any]:
     """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
 
     Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
+    Conditions are for `write_samples`.
     """
+    n, seed, label = request.n, request.seed, request.label
     with reporter.counting("sampling", n, "rows") as count:
         if isinstance(model, TableModel):
             rows = model.sample(n, seed=seed, on_block=count)
             return rows, rows
         if model.classes is None:
-            points = model.sample(n, seed=seed, on_block=count, label=label, how=how)
+            points = model.sample(n, seed=seed, on_block=count, label=label, how=request.how)
             return as_frame(Table(points, model.columns)), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.sample(n, seed=seed, on_block=count, label=labels, how=how)
+        points = model.sample(n, seed=seed, on_block=count, label=labels, how=request.how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
 
@@ -64,40 +79,30 @@ def types_of(model: PointModel | TableModel) -> Mapping[str, Any]:
 
 
 def write_samples(
-    model: PointModel | TableModel,
-    n: int,
-    write: Write,
-    given: Mapping[str, Any],
-    *,
-    seed: int,
-    reporter: Reporter,
-    exact: bool = False,
-    how: Sampling | None = None,
-    label: Any = None,
+    model: PointModel | TableModel, request: Request, write: Write, reporter: Reporter
 ) -> Evidence | None:
     """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
 
     Args:
         model: trained.
-        n: how many.
+        request: how many rows, and under which conditions.
         write: takes some rows.
-        given: conditions; see `motes.Model.sample`.
-        seed: of the draw.
         reporter: shows the progress.
-        exact: of a table: weigh rows by the model's own order.
-        how, label: of points.
     """
+    n, given, seed = request.n, request.given, request.seed
     if isinstance(model, PointModel):
         if not given:
-            write(drawn(model, n, seed, reporter, how=how, label=label)[0])
+            write(drawn(model, request, reporter)[0])
             return None
         with reporter.counting("sampling", n, "rows") as count:
-            points, effective = sample_given(model, n, given, seed=seed, on_block=count, label=label, how=how)
+            points, effective = sample_given(
+                model, n, given, seed=seed, on_block=count, label=request.label, how=request.how
+            )
         write(as_frame(Table(points, model.columns)))
         return Evidence(None, (), effective, tuple(far_conditions(model, given)))
     effective, log_evidence, done = 0.0, [], 0
     with reporter.counting("sampling", n, "rows") as count:
-        for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+        for rows in model.blocks(n, given=given, seed=seed, exact=request.exact):
             write(rows)
             effective += rows.effective
             log_evidence.append(rows.log_evidence)

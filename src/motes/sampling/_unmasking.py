@@ -26,6 +26,7 @@ from motes.learning.tables._links import Derived, bits_of, shares_of
 from motes.learning.tables._model import MaskedModel, each_member
 from motes.learning.tables._network import Rows
 from motes.learning.tables._reveal import (
+    Entry,
     Outlook,
     Place,
     Prepared,
@@ -359,7 +360,7 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
 def _show(
     layout: Layout, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
 ) -> Seen:
-    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, codes, y, u, here, spot)
+    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, spot, Entry(codes, y, u, here))
     return each_member(one)(prepared, seen)
 
 

@@ -1,0 +1,165 @@
+"""The comparisons of an evaluation, section by section, and what those of one section say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from motes.evaluation._results import Metric
+from motes.evaluation._text import aligned, number, p_value
+from motes.evaluation._verdicts import NO_DIFFERENCE, SEVERITIES, Verdict, worst
+
+NAMED = 3  # entries in one sentence
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question that an evaluation asks.
+
+    Attributes:
+        title: of the section.
+        part: the part of the rows that differs, as the headline names it, with {count} and {names} of the entries.
+        similarity: False where a difference concerns memory and privacy; the headline then has a sentence of its own.
+    """
+
+    title: str
+    part: str = ""
+    similarity: bool = True
+
+
+SECTIONS = {  # in the order of every rendering
+    "columns": Section("Columns", "{count} columns ({names})"),
+    "missing": Section("Missing entries", "the missing entries of {count} columns ({names})"),
+    "associations": Section("Associations", "the associations of columns"),
+    "classifier": Section("Classifier", "whole rows (by a classifier)"),
+    "utility": Section("Utility", "what they teach about '{names}'"),
+    "likelihood": Section("Likelihood", similarity=False),
+    "dcr": Section("Distance to closest record", similarity=False),
+    "copies": Section("Copies", similarity=False),
+    "distances": Section("Distances", "{count} distances ({names})"),
+    "tests": Section("Two-sample tests", "{count} two-sample tests ({names})"),
+    "coverage": Section("Coverage", "{count} measures of coverage ({names})"),
+    "modes": Section("Modes", "the modes ({names})"),
+    "fit": Section("Likelihood and loss", similarity=False),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One comparison of synthetic with real rows.
+
+    Attributes:
+        section: a key of `SECTIONS`.
+        name: of the metric, or of the column.
+        measure: what `value` is, in words.
+        verdict: on the difference between `value` and `reference_value`.
+        value: None where there are too few rows.
+        interval: 95 %, of the value.
+        reference_value: what two real draws have; None where it is unknown.
+        reference_interval: 95 %, of the reference value.
+    """
+
+    section: str
+    name: str
+    measure: str
+    verdict: Verdict
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    reference_value: float | None = None
+    reference_interval: tuple[float, float] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """A sentence that can stand by itself."""
+        return f"{self.name}: {self.verdict.sentence}"
+
+    @classmethod
+    def of(
+        cls, section: str, name: str, measure: str, verdict: Verdict, value: Metric | None, reference: float | None
+    ) -> Entry:
+        """An entry of a metric, with its interval; and that of the reference value, where this is a metric too."""
+        beside = (reference.low, reference.high) if isinstance(reference, Metric) else None
+        return cls(
+            section,
+            name,
+            measure,
+            verdict,
+            None if value is None else float(value),
+            None if value is None else (value.low, value.high),
+            None if reference is None else float(reference),
+            beside,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "section": self.section,
+            "name": self.name,
+            "measure": self.measure,
+            "value": self.value,
+            "interval": self.interval and list(self.interval),
+            "reference_value": self.reference_value,
+            "reference_interval": self.reference_interval and list(self.reference_interval),
+            "p_value": self.verdict.p_value,
+            "detectable": self.verdict.detectable,
+            "severity": self.verdict.severity,
+            "verdict": self.verdict.text,
+            "sentence": self.sentence,
+        }
+
+
+def verdicts_of(entries: Sequence[Entry]) -> dict[str, Verdict]:
+    """On each section that has entries, in the order of `SECTIONS`."""
+    found = {key: [entry for entry in entries if entry.section == key] for key in SECTIONS}
+    return {key: _together(mine) for key, mine in found.items() if mine}
+
+
+def _together(entries: Sequence[Entry]) -> Verdict:
+    """On all entries of a section: as large as the largest difference."""
+    if len(entries) == 1:
+        return entries[0].verdict
+    found = sorted((one for one in entries if one.verdict.differs), key=_rank)
+    p_value = min((one.verdict.p_value for one in entries if one.verdict.p_value is not None), default=None)
+    detectable, seen = max((one.verdict.detectable or 0.0, one.verdict.seen) for one in entries)
+    if not found:
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable or None, seen)
+    shown = "; ".join(f"{one.name}: {one.verdict.text}" for one in found[:NAMED])
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    text = f"{len(found)} of {len(entries)} differ ({shown}{more})"
+    return Verdict(worst(one.verdict.severity for one in found), text, p_value, detectable or None, seen)
+
+
+def _rank(entry: Entry) -> tuple[int, float]:
+    """The most severe first."""
+    return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
+
+
+def differing_part(key: str, entries: Sequence[Entry]) -> str:
+    """The part of the rows that differs, with the names of the entries that say so."""
+    names = [entry.name for entry in entries if entry.verdict.differs]
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return SECTIONS[key].part.format(count=f"{len(names)} of {len(entries)}", names=shown)
+
+
+# --- as text --------------------------------------------------------------------------------------------------------
+
+
+def sections_text(entries: Sequence[Entry]) -> str:
+    """A line for each section."""
+    lines = [
+        (SECTIONS[key].title, one.with_severity, p_value(one.p_value), one.seen or "-")
+        for key, one in verdicts_of(entries).items()
+    ]
+    return aligned(("section", "verdict", "p", "would have been seen"), lines)
+
+
+def entries_text(entries: Sequence[Entry]) -> str:
+    """A line for each entry."""
+    head = ("metric", "value", "95 % interval", "reference value", "p", "verdict")
+    lines = [
+        (one.name, number(one.value), "-" if one.interval is None else " to ".join(map(number, one.interval)),
+         number(one.reference_value), p_value(one.verdict.p_value), one.verdict.with_severity)
+        for one in entries
+    ]  # fmt: skip
+    return aligned(head, lines)
