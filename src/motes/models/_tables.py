@@ -174,6 +174,11 @@ class TableModel:
         Raises:
             UsageError: a length out of range, or no averages were kept.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> longer.inner.averaged_over(0.1).length
+            0.1
         """
         found = self.check_averages().over(sigma_rel)
         models = MaskedModel(with_weights(self.models.network, found), self.models.base)
@@ -194,6 +199,11 @@ class TableModel:
         Raises:
             UsageError: there are none.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> type(longer.inner.check_averages()).__name__
+            'Averages'
         """
         return checked(self.averages, ", of a table where it is told so: --set table.averages=32.")
 
@@ -202,6 +212,14 @@ class TableModel:
 
         Raises:
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from pathlib import Path
+            >>> Path("run").mkdir()
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> longer.inner.save_averages(Path("run"))
+            >>> [path.name for path in Path("run").iterdir()]
+            ['averages.safetensors']
         """
         if self.averages is not None:
             write_averages(self.averages, folder, self._run)
