@@ -19,7 +19,7 @@ from motes.data._frames import Frame
 from motes.tables._parts import Array
 from motes.tables.kinds._base import Kind
 from motes.tables.kinds._dates import Date
-from motes.tables.kinds._numbers import Number
+from motes.tables.kinds._numeric import Number
 
 LOOKED = 2000  # rows in which relations are looked for; all rows check what was found there
 SHARE = 0.02  # of the rows, that a relation holds in at least,

@@ -18,23 +18,22 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data._frames import Frame, as_frame
 from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
-from motes.tables._conditions import Condition, Missing, Not, NotMissing, Presence, Restriction, WithMissing
+from motes.tables._coded_columns import CodedColumn
+from motes.tables._conditions import Condition, Restriction
 from motes.tables._dependencies import Dependency, dependencies_in
-from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Entries, Mask, Part
+from motes.tables._fitting import fit_columns, weighted
+from motes.tables._parts import Array, Codes, Encoded, Mask, Part
 from motes.tables._relations import Inequality, Relation, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
-from motes.tables.kinds._base import Kind, Sample, Values, shown
+from motes.tables.kinds._base import Kind, shown
 from motes.tables.kinds._columns import (
     MISSING,
     Column,
-    check_finite,
     check_known,
     checked_override,
-    column_of,
     differs,
     kept_of,
 )
-from motes.tables.kinds._kinds import DROP, KINDS
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
@@ -128,23 +127,11 @@ class Schema:
         if missing not in MISSING:
             raise UsageError(f"missing = {missing!r}; expected {' or '.join(map(repr, MISSING))}.")
         given = {column: checked_override(column, value, names) for column, value in overrides.items()}
-        frame, rows, counts = _weighted(frame.select(names), weights, name)
-        columns, kinds, missing_shares = [], [], []
-        for column, series in frame.columns.items():
-            check_known(series, f' Or leave the column out, by kind "{DROP}".')
-            check_finite(series, column, name)
-            here = np.flatnonzero(~series.missing)
-            sample = Sample(column, series.take(here), rows[here], counts[here], int(bins), name)
-            found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
-            columns.append(found)
-            if not found.constant:
-                kinds.append(KINDS[found.kind].fit(sample, options))
-                missing_shares.append(float(counts[series.missing].sum() / counts.sum()) if found.coded else 0.0)
-        if not kinds:
-            raise DataError(f"no column of {name} varies, so there is nothing to learn.")
-        kept = {column.name: _one(frame.columns[column.name]) for column in columns if column.constant}
+        rows = weighted(frame.select(names), weights, name)
+        found = fit_columns(rows, given, missing, int(bins), name)
+        frame, kinds = rows.frame, found.kinds
         input_columns = input_columns if len(names) < len(input_columns) else ()
-        made = cls(tuple(columns), tuple(kinds), tuple(missing_shares), kept, len(frame), input_columns)
+        made = cls(found.columns, kinds, found.missing_shares, found.kept, len(frame), input_columns)
         if not relations:
             return made
         return replace(
@@ -180,20 +167,22 @@ class Schema:
         return {name: types[name] for name in self.names}
 
     @cached_property
+    def _coded(self) -> dict[str, CodedColumn]:
+        """The columns that vary, by their names."""
+        pairs = zip(self.kinds, self.missing_shares, strict=True)
+        return {kind.column: CodedColumn(kind, missing_share) for kind, missing_share in pairs}
+
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The parts of all columns that vary, in their order."""
-        return tuple(
-            part
-            for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
-            for part in _coded(kind, missing_share)
-        )
+        return tuple(part for column in self._coded.values() for part in column.parts)
 
     @cached_property
     def _slices(self) -> dict[str, slice]:
         made, start = {}, 0
-        for kind in self.kinds:
-            stop = start + len(kind.parts)
-            made[kind.column] = slice(start, stop)
+        for name, column in self._coded.items():
+            stop = start + len(column.parts)
+            made[name] = slice(start, stop)
             start = stop
         return made
 
@@ -225,10 +214,7 @@ class Schema:
             >>> Schema.fit(people).described()[1]["kind"]
             'categorical'
         """
-        becomes = {
-            kind.column: kind.becomes + (", missing" if missing_share else "")
-            for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True)
-        }
+        becomes = {name: column.becomes for name, column in self._coded.items()}
         return [
             {
                 "name": column.name,
@@ -307,32 +293,18 @@ class Schema:
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
         other = self._other(frame, name, refuse=unseen == "refuse")
-        for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True):
-            series, at = frame.columns[kind.column], self._slices[kind.column]
+        for column, coded in self._coded.items():
+            series, at = frame.columns[column], self._slices[column]
             gone = series.missing
             here = ~gone if gone.any() else slice(None)
-            entries = self._entries(kind, series, name, refuse=unseen == "refuse")
+            entries = coded.encode(series, name, refuse=unseen == "refuse")
             for j, part in zip(range(at.start, at.stop), entries, strict=True):
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
-            if missing_share:
-                codes[gone, at.start], observed[gone, at.start] = self.parts[at.start].count - 1, True
+            if coded.missing_code is not None:
+                codes[gone, at.start], observed[gone, at.start] = coded.missing_code, True
         return Encoded(codes, observed, **fields, other=other)
-
-    def _entries(self, kind: Kind, series: Series, name: str, *, refuse: bool) -> list[Entries]:
-        entries = kind.encode(kind.read(series, name))
-        if refuse:
-            for part in entries:
-                if len(part.codes) and part.codes.min() == IMPOSSIBLE:
-                    place = int(np.argmax(part.codes == IMPOSSIBLE))
-                    raise self._refused(kind, series, int(np.flatnonzero(~series.missing)[place]), name)
-        return entries
-
-    def _refused(self, kind: Kind, series: Series, row: int, name: str) -> DataError:
-        got = shown(series, row)
-        expected = kind.expected(series.values[row])
-        return DataError(f"{name}, row {row + 1}, column '{kind.column}': got {got}; expected {expected}.")
 
     def _other(self, frame: Frame, name: str, *, refuse: bool) -> Mask:
         """(n,): where a constant column holds another value."""
@@ -378,30 +350,13 @@ class Schema:
             if array.shape != shape:
                 raise DataError(f"{field} has shape {array.shape}; expected (rows, {shape[1]}).")
         made = {}
-        for kind, missing_share in zip(self.kinds, self.missing_shares, strict=True):
-            at = self._slices[kind.column]
+        for column, coded in self._coded.items():
+            at = self._slices[column]
             gone = np.zeros(len(codes), bool) if observed is None else ~np.asarray(observed, bool)[:, at.start]
-            mine = codes[:, at]
-            if missing_share:
-                gone = gone | (mine[:, 0] == self.parts[at.start].count - 1)
-            if gone.any():
-                mine = np.where(gone[:, None], 0, mine)
-            self._check_codes(mine, y[:, at], gone, at)
-            values = kind.decode(mine, np.where(gone[:, None], 0.0, y[:, at]), u[:, at])
-            made[kind.column] = kind.series(values, gone)
+            made[column] = coded.decode(codes[:, at], y[:, at], u[:, at], gone)
         for name, one in self.kept.items():
             made[name] = one.take(np.zeros(len(codes), np.int64))
         return Frame({name: made[name] for name in self.names})
-
-    def _check_codes(self, codes: Codes, y: Array, gone: Mask, at: slice) -> None:
-        for j, part in enumerate(self.parts[at]):
-            most = part.count - part.missing
-            if len(codes) and (codes[:, j].min() < 0 or codes[:, j].max() >= most):
-                row = int(np.argmax((codes[:, j] < 0) | (codes[:, j] >= most)))
-                raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row, j]}; expected 0 to {most - 1}.")
-            if part.smooth and np.isnan(y[~gone, j].sum()):
-                row = int(np.argmax(np.isnan(y[:, j]) & ~gone))
-                raise DataError(f"row {row + 1}, '{part.name}': got y = nan; expected a number.")
 
     def put(self, made: Frame, given: Any, *, name: str = "the data") -> Frame:
         """`made`, which `decode` gave, with the observed entries of `given` in their places, to the bit.
@@ -419,16 +374,8 @@ class Schema:
         frame = self.frame(given, name=name)
         self._other(frame, name, refuse=True)
         columns = dict(made.columns)
-        for kind in self.kinds:
-            series, mine = frame.columns[kind.column], columns[kind.column]
-            self._entries(kind, series, name, refuse=True)
-            here = ~series.missing
-            if not here.any():
-                continue
-            known: Values = kind.read(series, name)
-            values: NDArray[Any] = np.array(mine.values)
-            values[here] = kind.series(known, np.zeros(len(known), bool)).values
-            columns[kind.column] = replace(mine, values=values, missing=mine.missing & series.missing)
+        for column, coded in self._coded.items():
+            columns[column] = coded.put(columns[column], frame.columns[column], name)
         return Frame(columns)
 
     # --- what is possible ---
@@ -486,24 +433,10 @@ class Schema:
             [False, True]
         """
         self.parts_of(column)  # which checks the name
-        place = self.learned.index(column)
-        kind, coded = self.kinds[place], bool(self.missing_shares[place])
-        counts = tuple(part.count for part in kind.parts)
-        if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
-            condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
-        if isinstance(condition, Missing) and not coded:
-            raise UsageError(
-                f"column '{column}': missing entries have no code, so that none can be requested. "
-                'Train with missing = "code" for this column, or leave it out.'
-            )
-        if isinstance(condition, Missing | NotMissing):
-            return Presence(counts, coded, missing=isinstance(condition, Missing))
-        inner = kind.restrict(condition)
-        return WithMissing(inner, counts[0]) if coded else inner
+        return self._coded[column].restrict(condition)
 
     def _kind_of(self, part: int) -> Kind:
-        column = self.parts[part].column
-        return self.kinds[self.learned.index(column)]
+        return self._coded[self.parts[part].column].kind
 
     # --- on disk ---
 
@@ -543,33 +476,3 @@ class Schema:
             ('age', 'smoker')
         """
         return cls(**{field: from_json(value, arrays) for field, value in about.items()})
-
-
-def _coded(kind: Kind, missing_share: float) -> tuple[Part, ...]:
-    """The parts of a column; the first has a code for missing entries if a share of them, `missing_share`, has one."""
-    first, *rest = kind.parts
-    if missing_share:
-        first = replace(first, masses=np.append(first.masses * (1 - missing_share), missing_share), missing=True)
-    return first, *rest
-
-
-def _weighted(frame: Frame, weights: ArrayLike | None, name: str) -> tuple[Frame, NDArray[np.int64], Array]:
-    """The rows of a weight above 0, their places in the data, and their weights."""
-    rows = np.arange(len(frame))
-    if weights is None:
-        return frame, rows, np.ones(len(frame))
-    given = np.asarray(weights, np.float64)
-    if given.shape != (len(frame),) or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
-        raise DataError(
-            f"the weights of {name} have shape {given.shape}; "
-            f"expected ({len(frame)},), finite, none below 0, some above."
-        )
-    some = given > 0
-    return (frame if some.all() else frame.take(np.flatnonzero(some))), rows[some], given[some]
-
-
-def _one(series: Series) -> Series:
-    """The one value of a column that does not vary, or one missing entry."""
-    row = int(np.argmin(series.missing))
-    one = series.take(slice(row, row + 1))
-    return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one

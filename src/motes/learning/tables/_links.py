@@ -21,7 +21,7 @@ from motes.tables._dependencies import Dependency
 from motes.tables._parts import IMPOSSIBLE, Array, Encoded
 from motes.tables._relations import Relation
 from motes.tables._schema import Schema
-from motes.tables.kinds._numbers import Number
+from motes.tables.kinds._numeric import Number
 
 Integers = NDArray[np.int32]
 

@@ -18,10 +18,9 @@ from motes.data._series import DAY, Series, is_finer, moment_of
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part
-from motes.tables.kinds._base import ENOUGH, Kind, Sample, Values, distinct, shown
+from motes.tables.kinds._base import Kind, Sample, Values, distinct, shown
 from motes.tables.kinds._calendars import Calendar, Integers, calendar_of
-from motes.tables.kinds._grids import Grid
-from motes.tables.kinds._lattices import Lattice
+from motes.tables.kinds._grids import Grid, fit_grid
 from motes.tables.kinds._lines import FAR, Few, Line, complement, few, in_ranges, joined_ranges
 
 UNITS = ((3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1000, "millisecond"))
@@ -74,14 +73,14 @@ class Date(Kind):
         d, rows = distinct(days, counts)
         calendar, mark = calendar_of(d, rows)
         coarse, marks = calendar.parts_of(d)
-        line, grid = _line(coarse, rows, sample.bins)
+        line, grid = fit_grid(coarse, rows, sample.bins)
         slots = None
         if mark is None:
             at, share = distinct(marks, rows)
             slots = few(at, share, lattice=False)
         clock, ticks = None, Grid(0, 1)
         if len(np.unique(times)) > 1:
-            clock, ticks = _line(times, counts, sample.bins)
+            clock, ticks = fit_grid(times, counts, sample.bins)
         return cls(
             column=sample.column, calendar=calendar, coarse=line, grid=grid, marks=slots, mark=mark or 0, clock=clock,
             ticks=ticks, time=int(times[0]), first=int(x[0]), last=int(x[-1]), days=sample.series.days,
@@ -92,13 +91,14 @@ class Date(Kind):
     @property
     def parts(self) -> tuple[Part, ...]:
         several = self.marks is not None or self.clock is not None
-        made = [_part(self.column, self.calendar.split if several else "", self.coarse)]
+        first = f"{self.column}: {self.calendar.split}" if several else self.column
+        made = [self.coarse.part(first, self.column)]
         if self.marks is not None and self.calendar.split == "week":
             made.append(Part(f"{self.column}: weekday", self.column, self.marks.masses))
         elif self.marks is not None:
-            made.append(_part(self.column, "day", self.marks))
+            made.append(self.marks.part(f"{self.column}: day", self.column))
         if self.clock is not None:
-            made.append(_part(self.column, "time", self.clock))
+            made.append(self.clock.part(f"{self.column}: time", self.column))
         return tuple(made)
 
     @property
@@ -115,7 +115,7 @@ class Date(Kind):
     def encode(self, values: Values) -> list[Entries]:
         days, times = values // DAY, values % DAY
         coarse, marks = self.calendar.parts_of(days)
-        made = [_encoded(self.coarse, self.grid, coarse)]
+        made = [self.grid.encode(self.coarse, coarse)]
         strange = np.zeros(len(values), bool)
         if self.marks is None:
             strange |= (marks != self.mark) & (self.calendar.split != "day")
@@ -125,7 +125,7 @@ class Date(Kind):
         if self.clock is None:
             strange |= times != self.time
         else:
-            made.append(_encoded(self.clock, self.ticks, times))
+            made.append(self.ticks.encode(self.clock, times))
         first = made[0]
         codes = np.where(strange, IMPOSSIBLE, first.codes).astype(np.int32)
         return [Entries(codes, first.y, first.low, first.high, first.log_unit), *made[1:]]
@@ -257,7 +257,7 @@ class SomeDates(Restriction):
             return kind.days_within(codes, y, self.ranges)
         assert kind.clock is not None
         start = self._starts(codes, y)
-        first, last = _ends_of_slots(kind.clock, kind.ticks)
+        first, last = kind.ticks.ends_of_slots(kind.clock)
         return _meets(start[:, None] + first, start[:, None] + last, self.ranges)
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
@@ -266,11 +266,12 @@ class SomeDates(Restriction):
             early, late = kind.hours
             days = np.array([-((late - low) // DAY), (high - early) // DAY])  # whose times can be in it
             ends, _ = kind.calendar.parts_of(days)
-            return _places(kind.coarse, kind.grid, ends[:1], ends[1:], single=True)
+            first, last = kind.grid.cells(kind.coarse, ends[0], ends[1])
+            return float(first), float(last)
         if kind.clock is None or (part == 1 and kind.marks is not None):
             return -np.inf, np.inf
         start = self._starts(codes, y)
-        return _places(kind.clock, kind.ticks, np.clip(low - start, 0, DAY - 1), np.clip(high - start, 0, DAY - 1))
+        return kind.ticks.cells(kind.clock, np.clip(low - start, 0, DAY - 1), np.clip(high - start, 0, DAY - 1))
 
     def holds(self, codes: Codes, y: Array) -> Mask:
         return in_ranges(self.kind.decode(codes, y, y), self.ranges)
@@ -284,7 +285,7 @@ class SomeDates(Restriction):
 
     def _coarse(self) -> Mask:
         kind, (early, late) = self.kind, self.kind.hours
-        first, last = _ends_of_slots(kind.coarse, kind.grid)
+        first, last = kind.grid.ends_of_slots(kind.coarse)
         low, high = kind.calendar.parts_of(np.array([kind.first, kind.last]) // DAY)[0]
         first, last = np.maximum(first, low), np.minimum(last, high)
         starts, ends = kind.calendar.first(first) * DAY + early, (kind.calendar.first(last + 1) - 1) * DAY + late
@@ -326,46 +327,7 @@ def _parsed(series: Series, rows: NDArray[np.integer], column: str, name: str) -
     return made[codes]
 
 
-def _line(x: Integers, counts: Array, bins: int) -> tuple[Line, Grid]:
-    """A line of whole numbers, in any order and often the same, and its grid."""
-    seen, rows = distinct(x, counts)
-    grid = Grid.of(seen, 0, None if rows.sum() >= ENOUGH else 1)
-    line = grid.line(seen, rows, bins, None, None)
-    assert (
-        line is not None
-    )  # there are fewer microseconds in a day, and days in the calendar, than a line can tell apart
-    return line, grid
-
-
 # --- shared ---------------------------------------------------------------------------------------------------------
-
-
-def _part(column: str, name: str, line: Line) -> Part:
-    full = f"{column}: {name}" if name else column
-    return Part(full, column, line.masses, line.edges, True, line.smooth, line.single, line.repeats)
-
-
-def _encoded(line: Line, grid: Grid, x: Integers) -> Entries:
-    made = line.encode(grid.places_of(x))
-    off = (x - grid.origin) % grid.step != 0
-    return Entries(np.where(off, IMPOSSIBLE, made.codes).astype(np.int32), made.y, made.low, made.high, made.log_unit)
-
-
-def _ends_of_slots(line: Line, grid: Grid) -> tuple[Integers, Integers]:
-    """The first and the last whole number of each slot, (L,)."""
-    if isinstance(line, Few):
-        return grid.numbers(line.at), grid.numbers(line.at)
-    first, last = np.maximum(line.bounds[:-1], line.low), np.minimum(line.bounds[1:] - 1, line.high)
-    return grid.numbers(first), grid.numbers(last)
-
-
-def _places(line: Line, grid: Grid, low: Integers, high: Integers, *, single: bool = False) -> tuple[Any, Any]:
-    """The ends of y of the cells of whole numbers from low to high, (n,) each."""
-    if not isinstance(line, Lattice):
-        return -np.inf, np.inf
-    first, last = -((grid.origin - low) // grid.step), (high - grid.origin) // grid.step
-    ends = line.curve.forward(first - 0.5), line.curve.forward(last + 0.5)
-    return (float(ends[0][0]), float(ends[1][0])) if single else ends
 
 
 def _meets(first: Integers, last: Integers, ranges: Integers) -> Mask:

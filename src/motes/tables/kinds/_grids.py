@@ -5,16 +5,16 @@
 Whole numbers have no places; real numbers have as many as all of them were rounded to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.tables._parts import Array, Mask
+from motes.tables._parts import IMPOSSIBLE, Array, Entries, Mask
 from motes.tables.kinds._base import ENOUGH, Values, distinct
-from motes.tables.kinds._lattices import fit_lattice
-from motes.tables.kinds._lines import FAR, Line
+from motes.tables.kinds._lattices import Lattice, fit_lattice
+from motes.tables.kinds._lines import FAR, Few, Integers, Line
 
 WHOLE = 2**63 - 1024  # as far as whole numbers go, of 64 bits or floats
 FINE = 2**44  # cells to a column, from which they are too narrow for a place on a line
@@ -91,6 +91,37 @@ class Grid:
         k, counts = distinct(self.places_of(x), counts)
         first, last = (None if end is None else int(self.places_of(np.array([end]))[0]) for end in (low, high))
         return fit_lattice(k, counts, bins, low=first, high=last, zero=-self.origin / self.step)
+
+    # --- whole numbers on a line of this grid ---
+
+    def encode(self, line: Line, x: Integers) -> Entries:
+        """Whole numbers (m,) -> their slots; `IMPOSSIBLE` where there is none, or between the places of the grid."""
+        made = line.encode(self.places_of(x))
+        off = (x - self.origin) % self.step != 0
+        return replace(made, codes=np.where(off, IMPOSSIBLE, made.codes).astype(np.int32))
+
+    def ends_of_slots(self, line: Line) -> tuple[Integers, Integers]:
+        """The first and the last whole number of each slot, (L,)."""
+        if isinstance(line, Few):
+            return self.numbers(line.at), self.numbers(line.at)
+        first, last = np.maximum(line.bounds[:-1], line.low), np.minimum(line.bounds[1:] - 1, line.high)
+        return self.numbers(first), self.numbers(last)
+
+    def cells(self, line: Line, low: Integers, high: Integers) -> tuple[Any, Any]:
+        """The ends of y of the cells of whole numbers from low to high, (n,) each; infinite where cells have none."""
+        if not isinstance(line, Lattice):
+            return -np.inf, np.inf
+        first, last = -((self.origin - low) // self.step), (high - self.origin) // self.step
+        return line.curve.forward(first - 0.5), line.curve.forward(last + 0.5)
+
+
+def fit_grid(x: Integers, counts: Array, bins: int) -> tuple[Line, Grid]:
+    """The line of whole numbers (m,), in any order and often the same, and its grid."""
+    seen, rows = distinct(x, counts)
+    grid = Grid.of(seen, 0, None if rows.sum() >= ENOUGH else 1)
+    line = grid.line(seen, rows, bins, None, None)
+    assert line is not None  # microseconds of a day and days of the calendar are not too many for a line
+    return line, grid
 
 
 def is_each_whole(x: Values) -> Mask:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Repeats
+from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Repeats
 from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 
 Numbers = NDArray[Any]  # int64 on a lattice, otherwise float64
@@ -83,6 +83,10 @@ class Line(abc.ABC):
     @abc.abstractmethod
     def within(self, ranges: Numbers) -> tuple[Mask, float, float]:
         """Which slots (L,) hold a number of closed intervals (r, 2), and the ends of y of all of these."""
+
+    def part(self, name: str, column: str) -> Part:
+        """The slots as a part of a column."""
+        return Part(name, column, self.masses, self.edges, True, self.smooth, self.single, self.repeats)
 
     def has_mass(self, x: float) -> bool:
         """Whether one number has a probability, and not only a density."""

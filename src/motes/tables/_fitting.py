@@ -1,0 +1,107 @@
+"""From rows to what a schema knows of each column: what it is, its fitted kind, or its one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data._frames import Frame
+from motes.data._series import Series
+from motes.errors import DataError
+from motes.tables._parts import Array
+from motes.tables.kinds._base import Kind, Sample
+from motes.tables.kinds._columns import Column, check_finite, check_known, column_of
+from motes.tables.kinds._kinds import DROP, KINDS
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """Rows to learn from.
+
+    Attributes:
+        frame: n rows.
+        places: (n,), where they are in the data, counted from 0.
+        weights: (n,), above 0, how many rows each stands for.
+    """
+
+    frame: Frame
+    places: NDArray[np.int64]
+    weights: Array
+
+
+@dataclass(frozen=True)
+class FittedColumns:
+    """What the rows say of each column; the fields are those of `Schema`."""
+
+    columns: tuple[Column, ...]
+    kinds: tuple[Kind, ...]
+    missing_shares: tuple[float, ...]
+    kept: Mapping[str, Series]
+
+
+def fit_columns(
+    rows: WeightedRows, given: Mapping[str, Mapping[str, Any]], missing: str, bins: int, name: str
+) -> FittedColumns:
+    """Decide what each column is, and learn its codes.
+
+    Args:
+        rows: to learn from.
+        given: column -> what `checked_override` gives of it.
+        missing: "hide" or "code", for columns of which `given` says nothing else.
+        bins: codes of a numeric part, at most.
+        name: what messages call the data.
+
+    Raises:
+        DataError: nothing to learn, or an entry that does not fit.
+    """
+    weights = rows.weights
+    columns, kinds, missing_shares = [], [], []
+    for column, series in rows.frame.columns.items():
+        check_known(series, f' Or leave the column out, by kind "{DROP}".')
+        check_finite(series, column, name)
+        here = np.flatnonzero(~series.missing)
+        sample = Sample(column, series.take(here), rows.places[here], weights[here], bins, name)
+        found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
+        columns.append(found)
+        if not found.constant:
+            kinds.append(KINDS[found.kind].fit(sample, options))
+            missing_shares.append(float(weights[series.missing].sum() / weights.sum()) if found.coded else 0.0)
+    if not kinds:
+        raise DataError(f"no column of {name} varies, so there is nothing to learn.")
+    kept = {column.name: _one(rows.frame.columns[column.name]) for column in columns if column.constant}
+    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), kept)
+
+
+def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows:
+    """The rows of a weight above 0.
+
+    Args:
+        frame: n rows.
+        weights: (n,); None: one each.
+        name: what messages call the rows.
+
+    Raises:
+        DataError: weights that do not fit.
+    """
+    rows = np.arange(len(frame))
+    if weights is None:
+        return WeightedRows(frame, rows, np.ones(len(frame)))
+    given = np.asarray(weights, np.float64)
+    if given.shape != (len(frame),) or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
+        raise DataError(
+            f"the weights of {name} have shape {given.shape}; "
+            f"expected ({len(frame)},), finite, none below 0, some above."
+        )
+    some = given > 0
+    return WeightedRows(frame if some.all() else frame.take(np.flatnonzero(some)), rows[some], given[some])
+
+
+def _one(series: Series) -> Series:
+    """The one value of a column that does not vary, or one missing entry."""
+    row = int(np.argmin(series.missing))
+    one = series.take(slice(row, row + 1))
+    return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
