@@ -527,7 +527,7 @@ class TableModel:
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
-        """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
+        """What `parts` gave, perhaps with what `motes.Model` or an estimator added; `path` is where it comes from.
 
         Raises:
             ModelFileError: anything else.
@@ -540,7 +540,7 @@ class TableModel:
         """
         import tomllib
 
-        tensors = {name: array for name, array in tensors.items() if not name.startswith("estimator.")}
+        tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         try:
             arrays = {
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
@@ -591,13 +591,12 @@ def read_model(path: str | Path) -> PointModel | TableModel:
 
 
 def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel | TableModel:
-    """The model of the arrays and texts of a file, without what only `motes.Model` or an estimator need of it.
+    """The model of the arrays and texts of a file.
 
     Raises:
         ModelFileError: it is damaged.
     """
-    mine = {name: array for name, array in tensors.items() if name != KEY}
-    return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
+    return (TableModel if "schema" in about else PointModel).of_parts(tensors, about, path)
 
 
 def load_points(path: str | Path, requested: str) -> PointModel:
