@@ -44,7 +44,7 @@ import motes
 from motes import diffusion, figures
 from motes.diffusion import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
 from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, Training, variational_bound
-from motes.sampling import Ancestral, UniformGrid
+from motes.sampling import Ancestral, ReverseProcess, UniformGrid
 
 OUT = Path(".")  # where the film goes
 
@@ -519,7 +519,7 @@ compare({"Gaussian guess": bound, "network": learned})
 original = Ancestral(variance="beta", noiseless_last=False)
 grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
-reverse = motes.ReverseProcess(trained.last, original, grid, dim=2)
+reverse = ReverseProcess(trained.last, original, grid, dim=2)
 # The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
 samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
@@ -531,7 +531,7 @@ figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse"
 # the data: after 8,000 steps there is some way to go.
 
 # %%
-less_noise = motes.ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
+less_noise = ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
 smaller, _ = motes.sample(less_noise, 2_048, key=jax.random.key(5))
 near = figures.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
@@ -542,7 +542,7 @@ side_by_side({"variance beta": samples[:2048], "variance of the posterior": smal
 # %%
 rows = {}
 for shot in trained.snapshots:
-    earlier = motes.ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
+    earlier = ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
     _, rows[f"step {shot.step:,}"] = motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
 figures.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
 
@@ -697,7 +697,7 @@ for name, denoiser, b in (("last", trained.last, learned), ("averaged", trained.
 # Its mean is already the answer. The noise on top, of variance $\beta_1$, blurs it. Same key, with and without:
 
 # %%
-noiseless = motes.ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
+noiseless = ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
 clean, _ = motes.sample(noiseless, 2_048, key=jax.random.key(5))
 blur = (samples[:2_048] - clean).std()
 print(f"the last step adds noise of standard deviation {blur:.4f}; sqrt(beta_1) = {np.sqrt(schedule.betas[0]):.4f}")

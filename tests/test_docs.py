@@ -36,12 +36,6 @@ def blocks(path):
     return "\n".join(text for language, text in fenced(path) if language == "python")
 
 
-def run(code, folder):
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture
 def quick_tables(monkeypatch):
     """Tables are not trained, and their networks are small: of a table's training other tests speak."""
@@ -158,7 +152,9 @@ def test_the_lines_of_the_readme_run(quick_tables, monkeypatch, tmp_path, capsys
     assert (tmp_path / "roll.safetensors").exists()
 
 
-def test_the_lines_on_classes_run(quick):
+def test_the_lines_on_classes_run(quick, monkeypatch):
+    whole = motes.make_labelled_shape
+    monkeypatch.setattr(motes, "make_labelled_shape", lambda name, n: whole(name, n // 50))  # each row is integrated
     exec(compile(blocks(ROOT / "docs" / "classes.md"), "classes.md", "exec"), {})
 
 
@@ -170,8 +166,10 @@ def test_nothing_is_installed_from_where_it_is_not():
 
 
 @pytest.mark.parametrize("page", ["conditions", "extending", "diagnosis", "likelihood", "report", "tables"])
-def test_the_examples_of_a_page_run(page, tmp_path):
-    run(blocks(ROOT / "docs" / f"{page}.md"), tmp_path)
+@pytest.mark.filterwarnings("default")  # as in a script
+def test_the_examples_of_a_page_run(page, quick, own_kinds, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(ROOT / "docs" / f"{page}.md"), f"{page}.md", "exec"), {})
 
 
 def test_the_page_on_findings_names_every_one():

@@ -14,7 +14,7 @@ from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.learning._weights import weights_of
 from motes.models._points import PointModel
-from motes.models._tables import TableModel
+from motes.models._tables import TableModel, read_model
 from motes.sampling import SAMPLERS
 from tables import untrained
 
@@ -341,7 +341,7 @@ def test_a_condition_that_is_hardly_ever_met_is_warned_of():
         (lambda table, points: table.predict(PEOPLE), "predict: got no column; expected one of age, height, city"),
         (lambda table, points: points.predict([[0, 0]], "x"), "Points have classes: leave `column` out"),
         (lambda table, points: points.evidence({"x": 1}), "evidence is for models of tables"),
-        (lambda table, points: table.evaluate(), "Give a file or a data set as SOURCE"),
+        (lambda table, points: table.evaluate(), "Give these, or a shape, a data set or a file as SOURCE"),
         (lambda table, points: points.evaluate(target="x"), "Points have no target"),
     ],
 )
@@ -433,3 +433,10 @@ def test_a_dict_of_uneven_columns_is_refused():
         as_frame({"a": [1, 2], "b": [1, 2, 3]})
     with pytest.raises(DataError, match=r"column 'a' has shape \(2, 2\)"):
         as_frame({"a": [[1, 2], [3, 4]]})
+
+
+def test_the_models_inside_read_what_a_model_wrote(moons, people, tmp_path):
+    for model, read in ((moons, PointModel.load), (people, read_model)):
+        path = tmp_path / f"{model.kind}.safetensors"
+        motes.Model(model.inner, template=np.empty((0, len(model.columns)))).save(path)
+        assert read(path).columns == model.columns

@@ -26,7 +26,6 @@ from motes.learning.tables._density import (
     log_value,
     moved,
 )
-from motes.learning.tables._layout import UNIT
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -76,10 +75,10 @@ def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
     rng = np.random.default_rng(2)
     y = rng.multivariate_normal([0.3, -0.2, 0.0], [[1.0, 0.7, 0.0], [0.7, 1.0, -0.4], [0.0, -0.4, 1.0]], 4000)
     observed, weights = rng.random(y.shape) < 0.4, rng.integers(0, 3, len(y)).astype(float)
-    found = base_of_pairs(np.where(observed, y, 0.0), 3, observed, weights)
+    found = base_of_pairs(np.where(observed, y, 0.0), observed, weights)
     again = np.repeat(np.arange(len(y)), weights.astype(int))
     np.testing.assert_allclose(
-        found.covariances, base_of_pairs(y[again], 3, observed[again], np.ones(len(again))).covariances, atol=1e-6
+        found.covariances, base_of_pairs(y[again], observed[again], np.ones(len(again))).covariances, atol=1e-6
     )
     means = [y[again][observed[again, j], j].mean() for j in range(3)]
     np.testing.assert_allclose(found.means[0], means, atol=2e-3)
@@ -91,7 +90,7 @@ def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
 
 @pytest.mark.parametrize("columns", [0, 2])
 def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
-    base = base_of_pairs(np.zeros((5, columns)), columns, np.zeros((5, columns), bool), np.ones(5))
+    base = base_of_pairs(np.zeros((5, columns)), np.zeros((5, columns), bool), np.ones(5))
     np.testing.assert_allclose(base.covariances, np.eye(columns)[None])
     np.testing.assert_allclose(base.means, np.zeros((1, columns)))
 
@@ -200,7 +199,7 @@ def labelled(n):
     means = np.array([[0.0, 1.0], [2.0, -1.0], [-1.0, 0.5]])
     numbers = np.column_stack([means[label] + 0.3 * rng.standard_normal((n, 2)), rng.standard_normal(n)])
     masses = np.bincount(label) / n
-    return label, np.column_stack([numbers, UNIT * ((label[:, None] == [0, 1]) - masses[:2])])
+    return label, np.column_stack([numbers, ((label[:, None] == [0, 1]) - masses[:2])])
 
 
 def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_hidden():
@@ -234,7 +233,7 @@ def test_gates_begin_with_the_labels_known():
     rng = np.random.default_rng(6)
     label = rng.choice(2, 1500)
     number = np.where(label, 1.0, -1.0)[:, None] + 0.02 * rng.standard_normal((1500, 1))
-    y = np.column_stack([number, UNIT * (label - label.mean())])
+    y = np.column_stack([number, label - label.mean()])
     even = stats.norm.logpdf(number, scale=1.0)
     base = fit_base(y, 1, Shape(1, 0.0, 1e-6), 0)
     assert first_gates(base, y, number, number, even)[0] < 0.05

@@ -19,6 +19,7 @@ from motes.models._sources import source_of
 from motes.models._table_fitting import fit_table
 from motes.runs._plots import draw_run, keep_diagnosis
 from motes.runs._table_figures import linked_columns
+from tables import untrained
 
 TINY = {"table.width": 16, "table.depth": 1, "table.components": 2, "table.own": 0, "table.batch": 32}
 RHO = 0.8
@@ -101,17 +102,17 @@ def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
 def fit_by_heart(model, seen):
     """Members of which each has seen all rows: nothing says when to stop."""
     from motes.learning.tables import _fitting as fitting
-    from motes.learning.tables import _training as training
+    from motes.learning.tables._plan import Data, Plan, Split
     from motes.learning.tables._rows import Reader
 
     encoded = model.schema.encode(seen)
     rows = Reader.of(model.schema).read(encoded)
     _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
     members = model.models.network.hidden.shape[0]
-    split = training.Split([np.arange(len(seen))] * members, [])
-    data = training.Data(rows, np.zeros(len(seen), np.uint64))
-    plan = training.Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
-    learned = training.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
+    split = Split([np.arange(len(seen))] * members, [])
+    data = Data(rows, np.zeros(len(seen), np.uint64))
+    plan = Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
+    learned = fitting.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
     return fitting.MaskedModel(learned.networks, model.models.base)
 
 
@@ -139,7 +140,8 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
 
 
 def test_a_table_in_memory_needs_rows_that_were_not_seen():
-    model = motes.fit(table(60, 5), changes=TINY | {"table.steps": 5}, verbose=False)
+    with untrained():
+        model = motes.fit(table(60, 5), changes=TINY | {"table.steps": 5}, verbose=False)
     with pytest.raises(UsageError, match="rows that the model has not seen"):
         model.diagnose(table(60, 5))
     assert model.diagnose(table(80, 6)).training is None
@@ -148,7 +150,8 @@ def test_a_table_in_memory_needs_rows_that_were_not_seen():
 def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
     rows = table(500, 7)
     wide = rows.assign(**{f"noise{k}": np.random.default_rng(k).standard_normal(500) for k in range(4)})
-    schema = fit_table(wide, changes=TINY | {"table.steps": 1}).schema
+    with untrained():
+        schema = fit_table(wide, changes=TINY).schema
 
     class Named:
         pass

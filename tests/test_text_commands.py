@@ -16,6 +16,7 @@ from motes.data._files import read_frame
 from motes.data._text_options import TextOptions
 from motes.models._sources import read_rows, source_of
 from motes.models._tables import read_model
+from tables import untrained
 
 MOTES = [sys.executable, "-m", "motes"]
 ROWS = 60
@@ -47,7 +48,7 @@ def german():
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("german")
     (folder / "t.csv").write_bytes(german())
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, untrained():
         patch.chdir(folder)
         patch.setattr("motes.runs._run.SAMPLES", 40)
         assert cli._run(["train", "t.csv", "--out", "run", *TINY, *OPTIONS], debug=True) == 0
@@ -121,7 +122,8 @@ def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(mot
     monkeypatch.setattr("motes.runs._run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
-    assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
+    with untrained():
+        assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
     assert read_model("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
     (tmp_path / "one.csv").write_text('day,pay,n\n05.03.2020,"$1,110",2\n06.03.2020,"$1,120",2\n')
     code, _, err = motes_command("score", "run", "one.csv", "--out", "s.csv", "-q")

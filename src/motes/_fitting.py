@@ -93,7 +93,6 @@ def fit(
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
     chosen = load_recipe(recipe if recipe is not None else _suited(frame, reporter), changes)
-    dropped: list[int] = []  # places of columns that the model does not have
     if chosen.data.encode:
         if labels is not None:
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
@@ -103,8 +102,7 @@ def fit(
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
-        dropped = [j for j, name in enumerate(frame.names) if name not in table.columns]
-        return Model(table, without(template_of(data), dropped))
+        return Model(table, _template(data, frame.names, table.columns))
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:
@@ -115,9 +113,12 @@ def fit(
             PointData(rows, columns, labels, weights), chosen, start=point_start(before), seed=seed, source=source,
             on_progress=show,
         )  # fmt: skip
-    if not is_array:  # without the column of the labels
-        dropped = [j for j, name in enumerate(frame.names) if name not in points.columns]
-    return Model(points, without(template_of(data), dropped))
+    return Model(points, _template(data, () if is_array else frame.names, points.columns))
+
+
+def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
+    """The kind of table that `data` is, without those of its columns that a model does not have, such as labels."""
+    return without(template_of(data), [j for j, name in enumerate(names) if name not in kept])
 
 
 def _suited(frame: Frame, reporter: Reporter) -> str:

@@ -47,7 +47,12 @@ class Metric(float):
         return self.name, self.value, self.low, self.high, self.p_value  # what copy and pickle call __new__ with
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: the number, its interval and the p-value."""
+        """For JSON: the number, its interval and the p-value.
+
+        Example:
+            >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
+            {'value': 0.0, 'low': 0.0, 'high': 0.0, 'p_value': None}
+        """
         return {"value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value}
 
     def __str__(self) -> str:

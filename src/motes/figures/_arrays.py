@@ -33,6 +33,13 @@ class View:
         columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and no
             ticks are drawn; named columns have units of their own, so each axis gets its own scale.
         note: small print, such as how the points were scaled.
+
+    Example:
+        >>> from motes.figures import View, row
+        >>> x = motes.make_shape("moons", 200)
+        >>> figure = row([x, 2 * x], [0.0, 0.5], view=View((-4, 4), steps=100))
+        >>> figure.axes[1].get_title().endswith("t = 50/100")
+        True
     """
 
     limits: Box | None = None

@@ -51,7 +51,7 @@ def density_map(
         >>> from motes.figures import density_map
         >>> x = y = np.linspace(-3, 3, 32)
         >>> log_p = -(x[:, None] ** 2 + y**2) / 2
-        >>> density_map(x, y, log_p, contours=(0.5, 0.9), title="N(0, I)").get_title()
+        >>> density_map((x, y), log_p, contours=(0.5, 0.9), title="N(0, I)").get_title()
         'N(0, I)'
     """
     look = as_style(style)
@@ -99,7 +99,7 @@ def density_row(
         >>> from motes.figures import density_row
         >>> x = y = np.linspace(-3, 3, 32)
         >>> log_p = -(x[:, None] ** 2 + y**2) / 2
-        >>> figure = density_row(x, y, [log_p, 2 * log_p], ["wide", "narrow"])
+        >>> figure = density_row((x, y), [log_p, 2 * log_p], ["wide", "narrow"])
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['wide', 'narrow']
     """

@@ -55,7 +55,7 @@ def score_fields(
         >>> from motes.figures import score_fields
         >>> x = y = np.linspace(-2, 2, 16)
         >>> exact = -np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)  # of N(0, I)
-        >>> figure = score_fields(x, y, 0.9 * exact, exact)
+        >>> figure = score_fields((x, y), 0.9 * exact, exact)
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['learned score', 'exact score']
     """
@@ -113,6 +113,11 @@ def time_heading(t: float | None = None, *, steps: int | None = None, noise: flo
 
     Raises:
         ValueError: steps without a time, a time that is no step, or numbers below 0 or not finite.
+
+    Example:
+        >>> from motes.figures import time_heading
+        >>> time_heading(0.04, steps=100)
+        '$t$ = 4/100'
     """
     if steps is not None and t is None:
         raise ValueError(f"steps is {steps} without a time; expected t as well.")

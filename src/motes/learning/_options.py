@@ -11,7 +11,14 @@ from motes._ranges import Checked, number
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """Adam, its learning rate, and the moving average of the weights. A subclass may have another `optimiser`."""
+    """Adam, its learning rate, and the moving average of the weights. A subclass may have another `optimiser`.
+
+    Example:
+        >>> from motes.learning import Training
+        >>> options = Training(steps=2_000, learning_rate=1e-3)
+        >>> options.steps, options.batch
+        (2000, 512)
+    """
 
     steps: int = number(4000, 1)
     batch: int = number(512, 1)
@@ -30,11 +37,26 @@ class Training(Checked):
     snapshot_epochs: int = number(0, 0)  # a picture every so many epochs; 0: five over the run
 
     def optimiser(self) -> optax.GradientTransformation:
-        """Adam with the clipping and the learning rate that these options say; the same object for the same options."""
+        """Adam with the clipping and the learning rate that these options say; the same object for the same options.
+
+        Example:
+            >>> from motes.learning import Training
+            >>> optimiser = Training(learning_rate=1e-3, decay="constant", warmup=0).optimiser()
+            >>> weights = jnp.zeros(2)
+            >>> change, state = optimiser.update(jnp.array([3.0, -4.0]), optimiser.init(weights))
+            >>> change.tolist()  # Adam's first step is as long for every weight
+            [-0.001, 0.001]
+        """
         return _optimiser(self)
 
     def snapshot_steps(self, rows: int) -> int:
-        """Steps from one snapshot of the weights to the next."""
+        """Steps from one snapshot of the weights to the next.
+
+        Example:
+            >>> from motes.learning import Training
+            >>> Training(steps=2_000).snapshot_steps(10_000)
+            400
+        """
         if self.snapshot_epochs:
             return self.snapshot_epochs * -(-rows // self.batch)
         return -(-self.steps // 5)

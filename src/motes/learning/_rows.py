@@ -29,6 +29,14 @@ class Rows:
             rows, and 0 as none; None: 1 each.
         held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
             kept, and training ends before its last step where nothing better is found for long.
+
+    Example:
+        >>> from motes.learning import Rows
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> rows = Rows(x, labels)
+        >>> seen = Rows(x[50:], labels[50:], held=rows[np.arange(50)])
+        >>> len(seen.x), len(seen.held.x)
+        (150, 50)
     """
 
     x: NDArray[np.floating]
@@ -41,19 +49,6 @@ class Rows:
         parts = (self.x, self.labels, self.weights)
         return Rows(*(None if part is None else part[some] for part in parts))  # type: ignore[arg-type]
 
-    def on_device(self, dropout: float) -> "OnDevice":
-        """Where programs find them, a little longer there: few lengths need few programs."""
-        n = len(self.x)
-        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
-        more = -n % step
-
-        def put(part: NDArray[Any]) -> jax.Array:
-            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
-
-        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
-        points = put(np.asarray(self.x, jnp.result_type(float)))
-        return OnDevice(points, None if self.labels is None else put(self.labels), dropout)
-
 
 class OnDevice(NamedTuple):
     """Points, their classes, and how often a class is withheld."""
@@ -61,6 +56,20 @@ class OnDevice(NamedTuple):
     x: jax.Array  # (n, d)
     labels: jax.Array | None  # (n,)
     dropout: float
+
+    @classmethod
+    def of(cls, rows: Rows, dropout: float) -> "OnDevice":
+        """Where programs find them, a little longer there: few lengths need few programs."""
+        n = len(rows.x)
+        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
+        more = -n % step
+
+        def put(part: NDArray[Any]) -> jax.Array:
+            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
+
+        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
+        points = put(np.asarray(rows.x, jnp.result_type(float)))
+        return cls(points, None if rows.labels is None else put(rows.labels), dropout)
 
     def losses(
         self,

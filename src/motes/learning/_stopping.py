@@ -78,7 +78,7 @@ class EarlyStopping:
         # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
         rng = np.random.default_rng([*np.asarray(jax.random.key_data(key)), APART])
         count = blocks * BLOCK
-        rows = held.on_device(options.label_dropout)
+        rows = OnDevice.of(held, options.label_dropout)
         # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
         u = (rng.permutation(count) + rng.random(count)) / count
         eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)

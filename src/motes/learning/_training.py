@@ -93,7 +93,7 @@ def train(
             "or leave validation at 0."
         )
     lengths = LENGTHS if options.averages else ()
-    on_device, optimiser = rows.on_device(options.label_dropout), options.optimiser()
+    on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
     task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
     watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)

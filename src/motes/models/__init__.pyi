@@ -1,8 +1,9 @@
-from ._points import PointModel
+from ._points import PointModel, Provenance
 from ._tables import RowLikelihood, TableModel
 
 __all__ = [
     "PointModel",
+    "Provenance",
     "RowLikelihood",
     "TableModel",
 ]

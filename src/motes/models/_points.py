@@ -19,6 +19,7 @@ from scipy.special import softmax
 from motes._seeds import seed_key
 from motes.data._classes import Classes
 from motes.data._tables import Standardiser, as_table
+from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count
 from motes.learning._averages import Averages
@@ -45,6 +46,14 @@ class Provenance:
         source: what it was trained on, a shape's name or a file's; "" for an array.
         fingerprint: of the rows that it was trained on, by which they are known again.
         seed: of the training.
+
+    Example:
+        >>> from motes.models import PointModel, Provenance
+        >>> inner = model.inner
+        >>> known = Provenance("moons", inner.fingerprint, seed=0)
+        >>> same = PointModel(inner.denoiser, inner.standardiser, inner.columns, inner.recipe, provenance=known)
+        >>> same.source
+        'moons'
     """
 
     source: str = ""
@@ -536,7 +545,7 @@ class PointModel:
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel:
-        """What `parts` gave; `path` is where it comes from.
+        """What `parts` gave, perhaps with what `motes.Model` added; `path` is where it comes from.
 
         Raises:
             ModelFileError: anything else.
@@ -547,6 +556,7 @@ class PointModel:
             >>> PointModel.of_parts(*model.inner.parts(), Path("moons.safetensors")).columns
             ('x', 'y')
         """
+        tensors = {name: array for name, array in tensors.items() if name != KEY}
         try:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])

@@ -18,8 +18,8 @@ from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
 from motes.learning.tables._model import knows_labels
 from motes.learning.tables._network import Rows
+from motes.learning.tables._plan import Data, Plan
 from motes.learning.tables._rows import Reader
-from motes.learning.tables._training import Data, Plan
 from motes.models._going_on import ahead_of, mark, run_of
 from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel

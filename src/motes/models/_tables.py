@@ -174,6 +174,11 @@ class TableModel:
         Raises:
             UsageError: a length out of range, or no averages were kept.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> longer.inner.averaged_over(0.1).length
+            0.1
         """
         found = self.check_averages().over(sigma_rel)
         models = MaskedModel(with_weights(self.models.network, found), self.models.base)
@@ -194,6 +199,11 @@ class TableModel:
         Raises:
             UsageError: there are none.
             ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> type(longer.inner.check_averages()).__name__
+            'Averages'
         """
         return checked(self.averages, ", of a table where it is told so: --set table.averages=32.")
 
@@ -202,6 +212,14 @@ class TableModel:
 
         Raises:
             OSError: the folder is not there, cannot be written, or is full.
+
+        Example:
+            >>> from pathlib import Path
+            >>> Path("run").mkdir()
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> longer.inner.save_averages(Path("run"))
+            >>> [path.name for path in Path("run").iterdir()]
+            ['averages.safetensors']
         """
         if self.averages is not None:
             write_averages(self.averages, folder, self._run)
@@ -509,7 +527,7 @@ class TableModel:
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
-        """What `parts` gave, perhaps with the arrays of an estimator; `path` is where it comes from.
+        """What `parts` gave, perhaps with what `motes.Model` or an estimator added; `path` is where it comes from.
 
         Raises:
             ModelFileError: anything else.
@@ -522,7 +540,7 @@ class TableModel:
         """
         import tomllib
 
-        tensors = {name: array for name, array in tensors.items() if not name.startswith("estimator.")}
+        tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         try:
             arrays = {
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
@@ -573,13 +591,12 @@ def read_model(path: str | Path) -> PointModel | TableModel:
 
 
 def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel | TableModel:
-    """The model of the arrays and texts of a file, without what only `motes.Model` or an estimator need of it.
+    """The model of the arrays and texts of a file.
 
     Raises:
         ModelFileError: it is damaged.
     """
-    mine = {name: array for name, array in tensors.items() if name != KEY}
-    return (TableModel if "schema" in about else PointModel).of_parts(mine, about, path)
+    return (TableModel if "schema" in about else PointModel).of_parts(tensors, about, path)
 
 
 def load_points(path: str | Path, requested: str) -> PointModel:

@@ -75,7 +75,13 @@ class ModelView:
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
     def drawn(self, limits: Limits) -> figures.View:
-        """As figures take it, in a box."""
+        """As figures take it, in a box.
+
+        Example:
+            >>> from motes.runs import ModelView
+            >>> ModelView(model.inner, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
+            ((-3.0, 3.0), (-2.0, 2.0))
+        """
         return figures.View(limits, self.steps, self.columns, self.note)
 
     def panels(self) -> list[int]:

@@ -1,5 +1,6 @@
 from ._chains import DDIM, Ancestral
 from ._diffusion import Churn, EulerMaruyama, StochasticHeun
+from ._divergence import Hutchinson
 from ._dpm import DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver2S, DPMSolver3M
 from ._flow import Adaptive, Euler, GradientEstimation, Heun
 from ._grids import GRIDS, KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
@@ -30,6 +31,7 @@ __all__ = [
     "Guidance",
     "Guided",
     "Heun",
+    "Hutchinson",
     "KarrasGrid",
     "Likelihood",
     "LogSNRGrid",

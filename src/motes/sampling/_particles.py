@@ -78,7 +78,8 @@ def conditional_sample(
         >>> from motes.sampling import KarrasGrid, conditional_sample
         >>> oracle = GaussianOracle(np.zeros(2), [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=80.0))
         >>> options = {"key": jax.random.key(0), "grid": KarrasGrid(steps=16)(oracle.schedule)}
-        >>> rows, ess, log_evidence = conditional_sample(oracle, [1.0, -np.inf], [1.0, np.inf], 50, **options)
+        >>> bounds = [1.0, -np.inf], [1.0, np.inf]
+        >>> rows, ess, log_evidence = conditional_sample(oracle, bounds, 50, **options)
         >>> bool((rows[:, 0] == 1).all()), round(log_evidence, 2)  # log N(1; 0, 1)
         (True, -1.42)
     """

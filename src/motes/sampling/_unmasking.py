@@ -26,6 +26,7 @@ from motes.learning.tables._links import Derived, bits_of, shares_of
 from motes.learning.tables._model import MaskedModel, each_member
 from motes.learning.tables._network import Rows
 from motes.learning.tables._reveal import (
+    Entry,
     Outlook,
     Place,
     Prepared,
@@ -139,8 +140,8 @@ class Unmasker:
         """The part in place k of the order is seen in the rows `here`."""
         place, spot = self._turn(k)
         single = lambda part: jnp.asarray(part, jnp.float32)
-        codes, here = jnp.asarray(codes, jnp.int32), jnp.asarray(here, bool)
-        return _show(self.layout, self.prepared, seen, place, codes, single(y), single(u), here, spot)
+        entry = Entry(jnp.asarray(codes, jnp.int32), single(y), single(u), jnp.asarray(here, bool))
+        return _show(self.layout, self.prepared, seen, place, spot, entry)
 
     def draw(
         self,
@@ -355,11 +356,9 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
-@partial(jax.jit, static_argnums=(0, 8))
-def _show(
-    layout: Layout, prepared: Prepared, seen: Seen, place: Place, codes: Any, y: Any, u: Any, here: Any, spot: Spot
-) -> Seen:
-    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, codes, y, u, here, spot)
+@partial(jax.jit, static_argnums=(0, 4))
+def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
+    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, spot, entry)
     return each_member(one)(prepared, seen)
 
 

@@ -3,9 +3,9 @@
 scikit-learn fits it. Left-out rows, given their labels, choose the number of components; of few rows also how much
 their covariances share, and a ridge:
 
-    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge diag(units^2)
+    covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
 
-The first L of the A axes are numbers, with a unit of 1; the others are codes of labels, with a unit of UNIT.
+The first L of the A axes are numbers; the others are codes of labels.
 """
 
 import warnings
@@ -20,7 +20,6 @@ from scipy.special import log_ndtr, logsumexp
 from threadpoolctl import threadpool_limits
 
 from motes.learning.tables._base import Base
-from motes.learning.tables._layout import UNIT
 
 Array = NDArray[np.float64]
 
@@ -63,7 +62,7 @@ def _shape_of_few(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], mo
             learn = np.delete(np.arange(len(y)), fold)
             raw = _mixture(y[learn], lines, count, seed)
             for shape in grid:
-                grid[shape] += _log_density(y[fold], lines, *_shared(raw, lines, shape)).sum()
+                grid[shape] += _log_density(y[fold], lines, *_shared(raw, shape)).sum()
         shape = max(grid, key=lambda shape: grid[shape])
         fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
@@ -93,19 +92,18 @@ def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | Non
     if not y.shape[1]:
         return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
     with threadpool_limits(1):
-        weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), lines, shape)
+        weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), shape)
     single = lambda part: jnp.asarray(part, jnp.float32)
     return Base(single(np.log(weights_)), single(means), single(covariances))
 
 
-def base_of_pairs(y: Array, lines: int, observed: NDArray[np.bool_], weights: Array) -> Base:
+def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
     """One normal of y (n, A), by the rows in which each pair is `observed` (n, A).
 
     A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
     rows may contradict one another. Each row counts by its weight (n,).
     """
-    units = _units(lines, y.shape[1])
-    y, heavy = y / units, observed * weights[:, None]
+    heavy = observed * weights[:, None]
     mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
     apart = np.where(observed, y - mean, 0.0)
     sd = np.sqrt(((heavy * np.square(apart)).sum(0) + PAIRS) / (heavy.sum(0) + PAIRS))
@@ -113,14 +111,9 @@ def base_of_pairs(y: Array, lines: int, observed: NDArray[np.bool_], weights: Ar
     shrunk = (heavy * apart / sd).T @ (apart / sd) / (pairs + PAIRS)
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = np.linalg.eigh(shrunk)
-    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd * units, sd * units)
+    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
     single = lambda part: jnp.asarray(part[None], jnp.float32)
-    return Base(jnp.zeros(1), single(mean * units), single(covariance))
-
-
-def _units(lines: int, axes: int) -> Array:
-    """The unit of each axis, (A,)."""
-    return np.repeat([1.0, UNIT], [lines, axes - lines])
+    return Base(jnp.zeros(1), single(mean), single(covariance))
 
 
 def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
@@ -144,13 +137,13 @@ def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, A
     means = (share.T @ y) / rows[:, None]
     apart = y - means[:, None]  # (C, n, A)
     covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
-    return rows / rows.sum(), means, covariances + LEAST * np.diag(_units(lines, y.shape[1]) ** 2)
+    return rows / rows.sum(), means, covariances + LEAST * np.eye(y.shape[1])
 
 
-def _shared(raw: tuple[Array, Array, Array], lines: int, shape: Shape) -> tuple[Array, Array, Array]:
+def _shared(raw: tuple[Array, Array, Array], shape: Shape) -> tuple[Array, Array, Array]:
     weights, means, covariances = raw
     common = np.einsum("c,cij->ij", weights, covariances)
-    ridge = shape.ridge * np.diag(_units(lines, means.shape[1]) ** 2)
+    ridge = shape.ridge * np.eye(means.shape[1])
     return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from motes.learning._resuming import Session
 from motes.learning.tables._base import Base
@@ -19,7 +18,8 @@ from motes.learning.tables._density import CLOSE
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, on_axes
 from motes.learning.tables._network import MaskedNetwork, Rows
-from motes.learning.tables._training import Data, Options, Plan, Split, train
+from motes.learning.tables._plan import Data, Options, Plan, Split
+from motes.learning.tables._training import train
 
 Integers = NDArray[np.integer]
 T = TypeVar("T")
@@ -148,8 +148,7 @@ def fit(
     """
     if start is None:
         split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
-        with threadpool_limits(1):  # more threads make matrices of a few columns ten times as slow
-            models = _begun(data, layout, network, split, seed)
+        models = _begun(data, layout, network, split, seed)
     else:
         split, models = held_out(data.keys, len(start.base.means), seed), start
     keeper = session.keeper
@@ -176,7 +175,7 @@ def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> li
     whole = np.all(observed[:, :lines], axis=1)
     if whole.sum() < WHOLE:
         each = np.ones(len(y)) if weights is None else weights
-        return [base_of_pairs(y[some], lines, observed[some], each[some]) for some in split.learn]
+        return [base_of_pairs(y[some], observed[some], each[some]) for some in split.learn]
     place = np.cumsum(whole) - 1
     inside = lambda some: place[some[whole[some]]]
     shape = choose_shape(y[whole], lines, [inside(fold) for fold in split.hold], most, seed)
@@ -207,16 +206,13 @@ def _gated(
     lines = layout.lines
     if not len(lines):
         return networks
-    log_masses = np.full((layout.parts, max(layout.sizes)), -np.inf)
-    for group in layout.groups:
-        log_masses[group.parts, : group.log_masses.shape[1]] = group.log_masses
     whole, places = rows.observed[:, lines].all(axis=1), _places(rows, layout)
     biases = []
     for base, some in zip(bases, looked, strict=True):
         some = some[whole[some]]
         some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
         low, high, inner = (np.asarray(part[some][:, lines], np.float64) for part in (rows.low, rows.high, rows.inner))
-        even = log_masses[lines, rows.codes[some][:, lines]] + inner
+        even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
         gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
     first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))

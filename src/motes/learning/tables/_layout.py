@@ -30,7 +30,6 @@ NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
 LEVELS = 8  # codes of a part without a density, up to which the base knows them,
 AXES = 24  # and axes of all these parts together, at most: the parts of the fewest codes come first
-UNIT = 0.1  # the unit of such an axis, where that of a number is 1
 
 
 class Bins(NamedTuple):
@@ -62,7 +61,7 @@ class Links(NamedTuple):
 class Levels(NamedTuple):
     """Codes of parts without a density that the base knows: every code but the last is an axis of it, behind the lines.
 
-    An axis has the value UNIT (1 - m) where the code is there, and -UNIT m where it is not; m is the code's mass.
+    An axis has the value 1 - m where the code is there, and -m where it is not; m is the code's mass.
 
     Attributes:
         axis: of each part and code, (p, LEVELS - 1); -1 where there is none.
@@ -160,6 +159,14 @@ class Layout:
         """How many relations give places for normals, of each line at most; 0 where no line has any."""
         linked = self.line_links[self.line_links < len(self.links.parts)]
         return int((self.links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0))
+
+    @cached_property
+    def log_masses(self) -> Array:
+        """(p, K): of each code of each part, minus infinity beyond its codes."""
+        made = np.full((self.parts, max(self.sizes)), -np.inf)
+        for group in self.groups:
+            made[group.parts, : group.log_masses.shape[1]] = group.log_masses
+        return made
 
     @property
     def loose(self) -> NDArray[np.int32]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables._density import Near, log_mixture, log_value, moved
-from motes.learning.tables._layout import UNIT, Layout, has_density
+from motes.learning.tables._layout import Layout, has_density
 from motes.learning.tables._links import bits_of, log_linked
 from motes.learning.tables._network import Heads, MaskedNetwork, Rows, code_logits
 from motes.tables._parts import Part
@@ -94,7 +94,7 @@ def on_axes(layout: Layout, y: Any, codes: Any) -> jax.Array:
     """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p)."""
     levels = layout.levels
     there = (codes[:, levels.parts] == levels.codes) * 1.0
-    return jnp.concatenate([jnp.asarray(y[:, layout.lines]), UNIT * (there - levels.masses)], axis=1)
+    return jnp.concatenate([jnp.asarray(y[:, layout.lines]), there - levels.masses], axis=1)
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:

@@ -15,7 +15,7 @@ import numpy as np
 
 from motes.learning.tables._base import Components, Ordered
 from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
-from motes.learning.tables._layout import BINS, LEVELS, UNIT, Layout
+from motes.learning.tables._layout import BINS, LEVELS, Layout
 from motes.learning.tables._links import bits_of, log_linked
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import REACH, Heads, Rows, normed, waves_of
@@ -87,6 +87,20 @@ class Place(NamedTuple):
     link: jax.Array
 
 
+class Entry(NamedTuple):
+    """The entries of one part that are seen, (n,).
+
+    Attributes:
+        codes, y, u: as in `network.Rows`.
+        here: which of them are seen.
+    """
+
+    codes: jax.Array
+    y: jax.Array
+    u: jax.Array
+    here: jax.Array
+
+
 class Spot(NamedTuple):
     """What of a place decides which program is compiled.
 
@@ -123,19 +137,10 @@ def nothing_seen(prepared: Prepared, n: int) -> Seen:
     return each_member(one)(prepared)
 
 
-def seen_after(
-    layout: Layout,
-    prepared: Prepared,
-    seen: Seen,
-    place: Place,
-    codes: jax.Array,
-    y: jax.Array,
-    u: jax.Array,
-    here: jax.Array,
-    spot: Spot,
-) -> Seen:
-    """What is known of n rows once the part at `place` is seen where `here` (n,) says so."""
+def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
+    """What is known of n rows once their entries of the part at `place` are seen."""
     network, base = prepared.model.network, prepared.base
+    codes, y, u, here = entry
     j = place.part
     loose = np.isin(np.arange(layout.parts), layout.loose)
     slot = jnp.where(jnp.asarray(loose)[j] & here, jnp.asarray(layout.offsets)[j] + codes, 0)
@@ -152,7 +157,7 @@ def seen_after(
 
     def step(k: jax.Array, seen: Seen) -> Seen:
         rank = place.ranks[k]
-        return _axis_seen(base, seen, rank, UNIT * ((codes == k) - masses[k]), here & (rank < seen.axes.shape[1]))
+        return _axis_seen(base, seen, rank, (codes == k) - masses[k], here & (rank < seen.axes.shape[1]))
 
     return jax.lax.fori_loop(0, LEVELS - 1, step, seen)
 

@@ -12,7 +12,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -31,6 +31,7 @@ from motes.learning.tables._course import Course, Members, Nats, Trained, moved_
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
+from motes.learning.tables._plan import Data, Options, Plan, Split
 
 PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
@@ -38,75 +39,6 @@ CHUNK = 25  # steps of one call of the compiled program, at most
 FIRST = 5  # steps of the first call, before it is known how long one takes
 PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
-
-
-@dataclass(frozen=True)
-class Options:
-    """Of a training.
-
-    Attributes:
-        steps: at most.
-        batch: rows of a step.
-        groups: orders of a step.
-        fixed: share of the groups that have the order in which rows are drawn.
-        learning_rate: at its highest; it falls to nothing by a cosine.
-        ema: the decay of the average of the weights, which is the model.
-        clip_norm: of the gradient.
-        weight_decay: of weights that many codes share, in units of the learning rate (Loshchilov & Hutter 2019).
-        check_every: steps between two looks at the validation rows.
-        patience: looks without a better one after which the training stops.
-        averages: how often over the training two averages are stored, from which one of any length can be made.
-    """
-
-    steps: int
-    batch: int
-    groups: int
-    fixed: float
-    learning_rate: float
-    ema: float
-    clip_norm: float
-    weight_decay: float
-    check_every: int
-    patience: int
-    averages: int = 0
-
-
-class Data(NamedTuple):
-    """The rows of a table.
-
-    Attributes:
-        rows: (n, p).
-        keys: equal for equal rows, (n,).
-        weights: how much each row counts, (n,); None: 1 each.
-    """
-
-    rows: Rows
-    keys: NDArray[np.uint64]
-    weights: NDArray[np.float64] | None = None
-
-
-class Split(NamedTuple):
-    """Which rows are for what.
-
-    Attributes:
-        learn: those that each member learns from; all as many.
-        hold: those that say when it stops; all as many, none where nothing says so.
-    """
-
-    learn: list[NDArray[np.integer]]
-    hold: list[NDArray[np.integer]]
-
-
-class Plan(NamedTuple):
-    """What of a table no gradient changes.
-
-    Attributes:
-        order: place -> part, in which rows are drawn and scored, (p,).
-        units: the column of each part, (p,): parts of one column stay together, in their order.
-    """
-
-    order: Any
-    units: Any
 
 
 @dataclass(frozen=True)
