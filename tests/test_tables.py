@@ -151,7 +151,7 @@ def test_an_archive_of_arrays_is_no_table(tmp_path):
 
 @pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
 def test_another_suffix_is_refused(file, name):
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv or \.npy"):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz\."):
         read_table(file(HEADED, name))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.csv or \.npy"):
         write_table(file(HEADED, name), X, ["a", "b"])
