@@ -17,6 +17,8 @@ from motes.models._points import PointModel
 from motes.sampling._divergence import Hutchinson
 from motes.sampling._likelihood import log_likelihood
 
+pytestmark = pytest.mark.optimised  # what single precision costs is that of the programs of a user
+
 KEY = jax.random.key(0)
 # So wide that q(x_1) is N(0, prior_std^2 I) to 1e-8 for data of mean 0: what is left is the error of the integral.
 WIDE = VarianceExploding(1e4, 7.0)

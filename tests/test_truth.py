@@ -22,6 +22,8 @@ from motes.sampling import Heun
 from motes.sampling._grids import KarrasGrid
 
 each = pytest.mark.parametrize("name", SHAPES)
+pytestmark = pytest.mark.optimised
+
 CURVES = [name for name in SHAPES if name not in ("checkerboard", "eight_gaussians")]
 N = 20_000
 
