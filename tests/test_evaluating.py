@@ -10,7 +10,7 @@ from motes.data._tables import Standardiser
 from motes.diagnosis._evaluating import evaluate, least_loss
 from motes.evaluation._entries import Entry
 from motes.evaluation._irreducible import BOUND, EXACT
-from motes.evaluation._point_verdicts import GOOD, WORDS, verdict
+from motes.evaluation._point_verdicts import GOOD, MEASURES, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, Row
 from motes.evaluation._verdicts import Verdict
@@ -35,7 +35,7 @@ def test_exact_samples_are_like_a_real_draw(perfect):
     assert (found.source, found.evaluated_against) == ("eight_gaussians", "a fresh draw")
     assert found.rows == {"synthetic": 2000, "real": 2000}
     assert [entry.verdict.text for entry in found.entries] == [GOOD] * 14
-    assert {entry.name for entry in found.entries} == WORDS.keys()
+    assert {entry.name for entry in found.entries} == MEASURES.keys()
     assert list(found.verdicts) == ["distances", "tests", "coverage", "modes", "fit"]
     excess = found.entries[-1]  # of an exact denoiser there is none
     assert excess.name == "excess_loss" and excess.value == pytest.approx(0, abs=1e-6) and excess.reference_value == 0

@@ -338,7 +338,7 @@ def test_low_and_high_widen_what_is_drawn():
     ("values", "override", "says"),
     [
         ([1.5, 2.0], "integer", "row 1, column 'a': got 1.5; expected a whole number"),
-        ([1.5, -2.0], "positive", "row 2, column 'a': got -2.0; expected a number of at least 0"),
+        ([1.5, -2.0], "positive", "got -2.0; expected a number of at least 0; set the kind .* to .real. to"),
         ([0.5, 1.5], "bounded", "row 2, column 'a': got 1.5; expected a number of at least 0 and at most 1"),
         (["x", "y"], "real", "row 1, column 'a': got 'x'; expected numbers"),
         ([1, 2, 30], {"kind": "integer", "low": 0, "high": 10}, "row 3, column 'a': got 30; .*at most 10"),

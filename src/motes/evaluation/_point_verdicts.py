@@ -1,10 +1,13 @@
-"""What a metric of points says beside its reference value, in words.
+"""What each metric of points measures, and what it says beside its reference value, in words.
 
 A metric that tests is believed when p < `ALPHA`; any other when its 95 % interval and that of its reference value do
-not meet.
+not meet. A new metric is its line in `MEASURES`, and in `motes.evaluation._metrics` the function that takes it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from motes.evaluation._results import Metric, Row
 from motes.evaluation._verdicts import Severity, Verdict, graded
@@ -13,7 +16,24 @@ ALPHA = 0.01
 GOOD = "like a real draw"
 UNLEARNED = 0.2  # nats: an excess loss that surely costs a row more is a difference
 COPIES = 0.48  # an accuracy that is surely below it: rows lie nearer to the others than to their own, as copies do
-HIGHER_IS_BETTER = ("precision", "recall", "coverage")
+
+
+class Measure(NamedTuple):
+    """A metric of points.
+
+    Attributes:
+        section: a key of `SECTIONS` of the record.
+        about: what it measures.
+        grade: by which sizes a difference is small or large, a key of `GRADES`; "missed": every one is large.
+        words: a difference in words, of the metric and its reference value.
+        better: which of its values are better.
+    """
+
+    section: str
+    about: str
+    grade: str
+    words: Callable[[Metric, Metric], str]
+    better: Literal["lower", "higher", "equal"] = "lower"
 
 
 def verdict(row: Row, columns: int) -> Verdict:
@@ -24,38 +44,35 @@ def verdict(row: Row, columns: int) -> Verdict:
         columns: of the points, which share a difference in nats.
     """
     metric, reference = row.metric, row.reference
-    if metric.name.startswith("c2st") and metric.high < COPIES:
+    measure = MEASURES[metric.name]
+    if measure.grade == "accuracy" and metric.high < COPIES:
         return Verdict("moderate", "closer to the real rows than a real draw is: copies?", metric.p_value)
     if metric.name == "excess_loss":  # which is above 0 of every network
         differs = metric.low > UNLEARNED
     else:
-        differs = metric.p_value < ALPHA if metric.p_value is not None else _worse(metric, reference)
+        differs = metric.p_value < ALPHA if metric.p_value is not None else _worse(measure, metric, reference)
     if not differs:
         return Verdict("good", GOOD, metric.p_value)
-    return Verdict(_severity(metric, reference, columns), WORDS[metric.name](metric, reference), metric.p_value)
+    return Verdict(_severity(measure, metric, reference, columns), measure.words(metric, reference), metric.p_value)
 
 
-def _worse(metric: Metric, reference: Metric) -> bool:
-    if metric.name == "density":  # neither thinner nor denser
-        return metric.high < reference.low or metric.low > reference.high
-    if metric.name in HIGHER_IS_BETTER:
-        return metric.high < reference.low
-    return metric.low > reference.high
+def _worse(measure: Measure, metric: Metric, reference: Metric) -> bool:
+    lower, higher = metric.high < reference.low, metric.low > reference.high
+    return {"lower": higher, "higher": lower, "equal": lower or higher}[measure.better]
 
 
-def _severity(metric: Metric, reference: Metric, columns: int) -> Severity:
+def _severity(measure: Measure, metric: Metric, reference: Metric, columns: int) -> Severity:
     size = abs(float(metric) - float(reference))
-    if metric.name == "modes_missed":
-        return "large"
-    if metric.name.startswith("c2st"):
-        return graded(metric - 0.5, "accuracy")
-    if metric.name == "density":
-        return graded(size / reference if reference > 0 else size, "density")
-    if metric.name == "mmd_squared":
-        return graded(size, "mmd")
-    if metric.name in NATS:
-        return graded(size / columns, "likelihood")
-    return graded(size, "distance" if metric.name in DISTANCES else "share")
+    match measure.grade:
+        case "missed":
+            return "large"
+        case "accuracy":
+            size = metric - 0.5
+        case "density":
+            size = size / reference if reference > 0 else size
+        case "likelihood":
+            size /= columns
+    return graded(size, measure.grade)
 
 
 def _times(metric: Metric, reference: Metric) -> str:
@@ -75,23 +92,60 @@ def _denser(metric: Metric, reference: Metric) -> str:
     return f"{where} where the data is: {metric / reference:.2g} times a real draw"
 
 
-DISTANCES = ("sliced_w2", "w2", "energy_distance")
-NATS = ("negative_log_likelihood", "excess_loss")
-WORDS: dict[str, Callable[[Metric, Metric], str]] = {
-    "sliced_w2": _times,
-    "w2": _times,
-    "energy_distance": _by_chance,
-    "mmd_squared": _by_chance,
-    "c2st": _told_apart,
-    "c2st_boosting": _told_apart,
-    "precision": lambda m, r: f"{1 - m:.1%} lies outside the data (real draw: {1 - r:.1%})",
-    "recall": lambda m, r: f"{1 - m:.1%} of the data lies outside the samples (real draw: {1 - r:.1%})",
-    "density": _denser,
-    "coverage": lambda m, r: f"{1 - m:.1%} of the data has no sample near (real draw: {1 - r:.1%})",
-    "mode_distance": lambda m, r: f"{m:.1%} is in the wrong mode (real draw: {r:.1%})",
-    "modes_missed": lambda m, r: f"modes without a sample: {m:.0f}",
-    "negative_log_likelihood": lambda m, r: (
-        f"the negative log-likelihood is {m - r:.2g} nats above that of a real draw"
+def _outside(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} lies outside the data (real draw: {1 - r:.1%})"
+
+
+def _not_reached(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} of the data lies outside the samples (real draw: {1 - r:.1%})"
+
+
+def _uncovered(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} of the data has no sample near (real draw: {1 - r:.1%})"
+
+
+def _misplaced(m: Metric, r: Metric) -> str:
+    return f"{m:.1%} is in the wrong mode (real draw: {r:.1%})"
+
+
+def _missed(m: Metric, r: Metric) -> str:
+    return f"modes without a sample: {m:.0f}"
+
+
+def _less_likely(m: Metric, r: Metric) -> str:
+    return f"the negative log-likelihood is {m - r:.2g} nats above that of a real draw"
+
+
+def _unlearned(m: Metric, r: Metric) -> str:
+    return f"the network's loss is above the irreducible one by at most {m:.2g} nats a row"
+
+
+MEASURES = {
+    "sliced_w2": Measure(
+        "distances", "sliced 2-Wasserstein distance, in standard deviations of the data", "distance", _times
     ),
-    "excess_loss": lambda m, r: f"the network's loss is above the irreducible one by at most {m:.2g} nats a row",
+    "w2": Measure(
+        "distances",
+        "2-Wasserstein distance of at most 500 rows, in standard deviations of the data",
+        "distance",
+        _times,
+    ),
+    "energy_distance": Measure("tests", "energy distance of standardised columns", "distance", _by_chance),
+    "mmd_squared": Measure("tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance),
+    "c2st": Measure(
+        "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart
+    ),
+    "c2st_boosting": Measure("tests", "accuracy of boosted trees (C2ST); 0.5 is guessing", "accuracy", _told_apart),
+    "precision": Measure("coverage", "share of the samples inside the data", "share", _outside, "higher"),
+    "recall": Measure("coverage", "share of the data inside the samples", "share", _not_reached, "higher"),
+    "density": Measure("coverage", "how densely samples lie around real points", "density", _denser, "equal"),
+    "coverage": Measure("coverage", "share of the real points with a sample near", "share", _uncovered, "higher"),
+    "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced),
+    "modes_missed": Measure("modes", "modes without a sample", "missed", _missed),
+    "negative_log_likelihood": Measure(
+        "fit", "mean of -log p of real points, in nats per row", "likelihood", _less_likely
+    ),
+    "excess_loss": Measure(
+        "fit", "the network's loss above the irreducible one, in nats per row at most", "likelihood", _unlearned
+    ),
 }

@@ -19,28 +19,11 @@ from motes.evaluation._entries import Entry, entries_text
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._metrics import compare, negative_log_likelihood
 from motes.evaluation._modes import Modes
-from motes.evaluation._point_verdicts import verdict
+from motes.evaluation._point_verdicts import MEASURES, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Array, Metric, Row, Z, optional
 
 SHOWN = 2000  # points of each set in a picture
-
-MEASURES = {  # name of a metric -> its section, and what it measures
-    "sliced_w2": ("distances", "sliced 2-Wasserstein distance, in standard deviations of the data"),
-    "w2": ("distances", "2-Wasserstein distance of at most 500 rows, in standard deviations of the data"),
-    "energy_distance": ("tests", "energy distance of standardised columns"),
-    "mmd_squared": ("tests", "squared maximum mean discrepancy of Gaussian kernels"),
-    "c2st": ("tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing"),
-    "c2st_boosting": ("tests", "accuracy of boosted trees (C2ST); 0.5 is guessing"),
-    "precision": ("coverage", "share of the samples inside the data"),
-    "recall": ("coverage", "share of the data inside the samples"),
-    "density": ("coverage", "how densely samples lie around real points"),
-    "coverage": ("coverage", "share of the real points with a sample near"),
-    "mode_distance": ("modes", "share of the samples in the wrong mode"),
-    "modes_missed": ("modes", "modes without a sample"),
-    "negative_log_likelihood": ("fit", "mean of -log p of real points, in nats per row"),
-    "excess_loss": ("fit", "the network's loss above the irreducible one, in nats per row at most"),
-}
 
 
 @dataclass(frozen=True)
@@ -162,8 +145,8 @@ def evaluate_points(
 
 
 def _entry(row: Row, width: int) -> Entry:
-    section, measure = MEASURES[row.metric.name]
-    return Entry.of(section, row.metric.name, measure, verdict(row, width), row.metric, row.reference)
+    measure = MEASURES[row.metric.name]
+    return Entry.of(measure.section, row.metric.name, measure.about, verdict(row, width), row.metric, row.reference)
 
 
 def _column(name: str, synthetic: Array, real: Array) -> PointColumn:

@@ -12,9 +12,9 @@ from motes.data._series import TYPE_WORDS, Mask, Series, moment_of
 from motes.errors import DataError
 from motes.evaluation._results import Array
 from motes.tables._schema import Schema
+from motes.tables.kinds import KINDS
 from motes.tables.kinds._columns import Column
 
-DISCRETE = ("boolean", "categorical", "ordered")
 OTHERS = "all others"
 
 
@@ -107,7 +107,7 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> View:
     """
     called = {name: f"the {name.replace('_', '-')} rows" for name in frames}
     frames = {name: schema.frame(frame, name=called[name]) for name, frame in frames.items()}
-    discrete = np.array([column.kind in DISCRETE for column in schema.columns])
+    discrete = np.array([KINDS[column.kind].discrete for column in schema.columns])
     x = {name: np.empty((len(frame), len(discrete)), order="F") for name, frame in frames.items()}
     labels: list[tuple[str, ...]] = []
     for j, column in enumerate(schema.columns):

@@ -70,6 +70,8 @@ class Kind(abc.ABC):
 
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
+    discrete: ClassVar[bool] = False
+    """Whether its entries are labels, which are compared by their shares."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"

@@ -6,7 +6,7 @@ code, within which each has its share of their rows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Categorical(Kind):
     input_ordered: bool = False
 
     name = "categorical"
+    discrete: ClassVar[bool] = True
 
     @classmethod
     def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:

@@ -58,7 +58,7 @@ class Integer(Number):
             common_step(np.union1d(x, np.array(ends, np.int64))) if len(series) >= ENOUGH else 1
         )
         grid = Grid.of(x, 0, step)
-        _check_within(sample, low, high)
+        _check_within(cls, sample, low, high)
         if ((x - grid.origin) % step).any():
             off = int(np.argmax((series.values.astype(np.int64) - grid.origin) % step != 0))
             raise _refused(sample, off, f"a multiple of {step}, counted from {grid.origin}")
@@ -139,7 +139,7 @@ class Real(Number):
         series = sample.series
         _check_numbers(sample)
         low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.defaults, strict=True))
-        _check_within(sample, low, high)
+        _check_within(cls, sample, low, high)
         x, counts = sample.seen[0].astype(np.float64), sample.seen[1]
         if places := options.get("decimals"):
             grid = Grid.of(x, places, None if len(series) >= ENOUGH else 1)
@@ -196,13 +196,13 @@ def _check_numbers(sample: Sample) -> None:
         raise _refused(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
 
 
-def _check_within(sample: Sample, low: float | None, high: float | None) -> None:
+def _check_within(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
     x = sample.series.values
     out = np.flatnonzero((x < (-np.inf if low is None else low)) | (x > (np.inf if high is None else high)))
     if len(out):
         limits = (("at least", low), ("at most", high))
         ends = [f"{word} {end:g}" for word, end in limits if end is not None]
-        raise _refused(sample, int(out[0]), f"a number of {' and '.join(ends)}; set low and high to allow for more")
+        raise _refused(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
 
 
 KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Positive)

@@ -59,6 +59,13 @@ class Number(Kind):
         unit = made.log_unit - self.unit * np.log(self.grid.width)
         return [Entries(codes, made.y, made.low, made.high, unit)]
 
+    @classmethod
+    def widen(cls) -> str:
+        """What to do about a number beyond those that are allowed."""
+        ends = [end for end in ("low", "high") if end in cls.options]
+        what = f"set {' and '.join(ends)} of this column" if len(ends) == 2 else 'set the kind of this column to "real"'
+        return f"; {what} to allow for more"
+
     def _strange(self, values: Values) -> Mask:
         """Where numbers (m,) have no place on the grid."""
         return ~np.isfinite(values)
@@ -72,8 +79,7 @@ class Number(Kind):
             return f"one of the {len(line.at)} numbers of the training: {shown}{', ...' if len(line.at) > 8 else ''}"
         ends = np.array([line.low, line.high])
         low, high = ends if self.grid is None else self.grid.numbers(ends)
-        widen = "; set low and high of this column to allow for more" if {"low", "high"} & set(self.options) else ""
-        return f"a number from {low:g} to {high:g}, as in the training{widen}"
+        return f"a number from {low:g} to {high:g}, as in the training{self.widen()}"
 
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
         x = self.line.decode(codes[:, 0], y[:, 0])
@@ -103,7 +109,7 @@ class Number(Kind):
             low, high = ends if self.grid is None else self.grid.numbers(ends)
             raise DataError(
                 f"{HERE}, column '{self.column}': got {condition}; expected a set with a number of the training in it, "
-                f"which are from {low:g} to {high:g}; set low and high of this column to allow for more."
+                f"which are from {low:g} to {high:g}{self.widen()}."
             )
         return SomeNumbers(self.line, ranges, allowed, first, last)
 
