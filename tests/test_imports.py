@@ -1,6 +1,7 @@
 """No modules import each other in a circle; an import inside a function or for types alone counts as well."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -66,3 +67,10 @@ def test_a_circle_is_found_however_it_is_hidden(tmp_path, back):
     assert circle_in(imports_in(package)) == []
     (package / "_c.py").write_text(back)
     assert set(circle_in(imports_in(package))) == {"p._a", "p._b", "p._c"}
+
+
+def test_files_that_docstrings_name_are_there():
+    named = re.compile(r"`([\w/]+\.py)`")
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in named.findall(path.read_text(encoding="utf-8")):
+            assert list(PACKAGE.rglob(name)) or (PACKAGE.parents[1] / name).exists(), f"{path}: {name}"

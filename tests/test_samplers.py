@@ -97,20 +97,29 @@ def solved():
     return answers
 
 
+FLOWS = [  # samplers whose order a test measures, with the numbers of steps between which it does
+    (Euler(), (32, 96)),
+    (Heun(), (32, 96)),
+    (DPMSolver2S(), (32, 96)),
+    (DPMSolver2M(), (32, 96)),
+    (DPMSolver3M(), (64, 192)),
+    (GradientEstimation(2.0), (192, 768)),
+]
+# Others are one of these without their noise, as DDIM(0) and Churn(0) are, or have their own tests here.
+OTHERWISE = {"adaptive", "ancestral", "churn", "ddim", "dpmpp_1s", "dpmpp_2m_sde", "euler_maruyama", "langevin",
+             "predictor_corrector", "stochastic_heun"}  # fmt: skip
+
+
+def test_every_sampler_has_a_test_of_its_order_or_is_named_with_those_that_have_another():
+    measured = {name for name, kind in SAMPLERS.items() if kind in {type(sampler) for sampler, _ in FLOWS}}
+    assert measured.isdisjoint(OTHERWISE)
+    assert measured | OTHERWISE == SAMPLERS.keys()
+
+
 @each_schedule
 @pytest.mark.parametrize(
-    ("sampler", "counts"),
-    [
-        (Euler(), (32, 96)),
-        (Heun(), (32, 96)),
-        (DPMSolver2S(), (32, 96)),
-        (DPMSolver2M(), (32, 96)),
-        (DPMSolver3M(), (64, 192)),
-        (GradientEstimation(2.0), (192, 768)),
-    ],
-    ids=lambda value: repr(value) if isinstance(value, eqx.Module) else "",
+    ("sampler", "counts"), FLOWS, ids=lambda value: repr(value) if isinstance(value, eqx.Module) else ""
 )
-# DDIM(0), DPMSolver1S, DPMSolver2MSDE(0) and Churn(0) are some of these, which another test here shows.
 def test_the_flow_is_solved_with_the_order_that_is_declared(solved, schedule, sampler, counts):
     start, exact = solved[schedule]
     errors = []

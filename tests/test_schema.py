@@ -502,8 +502,37 @@ def test_a_state_that_was_meddled_with_is_an_error(schema):
             Schema.from_state(arrays, {**about, key: value})
 
 
-def test_kinds_have_names_and_the_room_loads_little():
-    assert list(KINDS) == ["boolean", "ordered", "categorical", "integer", "bounded", "real", "positive", "date"]
+EXAMPLES = {  # a column of each kind, and its options
+    "boolean": (np.random.default_rng(0).random(200) < 0.3, {}),
+    "ordered": (np.random.default_rng(1).choice(["S", "M", "L"], 200), {"order": ["S", "M", "L"]}),
+    "categorical": (np.random.default_rng(2).choice(list("abc"), 200), {}),
+    "integer": (np.random.default_rng(3).integers(0, 40, 200), {"low": 0, "high": 60}),
+    "bounded": (np.random.default_rng(4).beta(2, 3, 200), {"low": 0, "high": 2}),
+    "real": (np.random.default_rng(5).normal(size=200).round(3), {"decimals": 3}),
+    "positive": (np.random.default_rng(6).gamma(2.0, size=200), {"high": 100}),
+    "date": (np.datetime64("2020-01-01") + np.random.default_rng(7).integers(0, 900, 200).astype("m8[D]"), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_of_every_kind_goes_in_and_comes_out(kind):
+    values, options = EXAMPLES[kind]
+    frame = pd.DataFrame({"a": values})
+    schema = Schema.fit(frame, {"a": {"kind": kind, **options}})
+    assert schema.columns[0].kind == kind and schema.described()[0]["kind"] == kind
+    assert all(part.masses.sum() == pytest.approx(1) for part in schema.parts)
+    encoded = schema.encode(frame)
+    for one in (schema, Schema.from_state(*schema.to_state())):
+        back = one.decode(encoded.codes, encoded.y, encoded.y).columns["a"].cells()
+        for came, went in zip(back, schema.frame(frame).columns["a"].cells(), strict=True):
+            assert came == (pytest.approx(went, rel=1e-9) if isinstance(went, float) else went)
+    for option in options.keys() & {"low", "high", "order", "decimals"}:
+        assert option in KINDS[kind].options
+    with pytest.raises(UsageError, match=f"kind '{kind}' has no option 'colour'"):
+        Schema.fit(frame, {"a": {"kind": kind, "colour": 3}})
+
+
+def test_the_room_loads_little():
     heavy = ("jax", "pandas", "polars", "pyarrow", "scipy.stats", "sklearn")
     code = f"import sys, motes.tables; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -3,7 +3,7 @@
     KS = max over x of |F_a(x) - F_b(x)|        TV = 1/2 sum over labels k of |p_a(k) - p_b(k)|
 
 Both are shares of rows: KS of numbers, TV of labels. W1, the integral of |F_a - F_b|, says it in standard deviations.
-They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of shares (`shares.py`).
+They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of shares (`_shares.py`).
 """
 
 from __future__ import annotations

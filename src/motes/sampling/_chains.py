@@ -2,7 +2,7 @@
 
     y_s = x0_hat + sqrt(r_s^2 - c^2) eps_hat + c z,    c = eta r_s sqrt(1 - r_s^2 / r_t^2),    z ~ N(0, I)
 
-(Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates of `coordinates.py`.) With eta = 1 it is
+(Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates of `_coordinates.py`.) With eta = 1 it is
 q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t will do: on every k-th
 step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 """

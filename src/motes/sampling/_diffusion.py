@@ -2,7 +2,7 @@
 
     dy = 2 eps_hat dr + sqrt(2 r) dW,    r from r_1 down to 0, W over -dr
 
-in the coordinates of `coordinates.py` (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma). The
+in the coordinates of `_coordinates.py` (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma). The
 distribution of y at every r is that of the forward process. `Churn` walks up and down the levels instead. The last step
 of all, to s = 0, ends in x0_hat and draws nothing.
 """

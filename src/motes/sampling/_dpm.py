@@ -2,7 +2,7 @@
 
     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
 
-in the coordinates of `coordinates.py`, where h is infinite at s = 0; the last step is the first-order one, which ends
+in the coordinates of `_coordinates.py`, where h is infinite at s = 0; the last step is the first-order one, which ends
 in x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at the
 beginning, is so far away that it drops out of the formulas.
 """

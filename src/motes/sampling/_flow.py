@@ -2,7 +2,7 @@
 
     dy/dr = eps_hat(y, r),    from r_1 down to 0
 
-in the coordinates of `coordinates.py` (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of all, to
+in the coordinates of `_coordinates.py` (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of all, to
 s = 0, is Euler's, which ends in x0_hat.
 """
 

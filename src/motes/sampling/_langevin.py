@@ -2,7 +2,7 @@
 
     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
 
-in the coordinates of `coordinates.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms 4
+in the coordinates of `_coordinates.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms 4
 and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on others.
 A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
 """

@@ -2,7 +2,7 @@
 
     log p(x) = log N(z_1; 0, I) + divergence integral - d log tau
 
-`divergence.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two
+`_divergence.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps until two
 grids agree, so that its answer does not depend on the rows beside it.
 """
 

@@ -5,7 +5,7 @@ A part on a line has two experts and a gate g between them, all given the visibl
     p(x_j | visible) = g_j a(x_j) + (1 - g_j) sum_c w_c N(x_j; m_c, s_c^2)
 
 a is the softmax over the codes of the part, spread evenly over each code; the normals are those of the base, moved by
-the network, and some of the network's own. Where relation r gives the value y_r (see `links.py`), some more normals
+the network, and some of the network's own. Where relation r gives the value y_r (see `_links.py`), some more normals
 begin at y_r: a value may be near to what a relation gives, and not only equal to it.
 The first and the last cell of a lattice with ends reach to infinity.
 A value on a lattice has the mass of its cell, a real number a density in y, and a value that is a code of its own the

@@ -2,7 +2,7 @@
 
     p(x_j | visible) = pi_0 q(x_j | visible) + sum over r of pi_r [x_j = what relation r gives of the visible columns]
 
-q is the density of `density.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for pi_0. A
+q is the density of `_density.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for pi_0. A
 relation takes part once all its other columns are visible and what it gives is a value that column j can hold. A
 dependency takes part once the column that decides is visible and its label is one of those from which j follows.
 """

@@ -30,7 +30,7 @@ class Rows(NamedTuple):
         u: the share of the training rows below y.
         cell: high - low, which single precision would lose of a narrow one.
         inner: log of what an even spread over the code has at the value: a share of it, or a density in y.
-        holds, could: bit r says whether relation r of the part holds, and whether it could; see `links.py`.
+        holds, could: bit r says whether relation r of the part holds, and whether it could; see `_links.py`.
         given: the places that the part's relations give; 0 where there is none.
         alone: the value is a code of its own without width (a label, an atom, missing), which no density holds.
     """

@@ -2,7 +2,7 @@
 
     h_0 <- h_0 + E_j[code_j] + C_j basis(u_j) + a_j y_j - H_j,    e_k <- (y_j - m_k - sum over l < k of L_kl e_l) / L_kk
 
-It is the network of `network.py` and the base of `base.py`, one part at a time, so that neither sum is taken anew for
+It is the network of `_network.py` and the base of `_base.py`, one part at a time, so that neither sum is taken anew for
 every part. Programs are compiled for each group of parts and block of rows, whatever the part. Everything has a leading
 axis of members: the models of an ensemble, one for large tables.
 """
