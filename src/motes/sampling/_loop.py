@@ -2,7 +2,7 @@
 
     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
 
-To add a sampler, subclass `Sampler`; the files beside this one hold those that there are, and `_samplers.py` names them.
+To add a sampler, subclass `Sampler`; the files beside this one hold those that there are; `_samplers.py` names them.
 The loop works in padded blocks, several at a time, so that one compiled program serves any number of rows; each row has
 a key of its own, so that its answer does not depend on the rows beside it or on the block size.
 """
@@ -68,7 +68,7 @@ class Sampler(eqx.Module):
     @property
     @abstractmethod
     def evaluations(self) -> int | None:
-        """How often a step asks the denoiser. The last one, to s = 0, asks once and ends in x0_hat. None: as it needs."""
+        """How often a step asks the denoiser; the last one, to s = 0, asks once and gives x0_hat. None: as it needs."""
 
     @property
     @abstractmethod
