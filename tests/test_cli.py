@@ -410,7 +410,7 @@ def test_draw_without_its_data_asks_for_it(motes_command, tmp_path):
     (tmp_path / "gone.npy").unlink()
     code, _, err = motes_command("plot", "run")
     assert code == 2
-    assert "'gone.npy', is not here; give it as SOURCE" in err
+    assert "'gone.npy', is not here. Give it as SOURCE" in err
 
 
 def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command):

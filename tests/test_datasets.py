@@ -82,14 +82,23 @@ def test_without_pandas_the_command_that_works_is_named(monkeypatch):
 # --- names that are none ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["train"], ["columns"], ["score", "RUN", "--out=s.csv"], ["evaluate", "RUN"]])
-def test_a_wrong_name_is_told_with_all_the_right_ones(words, run, motes_command):
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        (["train"], "shape or data set"),  # of a table a shape is none
+        (["columns"], "data set"),
+        (["score", "RUN", "--out=s.csv"], "data set"),
+        (["evaluate", "RUN"], "data set"),
+    ],
+)
+def test_a_wrong_name_is_told_with_all_the_right_ones(words, kinds, run, motes_command):
     words = [run if word == "RUN" else word for word in words]
     words.insert(2 if run in words else 1, "pengins")
     code, _, err = motes_command(*words)
     assert code == 2
-    assert "unknown shape or data set 'pengins'. Did you mean 'penguins'?" in err
-    assert all(name in err for name in [*motes.SHAPES, *DATASETS]) and "Or give a file" in err
+    assert f"unknown {kinds} 'pengins'. Did you mean 'penguins'?" in err
+    shapes = motes.SHAPES if "shape" in kinds else []
+    assert all(name in err for name in [*shapes, *DATASETS]) and "Or give a file" in err
 
 
 def test_in_python_too():

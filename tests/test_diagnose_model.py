@@ -134,7 +134,7 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=N)
     assert other.evaluated_against == "rows of the data"
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
-    with pytest.raises(motes.errors.UsageError, match="give the data"):
+    with pytest.raises(motes.errors.UsageError, match="Give these, or a shape"):
         diagnose_model(model)
 
 

@@ -82,7 +82,7 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     model = fit_points(source.training, changes=SMALL | {"grid.steps": 64}, source=str(path))
     found = split_error(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
-    assert found.rows == 500  # those held out
+    assert found.rows == len(source.held_out)
     assert found.parts["learning"].value > 0.7 * (found.total - found.reference_value)
     tutorial = fit_points(source.training, "tutorial", changes={"training.steps": 20}, source=str(path))
     assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]

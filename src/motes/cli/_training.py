@@ -82,9 +82,12 @@ def _train(source: str, out: Path, recipe: str, changes: list[str], options: "Op
     model, found = train_run(source, out, recipe, changes, options, reporter)
     if found is None:
         assert model.training is not None  # it was trained just now
+        learned = model.recipe
+        total = learned.table.steps if learned.data.encode else learned.training.steps
+        of = "" if total is None else f" of {total:,}"
         note(
-            f"Interrupted after {model.training.steps:,} steps. What was learned is in '{out / 'model.safetensors'}'; "
-            "--resume goes on with the training."
+            f"Interrupted after {model.training.steps:,}{of} steps. What was learned is in "
+            f"'{out / 'model.safetensors'}'; --resume goes on with the training."
         )
         return 130
     print(found)

@@ -73,8 +73,9 @@ def _words(series: Series) -> NDArray[np.int64]:
     if series.type == "date":
         return known.astype(np.int64)
     floats = known.astype(np.float64) + 0.0  # -0.0 is 0.0, and 3 is 3.0
-    exact = series.type != "whole" or np.abs(floats) < EXACT
-    return np.where(exact, floats.view(np.int64), known.astype(np.int64))
+    if series.type != "whole":
+        return floats.view(np.int64)
+    return np.where(np.abs(floats) < EXACT, floats.view(np.int64), known.astype(np.int64))
 
 
 def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
