@@ -126,7 +126,7 @@ def test_the_worst_entry_wins_and_the_headline_names_what_differs():
     bad = entry("coverage", "precision", "small", "too few"), entry("distances", "w2", "large", "3 times as far")
     found = record(good, *bad)
     assert found.headline == (
-        "The synthetic rows differ strongly from the real ones in 1 of 1 distances (w2) and 1 of 2 measures of "
+        "The synthetic rows differ strongly from the real ones in the distances (w2) and 1 of 2 measures of "
         "coverage (precision)."
     )
     assert found.severity == "large" and found.verdicts["coverage"].severity == "small"

@@ -139,7 +139,8 @@ def differing_part(key: str, entries: Sequence[Entry]) -> str:
     """The part of the rows that differs, with the names of the entries that say so."""
     names = [entry.name for entry in entries if entry.verdict.differs]
     shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    return SECTIONS[key].part.format(count=f"{len(names)} of {len(entries)}", names=shown)
+    count = "the" if len(entries) == 1 else f"{len(names)} of {len(entries)}"
+    return SECTIONS[key].part.format(count=count, names=shown)
 
 
 # --- as text --------------------------------------------------------------------------------------------------------
