@@ -205,7 +205,7 @@ class TableModel:
             >>> type(longer.inner.check_averages()).__name__
             'Averages'
         """
-        return checked(self.averages, ", of a table where it is told so: --set table.averages=32.")
+        return checked(self.averages, "; of a table with --set table.averages=32.")
 
     def save_averages(self, folder: Path) -> None:
         """Write what `averaged_over` needs beside the model file, where its training has kept anything.
