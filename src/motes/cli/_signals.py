@@ -40,6 +40,26 @@ def ending_whole() -> Iterator[None]:
         os.close(write)  # which ends the thread
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """Ctrl-C waits until modules are loaded: in the midst of loading, JAX's library would abort the process.
+
+    Raises:
+        KeyboardInterrupt: at the end, where it was pressed meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def _terminated(number: int, frame: object) -> None:
     raise Terminated("ended by SIGTERM.")
 

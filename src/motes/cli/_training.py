@@ -1,7 +1,7 @@
 """`motes train`, `motes columns`, `motes ema`: what is learned."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -23,13 +23,14 @@ from motes.cli._common import (
     whole,
 )
 from motes.cli._options import RunOptions
-from motes.cli._signals import ending_whole
+from motes.cli._signals import ending_whole, loading
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
 
 if TYPE_CHECKING:
-    from motes._progress import Reporter
-    from motes.runs._folder import Options
+    from motes.evaluation._record import Evaluation
+    from motes.models._points import PointModel
+    from motes.models._tables import TableModel
 
 
 @app.command
@@ -58,9 +59,11 @@ def train(
 ) -> int:
     """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
     start_jax()
-    from motes._pipeline import suited
-    from motes._progress import Reporter
-    from motes.runs._folder import Options, seed_of
+    with loading():
+        from motes._pipeline import suited
+        from motes._progress import Reporter
+        from motes.runs._folder import Options, seed_of
+        from motes.runs._run import train_run
 
     changes = [*changes, *text_changes(text)]
     folder = Path("runs") / Path(source).stem
@@ -72,14 +75,11 @@ def train(
         chosen = recipe or suited(source, changes)
     options = Options(seed=seed or 0, **vars(run))
     with ending_whole():
-        return _train(source, out, chosen, changes, options, Reporter(quiet))
+        return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 
 
-def _train(source: str, out: Path, recipe: str, changes: list[str], options: "Options", reporter: "Reporter") -> int:
-    """Train, and print what is known of the model."""
-    from motes.runs._run import train_run
-
-    model, found = train_run(source, out, recipe, changes, options, reporter)
+def _report(out: Path, model: "PointModel | TableModel", found: "Evaluation[Any] | None") -> int:
+    """Print what is known of the model of a run; the exit code."""
     if found is None:
         assert model.training is not None  # it was trained just now
         learned = model.recipe
