@@ -17,6 +17,7 @@ import pytest
 
 import motes
 from motes import _progress as progress
+from motes.cli._signals import loading
 from motes.runs._folder import FIGURES
 from motes.sampling._samplers import SAMPLERS
 from tables import untrained
@@ -632,3 +633,14 @@ def test_every_public_name_loads():
     assert set(motes.__all__) <= set(dir(motes))
     with pytest.raises(AttributeError, match="No motes attribute nothing"):
         motes.nothing  # noqa: B018
+
+
+def test_ctrl_c_waits_until_modules_are_loaded():
+    before, after = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt), loading():
+        os.kill(os.getpid(), signal.SIGINT)
+        after.append("loaded")  # which would abort a library of JAX otherwise
+    assert after == ["loaded"]
+    assert signal.getsignal(signal.SIGINT) is before
+    with loading():
+        pass
