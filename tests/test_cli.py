@@ -637,9 +637,14 @@ def test_every_public_name_loads():
 
 def test_ctrl_c_waits_until_modules_are_loaded():
     before, after = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt), loading():
-        os.kill(os.getpid(), signal.SIGINT)
-        after.append("loaded")  # which would abort a library of JAX otherwise
+
+    def load():
+        with loading():
+            os.kill(os.getpid(), signal.SIGINT)
+            after.append("loaded")  # which would abort a library of JAX otherwise
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
     assert after == ["loaded"]
     assert signal.getsignal(signal.SIGINT) is before
     with loading():
