@@ -17,8 +17,8 @@ import motes
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.models._tables import read_model
+from motes.sampling import DDIM, DPMSolver2S, DPMSolver3M, Heun
 from motes.sampling._options import Sampling
-from motes.sampling._samplers import DDIM, DPMSolver2S, DPMSolver3M, Heun
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ from .evaluation._truth import truth
 from .learning._training import train
 from .recipes import Recipe, load_recipe, register
 from .sampling._guidance import Guidance
+from .sampling._loop import sample
 from .sampling._options import Sampling
-from .sampling._samplers import sample
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions", "Frame",

@@ -9,8 +9,8 @@ from motes.learning._networks import StepGated
 from motes.recipes._reading import load_recipe
 from motes.recipes._recipe import Recipe
 from motes.sampling._grids import GivenGrid
+from motes.sampling._loop import Sampler
 from motes.sampling._options import Sampling
-from motes.sampling._samplers import Sampler
 
 
 def sampler_and_grid(recipe: Recipe, how: Sampling) -> tuple[Sampler, jax.Array]:

@@ -19,9 +19,7 @@ SHOWN = 5  # columns of the matrix of pairs
 LEVELS = 20  # labels of a column between which associations are taken
 
 
-def table_figures(
-    model: TableModel, origin: Source[Frame], folder: Path, *, style: str, seed: int, samples: Frame | None = None
-) -> Iterator[Path]:
+def table_figures(model: TableModel, origin: Source[Frame], folder: Path, *, style: str, seed: int) -> Iterator[Path]:
     """Write the figures of a table: its columns, and pairs of them.
 
     Args:
@@ -29,13 +27,11 @@ def table_figures(
         origin: real rows, to be drawn beside the synthetic ones.
         folder: of the figures.
         style: "dark" or "light".
-        seed: of the choice of rows.
-        samples: synthetic rows; None: they are drawn.
+        seed: of the synthetic rows and of the choice of real ones.
     """
     real = model.schema.frame(origin.training)
     real = real.take(np.sort(np.random.default_rng([seed, 271828]).permutation(len(real))[:ROWS]))
-    n = min(ROWS, len(real))
-    synthetic = model.sample(n, seed=seed) if samples is None else samples.take(slice(0, n))
+    synthetic = model.sample(min(ROWS, len(real)), seed=seed)
     title = f"{len(synthetic):,} synthetic rows"
     ours, theirs = ({name: rows[name] for name in rows.names} for rows in (synthetic, real))
     yield save(figures.marginals(ours, theirs, title=title, style=style), folder / "marginals.png")
