@@ -3,6 +3,7 @@
 import gc
 import os
 import platform
+import resource
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -77,9 +78,15 @@ def programs_of_a_module(request):
 
 
 def crowded() -> bool:
-    """Whether programs have to go: Linux gives a process 65,530 areas of memory, and each program takes some."""
-    areas = Path("/proc/self/maps")
-    return not areas.exists() or areas.read_bytes().count(b"\n") > 25_000
+    """Whether programs have to go: each takes memory, and some of the 65,530 areas of it that Linux gives a process.
+
+    A process of 1.5 GB is large: two of them, and what they start, have to fit in 8 GB.
+    """
+    areas, pages = Path("/proc/self/maps"), Path("/proc/self/statm")
+    if not (areas.exists() and pages.exists()):
+        return True
+    resident = int(pages.read_text().split()[1]) * resource.getpagesize()
+    return resident > 1.5 * 2**30 or areas.read_bytes().count(b"\n") > 25_000
 
 
 @pytest.fixture
@@ -98,10 +105,15 @@ def small_model() -> PointModel:
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """Of a `motes` in a process of its own: its cache is that of a user, and one for all workers."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(CACHE)}
-    return clean | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "cache"), "COLUMNS": "100"}
+def environment():
+    """Of a `motes` in a process of its own, which has the programs of the tests."""
+    return os.environ | {"COLUMNS": "100"}
+
+
+@pytest.fixture(scope="session")
+def user_environment(environment):
+    """The same with no word on where programs are kept, as for a user."""
+    return {name: value for name, value in environment.items() if not name.startswith(CACHE)}
 
 
 @pytest.fixture

@@ -115,13 +115,13 @@ def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeyp
     assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
 
 
-def test_a_terminal_gets_a_bar(tmp_path, environment):
+def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(tmp_path, user_environment):
     import pty
 
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [*MOTES, "train", "moons", "--no-figures", "--out", tmp_path / "bar", *QUICK],
-        env=environment | {"TERM": "xterm"},
+        env=user_environment | {"TERM": "xterm", "XDG_CACHE_HOME": str(tmp_path / "cache")},
         stdout=subprocess.DEVNULL,
         stderr=follower,
     )
@@ -134,6 +134,7 @@ def test_a_terminal_gets_a_bar(tmp_path, environment):
         pass  # the terminal is gone with the process
     assert process.wait() == 0
     assert "training" in seen.decode() and "━" in seen.decode() and "40/40" in seen.decode()
+    assert len(list((tmp_path / "cache" / "motes" / "compiled").iterdir())) > 10
 
 
 def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, tmp_path):
@@ -605,12 +606,12 @@ def test_debug_brings_the_traceback(environment, tmp_path):
         assert done.returncode in (1, 2)
 
 
-def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, environment):
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, user_environment):
     (tmp_path / "cache").write_text("a file where the cache's folder should be")
     done = subprocess.run(
         [*MOTES, "train", "moons", "--no-figures", "-q", "--out", "run", *QUICK],
         cwd=tmp_path,
-        env=environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path)},
+        env=user_environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path)},
         capture_output=True,
         text=True,
     )
