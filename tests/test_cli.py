@@ -298,7 +298,7 @@ MISUSES = {
     "nothing to score": (["score", "MODEL"], "SOURCE"),
     "no place for scores": (["score", "MODEL", "moons"], "--out"),
     "no such shape to score": (["score", "MODEL", "mons", "--out", "s.csv"], "Did you mean 'moons'"),
-    "scores in another format": (["score", "MODEL", "moons", "--out", "s.txt"], ".csv or .npy"),
+    "scores in another format": (["score", "MODEL", "moons", "--out", "s.txt"], ".csv, .tsv, .parquet"),
     "wrong picture": (["shapes", "--out", "x.jpg"], ".png"),
     "no such shape": (["shapes", "mons"], "Did you mean 'moons'"),
     "rows and a half": (["sample", "MODEL", "-n", "1.5"], "expected a whole number"),
@@ -334,14 +334,14 @@ def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path)
 
 BAD_DATA = {
     "empty": ("", "is empty"),
-    "only a header": ("a,b\n", "0 rows"),
+    "only a header": ("a,b\n", "has no rows"),
     "one row": ("a,b\n1,2\n", "1 row"),
     "one column": ("a\n1\n2\n", "1 column"),
     "constant": ("a,b\n1,2\n1,3\n", "'a'"),
-    "words": ("a,b\n1,2\n3,red\n", "line 3 of 'data.csv', column 'b': 'red'"),
-    "hole": ("a,b\n1,2\n3,\n", "line 3 of 'data.csv', column 'b': an empty cell"),
-    "NaN": ("a,b\n1,2\n3,nan\n", "line 3 of 'data.csv', column 'b': 'nan' is not a finite"),
-    "infinite": ("a,b\ninf,2\n3,4\n", "line 2 of 'data.csv', column 'a'"),
+    "words": ("a,b\n1,2\n3,red\n", "'data.csv', row 2, column 'b': got 'red'"),
+    "hole": ("a,b\n1,2\n3,\n", "'data.csv', row 2, column 'b': got a missing entry"),
+    "NaN": ("a,b\n1,2\n3,nan\n", "'data.csv', row 2, column 'b': got a missing entry"),
+    "infinite": ("a,b\ninf,2\n3,4\n", "'data.csv' holds inf in row 1, column 'a'"),
     "huge": ("a,b\n1e308,2\n-1e308,4\n", "'a'"),
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 of 'data.csv' has 3 cells"),
     "few": ("a,b\n1,2\n3,4\n", "at least 20"),
@@ -363,7 +363,7 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "0 rows")],
+    [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "has no rows")],
 )
 def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_command, tmp_path):
     (tmp_path / "data.csv").write_text(text)
@@ -484,7 +484,7 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, mon
     [
         (["trian"], "unknown command 'trian'. Did you mean 'train'? Choose from: sample, "),
         (["sample"], "got no MODEL; expected a run's folder, or its model.safetensors. See `motes sample --help`."),
-        (["score", "a", "b.csv"], "got no --out; expected a .csv or .npy file"),
+        (["score", "a", "b.csv"], "got no --out; expected a .csv, .tsv, .parquet, .npy or .npz file"),
         (["sample", "a", "-n"], "got -n without a value; expected one. How many rows."),
         (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
         (["sample", "a", "b"], "got 'b', which is one word too many"),

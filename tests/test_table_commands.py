@@ -14,7 +14,7 @@ from motes.data._files import read_frame
 from motes.models._evidence import evidence_of
 from motes.models._sources import source_of
 from motes.models._tables import TableModel, read_model
-from motes.runs._folder import Options
+from motes.runs._options import Options
 from motes.runs._run import train_run
 
 ROWS = 39  # of which a few are held out

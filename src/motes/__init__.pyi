@@ -18,9 +18,8 @@ from ._fitting import fit
 from ._model import Model, load
 from .data._datasets import dataset
 from .data._frames import Frame
-from .data._points import read_table
+from .data._points import read_table, write_table
 from .data._shapes import SHAPES, make_labelled_shape, make_shape
-from .data._tables import write_table
 from .data._text_options import TextOptions
 from .diagnosis._after import Diagnosis
 from .diagnosis._before import diagnose

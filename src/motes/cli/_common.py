@@ -59,10 +59,7 @@ TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
 Reference = Annotated[
     str | None,
-    Parameter(
-        help=f"What to compare with; what it was trained on if left out. Of a table: a {TABLE}. Of points: a shape, a "
-        "data set, a .csv or a .npy file."
-    ),
+    Parameter(help=f"What to compare with; what it was trained on if left out: a {TABLE}. Of points also a shape."),
 ]
 Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]
 Given = Annotated[

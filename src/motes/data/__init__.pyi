@@ -2,9 +2,9 @@ from ._blocks import Blocks
 from ._datasets import DATASETS, dataset
 from ._files import read_frame
 from ._frames import Frame, as_frame
-from ._points import read_table
+from ._points import read_table, write_table
 from ._shapes import SHAPES, make_labelled_shape, make_shape
-from ._tables import Standardiser, Table, write_table
+from ._tables import Standardiser, Table
 from ._text_options import TextOptions
 from ._writing import write_frame
 

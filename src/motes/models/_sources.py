@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._datasets import DATASETS, is_here, named
+from motes.data._datasets import DATASETS, is_here
 from motes.data._files import read_frame
 from motes.data._frames import Frame
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
-from motes.data._points import frame_of, points_of, read_table
+from motes.data._points import frame_of, read_table
 from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data._tables import Standardiser, Table, as_table
@@ -208,10 +208,6 @@ def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     label, path = recipe.data.label, Path(name)
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
-    frame = named(name)
-    if frame is not None:
-        recipe.text.check_for(name)
-        return points_of(frame, f"'{name}'", label, to_learn=to_learn)
     if path.is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
     return read_table(name, label=label, to_learn=to_learn, text=recipe.text)

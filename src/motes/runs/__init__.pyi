@@ -1,5 +1,5 @@
 from ._diagnosis_figures import diagnosis_figures
-from ._folder import Options
+from ._options import Options
 from ._point_figures import ModelView, evenly, film_grid
 from ._run import train_run
 

@@ -25,6 +25,7 @@ from motes.models._kept_averages import AVERAGES
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
+from motes.runs._options import Options
 
 MODEL = "model.safetensors"
 METRICS = "metrics.json"  # written last but for pictures: where it is, the run is complete
@@ -42,33 +43,6 @@ RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made o
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 LAST = 2  # checkpoints that are kept
 COST = 0.02  # share of the time that writing them takes, at most
-EVERY = 30.0  # seconds from one to the next
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is carried out; what is learned is in the recipe.
-
-    Attributes:
-        seed: of everything random.
-        overwrite: replace the run that is in the folder.
-        resume: go on with the training of the run that is in the folder.
-        checkpoint_every: seconds from one checkpoint of the training to the next, at least.
-        figures: draw them.
-        style: of them.
-
-    Example:
-        >>> from motes.runs import Options
-        >>> Options(seed=1, figures=False).checkpoint_every
-        30.0
-    """
-
-    seed: int = 0
-    overwrite: bool = False
-    resume: bool = False
-    checkpoint_every: float = EVERY
-    figures: bool = True
-    style: str = "dark"
 
 
 @dataclass(frozen=True)
