@@ -135,9 +135,7 @@ class Pictures:
 class Scores:
     """Where scores are written to, and what is scored of a table."""
 
-    out: Annotated[
-        Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file for the log-likelihood of each row.")
-    ]
+    out: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file for each row's log-likelihood.")]
     overwrite: Replace = False
     orders: Annotated[
         int,
