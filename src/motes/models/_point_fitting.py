@@ -23,7 +23,8 @@ from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._rows import Rows
 from motes.learning._training import train
 from motes.models._going_on import ahead_of, mark, run_of
-from motes.models._points import PointModel, Provenance
+from motes.models._points import PointModel
+from motes.models._provenance import Provenance
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]

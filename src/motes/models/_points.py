@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -28,6 +27,7 @@ from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, writ
 from motes.learning._course import Trained
 from motes.learning._weights import weights_of, with_weights
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
+from motes.models._provenance import Provenance
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
@@ -36,29 +36,6 @@ from motes.sampling._guidance import Guidance, Guided
 from motes.sampling._likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
 from motes.sampling._loop import ReverseProcess, sample
 from motes.sampling._options import Sampling
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a model is from.
-
-    Attributes:
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
-
-    Example:
-        >>> from motes.models import PointModel, Provenance
-        >>> inner = model.inner
-        >>> known = Provenance("moons", inner.fingerprint, seed=0)
-        >>> same = PointModel(inner.denoiser, inner.standardiser, inner.columns, inner.recipe, provenance=known)
-        >>> same.source
-        'moons'
-    """
-
-    source: str = ""
-    fingerprint: str = ""
-    seed: int = 0
 
 
 class PointModel:
@@ -448,12 +425,14 @@ class PointModel:
             >>> bound = steps.inner.bound(motes.make_shape("moons", 3), variance="posterior")
             >>> bound.nats.shape, bound.kl.shape
             ((3,), (3, 99))
+            >>> steps.inner.bound([[0.5, 0.2]]).nats.shape
+            (1,)
         """
         if self.recipe.steps is None:
             raise UsageError(
                 "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
             )
-        z = self.standardiser.forward(as_table(x, self.columns).x)
+        z = self.standardiser.forward(as_table(x, self.columns, to_learn=False).x)
         part = self.recipe.sampler
         if variance is None:
             own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
@@ -519,13 +498,8 @@ class PointModel:
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "classes": json.dumps(self.classes.to_dict() if self.classes else None),
-            "source": self.source,
-            "fingerprint": self.fingerprint,
-            "seed": str(self.seed),
         }
-        if self.length is not None:
-            about["length"] = repr(self.length)
-        return tensors, about
+        return tensors, about | Provenance.texts_of(self)
 
     @classmethod
     def load(cls, path: str | Path) -> PointModel:
@@ -561,8 +535,7 @@ class PointModel:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
             classes = Classes.from_dict(labels) if labels else None
-            provenance = Provenance(about["source"], about["fingerprint"], int(about["seed"]))
-            length = float(about["length"]) if "length" in about else None
+            provenance, length = Provenance.from_texts(about)
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
         except UnknownKindError as error:
             raise ModelFileError(str(error)) from None

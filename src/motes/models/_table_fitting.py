@@ -21,6 +21,7 @@ from motes.learning.tables._network import Rows
 from motes.learning.tables._plan import Data, Plan
 from motes.learning.tables._rows import Reader
 from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._provenance import Provenance
 from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
@@ -116,7 +117,8 @@ def fit_table(
     made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
     trained.interrupted |= made.interrupted
     orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
-    return TableModel(orders, chosen, source=session.source, seed=seed, fingerprint=table.fingerprint, training=trained)
+    provenance = Provenance(session.source, table.fingerprint, seed)
+    return TableModel(orders, chosen, provenance=provenance, training=trained)
 
 
 def _check_start(start: TableModel, recipe: Recipe) -> None:
