@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from tests.marks import long_except
 from threadpoolctl import threadpool_limits
 
 import motes
@@ -205,18 +206,19 @@ def rejections(metric, n, m, dim=2, nulls=500, seed=0):
     return np.mean([metric(a, b).p_value <= 0.05 for a, b in draws])
 
 
-@pytest.mark.parametrize("name", ["energy", "mmd", "knn"])
-@pytest.mark.parametrize(("n", "m"), [(50, 50), (30, 60)])
+@pytest.mark.parametrize("name", long_except(["energy", "mmd", "knn"], "energy"))
+@pytest.mark.parametrize(("n", "m"), [(50, 50), pytest.param(30, 60, marks=pytest.mark.long)])
 def test_a_test_rejects_one_null_in_twenty(name, n, m):
     assert 0.03 <= rejections(TESTS[name], n, m) <= 0.07
 
 
+@pytest.mark.long
 def test_boosting_rejects_one_null_in_twenty():
     assert 0.03 <= rejections(c2st_boosting, 150, 150) <= 0.07
 
 
-@pytest.mark.parametrize("name", ["energy", "mmd"])
-@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("name", long_except(["energy", "mmd"], "mmd"))
+@pytest.mark.parametrize("blocks", long_except([1, 3], 3))
 def test_the_spectrum_gives_the_same_size_as_permutations(name, blocks, monkeypatch):
     # What sets of more than 2000 rows get, and in blocks those of more than 10,000, on fewer rows.
     monkeypatch.setattr(kernels, "PERMUTED_ROWS", 0)
@@ -255,7 +257,7 @@ def test_intervals_of_w2_cover():
     assert 180 <= covered(draw, 3.0) < 200
 
 
-@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("shift", long_except([1.0, 3.0], 1.0))
 def test_intervals_of_energy_distance_cover(shift):
     mean_distance = lambda mu: 2 * np.exp(-(mu**2) / 4) / np.sqrt(np.pi) + mu * (1 - 2 * stats.norm.cdf(-mu / 2**0.5))
     draw = lambda rng: energy_distance(rng.standard_normal((200, 1)) + shift, rng.standard_normal((200, 1)))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
+from tests.marks import long_except
 from tests.states import Ended, Memory, bits
 from tests.tables import TINY
 
@@ -531,7 +532,7 @@ def long(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", long_except([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
 def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, started, tmp_path):
     out = tmp_path / "run"
     words = [f"--set={name}={value}" for name, value in LONG.items()]

@@ -86,6 +86,7 @@ def test_rows_that_the_training_could_not_have_held_are_a_finding(model):
     assert found.training is None and np.isfinite(found.held_out)
 
 
+@pytest.mark.long
 def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
     changes = {"table.steps": 400, "table.width": 96, "table.dropout": 0.0, "table.weight_decay": 0.0}
     rng = np.random.default_rng(3)
