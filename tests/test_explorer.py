@@ -1,16 +1,14 @@
 """The explorer's server: who may ask, what is computed, and that nothing asks for more than the limits."""
 
-import http.client
 import itertools
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from urllib.parse import quote
 
 import jax.numpy as jnp
@@ -18,29 +16,27 @@ import numpy as np
 import pytest
 import uvicorn
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 import motes
+from explorers import TOKEN, serving, wait_for
 from motes.cli import exploring
 from motes.diffusion._later import Later
 from motes.errors import UsageError
-from motes.explorer import Limits, Shelf, Subject, application, serve, shipped
+from motes.explorer import Limits, Shelf, Subject, serve, shipped
 from motes.explorer._answers import Answer, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
 from motes.explorer._frames import frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
 from motes.explorer._requests import Request
-from motes.explorer._serving import configured
 from motes.explorer._subjects import OURS, PLACES, own_subject
 from motes.sampling._likelihood import log_likelihood
 
-TOKEN = "the-token-of-this-start"
 LIMITS = Limits(points=500, steps=16, cells=8, sockets=3, message=2_000)
 HERE_TOO = ["localhost", "localhost:1", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:80"]
 FOREIGN = [
-    "evil.example", "evil.example:8000", "localhost.evil.example", "localhost.evil.example:8000",
-    "127.0.0.1.evil.example", "localhost@evil.example", "evil.example@localhost", "localhost:8000@evil.example",
-    "0.0.0.0:8000", "192.168.0.1:8000", "10.0.0.1", "169.254.169.254", "[::]:8000", "[fe80::1]:8000", "128.0.0.1:8000", "localhost.", "localhost:port",
+    "evil.example", "evil.example:8000", "localhost.evil.example", "localhost.evil.example:80", "127.0.0.1.evil.ex",
+    "localhost@evil.example", "evil.example@localhost", "localhost:8000@evil.example", "0.0.0.0:8000", "192.168.0.1",
+    "10.0.0.1", "169.254.169.254", "[::]:8000", "[fe80::1]:8000", "128.0.0.1:8000", "localhost.", "localhost:port",
     "localhost/evil", "localhost?x", "localhost#x", "127.1", "2130706433", "0x7f.1", "", ":8000", "[::1",
 ]  # fmt: skip
 
@@ -55,57 +51,6 @@ def answers(shelf):
     return Answers(shelf, LIMITS)
 
 
-class Client:
-    """Asks a server on this machine, word for word: nothing tidies a path or a header."""
-
-    def __init__(self, port):
-        self.port, self.here = port, f"http://localhost:{port}"
-
-    def request(self, method, path, headers=()):
-        """The status, the headers by their names in lower case, and what was answered."""
-        own = dict(headers)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in ({"host": f"localhost:{self.port}"} | own).items():
-                for one in value if isinstance(value, list) else [value]:
-                    connection.putheader(name, one)
-            connection.endheaders()
-            found = connection.getresponse()
-            return found.status, {name.lower(): text for name, text in found.getheaders()}, found.read()
-        finally:
-            connection.close()
-
-    def get(self, path, headers=()):
-        return self.request("GET", path, headers)
-
-    def upgrade(self, query=f"?token={TOKEN}", headers=()):
-        """The status of the answer to who wants a socket: 101 gives one."""
-        asks = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
-        return self.request(
-            "GET", f"/socket{query}", asks | {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="} | dict(headers)
-        )[0]
-
-    def socket(self):
-        return connect(f"ws://localhost:{self.port}/socket?token={TOKEN}", origin=self.here, compression=None)
-
-
-@contextmanager
-def serving(shelf, answers):
-    """A server in a thread, as `serve` has it."""
-    server = uvicorn.Server(configured(application(shelf, token=TOKEN, limits=LIMITS, answers=answers), LIMITS))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        wait_for(lambda: server.started)
-        yield Client(listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
 @pytest.fixture(scope="module")
 def client(shelf, answers):
     with serving(shelf, answers) as client:
@@ -114,13 +59,6 @@ def client(shelf, answers):
 
 def ask(answers, **options):
     return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
-
-
-def wait_for(true, seconds=10.0):
-    begin = time.monotonic()
-    while not true():
-        assert time.monotonic() - begin < seconds
-        time.sleep(0.005)
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------
@@ -398,14 +336,26 @@ def test_the_process_from_a_time_on_is_the_same_process(small_model):
     assert later.schedule.alpha(0.0) == 1 and later.schedule.sigma(0.0) == 0
 
 
-def test_layers_are_learned_exact_and_their_difference(answers):
-    for what, name in (("score", "arrows"), ("density", "log_p")):
-        one = {
-            of: ask(answers, what=what, model="small", of=of, place=700, cells=4).arrays[name]
-            for of in ("learned", "exact", "difference")
-        }
-        assert one["difference"] == pytest.approx(one["learned"] - one["exact"], abs=1e-4)
-        assert np.abs(one["difference"]).max() > 0.01
+@pytest.mark.parametrize("what", ["score", "density"])
+def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
+    sides = {
+        of: ask(answers, what=what, model="small", of=of, place=700, cells=4).arrays
+        for of in ("learned", "exact", "both")
+    }
+    assert set(sides["learned"]) == {"at", "learned"} and set(sides["exact"]) == {"at", "exact"}
+    for side in ("learned", "exact"):
+        assert sides["both"][side] == pytest.approx(sides[side][side], abs=1e-6)
+    assert np.abs(sides["both"]["learned"] - sides["both"]["exact"]).max() > 0.01
+
+
+def test_an_arrow_is_the_noise_that_is_to_be_taken_away(answers, small_model):
+    subject = answers.shelf.subject("small")
+    found = ask(answers, what="score", model="small", of="learned", place=700, cells=4)
+    at, t = found.arrays["at"], found.header["t"]
+    u = np.array([[at[0][1], at[1][2]]])  # the second column of the third row from the bottom
+    eps = small_model.denoiser.eps(jnp.asarray(subject.standardised(u, t)[0]), t)
+    expected = -np.asarray(eps) * small_model.standardiser.scale
+    assert found.arrays["learned"][2 * 4 + 1] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_a_probe_says_what_is_known_at_one_point(answers, small_model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood h
 TOLERANCE = 0.01  # nats of a likelihood
 LATEST = 1 - 1e-3  # from here on x_t is the prior
 KEPT_BYTES = 120_000_000
-SIDES = ("learned", "exact", "difference")
+SIDES = ("learned", "exact", "both")
 
 
 class Answer(NamedTuple):
@@ -127,32 +128,34 @@ class Answers:
         return self._kept.get(key, lambda: _distances(subject, chain, on_block))
 
     def _score(self, request: Request, on_block: OnBlock) -> Answer:
-        """Arrows, (cells^2, 2): the score of what is drawn, times its noise, so that lengths are of one size."""
+        """Arrows, (cells^2, 2) of each side: the score times its noise, drawn as wide as the data is.
+
+        So their lengths are of one size from data to noise: in standard deviations of the data it is -eps_hat.
+        """
         subject, of = self._subject(request), request.word("of", SIDES)
-        t = self._time(request, subject)
+        t = max(self._time(request, subject), subject.earliest)
         at, u = self._grid(request, subject)
         _check_layers(subject, of)
-        t = max(t, subject.earliest)
-        score = {side: scores(denoiser, subject.standardised(u, t), t)[1] for side, denoiser in _sides(subject, of)}
-        arrows = score[of] if of != "difference" else score["learned"] - score["exact"]
-        sigma = float(subject.denoiser.schedule.sigma(t))
-        # In standard deviations of the data, drawn as wide as the data is.
-        return Answer({"t": t, "of": of}, {"at": at, "arrows": sigma * arrows * subject.model.standardiser.scale})
+        sigma, z = float(subject.denoiser.schedule.sigma(t)), subject.standardised(u, t)
+        scale = sigma * subject.model.standardiser.scale
+        return Answer({"t": t}, {"at": at, **{name: scale * scores(one, z, t)[1] for name, one in _sides(subject, of)}})
 
     def _density(self, request: Request, on_block: OnBlock) -> Answer:
-        """log p of what is drawn, (cells, cells), from bottom to top."""
+        """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
         subject, of = self._subject(request), request.word("of", SIDES)
         t = self._time(request, subject)
         at, u = self._grid(request, subject)
         _check_layers(subject, of)
-        key = ("density", subject.name, of, t, len(u))
+        square = (len(at[0]), len(at[0]))
 
-        def compute() -> Answer:
-            log_p = {side: log_density(subject, denoiser, u, t, on_block) for side, denoiser in _sides(subject, of)}
-            values = log_p[of] if of != "difference" else log_p["learned"] - log_p["exact"]
-            return Answer({"t": t, "of": of}, {"at": at, "log_p": values.reshape(len(at[0]), len(at[0]))})
+        def compute(denoiser: Denoiser) -> Answer:
+            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_block).reshape(square)})
 
-        return self._kept.get(key, compute)
+        found = {
+            name: self._kept.get(("density", subject.name, name, t, len(u)), partial(compute, one)).arrays["log_p"]
+            for name, one in _sides(subject, of)
+        }
+        return Answer({"t": t}, {"at": at, **found})
 
     def _probe(self, request: Request, on_block: OnBlock) -> Answer:
         """What is known at one point: E[x_0 | x_t], the score, log p."""
@@ -162,7 +165,7 @@ class Answers:
         _check_layers(subject, "learned")
         later = max(t, subject.earliest)
         found: dict[str, Any] = {"t": later, "at": u[0].tolist()}
-        sides = _sides(subject, "difference" if subject.oracle is not None else "learned")
+        sides = _sides(subject, "both" if subject.oracle is not None else "learned")
         units, zoom = subject.model.standardiser, float(subject.zoom(later))
         for side, denoiser in sides:
             x0, score = scores(denoiser, subject.standardised(u, later), later)
@@ -266,7 +269,7 @@ def _check_layers(subject: Subject, of: str) -> None:
 def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
     """The denoisers that a layer needs, by their names."""
     both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
-    return [(side, one) for side, one in both if one is not None and of in (side, "difference")]
+    return [(side, one) for side, one in both if one is not None and of in (side, "both")]
 
 
 def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:

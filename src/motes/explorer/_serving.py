@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable
+from json import dumps
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
 from motes.errors import UsageError
-from motes.explorer._answers import Answers
+from motes.explorer._answers import Answer, Answers
 from motes.explorer._application import application
 from motes.explorer._guard import is_everywhere
 from motes.explorer._limits import Limits
 from motes.explorer._requests import Request
-from motes.explorer._subjects import Shelf
+from motes.explorer._subjects import PLACES, Shelf
 
 GRACE = 1  # seconds that open pages have to end
 CONNECTIONS = 128
@@ -57,7 +59,12 @@ def serve(
         first_picture(answers)
         name = "localhost" if host == "127.0.0.1" or is_everywhere(host) else f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/?token={token}"
-        _Server(configured(app, limits), lambda: on_start(address)).run(sockets=[listening])
+
+        def started() -> None:
+            on_start(address)
+            threading.Thread(target=first_layers, args=(answers,), daemon=True, name="explorer-first").start()
+
+        _Server(configured(app, limits), started).run(sockets=[listening])
 
 
 def configured(app: Starlette, limits: Limits) -> uvicorn.Config:
@@ -104,16 +111,27 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+FIRST_POINTS = 5_000  # of the page, before anything is chosen
+FIRST_CELLS = 36  # of its densities
+
+
 def first_picture(answers: Answers) -> None:
     """Compute what a page asks first, so that it is there when it is opened."""
-    from json import dumps
-
-    def ask(**options: Any) -> Any:
-        return answers.answer(Request.of(dumps({"number": 0, **options}), answers.kinds), lambda done: None)
-
     model = answers.shelf.names[0]
-    about = ask(what="open", model=model).header["about"]
-    ask(what="chain", model=model, n=FIRST_POINTS, seed=0, sampler=about["sampler"], steps=about["steps"])
+    about = _ask(answers, what="open", model=model).header["about"]
+    how = {"sampler": about["sampler"], "steps": about["steps"]}
+    _ask(answers, what="chain", model=model, n=FIRST_POINTS, seed=0, **how)
 
 
-FIRST_POINTS = 5_000  # of the page, before anything is chosen
+def first_layers(answers: Answers) -> None:
+    """Compute a layer of each kind, so that their programs are compiled when a visitor wants one."""
+    model = answers.shelf.names[0]
+    if answers.shelf.subject(model).has_layers:
+        for what in ("score", "density"):
+            sides = "both" if answers.shelf.subject(model).oracle is not None else "learned"
+            _ask(answers, what=what, model=model, of=sides, place=PLACES // 2, cells=FIRST_CELLS)
+
+
+def _ask(answers: Answers, **options: Any) -> Answer:
+    request = Request.of(dumps({"number": 0, **options}), answers.kinds)
+    return answers.answer(request, lambda done: None)
