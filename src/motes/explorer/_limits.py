@@ -1,0 +1,39 @@
+"""How much work one visitor may ask for. The page states these numbers."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that is accepted; what asks for more is answered with a sentence and nothing is computed.
+
+    Attributes:
+        points: of a cloud.
+        steps: of a sampler.
+        cells: along one side of a grid of values.
+        sockets: open pages.
+        message: bytes of one request.
+        address: bytes of an address.
+
+    Example:
+        >>> from motes.explorer import Limits
+        >>> Limits(points=5_000).points
+        5000
+    """
+
+    points: int = 20_000
+    steps: int = 256
+    cells: int = 64
+    sockets: int = 16
+    message: int = 16_384
+    address: int = 4_096
+
+    def to_json(self) -> dict[str, int]:
+        """By name.
+
+        Example:
+            >>> from motes.explorer import Limits
+            >>> Limits().to_json()["sockets"]
+            16
+        """
+        return asdict(self)
