@@ -118,7 +118,11 @@ def _points_evaluated(
         modes=origin.modes,
         fit=Fit()
         if brief
-        else Fit(_log_prob(model, origin, reference, other), _excess(model, origin, reference, seed)),
+        else Fit(
+            _log_prob(model, origin, reference, other),
+            _excess(model, origin, reference, seed),
+            paired=origin.truth is not None,
+        ),
         brief=brief,
         seed=seed,
     )

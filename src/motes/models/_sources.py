@@ -124,10 +124,14 @@ class PointSource(Source[Table]):
         The reference is a fresh draw, or the held-out rows; the other one is another draw, or training rows.
         """
         if self.name in SHAPES:
-            # Seeds of their own: none of a training set, and none of a sample.
-            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-            reference, other = (make_shape(self.name, n, seed=int(word), noise=self.noise) for word in words)
-            return reference, other
+            # Seeds of their own: none of a training set, and none of a sample. Independent draws, as samples are; but a
+            # curve without noise has no density to draw from.
+            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2).tolist()
+            if self.truth is None:
+                first, second = (make_shape(self.name, n, seed=word, noise=self.noise) for word in words)
+            else:
+                first, second = (self.truth.sample(n, seed=word) for word in words)
+            return first, second
         rng = np.random.default_rng([self.seed, 314159])
         train = rng.permutation(self.training.x)
         reference = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out.x)
