@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-lowest test-peers bench clean
+.PHONY: help demo test mutants check format notebook test-lowest test-peers bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
 	@echo "make test      lint, types, import directions and the whole test suite"
+	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"
+	@echo "               it was ended (see scripts/mutants.py)"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
@@ -45,6 +47,9 @@ check: venv-test
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: venv-test
+	$(BIN)/python scripts/mutants.py --jobs 2
 
 format: venv-test
 	$(BIN)/ruff check --fix .
