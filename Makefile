@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all test-lowest test-peers release uv bench clean
+.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release uv bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
 	@echo "make test      lint, types, import directions and the test suite without its simulations"
 	@echo "make test-all  all tests, and the suite with the oldest and newest dependencies; it writes tests/full_run.json"
+	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"
+	@echo "               it was ended (see scripts/mutants.py)"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
@@ -47,6 +49,9 @@ check: venv-test
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+mutants: venv-test
+	$(BIN)/python scripts/mutants.py --jobs 2
 
 format: venv-test
 	$(BIN)/ruff check --fix .

@@ -496,13 +496,6 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_public_name_loads():
-    for name in figures.__all__:
-        assert getattr(figures, name) is not None
-    with pytest.raises(AttributeError, match=r"attribute.*scater"):
-        figures.scater  # noqa: B018
-
-
 def test_the_film_of_a_table_fills_both_sides_of_the_frame():
     # A column a thousand times as wide as the other: with one scale for both the cloud would be a line.
     x = np.random.default_rng(0).normal(size=(2000, 2)) * [1.0, 1000.0]
