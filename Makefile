@@ -34,6 +34,7 @@ demo: venv
 	@echo
 	@echo "Open runs/demo/diffusion.gif and the pictures in runs/demo/figures. Then type, in this folder:"
 	@echo
+	@echo "    $(BIN)/motes explore runs/demo"
 	@echo "    $(BIN)/motes sample runs/demo -n 5"
 	@echo "    $(BIN)/motes datasets"
 	@echo "    $(BIN)/motes train penguins"

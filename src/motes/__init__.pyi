@@ -4,6 +4,7 @@ from . import (
     diffusion,
     errors,
     evaluation,
+    explorer,
     figures,
     learning,
     models,
@@ -39,5 +40,5 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "MotesError",
     # the rooms, each with its own door
     "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
-    "diagnosis", "runs", "errors",
+    "diagnosis", "runs", "explorer", "errors",
 ]  # fmt: skip
