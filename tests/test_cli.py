@@ -4,7 +4,9 @@ import ast
 import html
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +57,7 @@ def test_a_run_leaves_everything_that_is_promised(run_folder):
         "diffusion.gif",
         "checkpoints/000000000040.safetensors",
     }
-    assert files == promised | {f"figures/{name}" for name in FIGURES}
+    assert files == promised | {f"figures/{name}.png" for name in FIGURES}
     assert str(out.relative_to(out.parents[1])) in done.stdout
     assert "sliced_w2" in done.stdout
 
@@ -210,8 +212,23 @@ def test_plot_makes_the_pictures_of_a_saved_model(run_folder, motes_command, tmp
     code, out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
     assert code == 0, err
     made = {Path(line).name for line in out.splitlines()}
-    assert made == {"data.png", "samples.png", "forward.png", "reverse.png", "diffusion.gif"}
+    assert made == {f"{name}.png" for name in FIGURES} | {"diffusion.gif"}  # the loss and the snapshots are of the run
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
+
+
+def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(run_folder, motes_command, tmp_path):
+    shutil.copy(run_folder[0] / "model.safetensors", tmp_path / "alone.safetensors")
+    options = ("--out", "pictures", "--format", "pdf", "--size", "4", "--axes", "-q")
+    code, out, err = motes_command("plot", "alone.safetensors", *options)
+    assert code == 0, err
+    made = {Path(line).name for line in out.splitlines()}
+    assert made == {*(f"{name}.pdf" for name in FIGURES if name not in ("loss", "snapshots")), "diffusion.gif"}
+    page = (tmp_path / "pictures" / "figures" / "data.pdf").read_bytes()
+    width, height = (float(x) for x in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", page).groups())
+    assert width == pytest.approx(4 * 72)
+    assert height == pytest.approx((4 + 0.24) * 72)  # the line of small print
+    code, _, err = motes_command("plot", "alone.safetensors", "--out", "other", "--dpi", "5")
+    assert (code, err) == (2, "motes: got --dpi 5; expected 20 to 1200 dots per inch.\n")
 
 
 def test_plot_makes_a_video(run_folder, motes_command, tmp_path):

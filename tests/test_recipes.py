@@ -63,7 +63,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.check_every": 100,
         "training.patience": 10,
         "training.averages": 0,
-        "training.snapshot_epochs": 100,
+        "training.snapshots": 5,
         "sampler.kind": "ancestral",
         "sampler.variance": "beta",
         "sampler.noiseless_last": False,

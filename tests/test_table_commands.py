@@ -395,7 +395,7 @@ def test_evaluate_writes_a_report(run, motes_command, tmp_path):
 def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     code, out, err = motes_command("plot", run, "--out", "pictures", "--style", "light")
     assert code == 0, err
-    assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png"]
+    assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png", "loss.png"]
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
     code, _, err = motes_command("plot", run, "--out", "pictures")
     assert code == 2 and "holds other pictures" in err

@@ -142,13 +142,28 @@ def test_averaged_weights_are_sampled_by_default_and_the_last_ones_in_the_tutori
     assert load_recipe("tutorial").training.weights == "last"
 
 
-def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
-    result = train_point(X, steps=12, snapshot_epochs=4)
-    assert [shot.step for shot in result.snapshots] == [4, 8, 12]
+def test_snapshots_come_at_geometric_steps_and_the_last_is_the_result():
+    result = train_point(X, steps=48, snapshots=3)
+    assert [shot.step for shot in result.snapshots] == [12, 24, 48]
     np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
     assert not np.array_equal(result.snapshots[0].last.where, result.last.where)
-    recipe = load_recipe("default", {"training.batch": 128, "training.snapshot_epochs": 3})
-    assert recipe.training.snapshot_steps(10_000) == 3 * 79
+    for shot in result.snapshots:
+        np.testing.assert_array_equal(shot.last.where, train_point(X, steps=shot.step).last.where)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"steps": 4000}, (250, 500, 1000, 2000, 4000)),
+        ({"steps": 79_000}, (4900, 9900, 20_000, 40_000, 79_000)),
+        ({"steps": 5, "snapshots": 9}, (1, 2, 5)),
+        ({"steps": 1}, (1,)),
+        ({"steps": 4000, "snapshots": 1}, (4000,)),
+        ({"steps": 4000, "snapshots": 0}, ()),
+    ],
+)
+def test_the_steps_of_snapshots_are_round_and_each_is_twice_the_one_before(options, steps):
+    assert Training(**options).snapshot_steps() == steps
 
 
 def test_progress_tells_the_running_mean_and_the_end():

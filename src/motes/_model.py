@@ -451,7 +451,7 @@ class Model:
         """A picture of samples: points of the plane, or the distribution of each column.
 
         Args:
-            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as outlines.
+            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as areas.
             n: samples.
             seed: of the samples.
             style: "light" or "dark".

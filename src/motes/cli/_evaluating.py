@@ -106,7 +106,8 @@ def diagnose(
             found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
     print_result(found, found.to_dict(), printed.json)
     if folder.out is not None:
-        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, style=folder.style):
+        options = folder.drawing
+        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, drawing=options, seed=seed):
             reporter.say(str(path))
     return 0
 
@@ -138,6 +139,9 @@ def plot(
         refuse_pictures(out)
     refuse_others(trained, points={"--video": pictures.video}, tables={})
     origin, reporter = source_of(trained, source), Reporter(quiet)
-    for path in draw_run(trained, origin, out, reporter, style=pictures.style, seed=seed, video=pictures.video):
+    paths = draw_run(
+        trained, origin, out, reporter, drawing=pictures.drawing, seed=seed, home=home, video=pictures.video
+    )
+    for path in paths:
         print(path)
     return 0

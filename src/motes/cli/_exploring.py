@@ -42,7 +42,8 @@ def explore(
         if error.name not in ("starlette", "uvicorn", "websockets"):
             raise
         raise UsageError(
-            f"the explorer needs {error.name}, which is not installed. Install it with pip install 'motes[explore]'."
+            f"the explorer needs {error.name}, which is not installed. Install what it stands on: "
+            "pip install starlette uvicorn websockets."
         ) from None
 
     def ready(address: str) -> None:

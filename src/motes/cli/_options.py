@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli._common import FILES, Json, Label, Quiet, Replace, Style, check_rows_out, whole
+from motes.cli._common import FILES, Drawn, Json, Label, Quiet, Replace, check_rows_out, whole
 from motes.errors import UsageError
+from motes.runs._drawing import Drawing
 from motes.runs._options import Options
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class DiagnosisOut:
     t: Annotated[
         float | None, Parameter(help="Of points: the time of the score figure; the worst one if left out.")
     ] = None
-    style: Style = "dark"
+    drawing: Drawn = Drawing()
 
     def __post_init__(self) -> None:
         if self.t is not None and not 0 < self.t <= 1:
@@ -127,7 +128,7 @@ class Pictures:
     video: Annotated[
         bool, Parameter(negative="", help="Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).")
     ] = False
-    style: Style = "dark"
+    drawing: Drawn = Drawing()
 
 
 @Parameter(name="*")
@@ -172,4 +173,4 @@ class RunOptions:
         float, Parameter(help="Seconds of training from one checkpoint to the next, at least.")
     ] = Options.checkpoint_every
     figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = Options.figures
-    style: Style = Options.style
+    drawing: Drawn = Options.drawing

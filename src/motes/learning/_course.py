@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
 class Trained:
     """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
 
-    With held-out rows both are those of the step `held_out.best`, as are the last `snapshots` and `averages`.
+    With held-out rows both are those of the step `held_out.best`, as are the last of `snapshots` and of `averages`.
 
     Example:
         >>> trained = model.training
@@ -120,10 +120,9 @@ class Course:
         watch: EarlyStopping | None,
         *,
         lengths: tuple[float, ...],
-        snapshot_every: int,
     ):
         self.denoiser, self.state, self.batches, self.watch, self.lengths = denoiser, state, batches, watch, lengths
-        self.steps, self.snapshot_every = options.steps, snapshot_every
+        self.steps, self.snapshot_steps = options.steps, options.snapshot_steps()
         self.store_every = -(-options.steps // options.averages) if options.averages else options.steps
         self.done = 0
         self.losses: list[NDArray[np.float32]] = []
@@ -145,14 +144,15 @@ class Course:
 
     def next_stop(self, most: int) -> int:
         """The step after which something is to be done; `most` steps from here at the latest."""
-        every = [self.store_every, self.snapshot_every, *([self.watch.every] if self.watch else [])]
-        return min(self.steps, self.done + most, *(_next(self.done, one) for one in every))
+        every = [self.store_every, *([self.watch.every] if self.watch else [])]
+        shots = [step for step in self.snapshot_steps if step > self.done]
+        return min(self.steps, self.done + most, *(_next(self.done, one) for one in every), *shots[:1])
 
     def took(self, state: Weights, losses: NDArray[np.float32]) -> None:
         """Steps with these losses, (k,), have led to this state."""
         self.state, self.done = state, self.done + len(losses)
         self.losses.append(losses)
-        if self.done % self.snapshot_every == 0:
+        if self.done in self.snapshot_steps:
             self.snapshots.append((self.done, state.average, state.weights))
         if self.lengths and self.done % self.store_every == 0:
             self.stored[self.done] = np.asarray(state.powers)
@@ -181,11 +181,16 @@ class Course:
             _joined(self.losses),
             self.seconds,
             interrupted,
-            [Snapshot(step, *map(with_flat, both)) for step, *both in self.snapshots if step <= end],
+            [Snapshot(step, *map(with_flat, both)) for step, *both in self._snapshots_until(best, end)],
             Averages.of(self.lengths, until) if self.lengths and end else None,
             self.watch.seen if self.watch else None,
             self.kept(),
         )
+
+    def _snapshots_until(self, best: Weights, end: int) -> list[tuple[int, Any, Any]]:
+        """Those up to the step `end`, of which the last has the weights that are kept."""
+        shots = [shot for shot in self.snapshots if shot[0] < end]
+        return [*shots, (end, best.average, best.weights)] if end and self.snapshot_steps else shots
 
     def kept(self) -> State:
         """The complete state."""

@@ -97,8 +97,7 @@ def train(
     task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
     batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
     watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
-    snapshot_every = options.snapshot_steps(len(rows.x))
-    course = Course(denoiser, task.start(), options, batches, watch, lengths=lengths, snapshot_every=snapshot_every)
+    course = Course(denoiser, task.start(), options, batches, watch, lengths=lengths)
     course.begin(None if keeper is None else keeper.state)
     saved, stride, compiled = course.done, FIRST, False
     with interruptible() as stop:

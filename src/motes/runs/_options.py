@@ -1,9 +1,9 @@
 """How a run is carried out. The command line has its defaults from here, so nothing heavy is imported."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from motes.errors import UsageError
+from motes.runs._drawing import Drawing
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Options:
         resume: go on with the training of the run that is in the folder.
         checkpoint_every: seconds from one checkpoint of the training to the next, at least.
         figures: draw them.
-        style: of them.
+        drawing: how they look.
 
     Raises:
         UsageError: both `resume` and `overwrite`, or a negative time.
@@ -32,7 +32,7 @@ class Options:
     resume: bool = False
     checkpoint_every: float = 30.0
     figures: bool = True
-    style: Literal["dark", "light"] = "dark"
+    drawing: Drawing = Drawing()
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
