@@ -23,13 +23,17 @@ from motes.cli import exploring
 from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
-from motes.explorer._answers import Answer, Answers, draw, log_density, scores
+from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
 from motes.explorer._frames import frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
 from motes.explorer._requests import Request
+from motes.explorer._sketches import Sketch
+from motes.explorer._starting import Seats, begun
 from motes.explorer._subjects import OURS, PLACES, own_subject
+from motes.models._point_fitting import fit_points
 from motes.sampling._likelihood import log_likelihood
+from motes.sampling._paths import flow_path
 
 LIMITS = Limits(points=500, steps=16, cells=8, sockets=3, message=2_000)
 HERE_TOO = ["localhost", "localhost:1", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:80"]
@@ -585,3 +589,176 @@ def test_a_signal_ends_the_server_within_two_seconds(environment, number):
             assert server.returncode == (0 if number == signal.SIGINT else 143)
         finally:
             server.kill()
+
+
+# --- particles -------------------------------------------------------------------------------------------------------
+
+
+def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_model):
+    subject, place = answers.shelf.subject("small"), 700
+    found = ask(answers, what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1).arrays
+    clock = found["clock"]
+    assert (np.diff(clock) > 0).all() and clock[0] == 0 and clock[-1] == PLACES
+    for side, denoiser in (("learned", small_model.denoiser), ("exact", subject.oracle)):
+        middle = found[side][LEGS]
+        assert middle == pytest.approx([0.3, 0.4], abs=1e-5)  # where it was dropped
+        t = float(subject.clock[0][place])
+        start = jnp.asarray(subject.standardised(np.array([[0.3, 0.4]]), t)[0])
+        fine = flow_path(denoiser, start, jnp.linspace(t, 0.0, 400))[-1]
+        assert found[side][0] == pytest.approx(small_model.standardiser.inverse(fine), abs=0.03)
+    assert found["futures"].shape == (5, LEGS + 1, 2)
+    assert found["futures"][:, 0] == pytest.approx(np.tile([0.3, 0.4], (5, 1)), abs=1e-5)
+    assert np.ptp(found["futures"][:, -1], axis=0).max() > 0.05  # they end in different places
+
+
+def test_the_flow_forth_and_back_ends_where_it_began(answers):
+    subject = answers.shelf.subject("small")
+    times = jnp.linspace(0.5, 1.0, 200)
+    x = jnp.array([0.4, -0.2])
+    forth = flow_path(subject.oracle, x, times)
+    assert np.asarray(flow_path(subject.oracle, forth[-1], times[::-1])[-1]) == pytest.approx(np.asarray(x), abs=0.01)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+RUN = dict(
+    what="train", do="start", number=5, seed=3, steps=60, batch=64, rate=0.01, width=16, depth=2, rows=400,
+    shape="moons",
+)  # fmt: skip
+DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace(0, 5, 60)]
+
+
+def started(**changes):
+    told = threading.Event()
+    request = Request.of(json.dumps(RUN | changes), ["train"])
+    return begun(request, Limits(), told.set)
+
+
+def test_a_training_on_the_page_is_that_of_fit():
+    """However it is paced: the same losses and the same weights to the bit."""
+    live = started()
+    try:
+        live.step(1)
+        wait_for(lambda: live.done == 1 and not live.plays)
+        live.step(7)
+        wait_for(lambda: live.done == 8 and not live.plays)
+        live.play(0)
+        wait_for(lambda: live.done == 60 and 60 in live.snapshots and not live.plays, 60)
+        about, losses = live.news(0)
+        assert about["step"] == about["steps"] == 60 and not about["error"] and about["snapshots"][:2] == [0, 1]
+        model = fit_points(live.origin.training, live.recipe, seed=3)
+        assert np.array_equal(losses, model.training.losses)
+        end = live.subject(60, averaged=True).model
+        assert np.array_equal(end.sample(50), model.sample(50))
+        assert about["floor"] == pytest.approx(0.6, abs=0.5) and about["floor"] < losses.mean()
+    finally:
+        live.close()
+    live._thread.join(10)
+    assert not live._thread.is_alive()
+
+
+def test_a_training_is_paused_and_goes_on():
+    live = started(steps=5_000)
+    try:
+        live.play(100)
+        wait_for(lambda: live.done > 20, 60)
+        live.pause()
+        time.sleep(0.3)
+        still = live.done
+        time.sleep(0.3)
+        assert live.done == still and not live.plays
+        live.play(0)
+        wait_for(lambda: live.done > still)
+    finally:
+        live.close()
+    live._thread.join(10)
+    assert not live._thread.is_alive() and live.done < 5_000
+
+
+def test_snapshots_are_few_and_evenly_spread():
+    live = started(steps=400)
+    try:
+        for _ in range(100):
+            done = live.done
+            live.step(2)
+            wait_for(lambda done=done: live.done == done + 2 and live.done in live.snapshots, 60)
+        steps = sorted(live.snapshots)
+        assert len(steps) <= 48 and steps[0] == 0 and steps[-1] == live.done == 200
+        assert max(np.diff(steps)) <= 16
+    finally:
+        live.close()
+
+
+def test_what_is_drawn_by_hand_has_an_exact_distribution():
+    sketch = Sketch.of(DRAWING, 0.1, 300, seed=2)
+    assert sketch.training.x.shape == (300, 2)
+    away = np.linalg.norm(sketch.training.x[:, None] - np.array(DRAWING), axis=2).min(axis=1)
+    assert away.max() < 0.6 and np.array_equal(sketch.draw(5, 1), sketch.draw(5, 1))
+    first, second = sketch.real(20)
+    assert not np.array_equal(first, second)
+    assert sketch.truth.log_density([[1.0, 0.0]]) > sketch.truth.log_density([[0.0, 0.0]])
+    for few in ([], DRAWING[:7], [[0.0, 0.0]] * 20, [[x, 0.0] for x in range(20)]):
+        with pytest.raises(UsageError, match="span the plane"):
+            Sketch.of(few, 0.1, 300, seed=2)
+
+
+WRONG_RUNS = [
+    {"steps": 0}, {"steps": 20_001}, {"width": 129}, {"depth": 0}, {"rows": 20_001}, {"rate": 0}, {"rate": "1"},
+    {"shape": "../moons"}, {"shape": None}, {"noise": -1}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
+    {"sketch": [[0.0, float(k)] for k in range(1_501)], "noise": 0.1}, {"batch": 1e9},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_RUNS)
+def test_a_training_has_limits(wrong):
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        started(**wrong)
+
+
+def news_of(page, **until):
+    """The next news in which something has a value."""
+    while True:
+        header, arrays = parts(page.recv(timeout=60))
+        if header.get("what") == "news" and all(header[name] == value for name, value in until.items()):
+            return header, arrays
+
+
+def test_a_page_trains_and_draws_from_what_is_learned(client):
+    with client.socket() as page:
+        assert "Start one first" in talk(page, what="train", do="play")[0]["error"]
+        page.send(json.dumps(RUN))
+        header, _ = news_of(page, step=0)
+        assert header["snapshots"] == [0] and header["steps"] == 60
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        header, _ = news_of(page, step=60, plays=False)
+        question = dict(what="chain", model="training", n=20, steps=4, seed=0, sampler="euler", weights="averaged")
+        page.send(json.dumps(question | {"number": 8, "snapshot": 60}))
+        while (found := parts(page.recv(timeout=60)))[0]["number"] != 8:
+            pass
+        assert found[1]["points"].shape == (5, 20, 2)
+        page.send(json.dumps(question | {"number": 9, "snapshot": 31}))
+        while (found := parts(page.recv(timeout=60)))[0]["number"] != 9:
+            pass
+        assert "expected one of 0, " in found[0]["error"]
+    wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()))
+
+
+def test_closing_the_page_ends_its_training(client):
+    with client.socket() as page:
+        page.send(json.dumps(RUN | {"steps": 20_000}))
+        news_of(page, step=0)
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        news_of(page, plays=True)
+        assert any(one.name.startswith("explorer-training") for one in threading.enumerate())
+    wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()), 30)
+
+
+def test_trainings_are_few():
+    seats = Seats(Limits(trainings=2))
+    seats.take("a")
+    seats.take("b")
+    seats.take("a")
+    with pytest.raises(UsageError, match="the most there may be"):
+        seats.take("c")
+    seats.leave("a")
+    seats.take("c")

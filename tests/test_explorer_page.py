@@ -234,6 +234,85 @@ def test_the_numbers_under_the_pointer_are_those_of_the_library(visit, small_mod
         until(page, f"explorer.pointed && explorer.pointed[1] > {at[1]}")
 
 
+def test_a_particle_flows_from_under_the_pointer(visit):
+    with visit("#model=small&n=500&show=data&at=700&layers=") as page:
+        box = page.locator(".frame").bounding_box()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        until(page, "Boolean(explorer.particle)")
+        first = page.evaluate("[...explorer.particle.learned]")
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.4 * box["height"], steps=4)
+        until(page, f"Math.abs(explorer.particle.learned[0] - {first[0]}) > 1e-4")
+        page.mouse.up()
+        page.mouse.move(1, 1)
+        until(page, "!explorer.pointed && !explorer.stale")
+        assert lit(page) > 60  # its way
+        page.locator("#futures").check()
+        until(page, "explorer.particle?.futures?.shape[0] === 32")
+        page.locator("#clear").click()
+        until(page, "!explorer.particle && !explorer.stale")
+        page.wait_for_timeout(100)
+        assert lit(page) < 20
+
+
+QUICK_RUN = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}
+
+
+def test_a_training_is_watched_paused_and_gone_back_in(visit):
+    with visit("#model=small&n=500&show=data,euler.4&at=0") as page:
+        for name, value in QUICK_RUN.items():
+            page.locator(f"#{name}").select_option(value)
+        page.locator("#shape").select_option("circles")
+        page.locator("#pace").select_option("50")
+        page.locator("#train").click()
+        until(page, "explorer.state.model === 'training' && explorer.trainer.news.step > 10", 90)
+        assert page.locator("#models [aria-checked=true]").inner_text() == "your training"
+        page.locator("#train").click()
+        until(page, "!explorer.trainer.news.plays")
+        still = page.evaluate("explorer.trainer.news.step")
+        page.locator("#one-step").click()
+        until(page, f"explorer.trainer.news.step === {still + 1} && !explorer.trainer.news.plays")
+        page.locator("#pace").select_option("0")
+        page.locator("body").press("p")
+        until(page, "explorer.trainer.news.step === 500 && explorer.trainer.shown === 500", 60)
+        assert page.evaluate("explorer.trainer.losses.length") == 500
+        assert "irreducible" in page.locator("#course-value").inner_text()
+        assert page.locator("#train").inner_text() == "Trained"
+        seen = picture(page, "#loss")
+        assert (np.abs(seen - seen[2, 2]).sum(axis=2) > 60).sum() > 200
+        until(page, "!explorer.renewing")
+        last = page.evaluate("[...explorer.panels[1].painter.data.slice(-4)]")
+        page.locator("#moment").fill("0")
+        until(page, "explorer.trainer.shown === 0 && !explorer.renewing")
+        assert page.evaluate("[...explorer.panels[1].painter.data.slice(-4)]") != last
+        assert page.evaluate("explorer.panels[1].distance.distance.length") > 1
+
+
+def test_a_shape_is_drawn_and_erased_by_hand(visit):
+    with visit() as page:
+        page.locator("#shape").select_option("your drawing")
+        page.locator("#sketch").scroll_into_view_if_needed()
+        box = page.locator("#sketch").bounding_box()
+        at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.mouse.move(*at(0.2, 0.2))
+        page.mouse.down()
+        page.mouse.move(*at(0.8, 0.2), steps=10)
+        page.mouse.move(*at(0.8, 0.8), steps=10)
+        page.mouse.up()
+        points = np.array(page.evaluate("explorer.trainer.pad.points"))
+        assert 80 < len(points) < 200 and np.ptp(points, axis=0) == pytest.approx([2.4, 2.4], abs=0.1)
+        apart = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        assert apart.max() < 0.08
+        page.locator("#eraser").click()
+        page.mouse.move(*at(0.8, 0.5))
+        page.mouse.down()
+        page.mouse.up()
+        assert len(page.evaluate("explorer.trainer.pad.points")) < len(points)
+        page.locator("#blank").click()
+        page.locator("#train").click()
+        until(page, "document.getElementById('train-note').textContent.includes('expected at least 8')")
+
+
 def test_the_address_holds_the_state(visit, client):
     with visit("#model=moons&n=1000&seed=7&at=300&show=data,heun.8,euler.2&layers=points,arrows&side=exact") as page:
         until(page, "location.hash.includes('seed=7')")

@@ -25,17 +25,21 @@ from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.evaluation._transport import sliced_w2
 from motes.explorer._limits import Limits
+from motes.explorer._live import NAME
 from motes.explorer._requests import Request
-from motes.explorer._subjects import PLACES, Shelf, Subject, samplers
+from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
 from motes.recipes._registry import kinds_of
+from motes.sampling._diffusion import EulerMaruyama
 from motes.sampling._likelihood import log_likelihood
 from motes.sampling._loop import sample
 from motes.sampling._options import Sampling
+from motes.sampling._paths import flow_path, sampled_paths
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]
 
 STOPS = 65  # places of a chain that are kept, at most
+LEGS = 48  # steps of a path from its point to data, and as many to noise
 COMPARED = 2_000  # points of a distance
 LOOKS = 17  # times of a distance
 DIRECTIONS = 64
@@ -44,6 +48,7 @@ LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood h
 TOLERANCE = 0.01  # nats of a likelihood
 LATEST = 1 - 1e-3  # from here on x_t is the prior
 KEPT_BYTES = 120_000_000
+WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
 
 
@@ -73,6 +78,7 @@ class Answers:
             "score": self._score,
             "density": self._density,
             "probe": self._probe,
+            "paths": self._paths,
         }
 
     @property
@@ -95,7 +101,9 @@ class Answers:
     # --- kinds ---
 
     def _hello(self, request: Request, on_block: OnBlock) -> Answer:
-        return Answer({"models": self.shelf.names, "samplers": samplers(), "limits": self.limits.to_json()})
+        return Answer(
+            {"models": self.shelf.names, "samplers": samplers(), "limits": self.limits.to_json(), "shapes": shapes()}
+        )
 
     def _open(self, request: Request, on_block: OnBlock) -> Answer:
         subject = self._subject(request)
@@ -124,7 +132,7 @@ class Answers:
         """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
         subject, chain = self._subject(request), self._chain_of(request, on_block)
         _check_data(subject)
-        key = ("distance", subject.name, chain.sampler, chain.steps, chain.points.shape[1], self._seed(request))
+        key = ("distance", subject.key, chain.sampler, chain.steps, chain.points.shape[1], self._seed(request))
         return self._kept.get(key, lambda: _distances(subject, chain, on_block))
 
     def _score(self, request: Request, on_block: OnBlock) -> Answer:
@@ -152,7 +160,7 @@ class Answers:
             return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_block).reshape(square)})
 
         found = {
-            name: self._kept.get(("density", subject.name, name, t, len(u)), partial(compute, one)).arrays["log_p"]
+            name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
             for name, one in _sides(subject, of)
         }
         return Answer({"t": t}, {"at": at, **found})
@@ -173,10 +181,39 @@ class Answers:
             found[side]["log_p"] = float(log_density(subject, denoiser, u, later, on_block)[0])
         return Answer(found)
 
+    def _paths(self, request: Request, on_block: OnBlock) -> Answer:
+        """The way of one point: by the flow to the data and to noise, and many random ways to the data.
+
+        Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data.
+        """
+        subject, of = self._subject(request), request.word("of", SIDES)
+        many = request.whole("many", 0, self.limits.futures, 0)
+        _check_layers(subject, of)
+        earliest = float(subject.places(np.array(subject.earliest)))
+        place = min(max(request.whole("place", 0, PLACES), earliest + 1), PLACES)
+        legs = [np.linspace(place, end, LEGS + 1) for end in (0, PLACES)]
+        times = [np.interp(leg, np.arange(PLACES + 1), subject.clock[0]) for leg in legs]
+        start = jnp.asarray(subject.standardised(np.array([request.point("at")]), times[0][0])[0], float)
+        found: dict[str, Array] = {"clock": np.concatenate([legs[0][::-1], legs[1][1:]])}
+        for name, denoiser in _sides(subject, of):
+            ways = [flow_path(denoiser, start, jnp.asarray(each, float)) for each in times]
+            down, up = (subject.along(np.asarray(way, float), each) for way, each in zip(ways, times, strict=True))
+            found[name] = np.concatenate([down[::-1], up[1:]])
+        if many:
+            denoiser = _sides(subject, "exact" if of == "exact" else "learned")[0][1]
+            keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
+            drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
+            found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
+        return Answer({"place": place}, found)
+
     # --- what a question names ---
 
     def _subject(self, request: Request) -> Subject:
-        return self.shelf.subject(request.word("model", self.shelf.names))
+        live = request.live
+        if live is None or request.options.get("model") != NAME:
+            return self.shelf.subject(request.word("model", self.shelf.names))
+        averaged = request.word("weights", WEIGHTS) == "averaged"
+        return live.subject(request.whole("snapshot", 0, self.limits.training_steps), averaged)
 
     def _count(self, request: Request) -> int:
         return request.whole("n", 1, self.limits.points)
@@ -198,7 +235,7 @@ class Answers:
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
-        key = ("chain", subject.name, sampler, steps, n, seed)
+        key = ("chain", subject.key, sampler, steps, n, seed)
         return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_block))
 
 

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 from motes.explorer._answers import Answers
 from motes.explorer._guard import Guard
 from motes.explorer._limits import Limits
+from motes.explorer._starting import Seats
 from motes.explorer._subjects import Shelf
 from motes.explorer._visit import Visit
 
@@ -63,6 +64,7 @@ def application(
     answers = answers or Answers(shelf, limits)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="explorer")
     visits: set[Visit] = set()
+    seats = Seats(limits)
 
     async def page(request: Request) -> Response:
         name = request.url.path.removeprefix("/") or INDEX
@@ -73,7 +75,7 @@ def application(
         if len(visits) >= limits.sockets:
             await websocket.close(FULL, f"{limits.sockets} pages are open, which is the most.")
             return
-        visit = Visit(websocket, answers, threads)
+        visit = Visit(websocket, answers, threads, seats)
         visits.add(visit)
         try:
             await visit.run()

@@ -11,7 +11,14 @@ class Limits:
         points: of a cloud.
         steps: of a sampler.
         cells: along one side of a grid of values.
+        futures: random ways of one point.
         sockets: open pages.
+        trainings: that are under way at once.
+        training_steps: of one training.
+        rows: to train on.
+        width: of a network.
+        depth: of a network.
+        nodes: points of a drawing.
         message: bytes of one request.
         address: bytes of an address.
 
@@ -24,8 +31,15 @@ class Limits:
     points: int = 20_000
     steps: int = 256
     cells: int = 64
+    futures: int = 32
     sockets: int = 16
-    message: int = 16_384
+    trainings: int = 4
+    training_steps: int = 20_000
+    rows: int = 20_000
+    width: int = 128
+    depth: int = 8
+    nodes: int = 1_500
+    message: int = 65_536
     address: int = 4_096
 
     def to_json(self) -> dict[str, int]:

@@ -6,9 +6,12 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from motes.errors import UsageError
+
+if TYPE_CHECKING:
+    from motes.explorer._live import Live
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Request:
         number: by which the page knows the answer.
         slot: a new question takes the place of one that waits in the same slot.
         options: everything that was said.
+        live: the training of the page that asks, which it may ask about.
     """
 
     what: str
     number: int
     slot: str
     options: Mapping[str, Any]
+    live: Live | None = None
 
     @classmethod
     def of(cls, text: str, kinds: Collection[str], slots: int = 4) -> Request:
@@ -77,6 +82,18 @@ class Request:
         if not (isinstance(got, list) and len(got) == 2 and all(_is_finite(one) for one in got)):
             raise UsageError(f"got {name} = {_short(got)}; expected two numbers.")
         return float(got[0]), float(got[1])
+
+    def points(self, name: str, most: int) -> list[tuple[float, float]]:
+        """Points of the plane.
+
+        Raises:
+            UsageError: they are none, or too many.
+        """
+        got = self.options.get(name)
+        pairs: list[Any] = got if isinstance(got, list) and len(got) <= most else [None]
+        if not all(isinstance(one, list) and len(one) == 2 and all(map(_is_finite, one)) for one in pairs):
+            raise UsageError(f"got {name} = {_short(got)}; expected up to {most:,} pairs of numbers.")
+        return [(float(x), float(y)) for x, y in pairs]
 
     def word(self, name: str, choices: Collection[str]) -> str:
         """One of some words.

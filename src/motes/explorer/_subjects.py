@@ -21,6 +21,7 @@ from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.errors import MotesError, UsageError, unknown
+from motes.explorer._sketches import Sketch
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, read_points
 from motes.recipes._registry import kinds_of
@@ -53,6 +54,8 @@ class Subject:
     Args:
         name: that the page calls it by.
         model: of points, of at least two columns. The first two are drawn.
+        origin: what it was trained on; None: it is looked for by the model's own account.
+        key: by which what is computed of it is known; None: the name.
 
     Raises:
         UsageError: fewer columns.
@@ -64,14 +67,18 @@ class Subject:
         ('moons', True)
     """
 
-    def __init__(self, name: str, model: PointModel):
+    def __init__(
+        self, name: str, model: PointModel, *, origin: PointSource | Sketch | None = None, key: str | None = None
+    ):
         if model.dim < 2:
             raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
-        self.name, self.model = name, model
+        self.name, self.model, self.key, self._origin = name, model, key or name, origin
 
     @cached_property
-    def origin(self) -> PointSource | None:
+    def origin(self) -> PointSource | Sketch | None:
         """The rows that it was trained on; None where they are not at hand."""
+        if self._origin is not None:
+            return self._origin
         source = self.model.source
         if source not in SHAPES and not is_here(source):
             return None
@@ -99,6 +106,8 @@ class Subject:
     def data(self, n: int, seed: int) -> Array:
         """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows."""
         assert self.origin is not None  # or the page does not ask
+        if isinstance(self.origin, Sketch):
+            return self.origin.draw(n, seed)
         if self.origin.name in SHAPES:
             from motes.data._shapes import make_shape
 
@@ -145,6 +154,10 @@ class Subject:
     def shown(self, z: Array, t: Array | float) -> Array:
         """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2)."""
         return self.model.standardiser.inverse(z / self.zoom(t)[..., None, None])[..., :2]
+
+    def along(self, z: Array, t: Array) -> Array:
+        """A standardised point at each of many times, (k, d) and (k,), as it is drawn, (k, 2)."""
+        return self.model.standardiser.inverse(z / self.zoom(t)[:, None])[:, :2]
 
     def standardised(self, u: Array, t: float) -> Array:
         """Drawn points (n, 2) as x_t in standardised units, of a model of two columns."""
@@ -206,6 +219,11 @@ def samplers() -> list[dict[str, object]]:
         }
         for name, one in made
     ]
+
+
+def shapes() -> list[dict[str, object]]:
+    """Every shape that can be trained on: its name, what it is, and the noise that it has."""
+    return [{"name": one.name, "about": one.about, "noise": one.noise} for one in SHAPES.values()]
 
 
 class Shelf:

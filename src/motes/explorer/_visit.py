@@ -11,15 +11,19 @@ import asyncio
 import logging
 from collections import OrderedDict
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from motes.errors import MotesError
+from motes.errors import MotesError, UsageError
 from motes.explorer._answers import Answer, Answers
 from motes.explorer._frames import frame
+from motes.explorer._live import Live
 from motes.explorer._requests import Request
+from motes.explorer._starting import Seats, begun, obey
 
 SLOTS = 32  # questions that wait, of one page
+TRAIN, NEWS = "train", "news"
 SLOWEST = 20.0  # seconds for which a page may leave an answer unread
 
 log = logging.getLogger("motes.explorer")
@@ -36,13 +40,16 @@ class Visit:
         socket: accepted.
         answers: what computes.
         threads: where.
+        seats: room for trainings.
     """
 
-    def __init__(self, socket: WebSocket, answers: Answers, threads: Executor):
-        self.socket, self.answers, self.threads = socket, answers, threads
+    def __init__(self, socket: WebSocket, answers: Answers, threads: Executor, seats: Seats):
+        self.socket, self.answers, self.threads, self.seats = socket, answers, threads, seats
+        self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[str, Request] = OrderedDict()
         self._asked, self._gone = asyncio.Event(), False
-        self._current: Request | None = None
+        self._live: Live | None = None
+        self._has_news, self._told = False, 0
 
     async def run(self) -> None:
         """Until the page is closed."""
@@ -54,8 +61,10 @@ class Visit:
         finally:
             self._gone = True
             self._waiting.clear()
+            self._close()
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
+            self._close()  # of what was begun meanwhile
 
     async def _listen(self) -> None:
         while True:
@@ -67,7 +76,7 @@ class Visit:
                 await self.socket.close(1009)
                 return
             try:
-                request = Request.of(text, self.answers.kinds)
+                request = Request.of(text, [*self.answers.kinds, TRAIN])
             except MotesError as error:
                 await self._send(Answer({"number": 0, "error": str(error)}))
                 continue
@@ -79,26 +88,33 @@ class Visit:
     async def _answer(self) -> None:
         while True:
             await self._asked.wait()
-            if not self._waiting:
+            if self._has_news:
+                await self._deliver(self._news())
+            elif self._waiting:
+                _, request = self._waiting.popitem(last=False)
+                request = replace(request, live=self._live)
+                try:
+                    found = await self._loop.run_in_executor(self.threads, self._compute, request)
+                except Abandoned:
+                    continue
+                await self._deliver(found)
+            else:
                 self._asked.clear()
-                continue
-            _, request = self._waiting.popitem(last=False)
-            self._current = request
-            try:
-                found = await asyncio.get_running_loop().run_in_executor(self.threads, self._compute, request)
-            except Abandoned:
-                continue
-            try:
-                await asyncio.wait_for(self._send(found), SLOWEST)
-            except TimeoutError:
-                await self.socket.close(1008)
-                return
+
+    async def _deliver(self, answer: Answer) -> None:
+        try:
+            await asyncio.wait_for(self._send(answer), SLOWEST)
+        except TimeoutError:
+            await self.socket.close(1008)
 
     def _compute(self, request: Request) -> Answer:
         """In a thread."""
         self._stop_if_abandoned(request)
         try:
-            found = self.answers.answer(request, lambda done: self._stop_if_abandoned(request))
+            if request.what == TRAIN:
+                found = self._train(request)
+            else:
+                found = self.answers.answer(request, lambda done: self._stop_if_abandoned(request))
         except MotesError as error:
             found = Answer({"error": str(error)})
         except Abandoned:
@@ -114,3 +130,46 @@ class Visit:
 
     async def _send(self, answer: Answer) -> None:
         await self.socket.send_bytes(frame(*answer))
+
+    # --- training ---
+
+    def _train(self, request: Request) -> Answer:
+        """In a thread."""
+        do = request.options.get("do")
+        if do == "start":
+            self.seats.take(self)
+            if self._live is not None:
+                self._live.close()
+            self._live, self._told = begun(request, self.answers.limits, self._on_news), 0
+        elif self._live is None:
+            raise UsageError("got a word for a training, and there is none. Start one first.")
+        elif do == "close":
+            self._close()
+        else:
+            obey(self._live, request)
+        return Answer({} if self._live is None else {"run": self._live.number})
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.close()
+            self._live = None
+        self.seats.leave(self)
+
+    def _on_news(self) -> None:
+        """In the thread of the training."""
+
+        def tell() -> None:
+            self._has_news = True
+            self._asked.set()
+
+        if not self._gone:
+            self._loop.call_soon_threadsafe(tell)
+
+    def _news(self) -> Answer:
+        """What happened since the page was last told."""
+        self._has_news = False
+        if self._live is None:
+            return Answer({"number": 0, "what": NEWS, "step": 0, "run": None})
+        about, losses = self._live.news(self._told)
+        self._told = about["step"]
+        return Answer({"number": 0, "what": NEWS, **about}, {"losses": losses})

@@ -26,7 +26,7 @@ from motes.learning._course import Course, Progress, Trained, Weights
 from motes.learning._losses import Loss
 from motes.learning._options import Training
 from motes.learning._programs import training_program
-from motes.learning._resuming import Keeper, interruptible
+from motes.learning._resuming import Keeper, State, interruptible
 from motes.learning._rows import OnDevice, Rows, systematic
 from motes.learning._stopping import EarlyStopping
 from motes.learning._times import Times
@@ -86,25 +86,15 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
-    rows = data if isinstance(data, Rows) else Rows(data)
-    if options.validation and rows.held is None:
-        raise UsageError(
-            f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
-            "or leave validation at 0."
-        )
-    lengths = LENGTHS if options.averages else ()
-    on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
-    task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
-    batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
-    watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
-    course = Course(denoiser, task.start(), options, batches, watch, lengths=lengths)
-    course.begin(None if keeper is None else keeper.state)
+    stepwise = Stepwise(
+        denoiser, data, key=key, loss=loss, times=times, options=options, state=None if keeper is None else keeper.state
+    )
+    course = stepwise.course
     saved, stride, compiled = course.done, FIRST, False
     with interruptible() as stop:
         while course.goes_on and not stop:
-            count = course.next_stop(stride) - course.done
             tick = time.perf_counter()
-            _go(task, course, count)
+            count = stepwise.go(stride)
             if compiled:  # the first call compiles, which says nothing of the next one
                 stride = int(np.clip(count * PATIENCE / (time.perf_counter() - tick), FIRST, ROOM))
             compiled = True
@@ -116,6 +106,52 @@ def train(
         if keeper is not None and course.done > saved:
             keeper.save(course.done, course.kept())
     return course.result(interrupted=bool(stop) and course.done < options.steps)
+
+
+class Stepwise:
+    """A training that is carried out some steps at a time; the arguments are those of `train`.
+
+    Args:
+        state: to go on from; None: the training begins.
+
+    Attributes:
+        course: where it stands.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        data: NDArray[np.floating] | Rows,
+        *,
+        key: jax.Array,
+        loss: Loss,
+        times: Times,
+        options: Training = Training(),
+        state: State | None = None,
+    ):
+        rows = data if isinstance(data, Rows) else Rows(data)
+        if options.validation and rows.held is None:
+            raise UsageError(
+                f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
+                "or leave validation at 0."
+            )
+        lengths = LENGTHS if options.averages else ()
+        on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
+        self._task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
+        batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
+        watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
+        self.course = Course(denoiser, self._task.start(), options, batches, watch, lengths=lengths)
+        self.course.begin(state)
+
+    def go(self, most: int) -> int:
+        """Take at most so many steps, up to `ROOM`; give how many.
+
+        Raises:
+            TrainingError: the loss was not finite.
+        """
+        count = self.course.next_stop(min(most, ROOM)) - self.course.done
+        _go(self._task, self.course, count)
+        return count
 
 
 class _Task(NamedTuple):

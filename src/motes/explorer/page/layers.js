@@ -121,6 +121,48 @@ export function probe(context, at, answer, colours, ink, box, width, height, rat
   context.stroke();
 }
 
+/** The way of a particle, where it is now, and what else could have become of it. */
+export function path(context, answer, place, sides, colours, box, width, height, ratio) {
+  const follow = (points, from, count) => {
+    context.beginPath();
+    for (let k = from; k < from + count; k++) context.lineTo(...onCanvas([points[2 * k], points[2 * k + 1]], box, width, height));
+    context.stroke();
+  };
+  context.lineJoin = context.lineCap = "round";
+  if (answer.futures) {
+    const [many, count] = answer.futures.shape, side = sides.at(-1);
+    context.strokeStyle = context.fillStyle = css(colours[side], 0.42);
+    context.lineWidth = ratio;
+    for (let one = 0; one < many; one++) {
+      follow(answer.futures, one * count, count);
+      const last = (one + 1) * count - 1;
+      dot(context, onCanvas([answer.futures[2 * last], answer.futures[2 * last + 1]], box, width, height), 2.6 * ratio);
+    }
+  }
+  for (const side of sides) {
+    const points = answer[side];
+    if (!points) continue;
+    context.strokeStyle = context.fillStyle = css(colours[side], 1);
+    context.lineWidth = 2.2 * ratio;
+    follow(points, 0, points.shape[0]);
+    dot(context, onCanvas(at(answer.clock, points, place), box, width, height), 6 * ratio);
+  }
+}
+
+/** The point of a path at a place of the clock, which rises along it. */
+export function at(clock, points, place) {
+  let k = 0;
+  while (k + 2 < clock.length && clock[k + 1] < place) k++;
+  const share = Math.min(Math.max((place - clock[k]) / (clock[k + 1] - clock[k]), 0), 1);
+  return [0, 1].map((j) => points[2 * k + j] + share * (points[2 * k + 2 + j] - points[2 * k + j]));
+}
+
+function dot(context, [x, y], size) {
+  context.beginPath();
+  context.arc(x, y, size, 0, 2 * Math.PI);
+  context.fill();
+}
+
 /** Distance along the clock, with where it is now. */
 export function curve(canvas, answer, place, places, colours, soft) {
   const ratio = fitted(canvas), context = canvas.getContext("2d"), { width, height } = canvas, pad = 4 * ratio;
@@ -150,6 +192,45 @@ export function curve(canvas, answer, place, places, colours, soft) {
   context.beginPath();
   context.arc(x(place), y(between(answer.clock, answer.distance, place)), 3.6 * ratio, 0, 2 * Math.PI);
   context.fill();
+}
+
+/** The loss of a training on a scale of ratios, the least that there can be, and the step that is shown. */
+export function lossCurve(canvas, points, { steps, floor, shown }, colours, soft) {
+  const ratio = fitted(canvas), context = canvas.getContext("2d"), { width, height } = canvas, size = 12 * ratio;
+  const [left, right, top, bottom] = [46 * ratio, width - 8 * ratio, 10 * ratio, height - 24 * ratio];
+  context.clearRect(0, 0, width, height);
+  const values = [...points.map(([, value]) => value), ...(floor ? [floor] : [])].filter((value) => value > 0);
+  if (!values.length) return;
+  const low = Math.log(Math.min(...values) / 1.12), high = Math.log(Math.max(...values) * 1.06);
+  const x = (step) => left + step / steps * (right - left);
+  const y = (value) => bottom - (Math.log(value) - low) / (high - low) * (bottom - top);
+  context.font = `${size}px system-ui, sans-serif`;
+  context.fillStyle = soft;
+  context.textAlign = "right";
+  for (const share of [0, 0.5, 1]) {
+    const value = Math.exp(low + share * (high - low));
+    context.fillText(value.toPrecision(2), left - 6 * ratio, y(value) + size / 3);
+  }
+  context.textAlign = "left";
+  context.fillText("step 0", left, height - 6 * ratio);
+  context.textAlign = "right";
+  context.fillText(steps.toLocaleString("en"), right, height - 6 * ratio);
+  const draw = (places, dash, style, wide) => {
+    context.setLineDash(dash.map((part) => part * ratio));
+    context.strokeStyle = style;
+    context.lineWidth = wide * ratio;
+    context.beginPath();
+    places.forEach(([atX, atY]) => context.lineTo(atX, atY));
+    context.stroke();
+    context.setLineDash([]);
+  };
+  draw([[x(shown), top], [x(shown), bottom]], [], css(colours.learned, 0.35), 1);
+  if (floor) {
+    draw([[left, y(floor)], [right, y(floor)]], [4, 4], css(colours.exact, 0.9), 1.5);
+    context.fillStyle = css(colours.exact, 1);
+    context.fillText("irreducible: the loss of the exact answer", right, y(floor) + 1.25 * size);
+  }
+  draw(points.filter(([, value]) => value > 0).map(([step, value]) => [x(step), y(value)]), [], css(colours.learned, 1), 2);
 }
 
 /** The value at a place, on straight lines between those at `clock`, which falls. */

@@ -8,6 +8,7 @@ export class Link {
     this.socket = new WebSocket(`${scheme}://${location.host}/socket?token=${encodeURIComponent(token)}`);
     this.socket.binaryType = "arraybuffer";
     this.number = 0;
+    this.onNews = () => {}; // called with what a training tells of its own accord
     this.asked = new Map(); // number -> {slot, done, failed}
     this.opened = new Promise((done) => this.socket.addEventListener("open", done, { once: true }));
     this.socket.addEventListener("message", (event) => this.#take(event.data));
@@ -36,10 +37,10 @@ export class Link {
   #take(data) {
     const length = new DataView(data).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-    const asked = this.asked.get(header.number);
-    if (!asked) return;
+    const asked = this.asked.get(header.number), isNews = header.what === "news";
+    if (!asked && !isNews) return;
     this.asked.delete(header.number);
-    if (header.error) {
+    if (header.error && !isNews) {
       asked.failed(new Error(header.error));
       return;
     }
@@ -51,6 +52,7 @@ export class Link {
       arrays[name].shape = shape;
       place += 4 * count;
     }
-    asked.done({ header, ...arrays });
+    if (isNews) this.onNews(header, arrays);
+    else asked.done({ header, ...arrays });
   }
 }

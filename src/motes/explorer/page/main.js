@@ -4,6 +4,7 @@ import { Link } from "/link.js";
 import { colour } from "/paint.js";
 import { Panel } from "/panel.js";
 import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, SIDES, fresh, read, written } from "/state.js";
+import { TRAINING, Trainer } from "/train.js";
 import { count, make, number } from "/words.js";
 
 const SECONDS = 7; // of a whole way at speed 0
@@ -28,12 +29,13 @@ class Explorer {
     this.fields = new Map();
     this.paint();
     const hello = (await this.link.ask("hello")).header;
-    Object.assign(this, { models: hello.models, samplers: hello.samplers, limits: hello.limits });
+    Object.assign(this, { models: hello.models, samplers: hello.samplers, limits: hello.limits, shapes: hello.shapes });
     const wanted = new URLSearchParams(location.hash.slice(1)).get("model");
     await this.open(this.models.includes(wanted) ? wanted : this.models[0]);
     this.state = read(location.hash, this.about, this.samplers, this.limits);
     this.#fill();
     this.#listen();
+    this.trainer = new Trainer(this);
     this.show();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!still && !location.hash) this.play(-1);
@@ -42,10 +44,44 @@ class Explorer {
 
   /** Take a model: its schedule, and what is known of it. */
   async open(name) {
-    const found = await this.link.ask("open", { model: name });
+    const found = await this.link.ask("open", { model: name, ...(name === TRAINING ? this.trainer.asked : {}) });
     Object.assign(this, { about: found.header.about, t: found.t, alpha: found.alpha, sigma: found.sigma });
     this.fields.clear();
-    this.pointed = this.probed = null;
+    this.pointed = this.probed = this.particle = this.dropped = null;
+    id("clear").disabled = true;
+  }
+
+  /** The model that questions are about. */
+  get named() {
+    const { model } = this.state;
+    return { model, ...(model === TRAINING ? this.trainer.asked : {}) };
+  }
+
+  /** Show the training that has begun. */
+  async watch() {
+    if (!this.models.includes(TRAINING)) {
+      this.models.push(TRAINING);
+      id("models").append(make("button", "your training", { type: "button", role: "radio", value: TRAINING }));
+    }
+    if (this.state.model !== TRAINING) this.past.keep(this.state);
+    await this.open(TRAINING);
+    this.state.model = TRAINING;
+    if (!this.about.exact) this.state.side = "learned";
+    this.show();
+  }
+
+  /** Draw again from other weights. What is wanted meanwhile is drawn once, at the end. */
+  async renew() {
+    this.fields.clear();
+    this.renewed = false;
+    if (this.renewing) return;
+    this.renewing = true;
+    while (!this.renewed) {
+      this.renewed = true;
+      await Promise.all(this.panels.filter((panel) => !panel.isData).map((panel) => panel.load()));
+      this.dropAgain();
+    }
+    this.renewing = false;
   }
 
   // --- what is chosen ---
@@ -95,8 +131,9 @@ class Explorer {
     for (const n of [...new Set([...COUNTS, this.state.n])].filter((n) => n <= this.limits.points).sort((a, b) => a - b)) {
       id("count").append(make("option", count(n), { value: n }));
     }
-    const { points, steps, sockets } = this.limits;
-    id("limits").textContent = `This page asks for at most ${count(points)} points and ${count(steps)} steps; ${sockets} pages may be open at once. `
+    const { points, steps, sockets, trainings, training_steps: longest, rows } = this.limits;
+    id("limits").textContent = `This page asks for at most ${count(points)} points, ${count(steps)} steps of a sampler, and a training of `
+      + `${count(longest)} steps on ${count(rows)} points. ${sockets} pages may be open at once, and ${trainings} of them train. `
       + "Its work ends when it is closed. Nothing leaves this machine.";
   }
 
@@ -115,6 +152,8 @@ class Explorer {
       if (Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32) this.change((state) => { state.seed = seed; });
       else id("seed").value = this.state.seed;
     });
+    id("futures").addEventListener("change", () => this.dropAgain());
+    id("clear").addEventListener("click", () => this.drop(null));
     id("more").addEventListener("click", () => this.change((state) => state.panels.push({ sampler: "euler", steps: 8 })));
     id("again").addEventListener("click", () => this.another());
     id("to-data").addEventListener("click", () => this.press(-1));
@@ -128,7 +167,10 @@ class Explorer {
     id("theme").addEventListener("click", () => this.paint(this.dark ? "light" : "dark"));
     id("keys").addEventListener("click", () => id("help").showModal());
     window.addEventListener("keydown", (event) => this.key(event));
-    window.addEventListener("resize", () => this.redraw());
+    window.addEventListener("resize", () => {
+      this.redraw();
+      this.trainer.draw();
+    });
     window.addEventListener("hashchange", () => this.fromAddress());
     window.matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.paint());
   }
@@ -171,9 +213,10 @@ class Explorer {
     id("count").value = String(state.n);
     id("seed").value = String(state.seed);
     id("undo").disabled = !this.past.states.length;
-    id("command").textContent = `motes explore ${state.model}`;
+    id("command").textContent = state.model === TRAINING ? "motes explore" : `motes explore ${state.model}`;
     this.address();
     this.tell();
+    if (before && (before.side !== state.side || before.seed !== state.seed)) this.dropAgain();
     this.redraw();
   }
 
@@ -203,6 +246,8 @@ class Explorer {
     this.colours = { learned: colour(named("--learned")), exact: colour(named("--exact")) };
     this.ink = named("--ink");
     this.soft = named("--soft");
+    this.trainer?.draw();
+    this.trainer?.pad.draw();
     this.redraw();
   }
 
@@ -292,7 +337,7 @@ class Explorer {
     if (this.fields.has(key)) return this.fields.get(key);
     if (this.waiting?.[what] !== key) {
       (this.waiting ??= {})[what] = key;
-      const asked = { model: state.model, of: state.side, place, cells: CELLS[what] };
+      const asked = { ...this.named, of: state.side, place, cells: CELLS[what] };
       this.link.ask(what, asked).then((answer) => {
         this.fields.set(key, answer);
         if (this.fields.size > 400) this.fields.delete(this.fields.keys().next().value);
@@ -321,7 +366,7 @@ class Explorer {
     this.redraw();
     this.tell();
     if (!this.pointed || this.direction) return;
-    this.link.ask("probe", { model: this.state.model, place: this.state.place, at }).then((answer) => {
+    this.link.ask("probe", { ...this.named, place: this.state.place, at }).then((answer) => {
       if (!this.pointed) return;
       this.probed = answer.header;
       this.redraw();
@@ -329,7 +374,33 @@ class Explorer {
     }, (error) => error && (id("probe-note").textContent = error.message));
   }
 
+  /** Let a particle go from a point at this moment; null takes it away. */
+  async drop(at) {
+    this.dropped = this.about?.layers ? at && { at, place: this.state.place } : null;
+    id("clear").disabled = !this.dropped;
+    if (!this.dropped) {
+      this.particle = null;
+      this.redraw();
+      return;
+    }
+    const { side, seed } = this.state, many = id("futures").checked ? this.limits.futures : 0;
+    try {
+      const found = await this.link.ask("paths", { ...this.named, of: side, seed, many, ...this.dropped });
+      if (this.dropped) this.particle = found;
+      this.redraw();
+    } catch (error) {
+      if (error) id("probe-note").textContent = error.message;
+    }
+  }
+
+  /** The same particle, after what it depends on was changed. */
+  dropAgain() {
+    if (this.dropped) this.drop(this.dropped.at);
+  }
+
   pointByKey(event) {
+    if (event.key === "Enter" && this.pointed) this.drop(this.pointed);
+    if (event.key === "Escape") this.drop(null);
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (!move || !this.about.layers) return;
     event.preventDefault();
@@ -389,7 +460,7 @@ class Explorer {
       " ": () => this.press(this.direction || -1),
       ArrowLeft: () => this.scrub(place - far), ArrowRight: () => this.scrub(place + far),
       Home: () => this.scrub(0), End: () => this.scrub(PLACES),
-      n: () => this.another(), u: () => this.undo(), r: () => this.reset(),
+      n: () => this.another(), p: () => this.trainer.press(), u: () => this.undo(), r: () => this.reset(),
       t: () => this.paint(this.dark ? "light" : "dark"), "?": () => id("help").showModal(),
     };
     LAYERS.forEach((name, k) => { keys[k + 1] = () => this.layer(name, !this.state.layers.includes(name)); });

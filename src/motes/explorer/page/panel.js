@@ -1,6 +1,6 @@
 // One picture: a cloud that moves with the clock, what lies over it, and what is said of it.
 
-import { arrows, between, curve, density, lines, probe } from "/layers.js";
+import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
 import { Painter, fitted } from "/paint.js";
 import { PLACES, STEPS } from "/state.js";
 import { count, make, number } from "/words.js";
@@ -51,8 +51,14 @@ export class Panel {
       state.panels[this.index] = { ...this.chosen, steps: Number(this.steps.value) };
     }));
     this.close.addEventListener("click", () => explorer.change((state) => state.panels.splice(this.index, 1)));
-    this.frame.addEventListener("pointermove", (event) => explorer.point(this.where(event)));
-    this.frame.addEventListener("pointerdown", (event) => explorer.point(this.where(event)));
+    this.frame.addEventListener("pointermove", (event) => {
+      explorer.point(this.where(event));
+      if (event.buttons & 1) explorer.drop(this.where(event));
+    });
+    this.frame.addEventListener("pointerdown", (event) => {
+      explorer.point(this.where(event));
+      if (event.button === 0) explorer.drop(this.where(event));
+    });
     this.frame.addEventListener("pointerleave", () => explorer.point(null));
     this.frame.addEventListener("blur", () => explorer.point(null));
     this.frame.addEventListener("keydown", (event) => explorer.pointByKey(event));
@@ -75,7 +81,7 @@ export class Panel {
     this.in.hidden = this.isData;
     this.close.hidden = state.panels.length === 1;
     this.why.textContent = this.isData ? "Real points with their noise: exactly what the network has to undo." : sentence(about);
-    const asked = { model: state.model, n: state.n, seed: state.seed };
+    const asked = { ...explorer.named, n: state.n, seed: state.seed };
     this.tell("");
     try {
       if (this.isData) {
@@ -137,7 +143,7 @@ export class Panel {
   #over(place) {
     const { explorer, over } = this, { about, colours, state } = explorer;
     const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
-    const asked = explorer.pointed || state.layers.some((name) => name !== "points");
+    const asked = explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
     if (asked || this.covered) context.clearRect(0, 0, width, height);
     this.covered = asked;
     if (!asked) return;
@@ -146,6 +152,7 @@ export class Panel {
     if (field.density && state.layers.includes("density")) density(context, field.density, sides, colours, width, height);
     if (field.density && state.layers.includes("lines")) lines(context, field.density, sides, colours, width, height, ratio);
     if (field.score) arrows(context, field.score, sides, colours, about.box, about.scale, width, height, ratio);
+    if (explorer.particle) path(context, explorer.particle, place, sides, colours, about.box, width, height, ratio);
     if (explorer.pointed) probe(context, explorer.pointed, explorer.probed, colours, explorer.ink, about.box, width, height, ratio);
   }
 
