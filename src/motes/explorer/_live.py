@@ -24,7 +24,8 @@ from motes.learning._rows import Rows
 from motes.learning._training import ROOM, Stepwise
 from motes.learning._weights import with_weights
 from motes.models._point_fitting import standardiser_of
-from motes.models._points import PointModel, Provenance
+from motes.models._points import PointModel
+from motes.models._provenance import Provenance
 from motes.models._sources import PointSource
 from motes.recipes import Recipe
 
