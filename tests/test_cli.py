@@ -227,6 +227,15 @@ def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(
     width, height = (float(x) for x in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", page).groups())
     assert width == pytest.approx(4 * 72)
     assert height == pytest.approx((4 + 0.24) * 72)  # the line of small print
+    evaluated = ("evaluate", "alone.safetensors", "-n", "200", "-q", "--out", "look", "--format", "svg")
+    code, _, err = motes_command(*evaluated)
+    assert (code, err) == (0, "")
+    assert [path.name for path in (tmp_path / "look").iterdir()] == ["comparison.svg"]
+    code, _, err = motes_command(*evaluated)
+    assert (code, err) == (
+        2,
+        "motes: 'look' holds comparison.svg. Choose another --out, or replace it with --overwrite.\n",
+    )
     code, _, err = motes_command("plot", "alone.safetensors", "--out", "other", "--dpi", "5")
     assert (code, err) == (2, "motes: got --dpi 5; expected 20 to 1200 dots per inch.\n")
 

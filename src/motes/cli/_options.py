@@ -101,6 +101,17 @@ class Printed:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class EvaluationOut:
+    """Where an evaluation is written to."""
+
+    report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None
+    out: Annotated[Path | None, Parameter(help="Folder for figures; none if left out.")] = None
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the figures of an evaluation there.")] = False
+    drawing: Drawn = Drawing()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class DiagnosisOut:
     """Where a diagnosis is written to."""
 

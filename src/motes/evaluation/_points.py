@@ -34,8 +34,6 @@ from motes.evaluation._point_verdicts import MEASURES, UNLEARNED, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Array, Metric, Row, Z, optional
 
-SHOWN = 2000  # points of each set in a picture
-
 
 @dataclass(frozen=True)
 class PointColumn:
@@ -63,7 +61,7 @@ class PointDetails:
 
     Attributes:
         columns: each by itself.
-        synthetic, real: some points of the plane, (k, 2) each; None where there are other than two columns.
+        synthetic, real: points of the plane, (n, 2) and (m, 2); None where there are other than two columns.
         excess: the network's loss above the irreducible one at each noise level; None where that is unknown.
     """
 
@@ -142,8 +140,8 @@ def evaluate_points(
         tuple(
             _column(name, a, b) for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
         ),
-        ours[:SHOWN] if plane else None,
-        theirs[:SHOWN] if plane else None,
+        ours if plane else None,
+        theirs if plane else None,
         fit.excess,
     )
     sizes = {"synthetic": len(ours), "real": len(theirs)}

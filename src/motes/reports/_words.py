@@ -40,6 +40,7 @@ EXPLAINED = {
     "excess bounds the Kullback-Leibler divergence, in nats a row.",
     "examples": "Ten rows of each, drawn at random. The real ones are training rows: do not pass this report on "
     "where these must stay private.",
+    "unlikely": "The held-out rows that the model finds least likely, with log p in nats: what it explains worst.",
 }
 METHODS = {
     "points": "Each metric is computed twice: of the samples, and of another real draw of the same size in their "

@@ -42,6 +42,7 @@ PICTURES = (
     "diffusion.mp4",
     *(f"figures/{name}.{end}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES)) for end in FORMATS),
 )
+EVALUATION = tuple(f"{name}.{end}" for name in ("comparison", "marginals", "pairs") for end in FORMATS)
 DIAGNOSIS = (
     "diagnosis.json",
     *(f"{name}.{end}" for name in ("excess", "error_split", "scores", "densities", "column_gains") for end in FORMATS),

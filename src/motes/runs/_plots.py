@@ -10,12 +10,14 @@ from motes._progress import Reporter
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._of_tables import TableDiagnosis
 from motes.errors import UsageError
+from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, Source, source_of
 from motes.models._tables import TableModel
 from motes.runs._drawing import Album, Drawing, origin_words
 from motes.runs._folder import (
     DIAGNOSIS,
+    EVALUATION,
     FIGURES,
     PICTURES,
     TABLE_FIGURES,
@@ -84,6 +86,30 @@ def draw_run(
     return paths
 
 
+def draw_evaluation(
+    found: Evaluation[Any],
+    model: PointModel | TableModel,
+    source: str | None,
+    out: Path,
+    *,
+    drawing: Drawing,
+    seed: int,
+) -> list[Path]:
+    """Write the figures of an evaluation into the folder `out`; returns their paths.
+
+    Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
+    each column, and pairs of them, of rows that are drawn with `seed`.
+    """
+    from motes.runs._point_figures import comparisons
+    from motes.runs._table_figures import table_figures
+
+    make_folder(out)
+    album = Album(out, drawing, origin_words(model, seed))
+    if isinstance(model, TableModel):
+        return list(table_figures(model, source_of(model, source), album, seed=seed))
+    return list(comparisons(found.details, album))
+
+
 def keep_diagnosis(
     found: Diagnosis | TableDiagnosis,
     model: PointModel | TableModel,
@@ -109,6 +135,12 @@ def keep_diagnosis(
     assert isinstance(model, PointModel)  # of which the diagnosis is
     distribution = source_of(model, source).truth
     return [numbers, *diagnosis_figures(model, found, distribution, album, t=t)]
+
+
+def refuse_evaluation(out: Path) -> None:
+    """Raise UsageError where the folder holds figures of an evaluation that would be overwritten."""
+    if there := present(out, EVALUATION):
+        raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_diagnosis(out: Path) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes import figures
+from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
+from motes.evaluation._points import PointDetails
 from motes.runs._drawing import Album
 from motes.runs._film import Film, ModelView
 from motes.runs._folder import ABOVE, LEAST
@@ -36,6 +38,19 @@ def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
         shown = view.drawn(film.limits)
         figure = figures.row(clouds[order], view.times[order], process=name, view=shown, style=album.look)
         yield album.save(figure, name, _points(clouds[0]))
+
+
+def comparisons(found: PointDetails, album: Album) -> Iterator[Path]:
+    """Write real and synthetic points of the plane side by side, with the difference of their densities.
+
+    Nothing where there are other than two columns.
+    """
+    if found.real is None or found.synthetic is None:
+        return
+    names = tuple(column.name for column in found.columns)
+    columns = None if names == default_columns(2) else (names[0], names[1])
+    figure = figures.comparison(found.real, found.synthetic, columns=columns, style=album.look)
+    yield album.save(figure, "comparison")
 
 
 def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterator[Path]:
