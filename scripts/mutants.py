@@ -11,6 +11,7 @@ test that fails without any mutant says nothing: both are errors of the list.
 """
 
 import argparse
+import ast
 import datetime
 import hashlib
 import importlib
@@ -26,6 +27,7 @@ import time
 import tomllib
 import traceback
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -71,8 +73,8 @@ class Mutant:
 
     def key(self, tree: Path) -> str:
         """Another one where the fault, its file or its tests have changed."""
-        files = [self.path, *sorted({Path(test.partition("::")[0]) for test in self.tests})]
-        parts = [self.old, self.new, *self.tests, *((tree / file).read_text(encoding="utf-8") for file in files)]
+        parts = [self.old, self.new, (tree / self.path).read_text(encoding="utf-8")]
+        parts += [part for test in self.tests for part in (test, text_of(tree, test))]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def text(self, tree: Path) -> str:
@@ -118,6 +120,21 @@ def node_of(word: str) -> str:
         return f"{OPTION}[{word.removeprefix('option:')}]"
     file, _, name = word.partition("::")
     return f"tests/test_{file}.py" + (f"::test_{name}" if name else "")
+
+
+def text_of(tree: Path, test: str) -> str:
+    """The text of a test; of one of several cases, or of a whole file, that of the file."""
+    file, _, name = test.partition("::")
+    texts = functions_of(tree / file)
+    return texts.get(name, texts[""])
+
+
+@cache
+def functions_of(path: Path) -> dict[str, str]:
+    """Name -> text of each function of a file, and "" -> all of it."""
+    text = path.read_text(encoding="utf-8")
+    found = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {"": text} | {one.name: ast.get_source_segment(text, one) or "" for one in found}
 
 
 def reasons() -> dict[str, str]:

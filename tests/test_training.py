@@ -93,6 +93,9 @@ def test_the_loss_of_a_partial_batch_is_the_mean_of_its_rows():
     # One row in a batch of four: the padding must not pull the mean towards it.
     result = train_point(X[:1], steps=1, batch=4, last_batch="partial")
     np.testing.assert_allclose(result.losses[0], 0.5 * (X[0] ** 2).sum(), rtol=1e-6)
+    # Three rows in batches of two: what stands in the empty place of the second batch does not count.
+    result = train_point(X[:3], steps=2, batch=2, last_batch="partial", rule=optax.sgd(0.0))
+    np.testing.assert_allclose(2 * result.losses[0] + result.losses[1], 0.5 * (X[:3] ** 2).sum(), rtol=1e-6)
 
 
 def test_gradients_are_clipped():

@@ -19,6 +19,7 @@ from motes.data._identity import held_out_of
 from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Given
 from motes.errors import TrainingError, UsageError
+from motes.learning._course import _recent_mean
 from motes.learning._denoisers import Conditional, NoisePredictor
 from motes.learning._losses import LOSSES
 from motes.learning._networks import ResidualMLP, StepGated
@@ -93,6 +94,15 @@ def test_a_training_keeps_its_state_on_the_way(tmp_path):
 def test_five_snapshots_are_kept_where_no_epochs_are_given():
     assert [shot.step for shot in train_point(20).snapshots] == [4, 8, 12, 16, 20]
     assert Training(steps=2_000).snapshot_steps(10_000) == 400
+
+
+def test_after_one_step_every_average_is_its_weights():
+    one = train_point(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
+    np.testing.assert_allclose(one.averages.weights, [one.last.where] * 2, rtol=1e-6)
+
+
+def test_the_loss_that_is_told_is_the_mean_of_the_last_500():
+    assert _recent_mean([np.zeros(300, np.float32), np.ones(300, np.float32)]) == pytest.approx(300 / 500)
 
 
 def test_held_out_rows_count_by_their_weights():
@@ -249,6 +259,18 @@ def test_the_seed_and_the_noise_of_labelled_points_are_the_recipes():
 def test_another_seed_holds_out_other_rows():
     rows = as_frame(np.arange(400.0)[:, None])
     assert not np.array_equal(held_out_of(rows, 0.2, seed=0), held_out_of(rows, 0.2, seed=1))
+
+
+def test_weights_of_single_codes_do_not_decay():
+    data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}  # of one step in which only the outputs have a slope
+    changes = TINY | {"table.steps": 1, "table.learning_rate": 0.01}
+    one, other = (
+        fit_table(data, changes=changes | {"table.weight_decay": decay}, seed=1).training.state.arrays
+        for decay in (0.0, 5.0)
+    )
+    for name, shrinks in (("embed", False), ("hidden", True)):
+        same = np.array_equal(one[f"state/.network.{name}"], other[f"state/.network.{name}"])
+        assert same != shrinks, name
 
 
 def test_given_values_come_back_to_the_bit():
