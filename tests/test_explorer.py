@@ -20,11 +20,13 @@ from websockets.exceptions import ConnectionClosed
 import motes
 from explorers import TOKEN, serving, wait_for
 from motes.cli import exploring
+from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
 from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
+from motes.explorer._exporting import page_alone
 from motes.explorer._frames import frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
 from motes.explorer._requests import Request
@@ -762,3 +764,42 @@ def test_trainings_are_few():
         seats.take("c")
     seats.leave("a")
     seats.take("c")
+
+
+# --- the page without a server ---------------------------------------------------------------------------------------
+
+
+def test_the_page_alone_is_small_and_whole(answers):
+    html = ask(answers, what="export", model="moons").header["html"]
+    assert len(html.encode()) < 1_000_000 and "{{" not in html
+    assert not any(
+        word in html.replace("http://www.w3.org/", "") for word in ("http://", "https://", "src=", "import ")
+    )
+    assert html.count("</script>") == 2
+
+
+def test_names_cannot_break_out_of_the_page_alone(small_model):
+    evil = Subject("</script><script>alert(1)</script>{{ model }}", small_model)
+    html = page_alone(evil)
+    assert html.count("<script") == 2 and html.count("</script>") == 2
+    assert "alert(1)" in html  # it is there, as text
+
+
+def test_another_network_has_no_page_alone(small_model):
+    other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
+    with pytest.raises(UsageError, match="is another"):
+        page_alone(Subject("other", other))
+
+
+def test_the_python_that_the_page_says_gives_the_same_model():
+    known = eval(Shelf().subject("moons").python, {"motes": motes})
+    assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
+    live = started(noise=0.2)
+    try:
+        live.play(0)
+        wait_for(lambda: 60 in live.snapshots and not live.plays, 60)
+        end = live.subject(60, averaged=True)
+        same = eval(end.python, {"motes": motes})
+        assert np.array_equal(same.sample(20), end.model.sample(20))
+    finally:
+        live.close()

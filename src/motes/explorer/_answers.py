@@ -24,6 +24,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.evaluation._transport import sliced_w2
+from motes.explorer._exporting import page_alone
 from motes.explorer._limits import Limits
 from motes.explorer._live import NAME
 from motes.explorer._requests import Request
@@ -79,6 +80,7 @@ class Answers:
             "density": self._density,
             "probe": self._probe,
             "paths": self._paths,
+            "export": self._export,
         }
 
     @property
@@ -205,6 +207,10 @@ class Answers:
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
         return Answer({"place": place}, found)
+
+    def _export(self, request: Request, on_block: OnBlock) -> Answer:
+        """The page without a server."""
+        return Answer({"html": page_alone(self._subject(request))})
 
     # --- what a question names ---
 

@@ -35,6 +35,8 @@ STRIDE = 0.2  # seconds of steps at a time
 SNAPSHOTS = 48  # that are kept, at most; then every other one goes
 FLOOR_DRAWS = 20_000
 
+TRAINED = ("steps", "batch", "learning_rate", "warmup")  # keys of [training] that the page sets
+
 _numbers = itertools.count()
 
 
@@ -70,6 +72,7 @@ class Live:
             times=recipe.times,
             options=recipe.training,
         )
+        self.python = "" if isinstance(origin, Sketch) else _python(origin.name, recipe, seed)
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
         self.snapshots: dict[int, Snapshot] = {}
@@ -137,7 +140,8 @@ class Live:
             raise UsageError(f"got snapshot = {step}; expected one of {', '.join(map(str, sorted(self.snapshots)))}.")
         denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
         key = f"{NAME} {self.number} {step} {averaged}"
-        return Subject(NAME, self._model.with_denoiser(denoiser), origin=self.origin, key=key)
+        model = self._model.with_denoiser(denoiser)
+        return Subject(NAME, model, origin=self.origin, key=key, python=self.python)
 
     # --- the thread ---
 
@@ -209,3 +213,12 @@ def live_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
     chosen = load_recipe(recipe, changes)
     return replace(chosen, training=replace(chosen.training, averages=0))
+
+
+def _python(shape: str, recipe: Recipe, seed: int) -> str:
+    """The call that trains the same model."""
+    changes = {f"training.{name}": getattr(recipe.training, name) for name in TRAINED}
+    changes |= {f"network.{name}": getattr(recipe.network, name) for name in ("width", "depth")}
+    changes |= {"data.rows": recipe.data.rows, "data.noise": recipe.data.noise}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return f'motes.fit("{shape}", changes={given}, seed={seed})'

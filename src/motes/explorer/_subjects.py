@@ -6,6 +6,7 @@ scale from data to noise, as in the figures.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cached_property
 from importlib import resources
@@ -56,6 +57,7 @@ class Subject:
         model: of points, of at least two columns. The first two are drawn.
         origin: what it was trained on; None: it is looked for by the model's own account.
         key: by which what is computed of it is known; None: the name.
+        python: the expression whose value is the model in Python; "" where there is none.
 
     Raises:
         UsageError: fewer columns.
@@ -68,11 +70,18 @@ class Subject:
     """
 
     def __init__(
-        self, name: str, model: PointModel, *, origin: PointSource | Sketch | None = None, key: str | None = None
+        self,
+        name: str,
+        model: PointModel,
+        *,
+        origin: PointSource | Sketch | None = None,
+        key: str | None = None,
+        python: str = "",
     ):
         if model.dim < 2:
             raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
         self.name, self.model, self.key, self._origin = name, model, key or name, origin
+        self.python = python
 
     @cached_property
     def origin(self) -> PointSource | Sketch | None:
@@ -202,7 +211,7 @@ class Subject:
             "earliest": self.earliest,
             "sampler": name,
             "steps": len(model.grid) - 1,
-            "grown": bool(self.zoom(1.0) > 1.01),
+            "python": self.python,
         }
 
 
@@ -254,7 +263,9 @@ class Shelf:
         with self._lock:
             if name not in self._subjects:
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    self._subjects[name] = Subject(name, PointModel.load(path))
+                    model = PointModel.load(path)
+                python = f'motes.explorer.Shelf().subject("{name}").model'
+                self._subjects[name] = Subject(name, model, python=python)
             return self._subjects[name]
 
 
@@ -274,10 +285,10 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
     if source in shipped():
         return Shelf().subject(source)
     if source in SHAPES:
-        return Subject(source, train(source))
+        return Subject(source, train(source), python=f'motes.fit("{source}")')
     model = read_model(Path(source))
     if not isinstance(model, PointModel):
         raise UsageError(f"'{source}' is a model of a table; the explorer shows models of points. Give one of points.")
     path = Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
-    return Subject(name or model.source or "your model", model)
+    return Subject(name or model.source or "your model", model, python=f"motes.load({json.dumps(source)})")

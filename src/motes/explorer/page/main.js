@@ -4,6 +4,7 @@ import { Link } from "/link.js";
 import { colour } from "/paint.js";
 import { Panel } from "/panel.js";
 import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, SIDES, fresh, read, written } from "/state.js";
+import { Taker } from "/take.js";
 import { TRAINING, Trainer } from "/train.js";
 import { count, make, number } from "/words.js";
 
@@ -36,6 +37,7 @@ class Explorer {
     this.#fill();
     this.#listen();
     this.trainer = new Trainer(this);
+    this.taker = new Taker(this);
     this.show();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!still && !location.hash) this.play(-1);
@@ -216,6 +218,7 @@ class Explorer {
     id("command").textContent = state.model === TRAINING ? "motes explore" : `motes explore ${state.model}`;
     this.address();
     this.tell();
+    this.taker.tell();
     if (before && (before.side !== state.side || before.seed !== state.seed)) this.dropAgain();
     this.redraw();
   }
