@@ -127,6 +127,16 @@ def standardise():
     np.testing.assert_allclose(scales, [x.std(axis=0), [1, 1]], rtol=1e-6)
 
 
+@effect("data.bounds")
+def bounds():
+    x = motes.make_shape("moons", 50, seed=0)
+    low, high = float(x[:, 0].min()) - 0.01, float(x[:, 0].max()) + 0.01
+    model = fitted(x, {"data.bounds": (f"x={low}..{high}",)})
+    far = model.standardiser.inverse(np.array([[-99.0, -99.0], [99.0, 99.0]]))
+    np.testing.assert_allclose(far[:, 0], [low, high])
+    np.testing.assert_allclose(far[:, 1], x[:, 1].mean() + 99 * x[:, 1].std() * np.array([-1, 1]))
+
+
 @effect("data.label")
 def label(table_file):
     assert drawn(rows=20).labels is None and {*drawn(rows=20, label="class").labels.tolist()} == {0, 1}

@@ -17,6 +17,7 @@ from tests.conftest import SMALL
 from tests.reference import Z
 
 import motes
+from motes.data._supports import Support
 from motes.data._tables import Standardiser
 from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser, Given
@@ -374,3 +375,103 @@ def test_a_weak_model_has_the_same_observations():
     with pytest.raises(UsageError, match="no worse copy"):
         one.sample(5, given=X[0], how=weak(other))
     np.testing.assert_allclose(one.sample(5, given=X[0], how=weak(one)), one.sample(5, given=X[0]), atol=1e-5)
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+SUPPORT = Support.of(["a=-1..3", "b=0.5..", "c=..2"], ("a", "b", "c", "d"))
+
+
+def test_a_support_is_mapped_to_the_line_and_back():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(-1, 3, 500), 0.5 + rng.exponential(1, 500), 2 - rng.exponential(3, 500)], axis=1)
+    x = np.column_stack([x, rng.normal(size=500)])
+    y = SUPPORT.forward(x)
+    np.testing.assert_allclose(SUPPORT.inverse(y), x, rtol=1e-9)
+    assert stats.kstest(y[:, 0], "norm").pvalue > 1e-4  # uniform on its interval
+    np.testing.assert_array_equal(y[:, 3], x[:, 3])
+    step = 1e-6
+    slope = (SUPPORT.forward(x + step) - SUPPORT.forward(x - step)) / (2 * step)
+    inner = (np.abs(x[:, 0] - 1) < 1.99) & (x[:, 1] > 0.51) & (x[:, 2] < 1.99)
+    np.testing.assert_allclose(SUPPORT.log_slope(x)[inner], np.log(slope).sum(axis=1)[inner], atol=1e-3)
+
+
+@pytest.mark.parametrize("y", [-1e6, -800.0, -9.0, 9.0, 800.0, 1e6])
+def test_nothing_leaves_a_support(y):
+    x = SUPPORT.inverse(np.full((1, 4), y))
+    assert SUPPORT.inside(x).all() and np.isfinite(x).all() and np.isfinite(SUPPORT.forward(x)).all()
+
+
+def test_log_p_of_bounded_points_is_that_of_their_distribution():
+    # On the line they are normal under an exact denoiser, so that log p is known: uniform, and log-normal.
+    support = Support.of(["u=0..5", "v=1.."], ("u", "v"))
+    units = Standardiser(np.array([0.0, 0.4]), np.array([1.0, 0.5]), support)
+    denoiser = GaussianOracle(np.zeros(2), np.eye(2), VarianceExploding(1e6, 7.0))
+    model = PointModel(denoiser, units, ("u", "v"), load_recipe("default"))
+    x = np.array([[1.0, 1.5], [4.9, 3.0], [0.01, 2.0]])
+    expected = -np.log(5) + stats.lognorm(0.5, loc=1, scale=np.exp(0.4)).logpdf(x[:, 1])
+    np.testing.assert_allclose(model.score_samples(x), expected, atol=2e-4)
+    outside = np.array([[-0.1, 1.5], [5.1, 1.5], [2.0, 0.9]])
+    np.testing.assert_array_equal(model.score_samples(outside), -np.inf)
+
+
+def test_a_bounded_posterior_stays_within_its_prior_and_travels(tmp_path):
+    rng = np.random.default_rng(3)
+    theta = rng.uniform(0, 1, (400, 2))
+    x = theta + 0.3 * rng.normal(size=(400, 2))
+    prior = {"rate": (0, 1), "shift": (0.0, None)}
+    model = motes.fit(theta, columns=["rate", "shift"], given=x, bounds=prior, changes=SMALL, verbose=False)
+    assert model.recipe.data.bounds == ("rate=0.0..1.0", "shift=0.0..")
+    drawn = model.sample(500, given=[[-0.5, -0.5], [1.5, 1.5]])
+    assert (drawn >= 0).all() and (drawn[..., 0] <= 1).all() and (drawn[..., 1] > 1).any()
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    assert again.inner.standardiser.support == model.inner.standardiser.support
+    np.testing.assert_array_equal(again.sample(500, given=[[-0.5, -0.5], [1.5, 1.5]]), drawn)
+    np.testing.assert_array_equal(again.score_samples([[1.1, 0.5]], given=[0.5, 0.5]), [-np.inf])
+
+
+def test_bounds_are_for_points_without_observations_too():
+    theta = np.random.default_rng(0).beta(0.5, 0.5, (300, 2))
+    model = motes.fit(theta, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
+    assert model.kind == "points" and (np.abs(model.sample(300) - 0.5) <= 0.5).all()
+    # A condition on a bounded column is one on its place on the line.
+    assert (model.sample(20, given={"x": (0.2, 0.4)})[:, 0] >= 0.2).all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "says"),
+    [
+        ({"x": (0, 0.5)}, DataError, r"row \d+, column 'x': got 0\.\d+; expected 0 to 0.5, as its bounds say"),
+        ({"z": (0, 1)}, UsageError, "unknown column 'z'"),
+        ({"x": (1, 0)}, UsageError, "expected low < high"),
+        ({"x": (None, None)}, UsageError, "expected low < high, one of which may be left out"),
+        ({"x": 1}, UsageError, r"got 1; expected \(low, high\)"),
+        ({"x": ("a", 1)}, UsageError, "got 'a'; expected a finite number"),
+        ({"x": (0, np.inf)}, UsageError, "got inf; expected a finite number. An open end is None"),
+        ([(0, 1)], UsageError, "got list; expected a dict"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(bounds, error, says):
+    theta = np.random.default_rng(0).uniform(0, 1, (40, 2))
+    with pytest.raises(error, match=says):
+        motes.fit(theta, bounds=bounds, changes=SMALL, verbose=False)
+
+
+@pytest.mark.parametrize("text", ["x", "x=1", "x=0..b", "x=inf..", "x=0..nan"])
+def test_bounds_in_a_recipe_are_read(text):
+    with pytest.raises(UsageError, match=r"expected COLUMN=LOW\.\.HIGH"):
+        Support.of([text], ("x", "y"))
+
+
+def test_bounds_are_said_once_and_for_what_has_none():
+    with pytest.raises(UsageError, match="column 'x' has bounds twice"):
+        Support.of(["x=0..", "x=..1"], ("x", "y"))
+    with pytest.raises(RecipeError, match=r"got data.bounds = \['age=0\.\.'\] for a table"):
+        load_recipe("table", {"data.bounds": ["age=0.."]})
+    with pytest.raises(UsageError, match=r"'moons' is a shape\. Leave data.bounds out"):
+        motes.fit("moons", changes={"data.bounds": ["x=0..1"]}, verbose=False)
+    units = Standardiser(np.zeros(2), np.ones(2), Support.of(["x=0.."], ("x", "y")))
+    with pytest.raises(UsageError, match="got units with bounds"):
+        motes.truth("moons").oracle(FAR, units)

@@ -17,6 +17,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
 from motes.data._series import TYPE_WORDS
 from motes.data._shapes import SHAPES
+from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
@@ -37,6 +38,7 @@ def fit(
     columns: Sequence[str] | Mapping[str, Any] | None = None,
     labels: ArrayLike | None = None,
     given: Any = None,
+    bounds: Mapping[str, Any] | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
     seed: int | None = None,
@@ -50,14 +52,16 @@ def fit(
         data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
             shape, a data set or a file, of which a part is held out for `Model.evaluate`.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "default"
-            for two columns of real numbers without missing entries, which are points, and for anything with `given`;
-            and "table" for anything else.
+            for two columns of real numbers without missing entries, which are points, and for anything with `given`
+            or `bounds`; and "table" for anything else.
         changes: to it, such as {"training.steps": 8000}.
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
         given: of points: what each row was observed with, an array (n, c), a dict of columns or a data frame. The model
             is then p(row | given), a posterior where rows are parameters and `given` what was simulated with them: give
             an observation to `sample` and `score_samples`. In a table it is more columns.
+        bounds: of points: column -> (low, high), one of which may be None, such as those of a prior; `data.bounds` of
+            the recipe. No sample is beyond them, and log p there is minus infinity.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
         start: a model of the same columns and network to go on from: with the complete state of its training (weights,
             their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
@@ -90,7 +94,7 @@ def fit(
     before = None if start is None else start.inner
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
-        beside = {"labels": labels, "given": given, "weights": weights}
+        beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
         if any(part is not None for part in beside.values()):
             what = next(name for name, part in beside.items() if part is not None)
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
@@ -98,8 +102,11 @@ def fit(
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
-    suits = recipe if recipe is not None else "default" if given is not None else _suited(frame, reporter)
+    points = given is not None or bounds is not None
+    suits = recipe if recipe is not None else "default" if points else _suited(frame, reporter)
     chosen = load_recipe(suits, changes)
+    if bounds is not None:
+        chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
     if chosen.data.encode:
         if given is not None:
             raise UsageError(
@@ -121,11 +128,11 @@ def fit(
         raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
-        points = fit_points(
+        fitted = fit_points(
             PointData(rows, columns, labels, weights, given), chosen, start=point_start(before), seed=seed,
             source=source, on_progress=show,
         )  # fmt: skip
-    return Model(points, _template(data, () if is_array else frame.names, points.columns))
+    return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:

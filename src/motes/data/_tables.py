@@ -3,6 +3,8 @@
 A model learns standardised columns, and everything it gives back is in the data's own units:
 
     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
+
+Columns with bounds are mapped to the whole line first (`_supports.py`), and the slopes of that map count as well.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data._readings import is_number
+from motes.data._supports import Support
 from motes.data._text_lines import default_columns
 from motes.errors import DataError
 
@@ -59,6 +62,8 @@ class Table:
 class Standardiser:
     """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
 
+    With a `support` they are those of the columns on the whole line.
+
     Example:
         >>> from motes.data import Standardiser
         >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
@@ -67,13 +72,14 @@ class Standardiser:
 
     mean: Array
     scale: Array
+    support: Support | None = None
 
     def __repr__(self) -> str:
         return f"Standardiser({len(self.mean)} columns)"
 
     @classmethod
-    def fit(cls, x: Array, weights: Array | None = None) -> Standardiser:
-        """Mean and standard deviation of each column of `x` (n, d).
+    def fit(cls, x: Array, weights: Array | None = None, support: Support | None = None) -> Standardiser:
+        """Mean and standard deviation of each column of `x` (n, d), on the whole line where it has a `support`.
 
         `weights` (n,) say how often each row counts; without them it is once.
 
@@ -83,11 +89,12 @@ class Standardiser:
             >>> units.mean.tolist(), units.scale.tolist()
             ([10.0], [2.0])
         """
+        y = x if support is None else support.forward(x)
         if weights is None:
-            return cls(x.mean(axis=0), x.std(axis=0))
+            return cls(y.mean(axis=0), y.std(axis=0), support)
         share = weights / weights.sum()
-        mean = share @ x
-        return cls(mean, np.sqrt(share @ (x - mean) ** 2))
+        mean = share @ y
+        return cls(mean, np.sqrt(share @ (y - mean) ** 2), support)
 
     @classmethod
     def identity(cls, dim: int) -> Standardiser:
@@ -108,7 +115,8 @@ class Standardiser:
             >>> Standardiser.fit(np.array([[8.0], [12.0]])).forward(np.array([[14.0]])).tolist()
             [[2.0]]
         """
-        return (x - self.mean) / self.scale
+        y = x if self.support is None else self.support.forward(x)
+        return (y - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
         """Standardised (..., d) -> data units (..., d), in float64.
@@ -121,12 +129,22 @@ class Standardiser:
         x = np.array(z, dtype=np.float64)
         x *= self.scale  # in place: a million rows are worth it
         x += self.mean
-        return x
+        return x if self.support is None else self.support.inverse(x)
 
-    @property
-    def log_det(self) -> float:
-        """log |dz/dx| in nats: what is added to a standardised log-density to have it in the data's units."""
-        return -float(np.log(self.scale).sum())
+    def log_det(self, x: Array) -> Array:
+        """log |dz/dx| of each row of x (n, d), (n,): what makes a standardised log-density one in the data's units.
+
+        Minus infinity beyond the bounds of a column.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).log_det(np.array([[14.0]])).round(3).tolist()
+            [-0.693]
+        """
+        linear = np.full(len(x), -np.log(self.scale).sum())
+        if self.support is None:
+            return linear
+        return np.where(self.support.inside(x), linear + self.support.log_slope(x), -np.inf)
 
 
 def as_table(

@@ -15,6 +15,7 @@ from motes.data._classes import Classes
 from motes.data._frames import Frame
 from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
+from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
@@ -168,11 +169,15 @@ def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) 
     """Between the units of `table` and those that a recipe trains in.
 
     Raises:
-        DataError: a column that does not vary over the rows that count.
+        DataError: a column that does not vary over the rows that count, or a row beyond the bounds.
+        UsageError: bounds that are none.
     """
+    support = Support.of(recipe.data.bounds, table.columns)
+    if support is not None:
+        support.check(table.x, table.columns, "the data")
     if not recipe.data.standardise:
-        return Standardiser.identity(table.x.shape[1])
-    found = Standardiser.fit(table.x, weights)
+        return replace(Standardiser.identity(table.x.shape[1]), support=support)
+    found = Standardiser.fit(table.x, weights, support)
     for name, scale in zip(table.columns, found.scale, strict=True):
         if not scale > 0:
             raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")

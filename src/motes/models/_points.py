@@ -18,6 +18,7 @@ from scipy.special import softmax
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
+from motes.data._supports import Support
 from motes.data._tables import Standardiser, as_table
 from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
@@ -354,12 +355,17 @@ class PointModel:
             )
         if weak is None:
             return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
-        if (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names, weak.context) != (
-            self.columns,
-            self.denoiser.schedule,
-            self.classes and self.classes.names,
-            self.context,
-        ) or not np.array_equal(weak.standardiser.scale, self.standardiser.scale):
+        if (
+            (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names, weak.context)
+            != (
+                self.columns,
+                self.denoiser.schedule,
+                self.classes and self.classes.names,
+                self.context,
+            )
+            or (weak.standardiser.scale != self.standardiser.scale).any()
+            or (weak.standardiser.support != self.standardiser.support)
+        ):
             raise UsageError(
                 "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
                 "and fewer steps of training, a smaller network, or more averaging."
@@ -464,7 +470,7 @@ class PointModel:
     def _likelihood(self, rows: NDArray[np.float64], known: Given | None, **options: Any) -> Likelihood:
         """log p of rows of which so much is known."""
         found = log_likelihood(self.denoiser, self.standardiser.forward(rows), given=known, **options)
-        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
 
     def refuse_context(self, call: str) -> None:
         """Refuse what needs one distribution of all points, for a model that has one for each observation.
@@ -508,7 +514,8 @@ class PointModel:
             raise UsageError(
                 "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
             )
-        z = self.standardiser.forward(as_table(x, self.columns, to_learn=False).x)
+        rows = as_table(x, self.columns, to_learn=False).x
+        z = self.standardiser.forward(rows)
         part = self.recipe.sampler
         if variance is None:
             own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
@@ -518,7 +525,8 @@ class PointModel:
         except ValueError as error:
             raise UsageError(str(error)) from None
         # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
-        return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
+        log_det = self.standardiser.log_det(rows).astype(bound.reconstruction.dtype)
+        return bound._replace(reconstruction=bound.reconstruction - log_det)
 
     # --- on disk ---
 
@@ -570,6 +578,8 @@ class PointModel:
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
+        if self.standardiser.support is not None:
+            tensors["support.low"], tensors["support.high"] = vars(self.standardiser.support).values()
         about = {
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
@@ -615,7 +625,9 @@ class PointModel:
             observed = json.loads(about["context"])
             context = Context.from_dict(observed) if observed else None
             provenance, length = Provenance.from_texts(about)
-            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+            bounded = "support.low" in tensors
+            support = Support(tensors.pop("support.low"), tensors.pop("support.high")) if bounded else None
+            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"), support)
         except UnknownKindError as error:
             raise ModelFileError(str(error)) from None
         except (KeyError, TypeError, ValueError, MotesError) as error:

@@ -152,6 +152,8 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
     """
     if name in SHAPES:
         recipe.text.check_for(name)
+        if recipe.data.bounds:
+            raise UsageError(f"data.bounds is for columns of a file; '{name}' is a shape. Leave data.bounds out.")
         return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
     return PointSource(**vars(divided(name, _points_of_file(name, recipe), recipe, seed)))
 

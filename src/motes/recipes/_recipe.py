@@ -183,6 +183,11 @@ class Recipe:
                     f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
                     f"Leave [{section}] out, or choose another recipe."
                 )
+        if self.data.encode and self.data.bounds:
+            raise RecipeError(
+                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
+                "holds nothing beyond what was seen: leave data.bounds out."
+            )
         if self.data.encode and self.data.label is not None:
             raise RecipeError(
                 f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "

@@ -121,7 +121,7 @@ class _Plane:
     def log_density(self, exact: Oracle, x: Array, y: Array) -> Array:
         """log q(u), (nx, ny), in nats of the data's units."""
         log_q = np.asarray(exact.rows(self.x_t(x, y), self.t).log_prob, np.float64)
-        log_det = self.model.standardiser.log_det + 2 * np.log(self.zoom)
+        log_det = -np.log(self.model.standardiser.scale).sum() + 2 * np.log(self.zoom)
         return (log_q + log_det).reshape(len(x), len(y))
 
     def score(self, denoiser: Denoiser, x: Array, y: Array) -> Array:
