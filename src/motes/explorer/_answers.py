@@ -335,14 +335,14 @@ def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_blo
     units, zoom = subject.model.standardiser, float(subject.zoom(t))
     if t >= LATEST:
         z = units.forward(u)
-        return units.log_det - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
+        return units.log_det(u) - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
     if denoiser is subject.oracle:
         assert subject.oracle is not None
         log_q = np.asarray(subject.oracle.rows(subject.standardised(u, t), t).log_prob, float)
-        return log_q + subject.model.dim * np.log(zoom) + units.log_det
+        return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
     later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
     found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_block=on_block)
-    return found.log_prob + units.log_det
+    return found.log_prob + units.log_det(u)
 
 
 class _Kept:

@@ -277,7 +277,7 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
         train: makes a model of a shape whose model does not come with motes.
 
     Raises:
-        UsageError: a model of a table, or of one column.
+        UsageError: a model of a table, of one column, of points given observations, or of points within bounds.
         ModelFileError: no model.
     """
     from motes.models._tables import read_model
@@ -289,6 +289,9 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
     model = read_model(Path(source))
     if not isinstance(model, PointModel):
         raise UsageError(f"'{source}' is a model of a table; the explorer shows models of points. Give one of points.")
+    if model.context is not None or model.standardiser.support is not None:
+        kind = "points given observations" if model.context is not None else "points within bounds"
+        raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
     path = Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
     return Subject(name or model.source or "your model", model, python=f"motes.load({json.dumps(source)})")
