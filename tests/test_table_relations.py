@@ -365,7 +365,7 @@ def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
 
 
 def test_predictions_keep_them(model, data):
-    some = data.head(150).copy()
+    some = data.head(60).copy()
     some.loc[:9, "start"] = pd.NaT  # which leaves the date free
     found = model.predict(some, "end", quantiles=(0.02, 0.5))
     loose = free(model).predict(some, "end", quantiles=(0.02, 0.5))

@@ -132,7 +132,7 @@ class Course:
             return
         found = self.nats(networks)
         better = found < self.best
-        self.kept = _better_of(jnp.asarray(better), networks, self.kept)
+        self.kept = _better_of(jax.device_put(better), networks, self.kept)
         self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
         self.checks.append((int(steps.mean()), float(found.mean())))
         self.waited = 0 if better.any() else self.waited + 1

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -189,14 +188,14 @@ def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> li
 
 def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
     """Places on the axes of the base, (n, A); of a label that is not known the average."""
-    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float64)
+    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float32).astype(np.float64)
     known = rows.observed[:, layout.axes] | (np.arange(y.shape[1]) < len(layout.lines))
     return np.where(known, y, 0.0)
 
 
 def stacked(members: Iterable[T]) -> T:
     """Members as one, with a leading axis. NumPy does it: JAX would compile a program for each shape of an array."""
-    return jax.tree.map(lambda *parts: jnp.asarray(np.stack([np.asarray(part) for part in parts])), *members)
+    return jax.tree.map(lambda *parts: jax.device_put(np.stack([np.asarray(part) for part in parts])), *members)
 
 
 def _gated(
@@ -215,8 +214,9 @@ def _gated(
         even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
         gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
-    first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
-    return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
+    first = np.array(networks.line_bias)
+    first[:, :, 0] = np.stack(biases)
+    return eqx.tree_at(lambda networks: networks.line_bias, networks, jax.device_put(first))
 
 
 def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:

@@ -63,6 +63,9 @@ def random_order(units: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.argsort(jax.random.uniform(key, units.shape)[units], stable=True)
 
 
+_random_order = jax.jit(random_order)
+
+
 def masked_loss(
     model: MaskedModel, layout: Layout, rows: Rows, orders: jax.Array, prefix: jax.Array, key: jax.Array | None
 ) -> jax.Array:
@@ -209,7 +212,7 @@ def train(
         ModelFileError: the keeper's state is that of another training.
     """
     program, base = _Program(layout, options), models.base
-    rows, plan = jax.tree.map(jnp.asarray, (data.rows, plan))
+    rows, plan = jax.device_put((data.rows, plan))
     held = _validation(rows, split.hold, layout.parts, seed)
     nats = None if held is None else partial(_checked, program, base, held, plan)
     course = _begun(program, models, data, split, seed, nats)
@@ -331,7 +334,7 @@ def _checked(
     fixed = program.options.fixed
     mean = fixed * found(plan.order) if fixed else np.zeros(1)
     if fixed < 1:
-        others = [random_order(jnp.asarray(plan.units), jax.random.key(k)) for k in range(OTHERS)]
+        others = [_random_order(plan.units, jax.random.key(k)) for k in range(OTHERS)]
         mean = mean + (1 - fixed) * np.mean([found(order) for order in others], axis=0)
     return mean
 
@@ -364,4 +367,4 @@ def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: i
     index = np.stack(hold)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
-    return jax.tree.map(lambda part: part[index], data), jnp.asarray(np.minimum(prefix, parts - 1))
+    return jax.tree.map(lambda part: part[index], data), jax.device_put(np.minimum(prefix, parts - 1))
