@@ -19,6 +19,7 @@ import motes
 from motes._seeds import seed_key
 from motes.diffusion._continuous import VarianceExploding
 from motes.learning import _training as training
+from motes.learning._divergence import Guard, times_the_first
 from motes.learning._options import Training
 from motes.learning._rows import Rows
 from motes.learning._times import LogNormalTimes
@@ -188,8 +189,82 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weight
     kept = caught.value.result
     assert np.isfinite(kept.last.where).all()
     assert kept.steps < step
-    # What is kept is what training until there gives.
-    np.testing.assert_array_equal(kept.last.where, train_point(X, steps=kept.steps).last.where) if kept.steps else None
+    assert "The weights of step 0 are kept" in str(caught.value)  # it breaks within the first call
+    np.testing.assert_array_equal(kept.last.where, np.zeros(2))
+
+
+def one_step_a_call(monkeypatch):
+    monkeypatch.setattr(training, "FIRST", 1)
+    monkeypatch.setattr(training, "PATIENCE", 1e-9)
+
+
+def test_the_weights_that_are_kept_are_those_of_a_training_that_ends_there(monkeypatch):
+    def breaks(denoiser, x0, t, eps):
+        return {"half": jnp.where(denoiser.where[0] > 0.9, jnp.nan, 0.5 * jnp.sum((denoiser.where - x0) ** 2))}
+
+    one_step_a_call(monkeypatch)
+    with pytest.raises(motes.errors.TrainingError) as caught:
+        train_point(X, loss=breaks)
+    kept = caught.value.result
+    assert kept.steps > 2
+    there = train_point(X, steps=kept.steps)
+    np.testing.assert_array_equal(kept.last.where, there.last.where)
+    np.testing.assert_array_equal(kept.averaged.where, there.averaged.where)
+    np.testing.assert_array_equal(kept.losses, there.losses)
+
+
+def test_losses_that_grow_and_stay_finite_are_a_divergence():
+    # where - mean is multiplied by 1 - 2.02 = -1.02 each step: the loss is finite for all 2,000 steps, and so are
+    # the weights. The limit is three times the first loss, which is a sum of the part that grows and one that does not.
+    mean = X.mean(axis=0)
+    noise, first = 0.5 * ((X - mean) ** 2).sum(axis=1).mean(), 0.5 * (X**2).sum(axis=1).mean()
+    grown = 0.5 * (mean**2).sum() * 1.02 ** (2 * np.arange(2000)) + noise
+    begin = int(np.argmax(grown > 3 * first)) + 1
+    with pytest.raises(
+        motes.errors.TrainingError, match=rf"diverged: the loss was .* at step {begin} of 2,000"
+    ) as caught:
+        train_point(X, steps=2000, rule=optax.sgd(2.02))
+    kept = caught.value.result
+    assert 0 < kept.steps < begin and (kept.losses < 3 * first).all()
+    assert f"The weights of step {kept.steps} are kept" in str(caught.value)
+    # It is a divergence where the training ends shortly after, and none where it ends before.
+    with pytest.raises(motes.errors.TrainingError, match=rf"at step {begin} of {begin + 20}"):
+        train_point(X, steps=begin + 20, rule=optax.sgd(2.02))
+    assert train_point(X, steps=begin + 2, rule=optax.sgd(2.02)).steps == begin + 2
+
+
+def test_weights_that_overflow_at_the_last_step_are_a_divergence(monkeypatch):
+    # The step after it would have no finite loss, and there is none.
+    one_step_a_call(monkeypatch)
+    with pytest.raises(motes.errors.TrainingError, match="the weights were not finite after step 2 of 2") as caught:
+        train_point(X, steps=2, rule=optax.sgd(lambda step: jnp.where(step == 1, jnp.inf, 0.3)))
+    assert np.isfinite(caught.value.result.last.where).all() and caught.value.result.steps == 1
+
+
+def test_a_peak_of_the_loss_is_no_divergence():
+    guard = Guard(times_the_first, 1000)
+    assert guard.fault(0, np.full(8, 1.0, np.float32), True) is None
+    assert guard.fault(8, np.full(99, 1e9, np.float32), True) is None and not guard.sound
+    assert guard.fault(107, np.array([2.9], np.float32), True) is None and guard.sound
+    assert guard.fault_at_end(108) is None
+    assert guard.fault(108, np.full(99, 1e9, np.float32), True) is None
+    assert "at step 109 of 1,000" in guard.fault(207, np.full(1, 1e9, np.float32), True)
+
+
+@pytest.mark.parametrize(("first", "limit"), [(1.0, 3.0), (-1.0, 1.0), (0.0, np.inf)])
+def test_the_limit_is_above_the_first_loss_whatever_its_sign(first, limit):
+    assert times_the_first(first) == limit
+
+
+def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):
+    # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This should not happen".
+    code, _, err = motes_command(
+        "train", "swiss_roll", "--out", "here", "--set", "training.learning_rate=3", "--set", "training.clip_norm=1e9",
+        "--set", "training.steps=400", "--set", "data.rows=500", "--no-figures",
+    )  # fmt: skip
+    assert code == 1 and "the training diverged" in err and "of 400" in err and "This should not happen" not in err
+    assert "learning rate" in err and "model.safetensors" in err
+    assert np.isfinite(motes.load(tmp_path / "here").sample(20)).all()
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def fit(
         UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
             whose training is complete.
         RecipeError: a recipe that cannot be followed.
-        TrainingError: the loss was not finite.
+        TrainingError: the training diverged; its `result` is the model of the last good weights.
 
     Example:
         >>> import motes

@@ -129,11 +129,13 @@ class Course:
         self.snapshots: list[tuple[int, Any, Any]] = []  # step, averaged and last weights
         self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers
         self._begin = time.perf_counter()
+        self._sound = (state, 0, 0)  # state, steps, and parts of the losses
 
     def begin(self, kept: State | None) -> None:
         """Begin, or go on where a training was whose complete state is `kept`, with the same rows or with others."""
         if kept is not None:
             self._go_on(kept)
+            self.mark_sound()
         if self.watch and not (kept is not None and kept.has(WATCH)):
             self.watch.look(self.state, self.done, self.state.average)
 
@@ -159,6 +161,22 @@ class Course:
         if self.watch and (self.done % self.watch.every == 0 or self.done == self.steps):
             self.watch.look(state, self.done, state.average)
 
+    def mark_sound(self) -> None:
+        """What was learned so far is good, as far as losses tell."""
+        self._sound = (self.state, self.done, len(self.losses))
+
+    def back_to_sound(self) -> None:
+        """Forget what came after it was good."""
+        self.state, self.done, parts = self._sound
+        self.losses = self.losses[:parts]
+        self.snapshots = [shot for shot in self.snapshots if shot[0] <= self.done]
+        self.stored = {step: powers for step, powers in self.stored.items() if step <= self.done}
+
+    @property
+    def joined(self) -> NDArray[np.float32]:
+        """The losses of all steps."""
+        return _joined(self.losses)
+
     @property
     def seconds(self) -> float:
         """Of the training, that of earlier processes included."""
@@ -178,7 +196,7 @@ class Course:
         return Trained(
             with_flat(best.average),
             with_flat(best.weights),
-            _joined(self.losses),
+            self.joined,
             self.seconds,
             interrupted,
             [Snapshot(step, *map(with_flat, both)) for step, *both in self._snapshots_until(best, end)],
@@ -198,7 +216,7 @@ class Course:
         if self.watch:
             parts |= {WATCH: self.watch.state, "best": tree_state(self.watch.best)}
         shots = {str(step): both for step, *both in self.snapshots}
-        arrays = {"losses": _joined(self.losses)}
+        arrays = {"losses": self.joined}
         arrays |= {f"snapshots/{step}": np.stack([np.asarray(one) for one in both]) for step, both in shots.items()}
         arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
         return named(

@@ -95,7 +95,7 @@ def fit_points(
         DataError: data that cannot be used; the message names the place.
         RecipeError: a recipe that cannot be followed.
         UsageError: a `start` of another network, or one whose training is complete.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
     if chosen.data.encode:

@@ -48,7 +48,7 @@ def train_run(
 
     Raises:
         UsageError, DataError, RecipeError: nothing was begun.
-        TrainingError: the loss was not finite; of points the last good model is there.
+        TrainingError: the training diverged; the last good model is there.
 
     Example:
         >>> from pathlib import Path
@@ -68,7 +68,7 @@ def train_run(
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
         except TrainingError as error:
-            if isinstance(error.result, PointModel):
+            if isinstance(error.result, PointModel | TableModel):
                 _write_learned(error.result, out, least)
                 error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
