@@ -49,6 +49,7 @@ check: venv-test
 	$(BIN)/lint-imports
 
 test: check
+	@command -v chromium >/dev/null || echo "The page of the explorer is not tested here. To test it: apt-get install chromium"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 mutants: venv-test

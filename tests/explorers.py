@@ -21,7 +21,7 @@ class Client:
     def __init__(self, port):
         self.port, self.here = port, f"http://localhost:{port}"
 
-    def request(self, method, path, headers=()):
+    def request(self, method, path, headers=(), body=b""):
         """The status, the headers by their names in lower case, and what was answered."""
         own = dict(headers)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -30,7 +30,9 @@ class Client:
             for name, value in ({"host": f"localhost:{self.port}"} | own).items():
                 for one in value if isinstance(value, list) else [value]:
                     connection.putheader(name, one)
-            connection.endheaders()
+            if body:
+                connection.putheader("content-length", str(len(body)))
+            connection.endheaders(body or None)
             found = connection.getresponse()
             return found.status, {name.lower(): text for name, text in found.getheaders()}, found.read()
         finally:

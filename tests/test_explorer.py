@@ -22,7 +22,7 @@ from explorers import TOKEN, serving, wait_for
 from motes.cli import exploring
 from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
-from motes.errors import UsageError
+from motes.errors import DataError, UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
 from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
@@ -33,6 +33,7 @@ from motes.explorer._requests import Request
 from motes.explorer._sketches import Sketch
 from motes.explorer._starting import Seats, begun
 from motes.explorer._subjects import OURS, PLACES, own_subject
+from motes.explorer._uploads import KEPT, Upload, Uploads, read
 from motes.models._point_fitting import fit_points
 from motes.sampling._likelihood import log_likelihood
 from motes.sampling._paths import flow_path
@@ -133,7 +134,8 @@ ORIGINS = [
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_another_origin_is_refused(client, origin):
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-        assert client.request(method, f"/?token={TOKEN}", {"origin": origin})[0] == 403
+        for path in ("/", "/data"):
+            assert client.request(method, f"{path}?token={TOKEN}", {"origin": origin})[0] == 403
     assert client.upgrade(headers={"origin": origin}) == 403
 
 
@@ -143,7 +145,7 @@ def test_the_origin_is_that_of_the_address(client):
     assert client.upgrade(headers={"origin": f"{client.here}/"}) == 403
     assert client.upgrade(headers={"origin": [client.here, client.here]}) in (400, 403)
     assert client.upgrade(headers={"origin": other, "host": f"127.0.0.1:{client.port}"}) == 101
-    assert client.request("POST", f"/?token={TOKEN}", {"origin": client.here})[0] == 405  # nothing takes a POST
+    assert client.request("POST", f"/?token={TOKEN}", {"origin": client.here})[0] == 405  # the page takes no POST
 
 
 def traversals():
@@ -633,7 +635,7 @@ DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace
 def started(**changes):
     told = threading.Event()
     request = Request.of(json.dumps(RUN | changes), ["train"])
-    return begun(request, Limits(), told.set)
+    return begun(request, Limits(), Uploads(), told.set)
 
 
 def test_a_training_on_the_page_is_that_of_fit():
@@ -803,3 +805,75 @@ def test_the_python_that_the_page_says_gives_the_same_model():
         assert np.array_equal(same.sample(20), end.model.sample(20))
     finally:
         live.close()
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+POINTS_CSV = "x,y,name\n" + "".join(f"{k * 0.1},{(k * 7) % 13},row{k}\n" for k in range(60))
+
+
+def post(client, body, **headers):
+    given = {"origin": client.here} | headers
+    status, _, answer = client.request("POST", f"/data?token={TOKEN}", given, body)
+    return status, json.loads(answer)
+
+
+def test_a_file_is_read_as_columns_of_numbers_and_trained_on(client):
+    status, found = post(client, POINTS_CSV.encode())
+    assert status == 200 and found["columns"] == ["x", "y"] and found["rows"] == 60
+    with client.socket() as page:
+        run = {name: value for name, value in RUN.items() if name != "shape"}
+        page.send(json.dumps(run | {"upload": found["upload"], "first": 1, "second": 0}))
+        news_of(page, step=0)
+        question = {"what": "open", "number": 4, "model": "training", "snapshot": 0, "weights": "last"}
+        page.send(json.dumps(question))
+        while (answer := parts(page.recv(timeout=60)))[0]["number"] != 4:
+            pass
+        about = answer[0]["about"]
+        assert about["columns"] == ["y", "x"] and about["data"] and not about["exact"] and not about["python"]
+        for wrong in ({"first": 0, "second": 0}, {"first": 0, "second": 2}, {"upload": "nothing"}, {"upload": 5}):
+            page.send(json.dumps(run | {"upload": found["upload"], "first": 1, "second": 0, "number": 9} | wrong))
+            while (answer := parts(page.recv(timeout=60)))[0]["number"] != 9:
+                pass
+            assert answer[0]["error"].startswith("got ")
+
+
+BAD_FILES = {
+    "": "0 rows", "x,y\n": "1 rows", "1,2\n": "1 rows", "a,b\nc,d\n": "0 columns", "x,y\n1,z\n2,3\n": "1 columns",
+    "1,2\n3\n": "row 2 has 1 columns", ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "1 columns",
+    "x,y\n1,2\n" + "3,4\n" * 20_000: "more than 20,000 rows", '"' + "x" * 200_000: "no CSV file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD_FILES, ids=range(len(BAD_FILES)))
+def test_a_file_that_cannot_be_used_is_told_so(text):
+    with pytest.raises(DataError, match=BAD_FILES[text]):
+        read(text.encode(), Limits())
+
+
+def test_bytes_that_are_no_text_are_told_so(client):
+    assert post(client, b"\xff\xfe\x00\x01")[0] == 422
+    pickled = b"cos\nsystem\n(S'echo hello'\ntR."
+    assert post(client, pickled)[0] == 422
+
+
+def test_names_of_columns_are_words():
+    found = read(b'<script>,"=cmd()",<script>\n1,2,3\n4,5,6\n', Limits())
+    assert found.columns == ("<script>", "=cmd()", "<script> (3)") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert read(b"1;2\n3;4\n", Limits()).columns == ("column 1", "column 2")
+
+
+def test_a_file_that_is_too_large_is_not_read(shelf):
+    answers = Answers(shelf, Limits(upload=1_000))
+    with serving(shelf, answers) as client:
+        assert post(client, b"1,2\n" * 200)[0] == 200
+        status, found = post(client, b"1,2\n" * 100_000)
+        assert status == 413 and "1,000 bytes" in found["error"]
+
+
+def test_few_files_are_kept():
+    uploads = Uploads()
+    words = [uploads.keep(Upload(("a", "b"), np.zeros((2, 2)))) for _ in range(KEPT + 1)]
+    assert uploads.get(words[-1]).columns == ("a", "b")
+    with pytest.raises(UsageError, match="is not here"):
+        uploads.get(words[0])

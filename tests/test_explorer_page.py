@@ -315,6 +315,46 @@ def test_a_shape_is_drawn_and_erased_by_hand(visit):
         until(page, "document.getElementById('train-note').textContent.includes('expected at least 8')")
 
 
+def test_a_file_is_dropped_and_trained_on(visit):
+    with visit() as page:
+        text = "<b>a</b>,c,label\n" + "".join(f"{k % 7},{k % 5},z{k}\n" for k in range(80))
+        page.set_input_files("#file", {"name": "../../x.csv", "mimeType": "text/csv", "buffer": text.encode()})
+        until(page, "document.getElementById('train-note').textContent.startsWith('80 rows')")
+        assert page.locator("#first option").all_inner_texts() == ["<b>a</b>", "c"]
+        page.locator("#until").select_option("500")
+        page.locator("#train").click()
+        until(page, "explorer.state.model === 'training' && explorer.panels.every((one) => one.loaded)", 90)
+        assert page.evaluate("explorer.about.columns") == ["<b>a</b>", "c"]
+        assert 60 < page.evaluate("explorer.panels[0].painter.count") < 76  # about a tenth is held out
+        page.set_input_files("#file", {"name": "y.csv", "mimeType": "text/csv", "buffer": b"no numbers"})
+        until(page, "document.getElementById('train-note').textContent.includes('expected')")
+
+
+def test_type_is_large_for_an_audience(visit):
+    with visit() as page:
+        small = page.locator("h1").bounding_box()["height"]
+        page.locator("#large").click()
+        assert page.locator("h1").bounding_box()["height"] > 1.2 * small
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.locator("body").press("m")
+        assert page.locator("h1").bounding_box()["height"] == small
+
+
+def test_the_tour_has_eight_stops(visit):
+    with visit("#model=small&n=500&show=data,euler.4", reduced_motion="reduce") as page:
+        page.locator("#tour").click()
+        titles = []
+        for number in range(1, 9):
+            until(page, f"document.getElementById('stop-number').textContent === '{number} of 8'")
+            titles.append(page.locator("#stop-title").inner_text())
+            until(page, "explorer.panels.every((one) => one.loaded)")
+            page.locator("#tour-next").click()
+        assert len(set(titles)) == 8 and titles[-1] == "Your turn"
+        assert not page.locator("#stop").is_visible()
+        page.locator("#undo").click()
+        until(page, "explorer.state.side === 'both'")  # the stop before
+
+
 def test_the_address_holds_the_state(visit, client):
     with visit("#model=moons&n=1000&seed=7&at=300&show=data,heun.8,euler.2&layers=points,arrows&side=exact") as page:
         until(page, "location.hash.includes('seed=7')")

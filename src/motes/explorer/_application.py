@@ -6,6 +6,7 @@ from outside is ever opened.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,15 +15,17 @@ from importlib import resources
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from motes.errors import MotesError
 from motes.explorer._answers import Answers
 from motes.explorer._guard import Guard
 from motes.explorer._limits import Limits
 from motes.explorer._starting import Seats
 from motes.explorer._subjects import Shelf
+from motes.explorer._uploads import Uploads, read
 from motes.explorer._visit import Visit
 
 KINDS = {
@@ -64,7 +67,7 @@ def application(
     answers = answers or Answers(shelf, limits)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="explorer")
     visits: set[Visit] = set()
-    seats = Seats(limits)
+    seats, uploads = Seats(limits), Uploads()
 
     async def page(request: Request) -> Response:
         name = request.url.path.removeprefix("/") or INDEX
@@ -75,12 +78,26 @@ def application(
         if len(visits) >= limits.sockets:
             await websocket.close(FULL, f"{limits.sockets} pages are open, which is the most.")
             return
-        visit = Visit(websocket, answers, threads, seats)
+        visit = Visit(websocket, answers, threads, seats, uploads)
         visits.add(visit)
         try:
             await visit.run()
         finally:
             visits.discard(visit)
+
+    async def upload(request: Request) -> Response:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > limits.upload:
+                message = f"The file is larger than {limits.upload:,} bytes, which is the most."
+                return JSONResponse({"error": message}, 413, headers={"connection": "close"})
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(threads, read, bytes(data), limits)
+        except MotesError as error:
+            return JSONResponse({"error": str(error)}, 422)
+        return JSONResponse({"upload": uploads.keep(found), "columns": found.columns, "rows": len(found.x)})
 
     async def nothing(request: Request, error: Exception) -> Response:
         return PlainTextResponse("There is nothing at this address.\n", 404)
@@ -92,5 +109,6 @@ def application(
 
     names = ["", *(name for name in files if name != INDEX)]
     guard = Middleware(Guard, host=host, token=token, limits=limits, open_to_all=[f"/{name}" for name in names if name])
-    routes = [*(Route(f"/{name}", page, methods=["GET"]) for name in names), WebSocketRoute("/socket", socket)]
+    pages = [Route(f"/{name}", page, methods=["GET"]) for name in names]
+    routes = [*pages, Route("/data", upload, methods=["POST"]), WebSocketRoute("/socket", socket)]
     return Starlette(routes=routes, middleware=[guard], lifespan=lifespan, exception_handlers={404: nothing})

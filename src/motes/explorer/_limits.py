@@ -19,6 +19,8 @@ class Limits:
         width: of a network.
         depth: of a network.
         nodes: points of a drawing.
+        upload: bytes of a file.
+        columns: of a file.
         message: bytes of one request.
         address: bytes of an address.
 
@@ -39,6 +41,8 @@ class Limits:
     width: int = 128
     depth: int = 8
     nodes: int = 1_500
+    upload: int = 4_000_000
+    columns: int = 20
     message: int = 65_536
     address: int = 4_096
 

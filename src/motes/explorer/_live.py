@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes._seeds import seed_key
+from motes.data._shapes import SHAPES
 from motes.errors import MotesError, UsageError
 from motes.evaluation._irreducible import expected_loss
 from motes.explorer._sketches import Sketch
@@ -72,7 +73,7 @@ class Live:
             times=recipe.times,
             options=recipe.training,
         )
-        self.python = "" if isinstance(origin, Sketch) else _python(origin.name, recipe, seed)
+        self.python = _python(origin.name, recipe, seed) if origin.name in SHAPES else ""
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
         self.snapshots: dict[int, Snapshot] = {}

@@ -7,15 +7,18 @@ from threading import Lock
 from typing import Any
 
 from motes.data._shapes import SHAPES
+from motes.data._tables import as_table
 from motes.errors import UsageError
 from motes.explorer._limits import Limits
 from motes.explorer._live import Live, live_recipe
 from motes.explorer._requests import Request
 from motes.explorer._sketches import Sketch
-from motes.models._sources import PointSource, read_points
+from motes.explorer._uploads import Uploads
+from motes.models._sources import PointSource, divided, read_points
 from motes.recipes import Recipe, load_recipe
 
 DO = ("start", "play", "pause", "step", "close")
+FILE = "your file"
 LEAST_NOISE = 1e-3  # of a drawing, in its own units
 FASTEST = 10_000  # steps a second that can be asked for
 
@@ -51,14 +54,13 @@ class Seats:
             self._taken.discard(who)
 
 
-def begun(request: Request, limits: Limits, on_news: Callable[[], None]) -> Live:
+def begun(request: Request, limits: Limits, uploads: Uploads, on_news: Callable[[], None]) -> Live:
     """The training that a request says, which stands at its first step.
 
     Raises:
         MotesError: what cannot be trained.
     """
     seed = request.whole("seed", 0, 2**32 - 1)
-    sketch = "sketch" in request.options
     changes: dict[str, Any] = {
         "training.steps": request.whole("steps", 1, limits.training_steps),
         "training.batch": request.whole("batch", 16, 2_048),
@@ -68,14 +70,21 @@ def begun(request: Request, limits: Limits, on_news: Callable[[], None]) -> Live
         "network.depth": request.whole("depth", 1, limits.depth),
         "data.rows": request.whole("rows", 20, limits.rows),
     }
-    if "noise" in request.options and not sketch:
+    if "noise" in request.options and "shape" in request.options:
         changes["data.noise"] = request.real("noise", 0.0, 2.0)
     recipe = live_recipe(load_recipe("default"), changes)
-    return Live(_origin(request, recipe, seed, limits, sketch), recipe, seed, on_news)
+    return Live(_origin(request, recipe, seed, limits, uploads), recipe, seed, on_news)
 
 
-def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, sketch: bool) -> PointSource | Sketch:
-    if sketch:
+def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, uploads: Uploads) -> PointSource | Sketch:
+    if "upload" in request.options:
+        found = uploads.get(request.options["upload"])
+        places = [request.whole(name, 0, len(found.columns) - 1) for name in ("first", "second")]
+        if places[0] == places[1]:
+            raise UsageError("got one column twice; expected two columns. Choose another.")
+        table = as_table(found.x[:, places], [found.columns[k] for k in places], name="the file")
+        return PointSource(**vars(divided(FILE, table, recipe, seed)))
+    if "sketch" in request.options:
         noise = request.real("noise", LEAST_NOISE, 2.0)
         return Sketch.of(request.points("sketch", limits.nodes), noise, recipe.data.rows, seed)
     return read_points(request.word("shape", SHAPES), recipe, seed)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -21,6 +22,7 @@ from motes.explorer._frames import frame
 from motes.explorer._live import Live
 from motes.explorer._requests import Request
 from motes.explorer._starting import Seats, begun, obey
+from motes.explorer._uploads import Uploads
 
 SLOTS = 32  # questions that wait, of one page
 TRAIN, NEWS = "train", "news"
@@ -41,10 +43,11 @@ class Visit:
         answers: what computes.
         threads: where.
         seats: room for trainings.
+        uploads: files that a training may be about.
     """
 
-    def __init__(self, socket: WebSocket, answers: Answers, threads: Executor, seats: Seats):
-        self.socket, self.answers, self.threads, self.seats = socket, answers, threads, seats
+    def __init__(self, socket: WebSocket, answers: Answers, threads: Executor, seats: Seats, uploads: Uploads):
+        self.socket, self.answers, self.threads, self.seats, self.uploads = socket, answers, threads, seats, uploads
         self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[str, Request] = OrderedDict()
         self._asked, self._gone = asyncio.Event(), False
@@ -140,7 +143,9 @@ class Visit:
             self.seats.take(self)
             if self._live is not None:
                 self._live.close()
-            self._live, self._told = begun(request, self.answers.limits, self._on_news), 0
+            self._live, self._told = begun(request, self.answers.limits, self.uploads, self._on_news), 0
+            if self._gone:  # meanwhile
+                self._close()
         elif self._live is None:
             raise UsageError("got a word for a training, and there is none. Start one first.")
         elif do == "close":
@@ -163,7 +168,8 @@ class Visit:
             self._asked.set()
 
         if not self._gone:
-            self._loop.call_soon_threadsafe(tell)
+            with suppress(RuntimeError):  # the server has ended
+                self._loop.call_soon_threadsafe(tell)
 
     def _news(self) -> Answer:
         """What happened since the page was last told."""

@@ -5,6 +5,7 @@ import { colour } from "/paint.js";
 import { Panel } from "/panel.js";
 import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, SIDES, fresh, read, written } from "/state.js";
 import { Taker } from "/take.js";
+import { Tour } from "/tour.js";
 import { TRAINING, Trainer } from "/train.js";
 import { count, make, number } from "/words.js";
 
@@ -38,6 +39,7 @@ class Explorer {
     this.#listen();
     this.trainer = new Trainer(this);
     this.taker = new Taker(this);
+    this.tour = new Tour(this);
     this.show();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!still && !location.hash) this.play(-1);
@@ -167,6 +169,7 @@ class Explorer {
     id("undo").addEventListener("click", () => this.undo());
     id("reset").addEventListener("click", () => this.reset());
     id("theme").addEventListener("click", () => this.paint(this.dark ? "light" : "dark"));
+    id("large").addEventListener("click", () => this.enlarge());
     id("keys").addEventListener("click", () => id("help").showModal());
     window.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("resize", () => {
@@ -252,6 +255,16 @@ class Explorer {
     this.trainer?.draw();
     this.trainer?.pad.draw();
     this.redraw();
+  }
+
+  /** Large type, or small again. */
+  enlarge() {
+    const { dataset } = document.documentElement, large = !("large" in dataset);
+    if (large) dataset.large = "";
+    else delete dataset.large;
+    id("large").setAttribute("aria-pressed", large);
+    this.redraw();
+    this.trainer.draw();
   }
 
   // --- the clock ---
@@ -463,7 +476,7 @@ class Explorer {
       " ": () => this.press(this.direction || -1),
       ArrowLeft: () => this.scrub(place - far), ArrowRight: () => this.scrub(place + far),
       Home: () => this.scrub(0), End: () => this.scrub(PLACES),
-      n: () => this.another(), p: () => this.trainer.press(), u: () => this.undo(), r: () => this.reset(),
+      n: () => this.another(), p: () => this.trainer.press(), m: () => this.enlarge(), u: () => this.undo(), r: () => this.reset(),
       t: () => this.paint(this.dark ? "light" : "dark"), "?": () => id("help").showModal(),
     };
     LAYERS.forEach((name, k) => { keys[k + 1] = () => this.layer(name, !this.state.layers.includes(name)); });

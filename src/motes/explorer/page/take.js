@@ -71,7 +71,7 @@ export class Taker {
     const { state, about } = this.explorer, panel = state.panels.filter((one) => one.sampler !== "data").at(-1);
     const how = panel ? `model.sample(${state.n}, seed=${state.seed}, how={"sampler": "${panel.sampler}", "steps": ${panel.steps}})` : `model.sample(${state.n}, seed=${state.seed})`;
     id("python").textContent = state.model === TRAINING && !about.python
-      ? "# A drawing is not known to Python: save its points, and give them to motes.fit."
+      ? "# A drawing or a file of yours is not known to Python: save the points, and give them to motes.fit."
       : `import motes\n\nmodel = ${about.python}\npoints = ${how}`;
   }
 }

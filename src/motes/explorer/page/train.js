@@ -9,6 +9,8 @@ const DRAWN = "your drawing";
 const DRAWN_NOISE = 0.05;
 const SMOOTHED = 60; // points of the curve
 
+const FILE = "your file";
+
 const id = (name) => document.getElementById(name);
 
 export class Trainer {
@@ -47,12 +49,54 @@ export class Trainer {
         id(other).setAttribute("aria-pressed", "false");
       });
     }
+    id("open-file").addEventListener("click", () => id("file").click());
+    id("file").addEventListener("change", () => this.upload(id("file").files[0]));
+    for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#fresh());
+    const section = document.querySelector(".train");
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      section.addEventListener(kind, (event) => {
+        event.preventDefault();
+        section.classList.toggle("dropping", kind === "dragover");
+        if (kind === "drop" && event.dataTransfer.files[0]) this.upload(event.dataTransfer.files[0]);
+      });
+    }
     id("blank").addEventListener("click", () => this.pad.clear());
+  }
+
+  /** Hand a file of columns of numbers to the server, which keeps it in memory. */
+  async upload(file) {
+    if (!file) return;
+    const { upload: most } = this.explorer.limits;
+    if (file.size > most) {
+      this.#note(`The file is larger than ${count(most)} bytes, which is the most.`);
+      return;
+    }
+    this.#note("Reading the file …");
+    let found;
+    try {
+      found = await (await fetch(`/data${location.search}`, { method: "POST", body: file })).json();
+    } catch {
+      found = { error: "The file could not be handed to the server." };
+    }
+    id("file").value = "";
+    this.#note(found.error ?? `${count(found.rows)} rows; about a tenth of them is kept to compare with.`);
+    if (found.error) return;
+    this.file = found;
+    if (![...id("shape").options].some((one) => one.value === FILE)) id("shape").append(make("option", FILE, { value: FILE }));
+    for (const [k, name] of ["first", "second"].entries()) {
+      id(name).replaceChildren(...found.columns.map((column, place) => make("option", column, { value: place })));
+      id(name).value = String(k);
+    }
+    id("shape").value = FILE;
+    this.#choose();
   }
 
   /** Another shape. */
   #choose() {
+    const isFile = id("shape").value === FILE;
     id("easel").hidden = !this.draws;
+    id("file-columns").hidden = !isFile;
+    id("noise").disabled = id("rows").disabled = isFile;
     const shape = this.explorer.shapes.find((one) => one.name === id("shape").value);
     id("noise").value = shape ? shape.noise : DRAWN_NOISE;
     if (this.draws) this.pad.draw();
@@ -74,7 +118,9 @@ export class Trainer {
 
   async start() {
     const value = (name) => Number(id(name).value);
-    const what = this.draws ? { sketch: this.pad.points } : { shape: id("shape").value };
+    const columns = () => ({ upload: this.file.upload, first: value("first"), second: value("second") });
+    const what = this.draws ? { sketch: this.pad.points }
+      : id("shape").value === FILE ? columns() : { shape: id("shape").value };
     const asked = {
       do: "start", ...what, noise: value("noise"), rows: value("rows"), width: value("width"), depth: value("depth"),
       batch: value("batch"), rate: value("rate"), steps: value("until"), seed: this.explorer.state.seed,
