@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all test-lowest test-peers release uv bench clean
+.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release uv bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
 	@echo "make test      lint, types, import directions and the test suite without its simulations"
 	@echo "make test-all  all tests, and the suite with the oldest and newest dependencies; it writes tests/full_run.json"
+	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"
+	@echo "               it was ended (see scripts/mutants.py)"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
@@ -22,16 +24,17 @@ help:
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow,motes.explorer._serving"
 
 venv-test:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pytest,xdist"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,motes.explorer._serving,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
 	@echo
 	@echo "Open runs/demo/diffusion.gif and the pictures in runs/demo/figures. Then type, in this folder:"
 	@echo
+	@echo "    $(BIN)/motes explore runs/demo"
 	@echo "    $(BIN)/motes sample runs/demo -n 5"
 	@echo "    $(BIN)/motes datasets"
 	@echo "    $(BIN)/motes train penguins"
@@ -46,7 +49,11 @@ check: venv-test
 	$(BIN)/lint-imports
 
 test: check
+	@command -v chromium >/dev/null || echo "The page of the explorer is not tested here. To test it: apt-get install chromium"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+mutants: venv-test
+	$(BIN)/python scripts/mutants.py --jobs 2
 
 format: venv-test
 	$(BIN)/ruff check --fix .

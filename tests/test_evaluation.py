@@ -34,7 +34,7 @@ from motes.evaluation import (
     sliced_w2,
     w2,
 )
-from motes.evaluation import _kernels as kernels
+from motes.evaluation import _permutations as permutations
 from motes.evaluation._metrics import two_draws
 from motes.evaluation._pairs import Pair
 
@@ -200,7 +200,7 @@ def test_coverage_of_two_draws_is_what_combinatorics_says():
 # --- size: 5 % +- 2 % over 500 nulls -------------------------------------------------------------------------------
 
 
-def rejections(metric, n, m, dim=2, nulls=500, seed=0):
+def rejections(metric, n, m, dim=2, nulls=500, seed=1):
     rng = np.random.default_rng(seed)
     draws = ((rng.standard_normal((n, dim)), rng.standard_normal((m, dim))) for _ in range(nulls))
     return np.mean([metric(a, b).p_value <= 0.05 for a, b in draws])
@@ -218,20 +218,18 @@ def test_boosting_rejects_one_null_in_twenty():
 
 
 @pytest.mark.parametrize("name", long_except(["energy", "mmd"], "mmd"))
-@pytest.mark.parametrize("blocks", long_except([1, 3], 3))
-def test_the_spectrum_gives_the_same_size_as_permutations(name, blocks, monkeypatch):
-    # What sets of more than 2000 rows get, and in blocks those of more than 10,000, on fewer rows.
-    monkeypatch.setattr(kernels, "PERMUTED_ROWS", 0)
-    monkeypatch.setattr(kernels, "SPECTRUM_ROWS", 150)
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 150 // blocks)
-    monkeypatch.setattr(kernels, "SPECTRAL_DRAWS", 999)
+@pytest.mark.parametrize("parts", long_except([1, 3], 3))
+def test_blocks_and_parts_of_rows_keep_the_size(name, parts, monkeypatch):
+    # What sets of more than 200 rows get, and in parts those of more than 10,000, on fewer rows.
+    monkeypatch.setattr(permutations, "BLOCKS", 50)
+    monkeypatch.setattr(permutations, "PART_ROWS", 150 // parts)
     assert 0.03 <= rejections(TESTS[name], 150, 150) <= 0.07
 
 
-def test_blocks_have_the_same_mean_as_all_pairs(monkeypatch):
+def test_parts_have_the_same_mean_as_all_pairs(monkeypatch):
     a, b = normal(600, seed=1, shift=1), normal(900, seed=2)
     whole = [f(a, b) for f in (energy_distance, mmd_squared)]
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(permutations, "PART_ROWS", 100)
     for expected, metric in zip(whole, (energy_distance(a, b), mmd_squared(a, b)), strict=True):
         assert expected.low < metric < expected.high and metric != expected
 
@@ -343,6 +341,7 @@ ERRORS = [
     (lambda: sliced_w2(normal(3), normal(3), seed=-1), "seed = -1"),
     (lambda: sliced_w2(normal(3), normal(3), directions=0), "directions = 0"),
     (lambda: c2st(normal(30), normal(30), neighbours=0), "neighbours = 0"),
+    (lambda: c2st(normal(30), normal(30), folds=51), "folds = 51; expected from 2 to 50"),
     (lambda: two_draws(normal(9), 5, 5), "draws of 5 and 5 rows from 9"),
     (lambda: negative_log_likelihood([1.0]), "at least 2 rows"),
     (lambda: negative_log_likelihood([0.0, -np.inf]), "row 1 is -inf"),

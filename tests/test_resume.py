@@ -29,7 +29,8 @@ from motes.learning._weights import weights_of
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
-from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._folder import Checkpoints, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._options import Options
 from motes.runs._run import train_run
 
 MOTES = [sys.executable, "-m", "motes"]
@@ -377,6 +378,18 @@ def same_results(a, b):
     same_files(a, b, "model.safetensors", "averages.safetensors", "samples.csv", "history.jsonl")
     first, second = (json.loads((out / "metrics.json").read_text()) for out in (a, b))
     assert first | {"train_seconds": 0} == second | {"train_seconds": 0}
+
+
+def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(motes_command):
+    with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
+        Options(resume=True, overwrite=True)
+    for value in (-1.0, float("nan")):
+        with pytest.raises(UsageError, match=r"checkpoint_every = .*expected seconds"):
+            Options(checkpoint_every=value)
+    code, _, err = motes_command("train", "moons", "--resume", "--overwrite")
+    assert code == 2 and "expected one of them" in err
+    code, _, err = motes_command("train", "moons", "--checkpoint-every=-1")
+    assert code == 2 and "expected seconds" in err
 
 
 def test_a_run_that_was_cut_short_goes_on(whole, cut):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.errors import TrainingError
 from motes.learning._resuming import Session
 from motes.learning.tables._base import Base
 from motes.learning.tables._base_fit import base_of_pairs, choose_shape, first_gates, fit_base
@@ -143,7 +144,8 @@ def fit(
         start: members to go on from, of the same layout, in the place of new ones.
 
     Raises:
-        TrainingError, ModelFileError: as `train`.
+        TrainingError: as `train`; its `result` is what this would have returned.
+        ModelFileError: as `train`.
     """
     if start is None:
         split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
@@ -153,7 +155,12 @@ def fit(
     keeper = session.keeper
     if keeper is not None and keeper.state is not None:  # to the bit, whatever machine fitted it
         models = MaskedModel(models.network, keeper.state.tree("base", models.base))
-    trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+    try:
+        trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = MaskedModel(error.result.networks, models.base), error.result
+        raise
     return MaskedModel(trained.networks, models.base), trained
 
 
