@@ -5,31 +5,36 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-lowest test-peers bench clean
+.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release uv bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
-	@echo "make test      lint, types, import directions and the whole test suite"
+	@echo "make test      lint, types, import directions and the test suite without its simulations"
+	@echo "make test-all  all tests, and the suite with the oldest and newest dependencies; it writes tests/full_run.json"
+	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"
+	@echo "               it was ended (see scripts/mutants.py)"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
-	@echo "make test-lowest  the test suite with the oldest supported dependencies"
+	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
+	@echo "make release   the wheel and the sdist, of sources that passed make test-all"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
 	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench); with TABLES=FOLDER also the protocol of tables,"
 	@echo "               on NAME-train.parquet and NAME-test.parquet of that folder (see benchmarks/tables_protocol.py)"
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow,motes.explorer._serving"
 
 venv-test:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pytest,xdist"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,motes.explorer._serving,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
 	@echo
 	@echo "Open runs/demo/diffusion.gif and the pictures in runs/demo/figures. Then type, in this folder:"
 	@echo
+	@echo "    $(BIN)/motes explore runs/demo"
 	@echo "    $(BIN)/motes sample runs/demo -n 5"
 	@echo "    $(BIN)/motes datasets"
 	@echo "    $(BIN)/motes train penguins"
@@ -44,7 +49,11 @@ check: venv-test
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	@command -v chromium >/dev/null || echo "The page of the explorer is not tested here. To test it: apt-get install chromium"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+mutants: venv-test
+	$(BIN)/python scripts/mutants.py --jobs 2
 
 format: venv-test
 	$(BIN)/ruff check --fix .
@@ -53,10 +62,18 @@ format: venv-test
 notebook: venv-test
 	$(BIN)/jupytext --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 
-test-lowest:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-lowest .uv "uv" ""
-	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
-	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal
+uv:
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-uv .uv "uv" ""
+
+test-all: check uv
+	$(BIN)/python scripts/full_run.py .venv-uv/bin/uv
+
+test-lowest: venv-test uv
+	$(BIN)/python scripts/full_run.py .venv-uv/bin/uv oldest
+
+release: venv-test uv
+	@$(BIN)/python scripts/full_run.py --check
+	.venv-uv/bin/uv build -q
 
 test-peers:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
@@ -80,4 +97,4 @@ bench:
 	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)",@echo "without TABLES=FOLDER: no tables_protocol.py")
 
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-bench runs
+	rm -rf $(VENV) .venv-uv .venv-newest .venv-oldest .venv-3.13 .venv-bench .cache dist runs

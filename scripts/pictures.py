@@ -7,7 +7,7 @@ import numpy as np
 
 import motes
 from motes import figures
-from motes.runs import ModelView, diagnosis_figures, evenly, film_grid
+from motes.runs import Album, Drawing, ModelView, diagnosis_figures, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -23,7 +23,7 @@ def main() -> None:
 def film() -> None:
     x = motes.make_shape("swiss_roll", 10_000)
     model = motes.fit(x).inner
-    grid = film_grid(model)
+    grid = film_grid(model, x)
     view = ModelView(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
     box = figures.limits_of(forward[-1], forward[0])
@@ -54,7 +54,8 @@ def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
     found = model.diagnose()
     print(found)
     with TemporaryDirectory() as folder:
-        for path in diagnosis_figures(model.inner, found, motes.truth(shape), Path(folder), t=None, style="dark"):
+        album = Album(Path(folder), Drawing(), shape)
+        for path in diagnosis_figures(model.inner, found, motes.truth(shape), album, t=None):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

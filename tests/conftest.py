@@ -1,21 +1,24 @@
 """What several tests share: a small model that trains in a second, and the command line in this process."""
 
-import atexit
+import gc
 import os
+import platform
 import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-# One cache of compiled programs for all the workers of a session, new each time: half of the time of a test is its
-# compiler's. Set before JAX is loaded; the workers inherit it.
+# One cache of compiled programs for all the workers, which the next session has as well: half of the time of a test is
+# its compiler's. Set before JAX is loaded; the workers inherit it. It is emptied once it has grown to a gigabyte.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="motes-test-cache-")
+    versions = [platform.python_version(), *map(version, ("jax", "jaxlib", "equinox"))]
+    kept = Path(__file__).parents[1] / ".cache" / "-".join(["programs", *versions])
+    if sum(path.stat().st_size for path in kept.glob("*")) > 2**30:
+        shutil.rmtree(kept, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(kept)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # The workers are as many as the processors: threads of small matrices in each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,17 +52,34 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def little_garbage():
+    """What is loaded by now stays: no search for garbage looks at it again, and there are fewer searches."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_a_module(request):
-    """How they are compiled. They are dropped where a module ends: thousands of them do not fit in one process."""
+    """How they are compiled. What one module compiled serves the next one, as long as it fits in the process."""
     import jax
 
     usual = jax.config.values["jax_disable_most_optimizations"]
-    if request.node.get_closest_marker("optimised"):
+    optimised = request.node.get_closest_marker("optimised")
+    if optimised:
+        jax.clear_caches()  # the programs of the modules before it are there without optimisation
         jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", usual)
-    jax.clear_caches()
+    if optimised or crowded():
+        jax.clear_caches()
+
+
+def crowded() -> bool:
+    """Whether programs have to go: Linux gives a process 65,530 areas of memory, and each program takes some."""
+    areas = Path("/proc/self/maps")
+    return not areas.exists() or areas.read_bytes().count(b"\n") > 25_000
 
 
 @pytest.fixture

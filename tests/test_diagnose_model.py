@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from tests.marks import long_except
 
 import motes
 from motes.data._tables import Standardiser
@@ -39,7 +40,7 @@ def moons():
     return trained("moons")
 
 
-@pytest.mark.parametrize("shape", motes.SHAPES)
+@pytest.mark.parametrize("shape", long_except(motes.SHAPES, "moons"))
 def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     model = request.getfixturevalue("moons") if shape == "moons" else trained(shape)
     found = diagnose_model(model, n=N)
@@ -49,6 +50,7 @@ def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     assert "Nothing is wrong that can be seen" in str(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", ["moons", "rings"])
 def test_of_ddpm_only_what_is_truly_there(shape):
     found = diagnose_model(trained(shape, "ddpm"), n=N)
@@ -57,6 +59,7 @@ def test_of_ddpm_only_what_is_truly_there(shape):
     assert (found.excess.nats > 0.25) == (shape == "rings")
 
 
+@pytest.mark.long
 def test_the_tutorials_prior_and_its_share_of_the_error():
     found = diagnose_model(trained("moons", "tutorial", {"training.steps": 6000}), n=N)
     assert names(found)[0] == "prior_mismatch"
@@ -78,7 +81,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", long_except(FAULTS, "ten steps"))
 def test_a_planted_fault_is_found(fault):
     recipe, changes, expected = FAULTS[fault]
     found = diagnose_model(trained("moons", recipe, changes), n=N).findings
@@ -103,18 +106,23 @@ def few(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_two_hundred_points_learned_by_heart(few):
     found = diagnose_model(trained(few, changes={"training.steps": 4000, "network.width": 128}), n=N)
     assert {"memorising", "overtrained"} <= set(names(found))
     assert found.evaluated_against == "held-out rows"
 
 
-def test_who_knows_the_rows_by_heart_is_found_and_who_knows_the_law_is_not(moons):
+def test_who_knows_the_rows_by_heart_is_found(moons):
     rows = read_points("moons", moons.recipe, 0).training
     by_heart = EmpiricalOracle(moons.standardiser.forward(rows.x), moons.denoiser.schedule)
     found = {finding.name: finding for finding in diagnose_model(moons.with_denoiser(by_heart), n=N).findings}
     assert found["memorising"].value > 0.95
     assert "overtrained" in found
+
+
+@pytest.mark.long
+def test_nothing_is_wrong_with_who_knows_the_distribution(moons):
     distribution = motes.truth("moons").oracle(moons.denoiser.schedule, moons.standardiser)
     assert names(diagnose_model(moons.with_denoiser(distribution), n=N)) == []
 

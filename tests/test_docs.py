@@ -180,6 +180,7 @@ def test_the_page_on_findings_names_every_one():
     assert names <= set(re.findall(r"`(\w+)`", page))
 
 
+@pytest.mark.long
 def test_the_tutorial_runs_and_leaves_its_film(tmp_path):
     done = subprocess.run([sys.executable, ROOT / "docs" / "tutorial.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

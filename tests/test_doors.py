@@ -24,6 +24,7 @@ DOORS = (
     *(f"motes.{room}" for room in ("data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures")),
     *(f"motes.{room}" for room in ("reports", "recipes", "models", "diagnosis", "runs")),
     "motes.errors",
+    "motes.explorer",
     "motes.tables.kinds",
     "motes.diffusion.masked",
 )

@@ -8,12 +8,13 @@ import pytest
 import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis._evaluating import evaluate, least_loss
+from motes.evaluation import _point_tests as point_tests
 from motes.evaluation._entries import Entry
 from motes.evaluation._irreducible import BOUND, EXACT
-from motes.evaluation._point_verdicts import GOOD, MEASURES, verdict
+from motes.evaluation._point_verdicts import MEASURES, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, Row
-from motes.evaluation._verdicts import Verdict
+from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
@@ -30,11 +31,11 @@ def perfect():
 
 def test_exact_samples_are_like_a_real_draw(perfect):
     found = evaluate(perfect, n=2000)
-    # 4 tests at 1 % and 9 pairs of 95 % intervals that have to part: one false alarm in some twenty seeds.
+    # All verdicts are one family of tests: a false alarm with one seed in twenty.
     assert found.headline == "No difference between synthetic and real rows was found." and found.severity == "good"
     assert (found.source, found.evaluated_against) == ("eight_gaussians", "a fresh draw")
     assert found.rows == {"synthetic": 2000, "real": 2000}
-    assert [entry.verdict.text for entry in found.entries] == [GOOD] * 14
+    assert [entry.verdict.text for entry in found.entries] == [NO_DIFFERENCE] * 14
     assert {entry.name for entry in found.entries} == MEASURES.keys()
     assert list(found.verdicts) == ["distances", "tests", "coverage", "modes", "fit"]
     excess = found.entries[-1]  # of an exact denoiser there is none
@@ -83,33 +84,62 @@ def test_the_reference_is_drawn_apart_from_the_samples_and_the_training(perfect)
     assert sum(len(part) for part in rows) == len(set().union(*rows))
 
 
-def row(name, value, low, high, reference, p_value=None):
-    return Row(Metric(name, value, low, high, p_value), Metric(name, *reference))
+def row(name, value, reference):
+    return Row(*(Metric(name, one, one - 0.01, one + 0.01) for one in (value, reference)))
+
+
+CHANCE, FOUND, BELOW = (
+    point_tests.Tested(0.3, 0.04),
+    point_tests.Tested(0.01, 0.04),
+    point_tests.Tested(0.01, 0.53, low=True),
+)
 
 
 @pytest.mark.parametrize(
-    ("beside", "severity", "words"),
+    ("beside", "tested", "severity", "words"),
     [
-        (row("sliced_w2", 0.03, 0.02, 0.04, (0.02, 0.01, 0.03)), "good", GOOD),
-        (row("sliced_w2", 0.06, 0.05, 0.07, (0.02, 0.01, 0.03)), "small", "3 times as far"),
-        (row("sliced_w2", 0.36, 0.35, 0.37, (0.02, 0.01, 0.03)), "large", "18 times as far"),
-        (row("precision", 0.90, 0.88, 0.92, (0.99, 0.98, 1.0)), "moderate", "10.0% lies outside the data"),
-        (row("precision", 1.0, 0.99, 1.0, (0.9, 0.88, 0.92)), "good", GOOD),
-        (row("density", 1.5, 1.4, 1.6, (1.0, 0.9, 1.1)), "large", "bunched up"),
-        (row("density", 0.7, 0.6, 0.8, (1.0, 0.9, 1.1)), "moderate", "thinner"),
-        (row("c2st", 0.6, 0.55, 0.65, (0.5, 0.45, 0.55), 0.005), "moderate", "right in 60 of 100"),
-        (row("c2st", 0.52, 0.47, 0.57, (0.5, 0.45, 0.55), 0.2), "good", GOOD),
-        (row("c2st", 0.40, 0.35, 0.45, (0.5, 0.45, 0.55), 0.99), "moderate", "copies"),
-        (row("mmd_squared", 0.1, 0.05, 0.15, (0.0, -0.1, 0.1), 0.001), "large", "p = 0.001"),
-        (row("modes_missed", 1, 1, 1, (0, 0, 0)), "large", "modes without a sample: 1"),
-        (row("negative_log_likelihood", 1.5, 1.4, 1.6, (1.0, 0.9, 1.1)), "large", "0.5 nats above"),
-        (row("excess_loss", 0.15, 0.14, 0.16, (0.0, 0.0, 0.0)), "good", GOOD),
-        (row("excess_loss", 0.3, 0.29, 0.31, (0.0, 0.0, 0.0)), "moderate", "at most 0.3 nats"),
+        (row("sliced_w2", 0.03, 0.02), CHANCE, "good", NO_DIFFERENCE),
+        (row("sliced_w2", 0.5, 0.02), CHANCE, "good", "so few rows that chance could bring them"),
+        (row("sliced_w2", 0.06, 0.02), FOUND, "small", "3 times as far"),
+        (row("sliced_w2", 0.36, 0.02), FOUND, "large", "18 times as far"),
+        (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% lies outside the data"),
+        (row("precision", 1.0, 0.9), CHANCE, "good", NO_DIFFERENCE),
+        (row("density", 1.5, 1.0), FOUND, "large", "bunched up"),
+        (row("density", 0.7, 1.0), FOUND, "moderate", "thinner"),
+        (row("c2st", 0.6, 0.5), FOUND, "moderate", "right in 60 of 100"),
+        (row("c2st", 0.52, 0.5), CHANCE, "good", NO_DIFFERENCE),
+        (row("c2st", 0.40, 0.5), BELOW, "moderate", "copies"),
+        (row("mmd_squared", 0.1, 0.0), FOUND, "large", "further than chance"),
+        (row("modes_missed", 1, 0), FOUND, "large", "modes without a sample: 1"),
+        (row("negative_log_likelihood", 1.5, 1.0), FOUND, "large", "0.5 nats above"),
+        (row("excess_loss", 0.15, 0.0), CHANCE, "good", NO_DIFFERENCE),
+        (row("excess_loss", 0.3, 0.0), FOUND, "moderate", "at most 0.3 nats"),
     ],
 )
-def test_a_verdict_says_which_way_and_how_much(beside, severity, words):
-    found = verdict(beside, 2)
+def test_a_verdict_says_which_way_and_how_much(beside, tested, severity, words):
+    found = verdict(beside, tested, 2)
     assert found.severity == severity and words in found.text
+    assert (found.p_value, found.detectable) == (
+        tested.p_value,
+        tested.detectable if found.seen or found.differs else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "detectable", "seen"),
+    [
+        ("sliced_w2", 0.0412, "a difference of 0.041 standard deviations"),
+        ("c2st", 0.5234, "an accuracy of 0.523"),
+        ("recall", 0.02, "a difference of 0.02"),
+        ("excess_loss", 0.21, "one of 0.21 nats per row"),
+        ("sliced_w2", None, ""),
+        ("modes_missed", 1.2, ""),
+    ],
+)
+def test_a_verdict_without_a_difference_says_what_would_have_been_seen(name, detectable, seen):
+    found = verdict(row(name, 0.5, 0.5), point_tests.Tested(0.2, detectable), 2)
+    assert found.seen == seen
+    assert not seen or found.sentence == f"No difference found; {seen} would have been seen."
 
 
 def record(*entries):
@@ -120,7 +150,7 @@ def test_the_worst_entry_wins_and_the_headline_names_what_differs():
     def entry(section, name, severity, text):
         return Entry(section, name, "measure", Verdict(severity, text))
 
-    good = entry("coverage", "recall", "good", GOOD)
+    good = entry("coverage", "recall", "good", NO_DIFFERENCE)
     assert record(good).headline == "No difference between synthetic and real rows was found."
     assert record(good).severity == "good"
     bad = entry("coverage", "precision", "small", "too few"), entry("distances", "w2", "large", "3 times as far")

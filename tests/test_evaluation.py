@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from tests.marks import long_except
 from threadpoolctl import threadpool_limits
 
 import motes
@@ -33,7 +34,7 @@ from motes.evaluation import (
     sliced_w2,
     w2,
 )
-from motes.evaluation import _kernels as kernels
+from motes.evaluation import _permutations as permutations
 from motes.evaluation._metrics import two_draws
 from motes.evaluation._pairs import Pair
 
@@ -199,37 +200,36 @@ def test_coverage_of_two_draws_is_what_combinatorics_says():
 # --- size: 5 % +- 2 % over 500 nulls -------------------------------------------------------------------------------
 
 
-def rejections(metric, n, m, dim=2, nulls=500, seed=0):
+def rejections(metric, n, m, dim=2, nulls=500, seed=1):
     rng = np.random.default_rng(seed)
     draws = ((rng.standard_normal((n, dim)), rng.standard_normal((m, dim))) for _ in range(nulls))
     return np.mean([metric(a, b).p_value <= 0.05 for a, b in draws])
 
 
-@pytest.mark.parametrize("name", ["energy", "mmd", "knn"])
-@pytest.mark.parametrize(("n", "m"), [(50, 50), (30, 60)])
+@pytest.mark.parametrize("name", long_except(["energy", "mmd", "knn"], "energy"))
+@pytest.mark.parametrize(("n", "m"), [(50, 50), pytest.param(30, 60, marks=pytest.mark.long)])
 def test_a_test_rejects_one_null_in_twenty(name, n, m):
     assert 0.03 <= rejections(TESTS[name], n, m) <= 0.07
 
 
+@pytest.mark.long
 def test_boosting_rejects_one_null_in_twenty():
     assert 0.03 <= rejections(c2st_boosting, 150, 150) <= 0.07
 
 
-@pytest.mark.parametrize("name", ["energy", "mmd"])
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_the_spectrum_gives_the_same_size_as_permutations(name, blocks, monkeypatch):
-    # What sets of more than 2000 rows get, and in blocks those of more than 10,000, on fewer rows.
-    monkeypatch.setattr(kernels, "PERMUTED_ROWS", 0)
-    monkeypatch.setattr(kernels, "SPECTRUM_ROWS", 150)
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 150 // blocks)
-    monkeypatch.setattr(kernels, "SPECTRAL_DRAWS", 999)
+@pytest.mark.parametrize("name", long_except(["energy", "mmd"], "mmd"))
+@pytest.mark.parametrize("parts", long_except([1, 3], 3))
+def test_blocks_and_parts_of_rows_keep_the_size(name, parts, monkeypatch):
+    # What sets of more than 200 rows get, and in parts those of more than 10,000, on fewer rows.
+    monkeypatch.setattr(permutations, "BLOCKS", 50)
+    monkeypatch.setattr(permutations, "PART_ROWS", 150 // parts)
     assert 0.03 <= rejections(TESTS[name], 150, 150) <= 0.07
 
 
-def test_blocks_have_the_same_mean_as_all_pairs(monkeypatch):
+def test_parts_have_the_same_mean_as_all_pairs(monkeypatch):
     a, b = normal(600, seed=1, shift=1), normal(900, seed=2)
     whole = [f(a, b) for f in (energy_distance, mmd_squared)]
-    monkeypatch.setattr(kernels, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(permutations, "PART_ROWS", 100)
     for expected, metric in zip(whole, (energy_distance(a, b), mmd_squared(a, b)), strict=True):
         assert expected.low < metric < expected.high and metric != expected
 
@@ -255,7 +255,7 @@ def test_intervals_of_w2_cover():
     assert 180 <= covered(draw, 3.0) < 200
 
 
-@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("shift", long_except([1.0, 3.0], 1.0))
 def test_intervals_of_energy_distance_cover(shift):
     mean_distance = lambda mu: 2 * np.exp(-(mu**2) / 4) / np.sqrt(np.pi) + mu * (1 - 2 * stats.norm.cdf(-mu / 2**0.5))
     draw = lambda rng: energy_distance(rng.standard_normal((200, 1)) + shift, rng.standard_normal((200, 1)))
@@ -341,6 +341,7 @@ ERRORS = [
     (lambda: sliced_w2(normal(3), normal(3), seed=-1), "seed = -1"),
     (lambda: sliced_w2(normal(3), normal(3), directions=0), "directions = 0"),
     (lambda: c2st(normal(30), normal(30), neighbours=0), "neighbours = 0"),
+    (lambda: c2st(normal(30), normal(30), folds=51), "folds = 51; expected from 2 to 50"),
     (lambda: two_draws(normal(9), 5, 5), "draws of 5 and 5 rows from 9"),
     (lambda: negative_log_likelihood([1.0]), "at least 2 rows"),
     (lambda: negative_log_likelihood([0.0, -np.inf]), "row 1 is -inf"),

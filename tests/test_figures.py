@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -137,6 +138,152 @@ def test_the_box_has_an_inside_even_around_one_point(x):
     figures.scatter(x).figure.canvas.draw()
 
 
+# ---- styles, axes, sizes
+
+SIGHT = {  # what linear RGB becomes to those who see no red, no green or no blue (Machado et al. 2009)
+    "all": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(colours):
+    rgb = np.array([mpl.colors.to_rgb(colour) for colour in colours])
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    """CIELAB of linear RGB."""
+    xyz = rgb @ np.array([[0.4125, 0.2127, 0.0193], [0.3576, 0.7152, 0.1192], [0.1804, 0.0722, 0.9503]])
+    f = np.cbrt(np.maximum(xyz / [0.9505, 1, 1.0888], 0.008856))
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_of_classes_differ_for_everyone_and_are_seen_in_both_styles(sight):
+    (classes,) = {style.classes for style in figures.STYLES.values()}  # one colour for one class in every style
+    seen = lab(np.clip(linear(classes) @ np.transpose(SIGHT[sight]), 0, 1))
+    apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(seen), 1)]
+    assert apart.min() > 18
+    for style in figures.STYLES.values():
+        light = np.array([linear([colour])[0] @ [0.2126, 0.7152, 0.0722] for colour in (*classes, style.background)])
+        contrast = (np.maximum(light[:-1], light[-1]) + 0.05) / (np.minimum(light[:-1], light[-1]) + 0.05)
+        assert contrast.min() > 2
+
+
+def test_a_class_keeps_its_colour_from_style_to_style():
+    labels = np.arange(500) % 3
+    dark, light = (figures.scatter(CLOUD, labels=labels, style=style).collections[0] for style in ("dark", "light"))
+    np.testing.assert_array_equal(dark.get_facecolors(), light.get_facecolors())
+
+
+POINT_FIGURES = {
+    "scatter": lambda style: figures.scatter(CLOUD, style=style).figure,
+    "row": lambda style: figures.row(FORWARD[:3], TIMES[:3], view=View(note="a note"), style=style),
+    "sheet": lambda style: figures.sheet({"a": CLOUD, "b": CLOUD}, style=style),
+    "comparison": lambda style: figures.comparison(CLOUD, FORWARD[1], style=style),
+}
+
+
+@pytest.mark.parametrize("name", POINT_FIGURES)
+def test_points_have_axes_where_the_style_has_them(name):
+    for style in (figures.STYLES["light"], figures.STYLES["dark"]):
+        for axes in (True, False):
+            figure = POINT_FIGURES[name](replace(style, axes=axes))
+            figure.draw_without_rendering()
+            assert [bool(ax.get_xticks().size) for ax in figure.axes] == [axes] * len(figure.axes)
+            assert [ax.spines["left"].get_visible() for ax in figure.axes] == [axes] * len(figure.axes)
+    assert figures.STYLES["light"].axes
+    assert not figures.STYLES["dark"].axes
+
+
+def cut_off(figure):
+    """How far what is drawn reaches beyond the edge of the page, in inches."""
+    figure.draw_without_rendering()
+    tight, page = figure.get_tightbbox(), figure.bbox_inches
+    return max(-tight.x0, -tight.y0, tight.x1 - page.x1, tight.y1 - page.y1)
+
+
+@pytest.mark.parametrize("name", POINT_FIGURES)
+@pytest.mark.parametrize("width", [3.5, 20.0])
+def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name, width):
+    figure = POINT_FIGURES[name]("light")
+    wide, tall = figure.get_size_inches()
+    figures.resize(figure, width)
+    assert figure.get_size_inches() == pytest.approx((width, tall * width / wide))
+    assert cut_off(figure) < 0.02
+    assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) > 2
+
+
+def test_a_map_of_another_width_is_laid_out_anew():
+    x = np.linspace(-3, 3, 16)
+    for width in (4.0, 20.0):
+        figure = figures.density_row((x, x), -(x[:, None] ** 2 + x**2)[None] / 2, ["normal"], style="light")
+        figures.resize(figure, width)
+        assert figure.get_size_inches()[0] == pytest.approx(width, rel=0.02)
+        assert cut_off(figure) < 0.02
+
+
+@pytest.mark.parametrize("name", POINT_FIGURES)
+def test_a_footnote_stands_below_all_that_there_is(name):
+    figure = POINT_FIGURES[name]("light")
+    figures.footnote(figure, "moons, 500 points", "light")
+    figure.draw_without_rendering()
+    (written,) = [text for text in figure.texts if text.get_text() == "moons, 500 points"]
+    top = written.get_window_extent().y1
+    others = [text for text in figure.texts if text is not written]
+    assert all(text.get_window_extent().y0 > top - 2 for text in others)
+    assert all(ax.get_tightbbox().y0 > top for ax in figure.axes)
+    assert cut_off(figure) < 0.01
+
+
+def test_a_footnote_stands_below_the_names_of_columns():
+    figure = figures.row(FORWARD[:2], TIMES[:2], view=View(columns=("age", "income"), note="a note"), style="light")
+    figure.draw_without_rendering()
+    low = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    assert low["a note"].y1 < low["age"].y0 < low["age"].y1 < min(ax.get_tightbbox().y0 for ax in figure.axes)
+
+
+# ---- a comparison
+
+
+@pytest.mark.parametrize("style", ["dark", "light"])
+def test_a_comparison_shows_both_sets_and_where_they_differ(style):
+    look = figures.STYLES[style]
+    real, synthetic = RNG.uniform(size=(20_000, 2)), RNG.uniform(size=(10_000, 2)) * [0.5, 1] + [0.5, 0]
+    figure = figures.comparison(real, synthetic, style=style)
+    left, middle, right = figure.axes
+    assert left.get_title() == "20,000 real points"
+    assert middle.get_title() == "10,000 synthetic points"
+    for ax, points in ((left, real), (middle, synthetic)):
+        np.testing.assert_array_equal(sorted_rows(offsets(ax)), sorted_rows(points))
+    assert len(set(boxes(figure))) == 1
+    (image,) = right.images
+    share = np.asarray(image.get_array())
+    edges = np.linspace(*right.get_xlim(), share.shape[1] + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    inside = slice(20, 60)  # rows away from the edges of the square
+    assert share[inside, (middles > 0.1) & (middles < 0.4)].max() < -0.5  # no synthetic point: minus its density
+    assert share[inside, (middles > 0.6) & (middles < 0.9)].min() > 0.3
+    low, high = image.cmap(0.0), image.cmap(1.0)
+    assert mpl.colors.to_hex(low) == look.real
+    assert mpl.colors.to_hex(high) == look.synthetic
+    assert mpl.colors.to_hex(image.cmap(0.5)) == look.background
+    assert image.get_clim()[0] == -image.get_clim()[1]
+    assert cut_off(figure) < 0.02
+
+
+def test_two_draws_of_one_distribution_differ_by_as_much_as_chance_does():
+    draws = [np.random.default_rng(seed).normal(size=(4000, 2)) for seed in (1, 2)]
+    figure = figures.comparison(*draws, limits=(-4, 4))
+    (label,) = [beside.get_ylabel() for beside in figure.axes[2].child_axes]
+    chance = float(re.search(r"by chance up to ± ([\d.]+)$", label)[1])
+    share = np.asarray(figure.axes[2].images[0].get_array())
+    assert 0.7 * chance < np.abs(share).max() < 1.6 * chance
+    assert figure.axes[2].images[0].get_clim() == (-0.5, 0.5)  # so that a good model looks like one
+
+
 # ---- rows and grids
 
 
@@ -242,7 +389,18 @@ def test_loss_curve_draws_the_running_mean_and_the_floor():
     assert any(np.all(np.asarray(line.get_ydata()) == 0.25) for line in ax.lines)
     assert any("irreducible loss" in text.get_text() for text in ax.texts)
     assert ax.get_xlabel() == "training step"
-    assert "10" in ax.get_ylabel()
+    assert ax.get_ylabel() == "loss, mean of 10 steps"
+
+
+def test_many_values_are_no_block_behind_their_mean():
+    steps, loss = np.arange(1, 79_001), RNG.gamma(4, size=79_000)
+    faint, mean = figures.loss_curve(steps, loss, window=1975).lines[:2]
+    parts = np.split(loss, np.linspace(0, 79_000, 401).round().astype(int)[1:-1])
+    np.testing.assert_allclose(faint.get_ydata(), [part.mean() for part in parts])
+    assert faint.get_xdata()[-1] == 79_000
+    assert len(mean.get_xdata()) > 70_000
+    windows = figures.loss_curve(steps[199::200], loss.reshape(-1, 200).mean(axis=1), window=10)
+    assert windows.get_ylabel() == "loss, mean of 2,000 steps"  # as many as the values stand for
 
 
 def test_the_loss_axis_is_logarithmic_where_the_range_warrants_it():
@@ -494,13 +652,6 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeyp
     with pytest.raises(ValueError, match=message):
         call()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_public_name_loads():
-    for name in figures.__all__:
-        assert getattr(figures, name) is not None
-    with pytest.raises(AttributeError, match=r"attribute.*scater"):
-        figures.scater  # noqa: B018
 
 
 def test_the_film_of_a_table_fills_both_sides_of_the_frame():

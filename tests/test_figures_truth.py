@@ -74,7 +74,7 @@ def test_excess_curve_draws_both_losses_by_rising_noise(style):
         np.testing.assert_array_equal(drawn[colour].get_xdata(), NOISE)
         np.testing.assert_array_equal(drawn[colour].get_ydata(), values)
     assert ax.get_xscale() == "log"
-    assert ax.get_xlabel() == r"noise level $\sigma_t/\alpha_t$ (data's standard deviations)"
+    assert ax.get_xlabel() == r"noise level $\sigma_t/\alpha_t$"  # the caller knows of which unit
     assert sorted(texts(ax)) == ["excess", "irreducible", "loss"]
 
 
@@ -90,6 +90,16 @@ def test_an_excess_of_its_own_is_a_third_curve_with_its_own_band():
     assert sorted(texts(ax)) == ["excess", "loss", "the exact denoiser"]
     band = shaded(ax, figures.STYLES["dark"].accent)
     assert np.isclose(band[:, 1], (excess + 1.96 * error).max()).any()
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_the_name_of_an_excess_that_is_largest_at_an_end_does_not_lie_across_an_axis(at):
+    noise = np.geomspace(0.004, 10, 24)
+    excess = 0.02 / (1 + 10 * np.arange(24)[:: 1 if at == 0 else -1])
+    ax = figures.excess_curve(noise, 1 / (1 + noise), 1 / (1 + noise), excess=excess, style="light")
+    ax.figure.draw_without_rendering()
+    (name,) = [text.get_window_extent() for text in ax.texts if text.get_text() == "excess"]
+    assert ax.bbox.x0 < name.x0 < name.x1 < ax.bbox.x1
 
 
 def shaded(ax, colour):
@@ -349,6 +359,43 @@ def test_the_heat_map_is_the_difference_relative_to_the_exact_field():
     assert mesh.get_clim() == pytest.approx((0, share.max()))
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_scores_are_drawn_where_points_are_likely_over_their_density(style):
+    # Far out the learned field is far off, and no point ever comes there.
+    far = np.linalg.norm(POINT, axis=-1) > 3.9
+    learned = np.where(far[..., None], 1000.0, 1.1 * EXACT)
+    figure = figures.score_fields((X, Y), learned, EXACT, log_p=LOG_P, style=style)
+    one, other, difference = panels(figure)
+    for ax in (one, other, difference):
+        drawn = arrows(ax)
+        radius = np.hypot(drawn.X, drawn.Y)
+        assert 3.2 < radius.max() <= np.sqrt(14)  # 7 nats below the density's maximum
+    for ax in (one, other):
+        (mesh,) = meshes(ax)
+        inner = mesh.get_array()[1:-1, 1:-1]
+        np.testing.assert_allclose(inner, np.maximum(1 - (LOG_P.max() - LOG_P) / 7, 0).T)
+    share = meshes(difference)[0].get_array()[1:-1, 1:-1]
+    assert share.max() < 1  # a tenth of |exact|, over its root mean square where points are
+    assert not share[np.hypot(*POINT.T) > np.sqrt(14)].any()
+    p = np.exp(LOG_P)
+    rms = np.sqrt((p * (EXACT**2).sum(axis=-1)).sum() / p.sum())
+    at = np.searchsorted(X, 1.0), np.searchsorted(Y, 0.0)
+    assert share.T[at] == pytest.approx(0.1 * np.linalg.norm(EXACT[at]) / rms)
+    assert everything_is_inside(figure)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_thin_structure_has_its_arrows_on_it(style):
+    x = np.linspace(-1, 1, 129)
+    at = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1)
+    away = np.linalg.norm(at, axis=-1) - 0.7
+    log_p = -0.5 * (away / 0.02) ** 2
+    field = -(away / 0.02**2)[..., None] * at / np.linalg.norm(at, axis=-1, keepdims=True).clip(1e-9)
+    drawn = arrows(panels(figures.score_fields((x, x), field, field, log_p=log_p, style=style))[0])
+    assert len(drawn.X) > 40
+    assert np.abs(np.hypot(drawn.X, drawn.Y) - 0.7).max() < 0.02 * np.sqrt(14) + 1e-9
+
+
 def test_the_small_print_states_the_compression_and_the_largest_score():
     text = figures.score_fields((X, Y), LEARNED, EXACT).get_supxlabel()
     assert "√|score|" in text
@@ -390,7 +437,7 @@ def test_the_number_of_arrows_is_legible_on_any_grid(n):
 
 
 def test_equal_fields_have_no_difference_and_the_limits_are_kept():
-    figure = figures.score_fields((X, Y), EXACT, EXACT, limits=(-2, 1), points=RNG.normal(size=(30, 2)))
+    figure = figures.score_fields((X, Y), EXACT, EXACT, limits=(-2, 1), log_p=LOG_P)
     assert {(*ax.get_xlim(), *ax.get_ylim()) for ax in panels(figure)} == {(-2, 1, -2, 1)}
     assert not arrows(panels(figure)[2]).U.any()
     figure.draw_without_rendering()
@@ -479,7 +526,7 @@ REFUSED = {
     "exact NaN": (lambda: figures.score_fields((X, Y), LEARNED, with_nan(EXACT)), "exact has NaN"),
     "score -inf": (lambda: figures.score_fields((X, Y), LEARNED - np.inf, EXACT), "learned has -infinity"),
     "exact 0": (lambda: figures.score_fields((X, Y), LEARNED, 0 * EXACT), "exact is 0 everywhere"),
-    "points": (lambda: figures.score_fields((X, Y), LEARNED, EXACT, points=[1, 2]), r"points has shape \(2,\)"),
+    "density": (lambda: figures.score_fields((X, Y), LEARNED, EXACT, log_p=[1, 2]), r"log_p has shape \(2,\)"),
     "time": (lambda: figures.time_heading(np.nan), "t is nan"),
     "steps without t": (lambda: figures.time_heading(steps=10), "expected t as well"),
     "style": (lambda: figures.error_split(PARTS, **SPLIT, style="drak"), "'drak'; expected one of"),

@@ -51,12 +51,6 @@ def cells(frame):
     return {name: series.cells() for name, series in frame.columns.items()}
 
 
-@pytest.fixture
-def without_pyarrow(monkeypatch):
-    for name in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
-        monkeypatch.setitem(sys.modules, name, None)
-
-
 # --- text ----------------------------------------------------------------------------------------------------------
 
 
@@ -78,11 +72,8 @@ NUMBERS = "a,b\n1.5,-2\n3,4.25\n0,1e-3\n"
     [NUMBERS, NUMBERS[4:], ' a , b\n 1.5 , -2\n+3,4.25\n0,.001\n', '"a","b"\n"1.5","-2"\n"3","4.25"\n"0","1e-3"\n'],
     ids=["header", "no header", "spaces and signs", "quotes"],
 )  # fmt: skip
-@pytest.mark.parametrize("installed", [True, False], ids=["pyarrow", "plain"])
-def test_numbers_are_read_as_read_table_reads_them(file, content, installed, request):
+def test_numbers_are_read_as_read_table_reads_them(file, content):
     path = file(content)
-    if not installed:
-        request.getfixturevalue("without_pyarrow")
     frame, table = read_frame(path), read_table(path)
     assert frame.names == table.columns
     for j, series in enumerate(frame.columns.values()):
@@ -132,15 +123,6 @@ def test_bytes_that_are_no_text_are_found_deep_in_a_file(file):
     content = b"a,b\n" + b"1,x\n" * 100_000 + b"1,\xff\n" + b"1,x\n" * 1000
     with pytest.raises(DataError, match=r"line 100002 .*column 'b'"):
         read_frame(file(content))
-
-
-def test_without_pyarrow_the_extra_is_named(file, without_pyarrow):
-    with pytest.raises(DataError, match=r"line 2 .*column 'word': 'red' is not a number.*pip install pyarrow"):
-        read_frame(file(MIXED))
-    with pytest.raises(UsageError, match=r"pip install pyarrow"):
-        read_frame(file(b"", "table.parquet"))
-    with pytest.raises(UsageError, match=r"pip install pyarrow"):
-        write_frame(file(b"", "table.parquet"), as_frame([[1, 2]]))
 
 
 # --- Parquet and NumPy ----------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
     assert (ours.label, plain.label) == (EXACT, LEARNED)
 
 
+@pytest.mark.long
 def test_the_stated_error_is_the_error():
     oracle, x0 = moons()
     for denoiser in (oracle, Plain(oracle, oracle.schedule)):
@@ -113,6 +114,7 @@ def test_the_stated_error_is_the_error():
         assert abs(scatter / np.mean([run.error[0] for run in runs]) - 1) < 0.35
 
 
+@pytest.mark.long
 def test_no_network_is_below_it():
     # A short training of the default recipe, on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}

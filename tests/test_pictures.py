@@ -1,29 +1,90 @@
-"""The film moves smoothly, and shows the steps of the sampler where there are any."""
+"""Panels divide what happens and have round times; the film moves evenly, and shows the steps of the sampler."""
 
 import numpy as np
 import pytest
 
+import motes
 from motes.data._tables import Standardiser
 from motes.models._points import PointModel
 from motes.recipes import load_recipe
-from motes.runs._point_figures import film_grid
+from motes.runs._film import Distances, ModelView, film_grid
+
+RECIPES = ("default", "ddpm", "tutorial")
 
 
-def model(recipe, **changes):
+def model(recipe, x=None, **changes):
     chosen = load_recipe(recipe, {key.replace("_", ".", 1): value for key, value in changes.items()})
-    return PointModel(None, Standardiser.identity(2), ("x", "y"), chosen)
+    fitted = chosen.data.standardise and x is not None
+    return PointModel(None, Standardiser.fit(x) if fitted else Standardiser.identity(2), ("x", "y"), chosen)
 
 
-@pytest.mark.parametrize(("steps", "times"), [(1, 65), (16, 65), (32, 65), (50, 101), (64, 65), (80, 81)])
-def test_the_film_stops_at_the_times_of_the_sampler_and_at_enough_others(steps, times):
-    made = model("default", grid_steps=steps)
-    grid = film_grid(made)
-    assert len(grid) == times
+@pytest.fixture(scope="module", params=["swiss_roll", "moons"])
+def x(request):
+    return motes.make_shape(request.param, 3000)
+
+
+def sliced_w2(a, b):
+    directions = np.random.default_rng(0).normal(size=(2, 100))
+    directions /= np.linalg.norm(directions, axis=0)
+    return np.sqrt(((np.sort(a @ directions, axis=0) - np.sort(b @ directions, axis=0)) ** 2).mean())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_panels_are_equal_steps_of_the_distance_to_the_data_apart(x, recipe):
+    made = model(recipe, x)
+    times = Distances.of(made, x).panels(10)
+    assert len(times) == 10
+    assert (times[0], times[-1]) == (1.0, 0.0)
+    clouds = ModelView(made, range(10), np.array(times, np.float32)).forward(x, seed=5)
+    steps = -np.diff([sliced_w2(cloud, x) for cloud in clouds])
+    assert steps.max() < 2.2 * steps.mean()  # of equal times some step is four times the mean
+    assert steps.min() > 0.2 * steps.mean()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_times_of_panels_are_round(x, recipe):
+    made = model(recipe, x)
+    times = Distances.of(made, x).panels(10)
+    steps = made.recipe.steps
+    for t in times:
+        assert float(f"{t:.2f}") == pytest.approx(t, abs=1e-6)  # two digits say all
+        assert steps is None or t * steps == pytest.approx(round(t * steps))
+    fives = [t for t in times if round(100 * t) % 5 == 0]
+    assert len(fives) >= 5
+
+
+def test_a_sampler_of_few_steps_has_panels_at_its_own(x):
+    made = model("ddpm", x, grid_steps=5)
+    times = Distances.of(made, x).panels(10)
+    assert np.isin(np.float32(times), made.grid).all()
+    assert np.array_equal(film_grid(made, x), made.grid)
+
+
+@pytest.mark.parametrize("steps", [1, 32, 90])
+def test_the_film_has_all_its_frames_and_those_of_the_sampler_and_the_panels_among_them(x, steps):
+    made = model("default", x, grid_steps=steps)
+    grid = film_grid(made, x)
+    assert len(grid) == 101
     assert (np.diff(grid) < 0).all()
     assert np.isin(made.grid, grid).all()
+    assert np.isin(np.float32(Distances.of(made, x).panels(10)), grid).all()
+
+
+def test_a_sampler_of_many_steps_keeps_them(x):
+    made = model("default", x, grid_steps=150)
+    assert np.isin(made.grid, film_grid(made, x)).all()
+
+
+def test_the_film_moves_evenly(x):
+    """From frame to frame no more than three times as far as on average, in the mean over points."""
+    made = model("default", x)
+    grid = film_grid(made, x)
+    clouds = ModelView(made, range(len(grid)), grid).forward(x[:500], seed=0)
+    moved = np.sqrt((np.diff(clouds, axis=0) ** 2).sum(axis=2).mean(axis=1))
+    assert moved.max() < 3 * moved.mean()
 
 
 @pytest.mark.parametrize("recipe", ["tutorial", "ddpm"])
-def test_a_schedule_of_steps_is_shown_at_its_own(recipe):
+def test_a_schedule_of_steps_is_shown_at_its_own(x, recipe):
     made = model(recipe)
-    assert np.array_equal(film_grid(made), made.grid)
+    assert np.array_equal(film_grid(made, x), made.grid)

@@ -1,6 +1,7 @@
 """The page on points: well-formed, self-contained, and the same as the record."""
 
 import html
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import motes
 from motes.errors import UsageError
 from motes.evaluation._points import evaluate_points
 from motes.reports._page import page, write_page
+from motes.reports._svg import tick_text
 from pages import Page, check_alone, check_heard, check_numbers
 
 EVIL = "<b>\"x\"</b> & 'y'"
@@ -51,8 +53,32 @@ def test_the_worst_row_is_seen(written):
     assert text.count('<span class="beyond">40</span>') == width
     for column in found.details.columns:
         assert column.bars.edges[-1] == 40.0 and column.bars.synthetic[-1] > 0
-    clouds = [svg for svg in Page(text).of("svg") if "points: " in svg["aria-label"]]
-    assert len(clouds) == (2 if width == 2 else 0)  # real and synthetic points of the plane
+    clouds = [
+        svg for svg in Page(text).of("svg") if "points: " in svg["aria-label"] or "real density" in svg["aria-label"]
+    ]
+    assert len(clouds) == (3 if width == 2 else 0)  # real and synthetic points of the plane, and their difference
+
+
+def test_the_map_of_differences_has_the_colour_of_those_that_are_too_many():
+    rng = np.random.default_rng(0)
+    left, right = (rng.uniform(size=(3000, 2)) * [0.5, 1] + [0.5 * side, 0] for side in (0, 1))
+    text = page(evaluate_points(left, right, right[::-1]))  # all synthetic points are in the left half
+    (svg,) = [svg for svg in Page(text).of("svg") if "real density" in svg["aria-label"]]
+    drawn = text[text.index("Difference of the densities") :]
+    where = {}
+    for colour in ("more-synthetic", "more-real"):
+        paths = re.findall(rf'<path class="{colour}" d="([^"]*)"', drawn)
+        where[colour] = np.array([float(x) for path in paths for x in re.findall(r"M([\d.]+),", path)])
+    middle = 44 + 150  # of the square
+    assert where["more-synthetic"].max() < middle <= where["more-real"].min() + 15
+    assert "by chance up to ±" in svg["aria-label"]
+
+
+@pytest.mark.parametrize(
+    ("value", "span", "text"), [(2007, 2, "2007"), (5000, 20_000, "5,000"), (1500, 3000, "1500"), (0.25, 1, "0.2")]
+)
+def test_a_year_on_an_axis_has_no_comma(value, span, text):
+    assert tick_text(value, span) == text
 
 
 def test_the_loss_is_drawn_beside_the_irreducible_one():

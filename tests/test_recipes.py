@@ -63,7 +63,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.check_every": 100,
         "training.patience": 10,
         "training.averages": 0,
-        "training.snapshot_epochs": 100,
+        "training.snapshots": 5,
         "sampler.kind": "ancestral",
         "sampler.variance": "beta",
         "sampler.noiseless_last": False,
@@ -140,7 +140,7 @@ def another(value, hint):
     if get_origin(hint) is Literal:
         return next(choice for choice in get_args(hint) if choice != value)
     if get_origin(hint) is tuple:
-        return (1.0, 0.25, 0.0)
+        return (1.0, 0.25, 0.0) if get_args(hint)[0] is float else ("x=0..1",)
     (kind, *_) = get_args(hint) or (hint,)
     if kind is bool:
         return not value

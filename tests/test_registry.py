@@ -110,8 +110,8 @@ class Net(eqx.Module):
 class NetOptions(Checked):
     width: int = number(8, 1)
 
-    def network(self, dim_in, dim_out, *, classes, steps, key):
-        if classes:
+    def network(self, dim_in, dim_out, *, context, steps, key):
+        if context:
             raise ValueError("Net knows no classes.")
         return Net(eqx.nn.MLP(dim_in + 1, dim_out, self.width, 1, key=key))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
+from tests.marks import long_except
 from tests.states import Ended, Memory, bits
 from tests.tables import TINY
 
@@ -28,7 +29,8 @@ from motes.learning._weights import weights_of
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
-from motes.runs._folder import Checkpoints, Options, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._folder import Checkpoints, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._options import Options
 from motes.runs._run import train_run
 
 MOTES = [sys.executable, "-m", "motes"]
@@ -378,6 +380,18 @@ def same_results(a, b):
     assert first | {"train_seconds": 0} == second | {"train_seconds": 0}
 
 
+def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(motes_command):
+    with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
+        Options(resume=True, overwrite=True)
+    for value in (-1.0, float("nan")):
+        with pytest.raises(UsageError, match=r"checkpoint_every = .*expected seconds"):
+            Options(checkpoint_every=value)
+    code, _, err = motes_command("train", "moons", "--resume", "--overwrite")
+    assert code == 2 and "expected one of them" in err
+    code, _, err = motes_command("train", "moons", "--checkpoint-every=-1")
+    assert code == 2 and "expected seconds" in err
+
+
 def test_a_run_that_was_cut_short_goes_on(whole, cut):
     assert {path.name for path in cut.iterdir()} == {"recipe.toml", "checkpoints"}
     assert [int(path.stem) for path in checkpoints_in(cut)] == [30, 28] and seed_of(cut) == 1
@@ -518,7 +532,7 @@ def long(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", long_except([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
 def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, started, tmp_path):
     out = tmp_path / "run"
     words = [f"--set={name}={value}" for name, value in LONG.items()]

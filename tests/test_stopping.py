@@ -168,7 +168,7 @@ def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
 
 def test_snapshots_and_averages_end_with_the_best():
     far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
-    options = {"check_every": 5, "patience": 3, "snapshot_epochs": 5, "averages": 4}
+    options = {"check_every": 5, "patience": 3, "averages": 4}
     trained = train_point(X, steps=60, held=Rows(far), **options)
     assert trained.held_out.best == 0
     assert trained.steps == 15

@@ -1,6 +1,7 @@
 """The command line on tables of any columns: what it answers, what it refuses, and that no file is lost."""
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from motes.data._files import read_frame
 from motes.models._evidence import evidence_of
 from motes.models._sources import source_of
 from motes.models._tables import TableModel, read_model
-from motes.runs._folder import Options
+from motes.runs._options import Options
 from motes.runs._run import train_run
 
 ROWS = 39  # of which a few are held out
@@ -395,7 +396,7 @@ def test_evaluate_writes_a_report(run, motes_command, tmp_path):
 def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     code, out, err = motes_command("plot", run, "--out", "pictures", "--style", "light")
     assert code == 0, err
-    assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png"]
+    assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png", "loss.png"]
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
     code, _, err = motes_command("plot", run, "--out", "pictures")
     assert code == 2 and "holds other pictures" in err
@@ -465,6 +466,26 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
     monkeypatch.setattr("motes.runs._answers.impute_file", interrupted)
     code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
     assert code == 130 and "motes plot" not in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "worse", "message"),
+    [
+        ({"table.learning_rate": 100, "table.clip_norm": 1e9}, 3.0, r"the loss was nan at step \d+ of 60"),
+        # No loss of a table stays finite for long while it grows; so here a limit that every loss is above.
+        ({}, -100.0, r"at step 1 of 60 and stayed above .* up to step 60"),
+    ],
+)
+def test_a_diverging_table_names_the_step_and_leaves_the_last_good_model(
+    run, motes_command, monkeypatch, tmp_path, changes, worse, message
+):
+    monkeypatch.setattr("motes.learning.tables._training.WORSE", worse)
+    words = [f"--set={key}={str(value).lower()}" for key, value in (TINY | changes).items()]
+    code, _, err = motes_command("train", run / "people.csv", "--out", "here", *words, "--no-figures")
+    assert code == 1 and re.search(message, " ".join(err.split()))
+    assert "table.learning_rate" in err and "model.safetensors" in err
+    kept = read_model(tmp_path / "here")
+    assert len(kept.sample(3)) == 3 and np.isfinite(kept.score_samples(read_frame(run / "people.csv"))).any()
 
 
 # --- which rows evaluate ---------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from motes.learning.tables._course import moved_by
 from motes.learning.tables._training import SHARES, _best_share
 from motes.models._sources import source_of
 from motes.models._table_fitting import fit_table
+from motes.runs._drawing import Drawing
 from motes.runs._plots import draw_run, keep_diagnosis
 from motes.runs._table_figures import linked_columns
 from tables import untrained
@@ -87,6 +88,7 @@ def test_rows_that_the_training_could_not_have_held_are_a_finding(model):
     assert found.training is None and np.isfinite(found.held_out)
 
 
+@pytest.mark.long
 def test_a_model_that_has_learned_its_rows_by_heart_is_told_so():
     changes = {"table.steps": 400, "table.width": 96, "table.dropout": 0.0, "table.weight_decay": 0.0}
     rng = np.random.default_rng(3)
@@ -131,13 +133,16 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     assert found.rows == len(origin.held_out)
     assert found.evaluated_against == f"held-out rows of {path}"
     assert found.training is not None
-    paths = keep_diagnosis(found, model.inner, None, tmp_path / "out", t=None, style="light")
+    paths = keep_diagnosis(found, model.inner, None, tmp_path / "out", t=None, drawing=Drawing("light"), seed=0)
     assert [one.name for one in paths] == ["diagnosis.json", "column_gains.png"]
     numbers = json.loads(paths[0].read_text())
     assert numbers["columns"]["a"]["model"] == pytest.approx(found.model[found.columns.index("a")])
     assert numbers["held_out"] == found.held_out
-    drawn = [one.name for one in draw_run(model.inner, origin, tmp_path / "out", Reporter(True), style="dark", seed=0)]
-    assert drawn == ["marginals.png", "pairs.png", "loss.png"]
+    drawing = Drawing("dark", format="svg")
+    drawn = [
+        one.name for one in draw_run(model.inner, origin, tmp_path / "out", Reporter(True), drawing=drawing, seed=0)
+    ]
+    assert drawn == ["marginals.svg", "pairs.svg"]  # there is no history of a training in the folder
 
 
 def test_a_table_in_memory_needs_rows_that_were_not_seen():

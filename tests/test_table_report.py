@@ -168,6 +168,7 @@ def small(n, seed):
     return frame
 
 
+@pytest.mark.long
 def test_the_family_of_all_tests_holds_its_size(monkeypatch):
     # Real rows against real ones, 30 times at 20 %: more than 13 with probability 0.0002, none with 0.001.
     monkeypatch.setattr(interactions, "PERMUTATIONS", 99)

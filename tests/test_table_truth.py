@@ -116,6 +116,7 @@ def cars():
     return cells, counts, fit_table(repeated(cells, counts), changes=SHORT | {"table.steps": 1500}, seed=1)
 
 
+@pytest.mark.long
 def test_ten_independent_labels_are_independent():
     # The old model said -20.3. A label's three free shares, of 3,000 rows, cost 3 / 6,000 nats each: 0.005 in all.
     rng = np.random.default_rng(0)
@@ -155,6 +156,7 @@ def test_drawn_students_have_the_shares_of_the_real_ones(students):
     assert (np.abs(found - p) < np.sqrt(p / 592) + 4.5 * np.sqrt(p / DRAWN)).all()
 
 
+@pytest.mark.long
 def test_the_titanic_has_its_cells(titanic):
     cells, counts, model = titanic
     assert (counts.sum(), counts[cells.survived == "Yes"].sum()) == (2201, 711)
@@ -167,6 +169,7 @@ def test_the_titanic_has_its_cells(titanic):
     assert q[empty].sum() < 8 / 2201
 
 
+@pytest.mark.long
 def test_people_drawn_from_the_titanic_are_those_who_were_on_it(titanic):
     cells, counts, model = titanic
     found, p, q = shares_of(drawn(model, cells), cells), counts / 2201, np.exp(model.score_samples(cells))
@@ -176,6 +179,7 @@ def test_people_drawn_from_the_titanic_are_those_who_were_on_it(titanic):
     assert found[counts == 0].sum() < few + 3 * np.sqrt(few / DRAWN)  # one-sided: 1e-3
 
 
+@pytest.mark.long
 def test_a_model_of_a_car_has_its_maker(cars):
     cells, counts, model = cars
     assert (counts.sum(), len(cells), cells.maker.nunique()) == (12 * 234, 38, 15)
@@ -186,6 +190,7 @@ def test_a_model_of_a_car_has_its_maker(cars):
     assert (np.abs(found - p) < 4.5 * np.sqrt(p * (1 / counts.sum() + 1 / 5000)) + 0.1 * p).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "maker"), [("civic", "honda"), ("a4", "audi"), ("land cruiser wagon 4wd", "toyota")])
 def test_a_known_model_of_a_car_has_its_maker(cars, name, maker):
     cells, _, model = cars
@@ -208,6 +213,7 @@ def accounts():
     return frame, fit_table(frame, changes=SHORT, seed=1)
 
 
+@pytest.mark.long
 def test_zeros_and_amounts_are_those_of_the_accounts(accounts):
     frame, model = accounts
     rows = drawn(model, frame)
@@ -223,6 +229,7 @@ def test_zeros_and_amounts_are_those_of_the_accounts(accounts):
     assert mine.max() <= real.max()
 
 
+@pytest.mark.long
 def test_nobody_without_a_card_spends(accounts):
     frame, model = accounts
     rows = drawn(model, frame)
@@ -241,6 +248,7 @@ def bills():
     return frame, fit_table(frame, changes=SHORT, seed=1)
 
 
+@pytest.mark.long
 def test_a_sum_of_whole_numbers_is_one(bills):
     frame, model = bills
     rows = drawn(model, frame, 5000)
@@ -248,6 +256,7 @@ def test_a_sum_of_whole_numbers_is_one(bills):
     assert rows.dtypes.equals(frame.dtypes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("given", "free", "exact"), [({"a": 45, "c": 70}, "b", 25), ({"b": 10, "c": 50}, "a", 40)])
 def test_two_of_a_sum_give_the_third(bills, given, free, exact):
     frame, model = bills
@@ -256,6 +265,7 @@ def test_two_of_a_sum_give_the_third(bills, given, free, exact):
     assert (rows[free] == exact).mean() > 0.99
 
 
+@pytest.mark.long
 def test_nothing_ends_before_it_starts(bills):
     frame, model = bills
     assert "start <= end in all rows" in model.schema.related
@@ -295,6 +305,7 @@ def penguins():
     return frame, drawn(model, frame)
 
 
+@pytest.mark.long
 def test_penguins_are_of_their_species_and_on_their_islands(penguins):
     frame, rows = penguins
     assert len(frame) == 344

@@ -281,11 +281,11 @@ def test_points_are_read_by_the_same_options(file):
     with pytest.warns(UserWarning, match="read as numbers with the decimal sign"):
         table = read_table(path, text=TextOptions(sep=";"))
     assert table.x.tolist() == [[1.5, 1234.5], [2.5, 2.0]]
-    with pytest.raises(DataError, match=r"line 2 .*column 'a': '1,234' is not a number.*--decimal"):
+    with pytest.raises(DataError, match=r"row 1, column 'a': got '1,234'; expected numbers.*--decimal"):
         read_table(file("a;b\n1,234;1\n5,678;2\n"), text=TextOptions(sep=";"))
     decided = read_table(path, text=TextOptions(sep=";", decimal=","))
     assert decided.x.tolist() == [[1.234, 1.0], [5.678, 2.0]]
-    with pytest.raises(DataError, match="column 'a': '9' is not a number"):
+    with pytest.raises(DataError, match="row 1, column 'a': got a missing entry"):
         read_table(file("a,b\n9,1\n8,2\n"), text=TextOptions(na="9"))
     assert read_table(file("a,b\n1.5,1\n8,2\n".encode("utf-16")), text=TextOptions(encoding="utf-16")).x[0, 0] == 1.5
 

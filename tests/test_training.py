@@ -19,6 +19,7 @@ import motes
 from motes._seeds import seed_key
 from motes.diffusion._continuous import VarianceExploding
 from motes.learning import _training as training
+from motes.learning._divergence import Guard, times_the_first
 from motes.learning._options import Training
 from motes.learning._rows import Rows
 from motes.learning._times import LogNormalTimes
@@ -93,6 +94,9 @@ def test_the_loss_of_a_partial_batch_is_the_mean_of_its_rows():
     # One row in a batch of four: the padding must not pull the mean towards it.
     result = train_point(X[:1], steps=1, batch=4, last_batch="partial")
     np.testing.assert_allclose(result.losses[0], 0.5 * (X[0] ** 2).sum(), rtol=1e-6)
+    # Three rows in batches of two: what stands in the empty place of the second batch does not count.
+    result = train_point(X[:3], steps=2, batch=2, last_batch="partial", rule=optax.sgd(0.0))
+    np.testing.assert_allclose(2 * result.losses[0] + result.losses[1], 0.5 * (X[:3] ** 2).sum(), rtol=1e-6)
 
 
 def test_gradients_are_clipped():
@@ -142,13 +146,28 @@ def test_averaged_weights_are_sampled_by_default_and_the_last_ones_in_the_tutori
     assert load_recipe("tutorial").training.weights == "last"
 
 
-def test_snapshots_come_every_so_many_epochs_and_the_last_is_the_result():
-    result = train_point(X, steps=12, snapshot_epochs=4)
-    assert [shot.step for shot in result.snapshots] == [4, 8, 12]
+def test_snapshots_come_at_geometric_steps_and_the_last_is_the_result():
+    result = train_point(X, steps=48, snapshots=3)
+    assert [shot.step for shot in result.snapshots] == [12, 24, 48]
     np.testing.assert_array_equal(result.snapshots[-1].averaged.where, result.averaged.where)
     assert not np.array_equal(result.snapshots[0].last.where, result.last.where)
-    recipe = load_recipe("default", {"training.batch": 128, "training.snapshot_epochs": 3})
-    assert recipe.training.snapshot_steps(10_000) == 3 * 79
+    for shot in result.snapshots:
+        np.testing.assert_array_equal(shot.last.where, train_point(X, steps=shot.step).last.where)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"steps": 4000}, (250, 500, 1000, 2000, 4000)),
+        ({"steps": 79_000}, (4900, 9900, 20_000, 40_000, 79_000)),
+        ({"steps": 5, "snapshots": 9}, (1, 2, 5)),
+        ({"steps": 1}, (1,)),
+        ({"steps": 4000, "snapshots": 1}, (4000,)),
+        ({"steps": 4000, "snapshots": 0}, ()),
+    ],
+)
+def test_the_steps_of_snapshots_are_round_and_each_is_twice_the_one_before(options, steps):
+    assert Training(**options).snapshot_steps() == steps
 
 
 def test_progress_tells_the_running_mean_and_the_end():
@@ -170,8 +189,82 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weight
     kept = caught.value.result
     assert np.isfinite(kept.last.where).all()
     assert kept.steps < step
-    # What is kept is what training until there gives.
-    np.testing.assert_array_equal(kept.last.where, train_point(X, steps=kept.steps).last.where) if kept.steps else None
+    assert "The weights of step 0 are kept" in str(caught.value)  # it breaks within the first call
+    np.testing.assert_array_equal(kept.last.where, np.zeros(2))
+
+
+def one_step_a_call(monkeypatch):
+    monkeypatch.setattr(training, "FIRST", 1)
+    monkeypatch.setattr(training, "PATIENCE", 1e-9)
+
+
+def test_the_weights_that_are_kept_are_those_of_a_training_that_ends_there(monkeypatch):
+    def breaks(denoiser, x0, t, eps):
+        return {"half": jnp.where(denoiser.where[0] > 0.9, jnp.nan, 0.5 * jnp.sum((denoiser.where - x0) ** 2))}
+
+    one_step_a_call(monkeypatch)
+    with pytest.raises(motes.errors.TrainingError) as caught:
+        train_point(X, loss=breaks)
+    kept = caught.value.result
+    assert kept.steps > 2
+    there = train_point(X, steps=kept.steps)
+    np.testing.assert_array_equal(kept.last.where, there.last.where)
+    np.testing.assert_array_equal(kept.averaged.where, there.averaged.where)
+    np.testing.assert_array_equal(kept.losses, there.losses)
+
+
+def test_losses_that_grow_and_stay_finite_are_a_divergence():
+    # where - mean is multiplied by 1 - 2.02 = -1.02 each step: the loss is finite for all 2,000 steps, and so are
+    # the weights. The limit is three times the first loss, which is a sum of the part that grows and one that does not.
+    mean = X.mean(axis=0)
+    noise, first = 0.5 * ((X - mean) ** 2).sum(axis=1).mean(), 0.5 * (X**2).sum(axis=1).mean()
+    grown = 0.5 * (mean**2).sum() * 1.02 ** (2 * np.arange(2000)) + noise
+    begin = int(np.argmax(grown > 3 * first)) + 1
+    with pytest.raises(
+        motes.errors.TrainingError, match=rf"diverged: the loss was .* at step {begin} of 2,000"
+    ) as caught:
+        train_point(X, steps=2000, rule=optax.sgd(2.02))
+    kept = caught.value.result
+    assert 0 < kept.steps < begin and (kept.losses < 3 * first).all()
+    assert f"The weights of step {kept.steps} are kept" in str(caught.value)
+    # It is a divergence where the training ends shortly after, and none where it ends before.
+    with pytest.raises(motes.errors.TrainingError, match=rf"at step {begin} of {begin + 20}"):
+        train_point(X, steps=begin + 20, rule=optax.sgd(2.02))
+    assert train_point(X, steps=begin + 2, rule=optax.sgd(2.02)).steps == begin + 2
+
+
+def test_weights_that_overflow_at_the_last_step_are_a_divergence(monkeypatch):
+    # The step after it would have no finite loss, and there is none.
+    one_step_a_call(monkeypatch)
+    with pytest.raises(motes.errors.TrainingError, match="the weights were not finite after step 2 of 2") as caught:
+        train_point(X, steps=2, rule=optax.sgd(lambda step: jnp.where(step == 1, jnp.inf, 0.3)))
+    assert np.isfinite(caught.value.result.last.where).all() and caught.value.result.steps == 1
+
+
+def test_a_peak_of_the_loss_is_no_divergence():
+    guard = Guard(times_the_first, 1000)
+    assert guard.fault(0, np.full(8, 1.0, np.float32), True) is None
+    assert guard.fault(8, np.full(99, 1e9, np.float32), True) is None and not guard.sound
+    assert guard.fault(107, np.array([2.9], np.float32), True) is None and guard.sound
+    assert guard.fault_at_end(108) is None
+    assert guard.fault(108, np.full(99, 1e9, np.float32), True) is None
+    assert "at step 109 of 1,000" in guard.fault(207, np.full(1, 1e9, np.float32), True)
+
+
+@pytest.mark.parametrize(("first", "limit"), [(1.0, 3.0), (-1.0, 1.0), (0.0, np.inf)])
+def test_the_limit_is_above_the_first_loss_whatever_its_sign(first, limit):
+    assert times_the_first(first) == limit
+
+
+def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):
+    # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This should not happen".
+    code, _, err = motes_command(
+        "train", "swiss_roll", "--out", "here", "--set", "training.learning_rate=3", "--set", "training.clip_norm=1e9",
+        "--set", "training.steps=400", "--set", "data.rows=500", "--no-figures",
+    )  # fmt: skip
+    assert code == 1 and "the training diverged" in err and "of 400" in err and "This should not happen" not in err
+    assert "learning rate" in err and "model.safetensors" in err
+    assert np.isfinite(motes.load(tmp_path / "here").sample(20)).all()
 
 
 @pytest.fixture

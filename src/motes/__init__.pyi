@@ -4,6 +4,7 @@ from . import (
     diffusion,
     errors,
     evaluation,
+    explorer,
     figures,
     learning,
     models,
@@ -18,9 +19,8 @@ from ._fitting import fit
 from ._model import Model, load
 from .data._datasets import dataset
 from .data._frames import Frame
-from .data._points import read_table
+from .data._points import read_table, write_table
 from .data._shapes import SHAPES, make_labelled_shape, make_shape
-from .data._tables import write_table
 from .data._text_options import TextOptions
 from .diagnosis._after import Diagnosis
 from .diagnosis._before import diagnose
@@ -40,5 +40,5 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "MotesError",
     # the rooms, each with its own door
     "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
-    "diagnosis", "runs", "errors",
+    "diagnosis", "runs", "explorer", "errors",
 ]  # fmt: skip

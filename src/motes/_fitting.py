@@ -17,6 +17,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
 from motes.data._series import TYPE_WORDS
 from motes.data._shapes import SHAPES
+from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
@@ -36,6 +37,8 @@ def fit(
     changes: Changes = (),
     columns: Sequence[str] | Mapping[str, Any] | None = None,
     labels: ArrayLike | None = None,
+    given: Any = None,
+    bounds: Mapping[str, Any] | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
     seed: int | None = None,
@@ -49,10 +52,16 @@ def fit(
         data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
             shape, a data set or a file, of which a part is held out for `Model.evaluate`.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "default"
-            for two columns of real numbers without missing entries, which are points, and "table" for anything else.
+            for two columns of real numbers without missing entries, which are points, and for anything with `given`
+            or `bounds`; and "table" for anything else.
         changes: to it, such as {"training.steps": 8000}.
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
+        given: of points: what each row was observed with, an array (n, c), a dict of columns or a data frame. The model
+            is then p(row | given), a posterior where rows are parameters and `given` what was simulated with them: give
+            an observation to `sample` and `score_samples`. In a table it is more columns.
+        bounds: of points: column -> (low, high), one of which may be None, such as those of a prior; `data.bounds` of
+            the recipe. No sample is beyond them, and log p there is minus infinity.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
         start: a model of the same columns and network to go on from: with the complete state of its training (weights,
             their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
@@ -72,7 +81,7 @@ def fit(
         UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
             whose training is complete.
         RecipeError: a recipe that cannot be followed.
-        TrainingError: the loss was not finite.
+        TrainingError: the training diverged; its `result` is the model of the last good weights.
 
     Example:
         >>> import motes
@@ -85,15 +94,25 @@ def fit(
     before = None if start is None else start.inner
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
-        if labels is not None or weights is not None:
-            what = "labels" if labels is not None else "weights"
+        beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
+        if any(part is not None for part in beside.values()):
+            what = next(name for name, part in beside.items() if part is not None)
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
         return _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
-    chosen = load_recipe(recipe if recipe is not None else _suited(frame, reporter), changes)
+    points = given is not None or bounds is not None
+    suits = recipe if recipe is not None else "default" if points else _suited(frame, reporter)
+    chosen = load_recipe(suits, changes)
+    if bounds is not None:
+        chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
     if chosen.data.encode:
+        if given is not None:
+            raise UsageError(
+                "given is for points; the columns of a table are conditioned on when rows are drawn. Put them into the "
+                "data, and give sample(n, given=...) what is known; or leave out the recipe."
+            )
         if labels is not None:
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
         kinds = _kinds(columns if names is None else None)
@@ -109,11 +128,11 @@ def fit(
         raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
     rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
     with watching(reporter, on_progress) as show:
-        points = fit_points(
-            PointData(rows, columns, labels, weights), chosen, start=point_start(before), seed=seed, source=source,
-            on_progress=show,
+        fitted = fit_points(
+            PointData(rows, columns, labels, weights, given), chosen, start=point_start(before), seed=seed,
+            source=source, on_progress=show,
         )  # fmt: skip
-    return Model(points, _template(data, () if is_array else frame.names, points.columns))
+    return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:

@@ -137,7 +137,7 @@ class Model:
         self,
         n: int,
         *,
-        given: Mapping[str, Any] | None = None,
+        given: Any = None,
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
@@ -152,7 +152,9 @@ class Model:
         Args:
             n: how many.
             given: conditions, column -> a value or (low, high), one of which may be None. In a table also a set of
-                labels, None (missing), or `Not(value)` of `motes.tables`.
+                labels, None (missing), or `Not(value)` of `motes.tables`. Of a model that was trained `given` x, what
+                was observed: one row, (c,) or a mapping column -> number; or m rows, (m, c) or a table, and then `n`
+                rows are drawn for each: an array (m, n, d), or a list of m tables.
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
@@ -169,6 +171,10 @@ class Model:
         Example:
             >>> model.sample(3).shape
             (3, 2)
+            >>> theta = motes.make_shape("moons", 200)
+            >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
+            >>> posterior.sample(3, given=[0.5]).shape, posterior.sample(3, given=[[0.5], [1.0]]).shape
+            ((3, 2), (2, 3, 2))
             >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
@@ -183,7 +189,12 @@ class Model:
         if exact:
             raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
         how = _of_points(Sampling.of(how))
-        if not given:
+        if self.inner.context is not None:
+            for message in self.inner.context.far(self.inner.context.rows(given)[0]):
+                warnings.warn(message, UserWarning, stacklevel=2)
+            drawn = self.inner.sample(n, seed=seed, label=label, given=given, how=how, on_block=on_block)
+            return self._natives(drawn)
+        if given is None or (isinstance(given, Mapping) and not given):
             return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
         for message in far_conditions(self.inner, given):
             warnings.warn(message, UserWarning, stacklevel=2)
@@ -211,12 +222,14 @@ class Model:
             return Evidence(0.0, (), float(len(rows)), ())
         return evidence_of(inner, given, [rows.log_evidence], rows.effective)
 
-    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+    def chain(
+        self, n: int, record: Sequence[int], *, given: Any = None, seed: int = 0, on_block: OnBlock = None
+    ) -> tuple[Any, Any]:
         """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
 
         A place counts steps from the start, 0. Of points it is one of `grid`, and rows there are noisy; of an array
         they are one array (places, n, d). Of a table it is the number of columns that are revealed; the others are
-        missing.
+        missing. A model that was trained `given` x needs one observation.
 
         Example:
             >>> rows, noisy = model.chain(5, [0, 16])
@@ -224,9 +237,12 @@ class Model:
             (2, (5, 2))
         """
         if isinstance(self.inner, PointModel):
-            points, kept = self.inner.chain(n, record, seed=seed, on_block=on_block)
+            points, kept = self.inner.chain(n, record, seed=seed, given=given, on_block=on_block)
+            if points.ndim > 2:
+                raise UsageError(f"chain: got {len(points)} observations; expected one, such as given=x[0].")
             tables = [self._native(one) for one in kept]
             return self._native(points), np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
+        self._refuse({"given": given}, "chain", "`sample` takes conditions.")
         schema, rows = self.inner.schema, self.inner.sample(n, seed=seed, on_block=on_block)
         revealed = dict.fromkeys(schema.parts[j].column for j in self.inner.order.tolist())
         order = [*(name for name in schema.names if name not in revealed), *revealed]
@@ -238,7 +254,14 @@ class Model:
     # --- likelihood ---
 
     def score_samples(
-        self, data: Any, *, label: Any = None, orders: int = 1, smooth: bool = False, on_block: OnBlock = None
+        self,
+        data: Any,
+        *,
+        given: Any = None,
+        label: Any = None,
+        orders: int = 1,
+        smooth: bool = False,
+        on_block: OnBlock = None,
     ) -> Array:
         """log p of each row, (n,), in nats of the data's units; a mass for discrete columns. See `likelihood`.
 
@@ -248,12 +271,14 @@ class Model:
             >>> model.score_samples(motes.make_shape("moons", 3)).shape
             (3,)
         """
-        return self.likelihood(data, label=label, orders=orders, smooth=smooth, on_block=on_block).log_prob
+        found = self.likelihood(data, given=given, label=label, orders=orders, smooth=smooth, on_block=on_block)
+        return found.log_prob
 
     def likelihood(
         self,
         data: Any,
         *,
+        given: Any = None,
         label: Any = None,
         orders: int = 1,
         smooth: bool = False,
@@ -264,6 +289,7 @@ class Model:
 
         Args:
             data: n rows, in any kind of table. Missing entries of a table are left out of log p.
+            given: of points that were trained `given` x: log p(row | x), one observation for all rows or one for each.
             label: of points: log p(x | label), one class for all rows or one for each (n,).
             orders: of a table: so many orders of the columns, of whose p the mean is taken.
             smooth: of a table: give an entry that the training could not have held the mass 1 / (rows + 1), not 0.
@@ -283,9 +309,10 @@ class Model:
         """
         if isinstance(self.inner, TableModel):
             self._refuse({"label": label}, "likelihood", "A class of a table is a column of its rows.")
+            self._refuse({"given": given}, "likelihood", "Missing entries of rows are left out of log p.")
             return self.inner.likelihood(data, orders=orders, smooth=smooth, seed=seed, on_block=on_block)
         self._refuse({"orders": orders, "smooth": smooth}, "likelihood", "log p of points has one order.", orders=1)
-        return self.inner.likelihood(self._points(data), label=label, on_block=on_block)
+        return self.inner.likelihood(self._points(data), label=label, given=given, on_block=on_block)
 
     def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
         """The variational bound on -log p of points, term by term; see `PointModel.bound`.
@@ -326,6 +353,7 @@ class Model:
         if isinstance(self.inner, TableModel):
             tables = self.inner.impute(data, draws=count, seed=seed, on_block=on_block)
         else:
+            self.inner.refuse_context("impute")
             filled = impute_draws(self.inner, self._points(data), count, seed=seed, on_block=on_block)
             tables = [as_frame(Table(one, self.columns)) for one in filled]
         kind = template_of(data)
@@ -416,6 +444,7 @@ class Model:
 
         rows, reporter = data, Reporter(not verbose)
         if isinstance(self.inner, PointModel):
+            self.inner.refuse_context("evaluate")
             self._refuse({"target": target}, "evaluate", "Points have no target.")
             rows = self._source(data)
         return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
@@ -444,14 +473,17 @@ class Model:
 
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-
+        self.inner.refuse_context("diagnose")
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
-    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
+    def plot(
+        self, data: Any = None, *, given: Any = None, n: int = 2000, seed: int = 0, style: str = "light"
+    ) -> Axes | Figure:
         """A picture of samples: points of the plane, or the distribution of each column.
 
         Args:
-            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as outlines.
+            data: real rows of these columns, in any kind of table, for the columns of a table: drawn as areas.
+            given: the observation, of a model that was trained `given` x.
             n: samples.
             seed: of the samples.
             style: "light" or "dark".
@@ -463,10 +495,15 @@ class Model:
         """
         from motes import figures
 
-        rows = self.inner.sample(check_count(n, "samples"), seed=seed)
+        if isinstance(self.inner, TableModel):
+            self._refuse({"given": given}, "plot", "Draw rows under conditions with motes.figures.marginals.")
+            rows: Any = self.inner.sample(check_count(n, "samples"), seed=seed)
+        else:
+            rows = self.inner.sample(check_count(n, "samples"), seed=seed, given=given)
+            if rows.ndim > 2:
+                raise UsageError(f"plot: got {len(rows)} observations; expected one, such as given=x[0].")
         title = f"{n:,} samples"
         if self.kind == "points" and len(self.columns) == 2:
-            assert not isinstance(rows, Frame)
             self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
             return figures.scatter(rows, title=title, style=style)
         shown = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
@@ -559,6 +596,13 @@ class Model:
         tensors, about = self.inner.parts()
         keep(self.template, tensors, about)
         write_checkpoint(Path(path), tensors, about)
+
+    def _natives(self, points: Array) -> Any:
+        """Points (n, d) as a table, or (m, n, d) as m of them; arrays stay one array."""
+        if points.ndim == 2:
+            return self._native(points)
+        made = [self._native(some) for some in points]
+        return np.stack(made) if isinstance(made[0], np.ndarray) else made
 
     def _native(self, rows: Any) -> Any:
         frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))

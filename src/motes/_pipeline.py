@@ -132,7 +132,7 @@ def trained(
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first step.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights, where there is one.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     for warning in ready.warnings:
         reporter.warn(warning)

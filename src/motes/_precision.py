@@ -1,9 +1,12 @@
-"""Double precision, for as long as it is requested."""
+"""Double precision, for as long as it is requested, and arrays brought to where JAX computes."""
 
 from contextlib import AbstractContextManager
 from importlib import import_module
+from typing import Any
 
 import jax
+import numpy as np
+from numpy.typing import DTypeLike
 
 
 def float64(on: bool = True) -> AbstractContextManager[None]:
@@ -12,3 +15,8 @@ def float64(on: bool = True) -> AbstractContextManager[None]:
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
     scope: AbstractContextManager[None] = home.enable_x64(on)
     return scope
+
+
+def put(array: Any, dtype: DTypeLike = np.float32) -> jax.Array:
+    """A copy where JAX computes. `jnp.asarray` and `jnp.zeros` compile a program for each shape and type."""
+    return jax.device_put(np.array(array, dtype))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from motes.cli import _asking as asking
 from motes.cli import _evaluating as evaluating
+from motes.cli import _exploring as exploring
 from motes.cli import _listing as listing
 from motes.cli import _training as training
 from motes.cli._common import app, note
@@ -18,7 +19,7 @@ from motes.cli._misuse import misuse
 from motes.cli._output import StandardOutput
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "evaluating", "listing", "main", "training"]
+__all__ = ["app", "asking", "evaluating", "exploring", "listing", "main", "training"]
 
 
 def main() -> None:

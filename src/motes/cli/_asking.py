@@ -180,7 +180,7 @@ def score(
     model: Run,
     source: Annotated[
         str,
-        Parameter(help=f"A {TABLE}; for points a .csv or .npy file, a data set, or a shape, which is drawn afresh."),
+        Parameter(help=f"A {TABLE}; for points also a shape, which is drawn afresh."),
     ],
     /,
     *,
@@ -192,11 +192,11 @@ def score(
     """How likely a model finds rows: the log-likelihood of each, in nats."""
     start_jax()
     from motes._progress import Reporter
-    from motes.data._tables import check_suffix
+    from motes.data._writing import check_writable
     from motes.models._tables import RowLikelihood, TableModel, read_model
     from motes.runs._answers import score_file
 
-    check_suffix(scores.out)
+    check_writable(scores.out, {})
     check_out(scores.out, scores.overwrite)
     trained = read_by(read_model(model), text, source)
     refuse_others(
@@ -214,7 +214,7 @@ def score(
 
 
 def _say_point_scores(found: "Likelihood", out: Path) -> None:
-    from motes.data._tables import write_table
+    from motes.data._points import write_table
 
     write_table(out, found.log_prob[:, None], ["log_prob"])
     print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
@@ -225,7 +225,7 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
 def _say_table_scores(found: "RowLikelihood", scores: Scores, rows: int) -> None:
     import numpy as np
 
-    from motes.data._tables import write_table
+    from motes.data._points import write_table
 
     several = scores.orders > 1
     columns = [found.log_prob, found.spread] if several else [found.log_prob]

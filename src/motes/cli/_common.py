@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
+from motes.runs._drawing import Drawing
 
 if TYPE_CHECKING:
     from motes.models._points import PointModel
@@ -50,7 +51,7 @@ def whole(type_: object, tokens: Any) -> int:
 
 
 DIGITS = 20  # of a whole number: more than any option has
-Style = Annotated[Literal["dark", "light"], Parameter(help="Look of the figures.")]
+Drawn = Annotated[Drawing, Parameter(name="*")]
 Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
@@ -59,10 +60,7 @@ TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
 Reference = Annotated[
     str | None,
-    Parameter(
-        help=f"What to compare with; what it was trained on if left out. Of a table: a {TABLE}. Of points: a shape, a "
-        "data set, a .csv or a .npy file."
-    ),
+    Parameter(help=f"What to compare with; what it was trained on if left out: a {TABLE}. Of points also a shape."),
 ]
 Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]
 Given = Annotated[

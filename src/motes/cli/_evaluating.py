@@ -1,7 +1,6 @@
 """`motes evaluate`, `motes diagnose`, `motes plot`: how good a model is, and what it looks like."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -13,13 +12,14 @@ from motes.cli._common import (
     Seed,
     Text,
     app,
+    note,
     print_result,
     read_by,
     refuse_others,
     start_jax,
     whole,
 )
-from motes.cli._options import DiagnosisOut, Pictures, Printed
+from motes.cli._options import DiagnosisOut, EvaluationOut, Pictures, Printed
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
 
@@ -41,7 +41,7 @@ def evaluate(
             help="Of a table: a column that is predicted from the others, after training on synthetic and on real rows."
         ),
     ] = None,
-    report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None,
+    written: EvaluationOut = EvaluationOut(),
     seed: Seed = 0,
     text: Text = TextOptions(),
     printed: Printed = Printed(),
@@ -52,16 +52,25 @@ def evaluate(
     from motes.diagnosis._evaluating import evaluate
     from motes.models._tables import read_model
     from motes.reports._page import check_page, write_page
+    from motes.runs._plots import draw_evaluation, refuse_evaluation
 
     trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
-    if report is not None:
-        check_page(report)
+    if written.report is not None:
+        check_page(written.report)
+    if written.out is not None and not written.overwrite:
+        refuse_evaluation(written.out)
     refuse_others(trained, points={}, tables={"--target": target})
     found = evaluate(trained, source, n=n, target=target, seed=seed, reporter=reporter)
-    if report is not None:
-        write_page(found, report)
-        reporter.say(f"report in {report}")
+    if written.report is not None:
+        write_page(found, written.report)
+        reporter.say(f"report in {written.report}")
     print_result(found, found.to_dict(), printed.json)
+    if written.out is not None:
+        paths = draw_evaluation(found, trained, source, written.out, drawing=written.drawing, seed=seed)
+        for path in paths:
+            reporter.say(str(path))
+        if not paths:
+            note("no figures: they are of points of the plane, and of tables. --report has the columns.")
     return 0
 
 
@@ -106,7 +115,8 @@ def diagnose(
             found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
     print_result(found, found.to_dict(), printed.json)
     if folder.out is not None:
-        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, style=folder.style):
+        options = folder.drawing
+        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, drawing=options, seed=seed):
             reporter.say(str(path))
     return 0
 
@@ -138,6 +148,9 @@ def plot(
         refuse_pictures(out)
     refuse_others(trained, points={"--video": pictures.video}, tables={})
     origin, reporter = source_of(trained, source), Reporter(quiet)
-    for path in draw_run(trained, origin, out, reporter, style=pictures.style, seed=seed, video=pictures.video):
+    paths = draw_run(
+        trained, origin, out, reporter, drawing=pictures.drawing, seed=seed, home=home, video=pictures.video
+    )
+    for path in paths:
         print(path)
     return 0

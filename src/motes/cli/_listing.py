@@ -1,12 +1,13 @@
 """`motes shapes`, `motes datasets`, `motes recipes`, `motes samplers`: what there is to choose from."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from motes.cli._common import Seed, Style, app, whole
+from motes.cli._common import Seed, app, whole
 from motes.errors import UsageError, unknown
+from motes.runs._drawing import FORMATS
 
 
 @app.command
@@ -14,10 +15,10 @@ def shapes(
     name: Annotated[str | None, Parameter(help="Only this one.")] = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Write the pictures to a .png file instead.")] = None,
+    out: Annotated[Path | None, Parameter(help="Write the pictures to a .png, .svg or .pdf file instead.")] = None,
     n: Annotated[int, Parameter(alias="-n", converter=whole, help="Points in each picture.")] = 4000,
     noise: Annotated[float | None, Parameter(help="Blur; each shape's own if left out.")] = None,
-    style: Style = "dark",
+    style: Annotated[Literal["dark", "light"], Parameter(help="Look of the pictures.")] = "dark",
     seed: Seed = 0,
 ) -> int:
     """List the shapes that can be trained on, with a picture each."""
@@ -31,8 +32,8 @@ def shapes(
         from motes.data._replacing import replacing
         from motes.figures import sheet
 
-        if out.suffix.lower() != ".png":
-            raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png.")
+        if out.suffix.lower().removeprefix(".") not in FORMATS:
+            raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png, .svg or .pdf.")
         clouds: dict[str, Any] = {
             shape.name: (make_labelled_shape if shape.classes else make_shape)(shape.name, n, seed=seed, noise=noise)
             for shape in chosen

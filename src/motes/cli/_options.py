@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli._common import FILES, Json, Label, Quiet, Replace, Style, check_rows_out, whole
+from motes.cli._common import FILES, Drawn, Json, Label, Quiet, Replace, check_rows_out, whole
 from motes.errors import UsageError
+from motes.runs._drawing import Drawing
+from motes.runs._options import Options
 
 if TYPE_CHECKING:
     from motes.sampling._options import Sampling
@@ -99,6 +101,17 @@ class Printed:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class EvaluationOut:
+    """Where an evaluation is written to."""
+
+    report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None
+    out: Annotated[Path | None, Parameter(help="Folder for figures; none if left out.")] = None
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the figures of an evaluation there.")] = False
+    drawing: Drawn = Drawing()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class DiagnosisOut:
     """Where a diagnosis is written to."""
 
@@ -107,7 +120,7 @@ class DiagnosisOut:
     t: Annotated[
         float | None, Parameter(help="Of points: the time of the score figure; the worst one if left out.")
     ] = None
-    style: Style = "dark"
+    drawing: Drawn = Drawing()
 
     def __post_init__(self) -> None:
         if self.t is not None and not 0 < self.t <= 1:
@@ -126,7 +139,7 @@ class Pictures:
     video: Annotated[
         bool, Parameter(negative="", help="Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).")
     ] = False
-    style: Style = "dark"
+    drawing: Drawn = Drawing()
 
 
 @Parameter(name="*")
@@ -134,7 +147,7 @@ class Pictures:
 class Scores:
     """Where scores are written to, and what is scored of a table."""
 
-    out: Annotated[Path, Parameter(help="A .csv or .npy file for the log-likelihood of each row.")]
+    out: Annotated[Path, Parameter(help="A .csv, .tsv, .parquet, .npy or .npz file for each row's log-likelihood.")]
     overwrite: Replace = False
     orders: Annotated[
         int,
@@ -156,7 +169,9 @@ class Scores:
 class RunOptions:
     """How a run is carried out."""
 
-    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = False
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace the run that is in the folder.")] = (
+        Options.overwrite
+    )
     resume: Annotated[
         bool,
         Parameter(
@@ -164,15 +179,9 @@ class RunOptions:
             help="Go on with the run in the folder, which was cut short; or with --set training.steps=N, for a table "
             "table.steps=N, with one that is complete.",
         ),
-    ] = False
+    ] = Options.resume
     checkpoint_every: Annotated[
         float, Parameter(help="Seconds of training from one checkpoint to the next, at least.")
-    ] = 30.0
-    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = True
-    style: Style = "dark"
-
-    def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise UsageError("got --resume and --overwrite; expected one of them: go on with the run, or replace it.")
-        if not self.checkpoint_every >= 0:
-            raise UsageError(f"got --checkpoint-every {self.checkpoint_every:g}; expected seconds, at least 0.")
+    ] = Options.checkpoint_every
+    figures: Annotated[bool, Parameter(help="Draw the figures and the animation.")] = Options.figures
+    drawing: Drawn = Options.drawing

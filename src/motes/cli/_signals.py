@@ -41,6 +41,20 @@ def ending_whole() -> Iterator[None]:
 
 
 @contextmanager
+def terminated_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, for what ends soon on its own once it is asked, as a server does."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def loading() -> Iterator[None]:
     """Ctrl-C waits until modules are loaded: in the midst of loading, JAX's library would abort the process.
 

@@ -1,5 +1,6 @@
 """`motes train`, `motes columns`, `motes ema`: what is learned."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,9 +63,11 @@ def train(
     with loading():
         from motes._pipeline import suited
         from motes._progress import Reporter
-        from motes.runs._folder import Options, seed_of
+        from motes.runs._folder import seed_of
+        from motes.runs._options import Options
         from motes.runs._run import train_run
 
+    options = Options(**vars(run))
     changes = [*changes, *text_changes(text)]
     folder = Path("runs") / Path(source).stem
     out = out or (folder if run.resume else _free(folder))
@@ -73,7 +76,7 @@ def train(
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
         chosen = recipe or suited(source, changes)
-    options = Options(seed=seed or 0, **vars(run))
+    options = replace(options, seed=seed or 0)
     with ending_whole():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 

@@ -2,9 +2,10 @@ from ._blocks import Blocks
 from ._datasets import DATASETS, dataset
 from ._files import read_frame
 from ._frames import Frame, as_frame
-from ._points import read_table
+from ._points import read_table, write_table
 from ._shapes import SHAPES, make_labelled_shape, make_shape
-from ._tables import Standardiser, Table, write_table
+from ._supports import Support
+from ._tables import Standardiser, Table
 from ._text_options import TextOptions
 from ._writing import write_frame
 
@@ -14,6 +15,7 @@ __all__ = [
     "Blocks",
     "Frame",
     "Standardiser",
+    "Support",
     "Table",
     "TextOptions",
     "as_frame",

@@ -1,6 +1,6 @@
 """Files of any kinds of columns -> a `Frame`: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`; or a data set by its name.
 
-pyarrow, the extra `tables`, reads text and Parquet. Without it a text of numbers alone is read all the same.
+pyarrow reads text and Parquet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 
 from motes.data._datasets import named
 from motes.data._frames import Frame, as_frame, unique_names
-from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._series import Series, of_values
 from motes.data._tables import load_npy
 from motes.data._text_lines import header_of
@@ -47,8 +46,7 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
         text: how it is written, where it is text.
 
     Raises:
-        UsageError: no such file or data set, another suffix, text options for what is no text, or pyarrow is needed and
-            not installed.
+        UsageError: no such file or data set, another suffix, or text options for what is no text.
         DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than was named, a
             column of no kind that is known; the message names the line or the column.
 
@@ -112,12 +110,10 @@ def parquet_file(path: Path) -> Iterator[Any]:
     """A `pyarrow.parquet.ParquetFile` with a name of its own for each column.
 
     Raises:
-        UsageError: no such file, or pyarrow is not installed.
+        UsageError: no such file.
         DataError: a file that cannot be read, or two columns of one name.
     """
-    pa = pyarrow_or_none()
-    if pa is None:
-        raise UsageError(f"reading '{path}' needs pyarrow: {EXTRA}.")
+    import pyarrow as pa
     from pyarrow import parquet
 
     try:

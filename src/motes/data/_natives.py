@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from motes.data._series import Label, Series, coded, of_values, warn_of_finer
 from motes.errors import DataError, UsageError
 
-EXTRA = "pip install pyarrow"
 EXPECTED = "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals knows"
 
 
@@ -315,12 +314,3 @@ def _texts(series: Series) -> list[str | None]:
     """The labels as texts; None where missing."""
     table = np.array([*map(str, series.labels), None], dtype=object)
     return table[np.where(series.missing, len(series.labels), series.values)].tolist()
-
-
-def pyarrow_or_none() -> Any:
-    """The module, which files need, or None where it is not installed."""
-    try:
-        import pyarrow
-    except ImportError:
-        return None
-    return pyarrow

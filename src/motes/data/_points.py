@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from motes.data._files import read_frame, reading, suffix_of
+from motes.data._files import read_frame
 from motes.data._frames import Frame, as_frame
-from motes.data._series import TYPE_WORDS, of_values
-from motes.data._tables import Table, as_table, load_npy, read_numbers
-from motes.data._text_options import SEPARATORS, TextOptions
+from motes.data._readings import doubt, is_code, is_number, ways_of
+from motes.data._series import TYPE_WORDS, Series, of_values
+from motes.data._tables import Array, Table, as_table
+from motes.data._text_options import TextOptions
+from motes.data._writing import write_frame
 from motes.errors import DataError, UsageError, unknown
+
+SHOWN = 40  # letters of what is no number
 
 
 def read_table(
     path: str | Path, *, label: str | None = None, to_learn: bool = True, text: TextOptions = TextOptions()
 ) -> Table:
-    """Read a file of two or more numeric columns: text with or without a header line, Parquet or NumPy's.
+    """Read two or more numeric columns: text with or without a header line, Parquet, NumPy's files, or a data set.
 
     Args:
-        path: of the file.
+        path: of the file, or the name of the data set.
         label: the column, of any texts, that holds the labels of the rows.
         to_learn: from these rows; otherwise one row will do, a column may be constant, and `label` may be missing.
         text: how text is written.
 
     Raises:
-        UsageError: no such file, another suffix, no such column, or text options for what is no text.
-        DataError: a ragged line, a cell that is not a finite number, too few rows, or a constant column; the message
-            names the line or the row.
+        UsageError: no such file or data set, another suffix, no such column, or text options for what is no text.
+        DataError: a ragged line, an entry that is not a finite number, too few rows, or a constant column; the message
+            names the line of a ragged line, and otherwise the row.
 
     Example:
         >>> from pathlib import Path
@@ -37,21 +42,29 @@ def read_table(
         >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).x.tolist()
         [[1.5, 2.0], [3.0, 4.0]]
     """
-    path = Path(path)
-    suffix = suffix_of(path)
-    text.check_for(path)
-    with reading(path):
-        if suffix in SEPARATORS:
-            table = read_numbers(path, text, label=label, to_learn=to_learn)
-        elif suffix == ".npy":
-            if label and to_learn:
-                raise UsageError(f"data.label = '{label}', but the columns of '{path}' have no names. A .csv has them.")
-            table = as_table(load_npy(path), name=f"'{path}'", to_learn=to_learn)
-        else:
-            table = points_of(read_frame(path), f"'{path}'", label, to_learn=to_learn)
+    table = points_of(read_frame(path, text), f"'{path}'", label, to_learn=to_learn)
     if len(table.columns) < 2:  # what is made of a file is drawn in the plane
         raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
     return table
+
+
+def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
+    """Write rows (n, d) to a file, each number in full: `.csv`, `.tsv`, `.parquet`, `.npy` or `.npz`.
+
+    Raises:
+        UsageError: another suffix, not one name for each column, or in text a column that is named by a number.
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
+        >>> print(Path("points.csv").read_text().strip())
+        x,y
+        1.0,2.5
+    """
+    if len(columns) != x.shape[1]:
+        raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
+    write_frame(path, as_frame(dict(zip(columns, x.T, strict=True))))
 
 
 def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = True) -> Table:
@@ -66,21 +79,40 @@ def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = Tr
     labels = None
     if label and label in frame.columns:
         series = frame.columns[label]
-        if series.missing.any():
-            row = int(series.missing.argmax()) + 1
-            raise DataError(f"{name}, row {row}, column '{label}': got a missing entry; expected a label.")
+        _check_observed(series, label, name, "a label")
         labels = np.array(series.cells()).astype(str)
         frame = frame.select([column for column in frame.names if column != label])
     for column, series in frame.columns.items():
-        if series.type not in ("real", "whole"):
-            advice = (
-                f"Learn it with --recipe table, or name it as the label of the rows with --set data.label={column}."
-                if to_learn
-                else "Leave the column out: this model is of points."
-            )
-            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers. {advice}")
-    x = np.stack([np.where(one.missing, np.nan, one.values) for one in frame.columns.values()], axis=1)
+        _check_numbers(series, column, name, to_learn=to_learn)
+    x = np.stack([series.values for series in frame.columns.values()], axis=1)
     return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)
+
+
+def _check_observed(series: Series, column: str, name: str, expected: str) -> None:
+    if series.missing.any():
+        row, more = int(series.missing.argmax()) + 1, int(series.missing.sum())
+        raise DataError(
+            f"{name}, row {row:,}, column '{column}': got a missing entry ({more:,} in all); expected {expected}."
+        )
+
+
+def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool) -> None:
+    if series.type in ("real", "whole"):
+        return _check_observed(series, column, name, "a number")
+    where, got, why = f"{name}, column '{column}'", TYPE_WORDS[series.type], None
+    odd = [label for label in series.labels if not is_number(str(label)) or is_code(str(label))]
+    if odd and series.type == "label":
+        rows = {label: int((series.values == code).argmax()) + 1 for code, label in enumerate(series.labels)}
+        first = min(odd, key=lambda label: rows[label])
+        where, got = f"{name}, row {rows[first]:,}, column '{column}'", f"'{str(first)[:SHOWN]}'"
+        texts = list(map(str, series.labels))
+        why = doubt(texts) if ways_of(texts, TextOptions()) else None  # all are numbers, and which is not certain
+    advice = (
+        f"Learn it with --recipe table, or name it as the label of the rows with --set data.label={column}."
+        if to_learn
+        else "Leave the column out: this model is of points."
+    )
+    raise DataError(f"{where}: got {got}; expected numbers. " + (f"The column holds {why}. " if why else "") + advice)
 
 
 def frame_of(table: Table, label: str = "label") -> Frame:

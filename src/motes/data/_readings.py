@@ -190,7 +190,8 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if not text.isascii() or not text.lstrip("+-").isdigit():
         return False
-    return (len(text) > 1 and text[0] == "0") or abs(int(text)) >= 2**63
+    digits = text.lstrip("+-")
+    return (len(text) > 1 and text[0] == "0") or len(digits) > 19 or int(digits) >= 2**63
 
 
 # --- one text -------------------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
-"""Files <-> standardised float matrices.
+"""Matrices of numbers with named columns <-> standardised ones.
 
 A model learns standardised columns, and everything it gives back is in the data's own units:
 
     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
+
+Columns with bounds are mapped to the whole line first (`_supports.py`), and the slopes of that map count as well.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._readings import Numbers, chosen, doubt, is_number, ways_of
-from motes.data._replacing import replacing
-from motes.data._text_lines import default_columns, header_of, lines_of, not_utf8, say_read
-from motes.data._text_options import TextOptions
-from motes.errors import DataError, UsageError, unknown
+from motes.data._readings import is_number
+from motes.data._supports import Support
+from motes.data._text_lines import default_columns
+from motes.errors import DataError
 
 Array = NDArray[np.float64]
-
-SUFFIXES = (".csv", ".npy")
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,8 @@ class Table:
 class Standardiser:
     """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
 
+    With a `support` they are those of the columns on the whole line.
+
     Example:
         >>> from motes.data import Standardiser
         >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
@@ -73,13 +72,14 @@ class Standardiser:
 
     mean: Array
     scale: Array
+    support: Support | None = None
 
     def __repr__(self) -> str:
         return f"Standardiser({len(self.mean)} columns)"
 
     @classmethod
-    def fit(cls, x: Array, weights: Array | None = None) -> Standardiser:
-        """Mean and standard deviation of each column of `x` (n, d).
+    def fit(cls, x: Array, weights: Array | None = None, support: Support | None = None) -> Standardiser:
+        """Mean and standard deviation of each column of `x` (n, d), on the whole line where it has a `support`.
 
         `weights` (n,) say how often each row counts; without them it is once.
 
@@ -89,11 +89,12 @@ class Standardiser:
             >>> units.mean.tolist(), units.scale.tolist()
             ([10.0], [2.0])
         """
+        y = x if support is None else support.forward(x)
         if weights is None:
-            return cls(x.mean(axis=0), x.std(axis=0))
+            return cls(y.mean(axis=0), y.std(axis=0), support)
         share = weights / weights.sum()
-        mean = share @ x
-        return cls(mean, np.sqrt(share @ (x - mean) ** 2))
+        mean = share @ y
+        return cls(mean, np.sqrt(share @ (y - mean) ** 2), support)
 
     @classmethod
     def identity(cls, dim: int) -> Standardiser:
@@ -114,7 +115,8 @@ class Standardiser:
             >>> Standardiser.fit(np.array([[8.0], [12.0]])).forward(np.array([[14.0]])).tolist()
             [[2.0]]
         """
-        return (x - self.mean) / self.scale
+        y = x if self.support is None else self.support.forward(x)
+        return (y - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
         """Standardised (..., d) -> data units (..., d), in float64.
@@ -127,12 +129,22 @@ class Standardiser:
         x = np.array(z, dtype=np.float64)
         x *= self.scale  # in place: a million rows are worth it
         x += self.mean
-        return x
+        return x if self.support is None else self.support.inverse(x)
 
-    @property
-    def log_det(self) -> float:
-        """log |dz/dx| in nats: what is added to a standardised log-density to have it in the data's units."""
-        return -float(np.log(self.scale).sum())
+    def log_det(self, x: Array) -> Array:
+        """log |dz/dx| of each row of x (n, d), (n,): what makes a standardised log-density one in the data's units.
+
+        Minus infinity beyond the bounds of a column.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).log_det(np.array([[14.0]])).round(3).tolist()
+            [-0.693]
+        """
+        linear = np.full(len(x), -np.log(self.scale).sum())
+        if self.support is None:
+            return linear
+        return np.where(self.support.inside(x), linear + self.support.log_slope(x), -np.inf)
 
 
 def as_table(
@@ -218,108 +230,3 @@ def load_npy(path: Path) -> NDArray:
             f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling."
         ) from None
     return x
-
-
-def read_numbers(path: Path, text: TextOptions, *, label: str | None = None, to_learn: bool = True) -> Table:
-    """Read text whose cells are numbers, but for those of the column `label`, with or without a header line.
-
-    Raises:
-        DataError: a ragged line, a cell that is not a number, and what `as_table` raises; the message names the line.
-        UsageError: no such column.
-    """
-    names, skip = header_of(path, text)
-    body = [(line, cells) for line, cells in lines_of(path, text) if line > skip]
-    for line, cells in body:
-        if len(cells) != len(names):
-            raise DataError(f"line {line} of '{path}' has {len(cells)} cells; expected {len(names)}.")
-    if label and label not in names and to_learn:
-        raise UsageError(f"'{path}': " + unknown("label column", label, names))
-    labels = None
-    if label is not None and label in names:
-        place = names.index(label)
-        labels = np.array([cells.pop(place).strip() for _, cells in body])
-        names = names[:place] + names[place + 1 :]
-        if not all(labels):
-            line = body[list(labels).index("")][0]
-            raise DataError(f"line {line} of '{path}', column '{label}': an empty cell is no label.")
-    lines = [line for line, _ in body]
-    x, wrong = np.empty((len(body), len(names))), []
-    for j, name in enumerate(names):
-        x[:, j], place, why = _numbers([cells[j] for _, cells in body], path, name, text)
-        if why:
-            wrong.append((lines[place], f"line {lines[place]} of '{path}', column '{name}': {why}"))
-    if wrong:
-        raise DataError(min(wrong, key=lambda found: found[0])[1])
-    return replace(as_table(x, names, name=f"'{path}'", to_learn=to_learn), labels=labels)
-
-
-def _numbers(cells: Sequence[str], path: Path, column: str, text: TextOptions) -> tuple[Array, int, str]:
-    """The numbers (n,) of the cells of one column of a file; and the place of the first that is none, and why."""
-    distinct = [*dict.fromkeys(cells)]
-    ways = ways_of(distinct, text)
-    way = chosen(ways, text)
-    if isinstance(way, Numbers):
-        say_read(path, column, way, text)
-    elif text.decimal == ",":
-        way = Numbers(",", "")  # with which not all agree
-    x = np.zeros(len(cells))
-    for i, cell in enumerate(cells):
-        plain = float(cell) if is_number(cell) else None
-        value = way.value(cell) if isinstance(way, Numbers) else plain
-        if value is None or cell.strip() in text.na:
-            if message := not_utf8([cell]):
-                return x, i, message
-            got = f"'{cell}'" if cell.strip() else "an empty cell"
-            either = any(isinstance(way, Numbers) for way in ways)
-            return x, i, f"{got} is not a number." + (f" The column holds {doubt(distinct)}." if either else "")
-        if not math.isfinite(value):
-            return x, i, f"'{cell.strip()}' is not a finite number."
-        x[i] = value
-    return x, 0, ""
-
-
-def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
-    """Write rows (n, d) to a `.csv` (with a header, each number in full) or `.npy` file, whole or not at all.
-
-    Raises:
-        UsageError: a suffix other than .csv and .npy, or not one name a column.
-        OSError: the folder does not exist or cannot be written.
-
-    Example:
-        >>> from pathlib import Path
-        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
-        >>> print(Path("points.csv").read_text().strip())
-        x,y
-        1.0,2.5
-    """
-    path = Path(path)
-    suffix = check_suffix(path)
-    if len(columns) != x.shape[1]:
-        raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
-    if numbers := [column for column in columns if is_number(column)]:
-        raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
-    with replacing(path) as temporary:
-        if suffix == ".npy":
-            with temporary.open("wb") as file:
-                np.save(file, x)
-        else:
-            with temporary.open("w", newline="", encoding="utf-8") as text:
-                write_csv(text, x, columns)
-
-
-def check_suffix(path: Path) -> str:
-    """The suffix of a table's file, in lower case.
-
-    Raises:
-        UsageError: neither .csv nor .npy.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {' or '.join(SUFFIXES)}.")
-    return path.suffix.lower()
-
-
-def write_csv(file: object, x: Array, columns: Sequence[str]) -> None:
-    """Write a header and rows (n, d) to an open text file; `float` of each cell gives back the exact number."""
-    writer = csv.writer(file, lineterminator="\n")  # type: ignore[arg-type]
-    writer.writerow(columns)
-    writer.writerows(x.tolist())

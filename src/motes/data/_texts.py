@@ -1,6 +1,6 @@
 """Text of rows and columns -> frames, as a whole or block by block.
 
-pyarrow reads it. Without it a text of numbers alone is read all the same.
+pyarrow reads it.
 """
 
 import io
@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from motes.data._frames import Frame, as_frame
-from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import Dates, Numbers, Way, chosen, ways_of
 from motes.data._series import Series
-from motes.data._tables import read_numbers
 from motes.data._text_layout import Layout, Types, is_small, start_of
 from motes.data._text_lines import lines_of, not_encoded, not_utf8, open_text, say, say_read
 from motes.data._text_options import TextOptions
@@ -31,12 +29,8 @@ def read_text(path: Path, options: TextOptions) -> Frame:
     Raises:
         DataError: as `motes.data._files.read_frame`.
     """
-    pa = pyarrow_or_none()
-    if pa is None:
-        try:
-            return as_frame(read_numbers(path, options, to_learn=False))
-        except DataError as error:
-            raise DataError(f"{error} Without pyarrow every cell has to be a number; for all else: {EXTRA}.") from None
+    import pyarrow as pa
+
     layout = Layout.of(path, options)
     names = layout.names
     try:
@@ -119,8 +113,9 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     It has gone through them once then, to know what each column is. None where that takes the whole text: it is small,
     something is wrong with it, or the parts of a column are unlike each other.
     """
-    pa = pyarrow_or_none()
-    if pa is None or is_small(path):
+    import pyarrow as pa
+
+    if is_small(path):
         return None
     layout = Layout.of(path, options)
     rows, schemas, ways = 0, list[Any](), dict[str, frozenset[Way]]()

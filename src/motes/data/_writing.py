@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from motes.data._files import suffix_of
 from motes.data._frames import Frame, joined
-from motes.data._natives import EXTRA, pyarrow_or_none
 from motes.data._readings import is_number
 from motes.data._replacing import replacing
 from motes.data._series import TYPE_WORDS, Series, Type
@@ -32,8 +31,7 @@ def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
         types: of each column, by its name.
 
     Raises:
-        UsageError: another suffix; a column that is named by a number, in text; text or dates in a `.npy` file; pyarrow
-            is needed and not installed.
+        UsageError: another suffix; a column that is named by a number, in text; text or dates in a `.npy` file.
     """
     suffix = suffix_of(path)
     if suffix in SEPARATORS and (numbers := [name for name in types if is_number(name)]):
@@ -43,8 +41,6 @@ def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
             f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}, and a .npy file numbers alone. "
             "Write a .npz, .parquet or .csv file."
         )
-    if suffix == ".parquet" and pyarrow_or_none() is None:
-        raise UsageError(f"writing '{path}' needs pyarrow: {EXTRA}.")
 
 
 def write_frame(path: str | Path, frame: Frame) -> None:

@@ -15,7 +15,7 @@ from motes.evaluation._irreducible import Estimate, expected_loss
 from motes.evaluation._points import Fit, PointDetails, evaluate_points
 from motes.evaluation._record import Evaluation
 from motes.evaluation._table_details import TableDetails
-from motes.evaluation._tables import evaluate_tables
+from motes.evaluation._tables import evaluate_tables, with_unlikely
 from motes.learning._networks import StepGated
 from motes.models._point_fitting import standardiser_of
 from motes.models._points import PointModel
@@ -118,7 +118,11 @@ def _points_evaluated(
         modes=origin.modes,
         fit=Fit()
         if brief
-        else Fit(_log_prob(model, origin, reference, other), _excess(model, origin, reference, seed)),
+        else Fit(
+            _log_prob(model, origin, reference, other),
+            _excess(model, origin, reference, seed),
+            paired=origin.truth is not None,
+        ),
         brief=brief,
         seed=seed,
     )
@@ -134,15 +138,14 @@ def _table_evaluated(
     """`evaluate_tables` with log p of some rows, where they are held-out and training rows of this model."""
     training = model.schema.frame(origin.training)
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
-    log_prob = None
-    if held_out is not None and origin.known:
-        some = (
-            rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:ROWS])
-            for rows in (held_out, training)
-        )
-        ours, theirs = map(model.score_samples, some)
-        log_prob = ours, theirs
-    return evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
+    if held_out is None or not origin.known:
+        return evaluate_tables(samples, held_out, training, model.schema, target=target, seed=seed)
+    unseen, seen = (
+        rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:ROWS]) for rows in (held_out, training)
+    )
+    log_prob = model.score_samples(unseen), model.score_samples(seen)
+    found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
+    return with_unlikely(found, unseen, log_prob[0])
 
 
 def _check_target(model: TableModel, target: str | None) -> None:

@@ -27,6 +27,8 @@ class Given(NamedTuple):
 
     label: jax.Array | None = None
     """Its class, 0, 1, ..., (); -1 where that is not known."""
+    context: jax.Array | None = None
+    """Numbers that go with it, such as what was observed, (c,), in the units that the denoiser was trained in."""
 
 
 class Denoiser(eqx.Module):
@@ -117,10 +119,10 @@ class Denoiser(eqx.Module):
         return alpha_rate * x0 + sigma_rate * eps
 
     def given(self, known: Given) -> "Denoiser":
-        """The denoiser of rows of a class, E[x_0 | x_t, label].
+        """The denoiser of rows of which so much is known, E[x_0 | x_t, label, context].
 
         Raises:
-            TypeError: one that knows no classes.
+            TypeError: one that cannot be conditioned on it.
 
         Example:
             >>> from motes.diffusion import GaussianOracle, Given, LabelledOracle, VarianceExploding

@@ -88,6 +88,26 @@ def prdc_of(pair: Pair, neighbours: int = 5) -> Prdc:
     )
 
 
+def prdc_permuted(pair: Pair, neighbours: int = 5) -> Array:
+    """All four of all permutations, (4, 1 + p), what was drawn first; a ball that holds many rows is cut short."""
+    from scipy.spatial import cKDTree
+
+    # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
+    order = pair.rng(12).permutation(len(pair.a) + len(pair.b))
+    x = np.concatenate(pair.scaled)[order]
+    # Among so many neighbours are nearly always `neighbours` of the row's own set.
+    near = cKDTree(x).query(x, min(5 * neighbours, len(x) - 1) + 1, workers=-1)[1][:, 1:]
+    found = []
+    for first in pair.permutations.rows[:, order]:
+        own = first[near] == first[:, None]
+        inside = ~own & (own.cumsum(axis=1, dtype=np.int8) < neighbours)  # in the ball around the row
+        around, hit = inside.sum(axis=1)[~first], np.zeros(len(x), bool)
+        hit[near[inside]] = True
+        density = around.sum() / (neighbours * np.count_nonzero(first))
+        found.append((hit[first].mean(), hit[~first].mean(), density, np.mean(around > 0)))
+    return np.array(found).T
+
+
 def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
     # Each row counted is drawn; and so is each of the other set, without which `alone` of them would not be hit.
     value, n = float(hit.mean()), len(hit)

@@ -19,29 +19,43 @@ class Section:
 
     Attributes:
         title: of the section.
+        about: what is compared, in a few words.
         part: the part of the rows that differs, as the headline names it, with {count} and {names} of the entries.
         similarity: False where a difference concerns memory and privacy; the headline then has a sentence of its own.
     """
 
     title: str
+    about: str
     part: str = ""
     similarity: bool = True
 
 
 SECTIONS = {  # in the order of every rendering
-    "columns": Section("Columns", "{count} columns ({names})"),
-    "missing": Section("Missing entries", "the missing entries of {count} columns ({names})"),
-    "associations": Section("Associations", "the associations of columns"),
-    "classifier": Section("Classifier", "whole rows (by a classifier)"),
-    "utility": Section("Utility", "what they teach about '{names}'"),
-    "likelihood": Section("Likelihood", similarity=False),
-    "dcr": Section("Distance to closest record", similarity=False),
-    "copies": Section("Copies", similarity=False),
-    "distances": Section("Distances", "{count} distances ({names})"),
-    "tests": Section("Two-sample tests", "{count} two-sample tests ({names})"),
-    "coverage": Section("Coverage", "{count} measures of coverage ({names})"),
-    "modes": Section("Modes", "the modes ({names})"),
-    "fit": Section("Likelihood and loss", similarity=False),
+    "columns": Section("Columns", "shares of each column, in all rows", "{count} columns ({names})"),
+    "missing": Section(
+        "Missing entries", "their share in each column", "the missing entries of {count} columns ({names})"
+    ),
+    "associations": Section("Associations", "how columns go together, pair by pair", "the associations of columns"),
+    "classifier": Section(
+        "Classifier", "can boosted trees tell synthetic rows from held-out ones?", "whole rows (by a classifier)"
+    ),
+    "utility": Section(
+        "Utility",
+        "how well the target is predicted after training on synthetic rows",
+        "what they teach about '{names}'",
+    ),
+    "likelihood": Section("Likelihood", "log p of training rows less that of held-out rows", similarity=False),
+    "dcr": Section(
+        "Distance to closest record",
+        "are synthetic rows nearer to training rows than held-out rows are?",
+        similarity=False,
+    ),
+    "copies": Section("Copies", "synthetic rows that equal a training row", similarity=False),
+    "distances": Section("Distances", "how far probability has to be carried", "{count} distances ({names})"),
+    "tests": Section("Two-sample tests", "have both sets one distribution?", "{count} two-sample tests ({names})"),
+    "coverage": Section("Coverage", "is either set where the other one is?", "{count} measures of coverage ({names})"),
+    "modes": Section("Modes", "has each its share of the samples?", "the modes ({names})"),
+    "fit": Section("Likelihood and loss", "how well the model fits real points", similarity=False),
 }
 
 
@@ -152,15 +166,18 @@ def sections_text(entries: Sequence[Entry]) -> str:
         (SECTIONS[key].title, one.with_severity, p_value(one.p_value), one.seen or "-")
         for key, one in verdicts_of(entries).items()
     ]
-    return aligned(("section", "verdict", "p", "would have been seen"), lines)
+    about = [(SECTIONS[key].title, SECTIONS[key].about) for key in verdicts_of(entries)]
+    head = ("section", "verdict", "p", "would have been seen")
+    return "\n\n".join([aligned(head, lines), aligned(("section", "what is compared"), about)])
 
 
 def entries_text(entries: Sequence[Entry]) -> str:
-    """A line for each entry."""
+    """A line for each entry, and another one for what it measures."""
     head = ("metric", "value", "95 % interval", "reference value", "p", "verdict")
     lines = [
         (one.name, number(one.value), "-" if one.interval is None else " to ".join(map(number, one.interval)),
-         number(one.reference_value), p_value(one.verdict.p_value), one.verdict.with_severity)
+         number(one.reference_value), p_value(one.verdict.p_value), one.verdict.with_power)
         for one in entries
     ]  # fmt: skip
-    return aligned(head, lines)
+    about = [(one.name, one.measure) for one in entries]
+    return "\n\n".join([aligned(head, lines), aligned(("metric", "what it is"), about)])

@@ -13,18 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from motes.evaluation._pairs import Pair
+from motes.evaluation._permutations import p_value_of
 from motes.evaluation._results import Array, Metric, Z, root
 
+Blocks = NDArray[np.intp]
 Kernel = Callable[[Array], Array]  # squared distances -> k, both of any shape
 
-BLOCK_ROWS = 10_000  # every row meets every other within a block of this many; more rows make more blocks
-PERMUTED_ROWS = 2000  # n + m up to which p-values come from permutations, beyond it from the spectrum of the kernel
-PERMUTATIONS = 199
-SPECTRUM_ROWS = 1000
-SPECTRAL_DRAWS = 9999
+MEDIAN_ROWS = 1000
 UNIT_ROWS = 500
 WIDTHS = 5  # of the Gaussian kernels: 1/4, 1/2, 1, 2, 4 times the median
 
@@ -34,8 +32,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
     Args:
         a, b: points (n, d) and (m, d), at least 2 of each; columns are scaled by the spread of `b` first.
-        seed: of the permutations behind the p-value (n + m <= 2000; beyond, of the rows behind the spectrum), and of
-            the blocks that sets of more than 10,000 rows are cut into.
+        seed: of the permutations behind the p-value, and of the parts that sets of more than 10,000 rows are cut into.
 
     Returns:
         The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two real draws;
@@ -82,20 +79,26 @@ def mmd_of(pair: Pair) -> Metric:
 
 def energy_and_mmd_of(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[Metric]:
     """Both (or one) in a single pass over the distances."""
+    return [metric for metric, _ in energy_and_mmd_permuted(pair, energy=energy, mmd=mmd)]
+
+
+def energy_and_mmd_permuted(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
+    """Both (or one), each with the biased square of all permutations (1 + p,), what was drawn first."""
     n, m = len(pair.a), len(pair.b)
     if min(n, m) < 2:
         raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to see how rows of one set differ.")
     kernels = ([_minus_distance] if energy else []) + ([gaussians(_median(pair))] if mmd else [])
     results = []
     for kernel, s in zip(kernels, _statistics(pair, kernels), strict=True):
-        p_value = _p_value(pair, kernel, s)
         half = Z * s.deviation
+        p_value = p_value_of(s.permuted, 1e-12 * (abs(s.within_a) + abs(s.within_b)))
         if kernel is _minus_distance:
             # Each row beside itself, at distance 0, makes the means within a set smaller by 1/n and 1/m of themselves.
             biased = s.square - s.within_a / n - s.within_b / m
-            results.append(root("energy_distance", biased, s.square - half, biased + half, p_value))
+            metric = root("energy_distance", biased, s.square - half, biased + half, p_value)
         else:
-            results.append(Metric("mmd_squared", s.square, s.square - half, s.square + half, p_value))
+            metric = Metric("mmd_squared", s.square, s.square - half, s.square + half, p_value)
+        results.append((metric, s.permuted))
     return results
 
 
@@ -124,7 +127,7 @@ def _median(pair: Pair) -> float:
     from scipy.spatial.distance import pdist
 
     b = pair.scaled[1]
-    b = b if len(b) <= SPECTRUM_ROWS else b[pair.rng(2).permutation(len(b))[:SPECTRUM_ROWS]]
+    b = b if len(b) <= MEDIAN_ROWS else b[pair.rng(2).permutation(len(b))[:MEDIAN_ROWS]]
     distances = pdist(b)
     return float(np.median(distances)) or float(distances.mean()) or 1.0  # many equal rows; all equal
 
@@ -135,19 +138,21 @@ class _Statistic:
     within_a: float  # mean k between different rows
     within_b: float
     deviation: float  # standard deviation of `square`
-    blocks: int
+    permuted: Array  # (1 + p,), biased
 
 
 def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
-    """D^2 for each kernel, in blocks: for `n` rows it is a mean over blocks of at most 10,000 rows (Zaremba 2013)."""
-    a, b = pair.scaled
-    blocks = -(-max(len(a), len(b)) // BLOCK_ROWS)
-    blocks = min(blocks, len(a) // 2, len(b) // 2)  # at least 2 rows of each set in each
-    if blocks > 1:
-        rng = pair.rng(3)
-        a, b = rng.permutation(a), rng.permutation(b)
-    parts = zip(np.array_split(a, blocks), np.array_split(b, blocks), strict=True)
-    sums = [_means(x, y, kernels) for x, y in parts]
+    """D^2 for each kernel: of many rows a mean over parts of at most 10,000 of them (Zaremba et al. 2013)."""
+    shuffled, (a, b) = pair.permutations, pair.scaled
+    n, m = len(a), len(b)
+    order = np.lexsort((shuffled.block, shuffled.part))  # rows of one part together, and in it those of one block
+    sums, orders = [], []
+    for rows in np.split(order, np.flatnonzero(np.diff(shuffled.part[order])) + 1):
+        mine, theirs = rows[rows < n], rows[rows >= n]
+        blocks = shuffled.block[mine], shuffled.block[theirs]
+        sums.append(_means(a[mine], b[theirs - n], blocks, shuffled.first.astype(np.float64), kernels))
+        orders.append(theirs - n)
+    b = b[np.concatenate(orders)]
     results = []
     for k in range(len(kernels)):
         aa, ab, bb, ba = (np.concatenate([part[k][i] for part in sums]) for i in range(4))
@@ -157,9 +162,10 @@ def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
         # To first order D^2 moves as twice the mean over rows of these (Hoeffding); near 0, where the second order
         # counts, their noise overstates the variance by up to 2, which keeps the interval on the safe side.
         of_b = bb - ba + (_moved_by_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
-        variance = 4 * (aa - ab).var(ddof=1) / len(a) + 4 * of_b.var(ddof=1) / len(b)
+        variance = 4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m
         square = within_a + within_b - 2 * between
-        results.append(_Statistic(square, within_a, within_b, float(np.sqrt(variance)), blocks))
+        permuted = np.mean([part[k][4] for part in sums], axis=0)
+        results.append(_Statistic(square, within_a, within_b, float(np.sqrt(variance)), permuted))
     return results
 
 
@@ -181,21 +187,58 @@ def _moved_by_units(pair: Pair, b: Array) -> Array:
     return (b**2 - 1) @ slope / 2
 
 
-def _means(a: Array, b: Array, kernels: list[Kernel]) -> list[tuple[Array, Array, Array, Array]]:
-    """For each kernel, each row's mean k to: other rows of a and all of b (rows of a); other rows of b and all of a."""
-    n, m = len(a), len(b)
+def _means(
+    a: Array, b: Array, blocks: tuple[Blocks, Blocks], first: Array, kernels: list[Kernel]
+) -> list[tuple[Array, Array, Array, Array, Array]]:
+    """For each kernel, each row's mean k to: other rows of a and all of b (rows of a); other rows of b and all of a.
+
+    And D^2 of all permutations (1 + p,), with each row beside itself.
+
+    Args:
+        a, b: rows, those of one block together.
+        blocks: of these rows.
+        first: (1 + p, blocks), 1 for a block of the first set.
+        kernels: of squared distances.
+    """
+    n, m, count = len(a), len(b), first.shape[1]
     sums = [(np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)) for _ in kernels]
-    for x, y, own, other in ((a, a, 0, 0), (b, b, 2, 2), (a, b, 1, 3)):
+    between = [np.zeros((count, count)) for _ in kernels]  # sums over the rows of each two blocks, half of each
+    for (x, of_x), (y, of_y), own, other in (
+        ((a, blocks[0]), (a, blocks[0]), 0, 0), ((b, blocks[1]), (b, blocks[1]), 2, 2),
+        ((a, blocks[0]), (b, blocks[1]), 1, 3),
+    ):  # fmt: skip
         for rows, columns, squares in _squares(x, y, half=x is y):
-            for kernel, total in zip(kernels, sums, strict=True):
-                k = kernel(squares)
+            (rise, top), (run, left) = _starts(of_x[rows]), _starts(of_y[columns])
+            for kernel, total, pairs in zip(kernels, sums, between, strict=True):
+                k, share = kernel(squares), 1.0
                 if x is y and rows == columns:
                     np.fill_diagonal(k, 0)
-                    total[own][rows] += k.sum(axis=1)
+                    share = 0.5
                 else:
-                    total[own][rows] += k.sum(axis=1)
                     total[other][columns] += k.sum(axis=0)
-    return [(aa / (n - 1), ab / m, bb / (m - 1), ba / n) for aa, ab, bb, ba in sums]
+                total[own][rows] += k.sum(axis=1)
+                pairs[np.ix_(top, left)] += share * np.add.reduceat(np.add.reduceat(k, run, axis=1), rise, axis=0)
+    sizes = np.bincount(np.concatenate(blocks), minlength=count)
+    return [
+        (aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permuted(pairs, kernel, sizes, first))
+        for kernel, (aa, ab, bb, ba), pairs in zip(kernels, sums, between, strict=True)
+    ]
+
+
+def _starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
+    """Where each block begins among rows that are sorted by block, and which one it is."""
+    starts = np.flatnonzero(np.append(True, np.diff(blocks) != 0))
+    return starts, blocks[starts]
+
+
+def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Array:
+    """D^2 of blocks of these sizes divided in other ways, with each row beside itself."""
+    k = pairs + pairs.T + np.diag(sizes * float(kernel(np.zeros(1))[0]))
+    second = 1 - first
+    n, m = np.maximum(first @ sizes, 1), np.maximum(second @ sizes, 1)
+    to_first, to_second = first @ k, second @ k
+    aa, bb, ab = np.sum(to_first * first, 1) / n**2, np.sum(to_second * second, 1) / m**2, np.sum(to_first * second, 1)
+    return np.asarray(aa + bb - 2 * ab / (n * m))
 
 
 def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Array]]:
@@ -207,52 +250,3 @@ def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Arr
         for j in range(i if half else 0, len(y), size):
             rows, columns = slice(i, min(i + size, len(x))), slice(j, min(j + size, len(y)))
             yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
-
-
-# --- p-values: how often would two real draws be this far apart? ---------------------------------------------------
-
-
-def _p_value(pair: Pair, kernel: Kernel, s: _Statistic) -> float:
-    from scipy.spatial.distance import cdist
-
-    pool, rng = np.concatenate(pair.scaled), pair.rng(4)
-    n, m = len(pair.a), len(pair.b)
-    if n + m <= PERMUTED_ROWS:
-        k = kernel(cdist(pool, pool, "sqeuclidean"))
-        np.fill_diagonal(k, 0)
-        null = _permuted(k, n, rng)
-    else:
-        rows = rng.permutation(n + m)[:SPECTRUM_ROWS]
-        null = _spectral(kernel(cdist(pool[rows], pool[rows], "sqeuclidean")), n, m, s.blocks, rng)
-    slack = 1e-12 * (abs(s.within_a) + abs(s.within_b))  # equal but for rounding is equal
-    return float((1 + np.sum(null >= s.square - slack)) / (1 + len(null)))
-
-
-def _permuted(k: Array, n: int, rng: np.random.Generator) -> Array:
-    """D^2 of the pooled rows divided at random into n and the rest; `k` has a diagonal of 0."""
-    m = len(k) - n
-    first = np.zeros((len(k), PERMUTATIONS))
-    first[:n] = 1
-    first = rng.permuted(first, axis=0)
-    row_sums = first.T @ k.sum(axis=1)
-    aa = np.einsum("ij,ij->j", first, k @ first)
-    ab, bb = row_sums - aa, k.sum() - 2 * row_sums + aa
-    return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
-
-
-def _spectral(k: Array, n: int, m: int, blocks: int, rng: np.random.Generator) -> Array:
-    """Draws of the limit of D^2 where it is 0: sum_i lambda_i (z_i^2 - 1) times 1/n + 1/m (Gretton et al. 2009).
-
-    The lambdas are those of the centred kernel; a mean over blocks makes chi-squared of as many degrees of z^2.
-    """
-    r = len(k)
-    mean = k.mean(axis=0)
-    k = k - mean - mean[:, None] + mean.mean()
-    eigenvalues = np.linalg.eigvalsh(k / r)[::-1].clip(min=0)
-    # A finite matrix's diagonal swells the sum of squares, most of all in many columns; its other entries do not.
-    squares = (np.sum(k**2) - np.sum(np.diag(k) ** 2)) / (r * (r - 1))
-    eigenvalues *= np.sqrt(squares / max(np.sum(eigenvalues**2), 1e-300))
-    large, small = eigenvalues[:100], eigenvalues[100:]
-    draws = (rng.chisquare(blocks, (SPECTRAL_DRAWS, len(large))) / blocks - 1) @ large
-    draws += rng.standard_normal(SPECTRAL_DRAWS) * np.sqrt(2 * np.sum(small**2) / blocks)
-    return draws * (1 / n + 1 / m) * blocks

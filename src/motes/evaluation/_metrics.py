@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.evaluation._coverage import Prdc, prdc, prdc_of
-from motes.evaluation._kernels import energy_and_mmd_of, energy_distance, mmd_squared
-from motes.evaluation._modes import ModeCoverage, Modes, mode_coverage
+from motes.evaluation._coverage import Prdc, prdc, prdc_of, prdc_permuted
+from motes.evaluation._kernels import energy_and_mmd_permuted, energy_distance, mmd_squared
+from motes.evaluation._modes import ModeCoverage, Modes, mode_coverage, modes_permuted
 from motes.evaluation._pairs import Pair
 from motes.evaluation._results import Array, Metric, Row
-from motes.evaluation._transport import sliced_w2, sliced_w2_of, w2, w2_of
-from motes.evaluation._two_sample import c2st, c2st_boosting, c2st_boosting_of, c2st_of
+from motes.evaluation._transport import sliced_w2, sliced_w2_of, sliced_w2_permuted, w2, w2_of, w2_permuted
+from motes.evaluation._two_sample import c2st, c2st_boosting, c2st_boosting_of, c2st_permuted
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "Metric", "Row", "compare", "two_draws",
@@ -22,8 +24,6 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "prdc", "Prdc",
     "mode_coverage", "ModeCoverage", "Modes", "negative_log_likelihood",
 ]  # fmt: skip
-
-W2_ROWS = 500  # of each set, for the exact distance within `compare`
 
 
 def compare(
@@ -45,12 +45,12 @@ def compare(
         a, b: samples, and the real points that they are compared with.
         real_a, real_b: real draws, (n, d) and (m, d).
         modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
-        brief: sliced_w2 and c2st alone, which take less than a second where all take half a minute.
+        brief: sliced_w2 and c2st alone.
         seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
 
     Returns:
         Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
-        coverage. `w2` takes at most 500 rows of each set, drawn at random; all others take every row.
+        coverage. `w2` takes at most 200 rows of each set, drawn at random; all others take every row.
 
     Raises:
         ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
@@ -62,6 +62,20 @@ def compare(
         >>> [row.metric.name for row in rows[:3]]
         ['sliced_w2', 'w2', 'energy_distance']
     """
+    pair, real = paired(a, b, real_a, real_b, seed)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
+        both = [metrics_of(one, modes, brief) for one in (pair, real)]
+        return [Row(metric, beside) for metric, beside in zip(*both, strict=True)]
+
+
+def paired(a: ArrayLike, b: ArrayLike, real_a: ArrayLike, real_b: ArrayLike, seed: int) -> tuple[Pair, Pair]:
+    """Samples and real points, and two real draws.
+
+    Raises:
+        ValueError: as `compare`.
+    """
     pair, real = Pair.of(a, b, seed), Pair.of(real_a, real_b, seed)
     sizes = [x.shape for x in (pair.a, pair.b, real.a, real.b)]
     if sizes[:2] != sizes[2:]:
@@ -69,26 +83,44 @@ def compare(
             f"got real draws of {sizes[2]} and {sizes[3]} for points of {sizes[0]} and {sizes[1]}; expected equal "
             "sizes. Draw as many real rows, or compare as many samples."
         )
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
-        both = [[sliced_w2_of(one), c2st_of(one)] if brief else _all(one, modes) for one in (pair, real)]
-        return [Row(metric, beside) for metric, beside in zip(*both, strict=True)]
+    return pair, real
 
 
-def _all(pair: Pair, modes: Modes | None) -> list[Metric]:
-    found = [
-        sliced_w2_of(pair),
-        w2_of(pair.some(W2_ROWS, use=7)),
-        *energy_and_mmd_of(pair),
-        c2st_of(pair),
-        c2st_boosting_of(pair),
-        *prdc_of(pair),
-    ]
+def metrics_of(pair: Pair, modes: Modes | None, brief: bool) -> list[Metric]:
+    """Every metric, or, `brief`, two of them."""
+    return [metric for metric, _ in _metrics(pair, modes, brief)]
+
+
+def _metrics(pair: Pair, modes: Modes | None, brief: bool) -> Iterator[tuple[Metric, Array | None]]:
+    """Each with its values for all permutations, where these are by the way."""
+    yield sliced_w2_of(pair), None
+    if brief:
+        yield c2st_permuted(pair)
+        return
+    yield w2_of(pair.one_each), None
+    yield from energy_and_mmd_permuted(pair)
+    yield c2st_permuted(pair)
+    yield c2st_boosting_of(pair), None
+    yield from ((metric, None) for metric in prdc_of(pair))
     if modes is not None:
         by_mode = mode_coverage(pair.a, modes, seed=pair.seed)
-        found += [by_mode.distance, by_mode.missed]
-    return found
+        yield from ((by_mode.distance, None), (by_mode.missed, None))
+
+
+def metrics_permuted(pair: Pair, modes: Modes | None, brief: bool) -> tuple[list[Metric], dict[str, Array]]:
+    """Every metric, and by its name the values for all permutations, what was drawn first; of distances the squares.
+
+    Boosted trees have none: they would have to learn anew for each.
+    """
+    both = list(_metrics(pair, modes, brief))
+    permuted = {metric.name: values for metric, values in both if values is not None}
+    permuted["sliced_w2"] = sliced_w2_permuted(pair)
+    if not brief:
+        permuted["w2"] = w2_permuted(pair)
+        permuted |= dict(zip(Prdc._fields, prdc_permuted(pair), strict=True))
+        if modes is not None:
+            permuted |= dict(zip(("mode_distance", "modes_missed"), modes_permuted(pair, modes), strict=True))
+    return [metric for metric, _ in both], permuted
 
 
 def two_draws(x: ArrayLike, n: int, m: int, *, seed: int = 0) -> tuple[Array, Array]:

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from motes.evaluation._pairs import Pair, checked
 from motes.evaluation._results import Array, Metric, share
 
+MISSED_BELOW = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class Modes:
@@ -98,7 +100,7 @@ class ModeCoverage:
         return f"ModeCoverage({len(self.shares)} modes, {float(self.missed):g} missed)"
 
 
-def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed: int = 0) -> ModeCoverage:
+def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = MISSED_BELOW, seed: int = 0) -> ModeCoverage:
     """Count the rows of `a` (n, d) by mode; every row counts for the nearest, however far it is.
 
     Args:
@@ -121,12 +123,9 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed
         >>> int(mode_coverage(motes.make_shape("eight_gaussians", 1000), Modes.at(centres)).missed)
         0
     """
-    from scipy.spatial import cKDTree
-
     pair = Pair.of(a, modes.points, seed)
     n = len(pair.a)
-    nearest = cKDTree(modes.points / modes.unit).query(pair.a / modes.unit)[1]
-    counts = np.bincount(modes.labels[nearest], minlength=len(modes.shares))
+    counts = np.bincount(_nearest(pair.a, modes), minlength=len(modes.shares))
     found, true = counts / n, modes.shares
     shares = tuple(share(f"share_of_mode_{k}", p, p * (1 - p) / n, n) for k, p in enumerate(found.tolist()))
     rng = pair.rng(6)
@@ -144,6 +143,22 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = 0.1, seed
         Metric("mode_distance", float(distance), max(float(distance) - noise, 0.0), min(float(distance) + noise, 1.0)),
         Metric("modes_missed", missed, surely, maybe),
     )
+
+
+def modes_permuted(pair: Pair, modes: Modes, missed_below: float = MISSED_BELOW) -> Array:
+    """The distance and the number of modes missed, of all permutations (2, 1 + p), what was drawn first."""
+    shuffled, of = pair.permutations, _nearest(np.concatenate([pair.a, pair.b]), modes)
+    counts = np.zeros((shuffled.first.shape[1], len(modes.shares)))
+    np.add.at(counts, (shuffled.block, of), 1)
+    found = shuffled.first @ counts / len(pair.a)
+    return np.stack([_total_variation(found - modes.shares), np.sum(found < missed_below * modes.shares, axis=1)])
+
+
+def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:
+    """The mode of each row."""
+    from scipy.spatial import cKDTree
+
+    return modes.labels[cKDTree(modes.points / modes.unit).query(x / modes.unit)[1]]
 
 
 def _total_variation(difference: Array) -> Array:

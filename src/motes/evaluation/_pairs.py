@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from motes.evaluation._permutations import Permutations
 from motes.evaluation._results import Array
 
 OWN_STREAM = 0x6D6F746573  # "motes": default_rng(seed) itself belongs to whoever made the sample
@@ -84,11 +85,16 @@ class Pair:
             )
         return scale
 
-    def some(self, n: int, use: int) -> "Pair":
-        """At most `n` rows of each, drawn without replacement."""
-        rng = self.rng(use)
-        a, b = (x if len(x) <= n else x[np.sort(rng.permutation(len(x))[:n])] for x in (self.a, self.b))
-        return Pair(a, b, self.seed)
+    @cached_property
+    def permutations(self) -> Permutations:
+        """Exchanges of rows between the two sets, the same for all metrics."""
+        return Permutations.of(len(self.a), len(self.b), self.rng(5))
+
+    @property
+    def one_each(self) -> "Pair":
+        """A row of each block that changes places, at most 200 of each set."""
+        a, b = np.split(self.permutations.one_each, 2)
+        return Pair(self.a[a], self.b[b - len(self.a)], self.seed)
 
 
 def checked(name: str, points: ArrayLike) -> Array:

@@ -1,21 +1,21 @@
 """What each metric of points measures, and what it says beside its reference value, in words.
 
-A metric that tests is believed when p < `ALPHA`; any other when its 95 % interval and that of its reference value do
-not meet. A new metric is its line in `MEASURES`, and in `motes.evaluation._metrics` the function that takes it.
+A difference is one that its test finds (`motes.evaluation._point_tests`). A new metric is its line in `MEASURES`, and
+in `motes.evaluation._metrics` the function that takes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from motes.evaluation._families import ALPHA
+from motes.evaluation._point_tests import Scale, Tested, Worse
 from motes.evaluation._results import Metric, Row
-from motes.evaluation._verdicts import Severity, Verdict, graded
+from motes.evaluation._verdicts import NO_DIFFERENCE, Severity, Verdict, graded
 
-ALPHA = 0.01
-GOOD = "like a real draw"
 UNLEARNED = 0.2  # nats: an excess loss that surely costs a row more is a difference
-COPIES = 0.48  # an accuracy that is surely below it: rows lie nearer to the others than to their own, as copies do
+FEW = ", for the value is that of so few rows that chance could bring them"
 
 
 class Measure(NamedTuple):
@@ -26,39 +26,42 @@ class Measure(NamedTuple):
         about: what it measures.
         grade: by which sizes a difference is small or large, a key of `GRADES`; "missed": every one is large.
         words: a difference in words, of the metric and its reference value.
-        better: which of its values are better.
+        seen: what the test would have found, with {} for a number; "" where that is unknown.
+        worse: which of its values speak for a difference.
+        scale: of its permuted values; see `Exchanged`.
+        origin: its value where there is no difference, for one that is not 0 there and that `seen` is counted from.
     """
 
     section: str
     about: str
     grade: str
     words: Callable[[Metric, Metric], str]
-    better: Literal["lower", "higher", "equal"] = "lower"
+    seen: str
+    worse: Worse = "high"
+    scale: Scale = "plain"
+    origin: float = 0.0
 
 
-def verdict(row: Row, columns: int) -> Verdict:
-    """`GOOD`, or how the samples differ from a real draw, in a few words.
+def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
+    """`NO_DIFFERENCE` with what would have been seen, or how the samples differ from a real draw, in a few words.
 
     Args:
         row: a metric and its reference value.
+        tested: its test.
         columns: of the points, which share a difference in nats.
     """
     metric, reference = row.metric, row.reference
-    measure = MEASURES[metric.name]
-    if measure.grade == "accuracy" and metric.high < COPIES:
-        return Verdict("moderate", "closer to the real rows than a real draw is: copies?", metric.p_value)
-    if metric.name == "excess_loss":  # which is above 0 of every network
-        differs = metric.low > UNLEARNED
-    else:
-        differs = metric.p_value < ALPHA if metric.p_value is not None else _worse(measure, metric, reference)
-    if not differs:
-        return Verdict("good", GOOD, metric.p_value)
-    return Verdict(_severity(measure, metric, reference, columns), measure.words(metric, reference), metric.p_value)
-
-
-def _worse(measure: Measure, metric: Metric, reference: Metric) -> bool:
-    lower, higher = metric.high < reference.low, metric.low > reference.high
-    return {"lower": higher, "higher": lower, "equal": lower or higher}[measure.better]
+    measure, p_value = MEASURES[metric.name], tested.p_value
+    if p_value >= ALPHA:
+        if tested.detectable is None or not measure.seen:
+            return Verdict("good", NO_DIFFERENCE, p_value)
+        seen = measure.seen.format(f"{tested.detectable:.{3 if measure.grade == 'accuracy' else 2}g}")
+        far = measure.scale == "root" and metric - reference > 2 * tested.detectable
+        return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
+    if measure.grade == "accuracy" and tested.low:
+        return Verdict("moderate", "closer to the real rows than a real draw is: copies?", p_value, tested.detectable)
+    severity = _severity(measure, metric, reference, columns)
+    return Verdict(severity, measure.words(metric, reference), p_value, tested.detectable)
 
 
 def _severity(measure: Measure, metric: Metric, reference: Metric, columns: int) -> Severity:
@@ -84,7 +87,7 @@ def _told_apart(metric: Metric, reference: Metric) -> str:
 
 
 def _by_chance(metric: Metric, reference: Metric) -> str:
-    return f"further than chance would have it (p = {metric.p_value:.2g})"
+    return "further than chance would have it"
 
 
 def _denser(metric: Metric, reference: Metric) -> str:
@@ -120,32 +123,47 @@ def _unlearned(m: Metric, r: Metric) -> str:
     return f"the network's loss is above the irreducible one by at most {m:.2g} nats a row"
 
 
+DISTANCE, SHARE = "a difference of {} standard deviations", "a difference of {}"
+
 MEASURES = {
     "sliced_w2": Measure(
-        "distances", "sliced 2-Wasserstein distance, in standard deviations of the data", "distance", _times
+        "distances", "sliced 2-Wasserstein distance, in standard deviations of the data", "distance", _times, DISTANCE,
+        scale="root",
     ),
     "w2": Measure(
-        "distances",
-        "2-Wasserstein distance of at most 500 rows, in standard deviations of the data",
-        "distance",
-        _times,
+        "distances", "2-Wasserstein distance of at most 200 rows, in standard deviations of the data", "distance",
+        _times, DISTANCE, scale="root",
     ),
-    "energy_distance": Measure("tests", "energy distance of standardised columns", "distance", _by_chance),
-    "mmd_squared": Measure("tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance),
+    "energy_distance": Measure(
+        "tests", "energy distance of standardised columns", "distance", _by_chance, "an energy distance of {}",
+        scale="root",
+    ),
+    "mmd_squared": Measure(
+        "tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance, "one of {}", scale="square"
+    ),
     "c2st": Measure(
-        "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart
+        "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart,
+        "an accuracy of {}", "both", origin=0.5,
     ),
-    "c2st_boosting": Measure("tests", "accuracy of boosted trees (C2ST); 0.5 is guessing", "accuracy", _told_apart),
-    "precision": Measure("coverage", "share of the samples inside the data", "share", _outside, "higher"),
-    "recall": Measure("coverage", "share of the data inside the samples", "share", _not_reached, "higher"),
-    "density": Measure("coverage", "how densely samples lie around real points", "density", _denser, "equal"),
-    "coverage": Measure("coverage", "share of the real points with a sample near", "share", _uncovered, "higher"),
-    "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced),
-    "modes_missed": Measure("modes", "modes without a sample", "missed", _missed),
+    "c2st_boosting": Measure(
+        "tests", "accuracy of boosted trees (C2ST); 0.5 is guessing", "accuracy", _told_apart, "an accuracy of {}"
+    ),
+    "precision": Measure("coverage", "share of the samples inside the data", "share", _outside, SHARE, "low"),
+    "recall": Measure("coverage", "share of the data inside the samples", "share", _not_reached, SHARE, "low"),
+    "density": Measure(
+        "coverage", "how densely samples lie around real points", "density", _denser, SHARE, "both"
+    ),
+    "coverage": Measure(
+        "coverage", "share of the real points with a sample near", "share", _uncovered, SHARE, "low"
+    ),
+    "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced, SHARE),
+    "modes_missed": Measure("modes", "modes without a sample", "missed", _missed, ""),
     "negative_log_likelihood": Measure(
-        "fit", "mean of -log p of real points, in nats per row", "likelihood", _less_likely
+        "fit", "mean of -log p of real points, in nats per row", "likelihood", _less_likely,
+        "a difference of {} nats per row",
     ),
     "excess_loss": Measure(
-        "fit", "the network's loss above the irreducible one, in nats per row at most", "likelihood", _unlearned
+        "fit", "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference",
+        "likelihood", _unlearned, "one of {} nats per row",
     ),
-}
+}  # fmt: skip

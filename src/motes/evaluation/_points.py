@@ -17,13 +17,22 @@ from motes.data._text_lines import default_columns
 from motes.evaluation._bars import Bars, bars_of, quantiles_of
 from motes.evaluation._entries import Entry, entries_text
 from motes.evaluation._excess import ExcessLoss
-from motes.evaluation._metrics import compare, negative_log_likelihood
+from motes.evaluation._metrics import metrics_of, metrics_permuted, negative_log_likelihood, paired
 from motes.evaluation._modes import Modes
-from motes.evaluation._point_verdicts import MEASURES, verdict
+from motes.evaluation._pairs import Pair
+from motes.evaluation._point_tests import (
+    Exchanged,
+    Family,
+    Single,
+    Tested,
+    of_excess,
+    of_likelihoods,
+    of_trees,
+    tests_of,
+)
+from motes.evaluation._point_verdicts import MEASURES, UNLEARNED, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Array, Metric, Row, Z, optional
-
-SHOWN = 2000  # points of each set in a picture
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class PointDetails:
 
     Attributes:
         columns: each by itself.
-        synthetic, real: some points of the plane, (k, 2) each; None where there are other than two columns.
+        synthetic, real: points of the plane, (n, 2) and (m, 2); None where there are other than two columns.
         excess: the network's loss above the irreducible one at each noise level; None where that is unknown.
     """
 
@@ -82,10 +91,12 @@ class Fit(NamedTuple):
         log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
             distribution, or where that is unknown of other real points by the model; None: unknown.
         excess: what the network's loss has above the irreducible one; None: unknown.
+        paired: both of `log_prob` are those of the same points.
     """
 
     log_prob: tuple[ArrayLike, ArrayLike] | None = None
     excess: ExcessLoss | None = None
+    paired: bool = False
 
 
 def evaluate_points(
@@ -122,31 +133,52 @@ def evaluate_points(
         'No difference between synthetic and real rows was found.'
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
-    rows = compare(ours, theirs, other, theirs, modes=modes, brief=brief, seed=seed)
-    log_prob, excess = fit
-    if log_prob is not None:
-        rows.append(Row(negative_log_likelihood(log_prob[0]), negative_log_likelihood(log_prob[1])))
-    if excess is not None:
-        half = Z * excess.nats_error
-        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
-        rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
+    rows, tested = _tested(*paired(ours, theirs, other, theirs, seed), modes, fit, brief)
     width = ours.shape[1]
     plane = width == 2
     details = PointDetails(
         tuple(
             _column(name, a, b) for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
         ),
-        ours[:SHOWN] if plane else None,
-        theirs[:SHOWN] if plane else None,
-        excess,
+        ours if plane else None,
+        theirs if plane else None,
+        fit.excess,
     )
     sizes = {"synthetic": len(ours), "real": len(theirs)}
-    return Evaluation("", "real points", sizes, tuple(_entry(row, width) for row in rows), details, (), seed)
+    entries = tuple(_entry(row, tested[row.metric.name], width) for row in rows)
+    return Evaluation("", "real points", sizes, entries, details, (), seed)
 
 
-def _entry(row: Row, width: int) -> Entry:
-    measure = MEASURES[row.metric.name]
-    return Entry.of(measure.section, row.metric.name, measure.about, verdict(row, width), row.metric, row.reference)
+def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) -> tuple[list[Row], dict[str, Tested]]:
+    """Every metric beside its reference value, and the test of each by its name."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other
+        metrics, permuted = metrics_permuted(pair, modes, brief)
+        rows = [Row(*both) for both in zip(metrics, metrics_of(real, modes, brief), strict=True)]
+    exchanged = {}
+    for name, values in permuted.items():
+        one = MEASURES[name]
+        exchanged[name] = Exchanged(values, one.worse, one.scale, one.origin)
+    singles: dict[str, Single] = {}
+    for metric in metrics:
+        if metric.name not in exchanged:
+            singles[metric.name] = of_trees(metric, min(len(pair.a), len(pair.b)))
+    if fit.log_prob is not None:
+        ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
+        rows.append(Row(negative_log_likelihood(ours), negative_log_likelihood(best)))
+        singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
+    if (excess := fit.excess) is not None:
+        half = Z * excess.nats_error
+        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
+        rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
+        singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
+    return rows, tests_of(Family.of(exchanged), singles)
+
+
+def _entry(row: Row, tested: Tested, width: int) -> Entry:
+    measure, said = MEASURES[row.metric.name], verdict(row, tested, width)
+    return Entry.of(measure.section, row.metric.name, measure.about, said, row.metric, row.reference)
 
 
 def _column(name: str, synthetic: Array, real: Array) -> PointColumn:

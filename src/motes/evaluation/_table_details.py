@@ -22,11 +22,20 @@ from motes.evaluation._text import aligned
 
 @dataclass(frozen=True)
 class Examples:
-    """Some rows as text: (rows, columns) of each."""
+    """Some rows as text, (rows, columns) of each.
+
+    Attributes:
+        names: of the columns.
+        synthetic, real: some synthetic and some training rows.
+        unlikely: held-out rows that the model finds least likely, the least likely first.
+        log_prob: log p in nats of these.
+    """
 
     names: tuple[str, ...]
     synthetic: tuple[tuple[str, ...], ...]
     real: tuple[tuple[str, ...], ...]
+    unlikely: tuple[tuple[str, ...], ...] = ()
+    log_prob: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class TableDetails:
         utility: for one target; None where none was chosen.
         likelihood: None where it was not given.
         privacy: distances to the training rows, and copies.
-        examples: ten rows of each.
+        examples: ten rows of each, and of the held-out ones that the model finds least likely.
     """
 
     columns: tuple[ColumnResult, ...]

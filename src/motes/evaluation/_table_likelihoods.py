@@ -63,7 +63,7 @@ def likelihoods(held_out: ArrayLike, training: ArrayLike) -> Likelihoods:
         error = float(values.std(ddof=1) / np.sqrt(len(values)))
         means.append(_mean(values, error))
         squares.append(error**2)
-    gap, p_value = _welch(float(means[1] - means[0]), squares, rows)
+    gap, p_value = welch(float(means[1] - means[0]), squares, rows)
     return Likelihoods(means[0], means[1], gap, lost, rows, (p_value, p_impossible))
 
 
@@ -74,7 +74,7 @@ def _mean(values: Array, error: float) -> Metric:
     return Metric("log_likelihood", mean, mean - half, mean + half)
 
 
-def _welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metric, float]:
+def welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metric, float]:
     """The difference with its interval, and its p-value."""
     from scipy.stats import t
 

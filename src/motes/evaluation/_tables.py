@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -250,10 +251,22 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
     texts = []
     for name in ("synthetic", "training"):
         frame = schema.frame(frames[name])
-        rows = np.sort(rng.permutation(len(frame))[:EXAMPLES])
-        columns = [series.cells() for series in frame.take(rows).columns.values()]
-        texts.append(tuple(tuple(map(_text, row)) for row in zip(*columns, strict=True)))
+        texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
     return Examples(schema.names, texts[0], texts[1])
+
+
+def with_unlikely(found: Evaluation[TableDetails], held_out: Frame, log_prob: ArrayLike) -> Evaluation[TableDetails]:
+    """The record with those of the held-out rows (m) as examples that have the lowest `log_prob` (m,)."""
+    values = np.asarray(log_prob, np.float64)
+    lowest = np.argsort(values, kind="stable")[:EXAMPLES]
+    rows, numbers = _texts(held_out.take(lowest)), tuple(values[lowest].tolist())
+    examples = replace(found.details.examples, unlikely=rows, log_prob=numbers)
+    return replace(found, details=replace(found.details, examples=examples))
+
+
+def _texts(rows: Frame) -> tuple[tuple[str, ...], ...]:
+    columns = [series.cells() for series in rows.columns.values()]
+    return tuple(tuple(map(_text, row)) for row in zip(*columns, strict=True))
 
 
 def _text(entry: Any) -> str:

@@ -19,9 +19,11 @@ from motes.evaluation._pairs import Pair
 from motes.evaluation._results import Array, Metric, Z, root
 
 EXACT_ROWS = 2000  # of an exact matching: 32 MB and a few seconds
+DIRECTIONS = 200
+TESTED = 12  # every so many of these is looked at in all permutations
 
 
-def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 0) -> Metric:
+def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS, seed: int = 0) -> Metric:
     """Sliced 2-Wasserstein distance over the standard deviation of `b`; 0 for equal sets.
 
     Args:
@@ -40,7 +42,7 @@ def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = 200, seed: int = 
     return sliced_w2_of(Pair.of(a, b, seed), directions)
 
 
-def sliced_w2_of(pair: Pair, directions: int = 200) -> Metric:
+def sliced_w2_of(pair: Pair, directions: int = DIRECTIONS) -> Metric:
     a, b, scale = pair.a, pair.b, pair.scale
     if directions < 1:
         raise ValueError(f"directions = {directions}; expected at least 1.")
@@ -51,6 +53,24 @@ def sliced_w2_of(pair: Pair, directions: int = 200) -> Metric:
         f += f_u
         g += g_u
     return _over_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
+
+
+def sliced_w2_permuted(pair: Pair) -> Array:
+    """The square along some of the directions, of all permutations (1 + p,), what was drawn first."""
+    x, first = np.concatenate([pair.a, pair.b]), pair.permutations.rows
+    axes = directions_in(x.shape[1], DIRECTIONS, pair.rng_for_any_points(1))[:, ::TESTED]
+    n, m = len(pair.a), len(pair.b)
+    i, j, width = _matched(n, m)
+    squares = np.zeros(len(first))
+    for u in axes.T:
+        p = x @ u
+        rank = np.argsort(p, kind="stable")
+        p = p[rank]
+        for k, mine in enumerate(np.ascontiguousarray(first.T[rank].T)):
+            ours, theirs = p.compress(mine), p.compress(~mine)
+            gap = ours - theirs if n == m else ours[i] - theirs[j]  # the first is much quicker
+            squares[k] += gap @ gap / n if n == m else gap @ (width * gap)
+    return np.asarray(squares / axes.shape[1] / pair.scale)
 
 
 def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
@@ -69,21 +89,24 @@ def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
     # The best transport matches quantiles; both quantile functions are steps, so the integral is a sum.
     rank_p, rank_q = np.argsort(p, kind="stable"), np.argsort(q, kind="stable")
     p, q = p[rank_p], q[rank_q]
-    if len(p) == len(q):
-        away = p - q
-        square, away_p, away_q = float(np.mean(away**2)), away, -away
-    else:
-        edges = np.union1d(np.arange(len(p) + 1) / len(p), np.arange(len(q) + 1) / len(q))
-        middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-        i, j = (middle * len(p)).astype(int), (middle * len(q)).astype(int)
-        gap = p[i] - q[j]
-        square = float(np.sum(width * gap**2))
-        away_p = np.asarray(np.bincount(i, width * gap) * len(p), dtype=np.float64)  # mean over each row's share
-        away_q = np.asarray(np.bincount(j, width * gap) * -len(q), dtype=np.float64)
+    i, j, width = _matched(len(p), len(q))
+    gap = p[i] - q[j]
+    square = float(np.sum(width * gap**2))
+    away_p = np.asarray(np.bincount(i, width * gap) * len(p), dtype=np.float64)  # mean over each row's share
+    away_q = np.asarray(np.bincount(j, width * gap) * -len(q), dtype=np.float64)
     f, g = np.zeros(len(p)), np.zeros(len(q))
     f[rank_p[1:]] = np.cumsum(np.diff(p) * (away_p[1:] + away_p[:-1]))  # f' = 2 (x - T(x)), by trapezia
     g[rank_q[1:]] = np.cumsum(np.diff(q) * (away_q[1:] + away_q[:-1]))
     return square, f, g
+
+
+def _matched(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Which of n ranked rows meets which of m, and the share of probability that each two have in common."""
+    if n == m:
+        return np.arange(n), np.arange(n), np.full(n, 1 / n)
+    edges = np.union1d(np.arange(n + 1) / n, np.arange(m + 1) / m)
+    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    return (middle * n).astype(np.intp), (middle * m).astype(np.intp), width
 
 
 def w2(a: ArrayLike, b: ArrayLike) -> Metric:
@@ -133,6 +156,21 @@ def w2_of(pair: Pair) -> Metric:
     v[match] = matched - u
     f, g = u.reshape(n, -1).mean(axis=1), v.reshape(m, -1).mean(axis=1)
     return _over_scale("w2", float(matched.mean()), f, g, b, scale)
+
+
+def w2_permuted(pair: Pair) -> Array:
+    """The square of a row of each block, of all permutations (1 + p,), what was drawn first."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    rows = pair.permutations.one_each
+    x, first = np.concatenate([pair.a, pair.b])[rows], pair.permutations.rows[:, rows]
+    cost = cdist(x, x, "sqeuclidean")
+    squares = []
+    for mine in first:
+        between = cost[np.ix_(mine, ~mine)]
+        squares.append(between[linear_sum_assignment(between)].mean())
+    return np.array(squares) / pair.scale
 
 
 def _over_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:

@@ -239,6 +239,10 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
 
 
 def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standardiser) -> Oracle:
+    if standardiser.support is not None:
+        raise UsageError(
+            "got units with bounds; expected none for the exact denoiser of a shape. Leave out data.bounds."
+        )
     spread = distribution.spread / standardiser.scale
     if isinstance(distribution, Atoms):
         return EmpiricalOracle(standardiser.forward(distribution.nodes), schedule, distribution.weights, spread)

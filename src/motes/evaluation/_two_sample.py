@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.evaluation._pairs import Pair
+from motes.evaluation._permutations import BLOCKS, FOLDS, Permutations, p_value_of
 from motes.evaluation._results import Array, Metric, share
 
 Indices = NDArray[np.intp]
-PERMUTATIONS = 199
 SHUFFLES = 5  # of a column, for its permutation importance
 SHUFFLED_ROWS = 4000
 
@@ -34,13 +34,13 @@ class Discrimination:
     importance: Array
 
 
-def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, seed: int = 0) -> Metric:
+def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = FOLDS, seed: int = 0) -> Metric:
     """How often a vote among nearest neighbours tells a from b, cross-validated; a test for equality.
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
         neighbours: that vote, at most a tenth of the points.
-        folds: of the cross-validation.
+        folds: of the cross-validation, from 2 to 50.
         seed: of the folds, of which rows are taken where n and m differ, and of the permutations behind the p-value.
 
     Returns:
@@ -60,31 +60,38 @@ def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = 5, se
     return c2st_of(Pair.of(a, b, seed), neighbours, folds)
 
 
-def c2st_of(pair: Pair, neighbours: int = 50, folds: int = 5) -> Metric:
+def c2st_of(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> Metric:
+    return c2st_permuted(pair, neighbours, folds)[0]
+
+
+def c2st_permuted(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric, Array]:
+    """The accuracy, and those of all permutations (1 + p,), itself first."""
     from scipy.spatial import cKDTree
 
     if neighbours < 1:
         raise ValueError(f"neighbours = {neighbours}; expected at least 1.")
-    rng = pair.rng(5)
-    x, y, fold = _folded(pair.scaled, folds, rng)
+    _check_folds(min(len(pair.a), len(pair.b)), folds)
+    shuffled = pair.permutations
+    if folds != FOLDS:
+        shuffled = Permutations.of(len(pair.a), len(pair.b), pair.rng(5), folds)
+    # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
+    used = pair.rng(11).permutation(np.flatnonzero(shuffled.fold[shuffled.block] >= 0))
+    x, block = np.concatenate(pair.scaled)[used], shuffled.block[used]
+    fold, labels = shuffled.fold[block], shuffled.first[:, block].T.astype(np.int8)  # (rows, 1 + permutations)
     neighbours = min(neighbours, max(len(x) // 10, 1))
-    # Neighbours do not depend on labels, so permuting the labels (within each fold, which stays balanced) is cheap and
-    # the p-value exact. Column 0 holds the labels as they are.
-    labels = np.repeat(y[:, None], 1 + PERMUTATIONS, axis=1).astype(np.int8)  # (rows, 1 + permutations)
-    for rows in (fold == f for f in range(folds)):
-        labels[rows, 1:] = rng.permuted(labels[rows, 1:], axis=0)
-    right = np.zeros(1 + PERMUTATIONS)  # a tie counts one half
+    # Neighbours do not depend on labels, so the same ones vote for all permutations.
+    right = np.zeros(labels.shape[1])  # a tie counts one half
     for f in range(folds):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         nearest = cKDTree(x[train]).query(x[test], neighbours, workers=-1)[1].reshape(len(test), neighbours)
-        known, votes = labels[train], np.zeros((len(test), 1 + PERMUTATIONS), dtype=np.int32)
+        known, votes = labels[train], np.zeros((len(test), labels.shape[1]), dtype=np.int32)
         for column in nearest.T:
             votes += known[column]
-        votes = np.sign(2 * votes - neighbours)  # 1: the second set, -1: the first, 0: a tie
+        votes = np.sign(2 * votes - neighbours)  # 1: the first set, -1: the second, 0: a tie
         right += np.sum(1 + votes * (2 * labels[test] - 1), axis=0) / 2
-    p_value = float((1 + np.sum(right[1:] >= right[0])) / (1 + PERMUTATIONS))
     accuracy, of_chance = right[0] / len(x), right[1:].var() / (len(x) / 4)
-    return share("c2st", accuracy, accuracy * (1 - accuracy) / len(x) * max(of_chance, 1), len(x), p_value)
+    variance = accuracy * (1 - accuracy) / len(x) * max(of_chance, 1)
+    return share("c2st", accuracy, variance, len(x), p_value_of(right)), right / len(x)
 
 
 def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -185,12 +192,17 @@ def _beyond_half(second: Array) -> Array:
 def _folded(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
     """As many rows of both sets, shuffled; the set of each, 0 or 1; its fold, with as many of both sets."""
     n = min(map(len, sets))
-    if folds < 2:
-        raise ValueError(f"folds = {folds}; expected at least 2.")
-    if n < 2 * folds:
-        raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")
+    _check_folds(n, folds)
     x = np.concatenate([rng.permutation(points)[:n] for points in sets])
     y, fold = np.repeat([0, 1], n), np.tile(np.arange(n) % folds, 2)
     # Shuffled, so that which of several rows at one place is the nearest has nothing to do with its set.
     order = rng.permutation(2 * n)
     return x[order], y[order], fold[order]
+
+
+def _check_folds(n: int, folds: int) -> None:
+    most = BLOCKS // 4
+    if not 2 <= folds <= most:
+        raise ValueError(f"folds = {folds}; expected from 2 to {most}.")
+    if n < 2 * folds:
+        raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")

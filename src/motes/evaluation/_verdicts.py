@@ -68,6 +68,15 @@ class Verdict:
         return f"{self.severity}: {self.text}" if self.differs else self.text
 
     @property
+    def with_power(self) -> str:
+        """As `with_severity`, with what would have been seen."""
+        return f"{self.with_severity}{self._power}"
+
+    @property
     def sentence(self) -> str:
         """The text with what would have been seen."""
-        return f"{capital(self.text)}{f'; {self.seen} would have been seen' if self.seen else ''}."
+        return f"{capital(self.text)}{self._power}."
+
+    @property
+    def _power(self) -> str:
+        return f"; {self.seen} would have been seen" if self.seen else ""

@@ -1,5 +1,7 @@
 from ._animation import frames, save_animation, save_gif, save_mp4
 from ._arrays import View, limits_of
+from ._canvas import footnote, resize
+from ._comparison import comparison
 from ._curves import loss_curve, schedule_curves
 from ._densities import density_map, density_row
 from ._distributions import marginals
@@ -17,10 +19,12 @@ __all__ = [
     "View",
     "braille",
     "column_gains",
+    "comparison",
     "density_map",
     "density_row",
     "error_split",
     "excess_curve",
+    "footnote",
     "frames",
     "grid",
     "limits_of",
@@ -28,6 +32,7 @@ __all__ = [
     "marginals",
     "pairs",
     "rc",
+    "resize",
     "row",
     "save_animation",
     "save_gif",

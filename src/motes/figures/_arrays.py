@@ -49,6 +49,7 @@ class View:
 
 
 _PAD = 0.05  # of the longer side, on each side: a speck on the edge is still a whole speck
+_SMOOTH = 1 / 45  # standard deviation of the kernel of a density, as a share of the side of its raster
 _FENCE = 0.3  # how far beyond the inner range a point may lie and still count, in inner ranges
 
 
@@ -268,3 +269,20 @@ def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[n
             total += weight * (padded[window] if axis == 0 else padded[:, window])
         image = total
     return image
+
+
+def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int) -> tuple[NDArray[np.float64], float]:
+    """The density of `ours` less that of `theirs`, as shares of the highest of `theirs`, smoothed, on a raster.
+
+    Returns:
+        The difference (cells, cells), row 0 at the top; and how large it becomes by chance: twice its largest standard
+        error, were both draws of one distribution.
+    """
+    kernel = bell(_SMOOTH * cells)
+    parts = [counts(x, limits, cells, cells) / len(x) for x in (ours, theirs)]
+    ours_density, theirs_density = (blur(part, kernel) for part in parts)
+    top = max(float(theirs_density.max()), 1e-300)
+    # Of independent counts, the variance of a weighted sum of them; both sets as draws of the mean of the two.
+    both = (len(ours) * parts[0] + len(theirs) * parts[1]) / (len(ours) + len(theirs))
+    variance = blur(both, kernel**2) * (1 / len(ours) + 1 / len(theirs))
+    return (ours_density - theirs_density) / top, 2 * float(np.sqrt(variance.max())) / top

@@ -1,28 +1,39 @@
 """Figures and axes that belong to nobody else: no pyplot, no rcParams, and they show themselves in a notebook."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from threading import Lock
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
-from motes.figures._style import Style
+from motes.figures._style import Style, as_style
 
 BODY = 11.0  # of the text of a figure with axes, in points
 _FORMULAS = Lock()  # matplotlib reads all formulas with one parser, whose state two threads would mix up
 _EDGE = 0.1  # free around a figure, in inches
 _GAP = 0.12  # between two panels, and between them and the texts of the figure, in inches
 _TALLEST = 1.4  # height of a box, in widths that are requested
+_FOOT = 0.24  # height of a line of small print, in inches
+_SMALL = 8.5  # of its text, in points
+_REFITS = 4
+_WIDTHS = (2.0, 40.0)  # that a figure may have, in inches
 _MATH = "cm"  # the font of textbooks, set on each text, so that the user's own settings stay
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook can show although pyplot has never heard of it."""
+    """A figure that a notebook can show although pyplot has never heard of it.
+
+    `fit_width` lays it out anew for another width in inches, where `fit` has laid it out.
+    """
+
+    fit_width: Callable[[float], None] | None = None
 
     def _repr_png_(self) -> bytes:
         return _png(self)
@@ -78,8 +89,16 @@ def dress_text(text: Text, color: str, size: float) -> None:
     text.set_math_fontfamily(_MATH)
 
 
-def bare(ax: Axes) -> None:
-    """No ticks, no frame: the points are the picture."""
+def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
+    """Axes of points whose two coordinates share a unit: of an equal aspect, and without ticks and frame.
+
+    The points are the picture, unless the style has axes. Then the `first` panel of a row has the vertical numbers.
+    """
+    ax.set_aspect("equal", adjustable="box")
+    if look.axes:
+        ax.locator_params(nbins=4)
+        ax.tick_params(labelleft=first)
+        return
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -133,6 +152,81 @@ def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes
     return beside
 
 
+def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
+    """Write small print below all that is on a figure, which becomes taller by its line.
+
+    Args:
+        figure: of this package.
+        text: such as where the numbers come from.
+        style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.figures import footnote, row
+        >>> figure = row([motes.make_shape("moons", 200)], [0.0])
+        >>> tall = figure.get_size_inches()[1]
+        >>> footnote(figure, "moons, 200 points")
+        >>> figure.get_size_inches()[1] > tall
+        True
+    """
+    look = as_style(style)
+    wide, tall = figure.get_size_inches()
+    new = tall + _FOOT
+    share = _FOOT / new
+    figure.set_size_inches(wide, new)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        before = engine.get()["rect"]
+        low = share + (1 - share) * before[1]
+        engine.set(rect=(0.0, low, 1.0, 1.0 - low))
+        for label in figure.texts:
+            if label.get_text() and label.get_text() == figure.get_supxlabel():
+                # Which the layout would put at the very bottom.
+                figure.supxlabel(label.get_text(), y=low, size=label.get_fontsize(), color=look.foreground)
+    else:
+        for ax in figure.axes:
+            box = ax.get_position(original=True)
+            ax.set_position((box.x0, share + (1 - share) * box.y0, box.width, (1 - share) * box.height))
+    for one in figure.texts:
+        if one.get_text() != figure.get_supxlabel():
+            one.set_y(share + (1 - share) * one.get_position()[1])
+    written = figure.text(1 - _EDGE / wide, 0.5 * _EDGE / new, text, ha="right", va="bottom")
+    dress_text(written, look.muted, _SMALL)
+
+
+def resize(figure: Figure, width: float) -> None:
+    """Make a figure so many inches wide, and as tall as its proportions ask. Text shrinks or grows by the root of that.
+
+    Args:
+        figure: of this package, before `footnote`.
+        width: in inches, 2 to 40.
+
+    Example:
+        >>> from motes.figures import resize, row
+        >>> figure = row([motes.make_shape("moons", 200)] * 10, np.linspace(0, 1, 10))
+        >>> resize(figure, 7.0)
+        >>> float(figure.get_size_inches()[0])
+        7.0
+    """
+    if not _WIDTHS[0] <= width <= _WIDTHS[1]:
+        raise ValueError(f"width is {width:g} inches; expected {_WIDTHS[0]:g} to {_WIDTHS[1]:g}.")
+    wide, tall = figure.get_size_inches()
+    ratio = width / wide
+    for text in figure.findobj(Text):
+        text.set_fontsize(text.get_fontsize() * np.sqrt(ratio))
+    for ax in [*figure.axes, *(beside for main in figure.axes for beside in main.child_axes)]:
+        for axis in (ax.xaxis, ax.yaxis):
+            size = axis.get_tick_params().get("labelsize", BODY)
+            axis.set_tick_params(labelsize=size * np.sqrt(ratio))
+        for drawn in ax.collections:
+            if isinstance(drawn, PathCollection):  # specks
+                drawn.set_sizes(drawn.get_sizes() * ratio**1.5)
+    if isinstance(figure, NotebookFigure) and figure.fit_width is not None:
+        for _ in range(_REFITS):  # a colour bar widens with its panel
+            figure.fit_width(width)
+    else:
+        figure.set_size_inches(width, ratio * tall)
+
+
 def fit(axes: Sequence[Axes], width: float, *, heading: Text | None = None, note: Text | None = None) -> None:
     """Give each of a row of equal axes a box of its limits' aspect, and the figure the size that they and texts need.
 
@@ -167,6 +261,11 @@ def fit(axes: Sequence[Axes], width: float, *, heading: Text | None = None, note
     for i, ax in enumerate(axes):
         corner = start + np.array([i * step, 0.0])
         ax.set_position((*(corner / size), *(box / size)))
+    if isinstance(figure, NotebookFigure):
+        around_boxes = size[0] - len(axes) * box[0]
+        figure.fit_width = lambda wide: fit(
+            axes, width * (wide - around_boxes) / (size[0] - around_boxes), heading=heading, note=note
+        )
     middle = (start[0] + span[0] / 2) / size[0]  # of the boxes, without the colour bar beside them
     if heading is not None:
         heading.set(x=middle, y=1 - _EDGE / size[1], va="top")

@@ -13,6 +13,8 @@ from motes.figures._arrays import Curve, as_curves
 from motes.figures._canvas import BODY, dress, new_axes, new_figure, write_on
 from motes.figures._style import Style, as_style
 
+_WINDOWS = 400  # of the values behind a running mean, at most
+
 
 def loss_curve(
     steps: ArrayLike,
@@ -27,7 +29,8 @@ def loss_curve(
 ) -> Axes:
     """Draw the running mean of the loss against the training step, the single values faintly behind it.
 
-    The loss axis is logarithmic where the running mean spans more than a factor of 8.
+    Of more than 400 values the means of 400 windows are behind it, for single ones would be a block. The loss axis is
+    logarithmic where the running mean spans more than a factor of 8.
 
     Args:
         steps: training steps, shape (n,), rising.
@@ -55,8 +58,10 @@ def loss_curve(
     bound = None if best is None else _one_each(best, len(at))
     if ax is None:
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
+    behind = values
     if window > 1:
-        ax.plot(at, values, color=look.muted, alpha=0.35, linewidth=0.6, rasterized=len(at) > 2000, zorder=1)
+        last, behind = _windows(at, values)
+        ax.plot(last, behind, color=look.muted, alpha=0.5, linewidth=0.7, zorder=1)
     shown = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3)
     if bound is not None:
@@ -65,10 +70,10 @@ def loss_curve(
     if looks.ndim != 2 or len(looks) != 2 or not np.isfinite(looks).all():
         raise ValueError(f"held_out has shape {looks.shape}; expected (2, k): finite steps, and the loss at each.")
     ax.plot(*looks, color=look.accent, linewidth=1.4, marker="o", markersize=3.5, zorder=4)
-    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if bound is None else [bound])), values)
+    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if bound is None else [bound])), behind)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     dress(ax, look, size=BODY)
-    ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {window:,} values")
+    ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {_steps(at, window)} steps")
     ax.margins(x=0.01)
     if looks.size:
         x, y = looks[:, -1]
@@ -149,6 +154,17 @@ def _one_each(best: float | ArrayLike, n: int) -> Curve:
     if bound.shape not in ((), (n,)) or not np.isfinite(bound).all():
         raise ValueError(f"best has shape {bound.shape}; expected one finite number, or one for each of {n} steps.")
     return np.broadcast_to(bound, (n,)).copy()
+
+
+def _windows(at: Curve, values: Curve) -> tuple[Curve, Curve]:
+    """The last step of each of at most 400 windows, and the mean of the values in it."""
+    edges = np.unique(np.linspace(0, len(at), min(_WINDOWS, len(at)) + 1).round().astype(np.int64))
+    return at[edges[1:] - 1], np.add.reduceat(values, edges[:-1]) / np.diff(edges)
+
+
+def _steps(at: Curve, window: int) -> str:
+    """How many steps a window of values covers."""
+    return f"{round(window * float(at[-1] - at[0]) / max(len(at) - 1, 1)):,}"
 
 
 def _running_mean(values: Curve, window: int) -> Curve:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from motes.figures._arrays import Curve, Points, as_field, as_grid, as_points
-from motes.figures._canvas import bare, colour_bar, dress, dress_text, fit, new_axes, new_figure
+from motes.figures._canvas import colour_bar, dress, dress_text, fit, new_axes, new_figure, plane
 from motes.figures._style import Style, as_style
 
 Field = NDArray[np.float64]
@@ -65,7 +65,7 @@ def density_map(
         ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
     mesh = _draw(ax, at_x, at_y, field, scale, cloud, shares, look)
     dress(ax, look, size=11)
-    bare(ax)
+    plane(ax, look)
     colour_bar(ax, mesh, "log p, nats", look)
     if title is not None:
         ax.set_title(title, pad=8)
@@ -120,7 +120,7 @@ def density_row(
     for ax, field, title in zip(axes, fields, titles, strict=True):
         mesh = _draw(ax, at_x, at_y, field, scale, cloud, shares, look)
         dress(ax, look, size=9 + inches / 2)
-        bare(ax)
+        plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
     colour_bar(axes[-1], mesh, "log p, nats", look)  # one scale, one bar
     note = figure.supxlabel(_legend(shares)) if shares else None
@@ -174,7 +174,6 @@ def _draw(
             points[:, 0], points[:, 1], s=size, color=look.contrast, alpha=0.7, linewidths=0, rasterized=True, zorder=3
         )
     ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]])
-    ax.set_aspect("equal", adjustable="box")
     return mesh
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures._canvas import dress, dress_text, new_axes, new_figure
@@ -20,8 +21,9 @@ BINS = 30
 LABELS = 8  # that are shown, at most; the others together
 LONG = 16  # characters of a label
 FILL = 0.7  # opacity of the bars
-INSIDE = (0.01, 0.99)  # quantiles between which a histogram lies, if what is beyond would stretch it,
-STRETCH = 2.0  # which is to more than so many times their distance
+LONG_TAILS = 20.0  # a range is long from so many times that of the middle half of the rows
+LEAST = 0.015  # height of a bar that stands for few rows, as a share of the highest
+APART = 0.2  # of the axis, from one tick to the next
 
 
 def marginals(
@@ -35,7 +37,7 @@ def marginals(
 
     Args:
         columns: name -> entries (n,): numbers or dates, or objects with None where missing.
-        reference: the same columns of real rows, which are drawn as outlines.
+        reference: the same columns of real rows, which are drawn as areas, and the others as lines.
         title: drawn above.
         style: 'dark', 'light' or a `Style`.
 
@@ -60,14 +62,14 @@ def marginals(
     if len(columns) > COLUMNS:
         titles.append(f"{COLUMNS} of {len(columns)} columns")
     if titles:
-        dress_text(figure.suptitle(" · ".join(titles)), look.foreground, 11)
+        heading(figure, " · ".join(titles), look)
     if reference is not None:
         key(figure, look)
     return figure
 
 
 def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
-    """The distribution of the known entries of a column, and of real ones as an outline."""
+    """The distribution of the known entries of a column as a line, and of real ones as an area."""
     (_bars if is_label(x) else _histogram)(ax, x, real, look)
 
 
@@ -96,24 +98,83 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
     every = x if real is None else np.concatenate([x, real])
     if not len(every):
         return
-    low, high = every.min(), every.max()
-    inner = np.quantile(every, INSIDE)
-    if np.ptp(inner) > 0 and high - low > STRETCH * np.ptp(inner):
-        low, high = inner
-    whole = not dates and (every == np.round(every)).all() and high - low < BINS
-    edges = np.arange(low - 0.5, high + 1) if whole else np.linspace(low, high if high > low else low + 1, BINS + 1)
+    edges, places = _bins(every)
     share = lambda values: np.histogram(values, edges)[0] / max(len(values), 1)
-    ax.stairs(share(x), edges, fill=True, color=look.classes[0], alpha=FILL)
-    if real is not None:
-        ax.stairs(share(real), edges, color=look.classes[1], linewidth=1.4)
-    ax.set_ylim(0)
+    _both(ax, share(x), None if real is None else share(real), places, look)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.locator_params(axis="x", nbins=4)
     if dates:
-        ticks = np.linspace(low, high, 3)
-        words = np.array(ticks * 1e6, "M8[us]").astype("M8[D]").astype(str)
-        ax.set_xticks(ticks, words, fontsize=7)
+        ends = np.array([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]])
+        words = np.array(ends * 1e6, "M8[us]").astype("M8[D]").astype(str)
+        ax.set_xticks(np.interp(ends, edges, places), words, fontsize=7)
+    elif places is edges:
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=bool((every == np.round(every)).all())))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    else:
+        _long_ticks(ax, edges, places)
+
+
+def _both(
+    ax: Axes, ours: NDArray[np.float64], theirs: NDArray[np.float64] | None, edges: NDArray[np.float64], look: Style
+) -> None:
+    """Real shares as an area and synthetic ones as a line; without real ones synthetic ones as an area.
+
+    A bin that holds few rows is still seen.
+    """
+    top = max(float(ours.max()), 0.0 if theirs is None else float(theirs.max()))
+    seen = lambda shares: np.where(shares > 0, np.maximum(shares, LEAST * top), 0.0)
+    if theirs is None:
+        ax.stairs(seen(ours), edges, fill=True, color=look.synthetic, alpha=FILL)
+    else:
+        ax.stairs(seen(theirs), edges, fill=True, color=look.real, alpha=FILL)
+        ax.stairs(seen(ours), edges, color=look.synthetic, linewidth=1.4)
+    ax.set_ylim(0, 1.05 * top)
+
+
+def _bins(every: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges of bins over the whole range, and their places on the axis.
+
+    These are the edges themselves, or, where the tails are so long that the bulk would be one bar, even places from 0
+    to 1 on a scale asinh((x - median) / s).
+    """
+    low, high = float(every.min()), float(every.max())
+    if low == high:
+        edges = np.array([low - 0.5, low + 0.5])
+        return edges, edges
+    lower, middle, upper = np.quantile(every, [0.25, 0.5, 0.75])
+    away = np.abs(every - middle)
+    scale = float(upper - lower) or float(np.median(away[away > 0]))
+    if high - low > LONG_TAILS * scale:
+        ends = np.arcsinh((np.array([low, high]) - middle) / scale)
+        places = np.linspace(0, 1, BINS + 1)
+        edges = middle + scale * np.sinh(ends[0] + places * (ends[1] - ends[0]))
+        edges[0], edges[-1] = low, high
+        return edges, places
+    if (every == np.round(every)).all():
+        step = np.ceil((high - low + 1) / BINS)
+        edges = np.arange(low - 0.5, high + step, step)
+    else:
+        edges = np.linspace(low, high, BINS + 1)
+    return edges, edges
+
+
+def _long_ticks(ax: Axes, edges: NDArray[np.float64], places: NDArray[np.float64]) -> None:
+    """The ends, and between them 0 and powers of ten, the largest first, as far as there is room."""
+    powers = 10.0 ** np.arange(-12, 301)
+    rounds = np.concatenate([-powers[::-1], [0.0], powers])
+    rounds = rounds[(rounds > edges[0]) & (rounds < edges[-1])]
+    chosen = [(0.0, float(edges[0])), (1.0, float(edges[-1]))]
+    for value in rounds[np.argsort(-np.abs(rounds), kind="stable")].tolist():
+        at = float(np.interp(value, edges, places))
+        if all(abs(at - other) > APART for other, _ in chosen):
+            chosen.append((at, value))
+    ax.set_xticks([at for at, _ in chosen], [_plain(value) for _, value in chosen])
+
+
+def _plain(value: float) -> str:
+    """A number for a tick: a year is 2007, and 2,000,000 is 2e+06."""
+    text = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.3g}"
+    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
 def seconds_of(x: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,9 +195,11 @@ def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> 
         ours.append(1 - sum(ours))
         theirs = [*theirs, 1 - sum(theirs)] if theirs else []
     places = np.arange(len(words))
-    ax.barh(places, ours, height=0.72, color=look.classes[0], alpha=FILL)
     if theirs:
-        ax.barh(places, theirs, height=0.72, fill=False, edgecolor=look.classes[1], linewidth=1.4)
+        ax.barh(places, theirs, height=0.72, color=look.real, alpha=FILL)
+        ax.barh(places, ours, height=0.72, fill=False, edgecolor=look.synthetic, linewidth=1.4)
+    else:
+        ax.barh(places, ours, height=0.72, color=look.synthetic, alpha=FILL)
     ax.set_yticks(places, words)
     ax.invert_yaxis()
     ax.locator_params(axis="x", nbins=4)
@@ -149,9 +212,14 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
 
 
+def heading(figure: Figure, text: str, look: Style) -> None:
+    """A title at the left, beside which there is room for the key."""
+    dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
+
+
 def key(figure: Figure, look: Style) -> None:
     """Which colour is which."""
-    keys = [Line2D([], [], color=look.classes[0], linewidth=6, alpha=FILL), Line2D([], [], color=look.classes[1])]
-    legend = figure.legend(keys, ["samples", "real rows"], loc="outside lower right", frameon=False, ncols=2)
+    keys = [Line2D([], [], color=look.real, linewidth=6, alpha=FILL), Line2D([], [], color=look.synthetic)]
+    legend = figure.legend(keys, ["real rows", "synthetic rows"], loc="outside upper right", frameon=False, ncols=2)
     for text in legend.get_texts():
         dress_text(text, look.foreground, 9)

@@ -24,6 +24,7 @@ _BAR = 0.58  # height of a bar, where a row is 1 high
 _PLACES = 201  # along the noise axis, where a name may stand
 _LETTER = 0.085, 0.24  # width and height of one in a line of text, in inches
 _DEEPEST = 1e-5  # of the highest loss: an excess of less is off the axis
+_ASIDE = 0.12  # of the noise axis at either end, where the name of the excess does not stand
 _SEEN = 0.015  # a gap of less is within the width of a line
 
 
@@ -45,7 +46,7 @@ def excess_curve(
     thin a gap to be seen; given on its own it is a third curve, on a logarithmic axis.
 
     Args:
-        noise: noise levels sigma_t/alpha_t in standard deviations of the data, shape (m,), above 0, in any order.
+        noise: noise levels sigma_t/alpha_t, shape (m,), above 0, in any order.
         loss: the loss at each of them, shape (m,).
         least: what no model can beat, shape (m,).
         excess: measured on its own, on the same rows and noise, shape (m,); where it is not above 0 it is not drawn.
@@ -89,7 +90,7 @@ def excess_curve(
     if own is not None:
         _draw_excess(ax, at, own, spread, min(values.min(), bound.min()), shown.max(), look)
     dress(ax, look, size=BODY)
-    ax.set(xlabel=r"noise level $\sigma_t/\alpha_t$ (data's standard deviations)", ylabel="loss")
+    ax.set(xlabel=r"noise level $\sigma_t/\alpha_t$", ylabel="loss")
     if more:
         small_print(ax, "band: 95 % interval", look)
     _name_curves(ax, at, values, bound, reach, label, look, gap=own is None)
@@ -110,8 +111,10 @@ def _draw_excess(ax: Axes, at: Curve, excess: Curve, spread: Curve, low: float, 
     bottom = np.maximum(excess - spread, _DEEPEST * high / 10)
     ax.fill_between(at, bottom, excess + spread, where=there, color=look.accent, alpha=0.22, linewidth=0, zorder=2)
     ax.plot(at, shown, color=look.accent, linewidth=2.0, zorder=4)
-    if there.any():  # below its summit, for the other names lie above
-        i = int(np.argmax(excess))
+    if there.any():  # below its summit, for the other names lie above; and away from the ends, where an axis may be
+        share = np.log(at / at[0]) / np.log(at[-1] / at[0])
+        inside = (share > _ASIDE) & (share < 1 - _ASIDE) & there
+        i = int(np.argmax(np.where(inside if inside.any() else there, excess, -np.inf)))
         y = float(max(excess[i] - spread[i], lowest))
         write_on(ax, "excess", (at[i], y), look.accent, look, anchor=("center", "top"), shift=(0, -13))
 

@@ -54,13 +54,13 @@ def column_gains(
     figure = new_figure(6.4, 0.27 * len(order) + 1.3, look)
     ax = new_axes(figure, 1, 1, 1)
     places = np.arange(len(order))
-    ax.barh(places, values[order], height=0.7, color=look.classes[0], alpha=0.75)
+    ax.barh(places, values[order], height=0.7, color=look.accent, alpha=0.75)
     ax.errorbar(values[order], places, xerr=2 * errors[order], fmt="none", ecolor=look.foreground, elinewidth=0.9)
-    keys = [Line2D([], [], color=look.classes[0], linewidth=6, alpha=0.75)]
+    keys = [Line2D([], [], color=look.accent, linewidth=6, alpha=0.75)]
     words = ["model (± 2 standard errors)"]
     if simple is not None:
-        ax.scatter(simple[order], places, marker="|", s=150, linewidths=2.2, color=look.classes[1], zorder=3)
-        keys.append(Line2D([], [], color=look.classes[1], marker="|", markersize=11, linestyle="", markeredgewidth=2.2))
+        ax.scatter(simple[order], places, marker="|", s=150, linewidths=2.2, color=look.muted, zorder=3)
+        keys.append(Line2D([], [], color=look.muted, marker="|", markersize=11, linestyle="", markeredgewidth=2.2))
         words.append("mixture alone")
     ax.axvline(0.0, color=look.muted, linewidth=0.8)
     ax.set_yticks(places, [short(names[k], 24) for k in order])
@@ -73,7 +73,7 @@ def column_gains(
         heading.append(f"{COLUMNS} of {len(names)} columns")
     if heading:
         dress_text(ax.set_title(" · ".join(heading), loc="left", pad=6), look.foreground, 10.5)
-    legend = figure.legend(keys, words, loc="outside lower right", frameon=False, ncols=2)
+    legend = figure.legend(keys, words, loc="outside upper right", frameon=False, ncols=2)
     for text in legend.get_texts():
         dress_text(text, look.foreground, 9)
     return figure

@@ -12,14 +12,24 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures._canvas import dress, dress_text, new_axes, new_figure
-from motes.figures._distributions import histogram_or_bars, is_known, is_label, key, known_entries, seconds_of, short
+from motes.figures._distributions import (
+    heading,
+    histogram_or_bars,
+    is_known,
+    is_label,
+    key,
+    known_entries,
+    seconds_of,
+    short,
+)
 from motes.figures._style import Style, as_style
 
 COLUMNS = 5  # that are shown, at most
 POINTS = 1500  # of a panel, at most
 LABELS = 8  # of a column, at most; the others are one more
 JITTER = 0.32  # half the width of a strip of points with one label
-INSIDE = (0.002, 0.998)  # quantiles of real and synthetic numbers between which a panel lies
+INSIDE = (0.002, 0.998)  # quantiles of real and synthetic numbers between which a panel lies, if what is beyond would
+STRETCH = 2.0  # stretch it to more than so many times their distance
 
 
 def pairs(
@@ -60,14 +70,14 @@ def pairs(
                 histogram_or_bars(ax, known_entries(columns[row]), real, look)
                 dress_text(ax.set_title(short(row, 22), loc="left", pad=3), look.foreground, 9)
             else:
-                colour = look.classes[0] if i > j else look.classes[1]
+                colour = look.synthetic if i > j else look.real
                 _points(ax, (scales[column], rows[column]), (scales[row], rows[row]), colour, rng)
                 _ticks(ax, scales[column], scales[row], bottom=i == size - 1, left=j == 0)
             dress(ax, look, size=8)
     if len(columns) > COLUMNS:
         title = f"{title + ' · ' if title else ''}{COLUMNS} of {len(columns)} columns"
     if title:
-        dress_text(figure.suptitle(title), look.foreground, 11)
+        heading(figure, title, look)
     if reference is not None:
         key(figure, look)
     return figure
@@ -87,7 +97,10 @@ class _Scale:
             return
         self.dates = len(every) > 0 and not isinstance(every[0], int | float | np.number)
         numbers = seconds_of(every) if self.dates else every.astype(np.float64)
-        low, high = np.quantile(numbers, INSIDE) if len(numbers) else (0.0, 1.0)
+        low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
+        inner = np.quantile(numbers, INSIDE) if len(numbers) else np.zeros(2)
+        if np.ptp(inner) > 0 and high - low > STRETCH * np.ptp(inner):
+            low, high = inner
         room = 0.04 * (high - low) or 0.5
         self.limits = (float(low - room), float(high + room))
 
@@ -113,7 +126,7 @@ def _points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Genera
     some = rng.permutation(n)[:POINTS]
     x, y = (scale.places(entries[some], rng) for scale, entries in (across, up))
     size = float(np.clip(3000 / max(len(some), 1), 1.0, 9.0))
-    ax.scatter(x, y, s=size, color=colour, alpha=0.45, linewidths=0, rasterized=True)
+    ax.scatter(x, y, s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
     # Labels from the top down, as on the diagonal.
     ax.set(xlim=across[0].limits, ylim=up[0].limits[:: 1 if up[0].labels is None else -1])
 

@@ -28,7 +28,7 @@ from motes.figures._arrays import (
     limits_of,
     time_text,
 )
-from motes.figures._canvas import bare, dress, dress_text, new_axes, new_figure
+from motes.figures._canvas import dress, dress_text, footnote, new_axes, new_figure, plane
 from motes.figures._style import Style, as_style
 
 Columns = tuple[str, str]
@@ -73,9 +73,9 @@ def scatter(
     box = limits_of(points, equal=columns is None) if limits is None else as_limits(limits)
     if ax is None:
         ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
-    _draw(ax, points, classes, box, look, inches=4.5)
+    draw_points(ax, points, classes, box, look, inches=4.5)
     dress(ax, look, size=11)
-    _frame(ax, box, columns)
+    frame_points(ax, box, columns, look)
     if columns is not None:
         ax.set(xlabel=columns[0], ylabel=columns[1])
     if title is not None:
@@ -175,9 +175,9 @@ def sheet(
         classes = None if labels is None else _as_labels(labels, len(points))
         ax = new_axes(figure, down, across, i)
         box = limits_of(points) if limits is None else as_limits(limits)
-        _draw(ax, points, classes, box, look, inches=2.0)
+        draw_points(ax, points, classes, box, look, inches=2.0)
         dress(ax, look, size=10)
-        _frame(ax, box, None)
+        frame_points(ax, box, None, look)
         ax.set_title(name, pad=3)
     return figure
 
@@ -197,16 +197,17 @@ def _table(
     box = limits_of(*every, equal=columns is None) if view.limits is None else as_limits(view.limits)
     inches = min(max(15 / across, 1.5), 3.0)
     size = 9 + inches  # points: a wide panel can carry a larger title
-    named = 0.0 if columns is None else 0.4
-    margin = named + (1.2 if any(rows) else 0.0)
-    figure = new_figure(margin + inches * across, 0.5 + named + inches * down, look)
+    scaled = 0.3 if columns is not None or look.axes else 0.0
+    named = 0.0 if columns is None else 0.1
+    margin = scaled + named + (1.2 if any(rows) else 0.0)
+    figure = new_figure(margin + inches * across, 0.5 + scaled + named + inches * down, look)
     gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
     for i, (title, clouds) in enumerate(rows.items()):
         for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
             ax = new_axes(figure, down, across, 1 + i * across + j)
-            _draw(ax, cloud, None, box, look, inches)
+            draw_points(ax, cloud, None, box, look, inches)
             dress(ax, look, size=size)
-            _frame(ax, box, columns)
+            frame_points(ax, box, columns, look)
             ax.tick_params(labelleft=j == 0, labelbottom=i == down - 1)
             if i == 0:
                 ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, view.steps)}", pad=5)
@@ -216,11 +217,11 @@ def _table(
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             dress_text(text, look.foreground, size)
     if view.note:
-        figure.text(0.997, 0.01, view.note, ha="right", va="bottom", color=look.muted, size=size - 2)
+        footnote(figure, view.note, look)
     return figure
 
 
-def _draw(ax: Axes, x: Points, classes: NDArray[np.str_] | None, box: Limits, look: Style, inches: float) -> None:
+def draw_points(ax: Axes, x: Points, classes: NDArray[np.str_] | None, box: Limits, look: Style, inches: float) -> None:
     """The specks, and in a style that glows the light around them; `inches` is the side of the panel."""
     n = len(x)
     # Area in square points. The exponent is below 1: more points may cover more of the panel, but not in proportion.
@@ -283,11 +284,10 @@ def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ..
     )
 
 
-def _frame(ax: Axes, box: Limits, columns: Columns | None) -> None:
+def frame_points(ax: Axes, box: Limits, columns: Columns | None, look: Style) -> None:
     ax.set(xlim=box[0], ylim=box[1])
     if columns is None:
-        ax.set_aspect("equal", adjustable="box")
-        bare(ax)
+        plane(ax, look)
         return
     ax.set_aspect("auto")
     ax.set_box_aspect(1)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from motes.figures._arrays import Box, Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
-from motes.figures._canvas import BODY, bare, colour_bar, dress, dress_text, fit, new_axes, new_figure
+from motes.figures._arrays import Box, Curve, Limits, as_field, as_grid, as_limits, time_text
+from motes.figures._canvas import BODY, colour_bar, dress, dress_text, fit, new_axes, new_figure, plane
 from motes.figures._style import Style, as_style
 
 Field = NDArray[np.float64]
 
 _ARROWS = 21  # along the longer side of a panel; the heat map shows every point of the grid
 _LONGEST = 1.5  # length of the longest arrow, in distances between arrows
-_WARM = 0.62  # of the density's colours, for the heat map: arrows must stand out from the brightest
+_WARM = 0.62  # of the density's colours: arrows must stand out from the brightest
+_LIKELY = 7.0  # nats below the highest density: where there is less, there are no arrows
 _INCHES = 3.5  # width of a panel
 
 
@@ -25,7 +27,7 @@ def score_fields(
     learned: ArrayLike,
     exact: ArrayLike,
     *,
-    points: ArrayLike | None = None,
+    log_p: ArrayLike | None = None,
     heading: str = "",
     titles: tuple[str, str] = ("learned score", "exact score"),
     limits: Box | None = None,
@@ -35,13 +37,15 @@ def score_fields(
 
     Scores vary over orders of magnitude, so an arrow is as long as the square root of what it stands for; the scale is
     the same in all three panels, and the small print gives it. Behind the difference its length is a heat map, not
-    compressed: |learned - exact|, divided by the root mean square of |exact| over the grid.
+    compressed: |learned - exact|, divided by the root mean square of |exact| over the grid, or where the density is
+    given, over that. Arrows and heat map are then where points are likely, for nobody needs the scores elsewhere.
 
     Args:
         grid: coordinates x and y, shapes (nx,) and (ny,), rising, in one unit. A fine grid makes a fine heat map;
             of its arrows only about 20 along the longer side are drawn.
         learned, exact: scores, 1 / that unit, each of shape (nx, ny, 2).
-        points: shape (n, 2), drawn faintly behind the arrows.
+        log_p: the log-density of the points in nats, shape (nx, ny), drawn under both fields; None: it is unknown, and
+            arrows are everywhere.
         heading: drawn above all, such as `time_heading` of the time of both fields.
         titles: what the two fields are.
         limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default the grid and
@@ -63,25 +67,31 @@ def score_fields(
     at_x, at_y = as_grid(grid)
     shape = (len(at_x), len(at_y), 2)
     ours, true = _as_scores(learned, shape, "learned"), _as_scores(exact, shape, "exact")
-    cloud = None if points is None else as_points(points, "points")
+    density = None if log_p is None else as_field(log_p, shape[:2], "log_p")
+    weight = np.ones(shape[:2]) if density is None else np.exp(density - density.max())
+    likely = weight >= (0.0 if density is None else np.exp(-_LIKELY))
     box = (_cells(at_x), _cells(at_y)) if limits is None else as_limits(limits)
-    rms = float(np.sqrt((true**2).sum(axis=-1).mean()))
+    rms = float(np.sqrt(np.average((true**2).sum(axis=-1), weights=weight)))
     if rms == 0:
         raise ValueError("exact is 0 everywhere; expected a score field, of which the difference can be a share.")
     fields = (ours, true, ours - true)
-    longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in (ours, true))
+    places = _places(at_x, at_y, likely, box)
+    longest = max(float(np.linalg.norm(field[likely], axis=-1).max()) for field in (ours, true))
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
     for ax, field, title in zip(axes, fields, (*titles, "difference"), strict=True):
-        if cloud is not None:
-            _specks(ax, cloud, look)
-        _arrows(ax, at_x, at_y, field, longest, box, look)
+        if density is not None and ax is not axes[-1]:
+            under = np.maximum(density - density.max(), -_LIKELY) / _LIKELY + 1
+            _heat(ax, at_x, at_y, under, 1.0, look)
+        _arrows(ax, (at_x, at_y), field, places, longest, box, look)
         dress(ax, look, size=BODY)
-        bare(ax)
         ax.set(xlim=box[0], ylim=box[1])
-        ax.set_aspect("equal", adjustable="box")
+        plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
-    _heat(axes[-1], at_x, at_y, np.linalg.norm(fields[-1], axis=-1) / rms, look)
+    share = np.where(likely, np.linalg.norm(fields[-1], axis=-1) / rms, 0.0)
+    top = max(float(share.max()), 1e-12)  # of two equal fields the map is empty, not missing
+    heat = _heat(axes[-1], at_x, at_y, share, top, look)
+    colour_bar(axes[-1], heat, "|difference| / rms of |exact|", look)
     small = f"arrows: length ∝ √|score|, one scale for all panels; the largest |score| is {longest:.3g}"
     above, note = figure.suptitle(heading) if heading else None, figure.supxlabel(small)
     if above is not None:
@@ -138,50 +148,61 @@ def _said(value: float, name: str) -> str:
     return f"{'=' if abs(float(text) - value) <= 1e-7 * abs(value) else '≈'} {text}"
 
 
-def _arrows(ax: Axes, x: Curve, y: Curve, field: Field, longest: float, box: Limits, look: Style) -> None:
+def _places(x: Curve, y: Curve, likely: NDArray[np.bool_], box: Limits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where arrows stand, as numbers along x and along y: about evenly spread, one to a cell, as near to its middle as
+    points are likely.
+    """
+    spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
+    across, up = (_thinned(axis, spacing) for axis in (x, y))
+    gaps = [np.abs(axis[:, None] - axis[middles]) for axis, middles in ((x, across), (y, up))]
+    a, b = (gap.argmin(axis=1) for gap in gaps)  # of each coordinate its cell
+    i, j = np.nonzero(likely)
+    away = gaps[0].min(axis=1)[i] ** 2 + gaps[1].min(axis=1)[j] ** 2
+    order = np.argsort(away, kind="stable")
+    _, nearest = np.unique(a[i[order]] * len(up) + b[j[order]], return_index=True)
+    return i[order][nearest], j[order][nearest]
+
+
+def _arrows(
+    ax: Axes,
+    grid: tuple[Curve, Curve],
+    field: Field,
+    places: tuple[NDArray[np.int64], NDArray[np.int64]],
+    longest: float,
+    box: Limits,
+    look: Style,
+) -> None:
     """Arrows as long as the root of their |score|, `longest` being the same in every panel."""
     spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
-    across, down = _thinned(x, spacing), _thinned(y, spacing)
-    few = field[np.ix_(across, down)]
+    few = field[places]
     size = np.linalg.norm(few, axis=-1, keepdims=True)
     shown = few * (_LONGEST * spacing / np.sqrt(longest)) / np.sqrt(np.where(size > 0, size, 1.0))
-    at_x, at_y = np.meshgrid(x[across], y[down], indexing="ij")
     ax.quiver(
-        at_x, at_y, shown[..., 0], shown[..., 1],
+        grid[0][places[0]], grid[1][places[1]], shown[:, 0], shown[:, 1],
         angles="xy", scale_units="xy", scale=1, pivot="mid", units="inches", width=0.015, headwidth=3.4, headlength=3.6,
         headaxislength=3.2, minlength=0.5, color=look.foreground, zorder=4,
     )  # fmt: skip
 
 
 def _thinned(axis: Curve, spacing: float) -> NDArray[np.int64]:
-    """Which coordinates to draw arrows at: every k-th, about `spacing` apart, as far from one end as from the other."""
+    """The middles of the cells of arrows: every k-th coordinate, about `spacing` apart, as far from either end."""
     step = max(1, round(spacing / float(np.diff(axis).mean())))
     count = max(1, len(axis) // step)
     return (len(axis) - 1 - (count - 1) * step) // 2 + step * np.arange(count)
 
 
-def _heat(ax: Axes, x: Curve, y: Curve, share: Field, look: Style) -> None:
-    top = max(float(share.max()), 1e-12)  # of two equal fields the map is empty, not missing
+def _heat(ax: Axes, x: Curve, y: Curve, values: Field, top: float, look: Style) -> QuadMesh:
+    """A map from the background's colour at 0 to a warm one at `top`."""
     # Out to the rim of the outermost cells, where the panel ends.
     (left, right), (low, high) = _cells(x), _cells(y)
-    mesh = ax.pcolormesh(
+    return ax.pcolormesh(
         np.concatenate([[left], x, [right]]),
         np.concatenate([[low], y, [high]]),
-        np.pad(share, 1, mode="edge").T,
-        cmap=_warm(look),
+        np.pad(values, 1, mode="edge").T,
+        cmap=ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm"),
         vmin=0,
         vmax=top,
         shading="gouraud",
         rasterized=True,
         zorder=1,
     )
-    colour_bar(ax, mesh, "|difference| / rms of |exact|", look)
-
-
-def _warm(look: Style) -> Colormap:
-    return ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm")
-
-
-def _specks(ax: Axes, x: Points, look: Style) -> None:
-    size = 20.0 * (100 / len(x)) ** 0.62
-    ax.scatter(x[:, 0], x[:, 1], s=size, color=look.contrast, alpha=0.4, linewidths=0, rasterized=True, zorder=2)

@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
 class Trained:
     """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
 
-    With held-out rows both are those of the step `held_out.best`, as are the last `snapshots` and `averages`.
+    With held-out rows both are those of the step `held_out.best`, as are the last of `snapshots` and of `averages`.
 
     Example:
         >>> trained = model.training
@@ -120,21 +120,22 @@ class Course:
         watch: EarlyStopping | None,
         *,
         lengths: tuple[float, ...],
-        snapshot_every: int,
     ):
         self.denoiser, self.state, self.batches, self.watch, self.lengths = denoiser, state, batches, watch, lengths
-        self.steps, self.snapshot_every = options.steps, snapshot_every
+        self.steps, self.snapshot_steps = options.steps, options.snapshot_steps()
         self.store_every = -(-options.steps // options.averages) if options.averages else options.steps
         self.done = 0
         self.losses: list[NDArray[np.float32]] = []
         self.snapshots: list[tuple[int, Any, Any]] = []  # step, averaged and last weights
         self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers
         self._begin = time.perf_counter()
+        self._sound = (state, 0, 0)  # state, steps, and parts of the losses
 
     def begin(self, kept: State | None) -> None:
         """Begin, or go on where a training was whose complete state is `kept`, with the same rows or with others."""
         if kept is not None:
             self._go_on(kept)
+            self.mark_sound()
         if self.watch and not (kept is not None and kept.has(WATCH)):
             self.watch.look(self.state, self.done, self.state.average)
 
@@ -145,19 +146,36 @@ class Course:
 
     def next_stop(self, most: int) -> int:
         """The step after which something is to be done; `most` steps from here at the latest."""
-        every = [self.store_every, self.snapshot_every, *([self.watch.every] if self.watch else [])]
-        return min(self.steps, self.done + most, *(_next(self.done, one) for one in every))
+        every = [self.store_every, *([self.watch.every] if self.watch else [])]
+        shots = [step for step in self.snapshot_steps if step > self.done]
+        return min(self.steps, self.done + most, *(_next(self.done, one) for one in every), *shots[:1])
 
     def took(self, state: Weights, losses: NDArray[np.float32]) -> None:
         """Steps with these losses, (k,), have led to this state."""
         self.state, self.done = state, self.done + len(losses)
         self.losses.append(losses)
-        if self.done % self.snapshot_every == 0:
+        if self.done in self.snapshot_steps:
             self.snapshots.append((self.done, state.average, state.weights))
         if self.lengths and self.done % self.store_every == 0:
             self.stored[self.done] = np.asarray(state.powers)
         if self.watch and (self.done % self.watch.every == 0 or self.done == self.steps):
             self.watch.look(state, self.done, state.average)
+
+    def mark_sound(self) -> None:
+        """What was learned so far is good, as far as losses tell."""
+        self._sound = (self.state, self.done, len(self.losses))
+
+    def back_to_sound(self) -> None:
+        """Forget what came after it was good."""
+        self.state, self.done, parts = self._sound
+        self.losses = self.losses[:parts]
+        self.snapshots = [shot for shot in self.snapshots if shot[0] <= self.done]
+        self.stored = {step: powers for step, powers in self.stored.items() if step <= self.done}
+
+    @property
+    def joined(self) -> NDArray[np.float32]:
+        """The losses of all steps."""
+        return _joined(self.losses)
 
     @property
     def seconds(self) -> float:
@@ -178,14 +196,19 @@ class Course:
         return Trained(
             with_flat(best.average),
             with_flat(best.weights),
-            _joined(self.losses),
+            self.joined,
             self.seconds,
             interrupted,
-            [Snapshot(step, *map(with_flat, both)) for step, *both in self.snapshots if step <= end],
+            [Snapshot(step, *map(with_flat, both)) for step, *both in self._snapshots_until(best, end)],
             Averages.of(self.lengths, until) if self.lengths and end else None,
             self.watch.seen if self.watch else None,
             self.kept(),
         )
+
+    def _snapshots_until(self, best: Weights, end: int) -> list[tuple[int, Any, Any]]:
+        """Those up to the step `end`, of which the last has the weights that are kept."""
+        shots = [shot for shot in self.snapshots if shot[0] < end]
+        return [*shots, (end, best.average, best.weights)] if end and self.snapshot_steps else shots
 
     def kept(self) -> State:
         """The complete state."""
@@ -193,7 +216,7 @@ class Course:
         if self.watch:
             parts |= {WATCH: self.watch.state, "best": tree_state(self.watch.best)}
         shots = {str(step): both for step, *both in self.snapshots}
-        arrays = {"losses": _joined(self.losses)}
+        arrays = {"losses": self.joined}
         arrays |= {f"snapshots/{step}": np.stack([np.asarray(one) for one in both]) for step, both in shots.items()}
         arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
         return named(

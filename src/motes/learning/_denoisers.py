@@ -6,7 +6,7 @@ They differ in what the network estimates: eps, x_0, v or the velocity, from x_t
 the part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to learn depends on
 it: x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a velocity does along
 straight lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to both under every
-schedule. `Conditional` makes any of them a denoiser that can be conditioned on classes.
+schedule. `Conditional` makes any of them a denoiser that can be conditioned on classes and on numbers.
 """
 
 from collections.abc import Callable
@@ -184,22 +184,37 @@ class InContext(eqx.Module):
 
 
 class Conditional(Denoiser):
-    """E[x_0 | x_t, label]: the network of `denoiser` has the class, one-hot, as its third input.
+    """E[x_0 | x_t, label, context]: the network of `denoiser` has the class, one-hot, and the context as third input.
 
-    Zeros are the answer for all classes together: it learns them from rows whose label is withheld (Ho & Salimans
-    2022).
+    Zeros in the place of the class are the answer for all classes together: it learns them from rows whose label is
+    withheld (Ho & Salimans 2022). The context is never withheld, so there is no answer without it.
     """
 
     denoiser: Learned
     classes: int = eqx.field(static=True)
+    context: int = eqx.field(static=True)
     schedule: Schedule
 
-    def __init__(self, denoiser: Learned, classes: int):
-        self.denoiser, self.classes, self.schedule = denoiser, classes, denoiser.schedule
+    def __init__(self, denoiser: Learned, classes: int = 0, context: int = 0):
+        self.denoiser, self.classes, self.context, self.schedule = denoiser, classes, context, denoiser.schedule
 
     def given(self, known: Given) -> Denoiser:
+        """The denoiser of rows of a class and a context.
+
+        Raises:
+            TypeError: a label for a denoiser without classes, or not as many numbers as it is conditioned on.
+        """
+        if known.label is not None and not self.classes:
+            raise TypeError("got a label; this denoiser knows no classes. Leave it out.")
+        numbers = jnp.zeros(0) if known.context is None else known.context
+        if numbers.shape != (self.context,):
+            raise TypeError(
+                f"got a context of shape {numbers.shape}; this denoiser is conditioned on ({self.context},) numbers. "
+                "Give them: denoiser.given(Given(context=...))."
+            )
         label = jnp.array(-1) if known.label is None else known.label
-        return self.denoiser.in_context(jax.nn.one_hot(label, self.classes))
+        one_hot = jax.nn.one_hot(label, self.classes, dtype=jnp.result_type(float))
+        return self.denoiser.in_context(jnp.concatenate([one_hot, numbers.astype(one_hot.dtype)]))
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.x0_and_eps(x_t, t)[0]
@@ -279,8 +294,8 @@ class Prediction(Checked):
         """
         return 2 * dim if self.variance == "learned" else dim
 
-    def denoiser(self, network: Network, schedule: Schedule, classes: int = 0) -> Denoiser:
-        """`network` under `schedule`, for points in as many classes; 0: none.
+    def denoiser(self, network: Network, schedule: Schedule, classes: int = 0, context: int = 0) -> Denoiser:
+        """`network` under `schedule`, for points in so many classes that are conditioned on `context` numbers.
 
         Example:
             >>> from motes.diffusion import VarianceExploding
@@ -292,7 +307,7 @@ class Prediction(Checked):
         if self.variance == "learned":
             return LearnedVariance(network=network, schedule=schedule, kind=self.wraps)
         denoiser = self.wraps(network=network, schedule=schedule)
-        return Conditional(denoiser, classes) if classes else denoiser
+        return Conditional(denoiser, classes, context) if classes or context else denoiser
 
 
 class PredictEps(Prediction):

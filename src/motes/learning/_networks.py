@@ -30,14 +30,15 @@ class Architecture(Protocol):
     """What a recipe says of a network: a frozen dataclass whose method makes one."""
 
     def network(
-        self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
     ) -> Callable[..., jax.Array]:
         """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
 
         Args:
             dim_in: columns of a point.
             dim_out: as many, or twice as many where the network says how wide a reverse step is, too.
-            classes: above 0, the network takes a third input (classes,): the class, one-hot, or zeros for none.
+            context: above 0, the network takes a third input (context,): the class, one-hot, or zeros for none, and
+                then the numbers that points are conditioned on.
             steps: T of a discrete schedule, where time is k/T; None for one without steps.
             key: of the initial weights.
         """
@@ -50,11 +51,11 @@ class StepGated(Checked):
     width: int = number(128, 1)
     depth: int = number(3, 1)
 
-    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
-        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it knows no classes."""
-        if steps is None or classes:
+    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
+        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it has no third input."""
+        if steps is None or context:
             raise ValueError(
-                f"StepGated got steps = {steps} and classes = {classes}; expected a schedule of steps, and no classes."
+                f"StepGated got steps = {steps} and context = {context}; expected a schedule of steps, and no context."
             )
         return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
 
@@ -116,9 +117,9 @@ class Residual(Checked):
     depth: int = number(4, 1)
     dropout: float = number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
 
-    def network(self, dim_in: int, dim_out: int, *, classes: int, steps: int | None, key: jax.Array) -> ResidualMLP:
-        """A fresh network for points of `dim_in` columns, with a class, one-hot, for its context."""
-        return ResidualMLP(dim_in, self.width, self.depth, classes, dropout=self.dropout, outputs=dim_out, key=key)
+    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array) -> ResidualMLP:
+        """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
+        return ResidualMLP(dim_in, self.width, self.depth, context, dropout=self.dropout, outputs=dim_out, key=key)
 
 
 class ResidualMLP(eqx.Module):

@@ -8,6 +8,8 @@ import optax
 
 from motes._ranges import Checked, number
 
+SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
+
 
 @dataclass(frozen=True)
 class Training(Checked):
@@ -34,7 +36,7 @@ class Training(Checked):
     check_every: int = number(100, 1)  # steps from one look at these rows to the next
     patience: int = number(10, 1)  # looks without a better loss, after which training stops
     averages: int = number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
-    snapshot_epochs: int = number(0, 0)  # a picture every so many epochs; 0: five over the run
+    snapshots: int = number(5, 0)  # of the weights, each after twice as many steps as the one before; 0: none
 
     def optimiser(self) -> optax.GradientTransformation:
         """Adam with the clipping and the learning rate that these options say; the same object for the same options.
@@ -49,17 +51,17 @@ class Training(Checked):
         """
         return _optimiser(self)
 
-    def snapshot_steps(self, rows: int) -> int:
-        """Steps from one snapshot of the weights to the next.
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """The steps after which a snapshot of the weights is taken: as much happens from each to the next.
 
         Example:
             >>> from motes.learning import Training
-            >>> Training(steps=2_000).snapshot_steps(10_000)
-            400
+            >>> Training(steps=2_000).snapshot_steps()
+            (120, 250, 500, 1000, 2000)
         """
-        if self.snapshot_epochs:
-            return self.snapshot_epochs * -(-rows // self.batch)
-        return -(-self.steps // 5)
+        exact = [self.steps / SNAPSHOT_RATIO**k for k in range(1, self.snapshots)]
+        rounded = {int(float(f"{step:.2g}")) for step in exact if step >= 1}
+        return (*sorted(rounded - {self.steps}), self.steps) if self.snapshots else ()
 
 
 @cache  # the same object again, so that a compiled training program is found again

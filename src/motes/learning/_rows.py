@@ -1,4 +1,4 @@
-"""Rows as a learner meets them: the class that it is given with each, and the loss that it has there.
+"""Rows as a learner meets them: the class and the context that it is given with each, and the loss that it has there.
 
 Training and early stopping see rows in this one way, so that their losses can be compared.
 """
@@ -25,6 +25,7 @@ class Rows:
     Attributes:
         x: (n, d), in the units that the denoiser works in.
         labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
+        context: numbers that the rows are conditioned on (n, c), for a denoiser that takes them.
         weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
             rows, and 0 as none; None: 1 each.
         held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
@@ -43,18 +44,20 @@ class Rows:
     labels: NDArray[np.integer] | None = None
     weights: NDArray[np.floating] | None = None
     held: "Rows | None" = None
+    context: NDArray[np.floating] | None = None
 
     def __getitem__(self, some: NDArray[np.int64]) -> "Rows":
         """The rows with these numbers."""
-        parts = (self.x, self.labels, self.weights)
-        return Rows(*(None if part is None else part[some] for part in parts))  # type: ignore[arg-type]
+        of = lambda part: None if part is None else part[some]
+        return Rows(self.x[some], of(self.labels), of(self.weights), context=of(self.context))
 
 
 class OnDevice(NamedTuple):
-    """Points, their classes, and how often a class is withheld."""
+    """Points, what is known of each, and how often a class is withheld."""
 
     x: jax.Array  # (n, d)
     labels: jax.Array | None  # (n,)
+    context: jax.Array | None  # (n, c)
     dropout: float
 
     @classmethod
@@ -68,8 +71,9 @@ class OnDevice(NamedTuple):
             return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
 
         # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
-        points = put(np.asarray(rows.x, jnp.result_type(float)))
-        return cls(points, None if rows.labels is None else put(rows.labels), dropout)
+        numbers = lambda part: put(np.asarray(part, jnp.result_type(float)))
+        context = None if rows.context is None else numbers(rows.context)
+        return cls(numbers(rows.x), None if rows.labels is None else put(rows.labels), context, dropout)
 
     def losses(
         self,
@@ -88,13 +92,15 @@ class OnDevice(NamedTuple):
         that are left out, if any are.
         """
         label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
+        given = Given(label, None if self.context is None else self.context[index])
+        known = given if jax.tree.leaves(given) else None
         thins = None if thin is None else jax.random.split(thin, len(t))
 
-        def row(label: jax.Array | None, thin: jax.Array | None, *row: jax.Array) -> dict[str, jax.Array]:
-            one = denoiser if label is None else denoiser.given(Given(label))
+        def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> dict[str, jax.Array]:
+            one = denoiser if known is None else denoiser.given(known)
             return loss(one if thin is None else thinned(one, thin), *row)
 
-        terms = jax.vmap(row)(label, thins, self.x[index], t, eps)
+        terms = jax.vmap(row)(known, thins, self.x[index], t, eps)
         return jnp.stack(list(terms.values())).sum(axis=0)
 
 

@@ -23,10 +23,11 @@ from motes.errors import TrainingError, UsageError
 from motes.learning._averages import LENGTHS, rates
 from motes.learning._batches import Batches
 from motes.learning._course import Course, Progress, Trained, Weights
+from motes.learning._divergence import Guard, times_the_first
 from motes.learning._losses import Loss
 from motes.learning._options import Training
 from motes.learning._programs import training_program
-from motes.learning._resuming import Keeper, interruptible
+from motes.learning._resuming import Keeper, State, interruptible
 from motes.learning._rows import OnDevice, Rows, systematic
 from motes.learning._stopping import EarlyStopping
 from motes.learning._times import Times
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         UsageError: a share of rows for validation, where no rows are held out.
-        TrainingError: the loss was not finite; its `result` holds the last good weights.
+        TrainingError: the training diverged; its `result` holds the last good weights.
         ModelFileError: the keeper's state is that of another training.
 
     Example:
@@ -86,37 +87,76 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
-    rows = data if isinstance(data, Rows) else Rows(data)
-    if options.validation and rows.held is None:
-        raise UsageError(
-            f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
-            "or leave validation at 0."
-        )
-    lengths = LENGTHS if options.averages else ()
-    on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
-    task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
-    batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
-    watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
-    snapshot_every = options.snapshot_steps(len(rows.x))
-    course = Course(denoiser, task.start(), options, batches, watch, lengths=lengths, snapshot_every=snapshot_every)
-    course.begin(None if keeper is None else keeper.state)
+    stepwise = Stepwise(
+        denoiser, data, key=key, loss=loss, times=times, options=options, state=None if keeper is None else keeper.state
+    )
+    course = stepwise.course
+    guard = stepwise.guard
     saved, stride, compiled = course.done, FIRST, False
     with interruptible() as stop:
         while course.goes_on and not stop:
-            count = course.next_stop(stride) - course.done
             tick = time.perf_counter()
-            _go(task, course, count)
+            count = stepwise.go(stride)
             if compiled:  # the first call compiles, which says nothing of the next one
                 stride = int(np.clip(count * PATIENCE / (time.perf_counter() - tick), FIRST, ROOM))
             compiled = True
-            if keeper is not None and keeper.due():
+            if keeper is not None and guard.sound and keeper.due():
                 keeper.save(course.done, course.kept())
                 saved = course.done
             if on_progress:
                 on_progress(course.progress())
+        _refuse(guard.fault_at_end(course.done), course)
         if keeper is not None and course.done > saved:
             keeper.save(course.done, course.kept())
     return course.result(interrupted=bool(stop) and course.done < options.steps)
+
+
+class Stepwise:
+    """A training that is carried out some steps at a time; the arguments are those of `train`.
+
+    Args:
+        state: to go on from; None: the training begins.
+
+    Attributes:
+        course: where it stands.
+        guard: says when it has diverged.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        data: NDArray[np.floating] | Rows,
+        *,
+        key: jax.Array,
+        loss: Loss,
+        times: Times,
+        options: Training = Training(),
+        state: State | None = None,
+    ):
+        rows = data if isinstance(data, Rows) else Rows(data)
+        if options.validation and rows.held is None:
+            raise UsageError(
+                f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
+                "or leave validation at 0."
+            )
+        lengths = LENGTHS if options.averages else ()
+        on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
+        self._task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
+        batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
+        watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
+        self.course = Course(denoiser, self._task.start(), options, batches, watch, lengths=lengths)
+        self.course.begin(state)
+        self.guard = Guard(times_the_first, options.steps, self.course.joined)
+
+    def go(self, most: int) -> int:
+        """Take at most so many steps, up to `ROOM`; give how many.
+
+        Raises:
+            TrainingError: the training diverged.
+        """
+        count = self.course.next_stop(min(most, ROOM)) - self.course.done
+        _go(self._task, self.course, self.guard, count)
+        return count
 
 
 class _Task(NamedTuple):
@@ -138,24 +178,36 @@ class _Task(NamedTuple):
         return Weights(flat, flat, powers, self.optimiser.init(flat), self.times.init(), jnp.zeros((), int))
 
 
-def _go(task: _Task, course: Course, count: int) -> None:
+def _go(task: _Task, course: Course, guard: Guard, count: int) -> None:
     """The next `count` steps.
 
     Raises:
-        TrainingError: a loss was not finite.
+        TrainingError: the training diverged.
     """
     index = np.stack([next(course.batches) for _ in range(count)])
     index = np.pad(index, ((0, ROOM - count), (0, 0)))
-    after, losses = _advance(task, course.state, index, np.int32(count))
+    after, losses, finite = _advance(task, course.state, index, np.int32(count))
     fresh = np.asarray(losses)[:count]
-    if not np.isfinite(fresh).all():
-        wrong, done = int(np.argmin(np.isfinite(fresh))), course.done
-        raise TrainingError(
-            f"the loss was {fresh[wrong]} at step {done + wrong + 1} of {course.steps}. Usual remedies: a smaller "
-            f"learning rate, a smaller clip_norm, standardised data. The weights of step {done} are kept.",
-            course.result(),
-        )
+    _refuse(guard.fault(course.done, fresh, bool(finite)), course)
     course.took(after, fresh)
+    if guard.sound:
+        course.mark_sound()
+
+
+def _refuse(fault: str | None, course: Course) -> None:
+    """End a training that has diverged, with the weights that it had before.
+
+    Raises:
+        TrainingError: there is a fault.
+    """
+    if fault is None:
+        return
+    course.back_to_sound()
+    raise TrainingError(
+        f"the training diverged: {fault}. Usual remedies: a smaller learning rate, a smaller clip_norm, "
+        f"standardised data. The weights of step {course.done:,} are kept.",
+        course.result(),
+    )
 
 
 def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
@@ -174,8 +226,8 @@ def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches
 
 
 @training_program
-def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) -> tuple[Weights, jax.Array]:
-    """`count` steps of training on the batches `index` (ROOM, batch); also the loss of each."""
+def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) -> tuple[Weights, jax.Array, jax.Array]:
+    """`count` steps of training on the batches `index` (ROOM, batch); their losses; whether all weights are finite."""
     denoiser, loss, times, optimiser, ema, lengths, rows, key = task
 
     def objective(weights: jax.Array, places: jax.Array, state: Weights) -> tuple[jax.Array, Any]:
@@ -200,4 +252,6 @@ def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) ->
         powers = state.powers + rates(lengths, state.step + 1)[:, None] * (weights - state.powers)
         return Weights(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
 
-    return jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
+    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
+    finite = [jnp.isfinite(part).all() for part in (state.weights, state.average, state.powers)]
+    return state, losses, jnp.stack(finite).all()

@@ -1,4 +1,5 @@
-from ._points import PointModel, Provenance
+from ._points import PointModel
+from ._provenance import Provenance
 from ._tables import RowLikelihood, TableModel
 
 __all__ = [

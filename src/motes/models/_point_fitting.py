@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
+from motes.data._frames import Frame
 from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
+from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
@@ -22,8 +24,10 @@ from motes.learning._networks import StepGated
 from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._rows import Rows
 from motes.learning._training import train
+from motes.models._contexts import Context, context_table
 from motes.models._going_on import ahead_of, mark, run_of
-from motes.models._points import PointModel, Provenance
+from motes.models._points import PointModel
+from motes.models._provenance import Provenance
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -40,12 +44,14 @@ class PointData:
         columns: d names of the columns of an array.
         labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+        given: what each row is conditioned on: an array (n, c), a dict of columns, a data frame or a `Table`.
     """
 
     points: ArrayLike | Table
     columns: Sequence[str] | None = None
     labels: ArrayLike | None = None
     weights: ArrayLike | None = None
+    given: Any = None
 
     @property
     def table(self) -> Table:
@@ -71,7 +77,7 @@ def fit_points(
     """Train a model of points on the rows of `data`.
 
     Args:
-        data: numbers (n, d), a `Table`, or `PointData`, which may also name columns, classes and weights.
+        data: numbers (n, d), a `Table`, or `PointData`, which may also hold columns, classes, weights and `given`.
         recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
         changes: to it, such as {"training.steps": 8000}.
         start: a model of the same network and columns to go on from, with its units, its classes and the complete state
@@ -89,7 +95,7 @@ def fit_points(
         DataError: data that cannot be used; the message names the place.
         RecipeError: a recipe that cannot be followed.
         UsageError: a `start` of another network, or one whose training is complete.
-        TrainingError: the loss was not finite; `result` is the model of the last good weights.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     chosen, seed = load_recipe(recipe, changes), check_seed(seed)
     if chosen.data.encode:
@@ -99,13 +105,22 @@ def fit_points(
         )
     data = data if isinstance(data, PointData) else PointData(data)
     whole = data.table
-    table, weights = _counting(_labelled(whole, data.labels, chosen), data.weights)
+    observed = None if data.given is None else context_table(data.given, len(whole), whole.columns)
+    labelled = _labelled(whole, data.labels, chosen)
+    counted, weights = _counting(len(whole), data.weights)
+    table = labelled.take(counted)
     classes = _classes(table, weights, start)
+    context = _context(observed and observed.take(counted), weights, start, chosen)
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
-    rows = Rows(z, None if classes is None else classes.numbers(table.labels, len(z)), weights)
-    run = run_of(chosen, seed, rows.x, rows.labels, rows.weights)
-    denoiser = _first(start, chosen, z.shape[1], classes, seed)
+    rows = Rows(
+        z,
+        None if classes is None else classes.numbers(table.labels, len(z)),
+        weights,
+        context=None if context is None or observed is None else context.forward(observed.x[counted]),
+    )
+    run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context)
+    denoiser = _first(start, chosen, z.shape[1], classes, context, seed)
 
     def model_of(trained: Trained) -> PointModel:
         mark(trained, run)
@@ -115,7 +130,8 @@ def fit_points(
             table.columns,
             chosen,
             classes=classes,
-            provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
+            context=context,
+            provenance=Provenance(source, _fingerprint(whole, observed), seed),
             training=trained,
         )
 
@@ -128,6 +144,13 @@ def fit_points(
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
         raise
+
+
+def _fingerprint(points: Table, observed: Table | None) -> str:
+    """Of the points, with what they are conditioned on."""
+    frame = frame_of(replace(points, labels=None))
+    more = {} if observed is None else frame_of(observed).columns
+    return fingerprint_of(Frame({**frame.columns, **more}))
 
 
 def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
@@ -146,11 +169,15 @@ def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) 
     """Between the units of `table` and those that a recipe trains in.
 
     Raises:
-        DataError: a column that does not vary over the rows that count.
+        DataError: a column that does not vary over the rows that count, or a row beyond the bounds.
+        UsageError: bounds that are none.
     """
+    support = Support.of(recipe.data.bounds, table.columns)
+    if support is not None:
+        support.check(table.x, table.columns, "the data")
     if not recipe.data.standardise:
-        return Standardiser.identity(table.x.shape[1])
-    found = Standardiser.fit(table.x, weights)
+        return replace(Standardiser.identity(table.x.shape[1]), support=support)
+    found = Standardiser.fit(table.x, weights, support)
     for name, scale in zip(table.columns, found.scale, strict=True):
         if not scale > 0:
             raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")
@@ -177,13 +204,13 @@ def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
     return replace(table, labels=np.asarray(labels))
 
 
-def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
+def _checked(n: int, weights: ArrayLike | None) -> Array | None:
     """Weights of the rows; None: 1 each."""
     if weights is None:
         return None
     numbers = np.asarray(weights, np.float64)
-    if numbers.shape != (len(table.x),):
-        raise DataError(f"the weights have shape {numbers.shape}; expected ({len(table.x)},), one for each row.")
+    if numbers.shape != (n,):
+        raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")
     good = np.isfinite(numbers) & (numbers >= 0)
     if not good.all():
         row = int(good.argmin())
@@ -193,13 +220,13 @@ def _checked(table: Table, weights: ArrayLike | None) -> Array | None:
     return numbers
 
 
-def _counting(table: Table, weights: ArrayLike | None) -> tuple[Table, Array | None]:
-    """The rows that count, with their weights."""
-    numbers = _checked(table, weights)
+def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
+    """The numbers of those of `n` rows that count, and their weights."""
+    numbers = _checked(n, weights)
     if numbers is None:
-        return table, None
+        return np.arange(n), None
     rows = np.flatnonzero(numbers)
-    return table.take(rows), numbers[rows]
+    return rows, numbers[rows]
 
 
 def _classes(table: Table, weights: Array | None, start: PointModel | None) -> Classes | None:
@@ -209,17 +236,43 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
     return (start and start.classes) or Classes.of(table.labels, weights)
 
 
-def _first(start: PointModel | None, recipe: Recipe, dim: int, classes: Classes | None, seed: int) -> Denoiser:
+def _context(table: Table | None, weights: Array | None, start: PointModel | None, recipe: Recipe) -> Context | None:
+    """What the points are conditioned on, as `start` has it, if it is, or as the rows say."""
+    before = None if start is None else start.context
+    if table is None:
+        return None
+    if isinstance(recipe.network, StepGated):
+        raise RecipeError(
+            "network.kind = 'step_gated' takes no `given`. Set network.kind = 'residual', or train without it."
+        )
+    if recipe.denoiser.variance == "learned":
+        raise RecipeError("denoiser.variance = 'learned' goes with no `given`. Set 'fixed', or train without it.")
+    if before is not None and before.columns != table.columns:
+        raise UsageError(
+            f"given has the columns {', '.join(table.columns)}; start is conditioned on {', '.join(before.columns)}. "
+            "Give these."
+        )
+    return before or Context.fit(table, weights, standardise=recipe.data.standardise)
+
+
+def _first(
+    start: PointModel | None,
+    recipe: Recipe,
+    dim: int,
+    classes: Classes | None,
+    context: Context | None,
+    seed: int,
+) -> Denoiser:
     """The denoiser that training begins with."""
-    count = len(classes) if classes else 0
+    counts = [len(part) if part else 0 for part in (classes, context)]
     if start is None:
-        return recipe.make_denoiser(dim, seed_key(seed, "weights"), count)
-    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)
+        return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
+    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)
     shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
     if not eqx.tree_equal(jax.tree.map(shape, start.denoiser), jax.tree.map(shape, wanted)):
         raise UsageError(
-            "start is not a model of this recipe, these columns and these classes, so it cannot be gone on from. "
-            "Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
+            "start is not a model of this recipe, these columns, these classes and this `given`, so it cannot be gone "
+            "on from. Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
         )
     return start.denoiser
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -18,6 +18,7 @@ from scipy.special import softmax
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
+from motes.data._supports import Support
 from motes.data._tables import Standardiser, as_table
 from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
@@ -28,7 +29,9 @@ from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, writ
 from motes.learning._course import Trained
 from motes.learning._networks import StepGatedMLP
 from motes.learning._weights import weights_of, with_weights
+from motes.models._contexts import Context
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
+from motes.models._provenance import Provenance
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
@@ -39,29 +42,6 @@ from motes.sampling._loop import ReverseProcess, sample
 from motes.sampling._options import Sampling
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where a model is from.
-
-    Attributes:
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
-
-    Example:
-        >>> from motes.models import PointModel, Provenance
-        >>> inner = model.inner
-        >>> known = Provenance("moons", inner.fingerprint, seed=0)
-        >>> same = PointModel(inner.denoiser, inner.standardiser, inner.columns, inner.recipe, provenance=known)
-        >>> same.source
-        'moons'
-    """
-
-    source: str = ""
-    fingerprint: str = ""
-    seed: int = 0
-
-
 class PointModel:
     """What was learned, and everything needed to sample it again.
 
@@ -70,6 +50,7 @@ class PointModel:
         standardiser: between those and the data's units.
         columns: names of the d columns.
         classes: those of its rows, where it was trained with labels; otherwise None.
+        context: what its points are conditioned on, where it was trained `given` that; otherwise None.
         recipe: what it was trained by.
         source, fingerprint, seed: its `Provenance`.
         training: losses and snapshots where it was trained in this process; None where it was loaded.
@@ -90,6 +71,7 @@ class PointModel:
         recipe: Recipe,
         *,
         classes: Classes | None = None,
+        context: Context | None = None,
         provenance: Provenance = Provenance(),
         training: Trained | None = None,
     ):
@@ -97,7 +79,7 @@ class PointModel:
         self.standardiser = standardiser
         self.columns = tuple(columns)
         self.recipe = recipe
-        self.classes = classes
+        self.classes, self.context = classes, context
         self.source, self.fingerprint, self.seed = provenance.source, provenance.fingerprint, provenance.seed
         self.training = training
         self.folder: Path | None = None
@@ -105,7 +87,8 @@ class PointModel:
 
     def __repr__(self) -> str:
         on = f" of {self.source}" if self.source else ""
-        return f"PointModel{on} ({self.dim} columns, {self.parameters:,} parameters)"
+        given = f" given {len(self.context)}" if self.context else ""
+        return f"PointModel{on} ({self.dim} columns{given}, {self.parameters:,} parameters)"
 
     def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> PointModel:
         """The same model with other weights, or with an exact denoiser, in the place of its own.
@@ -194,6 +177,7 @@ class PointModel:
         *,
         seed: int = 0,
         label: Any = None,
+        given: Any = None,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[False] = False,
@@ -206,6 +190,7 @@ class PointModel:
         *,
         seed: int = 0,
         label: Any = None,
+        given: Any = None,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: Literal[True],
@@ -217,16 +202,21 @@ class PointModel:
         *,
         seed: int = 0,
         label: Any = None,
+        given: Any = None,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
         return_log_prob: bool = False,
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Draw `n` new points, (n, d) in the data's units. The same seed gives the same points.
 
+        A model that was trained `given` something draws them given one observation, or `n` given each of m
+        observations, (m, n, d).
+
         Args:
             n: how many.
             seed: of the draw.
             label: the class of all the points, or one for each (n,); None draws from all classes together.
+            given: one observation, (c,) or a mapping column -> number, or m of them, (m, c) or a table of m rows.
             how: sampler, steps, grid and guidance, in the place of the recipe's.
             on_block: called with the number of points done so far.
             return_log_prob: give their log p (n,) as well, `score_samples` of them.
@@ -242,8 +232,12 @@ class PointModel:
         how = Sampling.of(how)
         if return_log_prob and how.guidance is not None:
             raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
-        points = self.chain(n, (), seed=seed, label=label, how=how, on_block=on_block)[0]
-        return (points, self.score_samples(points, label=label)) if return_log_prob else points
+        points = self.chain(n, (), seed=seed, label=label, given=given, how=how, on_block=on_block)[0]
+        if not return_log_prob:
+            return points
+        rows = points.reshape(-1, self.dim)
+        log_prob = self._likelihood(rows, self._known(label, given, n)).log_prob
+        return points, log_prob.reshape(points.shape[:-1])
 
     def chain(
         self,
@@ -252,10 +246,13 @@ class PointModel:
         *,
         seed: int = 0,
         label: Any = None,
+        given: Any = None,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `sample`, with the points at some places of its grid on the way: (n, d) and (len(record), n, d).
+
+        Of m observations they are (m, n, d) and (len(record), m, n, d).
 
         Both in the data's units, so noise looks as wide as the data. `grid` holds the times of the recipe's grid.
 
@@ -265,10 +262,28 @@ class PointModel:
             ((2, 3, 2), True)
         """
         n = check_count(n, "points")
-        given = self.given(label, n)
-        process = self.reverse_process(how, given)
-        points, kept = sample(process, n, key=seed_key(seed, "sample"), given=given, record=record, on_block=on_block)
-        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+        known, shape = self._known(label, given, n), self._shape(given, n)
+        process = self.reverse_process(how, known)
+        points, kept = sample(
+            process, math.prod(shape), key=seed_key(seed, "sample"), given=known, record=record, on_block=on_block
+        )
+        inverse = self.standardiser.inverse
+        return inverse(points.reshape(*shape, self.dim)), inverse(kept.reshape(len(record), *shape, self.dim))
+
+    def _known(self, label: Any, given: Any, n: int) -> Given | None:
+        """What is known of `n` points of each observation, one observation after another."""
+        if self.context is None:
+            return self.given(label, n, given)
+        rows, _ = self.context.rows(given)
+        labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
+        return self.given(labels, n * len(rows), np.repeat(rows, n, axis=0))
+
+    def _shape(self, given: Any, n: int) -> tuple[int, ...]:
+        """Of the points that are drawn, without their columns."""
+        if self.context is None:
+            return (n,)
+        rows, one = self.context.rows(given)
+        return (n,) if one else (len(rows), n)
 
     def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
         """What points are drawn by of which that much is known: as the recipe says, but for `how`.
@@ -285,24 +300,43 @@ class PointModel:
         sampler, grid = sampler_and_grid(self.recipe, how)
         return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
 
-    def given(self, label: Any, n: int) -> Given | None:
-        """What a denoiser is told of `n` rows of one class, or of one class each; nothing without a label.
+    def given(self, label: Any, n: int, observed: Any = None) -> Given | None:
+        """What a denoiser is told of `n` rows: of one class, or of one each, and of one observation, or of one each.
+
+        Nothing without a label and an observation.
 
         Raises:
-            UsageError: an unknown label, or a model without classes.
+            UsageError: an unknown label, a model without classes, or one that is conditioned on something else.
+            DataError: an observation that cannot be used.
 
         Example:
             >>> model.inner.given(None, n=3) is None
             True
         """
-        if label is None:
-            return None
-        if self.classes is None:
+        if label is not None and self.classes is None:
             raise UsageError(
                 f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
                 "column ('class' for a shape); in Python `fit` takes them beside the rows."
             )
-        return Given(self.classes.numbers(label, n))  # type: ignore[arg-type]
+        context = self._context_of(observed, n)
+        if label is None and context is None:
+            return None
+        numbers = None if label is None or self.classes is None else self.classes.numbers(label, n)
+        return Given(numbers, context)  # type: ignore[arg-type]
+
+    def _context_of(self, observed: Any, n: int) -> NDArray[np.float64] | None:
+        """The context of `n` rows (n, c), in the units of the network."""
+        if self.context is None:
+            if observed is not None:
+                raise UsageError(
+                    "got an observation, but this model is conditioned on nothing. Train one with it: "
+                    "motes.fit(theta, given=x)."
+                )
+            return None
+        rows, _ = self.context.rows(observed)
+        if len(rows) not in (1, n):
+            raise UsageError(f"got {len(rows)} observations for {n} rows; expected one, or one for each row.")
+        return np.broadcast_to(self.context.forward(rows), (n, len(self.context)))
 
     def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """The denoiser, or the guided one of rows of which that much is known.
@@ -314,7 +348,7 @@ class PointModel:
             return self.denoiser
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         weak: PointModel | None = how.weak
-        if weak is None and given is None:
+        if weak is None and (given is None or given.label is None):
             why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
             raise UsageError(
                 f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
@@ -322,11 +356,17 @@ class PointModel:
             )
         if weak is None:
             return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
-        if (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names) != (
-            self.columns,
-            self.denoiser.schedule,
-            self.classes and self.classes.names,
-        ) or not np.array_equal(weak.standardiser.scale, self.standardiser.scale):
+        if (
+            (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names, weak.context)
+            != (
+                self.columns,
+                self.denoiser.schedule,
+                self.classes and self.classes.names,
+                self.context,
+            )
+            or (weak.standardiser.scale != self.standardiser.scale).any()
+            or (weak.standardiser.support != self.standardiser.support)
+        ):
             raise UsageError(
                 "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
                 "and fewer steps of training, a smaller network, or more averaging."
@@ -336,17 +376,18 @@ class PointModel:
         )
 
     def score_samples(
-        self, x: ArrayLike, *, label: Any = None, on_block: Callable[[int], None] | None = None
+        self, x: ArrayLike, *, label: Any = None, given: Any = None, on_block: Callable[[int], None] | None = None
     ) -> NDArray[np.float64]:
         """log p of each row of x (n, d), (n,) in nats of the data's units. `likelihood` tells how exact it is.
 
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label).
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label), and `given` one observation for
+        all rows, or one for each, that of the points given it.
 
         Example:
             >>> model.inner.score_samples([[0.0, 1.0], [1.0, -0.5]]).shape
             (2,)
         """
-        return self.likelihood(x, label=label, on_block=on_block).log_prob
+        return self.likelihood(x, label=label, given=given, on_block=on_block).log_prob
 
     def predict_proba(self, x: ArrayLike, *, on_block: Callable[[int], None] | None = None) -> NDArray[np.float64]:
         """p(label | x) of each row of x (n, d), (n, classes) in the order of `classes.names`.
@@ -354,7 +395,7 @@ class PointModel:
         By Bayes' rule from log p(x | label) and how frequent each class was in training.
 
         Raises:
-            UsageError: a model without classes.
+            UsageError: a model without classes, or one whose points are given something.
             DataError: rows that cannot be used.
 
         Example:
@@ -366,6 +407,7 @@ class PointModel:
         rows = as_table(x, self.columns, to_learn=False).x
         if self.classes is None:
             raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
+        self.refuse_context("predict_proba")
         n, count = len(rows), len(self.classes)
         known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
         tell = (lambda done: on_block(done // count)) if on_block else None
@@ -391,6 +433,7 @@ class PointModel:
         x: ArrayLike,
         *,
         label: Any = None,
+        given: Any = None,
         divergence: Literal["exact", "rademacher", "gaussian"] = "exact",
         probes: int = 32,
         seed: int = 0,
@@ -400,7 +443,8 @@ class PointModel:
     ) -> Likelihood:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
-        With a `label`, one for all rows or one for each (n,), it is log p(x | label). A random `divergence` is an
+        With a `label`, one for all rows or one for each (n,), it is log p(x | label), and with `given`, one observation
+        for all rows or one for each, that of the points given it. A random `divergence` is an
         estimate from `probes` directions, which `seed` draws; see `motes.sampling.log_likelihood`.
 
         It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
@@ -422,20 +466,34 @@ class PointModel:
                 "'residual'; the variational bound, model.bound in Python, is there for this one."
             )
         rows = as_table(x, self.columns, to_learn=False).x
+        known = self.given(label, len(rows), given)
         try:
             random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
-            found = log_likelihood(
-                self.denoiser,
-                self.standardiser.forward(rows),
-                given=self.given(label, len(rows)),
-                divergence=random or "exact",
-                solver=solver,
-                tolerance=tolerance,
-                on_block=on_block,
-            )
+            options: dict[str, Any] = {"divergence": random or "exact", "solver": solver, "tolerance": tolerance}
+            return self._likelihood(rows, known, on_block=on_block, **options)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return found._replace(log_prob=found.log_prob + self.standardiser.log_det)
+
+    def _likelihood(self, rows: NDArray[np.float64], known: Given | None, **options: Any) -> Likelihood:
+        """log p of rows of which so much is known."""
+        found = log_likelihood(self.denoiser, self.standardiser.forward(rows), given=known, **options)
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
+
+    def refuse_context(self, call: str) -> None:
+        """Refuse what needs one distribution of all points, for a model that has one for each observation.
+
+        Raises:
+            UsageError: it is conditioned on something.
+
+        Example:
+            >>> model.inner.refuse_context("bound")
+        """
+        if self.context is not None:
+            raise UsageError(
+                f"{call}: this model is of points given {', '.join(self.context.columns)}, and has a distribution for "
+                "each observation. Expected a model of points alone; sample(n, given=...) and "
+                "score_samples(theta, given=...) take an observation."
+            )
 
     def bound(self, x: ArrayLike, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
         """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
@@ -455,12 +513,16 @@ class PointModel:
             >>> bound = steps.inner.bound(motes.make_shape("moons", 3), variance="posterior")
             >>> bound.nats.shape, bound.kl.shape
             ((3,), (3, 99))
+            >>> steps.inner.bound([[0.5, 0.2]]).nats.shape
+            (1,)
         """
+        self.refuse_context("bound")
         if self.recipe.steps is None:
             raise UsageError(
                 "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
             )
-        z = self.standardiser.forward(as_table(x, self.columns).x)
+        rows = as_table(x, self.columns, to_learn=False).x
+        z = self.standardiser.forward(rows)
         part = self.recipe.sampler
         if variance is None:
             own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
@@ -470,7 +532,8 @@ class PointModel:
         except ValueError as error:
             raise UsageError(str(error)) from None
         # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
-        return bound._replace(reconstruction=bound.reconstruction - self.standardiser.log_det)
+        log_det = self.standardiser.log_det(rows).astype(bound.reconstruction.dtype)
+        return bound._replace(reconstruction=bound.reconstruction - log_det)
 
     # --- on disk ---
 
@@ -504,7 +567,7 @@ class PointModel:
                 ...
             motes.errors.UsageError: this model's denoiser is not the one that its recipe describes, ...
         """
-        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes))
+        described: Any = jax.tree.structure(_skeleton(self.recipe, self.dim, self.classes, self.context))
         if described != jax.tree.structure(self.denoiser):
             raise UsageError(
                 "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
@@ -517,22 +580,20 @@ class PointModel:
         Example:
             >>> tensors, about = model.inner.parts()
             >>> sorted(about)[:3]
-            ['classes', 'columns', 'fingerprint']
+            ['classes', 'columns', 'context']
         """
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
+        if self.standardiser.support is not None:
+            tensors["support.low"], tensors["support.high"] = vars(self.standardiser.support).values()
         about = {
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "classes": json.dumps(self.classes.to_dict() if self.classes else None),
-            "source": self.source,
-            "fingerprint": self.fingerprint,
-            "seed": str(self.seed),
+            "context": json.dumps(self.context.to_dict() if self.context else None),
         }
-        if self.length is not None:
-            about["length"] = repr(self.length)
-        return tensors, about
+        return tensors, about | Provenance.texts_of(self)
 
     @classmethod
     def load(cls, path: str | Path) -> PointModel:
@@ -568,15 +629,18 @@ class PointModel:
             recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
             columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
             classes = Classes.from_dict(labels) if labels else None
-            provenance = Provenance(about["source"], about["fingerprint"], int(about["seed"]))
-            length = float(about["length"]) if "length" in about else None
-            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"))
+            observed = json.loads(about["context"])
+            context = Context.from_dict(observed) if observed else None
+            provenance, length = Provenance.from_texts(about)
+            bounded = "support.low" in tensors
+            support = Support(tensors.pop("support.low"), tensors.pop("support.high")) if bounded else None
+            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"), support)
         except UnknownKindError as error:
             raise ModelFileError(str(error)) from None
-        except (KeyError, ValueError, MotesError) as error:
+        except (KeyError, TypeError, ValueError, MotesError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-        denoiser = filled(_skeleton(recipe, len(columns), classes), tensors, path)
-        model = cls(denoiser, standardiser, columns, recipe, classes=classes, provenance=provenance)
+        denoiser = filled(_skeleton(recipe, len(columns), classes, context), tensors, path)
+        model = cls(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
         return model._with(folder=path.parent, length=length)
 
 
@@ -593,7 +657,7 @@ def model_path(path: str | Path) -> Path:
     return path
 
 
-def _skeleton(recipe: Recipe, dim: int, classes: Classes | None) -> Denoiser:
+def _skeleton(recipe: Recipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
-    count = len(classes) if classes else 0
-    return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), count)
+    counts = (len(part) if part else 0 for part in (classes, context))
+    return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

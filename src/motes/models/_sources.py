@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._datasets import DATASETS, is_here, named
+from motes.data._datasets import DATASETS, is_here
 from motes.data._files import read_frame
 from motes.data._frames import Frame
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
-from motes.data._points import frame_of, points_of, read_table
+from motes.data._points import frame_of, read_table
 from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data._tables import Standardiser, Table, as_table
@@ -124,10 +124,14 @@ class PointSource(Source[Table]):
         The reference is a fresh draw, or the held-out rows; the other one is another draw, or training rows.
         """
         if self.name in SHAPES:
-            # Seeds of their own: none of a training set, and none of a sample.
-            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-            reference, other = (make_shape(self.name, n, seed=int(word), noise=self.noise) for word in words)
-            return reference, other
+            # Seeds of their own: none of a training set, and none of a sample. Independent draws, as samples are; but a
+            # curve without noise has no density to draw from.
+            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2).tolist()
+            if self.truth is None:
+                first, second = (make_shape(self.name, n, seed=word, noise=self.noise) for word in words)
+            else:
+                first, second = (self.truth.sample(n, seed=word) for word in words)
+            return first, second
         rng = np.random.default_rng([self.seed, 314159])
         train = rng.permutation(self.training.x)
         reference = train[: len(train) // 2] if self.held_out is None else rng.permutation(self.held_out.x)
@@ -148,6 +152,8 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
     """
     if name in SHAPES:
         recipe.text.check_for(name)
+        if recipe.data.bounds:
+            raise UsageError(f"data.bounds is for columns of a file; '{name}' is a shape. Leave data.bounds out.")
         return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
     return PointSource(**vars(divided(name, _points_of_file(name, recipe), recipe, seed)))
 
@@ -208,10 +214,6 @@ def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     label, path = recipe.data.label, Path(name)
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
-    frame = named(name)
-    if frame is not None:
-        recipe.text.check_for(name)
-        return points_of(frame, f"'{name}'", label, to_learn=to_learn)
     if path.is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
     return read_table(name, label=label, to_learn=to_learn, text=recipe.text)

@@ -10,17 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import fingerprint_of, words_of
-from motes.errors import RecipeError, UsageError, check_seed
+from motes.errors import RecipeError, TrainingError, UsageError, check_seed
 from motes.learning._resuming import GoingOn, Session
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import FEW, fit, options_of, plan_of, worth_of
 from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
-from motes.learning.tables._model import knows_labels
+from motes.learning.tables._model import MaskedModel, knows_labels
 from motes.learning.tables._network import Rows
 from motes.learning.tables._plan import Data, Plan
 from motes.learning.tables._rows import Reader
 from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._provenance import Provenance
 from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
@@ -82,7 +83,7 @@ def fit_table(
         DataError: data that cannot be used; the message names the row and the column.
         UsageError, RecipeError: a recipe that cannot be followed, columns that there are not, a start of another
             network, or one whose training is complete.
-        TrainingError: the loss was not finite.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.start
     if not chosen.data.encode:
@@ -105,18 +106,27 @@ def fit_table(
     run = run_of(chosen, seed, np.frombuffer(table.fingerprint.encode(), np.uint8), table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
     keeper = session.keeper or (None if ahead.state is None else GoingOn(ahead.state))
-    models, trained = fit(
-        table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
-        start=None if start is None else start.models, session=Session(keeper, session.on_progress),
-    )  # fmt: skip
-    mark(trained, run)
-    ranges = [schema.draw_range(j) for j in range(layout.parts)]
-    unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
-    kept, count = replace(schema, inequalities=table.inequalities), len(table.data.keys)
-    made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
-    trained.interrupted |= made.interrupted
-    orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
-    return TableModel(orders, chosen, source=session.source, seed=seed, fingerprint=table.fingerprint, training=trained)
+
+    def model_of(models: MaskedModel, trained: Trained) -> TableModel:
+        mark(trained, run)
+        ranges = [schema.draw_range(j) for j in range(layout.parts)]
+        unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
+        kept, count = replace(schema, inequalities=table.inequalities), len(table.data.keys)
+        made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
+        trained.interrupted |= made.interrupted
+        orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
+        provenance = Provenance(session.source, table.fingerprint, seed)
+        return TableModel(orders, chosen, provenance=provenance, training=trained)
+
+    try:
+        return model_of(*fit(
+            table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
+            start=None if start is None else start.models, session=Session(keeper, session.on_progress),
+        ))  # fmt: skip
+    except TrainingError as error:
+        if isinstance(error.result, tuple):
+            error.result = model_of(*error.result)
+        raise
 
 
 def _check_start(start: TableModel, recipe: Recipe) -> None:

@@ -36,6 +36,7 @@ from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._points import PointModel, model_path
+from motes.models._provenance import Provenance
 from motes.models._table_adjusting import adjusted
 from motes.models._table_draws import Drawn, draw_blocks
 from motes.models._table_fillings import fill_blocks
@@ -85,7 +86,8 @@ class TableModel:
 
     Attributes:
         orders: what was learned, in the model's own order of the parts and in any other.
-        recipe, source, seed, fingerprint: of the training.
+        recipe: what it was trained by.
+        source, fingerprint, seed: its `Provenance`.
         training: losses, where it was trained in this process; None where it was loaded.
         folder: where it was loaded from; None where it was trained in this process.
         length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
@@ -101,15 +103,15 @@ class TableModel:
         orders: AnyOrder,
         recipe: Recipe,
         *,
-        source: str = "",
-        seed: int = 0,
-        fingerprint: str = "",
+        provenance: Provenance = Provenance(),
         training: Trained | None = None,
-        folder: Path | None = None,
-        length: float | None = None,
     ):
-        self.orders, self.recipe, self.source, self.seed = orders, recipe, source, seed
-        self.fingerprint, self.training, self.folder, self.length = fingerprint, training, folder, length
+        self.orders = orders
+        self.recipe = recipe
+        self.source, self.fingerprint, self.seed = provenance.source, provenance.fingerprint, provenance.seed
+        self.training = training
+        self.folder: Path | None = None
+        self.length: float | None = None
         self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
 
     def __repr__(self) -> str:
@@ -520,10 +522,8 @@ class TableModel:
         tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
         if self.constraint.inequalities:
             tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
-        texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml(), "source": self.source}
-        if self.length is not None:
-            texts["length"] = repr(self.length)
-        return tensors, texts | {"seed": str(self.seed), "fingerprint": self.fingerprint}
+        texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
+        return tensors, texts | Provenance.texts_of(self)
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
@@ -559,15 +559,11 @@ class TableModel:
                 options_of(recipe.table, worth, len(schema.parts))[0].dropout,
             )
             models = filled(skeleton, tensors, path)
-            return cls(
-                AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint),
-                recipe,
-                source=about["source"],
-                seed=int(about["seed"]),
-                fingerprint=about["fingerprint"],
-                folder=path.parent,
-                length=float(about["length"]) if "length" in about else None,
-            )
+            orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
+            provenance, length = Provenance.from_texts(about)
+            made = cls(orders, recipe, provenance=provenance)
+            made.folder, made.length = path.parent, length
+            return made
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
 

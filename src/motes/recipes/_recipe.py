@@ -124,13 +124,14 @@ class Recipe:
         except ValueError as error:
             raise RecipeError(f"[schedule]: {error}") from None
 
-    def make_denoiser(self, dim: int, key: jax.Array, classes: int = 0) -> Denoiser:
+    def make_denoiser(self, dim: int, key: jax.Array, classes: int = 0, context: int = 0) -> Denoiser:
         """A fresh network of `[network]`, wrapped as `[denoiser]` says.
 
         Args:
             dim: columns of the points.
             key: of the initial weights.
             classes: how many classes the points are in; 0: none.
+            context: how many numbers each point is conditioned on.
 
         Raises:
             RecipeError: a network that does not suit these points.
@@ -141,10 +142,10 @@ class Recipe:
             (2,)
         """
         try:
-            network = _network(self.network, dim, self.denoiser.outputs(dim), classes, self.steps, key)
+            network = _network(self.network, dim, self.denoiser.outputs(dim), classes + context, self.steps, key)
         except ValueError as error:
             raise RecipeError(f"[network]: {error}") from None
-        return self.denoiser.denoiser(network, self.make_schedule(), classes)
+        return self.denoiser.denoiser(network, self.make_schedule(), classes, context)
 
     def make_grid(self) -> jax.Array:
         """The times of `[grid]`, (N+1,) from 1 down to 0.
@@ -182,6 +183,11 @@ class Recipe:
                     f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
                     f"Leave [{section}] out, or choose another recipe."
                 )
+        if self.data.encode and self.data.bounds:
+            raise RecipeError(
+                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
+                "holds nothing beyond what was seen: leave data.bounds out."
+            )
         if self.data.encode and self.data.label is not None:
             raise RecipeError(
                 f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "
@@ -344,5 +350,5 @@ def _check_writable(section: str, part: Any) -> None:
 
 
 @eqx.filter_jit  # one program for all the little draws of the initial weights
-def _network(part: Architecture, dim_in: int, dim_out: int, classes: int, steps: int | None, key: jax.Array) -> Any:
-    return part.network(dim_in, dim_out, classes=classes, steps=steps, key=key)
+def _network(part: Architecture, dim_in: int, dim_out: int, context: int, steps: int | None, key: jax.Array) -> Any:
+    return part.network(dim_in, dim_out, context=context, steps=steps, key=key)

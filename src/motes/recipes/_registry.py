@@ -47,7 +47,7 @@ _SECTIONS = {
         _a(Schedule, Betas),
         "a subclass of motes.diffusion.Schedule, or of motes.diffusion.Betas",
     ),
-    "network": _Section(NETWORKS, _with("network"), "a method network(dim_in, dim_out, *, classes, steps, key)"),
+    "network": _Section(NETWORKS, _with("network"), "a method network(dim_in, dim_out, *, context, steps, key)"),
     "denoiser": _Section(DENOISERS, _a(Prediction), "a subclass of motes.learning.Prediction"),
     "loss": _Section(LOSSES, _with("__call__"), "a method __call__(denoiser, x0, t, eps)"),
     "times": _Section(TIMES, _a(Times), "a subclass of motes.learning.Times"),

@@ -9,9 +9,13 @@ from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._points import PointDetails
 from motes.evaluation._text import number
+from motes.figures._arrays import density_difference
 from motes.reports import _charts as charts
 from motes.reports._charts import Mark
 from motes.reports._table_views import Card
+
+SHOWN = 2000  # points of each set in a picture
+CELLS = 48  # of a side of the map of differences
 
 
 def beside(entry: Entry) -> Markup:
@@ -33,12 +37,22 @@ def clouds(found: PointDetails) -> list[Card]:
         return []
     both = np.concatenate([found.synthetic, found.real])
     low, high = both.min(axis=0), both.max(axis=0)
+    high = np.where(high > low, high, low + 1.0)
     names = f"{found.columns[0].name} across, {found.columns[1].name} up"
     cards = []
     for points, colour in ((found.real, "real"), (found.synthetic, "synthetic")):
         title = f"{colour.capitalize()} points"
-        picture = charts.cloud(points, low, high, colour, f"{title}: {names}.")
-        cards.append(Card(title, None, f"{len(points):,} points; {names}", picture))
+        some = points[:SHOWN]
+        picture = charts.cloud(some, low, high, colour, f"{title}: {names}.")
+        shown = f"{len(some):,} of {len(points):,} points" if len(some) < len(points) else f"{len(points):,} points"
+        cards.append(Card(title, None, f"{shown}; {names}", picture))
+    limits = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
+    share, chance = density_difference(found.synthetic, found.real, limits, CELLS)
+    said = (
+        f"Synthetic minus real density, of all points, as a share of the highest real one: from {share.min():.2f} to "
+    )
+    said += f"{share.max():.2f}; by chance up to ± {chance:.2g}."
+    cards.append(Card("Difference of the densities", None, said, charts.difference_map(share, low, high, said)))
     return cards
 
 

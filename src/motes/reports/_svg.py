@@ -65,7 +65,8 @@ def tick_text(value: float, span: float) -> str:
         return "0"
     if max(abs(value), span) >= 1e6 or span < 1e-3:
         return f"{value:.4g}"
-    return f"{value:,.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
+    comma = "," if max(abs(value), span) >= 1e4 else ""  # a year has none
+    return f"{value:{comma}.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
 
 
 def shortened(text: str, most: int) -> str:

@@ -6,7 +6,7 @@ sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -23,39 +23,43 @@ from motes.diagnosis._of_tables import TableDiagnosis
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.evaluation._truth import Truth
+from motes.figures._arrays import Limits
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
-from motes.runs._point_figures import save
+from motes.runs._drawing import Album
 
 Array = NDArray[np.float64]
 
 GRID = 128  # cells of a side
 DEEP = 30.0  # nats below the densest place of slightly blurred data
 NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
-BACKDROP = 1500  # points behind a score field
+FLOOR = 7.0  # nats below the highest density, where the maps of densities end
+COARSE = 24  # cells of a side, to see whether a map would be cut off
+WIDER = 8, 1.12  # how often a box may grow, and by how much
+BACKDROP = 1500  # points by which the box of a figure is chosen
 
 
-def gains_figure(found: TableDiagnosis, folder: Path, *, style: str) -> Path:
-    """Write column_gains.png: what a model of a table knows of each column."""
+def gains_figure(found: TableDiagnosis, album: Album) -> Path:
+    """Write the figure of what a model of a table knows of each column."""
     title = f"{found.rows:,} {found.evaluated_against}"
     simple = found.mixture - found.alone
-    figure = figures.column_gains(found.columns, found.gain, found.errors, simple, title=title, style=style)
-    return save(figure, folder / "column_gains.png")
+    figure = figures.column_gains(found.columns, found.gain, found.errors, simple, title=title, style=album.look)
+    return album.save(figure, "column_gains")
 
 
 def diagnosis_figures(
-    model: PointModel, found: Diagnosis, truth: Truth | None, folder: Path, *, t: float | None, style: str
+    model: PointModel, found: Diagnosis, truth: Truth | None, album: Album, *, t: float | None
 ) -> Iterator[Path]:
-    """Write excess.png and error_split.png, and for a shape whose distribution is known scores.png and densities.png.
+    """Write excess and error_split, and for a shape whose distribution is known scores and densities.
 
-    `t` is the time of scores.png; None takes that of the largest excess.
+    `t` is the time of the scores; None takes that of the largest excess.
 
     Example:
         >>> from pathlib import Path
-        >>> from motes.runs import diagnosis_figures
+        >>> from motes.runs import Album, Drawing, diagnosis_figures
         >>> found = model.diagnose("moons", n=64)
-        >>> paths = diagnosis_figures(model.inner, found, None, Path("."), t=None, style="light")
-        >>> [path.name for path in paths]
+        >>> album = Album(Path("."), Drawing("light"), "moons")
+        >>> [path.name for path in diagnosis_figures(model.inner, found, None, album, t=None)]
         ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
@@ -66,18 +70,20 @@ def diagnosis_figures(
         excess=excess.excess / dim,
         error=excess.error / dim,
         label=found.reference,
-        style=style,
+        style=album.look,
     )
-    yield save(axes, folder / "excess.png")
+    unit = "standard deviations of the data" if model.recipe.data.standardise else "units of the data"
+    axes.set_xlabel(f"{axes.get_xlabel()} ({unit})")
+    yield album.save(axes, "excess")
     split = found.split
     axes = figures.error_split(
         {name: part.value for name, part in split.parts.items()},
         reference_value=split.reference_value,
         total=split.total,
         error={name: part.error for name, part in split.parts.items()},
-        style=style,
+        style=album.look,
     )
-    yield save(axes, folder / "error_split.png")
+    yield album.save(axes, "error_split")
     if truth is None or found.source not in SHAPES:
         return
     exact = truth.oracle(model.denoiser.schedule, model.standardiser)
@@ -86,8 +92,8 @@ def diagnosis_figures(
     steps = model.recipe.steps
     if steps is not None:  # the nearest one: a network may know no times between them
         at = max(round(at * steps), 1) / steps
-    yield save(_scores(model, exact, x, at, style), folder / "scores.png")
-    yield save(_densities(model, exact, x, style), folder / "densities.png")
+    yield album.save(_scores(model, exact, x, at, album.look), "scores")
+    yield album.save(_densities(model, exact, x, album.look), "densities")
 
 
 class _Plane:
@@ -115,7 +121,7 @@ class _Plane:
     def log_density(self, exact: Oracle, x: Array, y: Array) -> Array:
         """log q(u), (nx, ny), in nats of the data's units."""
         log_q = np.asarray(exact.rows(self.x_t(x, y), self.t).log_prob, np.float64)
-        log_det = self.model.standardiser.log_det + 2 * np.log(self.zoom)
+        log_det = -np.log(self.model.standardiser.scale).sum() + 2 * np.log(self.zoom)
         return (log_q + log_det).reshape(len(x), len(y))
 
     def score(self, denoiser: Denoiser, x: Array, y: Array) -> Array:
@@ -130,25 +136,51 @@ def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return scores
 
 
-def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: str) -> Figure:
+def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: figures.Style) -> Figure:
     plane = _Plane(model, x, t)
-    across, up = plane.axes(GRID // 2, figures.limits_of(plane.points))
+    across, up = plane.axes(GRID, _uncut([plane], exact))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
     heading = figures.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
-    return figures.score_fields((across, up), learned, truth, points=plane.points, heading=heading, style=style)
+    log_p = plane.log_density(exact, across, up)
+    return figures.score_fields((across, up), learned, truth, log_p=log_p, heading=heading, style=style)
 
 
-def _densities(model: PointModel, exact: Oracle, x: Array, style: str) -> Figure:
+def _densities(model: PointModel, exact: Oracle, x: Array, style: figures.Style) -> Figure:
     schedule = model.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     planes = [_Plane(model, x, t) for t in times]
-    across, up = planes[0].axes(GRID, figures.limits_of(*(plane.points for plane in planes)))
+    across, up = planes[0].axes(GRID, _uncut(planes, exact))
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
-    if not isinstance(model.recipe.network, StepGated):  # whose flow jumps, so that it has no density to speak of
-        u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
-        learned = np.full(u.shape[:2], -np.inf)
-        near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
-        learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
-        maps, titles = [learned, *maps], ["model", *titles]
-    return figures.density_row((across, up), maps, titles, style=style)
+    if isinstance(model.recipe.network, StepGated):
+        figure = figures.density_row((across, up), maps, titles, floor=FLOOR, style=style)
+        figures.footnote(
+            figure, "The model has no panel: a network that knows whole steps alone has no density.", style
+        )
+        return figure
+    u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
+    learned = np.full(u.shape[:2], -np.inf)
+    near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
+    learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
+    return figures.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
+
+
+def _uncut(planes: Sequence[_Plane], exact: Oracle) -> Limits:
+    """A box around the points of all planes that cuts no density off at its edges."""
+    limits = figures.limits_of(*(plane.points for plane in planes))
+    for _ in range(WIDER[0]):
+        coarse = planes[0].axes(COARSE, limits)
+        rims = [plane.log_density(exact, *coarse) for plane in planes]
+        top = max(rim.max() for rim in rims)
+        if all(max(rim[[0, -1]].max(), rim[:, [0, -1]].max()) < top - FLOOR for rim in rims):
+            break
+        limits = _wider(limits)
+    return limits
+
+
+def _wider(limits: Limits) -> Limits:
+    """The box around the same middle, a little larger."""
+    (left, right), (low, high) = (
+        (float((a + b) / 2 - WIDER[1] * (b - a) / 2), float((a + b) / 2 + WIDER[1] * (b - a) / 2)) for a, b in limits
+    )
+    return (left, right), (low, high)

@@ -14,61 +14,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from motes._progress import Reporter
 from motes.data._replacing import replacing
+from motes.diffusion._denoiser import Denoiser
 from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
+from motes.evaluation._irreducible import BOUND, EXACT
 from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from motes.learning._resuming import State
+from motes.learning._weights import with_weights
 from motes.models._kept_averages import AVERAGES
 from motes.models._points import PointModel
-from motes.models._tables import TableModel
 from motes.recipes import Recipe
+from motes.runs._drawing import FORMATS, flat
+from motes.runs._options import Options
 
 MODEL = "model.safetensors"
+HISTORY = "history.jsonl"
 METRICS = "metrics.json"  # written last but for pictures: where it is, the run is complete
-ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", "history.jsonl", METRICS, "report.html")
-TRAINING_FIGURES = ("loss.png", "snapshots.png")  # of a model that was trained just now
-FIGURES = ("data.png", "samples.png", "forward.png", "reverse.png", *TRAINING_FIGURES)
-TABLE_FIGURES = ("marginals.png", "pairs.png", "loss.png")
+ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", HISTORY, METRICS, "report.html")
+LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}  # names of the least possible loss
+ABOVE = {EXACT: "excess", BOUND: "above_bound"}  # and what a line of the history calls the loss above it
+FIGURES = ("data", "samples", "comparison", "forward", "reverse", "loss", "snapshots")
+TABLE_FIGURES = ("marginals", "pairs", "loss")
 PICTURES = (
     "diffusion.gif",
     "diffusion.mp4",
-    *(f"figures/{name}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES))),
+    *(f"figures/{name}.{end}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES)) for end in FORMATS),
 )
-DIAGNOSIS = ("diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png", "column_gains.png")
+EVALUATION = tuple(f"{name}.{end}" for name in ("comparison", "marginals", "pairs") for end in FORMATS)
+DIAGNOSIS = (
+    "diagnosis.json",
+    *(f"{name}.{end}" for name in ("excess", "error_split", "scores", "densities", "column_gains") for end in FORMATS),
+)
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made of a model
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 LAST = 2  # checkpoints that are kept
 COST = 0.02  # share of the time that writing them takes, at most
-EVERY = 30.0  # seconds from one to the next
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is carried out; what is learned is in the recipe.
-
-    Attributes:
-        seed: of everything random.
-        overwrite: replace the run that is in the folder.
-        resume: go on with the training of the run that is in the folder.
-        checkpoint_every: seconds from one checkpoint of the training to the next, at least.
-        figures: draw them.
-        style: of them.
-
-    Example:
-        >>> from motes.runs import Options
-        >>> Options(seed=1, figures=False).checkpoint_every
-        30.0
-    """
-
-    seed: int = 0
-    overwrite: bool = False
-    resume: bool = False
-    checkpoint_every: float = EVERY
-    figures: bool = True
-    style: str = "dark"
 
 
 @dataclass(frozen=True)
@@ -298,10 +280,37 @@ def make_folder(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def figures_of(model: PointModel | TableModel) -> tuple[str, ...]:
-    """Names of the figures of a model."""
-    names = FIGURES if isinstance(model, PointModel) else TABLE_FIGURES
-    return names if model.training else tuple(name for name in names if name not in TRAINING_FIGURES)
+def history_in(out: Path) -> list[dict[str, float]]:
+    """The lines of history.jsonl in a folder, as `motes.runs._run.history` made them; nothing where there is none."""
+    path = out / HISTORY
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
+    """Step and denoiser of each snapshot of a model's training, the model itself last; of the newest checkpoint.
+
+    Nothing where no checkpoint can be read, or where the folder is that of another training.
+    """
+    for path in checkpoints_in(out):
+        try:
+            arrays, texts = read_checkpoint(path)
+            state = State(arrays, json.loads(texts["numbers"]))
+            training = json.loads(texts["recipe"]), int(texts["seed"]), texts["fingerprint"]
+        except (ModelFileError, KeyError, ValueError):
+            continue
+        if training != (model.recipe.to_dict(), model.seed, model.fingerprint):
+            return []
+        end = int(arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
+        which = 0 if model.recipe.training.weights == "averaged" else 1
+        shots = state.part("course").part("snapshots").arrays
+        before = [step for step in sorted(map(int, shots)) if step < end]
+        return [
+            *((step, with_weights(model.denoiser, shots[str(step)][which])) for step in before),
+            (end, model.denoiser),
+        ]
+    return []
 
 
 def _clear_checkpoints(out: Path) -> None:
@@ -372,7 +381,7 @@ def _check_same(out: Path, training: Training, texts: Mapping[str, str]) -> None
     anew = "Train anew: --overwrite, or another --out."
     if training.seed != int(texts["seed"]):
         raise UsageError(f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Give that. {anew}")
-    ours, theirs = _flat(training.recipe.to_dict()), _flat(json.loads(texts["recipe"]))
+    ours, theirs = flat(training.recipe.to_dict()), flat(json.loads(texts["recipe"]))
     for key in sorted(ours.keys() | theirs.keys()):
         got, kept = (json.dumps(values[key]) if key in values else "nothing" for values in (ours, theirs))
         if got != kept and key not in ("about", "training.steps", "table.steps"):
@@ -385,13 +394,3 @@ def _check_same(out: Path, training: Training, texts: Mapping[str, str]) -> None
             f"the rows of '{training.source}' are not those that the run in '{out}' was trained on. Give the same "
             f"data. {anew}"
         )
-
-
-def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """section.key -> value."""
-    made: dict[str, Any] = {}
-    for section, values in recipe.items():
-        made |= (
-            {f"{section}.{key}": one for key, one in values.items()} if isinstance(values, dict) else {section: values}
-        )
-    return made

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,23 @@ from motes._progress import Reporter
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._of_tables import TableDiagnosis
 from motes.errors import UsageError
+from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, Source, source_of
 from motes.models._tables import TableModel
-from motes.runs._folder import DIAGNOSIS, PICTURES, figures_of, make_folder, present, write
+from motes.runs._drawing import Album, Drawing, origin_words
+from motes.runs._folder import (
+    DIAGNOSIS,
+    EVALUATION,
+    FIGURES,
+    PICTURES,
+    TABLE_FIGURES,
+    history_in,
+    make_folder,
+    present,
+    snapshots_in,
+    write,
+)
 
 # matplotlib is slow to load, so that each function imports the figures that it draws.
 
@@ -23,9 +37,9 @@ def draw_run(
     out: Path,
     reporter: Reporter,
     *,
-    style: str,
+    drawing: Drawing,
     seed: int,
-    best: tuple[float, str] | None = None,
+    home: Path | None = None,
     video: bool = False,
 ) -> list[Path]:
     """Write every figure of a model into `out`/figures, and the animation of points beside it; returns their paths.
@@ -35,42 +49,65 @@ def draw_run(
         origin: real rows.
         out: the folder.
         reporter: shows the progress.
-        style: "dark" or "light".
+        drawing: how figures look.
         seed: of what is drawn for the figures.
-        best: of points: how low the loss of its training could go, and what that is, for one trained just now.
+        home: the folder of the run, for what its history and its checkpoint say of the training; `out` if left out.
         video: an .mp4 instead of a .gif.
     """
-    from motes.runs._point_figures import HOLD, animate, loss_figure, shoot, snapshots, stills
+    from motes.runs._film import shoot
+    from motes.runs._point_figures import HOLD, animate, loss_figure, snapshots, stills
     from motes.runs._table_figures import table_figures
 
-    begin = time.perf_counter()
-    folder, paths = out / "figures", []
-    folder.mkdir(parents=True, exist_ok=True)
-    with reporter.counting("figures", len(figures_of(model)), "figures") as count:
-        film = None
+    begin, home = time.perf_counter(), home or out
+    album = Album(out / "figures", drawing, origin_words(model, seed))
+    album.folder.mkdir(parents=True, exist_ok=True)
+    history, paths, film = history_in(home), [], None
+    shots = snapshots_in(home, model) if isinstance(model, PointModel) else []
+    there = {"loss": bool(history), "snapshots": bool(shots)}
+    names = [name for name in (FIGURES if isinstance(model, PointModel) else TABLE_FIGURES) if there.get(name, True)]
+    with reporter.counting("figures", len(names), "figures") as count:
         if isinstance(model, TableModel):
-            some = table_figures(model, origin, folder, style=style, seed=seed)
+            some = table_figures(model, origin, album, seed=seed)
         else:
             assert isinstance(origin, PointSource)  # or it would be the source of a table
             x = origin.training.x
             film = shoot(model, x, seed=seed)
-            some = stills(film, x, folder, style=style, seed=seed)
-        for path in some:
-            paths.append(path)
-            count(len(paths))
-        later = [*loss_figure(model, folder, best=best, style=style)]
-        later += [] if film is None else snapshots(film, folder, style=style, seed=seed)
-        for path in later:
+            some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
+        for path in chain(some, loss_figure(history, album)):
             paths.append(path)
             count(len(paths))
     said = f"drew {len(paths)} figures"
     if film is not None:
         paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
         with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:
-            animate(film, paths[-1], style=style, on_frame=count)
+            animate(film, paths[-1], style=drawing.look, on_frame=count)
         said += f" and {paths[-1].name}"
     reporter.say(f"{said} in {time.perf_counter() - begin:.1f} s")
     return paths
+
+
+def draw_evaluation(
+    found: Evaluation[Any],
+    model: PointModel | TableModel,
+    source: str | None,
+    out: Path,
+    *,
+    drawing: Drawing,
+    seed: int,
+) -> list[Path]:
+    """Write the figures of an evaluation into the folder `out`; returns their paths.
+
+    Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
+    each column, and pairs of them, of rows that are drawn with `seed`.
+    """
+    from motes.runs._point_figures import comparisons
+    from motes.runs._table_figures import table_figures
+
+    make_folder(out)
+    album = Album(out, drawing, origin_words(model, seed))
+    if isinstance(model, TableModel):
+        return list(table_figures(model, source_of(model, source), album, seed=seed))
+    return list(comparisons(found.details, album))
 
 
 def keep_diagnosis(
@@ -80,22 +117,30 @@ def keep_diagnosis(
     out: Path,
     *,
     t: float | None,
-    style: str,
+    drawing: Drawing,
+    seed: int,
 ) -> list[Path]:
     """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths.
 
-    `t` is the time of scores.png, of points; None takes that of the largest excess loss.
+    `t` is the time of the figure of scores, of points; None takes that of the largest excess loss. `seed` is that of
+    the diagnosis.
     """
     from motes.runs._diagnosis_figures import diagnosis_figures, gains_figure
 
     make_folder(out)
-    numbers = out / DIAGNOSIS[0]
+    numbers, album = out / DIAGNOSIS[0], Album(out, drawing, origin_words(model, seed))
     write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
     if isinstance(found, TableDiagnosis):
-        return [numbers, gains_figure(found, out, style=style)]
+        return [numbers, gains_figure(found, album)]
     assert isinstance(model, PointModel)  # of which the diagnosis is
     distribution = source_of(model, source).truth
-    return [numbers, *diagnosis_figures(model, found, distribution, out, t=t, style=style)]
+    return [numbers, *diagnosis_figures(model, found, distribution, album, t=t)]
+
+
+def refuse_evaluation(out: Path) -> None:
+    """Raise UsageError where the folder holds figures of an evaluation that would be overwritten."""
+    if there := present(out, EVALUATION):
+        raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_diagnosis(out: Path) -> None:

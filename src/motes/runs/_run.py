@@ -19,7 +19,7 @@ from motes._progress import Reporter
 from motes.data._writing import write_frame
 from motes.diagnosis._evaluating import evaluated, least_loss
 from motes.errors import TrainingError
-from motes.evaluation._irreducible import BOUND, EXACT, Estimate
+from motes.evaluation._irreducible import Estimate
 from motes.evaluation._record import Evaluation
 from motes.learning._history import running_loss
 from motes.models._points import PointModel
@@ -27,11 +27,10 @@ from motes.models._sources import PointSource
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.reports._page import write_page
-from motes.runs._folder import METRICS, MODEL, Options, Training, begun, write
+from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, Training, begun, write
+from motes.runs._options import Options
 from motes.runs._plots import draw_run
 from motes.runs._samples import SAMPLES, Request, drawn
-
-LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}
 
 
 def train_run(
@@ -49,7 +48,7 @@ def train_run(
 
     Raises:
         UsageError, DataError, RecipeError: nothing was begun.
-        TrainingError: the loss was not finite; of points the last good model is there.
+        TrainingError: the training diverged; the last good model is there.
 
     Example:
         >>> from pathlib import Path
@@ -69,7 +68,7 @@ def train_run(
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
         except TrainingError as error:
-            if isinstance(error.result, PointModel):
+            if isinstance(error.result, PointModel | TableModel):
                 _write_learned(error.result, out, least)
                 error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
@@ -89,8 +88,7 @@ def train_run(
         checkpoints.finish()
         if options.figures:
             write_page(found, out / "report.html")
-            best_loss = None if least is None else (least.mean, LEAST[least.label])
-            draw_run(model, ready.origin, out, reporter, style=options.style, seed=options.seed, best=best_loss)
+            draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
     return model, found
 
 
@@ -107,7 +105,7 @@ def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
 
 def _write_learned(model: PointModel | TableModel, out: Path, least: Estimate | None) -> None:
     model.save(out / MODEL)
-    write(out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in history(model, least)))
+    write(out / HISTORY, "".join(json.dumps(line) + "\n" for line in history(model, least)))
     model.save_averages(out)
 
 
@@ -119,7 +117,7 @@ def history(model: PointModel | TableModel, least: Estimate | None = None) -> li
     for step, loss in zip(*running_loss(training.losses), strict=True):
         line = {"step": int(step), "loss": float(f"{loss:.6g}")}
         if least is not None:
-            line["excess" if least.label == EXACT else "above_bound"] = float(f"{loss - least.mean:.4g}")
+            line[ABOVE[least.label]] = float(f"{loss - least.mean:.4g}")
         lines.append(line)
     return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
 

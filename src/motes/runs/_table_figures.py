@@ -12,21 +12,20 @@ from motes.evaluation._associations import associations
 from motes.evaluation._views import view_of
 from motes.models._sources import Source
 from motes.models._tables import TableModel
-from motes.runs._point_figures import save
+from motes.runs._drawing import Album
 
 ROWS = 2000  # synthetic and real rows of a figure, at most
 SHOWN = 5  # columns of the matrix of pairs
 LEVELS = 20  # labels of a column between which associations are taken
 
 
-def table_figures(model: TableModel, origin: Source[Frame], folder: Path, *, style: str, seed: int) -> Iterator[Path]:
+def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, seed: int) -> Iterator[Path]:
     """Write the figures of a table: its columns, and pairs of them.
 
     Args:
         model: trained.
         origin: real rows, to be drawn beside the synthetic ones.
-        folder: of the figures.
-        style: "dark" or "light".
+        album: of the figures.
         seed: of the synthetic rows and of the choice of real ones.
     """
     real = model.schema.frame(origin.training)
@@ -34,11 +33,12 @@ def table_figures(model: TableModel, origin: Source[Frame], folder: Path, *, sty
     synthetic = model.sample(min(ROWS, len(real)), seed=seed)
     title = f"{len(synthetic):,} synthetic rows"
     ours, theirs = ({name: rows[name] for name in rows.names} for rows in (synthetic, real))
-    yield save(figures.marginals(ours, theirs, title=title, style=style), folder / "marginals.png")
+    rows = f"{len(synthetic):,} synthetic and {len(real):,} real rows"
+    yield album.save(figures.marginals(ours, theirs, title=title, style=album.look), "marginals", rows)
     some = linked_columns(model, real)
     if len(some) > 1:
         ours, theirs = ({name: entries[name] for name in some} for entries in (ours, theirs))
-        yield save(figures.pairs(ours, theirs, title=title, seed=seed, style=style), folder / "pairs.png")
+        yield album.save(figures.pairs(ours, theirs, title=title, seed=seed, style=album.look), "pairs", rows)
 
 
 def linked_columns(model: TableModel, rows: Frame) -> list[str]:

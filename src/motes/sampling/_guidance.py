@@ -102,7 +102,9 @@ class Guided(Denoiser):
 
     def given(self, known: Given) -> Guided:
         strong = self.strong.given(known)
-        weak = self.weak.given(known) if self.weak_knows else self.weak
+        # The class is what it is led away from; what else is known holds on both sides.
+        less = known if self.weak_knows else known._replace(label=None)
+        weak = self.weak.given(less) if jax.tree.leaves(less) else self.weak
         return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -172,7 +171,7 @@ def _log_prob_block(unmasker: Unmasker, rows: Rows) -> Array:
     for k, j in enumerate(map(int, unmasker.order)):
         here = rows.observed[:, j]
         if here.any():
-            entry = Rows(*(jnp.asarray(part[:, j]) for part in rows))
+            entry = Rows(*jax.device_put([np.asarray(part[:, j]) for part in rows]))
             made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry), 0.0)
             if k < last:
                 seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)

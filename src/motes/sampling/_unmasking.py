@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
+from motes._precision import put
 from motes.learning.tables._base import Ordered, in_orders
 from motes.learning.tables._calibration import FLOOR, bias_of
 from motes.learning.tables._density import Near
@@ -96,7 +97,7 @@ class Unmasker:
         ranges: Sequence[tuple[float, float] | None],
     ) -> "Unmasker":
         """Members made ready for an order."""
-        prepared = _prepared(models, layout, jnp.asarray(order))
+        prepared = _prepared(models, layout, jax.device_put(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
@@ -108,7 +109,7 @@ class Unmasker:
         turns = _axes_in_turn(self.layout, self.order)
         seen = observed[:, self.layout.axes[turns]]
         orders = turns[np.argsort(~seen, axis=1, kind="stable")]
-        base = _base_of_rows(self.prepared.model, jnp.asarray(orders))
+        base = _base_of_rows(self.prepared.model, jax.device_put(orders))
         ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
@@ -139,8 +140,7 @@ class Unmasker:
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
         place, spot = self._turn(k)
-        single = lambda part: jnp.asarray(part, jnp.float32)
-        entry = Entry(jnp.asarray(codes, jnp.int32), single(y), single(u), jnp.asarray(here, bool))
+        entry = Entry(put(codes, np.int32), put(y), put(u), put(here, bool))
         return _show(self.layout, self.prepared, seen, place, spot, entry)
 
     def draw(
@@ -193,8 +193,8 @@ class Unmasker:
         shares = np.zeros((*within.shares.shape[:-1], padded))
         shares[..., : within.shares.shape[-1]] = within.shares
         with np.errstate(divide="ignore"):
-            log_shares = jnp.asarray(np.log(shares), jnp.float32)
-        low, high = (jnp.asarray(np.clip(end, -FAR, FAR), jnp.float32) for end in within[1:])
+            log_shares = put(np.log(shares))
+        low, high = (put(np.clip(end, -FAR, FAR)) for end in within[1:])
         fits = _fitting(derived, within, self.layout.links.log_odds.shape[1])
         views = self.view(seen, k, derived)
         return choose(views, self._bins(j), log_shares, low, high, self._near(derived).could, fits, key)
@@ -204,7 +204,7 @@ class Unmasker:
         line = self.layout.line_place[j]
         if line < 0:
             return None
-        return jnp.asarray(self.layout.bins.edges[line]), jnp.asarray(self.layout.bins.of_code[line])
+        return jax.device_put(self.layout.bins.edges[line]), jax.device_put(self.layout.bins.of_code[line])
 
     def _turn(self, k: int) -> tuple[Place, Spot]:
         """Where the part in place k of the order is, in all rows or in each."""
@@ -212,7 +212,7 @@ class Unmasker:
         if self.ranks is None:
             return place, spot
         ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
-        return place._replace(ranks=jnp.asarray(ranks, jnp.int32)), spot
+        return place._replace(ranks=put(ranks, np.int32)), spot
 
     def _near(self, derived: Sequence[Derived]) -> Near:
         """What relations give, (n, R), of at most R; (1, R) where there are none."""
@@ -220,7 +220,7 @@ class Unmasker:
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
             y[:, r], could[:, r] = one.places, one.possible
-        return Near(jnp.asarray(y), jnp.asarray(could))
+        return Near(*jax.device_put((y, could)))
 
     def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
         """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
@@ -267,18 +267,19 @@ class Unmasker:
             codes[:, j], y[:, j], visible[:, j] = drawn[0], drawn[1], True
             if k < p - 1:
                 seen = unmasker.show(seen, k, *drawn[:3], everywhere)
-        return [jnp.asarray(part) for part in made]
+        return jax.device_put(made)
 
     @property
     def no_bias(self) -> list[jax.Array]:
         """Biases that change nothing: of the codes of each group (M, G, K), and of the bins of the lines (M, L, T)."""
-        return [*(jnp.zeros(bias.shape) for bias in self.plain), jnp.zeros(self.prepared.tilt.shape)]
+        every = (*self.plain, self.prepared.tilt)
+        return [put(np.zeros(bias.shape)) for bias in every]
 
     def with_bias(self, bias: Sequence[Any]) -> "Unmasker":
         """The same model with biases, as `no_bias` has them, in the place of those that it has now."""
-        moved = tuple(a + b for a, b in zip(self.plain, bias[:-1], strict=True))
+        moved = tuple(put(np.add(a, b)) for a, b in zip(self.plain, bias[:-1], strict=True))
         heads = self.prepared.heads._replace(code_bias=moved)
-        return replace(self, prepared=self.prepared._replace(heads=heads, tilt=jnp.asarray(bias[-1])))
+        return replace(self, prepared=self.prepared._replace(heads=heads, tilt=put(bias[-1])))
 
 
 def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Spot]]:
@@ -290,7 +291,7 @@ def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Sp
         group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
         member = int(np.flatnonzero(layout.groups[group].parts == j)[0])
         on = bool(lines[j] >= 0)
-        number = lambda value: jnp.asarray(value, jnp.int32)
+        number = lambda value: put(value, np.int32)
         level = bool((layout.levels.axis[j] >= 0).any())
         linked = np.flatnonzero(layout.links.parts == j)
         link = int(linked[0]) if len(linked) else 0
@@ -327,7 +328,7 @@ def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[jax
         pi, rest = shares_of(view.links, derived)
         given = sum(np.bincount(one.codes, pi[:, r], len(shares)) / len(rest) for r, one in enumerate(derived))
         shares = np.maximum(shares - given, FLOOR * shares)
-    return jnp.asarray(shares, jnp.float32), jnp.asarray(rest, jnp.float32)
+    return put(shares), put(rest)
 
 
 def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array:
@@ -337,7 +338,7 @@ def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array
     for r, one in enumerate(derived):
         allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
         fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
-    return jnp.asarray(fits)
+    return jax.device_put(fits)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import log_ndtr, logsumexp
 from threadpoolctl import threadpool_limits
 
+from motes._precision import put
 from motes.learning.tables._base import Base
 
 Array = NDArray[np.float64]
@@ -90,11 +90,10 @@ def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | Non
         y = y[rng.choice(len(y), min(len(y), MOST), p=weights / weights.sum())]
     y = y[rng.permutation(len(y))[:MOST]]
     if not y.shape[1]:
-        return Base(jnp.zeros(shape.components), *(jnp.zeros((shape.components,) + (0,) * k) for k in (1, 2)))
+        return Base(*(put(np.zeros((shape.components,) + (0,) * k)) for k in (0, 1, 2)))
     with threadpool_limits(1):
         weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), shape)
-    single = lambda part: jnp.asarray(part, jnp.float32)
-    return Base(single(np.log(weights_)), single(means), single(covariances))
+    return Base(put(np.log(weights_)), put(means), put(covariances))
 
 
 def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
@@ -112,8 +111,7 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = np.linalg.eigh(shrunk)
     covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
-    single = lambda part: jnp.asarray(part[None], jnp.float32)
-    return Base(jnp.zeros(1), single(mean), single(covariance))
+    return Base(put(np.zeros(1)), put(mean[None]), put(covariance[None]))
 
 
 def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:

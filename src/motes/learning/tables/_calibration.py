@@ -11,6 +11,7 @@ them, so that the density stays normalised.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from motes.learning.tables._density import masses
 from motes.learning.tables._layout import BINS, Layout
@@ -37,9 +38,10 @@ def bias_of(
     """
     if not spot.line:
         return _of_codes(view.log_codes, rest, shares, shares), None
-    of_code = jnp.asarray(layout.bins.of_code)[place.line][: len(shares)]
-    of_code = jnp.pad(of_code, (0, len(shares) - len(of_code)), constant_values=BINS)
-    return _of_line(view, of_code, jnp.asarray(layout.bins.edges)[place.line], shares, rest)
+    line = int(place.line)
+    of_code = layout.bins.of_code[line][: len(shares)]
+    of_code = np.pad(of_code, (0, len(shares) - len(of_code)), constant_values=BINS)
+    return _of_line(view, *jax.device_put((of_code, layout.bins.edges[line])), shares, rest)
 
 
 @jax.jit

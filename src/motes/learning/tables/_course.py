@@ -106,6 +106,17 @@ class Course:
         self.best, self.kept, self.kept_step = np.full(members, np.inf), state.network, np.zeros(members)
         self.waited = 0  # looks without a better one
         self._began = time.perf_counter()
+        self._sound = (state, 0, 0)  # state, steps, and parts of the losses
+
+    def mark_sound(self) -> None:
+        """What was learned so far is good, as far as losses tell."""
+        self._sound = (self.state, self.step, len(self.losses))
+
+    def back_to_sound(self) -> None:
+        """Forget what came after it was good."""
+        self.state, self.step, parts = self._sound
+        self.losses = self.losses[:parts]
+        self.stored = {step: powers for step, powers in self.stored.items() if step <= self.step}
 
     def took(self, state: Members, losses: NDArray[np.float32]) -> None:
         """Steps with these losses, (k,), have led to this state."""
@@ -132,7 +143,7 @@ class Course:
             return
         found = self.nats(networks)
         better = found < self.best
-        self.kept = _better_of(jnp.asarray(better), networks, self.kept)
+        self.kept = _better_of(jax.device_put(better), networks, self.kept)
         self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
         self.checks.append((int(steps.mean()), float(found.mean())))
         self.waited = 0 if better.any() else self.waited + 1
@@ -158,7 +169,7 @@ class Course:
         kept_step = self.kept_step if self.checks else np.full(len(self.streams), self.step)
         return Trained(
             moved_by(self.learned, share),
-            self._joined(),
+            self.joined,
             np.array(self.checks).reshape(-1, 2),
             float(kept_step.mean()) if self.checks else None,
             self.seconds,
@@ -174,7 +185,9 @@ class Course:
         stored = self.stored | {self.step: _flat(self.state.powers)}
         return Averages.of(LENGTHS, {step: powers * np.asarray(scale) for step, powers in stored.items()})
 
-    def _joined(self) -> NDArray[np.float32]:
+    @property
+    def joined(self) -> NDArray[np.float32]:
+        """The losses of all steps."""
         return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
 
     def complete(self) -> State:
@@ -183,7 +196,7 @@ class Course:
         parts[BATCHES] = named({str(member): stream.state for member, stream in enumerate(self.streams)})
         looks = {"checks": np.array(self.checks).reshape(-1, 2), "best": self.best}
         parts[WATCH] = State(looks, {"waited": self.waited})
-        arrays: Arrays = {"losses": self._joined(), "kept_step": self.kept_step}
+        arrays: Arrays = {"losses": self.joined, "kept_step": self.kept_step}
         arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
         numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
         return named(parts | {"course": State(arrays, numbers)})
@@ -195,6 +208,7 @@ class Course:
         self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
         self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], arrays["kept_step"]
         self._began -= numbers["seconds"]
+        self.mark_sound()
         # A file has its arrays in an order of its own.
         self.stored = dict(sorted((int(step), one) for step, one in course.part("stored").arrays.items()))
         if kept.has(BATCHES):

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.errors import TrainingError
 from motes.learning._resuming import Session
 from motes.learning.tables._base import Base
 from motes.learning.tables._base_fit import base_of_pairs, choose_shape, first_gates, fit_base
@@ -144,7 +144,8 @@ def fit(
         start: members to go on from, of the same layout, in the place of new ones.
 
     Raises:
-        TrainingError, ModelFileError: as `train`.
+        TrainingError: as `train`; its `result` is what this would have returned.
+        ModelFileError: as `train`.
     """
     if start is None:
         split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
@@ -154,7 +155,12 @@ def fit(
     keeper = session.keeper
     if keeper is not None and keeper.state is not None:  # to the bit, whatever machine fitted it
         models = MaskedModel(models.network, keeper.state.tree("base", models.base))
-    trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+    try:
+        trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = MaskedModel(error.result.networks, models.base), error.result
+        raise
     return MaskedModel(trained.networks, models.base), trained
 
 
@@ -189,14 +195,14 @@ def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> li
 
 def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
     """Places on the axes of the base, (n, A); of a label that is not known the average."""
-    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float64)
+    y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float32).astype(np.float64)
     known = rows.observed[:, layout.axes] | (np.arange(y.shape[1]) < len(layout.lines))
     return np.where(known, y, 0.0)
 
 
 def stacked(members: Iterable[T]) -> T:
     """Members as one, with a leading axis. NumPy does it: JAX would compile a program for each shape of an array."""
-    return jax.tree.map(lambda *parts: jnp.asarray(np.stack([np.asarray(part) for part in parts])), *members)
+    return jax.tree.map(lambda *parts: jax.device_put(np.stack([np.asarray(part) for part in parts])), *members)
 
 
 def _gated(
@@ -215,8 +221,9 @@ def _gated(
         even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
         gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
-    first = networks.line_bias.at[:, :, 0].set(jnp.asarray(np.stack(biases), jnp.float32))
-    return eqx.tree_at(lambda networks: networks.line_bias, networks, first)
+    first = np.array(networks.line_bias)
+    first[:, :, 0] = np.stack(biases)
+    return eqx.tree_at(lambda networks: networks.line_bias, networks, jax.device_put(first))
 
 
 def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, Options]:

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables._density import Near, log_mixture, log_value, moved
@@ -90,11 +91,12 @@ def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
     return padded[:, layout.line_links, : layout.near]
 
 
-def on_axes(layout: Layout, y: Any, codes: Any) -> jax.Array:
-    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p)."""
+def on_axes(layout: Layout, y: Any, codes: Any) -> Any:
+    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p), of NumPy or JAX."""
     levels = layout.levels
     there = (codes[:, levels.parts] == levels.codes) * 1.0
-    return jnp.concatenate([jnp.asarray(y[:, layout.lines]), there - levels.masses], axis=1)
+    xp: Any = np if isinstance(y, np.ndarray) else jnp  # NumPy compiles nothing
+    return xp.concatenate([y[:, layout.lines], there - levels.masses], axis=1)
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> Ordered:

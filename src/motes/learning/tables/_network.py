@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from motes._precision import put
 from motes.learning.tables._layout import DECAY, WAVES, Group, Layout
 
 SHARED = 8
@@ -98,24 +99,24 @@ class MaskedNetwork(eqx.Module):
     def __init__(self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array):
         p, total, lines = layout.parts, len(layout.free), len(layout.lines)
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))  # nothing to compile
-        draw = lambda shape, scale: jnp.asarray(scale * rng.standard_normal(shape), jnp.float32)
+        draw = lambda shape, scale: put(scale * rng.standard_normal(shape))
         inner, share = 2 * width, 1 / math.sqrt(p)
         self.hidden = draw((p, width), share)
         self.embed = draw((total, width), share)
         self.waves = draw((p, WAVES, width), share)
         self.slopes = draw((p, width), share)
         self.into = tuple(draw((width, inner), 1 / math.sqrt(width)) for _ in range(depth))
-        self.bias = tuple(jnp.zeros(inner) for _ in range(depth))
+        self.bias = tuple(put(np.zeros(inner)) for _ in range(depth))
         self.back = tuple(draw((inner, width), 0.5 / math.sqrt(inner)) for _ in range(depth))
-        self.out_waves = tuple(jnp.zeros((len(g.parts), WAVES, width)) for g in layout.groups)
+        self.out_waves = tuple(put(np.zeros((len(g.parts), WAVES, width))) for g in layout.groups)
         self.out_free = tuple(
-            jnp.zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width)) for g in layout.groups
+            put(np.zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width))) for g in layout.groups
         )
-        self.out_bias = tuple(jnp.zeros(g.log_masses.shape) for g in layout.groups)
-        self.lines = jnp.zeros((lines, line_outputs, width))
-        self.line_bias = jnp.zeros((lines, line_outputs))
-        self.links = jnp.zeros((*layout.links.log_odds.shape, width))
-        self.link_bias = jnp.asarray(layout.links.log_odds)
+        self.out_bias = tuple(put(np.zeros(g.log_masses.shape)) for g in layout.groups)
+        self.lines = put(np.zeros((lines, line_outputs, width)))
+        self.line_bias = put(np.zeros((lines, line_outputs)))
+        self.links = put(np.zeros((*layout.links.log_odds.shape, width)))
+        self.link_bias = put(layout.links.log_odds)
         self.dropout = dropout
 
     def state(self, layout: Layout, rows: Rows, visible: jax.Array, key: jax.Array | None = None) -> jax.Array:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from motes.errors import TrainingError
 from motes.learning._averages import LENGTHS, rates
 from motes.learning._batches import Batches
+from motes.learning._divergence import Guard
 from motes.learning._programs import training_program
 from motes.learning._resuming import Session, interruptible
 from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
@@ -38,6 +39,7 @@ OTHERS = 2  # orders beside that of drawing, in which validation rows are looked
 CHUNK = 25  # steps of one call of the compiled program, at most
 FIRST = 5  # steps of the first call, before it is known how long one takes
 PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
+WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
 
@@ -61,6 +63,9 @@ class _Program:
 def random_order(units: jax.Array, key: jax.Array) -> jax.Array:
     """An order of the parts (p,) in which the columns come at random and their parts together."""
     return jnp.argsort(jax.random.uniform(key, units.shape)[units], stable=True)
+
+
+_random_order = jax.jit(random_order)
 
 
 def masked_loss(
@@ -136,7 +141,9 @@ def _train(
         state, loss = each_member(member)(state, base, index[i], each)
         return state, losses.at[i].set(loss)
 
-    return jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
+    state, losses = jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
+    arrays = jax.tree.leaves(eqx.filter((state.network, state.averaged, state.powers), eqx.is_inexact_array))
+    return state, losses, jnp.stack([jnp.isfinite(one).all() for one in arrays]).all()
 
 
 def _tracked(powers: MaskedNetwork, network: MaskedNetwork, step: jax.Array) -> MaskedNetwork:
@@ -205,17 +212,18 @@ def train(
     Ctrl-C ends the training after the steps under way, with what it has; so does a KeyboardInterrupt in `on_progress`.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the training diverged; its `result` is what was learned before.
         ModelFileError: the keeper's state is that of another training.
     """
     program, base = _Program(layout, options), models.base
-    rows, plan = jax.tree.map(jnp.asarray, (data.rows, plan))
+    rows, plan = jax.device_put((data.rows, plan))
     held = _validation(rows, split.hold, layout.parts, seed)
     nats = None if held is None else partial(_checked, program, base, held, plan)
     course = _begun(program, models, data, split, seed, nats)
     if session.keeper is not None and session.keeper.state is not None:
         course.go_on(session.keeper.state)
     _tell(session, course)
+    guard = Guard(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
     interrupted, key, stride = False, jax.random.key(seed), _Stride()
     try:
         with interruptible() as stop:
@@ -224,19 +232,21 @@ def train(
             while course.step < options.steps and course.waited < options.patience and not stop:
                 some, tick = _next_rows(course, options.groups, stride.steps), time.perf_counter()
                 within = np.array([course.step - some.begin, some.count], np.int32)
-                state, loss = _train(
+                state, loss, finite = _train(
                     program, course.state, base, rows, plan, some.index, within, jax.random.fold_in(key, some.begin)
                 )
-                course.took(state, np.asarray(loss)[: some.count].mean(1))
-                if not np.isfinite(course.losses[-1]).all():
-                    raise TrainingError(
-                        f"the loss was not finite after {course.step} steps. Lower table.learning_rate."
-                    )
+                fresh = np.asarray(loss)[: some.count].mean(1)
+                _refuse(guard.fault(course.step, fresh, bool(finite)), course)
+                course.took(state, fresh)
+                if guard.sound:
+                    course.mark_sound()
                 stride.took(some.count, time.perf_counter() - tick)
                 if course.step == some.end and some.holds_a_look(options):
                     course.look()
-                saved = _save(session, course, saved, if_due=True)
+                if guard.sound:
+                    saved = _save(session, course, saved, if_due=True)
                 _tell(session, course)
+            _refuse(guard.fault_at_end(course.step), course)
             _save(session, course, saved)
             interrupted = bool(stop)
     except KeyboardInterrupt:
@@ -244,6 +254,22 @@ def train(
     if nats is None or not course.checks or len(split.learn) == 1:
         return course.result(interrupted, 1.0)
     return course.result(interrupted, _best_share(course.learned, nats))
+
+
+def _refuse(fault: str | None, course: Course) -> None:
+    """End a training that has diverged, with the weights that it had before.
+
+    Raises:
+        TrainingError: there is a fault.
+    """
+    if fault is None:
+        return
+    course.back_to_sound()
+    raise TrainingError(
+        f"the training diverged: {fault}. Usual remedies: a smaller table.learning_rate, a smaller table.clip_norm. "
+        f"The weights of step {course.step:,} are kept, or better ones before it.",
+        course.result(False, 1.0),
+    )
 
 
 def _begun(program: _Program, models: MaskedModel, data: Data, split: Split, seed: int, nats: Nats | None) -> Course:
@@ -331,7 +357,7 @@ def _checked(
     fixed = program.options.fixed
     mean = fixed * found(plan.order) if fixed else np.zeros(1)
     if fixed < 1:
-        others = [random_order(jnp.asarray(plan.units), jax.random.key(k)) for k in range(OTHERS)]
+        others = [_random_order(plan.units, jax.random.key(k)) for k in range(OTHERS)]
         mean = mean + (1 - fixed) * np.mean([found(order) for order in others], axis=0)
     return mean
 
@@ -364,4 +390,4 @@ def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: i
     index = np.stack(hold)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
-    return jax.tree.map(lambda part: part[index], data), jnp.asarray(np.minimum(prefix, parts - 1))
+    return jax.tree.map(lambda part: part[index], data), jax.device_put(np.minimum(prefix, parts - 1))

@@ -1,0 +1,185 @@
+"""Is a metric of points further from that of two real draws than chance would have it? One family of tests.
+
+    T_k  metric k of two sets of rows, taken again for every exchange of rows between them (`Permutations`)
+    z_k  normal score of the rank of T_k among the exchanges; of the first in rank more, the deviations by which it is
+         beyond the second
+    p_k  share of the exchanges in which the largest z of all metrics is at least z_k (Westfall & Young 1993, ch. 2)
+
+If samples are real draws, every exchange is as likely as what was drawn. So some p_k is below 0.05 in at most 5 of
+100 evaluations, whatever the distribution and however heavy its tails. No interval, no normal distribution and no bound
+over metrics is used; metrics that say nearly the same cost nearly nothing. Boosted trees, which would have to learn
+anew for each exchange, and what is known of the model have tests of their own; Holm's method joins them to the family.
+
+Ranks keep a metric with heavy tails from drowning the others, and find what is most extreme even where few rows say so.
+A test finds a difference `detectable` in about 80 of 100 cases: one that moves T by as much as lies between its mean
+and the edge of the family, and 0.84 deviations beyond it. A square is about a sum of chi-squared variables; the noise
+of its root under a difference is that of the largest of them, at most (var T / 2)^(1/4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from motes.evaluation._families import ALPHA, POWER, Adjustment, weighted_holm
+from motes.evaluation._results import Array, Metric
+from motes.evaluation._table_likelihoods import welch
+
+WEIGHTS = {"exchanges": 0.8, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
+SOLVED = 0.001  # nats: the error of a log p that an equation was solved for is below it
+
+Worse = Literal["high", "low", "both"]
+Scale = Literal["plain", "root", "square"]
+
+
+class Exchanged(NamedTuple):
+    """A metric of all exchanges.
+
+    Attributes:
+        values: (1 + p,), what was drawn first; of a distance its square.
+        worse: which values speak for a difference.
+        scale: "root" where the values are squares of the metric, "square" where the metric is a square itself.
+        origin: where there is no difference, of what `detectable` is to be counted from.
+    """
+
+    values: Array
+    worse: Worse
+    scale: Scale = "plain"
+    origin: float = 0.0
+
+
+class Tested(NamedTuple):
+    """The test of one metric.
+
+    Attributes:
+        p_value: adjusted for all metrics of the evaluation.
+        detectable: the value of a distance or an accuracy, or the difference of a share, that is found in 80 of 100
+            cases; None where that is unknown.
+        low: the value is below what chance gives.
+    """
+
+    p_value: float
+    detectable: float | None
+    low: bool = False
+
+
+class Single(NamedTuple):
+    """A test beside the family: its p-value, and by how many `error` what is found is above `origin`."""
+
+    p_value: float
+    error: float
+    origin: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """The exchanges of all metrics.
+
+    Attributes:
+        exchanged: by metric.
+        z: of what was drawn, by metric.
+        largest: (1 + p,), the largest z of each exchange, what was drawn first.
+    """
+
+    exchanged: Mapping[str, Exchanged]
+    z: Mapping[str, float]
+    largest: Array
+
+    @classmethod
+    def of(cls, exchanged: Mapping[str, Exchanged]) -> Family:
+        """Of at least one metric."""
+        z = {}
+        for name, one in exchanged.items():
+            values = one.values if one.scale == "plain" else np.cbrt(one.values)
+            far = {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
+            z[name] = _scores(far)
+        return cls(exchanged, {name: float(far[0]) for name, far in z.items()}, np.max(list(z.values()), axis=0))
+
+    @property
+    def p_value(self) -> float:
+        """The smallest of all metrics."""
+        return min(self.p_of(name) for name in self.z)
+
+    def p_of(self, name: str) -> float:
+        """Of one metric, adjusted for the others."""
+        return float(np.mean(self.largest >= self.z[name] - 1e-9))
+
+    def tested(self, name: str, adjust: Adjustment) -> Tested:
+        """The test of one metric, adjusted for all tests of the evaluation."""
+        one = self.exchanged[name]
+        edge = float(np.quantile(self.largest[1:], 1 - ALPHA / adjust.factor, method="higher"))
+        return Tested(adjust(self.p_of(name)), _detectable(one, edge), bool(one.values[0] < one.values.mean()))
+
+
+def _detectable(one: Exchanged, edge: float) -> float | None:
+    """What a test finds in 80 of 100 cases that asks for a z of `edge`."""
+    if _constant(one.values):
+        return None
+    if one.scale == "plain":
+        return float(one.origin + (edge + ndtri(POWER)) * one.values.std())
+    roots, largest = np.cbrt(one.values), one.values.std() / np.sqrt(2)  # of the weights of the sum
+    critical = (roots.mean() + edge * roots.std()) ** 3
+    distance = np.sqrt(max(critical - one.values.mean() + largest, 0.0)) + ndtri(POWER) * np.sqrt(largest)
+    return float(distance if one.scale == "root" else distance**2)
+
+
+def _constant(values: Array) -> bool:
+    """Equal but for rounding is equal."""
+    return bool(values.std() <= 1e-12 * np.abs(values).max())
+
+
+def _scores(values: Array) -> Array:
+    """How extreme each value is among all, in standard deviations of a normal distribution."""
+    from scipy.stats import rankdata
+
+    if _constant(values):
+        return np.zeros(len(values))
+    scores = ndtri((rankdata(values) - 0.5) / len(values))
+    second, first = np.argpartition(values, -2)[-2:]
+    scores[first] += (values[first] - values[second]) / values.std()
+    return np.asarray(scores)
+
+
+def tests_of(family: Family, singles: Mapping[str, Single]) -> dict[str, Tested]:
+    """All tests of an evaluation, by metric; a false alarm in at most 5 of 100."""
+    adjust = weighted_holm({"exchanges": family.p_value} | {k: one.p_value for k, one in singles.items()}, WEIGHTS)
+    found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
+    for name, one in singles.items():
+        sigmas = float(ndtri(POWER) - ndtri(ALPHA / adjust[name].factor))
+        found[name] = Tested(adjust[name](one.p_value), one.origin + sigmas * one.error if one.error else None)
+    return found
+
+
+def of_trees(accuracy: Metric, rows: int) -> Single:
+    """A classifier that was asked about so many rows."""
+    assert accuracy.p_value is not None  # a classifier tests
+    return Single(accuracy.p_value, float(0.5 / np.sqrt(rows)), 0.5)
+
+
+def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
+    """log p of rows by the model and, `paired`, of the same rows by the exact distribution; or of others, (m,), (k,).
+
+    Of the same rows, what is below `SOLVED` is the solver's.
+    """
+    from scipy.stats import t
+
+    if not paired:
+        squares = [float(x.var(ddof=1) / len(x)) for x in (ours, best)]
+        _, p_value = welch(float(best.mean() - ours.mean()), squares, (len(ours), len(best)))
+        return Single(p_value, float(np.sqrt(sum(squares))), 0.0)
+    lost = best - ours - SOLVED
+    error = float(lost.std(ddof=1) / np.sqrt(len(lost)))
+    if error == 0:
+        return Single(float(lost.mean() <= 0), 0.0, SOLVED)
+    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED)
+
+
+def of_excess(nats: float, error: float, most: float) -> Single:
+    """An excess loss, with its standard error: is it above `most`?"""
+    if error == 0:
+        return Single(float(nats <= most), 0.0, most)
+    return Single(float(ndtr(-(nats - most) / error)), error, most)

@@ -1,0 +1,371 @@
+"""What the page shows, computed by the library: clouds, chains, distances, scores, densities.
+
+All of it in float32 but the likelihoods, which the library integrates in double precision. Points are in the
+coordinates of `Subject.shown`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes._seeds import seed_key
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._later import Later
+from motes.errors import UsageError
+from motes.evaluation._transport import sliced_w2
+from motes.explorer._exporting import page_alone
+from motes.explorer._limits import Limits
+from motes.explorer._live import NAME
+from motes.explorer._requests import Request
+from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
+from motes.recipes._registry import kinds_of
+from motes.sampling._diffusion import EulerMaruyama
+from motes.sampling._likelihood import log_likelihood
+from motes.sampling._loop import sample
+from motes.sampling._options import Sampling
+from motes.sampling._paths import flow_path, sampled_paths
+
+Array = NDArray[np.float64]
+OnBlock = Callable[[int], None]
+
+STOPS = 65  # places of a chain that are kept, at most
+LEGS = 48  # steps of a path from its point to data, and as many to noise
+COMPARED = 2_000  # points of a distance
+LOOKS = 17  # times of a distance
+DIRECTIONS = 64
+BLOCK = 512  # rows of a compiled program of scores
+LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
+TOLERANCE = 0.01  # nats of a likelihood
+LATEST = 1 - 1e-3  # from here on x_t is the prior
+KEPT_BYTES = 120_000_000
+WEIGHTS = ("last", "averaged")
+SIDES = ("learned", "exact", "both")
+
+
+class Answer(NamedTuple):
+    """Words and numbers, and arrays by name."""
+
+    header: dict[str, Any]
+    arrays: Mapping[str, NDArray[Any]] = MappingProxyType({})
+
+
+class Answers:
+    """Everything that is computed for pages; the same question is computed once.
+
+    Args:
+        shelf: of models.
+        limits: of a question.
+    """
+
+    def __init__(self, shelf: Shelf, limits: Limits):
+        self.shelf, self.limits, self._kept = shelf, limits, _Kept(KEPT_BYTES)
+        self._kinds: dict[str, Callable[[Request, OnBlock], Answer]] = {
+            "hello": self._hello,
+            "open": self._open,
+            "cloud": self._cloud,
+            "chain": self._chain,
+            "distance": self._distance,
+            "score": self._score,
+            "density": self._density,
+            "probe": self._probe,
+            "paths": self._paths,
+            "export": self._export,
+        }
+
+    @property
+    def kinds(self) -> Mapping[str, object]:
+        """What can be asked for."""
+        return self._kinds
+
+    def answer(self, request: Request, on_block: OnBlock) -> Answer:
+        """Compute one.
+
+        Args:
+            request: of a kind in `kinds`.
+            on_block: called now and then; what it raises ends the work.
+
+        Raises:
+            MotesError: a question that has no answer.
+        """
+        return self._kinds[request.what](request, on_block)
+
+    # --- kinds ---
+
+    def _hello(self, request: Request, on_block: OnBlock) -> Answer:
+        return Answer(
+            {"models": self.shelf.names, "samplers": samplers(), "limits": self.limits.to_json(), "shapes": shapes()}
+        )
+
+    def _open(self, request: Request, on_block: OnBlock) -> Answer:
+        subject = self._subject(request)
+        t, alpha, sigma = subject.clock
+        return Answer({"about": subject.about()}, {"t": t, "alpha": alpha, "sigma": sigma})
+
+    def _cloud(self, request: Request, on_block: OnBlock) -> Answer:
+        """Real points and their noise, from which the page mixes x_t."""
+        subject, n, seed = self._subject(request), self._count(request), self._seed(request)
+        _check_data(subject)
+        x = subject.data(n, seed)
+        noise = subject.noise(len(x), seed) * subject.model.standardiser.scale
+        return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
+
+    def _chain(self, request: Request, on_block: OnBlock) -> Answer:
+        chain = self._chain_of(request, on_block)
+        subject = self._subject(request)
+        points = subject.shown(chain.points.astype(float), chain.times)
+        one = kinds_of("sampler")[chain.sampler]()
+        return Answer(
+            {"evaluations": one.evaluations, "stochastic": bool(one.stochastic), "steps": chain.steps},
+            {"clock": subject.places(chain.times), "stops": chain.stops, "points": points},
+        )
+
+    def _distance(self, request: Request, on_block: OnBlock) -> Answer:
+        """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
+        subject, chain = self._subject(request), self._chain_of(request, on_block)
+        _check_data(subject)
+        key = ("distance", subject.key, chain.sampler, chain.steps, chain.points.shape[1], self._seed(request))
+        return self._kept.get(key, lambda: _distances(subject, chain, on_block))
+
+    def _score(self, request: Request, on_block: OnBlock) -> Answer:
+        """Arrows, (cells^2, 2) of each side: the score times its noise, drawn as wide as the data is.
+
+        So their lengths are of one size from data to noise: in standard deviations of the data it is -eps_hat.
+        """
+        subject, of = self._subject(request), request.word("of", SIDES)
+        t = max(self._time(request, subject), subject.earliest)
+        at, u = self._grid(request, subject)
+        _check_layers(subject, of)
+        sigma, z = float(subject.denoiser.schedule.sigma(t)), subject.standardised(u, t)
+        scale = sigma * subject.model.standardiser.scale
+        return Answer({"t": t}, {"at": at, **{name: scale * scores(one, z, t)[1] for name, one in _sides(subject, of)}})
+
+    def _density(self, request: Request, on_block: OnBlock) -> Answer:
+        """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
+        subject, of = self._subject(request), request.word("of", SIDES)
+        t = self._time(request, subject)
+        at, u = self._grid(request, subject)
+        _check_layers(subject, of)
+        square = (len(at[0]), len(at[0]))
+
+        def compute(denoiser: Denoiser) -> Answer:
+            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_block).reshape(square)})
+
+        found = {
+            name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
+            for name, one in _sides(subject, of)
+        }
+        return Answer({"t": t}, {"at": at, **found})
+
+    def _probe(self, request: Request, on_block: OnBlock) -> Answer:
+        """What is known at one point: E[x_0 | x_t], the score, log p."""
+        subject = self._subject(request)
+        t = self._time(request, subject)
+        u = np.array([request.point("at")])
+        _check_layers(subject, "learned")
+        later = max(t, subject.earliest)
+        found: dict[str, Any] = {"t": later, "at": u[0].tolist()}
+        sides = _sides(subject, "both" if subject.oracle is not None else "learned")
+        units, zoom = subject.model.standardiser, float(subject.zoom(later))
+        for side, denoiser in sides:
+            x0, score = scores(denoiser, subject.standardised(u, later), later)
+            found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
+            found[side]["log_p"] = float(log_density(subject, denoiser, u, later, on_block)[0])
+        return Answer(found)
+
+    def _paths(self, request: Request, on_block: OnBlock) -> Answer:
+        """The way of one point: by the flow to the data and to noise, and many random ways to the data.
+
+        Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data.
+        """
+        subject, of = self._subject(request), request.word("of", SIDES)
+        many = request.whole("many", 0, self.limits.futures, 0)
+        _check_layers(subject, of)
+        earliest = float(subject.places(np.array(subject.earliest)))
+        place = min(max(request.whole("place", 0, PLACES), earliest + 1), PLACES)
+        legs = [np.linspace(place, end, LEGS + 1) for end in (0, PLACES)]
+        times = [np.interp(leg, np.arange(PLACES + 1), subject.clock[0]) for leg in legs]
+        start = jnp.asarray(subject.standardised(np.array([request.point("at")]), times[0][0])[0], float)
+        found: dict[str, Array] = {"clock": np.concatenate([legs[0][::-1], legs[1][1:]])}
+        for name, denoiser in _sides(subject, of):
+            ways = [flow_path(denoiser, start, jnp.asarray(each, float)) for each in times]
+            down, up = (subject.along(np.asarray(way, float), each) for way, each in zip(ways, times, strict=True))
+            found[name] = np.concatenate([down[::-1], up[1:]])
+        if many:
+            denoiser = _sides(subject, "exact" if of == "exact" else "learned")[0][1]
+            keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
+            drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
+            found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
+        return Answer({"place": place}, found)
+
+    def _export(self, request: Request, on_block: OnBlock) -> Answer:
+        """The page without a server."""
+        return Answer({"html": page_alone(self._subject(request))})
+
+    # --- what a question names ---
+
+    def _subject(self, request: Request) -> Subject:
+        live = request.live
+        if live is None or request.options.get("model") != NAME:
+            return self.shelf.subject(request.word("model", self.shelf.names))
+        averaged = request.word("weights", WEIGHTS) == "averaged"
+        return live.subject(request.whole("snapshot", 0, self.limits.training_steps), averaged)
+
+    def _count(self, request: Request) -> int:
+        return request.whole("n", 1, self.limits.points)
+
+    def _seed(self, request: Request) -> int:
+        return request.whole("seed", 0, 2**32 - 1)
+
+    def _time(self, request: Request, subject: Subject) -> float:
+        """One of the times of the clock."""
+        return float(subject.clock[0][request.whole("place", 0, PLACES)])
+
+    def _grid(self, request: Request, subject: Subject) -> tuple[Array, Array]:
+        """The middles of cells along both sides (2, cells), and all points (cells^2, 2), row by row from the bottom."""
+        cells = request.whole("cells", 2, self.limits.cells)
+        sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
+        return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
+
+    def _chain_of(self, request: Request, on_block: OnBlock) -> Chain:
+        subject, n, seed = self._subject(request), self._count(request), self._seed(request)
+        sampler = request.word("sampler", kinds_of("sampler"))
+        steps = request.whole("steps", 1, self.limits.steps)
+        key = ("chain", subject.key, sampler, steps, n, seed)
+        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_block))
+
+
+class Chain(NamedTuple):
+    """Points on their way from noise to data."""
+
+    sampler: str
+    steps: int
+    stops: NDArray[np.int64]
+    """How many steps were done, (k,)."""
+    times: Array
+    """After these steps, falling, (k,)."""
+    points: NDArray[np.float32]
+    """x_t in standardised units, (k, n, d)."""
+
+
+def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block: OnBlock) -> Chain:
+    """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
+
+    Samplers of one seed start from the same noise.
+
+    Raises:
+        MotesError: a sampler that the model cannot be sampled by.
+    """
+    model = subject.model
+    own = model.recipe.steps is not None and steps == model.recipe.steps
+    process = model.reverse_process(Sampling(sampler=sampler, steps=None if own else steps), None)
+    last = len(process.grid) - 1
+    stops = np.unique(np.linspace(0, last, min(STOPS, last + 1)).round().astype(int))
+    _, points = sample(process, n, key=seed_key(seed, "sample"), record=stops.tolist(), on_block=on_block)
+    return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
+
+
+def _distances(subject: Subject, chain: Chain, on_block: OnBlock) -> Answer:
+    assert subject.origin is not None  # it has been checked
+    real, other = (subject.model.standardiser.forward(x) for x in subject.origin.real(COMPARED))
+    n = min(len(real), chain.points.shape[1])
+    rng = np.random.default_rng([subject.model.seed, 2])
+    noises = rng.standard_normal((2, n, real.shape[1]))
+    looks = np.unique(np.linspace(0, len(chain.times) - 1, min(LOOKS, len(chain.times))).round().astype(int))
+    schedule, found = subject.denoiser.schedule, []
+    for k in looks:
+        t = chain.times[k]
+        alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
+        blurred, again = (
+            (alpha * x[:n] + sigma * noise) / zoom for x, noise in zip((real, other), noises, strict=True)
+        )
+        drawn = chain.points[k, :n].astype(float) / zoom
+        found.append([float(sliced_w2(one, blurred, directions=DIRECTIONS)) for one in (drawn, again)])
+        on_block(0)
+    distance, reference = np.array(found).T
+    clock = subject.places(chain.times[looks])
+    return Answer({"compared": n}, {"clock": clock, "distance": distance, "reference": reference})
+
+
+def _check_data(subject: Subject) -> None:
+    if subject.origin is None:
+        raise UsageError(f"the rows that '{subject.name}' was trained on are not here, so nothing is compared with it.")
+
+
+def _check_layers(subject: Subject, of: str) -> None:
+    if not subject.has_layers:
+        raise UsageError(f"'{subject.name}' has {subject.model.dim} columns; the layers are for models of two.")
+    if of != "learned" and subject.oracle is None:
+        raise UsageError(f"the exact distribution of '{subject.name}' is not known; it is of a shape. Choose learned.")
+
+
+def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
+    """The denoisers that a layer needs, by their names."""
+    both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
+    return [(side, one) for side, one in both if one is not None and of in (side, "both")]
+
+
+def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
+    """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
+    padded = np.pad(z, ((0, -len(z) % BLOCK), (0, 0)), mode="edge")
+    parts = [
+        _scores(denoiser, jnp.asarray(padded[i : i + BLOCK]), jnp.asarray(t)) for i in range(0, len(padded), BLOCK)
+    ]
+    x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
+    return x0, score
+
+
+@eqx.filter_jit
+def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
+
+
+def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_block: OnBlock) -> Array:
+    """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
+    units, zoom = subject.model.standardiser, float(subject.zoom(t))
+    if t >= LATEST:
+        z = units.forward(u)
+        return units.log_det(u) - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
+    if denoiser is subject.oracle:
+        assert subject.oracle is not None
+        log_q = np.asarray(subject.oracle.rows(subject.standardised(u, t), t).log_prob, float)
+        return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
+    later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
+    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_block=on_block)
+    return found.log_prob + units.log_det(u)
+
+
+class _Kept:
+    """Answers that were computed, up to so many bytes; the oldest go first."""
+
+    def __init__(self, most: int):
+        self._most, self._held = most, 0
+        self._answers: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """What was computed of that key."""
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                return self._answers[key][0]
+        made = compute()
+        arrays = made.arrays.values() if isinstance(made, Answer) else made
+        size = sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))
+        with self._lock:
+            if key not in self._answers:
+                self._answers[key] = made, size
+                self._held += size
+            while self._held > self._most and len(self._answers) > 1:
+                self._held -= self._answers.popitem(last=False)[1][1]
+        return made

@@ -1,0 +1,88 @@
+"""A page without a server: the model inside, and its forward pass in plain JavaScript."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from importlib import resources
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from markupsafe import escape
+from numpy.typing import ArrayLike
+
+from motes.errors import UsageError
+from motes.explorer._subjects import Subject
+from motes.learning._denoisers import Preconditioned
+from motes.learning._networks import ResidualMLP
+
+POINTS = 2_000  # real ones, at most
+STYLE, PAGE = "page/style.css", "alone/alone.html"
+MODULES = ("page/words.js", "page/paint.js", "page/layers.js", "alone/model.js", "alone/alone.js")
+
+
+def page_alone(subject: Subject) -> str:
+    """The HTML of a page that shows this model, and computes with it, on its own.
+
+    Raises:
+        UsageError: a denoiser or a network that the page does not know, or another number of columns.
+    """
+    if not _is_known(subject):
+        raise UsageError(
+            f"the page without a server computes the network 'residual' with the denoiser 'edm', of two columns and no "
+            f"classes; '{subject.name}' is another. Show it with motes explore."
+        )
+    files = resources.files("motes") / "explorer"
+    texts = {name: (files / name).read_text(encoding="utf-8") for name in (*MODULES, STYLE, PAGE)}
+    words = {
+        "title": escape(subject.name.replace("_", " ")),
+        "about": escape(f"The model '{subject.name}' has {subject.model.parameters:,} trained numbers."),
+        "style": texts[STYLE],
+        # A word that ends the element cannot stand in it.
+        "model": json.dumps(_model(subject)).replace("<", "\\u003c"),
+        "script": "\n".join(_in_one(texts[name]) for name in MODULES),
+    }
+    return re.sub(r"\{\{ (\w+) \}\}", lambda found: str(words[found[1]]), texts[PAGE])
+
+
+def _is_known(subject: Subject) -> bool:
+    denoiser = subject.denoiser
+    if not (isinstance(denoiser, Preconditioned) and isinstance(denoiser.network, ResidualMLP)):
+        return False
+    return subject.model.dim == 2 and not denoiser.network.context
+
+
+def _model(subject: Subject) -> dict[str, Any]:
+    denoiser = subject.denoiser
+    assert isinstance(denoiser, Preconditioned) and isinstance(denoiser.network, ResidualMLP)  # it has been checked
+    network = denoiser.network
+    _, alpha, sigma = subject.clock
+    real = np.zeros((0, 2)) if subject.origin is None else subject.data(POINTS, 0)
+    about = subject.about()
+    return {
+        "about": {name: about[name] for name in ("name", "columns", "box", "mean", "scale")},
+        "clock": {"alpha": _text(alpha), "sigma": _text(sigma)},
+        "network": {
+            "layers": [_layer(layer) for layer in (network.into, *network.hidden, network.out)],
+            "sigmaData": denoiser.sigma_data,
+        },
+        "data": _text(real),
+        "least": subject.model.lowest_noise,
+    }
+
+
+def _layer(layer: eqx.nn.Linear) -> dict[str, str]:
+    assert layer.bias is not None  # as in every network of ours
+    return {"weight": _text(layer.weight), "bias": _text(layer.bias)}
+
+
+def _text(array: ArrayLike) -> str:
+    """float32, little-endian, in base64."""
+    return b64encode(np.asarray(array, "<f4").tobytes()).decode()
+
+
+def _in_one(module: str) -> str:
+    """A module as a part of one script."""
+    return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", module, flags=re.MULTILINE), flags=re.MULTILINE)

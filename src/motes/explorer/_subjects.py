@@ -1,0 +1,297 @@
+"""What is shown: a trained model of points, what it learned from, and what is true where that is known.
+
+Points are shown as u = x_t / sqrt(alpha_t^2 + sigma_t^2) in standardised units, brought back to the data's units: one
+scale from data to noise, as in the figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data._datasets import is_here
+from motes.data._shapes import SHAPES
+from motes.data._text_lines import default_columns
+from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._oracles import Oracle
+from motes.errors import MotesError, UsageError, unknown
+from motes.explorer._sketches import Sketch
+from motes.models._points import PointModel
+from motes.models._sources import PointSource, read_points
+from motes.recipes._registry import kinds_of
+from motes.sampling._loop import Sampler
+
+Array = NDArray[np.float64]
+
+PLACES = 1024  # of the clock, beside 0
+BEND = 1.6  # of the clock: how much longer it stays near the data, where the shape is
+REACH = 3.2  # standard deviations that are seen at least, on either side
+ROWS = 20_000  # points that a shape has to show
+OURS = resources.files("motes") / "explorer" / "models"
+
+
+def shipped() -> list[str]:
+    """Names of the shapes whose trained models come with motes.
+
+    Example:
+        >>> from motes.explorer import shipped
+        >>> "moons" in shipped()
+        True
+    """
+    names = {entry.name.removesuffix(".safetensors") for entry in OURS.iterdir() if entry.name.endswith(".safetensors")}
+    return [name for name in SHAPES if name in names]
+
+
+class Subject:
+    """A model, and what its samples are compared with.
+
+    Args:
+        name: that the page calls it by.
+        model: of points, of at least two columns. The first two are drawn.
+        origin: what it was trained on; None: it is looked for by the model's own account.
+        key: by which what is computed of it is known; None: the name.
+        python: the expression whose value is the model in Python; "" where there is none.
+
+    Raises:
+        UsageError: fewer columns.
+
+    Example:
+        >>> from motes.explorer import Subject
+        >>> subject = Subject("moons", model.inner)
+        >>> subject.name, subject.has_layers
+        ('moons', True)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PointModel,
+        *,
+        origin: PointSource | Sketch | None = None,
+        key: str | None = None,
+        python: str = "",
+    ):
+        if model.dim < 2:
+            raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
+        self.name, self.model, self.key, self._origin = name, model, key or name, origin
+        self.python = python
+
+    @cached_property
+    def origin(self) -> PointSource | Sketch | None:
+        """The rows that it was trained on; None where they are not at hand."""
+        if self._origin is not None:
+            return self._origin
+        source = self.model.source
+        if source not in SHAPES and not is_here(source):
+            return None
+        try:
+            return read_points(source, self.model.recipe, self.model.seed)
+        except MotesError:
+            return None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The learned one."""
+        return self.model.denoiser
+
+    @cached_property
+    def oracle(self) -> Oracle | None:
+        """The exact one of a shape; None where the distribution is not known."""
+        truth = self.origin.truth if self.origin is not None else None
+        return truth.oracle(self.denoiser.schedule, self.model.standardiser) if truth is not None else None
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether there is a plane on which a score can be drawn."""
+        return self.model.dim == 2
+
+    def data(self, n: int, seed: int) -> Array:
+        """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows."""
+        assert self.origin is not None  # or the page does not ask
+        if isinstance(self.origin, Sketch):
+            return self.origin.draw(n, seed)
+        if self.origin.name in SHAPES:
+            from motes.data._shapes import make_shape
+
+            return make_shape(self.origin.name, n, seed=seed, noise=self.origin.noise)
+        rows = self.origin.training.x
+        return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
+
+    def noise(self, n: int, seed: int) -> Array:
+        """The noise that is added to `data`, (n, d), in standardised units."""
+        return np.random.default_rng([seed, 1]).standard_normal((n, self.model.dim))
+
+    # --- the clock and the scale ---
+
+    @cached_property
+    def clock(self) -> tuple[Array, Array, Array]:
+        """t, alpha_t and sigma_t at each place of the clock, (PLACES + 1,), from data to noise.
+
+        The angle arctan(sigma_t / alpha_t), which says how data and noise are mixed, is a power of the place. So the
+        picture changes as evenly under one schedule as under another, and longer where the shape is.
+        """
+        schedule = self.denoiser.schedule
+        angle = self._most * (np.arange(1, PLACES) / PLACES) ** BEND
+        t = np.asarray(schedule.t_of_log_snr(-2 * np.log(np.tan(angle))), float)
+        t = np.concatenate([[0.0], np.clip(t, 0, 1), [1.0]])
+        return t, np.asarray(schedule.alpha(t), float), np.asarray(schedule.sigma(t), float)
+
+    def places(self, t: Array) -> Array:
+        """The places of times on the clock, from 0 to PLACES, as real numbers."""
+        schedule = self.denoiser.schedule
+        angle = np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
+        return PLACES * np.clip(angle / self._most, 0, 1) ** (1 / BEND)
+
+    @property
+    def _most(self) -> float:
+        """The angle at t = 1."""
+        schedule = self.denoiser.schedule
+        return float(np.arctan2(schedule.sigma(1.0), schedule.alpha(1.0)))
+
+    def zoom(self, t: Array | float) -> Array:
+        """sqrt(alpha_t^2 + sigma_t^2), by which x_t is divided."""
+        schedule = self.denoiser.schedule
+        return np.asarray(np.hypot(schedule.alpha(t), schedule.sigma(t)), float)
+
+    def shown(self, z: Array, t: Array | float) -> Array:
+        """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2)."""
+        return self.model.standardiser.inverse(z / self.zoom(t)[..., None, None])[..., :2]
+
+    def along(self, z: Array, t: Array) -> Array:
+        """A standardised point at each of many times, (k, d) and (k,), as it is drawn, (k, 2)."""
+        return self.model.standardiser.inverse(z / self.zoom(t)[:, None])[:, :2]
+
+    def standardised(self, u: Array, t: float) -> Array:
+        """Drawn points (n, 2) as x_t in standardised units, of a model of two columns."""
+        return self.model.standardiser.forward(u) * self.zoom(t)
+
+    @cached_property
+    def earliest(self) -> float:
+        """The time below which the network was never asked: the score is shown no nearer to the data."""
+        lowest = self.model.lowest_noise
+        return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(lowest)))
+
+    @cached_property
+    def box(self) -> list[list[float]]:
+        """What is seen, [[left, right], [bottom, top]]; square where both columns have one unit."""
+        units, reach = self.model.standardiser, REACH
+        mean, scale = units.mean[:2], units.scale[:2]
+        if self.origin is not None:
+            away = np.abs(units.forward(self.origin.training.x)[:, :2])
+            reach = max(reach, float(1.1 * np.quantile(away, 0.999)))
+        if self.model.columns[:2] == default_columns(2):
+            scale = np.full(2, scale.max())
+        return [[float(m - reach * s), float(m + reach * s)] for m, s in zip(mean, scale, strict=True)]
+
+    # --- in words ---
+
+    def about(self) -> dict[str, object]:
+        """What the page says of it."""
+        model, recipe = self.model, self.model.recipe
+        sampler = type(recipe.sampler).__name__
+        name = next((key for key, kind in kinds_of("sampler").items() if kind.__name__ == sampler), "heun")
+        return {
+            "name": self.name,
+            "title": SHAPES[model.source].about if model.source in SHAPES else model.source,
+            "columns": list(model.columns[:2]),
+            "parameters": model.parameters,
+            "box": self.box,
+            "mean": model.standardiser.mean[:2].tolist(),
+            "scale": model.standardiser.scale[:2].tolist(),
+            "data": self.origin is not None,
+            "exact": self.oracle is not None,
+            "layers": self.has_layers,
+            "earliest": self.earliest,
+            "sampler": name,
+            "steps": len(model.grid) - 1,
+            "python": self.python,
+        }
+
+
+def samplers() -> list[dict[str, object]]:
+    """Every sampler: its name, when to pick it, what a step costs."""
+    made: list[tuple[str, Sampler]] = [(name, kind()) for name, kind in kinds_of("sampler").items()]
+    return [
+        {
+            "name": name,
+            "order": one.order,
+            "evaluations": one.evaluations,
+            "stochastic": bool(one.stochastic),
+            "when": one.when,
+        }
+        for name, one in made
+    ]
+
+
+def shapes() -> list[dict[str, object]]:
+    """Every shape that can be trained on: its name, what it is, and the noise that it has."""
+    return [{"name": one.name, "about": one.about, "noise": one.noise} for one in SHAPES.values()]
+
+
+class Shelf:
+    """The models that the page may choose from: those that come with motes, and one of your own.
+
+    Args:
+        own: shown first, where there is one.
+
+    Example:
+        >>> from motes.explorer import Shelf, Subject
+        >>> Shelf(Subject("mine", model.inner)).names[0]
+        'mine'
+    """
+
+    def __init__(self, own: Subject | None = None):
+        self._lock = Lock()
+        self._subjects: dict[str, Subject] = {} if own is None else {own.name: own}
+        self.names = [*self._subjects, *(name for name in shipped() if name not in self._subjects)]
+
+    def subject(self, name: str) -> Subject:
+        """The subject of that name, loaded where it is not yet.
+
+        Raises:
+            UsageError: there is none of that name. A name is never taken for a path.
+        """
+        if name not in self.names:
+            raise UsageError(unknown("model", name[:80], self.names))
+        with self._lock:
+            if name not in self._subjects:
+                with resources.as_file(OURS / f"{name}.safetensors") as path:
+                    model = PointModel.load(path)
+                python = f'motes.explorer.Shelf().subject("{name}").model'
+                self._subjects[name] = Subject(name, model, python=python)
+            return self._subjects[name]
+
+
+def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
+    """The subject that a word on the command line names: a shape, or the file or the folder of a model.
+
+    Args:
+        source: the word.
+        train: makes a model of a shape whose model does not come with motes.
+
+    Raises:
+        UsageError: a model of a table, of one column, of points given observations, or of points within bounds.
+        ModelFileError: no model.
+    """
+    from motes.models._tables import read_model
+
+    if source in shipped():
+        return Shelf().subject(source)
+    if source in SHAPES:
+        return Subject(source, train(source), python=f'motes.fit("{source}")')
+    model = read_model(Path(source))
+    if not isinstance(model, PointModel):
+        raise UsageError(f"'{source}' is a model of a table; the explorer shows models of points. Give one of points.")
+    if model.context is not None or model.standardiser.support is not None:
+        kind = "points given observations" if model.context is not None else "points within bounds"
+        raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
+    path = Path(source)
+    name = path.parent.name if path.name == "model.safetensors" else path.stem
+    return Subject(name or model.source or "your model", model, python=f"motes.load({json.dumps(source)})")

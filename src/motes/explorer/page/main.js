@@ -1,0 +1,516 @@
+// The page: what was chosen, the clock, and who draws what.
+
+import { Link } from "/link.js";
+import { colour } from "/paint.js";
+import { Panel } from "/panel.js";
+import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, SIDES, fresh, read, written } from "/state.js";
+import { Taker } from "/take.js";
+import { Tour } from "/tour.js";
+import { TRAINING, Trainer } from "/train.js";
+import { count, make, number } from "/words.js";
+
+const SECONDS = 7; // of a whole way at speed 0
+const REST = 1.6; // seconds at either end
+const LOOKS = 16; // places of the clock between two layers while it runs
+const CELLS = { score: 22, density: 36 };
+const ABOUT_LAYERS = {
+  points: ["Points", "the cloud itself"],
+  density: ["Density", "where points are likely now"],
+  arrows: ["Score", "which way it is likelier: the arrows that the points follow"],
+  lines: ["Level lines", "equal density: 0.5, 1.5, 3, 5 and 8 nats below its peak"],
+};
+const SIDE_WORDS = { learned: "learned", exact: "exact", both: "both" };
+
+const id = (name) => document.getElementById(name);
+
+class Explorer {
+  async start() {
+    this.link = new Link((why) => this.trouble(why));
+    this.past = new Past();
+    this.panels = [];
+    this.fields = new Map();
+    this.paint();
+    const hello = (await this.link.ask("hello")).header;
+    Object.assign(this, { models: hello.models, samplers: hello.samplers, limits: hello.limits, shapes: hello.shapes });
+    const wanted = new URLSearchParams(location.hash.slice(1)).get("model");
+    await this.open(this.models.includes(wanted) ? wanted : this.models[0]);
+    this.state = read(location.hash, this.about, this.samplers, this.limits);
+    this.#fill();
+    this.#listen();
+    this.trainer = new Trainer(this);
+    this.taker = new Taker(this);
+    this.tour = new Tour(this);
+    this.show();
+    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!still && !location.hash) this.play(-1);
+    requestAnimationFrame((now) => this.tick(now));
+  }
+
+  /** Take a model: its schedule, and what is known of it. */
+  async open(name) {
+    const found = await this.link.ask("open", { model: name, ...(name === TRAINING ? this.trainer.asked : {}) });
+    Object.assign(this, { about: found.header.about, t: found.t, alpha: found.alpha, sigma: found.sigma });
+    this.fields.clear();
+    this.pointed = this.probed = this.particle = this.dropped = null;
+    id("clear").disabled = true;
+  }
+
+  /** The model that questions are about. */
+  get named() {
+    const { model } = this.state;
+    return { model, ...(model === TRAINING ? this.trainer.asked : {}) };
+  }
+
+  /** Show the training that has begun. */
+  async watch() {
+    if (!this.models.includes(TRAINING)) {
+      this.models.push(TRAINING);
+      id("models").append(make("button", "your training", { type: "button", role: "radio", value: TRAINING }));
+    }
+    if (this.state.model !== TRAINING) this.past.keep(this.state);
+    await this.open(TRAINING);
+    this.state.model = TRAINING;
+    if (!this.about.exact) this.state.side = "learned";
+    this.show();
+  }
+
+  /** Draw again from other weights. What is wanted meanwhile is drawn once, at the end. */
+  async renew() {
+    this.fields.clear();
+    this.renewed = false;
+    if (this.renewing) return;
+    this.renewing = true;
+    while (!this.renewed) {
+      this.renewed = true;
+      await Promise.all(this.panels.filter((panel) => !panel.isData).map((panel) => panel.load()));
+      this.dropAgain();
+    }
+    this.renewing = false;
+  }
+
+  // --- what is chosen ---
+
+  /** Change the state, so that it can be undone. */
+  async change(how) {
+    const before = structuredClone(this.state);
+    how(this.state);
+    if (written(before) === written(this.state)) return;
+    this.past.keep(before);
+    await this.apply(before);
+  }
+
+  async apply(before) {
+    if (before.model !== this.state.model) {
+      await this.open(this.state.model);
+      if (!this.about.exact) this.state.side = "learned";
+      if (!this.about.layers) this.state.layers = ["points"];
+      if (!this.about.data) this.state.panels = this.state.panels.filter((one) => one.sampler !== "data");
+      if (!this.state.panels.length) this.state.panels = fresh(this.about).panels;
+    }
+    this.show(before);
+  }
+
+  async undo() {
+    const before = this.state, state = this.past.back();
+    if (!state) return;
+    this.state = { ...state, place: before.place };
+    await this.apply(before);
+  }
+
+  reset() {
+    return this.change((state) => Object.assign(state, fresh(this.about), { place: state.place }));
+  }
+
+  // --- what is seen of it ---
+
+  #fill() {
+    for (const name of this.models) id("models").append(make("button", name.replaceAll("_", " "), { type: "button", role: "radio", value: name }));
+    for (const side of SIDES) id("sides").append(make("button", SIDE_WORDS[side], { type: "button", role: "radio", value: side, className: `side-${side}` }));
+    for (const name of LAYERS) {
+      const label = make("label"), words = make("span");
+      words.append(make("b", ABOUT_LAYERS[name][0]), " ", make("span", ABOUT_LAYERS[name][1]));
+      label.append(make("input", "", { type: "checkbox", value: name, id: `layer-${name}` }), words);
+      id("layers").append(label);
+    }
+    for (const n of [...new Set([...COUNTS, this.state.n])].filter((n) => n <= this.limits.points).sort((a, b) => a - b)) {
+      id("count").append(make("option", count(n), { value: n }));
+    }
+    const { points, steps, sockets, trainings, training_steps: longest, rows } = this.limits;
+    id("limits").textContent = `This page asks for at most ${count(points)} points, ${count(steps)} steps of a sampler, and a training of `
+      + `${count(longest)} steps on ${count(rows)} points. ${sockets} pages may be open at once, and ${trainings} of them train. `
+      + "Its work ends when it is closed. Nothing leaves this machine.";
+  }
+
+  #listen() {
+    const choose = (box, key) => id(box).addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) this.change((state) => { state[key] = button.value; });
+    });
+    choose("models", "model");
+    choose("sides", "side");
+    for (const box of ["models", "sides"]) id(box).addEventListener("keydown", (event) => roam(event));
+    id("layers").addEventListener("change", (event) => this.layer(event.target.value, event.target.checked));
+    id("count").addEventListener("change", () => this.change((state) => { state.n = Number(id("count").value); }));
+    id("seed").addEventListener("change", () => {
+      const seed = Number(id("seed").value);
+      if (Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32) this.change((state) => { state.seed = seed; });
+      else id("seed").value = this.state.seed;
+    });
+    id("futures").addEventListener("change", () => this.dropAgain());
+    id("clear").addEventListener("click", () => this.drop(null));
+    id("more").addEventListener("click", () => this.change((state) => state.panels.push({ sampler: "euler", steps: 8 })));
+    id("again").addEventListener("click", () => this.another());
+    id("to-data").addEventListener("click", () => this.press(-1));
+    id("to-noise").addEventListener("click", () => this.press(1));
+    id("clock").addEventListener("input", () => {
+      this.play(0);
+      this.go(Number(id("clock").value));
+    });
+    id("undo").addEventListener("click", () => this.undo());
+    id("reset").addEventListener("click", () => this.reset());
+    id("theme").addEventListener("click", () => this.paint(this.dark ? "light" : "dark"));
+    id("large").addEventListener("click", () => this.enlarge());
+    id("keys").addEventListener("click", () => id("help").showModal());
+    window.addEventListener("keydown", (event) => this.key(event));
+    window.addEventListener("resize", () => {
+      this.redraw();
+      this.trainer.draw();
+    });
+    window.addEventListener("hashchange", () => this.fromAddress());
+    window.matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.paint());
+  }
+
+  layer(name, on) {
+    return this.change((state) => { state.layers = LAYERS.filter((one) => (one === name ? on : state.layers.includes(one))); });
+  }
+
+  another() {
+    return this.change((state) => { state.seed = (state.seed + 1) % 2 ** 32; });
+  }
+
+  async fromAddress() {
+    if (location.hash.slice(1) === written(this.state)) return;
+    const wanted = new URLSearchParams(location.hash.slice(1)).get("model"), before = structuredClone(this.state);
+    if (this.models.includes(wanted) && wanted !== this.state.model) await this.open(wanted);
+    this.state = read(location.hash, this.about, this.samplers, this.limits);
+    this.past.keep(before);
+    this.show();
+  }
+
+  /** Bring the page to the state; `before` says what need not be asked again. */
+  show(before) {
+    const { state, about } = this;
+    const same = before && ["model", "n", "seed"].every((key) => before[key] === state[key]);
+    if (!before || before.panels.length !== state.panels.length || before.model !== state.model) this.#build();
+    this.panels.forEach((panel, k) => {
+      if (!same || panel.loaded === undefined || JSON.stringify(before.panels[k]) !== JSON.stringify(state.panels[k])) panel.load();
+    });
+    for (const [box, key] of [["models", "model"], ["sides", "side"]]) {
+      for (const button of id(box).children) {
+        const mine = button.value === state[key];
+        button.setAttribute("aria-checked", mine);
+        button.tabIndex = mine ? 0 : -1;
+        button.disabled = box === "sides" && !about.exact && button.value !== "learned";
+      }
+    }
+    for (const name of LAYERS) Object.assign(id(`layer-${name}`), { checked: state.layers.includes(name), disabled: !about.layers && name !== "points" });
+    id("about").textContent = `${about.title ? `${about.title[0].toUpperCase()}${about.title.slice(1)}. ` : ""}The network has ${count(about.parameters)} numbers.`;
+    id("count").value = String(state.n);
+    id("seed").value = String(state.seed);
+    id("undo").disabled = !this.past.states.length;
+    id("command").textContent = state.model === TRAINING ? "motes explore" : `motes explore ${state.model}`;
+    this.address();
+    this.tell();
+    this.taker.tell();
+    if (before && (before.side !== state.side || before.seed !== state.seed)) this.dropAgain();
+    this.redraw();
+  }
+
+  #build() {
+    this.panels = this.state.panels.map((_, k) => new Panel(this, k));
+    const frames = this.panels.map((panel) => panel.figure);
+    id("panels").replaceChildren(...frames);
+    id("panels").dataset.count = frames.length;
+    id("more").hidden = frames.length >= MOST_PANELS;
+  }
+
+  /** The state in the address, once it rests. */
+  address() {
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => history.replaceState(null, "", `#${written(this.state)}`), 200);
+  }
+
+  /** Colours, by the system's wish unless one was chosen. */
+  paint(theme) {
+    if (theme) this.theme = theme;
+    const chosen = this.theme ?? (window.matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+    document.documentElement.dataset.theme = chosen;
+    this.dark = chosen === "dark";
+    id("theme").textContent = this.dark ? "Light" : "Dark";
+    const style = getComputedStyle(document.documentElement);
+    const named = (name) => style.getPropertyValue(name).trim();
+    this.colours = { learned: colour(named("--learned")), exact: colour(named("--exact")) };
+    this.ink = named("--ink");
+    this.soft = named("--soft");
+    this.trainer?.draw();
+    this.trainer?.pad.draw();
+    this.redraw();
+  }
+
+  /** Large type, or small again. */
+  enlarge() {
+    const { dataset } = document.documentElement, large = !("large" in dataset);
+    if (large) dataset.large = "";
+    else delete dataset.large;
+    id("large").setAttribute("aria-pressed", large);
+    this.redraw();
+    this.trainer.draw();
+  }
+
+  // --- the clock ---
+
+  /** Play towards data (-1) or noise (1), or rest (0). */
+  play(direction) {
+    this.direction = direction;
+    this.resting = 0;
+    if (direction < 0 && this.state.place === 0) this.state.place = PLACES;
+    if (direction > 0 && this.state.place === PLACES) this.state.place = 0;
+    this.exact = this.state.place;
+    id("to-data").setAttribute("aria-pressed", direction < 0);
+    id("to-noise").setAttribute("aria-pressed", direction > 0);
+    if (!direction) this.rest();
+    this.redraw();
+  }
+
+  press(direction) {
+    this.play(this.direction === direction ? 0 : direction);
+  }
+
+  go(place) {
+    this.state.place = Math.min(Math.max(Math.round(place), 0), PLACES);
+    this.rest();
+    this.redraw();
+  }
+
+  /** What follows once the clock stands still. */
+  rest() {
+    this.address();
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => { id("summary").textContent = this.summary; }, 600);
+    if (this.pointed) this.point(this.pointed);
+  }
+
+  tick(now) {
+    const passed = Math.min((now - (this.before ?? now)) / 1000, 0.1);
+    this.before = now;
+    if (this.direction) {
+      if (this.resting > 0) {
+        this.resting -= passed;
+        if (this.resting <= 0) this.play(-this.direction);
+      } else {
+        this.exact += this.direction * passed * PLACES / SECONDS * 2 ** Number(id("speed").value);
+        this.state.place = Math.min(Math.max(Math.round(this.exact), 0), PLACES);
+        if (this.exact <= 0 || this.exact >= PLACES) this.resting = REST;
+      }
+      this.stale = true;
+    }
+    if (this.stale) {
+      this.stale = false;
+      this.draw();
+    }
+    requestAnimationFrame((later) => this.tick(later));
+  }
+
+  redraw() {
+    this.stale = true;
+  }
+
+  draw() {
+    if (!this.state) return;
+    const { place } = this.state;
+    id("clock").value = place;
+    const level = this.sigma[place] / this.alpha[place];
+    const text = `noise σ/α ${number(level, 2)}   t ${this.t[place].toFixed(3)}`;
+    id("now").textContent = text;
+    id("clock").setAttribute("aria-valuetext", text);
+    for (const panel of this.panels) panel.draw(place);
+    this.frames = (this.frames ?? 0) + 1;
+  }
+
+  // --- layers ---
+
+  /** What is known of the layers at a place: the answer itself, or the nearest one until it is there. */
+  field(place) {
+    const { state } = this, found = {};
+    const at = this.direction ? Math.round(place / LOOKS) * LOOKS : place;
+    if (state.layers.includes("arrows")) found.score = this.#field("score", at);
+    if (state.layers.includes("density") || state.layers.includes("lines")) found.density = this.#field("density", at);
+    return found;
+  }
+
+  #field(what, place) {
+    const { state } = this, key = `${what} ${state.side} ${place}`;
+    if (this.fields.has(key)) return this.fields.get(key);
+    if (this.waiting?.[what] !== key) {
+      (this.waiting ??= {})[what] = key;
+      const asked = { ...this.named, of: state.side, place, cells: CELLS[what] };
+      this.link.ask(what, asked).then((answer) => {
+        this.fields.set(key, answer);
+        if (this.fields.size > 400) this.fields.delete(this.fields.keys().next().value);
+        this.last = { ...this.last, [`${what} ${state.side}`]: { model: asked.model, answer } };
+        this.waiting[what] = null;
+        id("layer-note").textContent = "";
+        this.redraw();
+      }, (error) => {
+        if (this.waiting[what] === key) this.waiting[what] = null;
+        if (error) id("layer-note").textContent = error.message;
+      });
+      if (what === "density" && state.side !== "exact") {
+        id("layer-note").textContent = "A learned density takes a second: it is integrated along the flow.";
+      }
+    }
+    const last = this.last?.[`${what} ${state.side}`];
+    return last?.model === state.model ? last.answer : undefined;
+  }
+
+  // --- one point ---
+
+  /** Ask about a point of the plane; null: about none. */
+  point(at) {
+    this.pointed = this.about?.layers ? at : null;
+    if (!this.pointed) this.probed = null;
+    this.redraw();
+    this.tell();
+    if (!this.pointed || this.direction) return;
+    this.link.ask("probe", { ...this.named, place: this.state.place, at }).then((answer) => {
+      if (!this.pointed) return;
+      this.probed = answer.header;
+      this.redraw();
+      this.tell();
+    }, (error) => error && (id("probe-note").textContent = error.message));
+  }
+
+  /** Let a particle go from a point at this moment; null takes it away. */
+  async drop(at) {
+    this.dropped = this.about?.layers ? at && { at, place: this.state.place } : null;
+    id("clear").disabled = !this.dropped;
+    if (!this.dropped) {
+      this.particle = null;
+      this.redraw();
+      return;
+    }
+    const { side, seed } = this.state, many = id("futures").checked ? this.limits.futures : 0;
+    try {
+      const found = await this.link.ask("paths", { ...this.named, of: side, seed, many, ...this.dropped });
+      if (this.dropped) this.particle = found;
+      this.redraw();
+    } catch (error) {
+      if (error) id("probe-note").textContent = error.message;
+    }
+  }
+
+  /** The same particle, after what it depends on was changed. */
+  dropAgain() {
+    if (this.dropped) this.drop(this.dropped.at);
+  }
+
+  pointByKey(event) {
+    if (event.key === "Enter" && this.pointed) this.drop(this.pointed);
+    if (event.key === "Escape") this.drop(null);
+    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!move || !this.about.layers) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const far = event.shiftKey ? 0.1 : 0.02;
+    const from = this.pointed ?? this.about.box.map(([low, high]) => (low + high) / 2);
+    this.point(from.map((value, k) => {
+      const [low, high] = this.about.box[k];
+      return Math.min(Math.max(value + move[k] * far * (high - low), low), high);
+    }));
+  }
+
+  /** The numbers of the point in words. */
+  tell() {
+    const body = id("probe").tBodies[0], { pointed, probed, about } = this;
+    if (!pointed) {
+      body.replaceChildren();
+      id("probe-note").textContent = about?.layers === false ? "This is for models of two columns."
+        : "Hold the pointer over a picture, or focus it and use the arrow keys. The line leads to the mean of all data that could have become this point.";
+      return;
+    }
+    const pair = (values) => `${number(values[0])}, ${number(values[1])}`;
+    const rows = [["", "learned", "exact"]];
+    const sides = ["learned", "exact"].map((side) => probed?.[side]);
+    rows.push(["log p, nats", ...sides.map((one) => (one ? number(one.log_p, 4) : "–"))]);
+    rows.push(["score", ...sides.map((one) => (one ? pair(one.score) : "–"))]);
+    rows.push([`mean ${about.columns.join(", ")}`, ...sides.map((one) => (one ? pair(one.x0) : "–"))]);
+    body.replaceChildren(...rows.map((cells, k) => {
+      const row = make("tr");
+      cells.forEach((text, column) => row.append(make(column && k ? "td" : "th", text, { className: k || !column ? "" : `is-${text}`, scope: column ? "col" : "row" })));
+      return row;
+    }));
+    id("probe-note").textContent = this.direction ? `At ${pair(pointed)}. Pause to see its numbers.` : `At ${about.columns[0]} = ${number(pointed[0])}, ${about.columns[1]} = ${number(pointed[1])}.`;
+  }
+
+  // --- everything else ---
+
+  get summary() {
+    const { place } = this.state;
+    const each = this.panels.map((panel, k) => `Picture ${k + 1}: ${panel.summary}.`).join(" ");
+    return `${this.state.model.replaceAll("_", " ")}, time ${this.t[place].toFixed(2)} of 1, noise ${number(this.sigma[place] / this.alpha[place], 2)} times the data. ${each}`;
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey) {
+      if (event.key === "z") {
+        event.preventDefault();
+        this.undo();
+      }
+      return;
+    }
+    const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]), select, dialog");
+    if (typing || event.altKey) return;
+    const onButton = event.target.closest?.("button, input[type=checkbox]");
+    const far = event.shiftKey ? 64 : 8, { place } = this.state;
+    const keys = {
+      " ": () => this.press(this.direction || -1),
+      ArrowLeft: () => this.scrub(place - far), ArrowRight: () => this.scrub(place + far),
+      Home: () => this.scrub(0), End: () => this.scrub(PLACES),
+      n: () => this.another(), p: () => this.trainer.press(), m: () => this.enlarge(), u: () => this.undo(), r: () => this.reset(),
+      t: () => this.paint(this.dark ? "light" : "dark"), "?": () => id("help").showModal(),
+    };
+    LAYERS.forEach((name, k) => { keys[k + 1] = () => this.layer(name, !this.state.layers.includes(name)); });
+    SIDES.forEach((side) => { keys[side[0]] = () => (this.about.exact || side === "learned") && this.change((state) => { state.side = side; }); });
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act || (onButton && event.key === " ")) return;
+    if (event.target.closest?.("#speed, [role=radiogroup]") && event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    act();
+  }
+
+  scrub(place) {
+    this.play(0);
+    this.go(place);
+  }
+
+  trouble(why) {
+    id("trouble").textContent = why;
+    id("trouble").hidden = false;
+    if (this.state) this.play(0);
+  }
+}
+
+/** Arrow keys in a group of which one is chosen. */
+function roam(event) {
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const all = [...event.currentTarget.children].filter((one) => !one.disabled);
+  const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
+  next.focus();
+  next.click();
+}
+
+window.explorer = new Explorer();
+window.explorer.start().catch((error) => error && window.explorer.trouble(error.message));

@@ -1,0 +1,202 @@
+// One picture: a cloud that moves with the clock, what lies over it, and what is said of it.
+
+import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
+import { Painter, fitted } from "/paint.js";
+import { PLACES, STEPS } from "/state.js";
+import { count, make, number } from "/words.js";
+
+export class Panel {
+  /** @param explorer what holds the state, the link and the colours; @param index of this panel in the state. */
+  constructor(explorer, index) {
+    this.explorer = explorer;
+    this.index = index;
+    const copy = document.getElementById("panel").content.cloneNode(true);
+    this.figure = copy.querySelector("figure");
+    for (const name of ["source", "steps", "in", "close", "frame", "points", "over", "message", "curve", "why"]) {
+      this[name] = copy.querySelector(`.${name}`);
+    }
+    this.said = copy.querySelector(".reading .name");
+    this.value = copy.querySelector(".reading .value");
+    copy.querySelector("label").htmlFor = this.source.id = `source-${index}`;
+    this.painter = new Painter(this.points);
+    this.#fill();
+    this.#listen();
+  }
+
+  get chosen() {
+    return this.explorer.state.panels[this.index];
+  }
+
+  get isData() {
+    return this.chosen.sampler === "data";
+  }
+
+  #fill() {
+    const { samplers, about, limits } = this.explorer;
+    if (about.data) this.source.append(make("option", "Data, dissolving", { value: "data" }));
+    const group = make("optgroup", "", { label: "Noise, brought back by" });
+    for (const { name } of samplers) group.append(make("option", name, { value: name }));
+    this.source.append(group);
+    const all = [...new Set([...STEPS, this.chosen.steps, about.steps])].filter((steps) => steps > 0 && steps <= limits.steps);
+    for (const steps of all.sort((a, b) => a - b)) this.steps.append(make("option", String(steps), { value: steps }));
+  }
+
+  #listen() {
+    const { explorer } = this;
+    this.source.addEventListener("change", () => explorer.change((state) => {
+      const sampler = this.source.value;
+      state.panels[this.index] = { sampler, steps: sampler === "data" ? 0 : this.chosen.steps || explorer.about.steps };
+    }));
+    this.steps.addEventListener("change", () => explorer.change((state) => {
+      state.panels[this.index] = { ...this.chosen, steps: Number(this.steps.value) };
+    }));
+    this.close.addEventListener("click", () => explorer.change((state) => state.panels.splice(this.index, 1)));
+    this.frame.addEventListener("pointermove", (event) => {
+      explorer.point(this.where(event));
+      if (event.buttons & 1) explorer.drop(this.where(event));
+    });
+    this.frame.addEventListener("pointerdown", (event) => {
+      explorer.point(this.where(event));
+      if (event.button === 0) explorer.drop(this.where(event));
+    });
+    this.frame.addEventListener("pointerleave", () => explorer.point(null));
+    this.frame.addEventListener("blur", () => explorer.point(null));
+    this.frame.addEventListener("keydown", (event) => explorer.pointByKey(event));
+  }
+
+  /** The point of the plane that a pointer is at. */
+  where(event) {
+    const { left, top, width, height } = this.frame.getBoundingClientRect();
+    const [[x0, x1], [y0, y1]] = this.explorer.about.box;
+    return [x0 + (event.clientX - left) / width * (x1 - x0), y1 - (event.clientY - top) / height * (y1 - y0)];
+  }
+
+  /** Ask for what is chosen. */
+  async load() {
+    const { explorer, chosen } = this, { link, state } = explorer;
+    this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${chosen.sampler}`}. Arrow keys move a point that is asked about.`);
+    const about = explorer.samplers.find((one) => one.name === chosen.sampler);
+    this.source.value = chosen.sampler;
+    this.steps.value = String(chosen.steps);
+    this.in.hidden = this.isData;
+    this.close.hidden = state.panels.length === 1;
+    this.why.textContent = this.isData ? "Real points with their noise: exactly what the network has to undo." : sentence(about);
+    const asked = { ...explorer.named, n: state.n, seed: state.seed };
+    this.tell("");
+    try {
+      if (this.isData) {
+        const found = await link.ask("cloud", asked, this.index);
+        this.chain = this.distance = null;
+        const both = new Float32Array(found.points.length * 2);
+        both.set(found.points);
+        both.set(found.noise, found.points.length);
+        this.painter.load(both, found.points.shape[0]);
+        this.loaded = "data";
+      } else {
+        const how = { ...asked, sampler: chosen.sampler, steps: chosen.steps };
+        const waiting = setTimeout(() => this.tell("Drawing the points …"), 400);
+        const found = await link.ask("chain", how, this.index).finally(() => clearTimeout(waiting));
+        this.tell("");
+        this.distance = null;
+        this.chain = { ...found.header, clock: found.clock, stops: found.stops };
+        this.painter.load(found.points, found.points.shape[1]);
+        this.loaded = "chain";
+        explorer.redraw();
+        if (explorer.about.data) this.distance = await link.ask("distance", how, this.index);
+      }
+      explorer.redraw();
+    } catch (error) {
+      if (error) this.tell(error.message);
+    }
+  }
+
+  tell(text) {
+    this.message.textContent = text;
+    this.message.hidden = !text;
+  }
+
+  /** The step that the clock is in: k stops are behind it, and the share of the way to the next. */
+  step(place) {
+    const { clock } = this.chain;
+    let k = 0;
+    while (k + 2 < clock.length && clock[k + 1] > place) k++;
+    const share = Math.min(Math.max((clock[k] - place) / (clock[k] - clock[k + 1]), 0), 1);
+    return { k, share };
+  }
+
+  draw(place) {
+    const { explorer } = this, { about, colours, state } = explorer;
+    const shown = { box: about.box, glow: explorer.dark, seen: state.layers.includes("points") };
+    if (this.loaded === "data") {
+      const alpha = explorer.alpha[place], sigma = explorer.sigma[place], zoom = Math.hypot(alpha, sigma);
+      const mix = [alpha / zoom, sigma / zoom];
+      const shift = about.mean.map((mean) => mean * (1 - mix[0]));
+      this.painter.draw({ ...shown, first: 0, second: 1, mix, shift, colour: colours.exact });
+    } else if (this.loaded === "chain") {
+      const { k, share } = this.step(place);
+      this.painter.draw({ ...shown, first: k, second: k + 1, mix: [1 - share, share], shift: [0, 0], colour: colours.learned });
+    }
+    this.#over(place);
+    this.#read(place);
+  }
+
+  #over(place) {
+    const { explorer, over } = this, { about, colours, state } = explorer;
+    const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
+    const asked = explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
+    if (asked || this.covered) context.clearRect(0, 0, width, height);
+    this.covered = asked;
+    if (!asked) return;
+    const sides = state.side === "both" ? ["exact", "learned"] : [state.side];
+    const field = explorer.field(place);
+    if (field.density && state.layers.includes("density")) density(context, field.density, sides, colours, width, height);
+    if (field.density && state.layers.includes("lines")) lines(context, field.density, sides, colours, width, height, ratio);
+    if (field.score) arrows(context, field.score, sides, colours, about.box, about.scale, width, height, ratio);
+    if (explorer.particle) path(context, explorer.particle, place, sides, colours, about.box, width, height, ratio);
+    if (explorer.pointed) probe(context, explorer.pointed, explorer.probed, colours, explorer.ink, about.box, width, height, ratio);
+  }
+
+  #read(place) {
+    const { explorer } = this;
+    if (this.loaded === "data") {
+      const alpha = explorer.alpha[place], sigma = explorer.sigma[place];
+      this.said.textContent = `x = ${number(alpha)} · data + ${number(sigma)} · noise`;
+      this.value.textContent = "";
+      this.curve.hidden = true;
+      return;
+    }
+    this.said.textContent = this.loaded === "chain" ? this.progress(place) : "";
+    this.curve.hidden = !this.distance;
+    this.value.textContent = "";
+    if (!this.distance) return;
+    const { clock, distance, reference } = this.distance;
+    const [now, two] = [distance, reference].map((values) => between(clock, values, place));
+    this.value.textContent = `distance ${now.toFixed(3)}`;
+    this.curve.setAttribute("aria-label", `Distance to real points ${now.toFixed(3)}; of two real sets ${two.toFixed(3)}`);
+    this.now = { distance: now, reference: two };
+    curve(this.curve, this.distance, place, PLACES, explorer.colours, explorer.soft);
+  }
+
+  /** How many steps are done, and how often the network was asked. */
+  progress(place) {
+    const { steps, evaluations, stops } = this.chain, { k, share } = this.step(place);
+    const done = Math.round(stops[share === 1 ? k + 1 : k]);
+    const asked = evaluations === null ? "as it needs" : `${count(Math.min(done * evaluations, total(steps, evaluations)))} of ${count(total(steps, evaluations))} evaluations`;
+    return `step ${count(done)} of ${count(steps)}, ${asked}`;
+  }
+
+  /** For who does not see it. */
+  get summary() {
+    if (this.isData) return "real points with noise";
+    const { sampler, steps } = this.chosen, now = this.distance && this.now;
+    const far = now ? `, distance to real points ${now.distance.toFixed(3)}, of two real sets ${now.reference.toFixed(3)}` : "";
+    return `${sampler} in ${steps} steps${far}`;
+  }
+}
+
+/** Evaluations of all steps: the last one, to the data, asks once. */
+const total = (steps, evaluations) => (steps - 1) * evaluations + 1;
+
+function sentence({ order, stochastic, when }) {
+  return `${stochastic ? "It draws noise on the way" : "Nothing is random on the way"}; order ${order}. When to pick it: ${when}.`;
+}

@@ -1,0 +1,74 @@
+// What was chosen, in the address and back, with undo.
+
+export const PLACES = 1024;
+export const LAYERS = ["points", "density", "arrows", "lines"];
+export const SIDES = ["learned", "exact", "both"];
+export const COUNTS = [500, 1000, 2000, 5000, 10000, 20000];
+export const STEPS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+export const MOST_PANELS = 3;
+const FIRST_COUNT = 5000;
+
+/** Everything as it is at first, for a model. */
+export function fresh(about) {
+  const own = { sampler: about.sampler, steps: about.steps };
+  return {
+    model: about.name, n: FIRST_COUNT, seed: 0, place: PLACES,
+    panels: about.data ? [{ sampler: "data", steps: 0 }, own] : [own],
+    layers: ["points"], side: "learned",
+  };
+}
+
+export function written(state) {
+  const query = new URLSearchParams();
+  query.set("model", state.model);
+  query.set("n", state.n);
+  query.set("seed", state.seed);
+  query.set("at", state.place);
+  query.set("show", state.panels.map((one) => (one.sampler === "data" ? "data" : `${one.sampler}.${one.steps}`)).join(","));
+  query.set("layers", state.layers.join(","));
+  query.set("side", state.side);
+  return query.toString();
+}
+
+/** The state of an address; what it does not say, or says wrongly, is as at first. */
+export function read(text, about, samplers, limits) {
+  const query = new URLSearchParams(text.replace(/^#/, ""));
+  const state = fresh(about);
+  const whole = (name, low, high, otherwise) => {
+    const value = query.has(name) ? Number(query.get(name)) : NaN;
+    return Number.isInteger(value) && value >= low && value <= high ? value : otherwise;
+  };
+  state.n = whole("n", 1, limits.points, state.n);
+  state.seed = whole("seed", 0, 2 ** 32 - 1, state.seed);
+  state.place = whole("at", 0, PLACES, state.place);
+  const known = new Set(samplers.map((one) => one.name));
+  const panels = (query.get("show") ?? "").split(",").map((word) => {
+    const [sampler, steps] = word.split(".");
+    if (sampler === "data") return about.data ? { sampler, steps: 0 } : null;
+    const count = Number(steps);
+    return known.has(sampler) && Number.isInteger(count) && count >= 1 && count <= limits.steps
+      ? { sampler, steps: count } : null;
+  }).filter(Boolean);
+  if (panels.length) state.panels = panels.slice(0, MOST_PANELS);
+  if (query.has("layers")) state.layers = LAYERS.filter((name) => query.get("layers").split(",").includes(name));
+  if (SIDES.includes(query.get("side")) && about.exact) state.side = query.get("side");
+  if (!about.layers) state.layers = state.layers.filter((name) => name === "points");
+  return state;
+}
+
+/** Earlier states, the last one first. */
+export class Past {
+  constructor(most = 100) {
+    this.states = [];
+    this.most = most;
+  }
+
+  keep(state) {
+    this.states.push(structuredClone(state));
+    if (this.states.length > this.most) this.states.shift();
+  }
+
+  back() {
+    return this.states.pop();
+  }
+}

@@ -1,0 +1,97 @@
+// Eight stops, from a shape of points to a training of one's own.
+
+import { PLACES } from "/state.js";
+
+const id = (name) => document.getElementById(name);
+const data = { sampler: "data", steps: 0 }, good = { sampler: "dpmpp_3m", steps: 32 };
+
+const STOPS = [
+  {
+    title: "A shape made of points",
+    text: "These are real points; here they lie on a rolled-up strip. All that a model ever sees of a distribution is points like these.",
+    state: { panels: [data], layers: ["points"], place: 0 },
+  },
+  {
+    title: "Noise, a little at a time",
+    text: "Each point is moved at random, further and further: x = α · data + σ · noise. Fine detail goes first, the large shape last.",
+    state: { panels: [data], layers: ["points"] }, play: 1,
+  },
+  {
+    title: "Nothing is left",
+    text: "At the end it is a Gaussian cloud, whatever the data was. That makes it a place to begin: we know how to draw new points of it.",
+    state: { panels: [data, good], layers: ["points"], place: PLACES },
+  },
+  {
+    title: "Which way the data lies",
+    text: "The score points to where points are likelier at this noise level. A network that guesses the clean point from a noisy one knows the score. Press in a picture to see where it leads.",
+    state: { panels: [data, good], layers: ["points", "arrows"], side: "learned", place: 430 },
+  },
+  {
+    title: "Back, step by step",
+    text: "Follow the arrows while the noise level falls, and the cloud becomes the shape. On the left is real data with as much noise: at every moment both clouds should look alike, and the distance says how far they are apart.",
+    state: { panels: [data, good], layers: ["points"] }, play: -1,
+  },
+  {
+    title: "Steps cost time",
+    text: "Each step asks the network. With 4 steps of Euler's method the arrows are followed blindly for too long; Heun's method looks ahead, and 16 steps come close. Both began from the same noise.",
+    state: { panels: [{ sampler: "euler", steps: 4 }, { sampler: "heun", steps: 16 }], layers: ["points"], place: 0 },
+  },
+  {
+    title: "Is it right?",
+    text: "Of a shape the exact density is known. Blue lines are the truth and amber lines what was learned: where they part, the network is wrong.",
+    state: { panels: [good], layers: ["points", "lines"], side: "both", place: 330 },
+  },
+  {
+    title: "Your turn",
+    text: "Draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
+    state: { panels: [data, good], layers: ["points"], place: 0 }, to: "train-title",
+  },
+];
+
+export class Tour {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.at = -1;
+    id("tour").addEventListener("click", () => this.go(0));
+    id("tour-back").addEventListener("click", () => this.go(this.at - 1));
+    id("tour-next").addEventListener("click", () => this.go(this.at + 1));
+    id("tour-end").addEventListener("click", () => this.end());
+    id("stop").addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.end();
+    });
+  }
+
+  /** Go to a stop; what it changes can be undone. */
+  async go(at) {
+    if (at < 0 || at >= STOPS.length) return this.end();
+    this.at = at;
+    const { title, text, state, play, to } = STOPS[at], { explorer } = this;
+    id("stop").hidden = false;
+    id("stop-title").textContent = title;
+    id("stop-text").textContent = text;
+    id("stop-number").textContent = `${at + 1} of ${STOPS.length}`;
+    id("tour-back").disabled = at === 0;
+    id("tour-next").textContent = at === STOPS.length - 1 ? "End" : "Next";
+    id("tour-next").focus({ preventScroll: true });
+    explorer.play(0);
+    await explorer.change((now) => {
+      const fits = (panels) => panels.filter((one) => one.sampler !== "data" || explorer.about.data);
+      Object.assign(now, structuredClone(state));
+      now.panels = fits(now.panels).length ? fits(now.panels) : [{ ...good }];
+      if (!explorer.about.exact) now.side = "learned";
+      if (!explorer.about.layers) now.layers = ["points"];
+    });
+    (to ? id(to) : id("picture")).scrollIntoView({ block: to ? "start" : "nearest" });
+    if (play && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      explorer.state.place = play > 0 ? 0 : PLACES;
+      explorer.play(play);
+    }
+  }
+
+  end() {
+    this.at = -1;
+    id("stop").hidden = true;
+    id("tour").focus({ preventScroll: true });
+  }
+}
+

@@ -1,0 +1,208 @@
+// A training that is watched: what it learns, its course, and any moment of it again.
+
+import { lossCurve } from "/layers.js";
+import { Sketchpad } from "/sketch.js";
+import { count, make, number } from "/words.js";
+
+export const TRAINING = "training"; // the name of its model
+const DRAWN = "your drawing";
+const DRAWN_NOISE = 0.05;
+const SMOOTHED = 60; // points of the curve
+
+const FILE = "your file";
+
+const id = (name) => document.getElementById(name);
+
+export class Trainer {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.losses = [];
+    this.news = null; // what the server told last
+    this.shown = 0; // the step of the snapshot that is drawn
+    this.follows = true; // whether that is the newest one
+    this.pad = new Sketchpad(id("sketch"), explorer.limits.nodes, () => this.#fresh());
+    explorer.link.onNews = (header, arrays) => this.#take(header, arrays);
+    for (const { name } of explorer.shapes) id("shape").append(make("option", name.replaceAll("_", " "), { value: name }));
+    id("shape").append(make("option", DRAWN, { value: DRAWN }));
+    this.#listen();
+    this.#choose();
+  }
+
+  get draws() {
+    return id("shape").value === DRAWN;
+  }
+
+  #listen() {
+    id("shape").addEventListener("change", () => this.#choose());
+    for (const name of ["noise", "rows", "width", "depth", "batch", "rate", "until"]) {
+      id(name).addEventListener("change", () => this.#fresh());
+    }
+    id("train").addEventListener("click", () => this.press());
+    id("one-step").addEventListener("click", () => this.#do({ do: "step", count: 1 }));
+    id("pace").addEventListener("change", () => this.news?.plays && this.#do({ do: "play", pace: Number(id("pace").value) }));
+    id("moment").addEventListener("input", () => this.show(Number(id("moment").value)));
+    id("weights").addEventListener("change", () => this.explorer.renew());
+    for (const [tool, other] of [["brush", "eraser"], ["eraser", "brush"]]) {
+      id(tool).addEventListener("click", () => {
+        this.pad.erases = tool === "eraser";
+        id(tool).setAttribute("aria-pressed", "true");
+        id(other).setAttribute("aria-pressed", "false");
+      });
+    }
+    id("open-file").addEventListener("click", () => id("file").click());
+    id("file").addEventListener("change", () => this.upload(id("file").files[0]));
+    for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#fresh());
+    const section = document.querySelector(".train");
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      section.addEventListener(kind, (event) => {
+        event.preventDefault();
+        section.classList.toggle("dropping", kind === "dragover");
+        if (kind === "drop" && event.dataTransfer.files[0]) this.upload(event.dataTransfer.files[0]);
+      });
+    }
+    id("blank").addEventListener("click", () => this.pad.clear());
+  }
+
+  /** Hand a file of columns of numbers to the server, which keeps it in memory. */
+  async upload(file) {
+    if (!file) return;
+    const { upload: most } = this.explorer.limits;
+    if (file.size > most) {
+      this.#note(`The file is larger than ${count(most)} bytes, which is the most.`);
+      return;
+    }
+    this.#note("Reading the file …");
+    let found;
+    try {
+      found = await (await fetch(`/data${location.search}`, { method: "POST", body: file })).json();
+    } catch {
+      found = { error: "The file could not be handed to the server." };
+    }
+    id("file").value = "";
+    this.#note(found.error ?? `${count(found.rows)} rows; about a tenth of them is kept to compare with.`);
+    if (found.error) return;
+    this.file = found;
+    if (![...id("shape").options].some((one) => one.value === FILE)) id("shape").append(make("option", FILE, { value: FILE }));
+    for (const [k, name] of ["first", "second"].entries()) {
+      id(name).replaceChildren(...found.columns.map((column, place) => make("option", column, { value: place })));
+      id(name).value = String(k);
+    }
+    id("shape").value = FILE;
+    this.#choose();
+  }
+
+  /** Another shape. */
+  #choose() {
+    const isFile = id("shape").value === FILE;
+    id("easel").hidden = !this.draws;
+    id("file-columns").hidden = !isFile;
+    id("noise").disabled = id("rows").disabled = isFile;
+    const shape = this.explorer.shapes.find((one) => one.name === id("shape").value);
+    id("noise").value = shape ? shape.noise : DRAWN_NOISE;
+    if (this.draws) this.pad.draw();
+    this.#fresh();
+  }
+
+  /** What is chosen is not what was trained. */
+  #fresh() {
+    if (this.news?.plays) this.#do({ do: "pause" });
+    this.begun = false;
+    this.#tell();
+  }
+
+  /** Start, go on, or pause. */
+  press() {
+    if (!this.begun) return this.start();
+    return this.#do(this.news?.plays ? { do: "pause" } : { do: "play", pace: Number(id("pace").value) });
+  }
+
+  async start() {
+    const value = (name) => Number(id(name).value);
+    const columns = () => ({ upload: this.file.upload, first: value("first"), second: value("second") });
+    const what = this.draws ? { sketch: this.pad.points }
+      : id("shape").value === FILE ? columns() : { shape: id("shape").value };
+    const asked = {
+      do: "start", ...what, noise: value("noise"), rows: value("rows"), width: value("width"), depth: value("depth"),
+      batch: value("batch"), rate: value("rate"), steps: value("until"), seed: this.explorer.state.seed,
+    };
+    this.#note("Making the network ready …");
+    try {
+      const found = await this.explorer.link.ask("train", asked);
+      Object.assign(this, { run: found.header.run, begun: true, follows: true, shown: 0 });
+      this.#note("");
+      await this.explorer.watch();
+      await this.#do({ do: "play", pace: value("pace") });
+    } catch (error) {
+      if (error) this.#note(error.message);
+    }
+  }
+
+  async #do(options) {
+    try {
+      await this.explorer.link.ask("train", options);
+    } catch (error) {
+      if (error) this.#note(error.message);
+    }
+  }
+
+  #note(text) {
+    id("train-note").textContent = text;
+  }
+
+  #take(news, { losses }) {
+    if (news.run === null) return;
+    if (news.since === 0) this.losses = [];
+    for (const loss of losses) this.losses.push(loss);
+    this.news = news;
+    if (news.error) this.#note(news.error);
+    if (this.follows && this.begun && news.run === this.run) this.show(news.snapshots.length - 1);
+    else this.#tell();
+  }
+
+  /** Draw from the snapshot of that index. */
+  show(index) {
+    const steps = this.news.snapshots, step = steps[index], changed = step !== this.shown;
+    this.follows = index === steps.length - 1;
+    this.shown = step;
+    this.#tell();
+    if (changed && this.explorer.state.model === TRAINING) this.explorer.renew();
+  }
+
+  /** What a question about this model has to say. */
+  get asked() {
+    return { snapshot: this.shown, weights: id("weights").value };
+  }
+
+  #tell() {
+    const { news } = this, plays = Boolean(news?.plays && this.begun);
+    const done = Boolean(this.begun && news && news.run === this.run && news.step >= news.steps);
+    id("train").textContent = plays ? "Pause" : done ? "Trained" : this.begun ? "Go on" : "Train";
+    id("train").disabled = done && !plays;
+    id("train").setAttribute("aria-pressed", plays);
+    id("one-step").disabled = !this.begun || plays || done;
+    if (!news) return;
+    id("moments").hidden = id("weights-field").hidden = news.snapshots.length < 2;
+    id("moment").max = news.snapshots.length - 1;
+    id("moment").value = Math.max(news.snapshots.indexOf(this.shown), 0);
+    id("moment").setAttribute("aria-valuetext", `step ${count(this.shown)}`);
+    const recent = this.losses.slice(-200), mean = recent.reduce((a, b) => a + b, 0) / recent.length;
+    const floor = news.floor ? `, irreducible ${number(news.floor)}` : "";
+    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}; the pictures show step ${count(this.shown)}`;
+    id("course-value").textContent = recent.length ? `loss ${number(mean)}${floor}` : "";
+    this.draw();
+  }
+
+  /** The losses so far, each point a mean over some steps. */
+  draw() {
+    const { losses, news, explorer } = this;
+    if (!news) return;
+    const width = Math.max(Math.ceil(losses.length / SMOOTHED), 1), points = [];
+    for (let k = 0; k < losses.length; k += width) {
+      const part = losses.slice(k, k + width);
+      points.push([k + part.length / 2, part.reduce((a, b) => a + b, 0) / part.length]);
+    }
+    const about = { steps: news.steps, floor: news.floor, shown: this.shown };
+    lossCurve(id("loss"), points, about, explorer.colours, explorer.soft);
+    id("loss").setAttribute("aria-label", `Loss over ${count(losses.length)} steps; ${id("course-value").textContent}`);
+  }
+}

@@ -1,0 +1,22 @@
+// Numbers as a person reads them.
+
+export function number(value, digits = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e4 || size < 1e-3) return value.toExponential(Math.max(digits - 2, 0)).replace("e+", "e");
+  return value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
+}
+
+export const count = (value) => value.toLocaleString("en");
+
+/** An element with text in it; text is never read as HTML. */
+export function make(tag, text = "", options = {}) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  for (const [name, value] of Object.entries(options)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  return element;
+}

@@ -1,0 +1,187 @@
+"""What points are conditioned on: columns of numbers x beside the points theta, in p(theta | x).
+
+    c_j = T_j(x_j)
+
+T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1,
+and by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
+tails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data._frames import Frame, as_frame
+from motes.data._points import points_of
+from motes.data._series import TYPE_WORDS
+from motes.data._tables import Table, as_table
+from motes.errors import DataError, UsageError, unknown
+from motes.tables._states import from_json, to_json
+from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
+
+Array = NDArray[np.float64]
+
+FEW = 20  # distinct numbers, of which fewer show no shape
+FAR = 5.0  # standard deviations, after the map
+NAME = "given"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The columns that points are conditioned on.
+
+    Attributes:
+        columns: their names, c of them.
+        curves: the map of each.
+    """
+
+    columns: tuple[str, ...]
+    curves: tuple[Curve, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @classmethod
+    def fit(cls, table: Table, weights: Array | None = None, *, standardise: bool = True) -> Context:
+        """The maps of the columns of `table`, whose rows count by `weights` (n,), or once each."""
+        if not standardise:
+            return cls(table.columns, (Straight(0.0, 1.0),) * len(table.columns))
+        counts = np.ones(len(table)) if weights is None else weights
+        return cls(table.columns, tuple(_curve_of(column, counts) for column in table.x.T))
+
+    def forward(self, rows: Array) -> Array:
+        """Data units (n, c) -> those of the network (n, c)."""
+        return np.stack([curve.forward(column) for curve, column in zip(self.curves, rows.T, strict=True)], axis=1)
+
+    def rows(self, given: Any) -> tuple[Array, bool]:
+        """Observations (m, c) in the data's units, and whether it is a single one without an axis of its own.
+
+        Args:
+            given: one observation, (c,) or a mapping column -> number; or m of them, (m, c) or a table of m rows.
+
+        Raises:
+            UsageError: nothing, other columns, or another number of them.
+            DataError: an entry that is not a finite number; the message names the row and the column.
+        """
+        if given is None:
+            raise UsageError(
+                f"this model is of points given {', '.join(self.columns)}; got no observation. Give one: "
+                f"given={self._example}."
+            )
+        from motes.data._natives import is_frame
+
+        if isinstance(given, Frame) or is_frame(given):
+            return self._finite(self._of_frame(as_frame(given, name=NAME))), False
+        if hasattr(given, "keys"):  # a mapping, or one row of a data frame
+            entries = {str(name): given[name] for name in given.keys()}  # noqa: SIM118 - a pandas row iterates values
+            self._check_names(entries)
+            one = all(np.ndim(value) == 0 for value in entries.values())
+            columns = {name: [value] if one else value for name, value in entries.items()}
+            return self._finite(self._of_frame(as_frame(columns, name=NAME))), one
+        try:
+            numbers = np.asarray(given, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{NAME} holds something that is not a number ({error}). Expected numbers.") from None
+        one = numbers.ndim < 2
+        rows = numbers.reshape(1, -1) if one else numbers
+        if rows.ndim != 2 or rows.shape[1] != len(self) or not len(rows):
+            raise UsageError(
+                f"{NAME} has shape {numbers.shape}; expected ({len(self)},) for one observation of "
+                f"{', '.join(self.columns)}, or (m, {len(self)}) for m of them, such as {self._example}."
+            )
+        return self._finite(rows), one
+
+    def far(self, rows: Array) -> list[str]:
+        """A sentence for each column in which an observation lies beyond what the training held."""
+        away = np.abs(self.forward(rows)).max(axis=0)
+        return [
+            f"the observation's '{self.columns[j]}' lies {away[j]:.0f} standard deviations from the mean of the "
+            "training, which held no such row. The answer is a guess."
+            for j in np.flatnonzero(away > FAR)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"columns": self.columns, "curves": to_json(self.curves, {})}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Context:
+        """What `to_dict` gave."""
+        return cls(tuple(values["columns"]), from_json(values["curves"], {}))
+
+    @property
+    def _example(self) -> str:
+        entries = ", ".join(f"'{name}': 0.5" for name in self.columns[:2])
+        return f"{{{entries}{', ...' if len(self) > 2 else ''}}}"
+
+    def _of_frame(self, frame: Frame) -> Array:
+        self._check_names(frame.columns)
+        made = []
+        for name in self.columns:
+            series = frame.columns[name]
+            if series.type not in ("real", "whole") and not series.missing.all():
+                raise DataError(f"{NAME}, column '{name}': got {TYPE_WORDS[series.type]}; expected numbers.")
+            made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
+        return np.stack(made, axis=1)
+
+    def _check_names(self, names: Mapping[str, Any]) -> None:
+        for name in names:
+            if name not in self.columns:
+                raise UsageError(f"{NAME}: {unknown('observed column', name, self.columns)}")
+        lacking = [name for name in self.columns if name not in names]
+        if lacking:
+            raise UsageError(
+                f"{NAME} has no '{lacking[0]}'; expected all of {', '.join(self.columns)}. Give it as well."
+            )
+
+    def _finite(self, rows: Array) -> Array:
+        bad = np.argwhere(~np.isfinite(rows))
+        if len(bad):
+            i, j = bad[0]
+            raise DataError(
+                f"{NAME}, row {i + 1}, column '{self.columns[j]}': got {rows[i, j]}; expected a finite number. Leave "
+                "out such rows, or fill them in first."
+            )
+        return rows
+
+
+def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
+    """Rows to condition on, one for each of `n` points whose columns are `points`, as numbers with named columns.
+
+    Args:
+        given: an array (n, c) or (n,), a dict of columns, a data frame or a `Table`.
+        n: how many points there are.
+        points: names of their columns.
+
+    Raises:
+        DataError: entries that are not finite numbers, another number of rows, a column that does not vary, or one that
+            is called like a column of the points.
+    """
+    if isinstance(given, np.ndarray | list | tuple):
+        rows = np.asarray(given)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        table = as_table(rows, _named(rows), name=NAME)
+    else:
+        table = given if isinstance(given, Table) else points_of(as_frame(given, name=NAME), NAME, None)
+    if len(table) != n:
+        raise DataError(f"{NAME} has {len(table)} rows, and there are {n} points; expected one row for each point.")
+    both = [name for name in table.columns if name in points]
+    if both:
+        raise DataError(f"the points and {NAME} both have a column '{both[0]}'; expected two names. Rename one.")
+    return table
+
+
+def _named(rows: ArrayLike) -> list[str]:
+    return [f"{NAME}{j}" for j in range(np.shape(rows)[1] if np.ndim(rows) == 2 else 0)]
+
+
+def _curve_of(column: Array, counts: Array) -> Curve:
+    x, places = np.unique(column, return_inverse=True)
+    each = np.bincount(places, counts).astype(np.float64)
+    straight = Straight(float(np.median(x)), float(np.ptp(x)) or 1.0)
+    return standardised(fit_curve(x, each) if len(x) >= FEW else straight, x, each)

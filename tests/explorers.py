@@ -1,0 +1,76 @@
+"""A server of the explorer in a thread, and a client that asks it word for word."""
+
+import http.client
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import uvicorn
+from websockets.sync.client import connect
+
+from motes.explorer import application
+from motes.explorer._serving import configured
+
+TOKEN = "the-token-of-this-start"
+
+
+class Client:
+    """Asks a server on this machine, word for word: nothing tidies a path or a header."""
+
+    def __init__(self, port):
+        self.port, self.here = port, f"http://localhost:{port}"
+
+    def request(self, method, path, headers=(), body=b""):
+        """The status, the headers by their names in lower case, and what was answered."""
+        own = dict(headers)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in ({"host": f"localhost:{self.port}"} | own).items():
+                for one in value if isinstance(value, list) else [value]:
+                    connection.putheader(name, one)
+            if body:
+                connection.putheader("content-length", str(len(body)))
+            connection.endheaders(body or None)
+            found = connection.getresponse()
+            return found.status, {name.lower(): text for name, text in found.getheaders()}, found.read()
+        finally:
+            connection.close()
+
+    def get(self, path, headers=()):
+        return self.request("GET", path, headers)
+
+    def upgrade(self, query=f"?token={TOKEN}", headers=()):
+        """The status of the answer to who wants a socket: 101 gives one."""
+        asks = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+        return self.request(
+            "GET", f"/socket{query}", asks | {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="} | dict(headers)
+        )[0]
+
+    def socket(self):
+        return connect(f"ws://localhost:{self.port}/socket?token={TOKEN}", origin=self.here, compression=None)
+
+
+@contextmanager
+def serving(shelf, answers):
+    """A server in a thread, as `serve` has it."""
+    app = application(shelf, token=TOKEN, limits=answers.limits, answers=answers)
+    server = uvicorn.Server(configured(app, answers.limits))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        yield Client(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def wait_for(true, seconds=10.0):
+    begin = time.monotonic()
+    while not true():
+        assert time.monotonic() - begin < seconds
+        time.sleep(0.005)

@@ -1,0 +1,879 @@
+"""The explorer's server: who may ask, what is computed, and that nothing asks for more than the limits."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import quote
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import uvicorn
+from websockets.exceptions import ConnectionClosed
+
+import motes
+from explorers import TOKEN, serving, wait_for
+from motes.cli import exploring
+from motes.diffusion import GaussianOracle
+from motes.diffusion._later import Later
+from motes.errors import DataError, UsageError
+from motes.explorer import Limits, Shelf, Subject, serve, shipped
+from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
+from motes.explorer._application import FULL, page_files
+from motes.explorer._exporting import page_alone
+from motes.explorer._frames import frame, parts
+from motes.explorer._guard import HEADERS, accepted, is_loopback
+from motes.explorer._requests import Request
+from motes.explorer._sketches import Sketch
+from motes.explorer._starting import Seats, begun
+from motes.explorer._subjects import OURS, PLACES, own_subject
+from motes.explorer._uploads import KEPT, Upload, Uploads, read
+from motes.models._point_fitting import fit_points
+from motes.sampling._likelihood import log_likelihood
+from motes.sampling._paths import flow_path
+
+LIMITS = Limits(points=500, steps=16, cells=8, sockets=3, message=2_000)
+HERE_TOO = ["localhost", "localhost:1", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:80"]
+FOREIGN = [
+    "evil.example", "evil.example:8000", "localhost.evil.example", "localhost.evil.example:80", "127.0.0.1.evil.ex",
+    "localhost@evil.example", "evil.example@localhost", "localhost:8000@evil.example", "0.0.0.0:8000", "192.168.0.1",
+    "10.0.0.1", "169.254.169.254", "[::]:8000", "[fe80::1]:8000", "128.0.0.1:8000", "localhost.", "localhost:port",
+    "localhost/evil", "localhost?x", "localhost#x", "127.1", "2130706433", "0x7f.1", "", ":8000", "[::1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shelf(small_model):
+    return Shelf(Subject("small", small_model))
+
+
+@pytest.fixture(scope="module")
+def answers(shelf):
+    return Answers(shelf, LIMITS)
+
+
+@pytest.fixture(scope="module")
+def client(shelf, answers):
+    with serving(shelf, answers) as client:
+        yield client
+
+
+def ask(answers, **options):
+    return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_given_to_who_has_its_address(client):
+    status, headers, body = client.get(f"/?token={TOKEN}")
+    assert status == 200 and b"<title>" in body
+    for name, text in HEADERS.items():
+        assert headers[name] == text
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?token=", "?token=wrong", f"?token={TOKEN}x", f"?token={TOKEN}&token=x", "?Token=x"]
+)
+def test_without_the_token_there_is_no_page_and_no_socket(client, query):
+    status, headers, body = client.get(f"/{query}")
+    assert status == 403 and b"motes explore" in body and TOKEN.encode() not in body
+    assert headers["content-security-policy"] == HEADERS["content-security-policy"]
+    assert client.upgrade(query, {"origin": client.here}) == 403
+    assert client.upgrade(headers={"origin": client.here}) == 101
+
+
+def test_two_starts_have_two_tokens(monkeypatch, shelf):
+    seen = []
+    monkeypatch.setattr("motes.explorer._serving.first_picture", lambda answers: None)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: self._on_start())
+    for _ in range(2):
+        serve(shelf, on_start=seen.append)
+    tokens = [address.partition("token=")[2] for address in seen]
+    assert tokens[0] != tokens[1] and min(map(len, tokens)) >= 32
+    assert all(address.startswith("http://localhost:") for address in seen)
+
+
+def test_at_least_twenty_foreign_hosts_are_refused(client):
+    assert len(FOREIGN) >= 20
+    for host in FOREIGN:
+        assert client.get(f"/?token={TOKEN}", {"host": host})[0] in (400, 421), host
+        assert client.upgrade(headers={"host": host, "origin": f"http://{host}"}) in (400, 403, 421), host
+    for host in HERE_TOO:
+        assert client.get(f"/?token={TOKEN}", {"host": host})[0] == 200, host
+
+
+def test_one_host_header_is_expected(client):
+    assert client.get(f"/?token={TOKEN}", {"host": ["localhost", "localhost"]})[0] == 400
+    assert client.get(f"/?token={TOKEN}", {"host": []})[0] == 400
+
+
+def test_a_server_for_others_is_known_by_its_address_and_by_no_name():
+    assert accepted("192.0.2.7:8000", "192.0.2.7") and not accepted("192.0.2.8:8000", "192.0.2.7")
+    assert accepted("192.0.2.7:8000", "0.0.0.0") and accepted("[2001:db8::1]:8000", "::")
+    assert not accepted("evil.example:8000", "0.0.0.0")
+    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "192.0.2.7", "my-machine")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+ORIGINS = [
+    [], "null", "", "http://evil.example", "https://localhost", "http://localhost", "http://localhost:1", "file://",
+    "http://localhost.evil.example", "localhost",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_another_origin_is_refused(client, origin):
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        for path in ("/", "/data"):
+            assert client.request(method, f"{path}?token={TOKEN}", {"origin": origin})[0] == 403
+    assert client.upgrade(headers={"origin": origin}) == 403
+
+
+def test_the_origin_is_that_of_the_address(client):
+    other = f"http://127.0.0.1:{client.port}"  # this server too, by another name than the Host header has
+    assert client.upgrade(headers={"origin": other}) == 403
+    assert client.upgrade(headers={"origin": f"{client.here}/"}) == 403
+    assert client.upgrade(headers={"origin": [client.here, client.here]}) in (400, 403)
+    assert client.upgrade(headers={"origin": other, "host": f"127.0.0.1:{client.port}"}) == 101
+    assert client.request("POST", f"/?token={TOKEN}", {"origin": client.here})[0] == 405  # the page takes no POST
+
+
+def traversals():
+    """Two hundred ways to ask for another file."""
+    ups = [
+        "../",
+        "..%2f",
+        "%2e%2e/",
+        "%2e%2e%2f",
+        "..%5c",
+        "..%252f",
+        "..%c0%af",
+        "....//",
+        "..;/",
+        "%2e%2e%5c",
+        "./../",
+        "%2e./",
+    ]
+    files = ["etc/passwd", "_guard.py", "models/moons.safetensors", "__init__.py", "page/../_guard.py"]
+    deep = [f"/{up * depth}{file}" for up, depth, file in itertools.product(ups, (1, 3, 8), files)]
+    flat = [
+        f"/{start}{file}"
+        for start, file in itertools.product(
+            [
+                "/",
+                "//",
+                "file:///",
+                "page/",
+                "page/../",
+                "C:%5c",
+                "%00",
+                "index.html%00",
+                "index.html/",
+                "~/",
+                "http://x/",
+            ],
+            ["etc/passwd", "_guard.py"],
+        )
+    ]
+    return deep + flat
+
+
+def test_two_hundred_paths_that_lead_elsewhere_lead_nowhere(client):
+    paths = traversals()
+    assert len(set(paths)) >= 200
+    known = set(page_files().values())
+    for path in paths:
+        status, _, body = client.get(f"{path}?token={TOKEN}")
+        assert status in (400, 403, 404) and body not in known, path
+        assert b"root:" not in body and b"class Guard" not in body, path
+
+
+@pytest.mark.parametrize("name", ["../moons", "/etc/passwd", "models/moons.safetensors", "moons\x00", "moon", "."])
+def test_a_name_of_a_model_is_never_a_path(answers, name):
+    with pytest.raises(UsageError, match="expected one of"):
+        ask(answers, what="open", model=name)
+    with pytest.raises(UsageError, match="unknown model"):
+        answers.shelf.subject(name)
+
+
+def test_a_long_address_is_refused(client):
+    assert client.get(f"/?token={TOKEN}&x={'y' * LIMITS.address}")[0] == 414
+    assert client.get(f"/{quote('é' * 2_000)}?token={TOKEN}")[0] == 414
+
+
+def test_every_file_of_the_page_is_served_and_asks_nothing_of_another_machine(client):
+    for name, content in page_files().items():
+        status, headers, body = client.get("/?token=" + TOKEN if name == "index.html" else f"/{name}")
+        assert status == 200 and body == content and headers["x-content-type-options"] == "nosniff"
+        text = content.decode().replace("http://www.w3.org/", "")
+        for word in ("http://", "https://", "//cdn", "eval(", "new Function", "innerHTML", "document.write", " style="):
+            assert word not in text, f"{name}: {word}"
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+WRONG = [
+    "", "{", "[]", "null", "1", '"hello"', "{}", '{"what": 1}', '{"what": "nothing", "number": 1}', '{"what": "hello"}',
+    '{"what": "hello", "number": -1}', '{"what": "hello", "number": 1.5}', '{"what": "hello", "number": true}',
+    '{"what": "hello", "number": NaN}', '{"what": "hello", "number": 1, "panel": 99}', "[" * 900, '{"what": []}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_no_question_is_refused(answers, text):
+    with pytest.raises(UsageError, match=r"^got "):
+        Request.of(text, answers.kinds)
+
+
+OUT_OF_RANGE = [
+    {"n": 0}, {"n": 501}, {"n": 1e3}, {"n": "9"}, {"n": True}, {"n": None}, {"steps": 0}, {"steps": 17}, {"seed": -1},
+    {"seed": 2**32}, {"sampler": "nobody"}, {"sampler": ["heun"]}, {"model": {}}, {"model": "<script>"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", OUT_OF_RANGE)
+def test_more_than_the_limits_is_refused(answers, wrong):
+    fine = {"what": "chain", "model": "small", "n": 20, "steps": 4, "seed": 0, "sampler": "euler"}
+    assert ask(answers, **fine).arrays["points"].shape == (5, 20, 2)
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        ask(answers, **fine | wrong)
+
+
+@pytest.mark.parametrize("at", [None, [], [1], [1, 2, 3], ["1", 2], [1, 1e300], [True, 0], {"x": 1}])
+def test_a_point_is_two_numbers(answers, at):
+    with pytest.raises(UsageError, match=r"^got at = "):
+        ask(answers, what="probe", model="small", place=500, at=at)
+
+
+def test_a_frame_is_read_as_it_was_written():
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "none": np.empty((0, 2)), "one": np.array(7.5)}
+    data = frame({"number": 3, "nothing": np.nan, "word": "é <script>", "many": [np.inf, np.int64(2)]}, arrays)
+    header, found = parts(data)
+    assert header == {"number": 3, "nothing": None, "word": "é <script>", "many": [None, 2]}
+    assert {name: array.tolist() for name, array in found.items()} == {k: v.tolist() for k, v in arrays.items()}
+    assert int.from_bytes(data[:4], "little") % 4 == 0  # so that the page reads float32 in place
+
+
+# --- the numbers are the library's -----------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_chain_is_what_the_library_draws(answers, small_model):
+    how = {"sampler": "heun", "steps": 6}
+    found = ask(answers, what="chain", model="small", n=300, seed=5, **how)
+    assert np.array_equal(found.arrays["points"][-1], small_model.sample(300, seed=5, how=how))
+    assert found.header == {"evaluations": 2, "stochastic": False, "steps": 6}
+    assert found.arrays["clock"][0] == pytest.approx(PLACES) and found.arrays["clock"][-1] == 0
+    assert (np.diff(found.arrays["clock"]) < 0).all()
+
+
+def test_samplers_of_one_seed_start_from_the_same_noise(answers):
+    chains = [
+        ask(answers, what="chain", model="small", n=50, seed=2, sampler=one, steps=4) for one in ("euler", "ancestral")
+    ]
+    first, second = (one.arrays["points"] for one in chains)
+    assert np.array_equal(first[0], second[0]) and not np.array_equal(first[-1], second[-1])
+
+
+def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_model):
+    found = ask(answers, what="cloud", model="small", n=400, seed=4).arrays
+    assert np.array_equal(found["points"], motes.make_shape("moons", 400, seed=4))
+    subject = answers.shelf.subject("small")
+    t, alpha, sigma = (part[300] for part in subject.clock)
+    z = small_model.standardiser.forward(found["points"])
+    eps = found["noise"] / small_model.standardiser.scale
+    mixed = np.asarray(motes.diffusion.q_sample(small_model.denoiser.schedule, z, t, eps))
+    mean, zoom = small_model.standardiser.mean, np.hypot(alpha, sigma)
+    page = mean + alpha / zoom * (found["points"] - mean) + sigma / zoom * found["noise"]  # as the page does it
+    assert page == pytest.approx(subject.shown(mixed[None], np.array([t]))[0], abs=1e-5)
+
+
+def test_the_distance_is_that_of_the_library(answers, small_model):
+    how = {"sampler": "euler", "steps": 4}
+    found = ask(answers, what="distance", model="small", n=200, seed=1, **how)
+    subject = answers.shelf.subject("small")
+    real, _ = subject.origin.real(2_000)
+    units = small_model.standardiser
+    expected = motes.sliced_w2(
+        units.forward(small_model.sample(200, seed=1, how=how)), units.forward(real)[:200], directions=64
+    )
+    assert found.arrays["distance"][-1] == pytest.approx(float(expected), abs=1e-5)
+    assert found.header["compared"] == 200 and (found.arrays["reference"] > 0).all()
+
+
+def test_scores_and_densities_are_those_of_the_library(answers, small_model):
+    subject, t = answers.shelf.subject("small"), 0.6
+    u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.8, 0.9]])
+    z = subject.standardised(u, t)
+    denoiser = small_model.denoiser
+    x0, score = scores(denoiser, z, t)
+    assert x0 == pytest.approx(np.stack([denoiser(jnp.asarray(row), t) for row in z]), abs=1e-5)
+    assert score == pytest.approx(np.stack([denoiser.score(jnp.asarray(row), t) for row in z]), rel=1e-4, abs=1e-5)
+    exact = motes.truth("moons").log_density(u)
+    assert log_density(subject, subject.oracle, u, 0.0, print) == pytest.approx(exact, abs=1e-3)
+    learned = small_model.score_samples(u)
+    assert log_density(subject, denoiser, u, 0.0, print) == pytest.approx(learned, abs=0.05)
+
+
+@pytest.mark.parametrize("t", [0.2, 0.6, 0.95])
+def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, t):
+    """The flow of the oracle from t on against its own log q_t."""
+    subject = answers.shelf.subject("small")
+    u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.5, 0.8]])
+    units = subject.model.standardiser
+    flow = log_likelihood(Later.of(subject.oracle, t), units.forward(u), r_min=0.01).log_prob + units.log_det
+    assert flow == pytest.approx(log_density(subject, subject.oracle, u, t, print), abs=0.02)
+
+
+def test_the_process_from_a_time_on_is_the_same_process(small_model):
+    later, whole = Later.of(small_model.denoiser, 0.4), small_model.denoiser.schedule
+    s = jnp.linspace(0.05, 1, 8)
+    t = later.schedule.time(s)
+    spread = later.schedule.alpha(s) ** 2 * later.schedule.tau**2 + (later.schedule.sigma(s) * later.schedule.tau) ** 2
+    assert spread == pytest.approx(np.asarray(whole.alpha(t) ** 2 + whole.sigma(t) ** 2), rel=1e-4)  # unit variance
+    assert later.schedule.t_of_log_snr(later.schedule.log_snr(s)) == pytest.approx(np.asarray(s), abs=1e-3)
+    assert later.schedule.alpha(0.0) == 1 and later.schedule.sigma(0.0) == 0
+
+
+@pytest.mark.parametrize("what", ["score", "density"])
+def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
+    sides = {
+        of: ask(answers, what=what, model="small", of=of, place=700, cells=4).arrays
+        for of in ("learned", "exact", "both")
+    }
+    assert set(sides["learned"]) == {"at", "learned"} and set(sides["exact"]) == {"at", "exact"}
+    for side in ("learned", "exact"):
+        assert sides["both"][side] == pytest.approx(sides[side][side], abs=1e-6)
+    assert np.abs(sides["both"]["learned"] - sides["both"]["exact"]).max() > 0.01
+
+
+def test_an_arrow_is_the_noise_that_is_to_be_taken_away(answers, small_model):
+    subject = answers.shelf.subject("small")
+    found = ask(answers, what="score", model="small", of="learned", place=700, cells=4)
+    at, t = found.arrays["at"], found.header["t"]
+    u = np.array([[at[0][1], at[1][2]]])  # the second column of the third row from the bottom
+    eps = small_model.denoiser.eps(jnp.asarray(subject.standardised(u, t)[0]), t)
+    expected = -np.asarray(eps) * small_model.standardiser.scale
+    assert found.arrays["learned"][2 * 4 + 1] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_probe_says_what_is_known_at_one_point(answers, small_model):
+    found = ask(answers, what="probe", model="small", place=0, at=[0.1, 0.3]).header
+    assert found["t"] == answers.shelf.subject("small").earliest
+    assert set(found["learned"]) == set(found["exact"]) == {"x0", "score", "log_p"}
+
+
+def test_the_clock_runs_from_data_to_noise(answers):
+    about = ask(answers, what="open", model="small")
+    t, alpha, sigma = (about.arrays[name] for name in ("t", "alpha", "sigma"))
+    assert t[0] == 0 and t[-1] == 1 and (np.diff(t) > 0).all() and len(t) == PLACES + 1
+    assert (np.diff(sigma / alpha) > 0).all()
+    subject = answers.shelf.subject("small")
+    assert subject.places(t) == pytest.approx(np.arange(PLACES + 1), abs=0.01)
+
+
+def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
+    lost = Subject("lost", small_model._with(source="rows-that-were.csv"))
+    answers = Answers(Shelf(lost), LIMITS)
+    assert ask(answers, what="open", model="lost").header["about"]["data"] is False
+    for what in ("cloud", "distance"):
+        with pytest.raises(UsageError, match="are not here"):
+            ask(answers, what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
+    with pytest.raises(UsageError, match="is not known"):
+        ask(answers, what="score", model="lost", of="exact", place=500, cells=4)
+
+
+# --- a socket --------------------------------------------------------------------------------------------------------
+
+
+def talk(page, **options):
+    page.send(json.dumps({"number": 1, **options}))
+    return parts(page.recv(timeout=30))
+
+
+def test_a_page_asks_and_is_answered(client):
+    with client.socket() as page:
+        header, _ = talk(page, what="hello")
+        assert header["models"][0] == "small" and header["limits"] == LIMITS.to_json() and header["number"] == 1
+        assert {one["name"] for one in header["samplers"]} == set(motes.sampling.SAMPLERS)
+        header, arrays = talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=4)
+        assert arrays["points"].shape == (5, 10, 2) and arrays["points"].dtype == np.float32
+        assert (
+            "expected" in talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=1e9)[0]["error"]
+        )
+        page.send("no question")
+        assert "JSON" in parts(page.recv(timeout=30))[0]["error"]
+
+
+@pytest.mark.parametrize("message", ["x" * (LIMITS.message + 1), "x" * 1_000_000, b"\x00\xff"])
+def test_a_message_that_is_too_long_or_no_text_ends_the_conversation(client, message):
+    with client.socket() as page:
+        page.send(message)
+        with pytest.raises(ConnectionClosed) as ended:
+            page.recv(timeout=30)
+    assert ended.value.rcvd.code == 1009
+
+
+def test_one_page_too_many_is_told_so(client):
+    with ExitStack() as open_pages:
+        for _ in range(LIMITS.sockets):
+            talk(open_pages.enter_context(client.socket()), what="hello")
+        with client.socket() as late, pytest.raises(ConnectionClosed) as ended:
+            late.recv(timeout=30)
+        assert ended.value.rcvd.code == FULL and "most" in ended.value.rcvd.reason
+
+    def is_free():
+        try:
+            with client.socket() as again:
+                return talk(again, what="hello")[0]["number"] == 1
+        except ConnectionClosed:
+            return False
+
+    wait_for(is_free)  # the server learns of it a moment later
+
+
+class Slow(Answers):
+    """Answers that last until they are let go, and that count."""
+
+    def __init__(self, shelf):
+        super().__init__(shelf, LIMITS)
+        self.begun, self.ended, self.go = [], [], threading.Event()
+
+    def answer(self, request, on_block):
+        self.begun.append(request.number)
+        try:
+            while not self.go.wait(0.005):
+                on_block(0)
+        finally:
+            self.ended.append(request.number)
+        return Answer({})
+
+
+def test_a_newer_question_takes_the_place_of_one_that_waits(shelf):
+    slow = Slow(shelf)
+    with serving(shelf, slow) as client, client.socket() as page:
+        for number in range(50):
+            page.send(json.dumps({"what": "hello", "number": number}))
+        wait_for(lambda: 49 in slow.begun)
+        slow.go.set()
+        assert parts(page.recv(timeout=30))[0]["number"] == 49
+        assert slow.begun == sorted(slow.begun)
+
+
+def test_questions_of_other_slots_wait_for_their_turn(shelf):
+    slow = Slow(shelf)
+    slow.go.set()
+    with serving(shelf, slow) as client, client.socket() as page:
+        for panel in range(3):
+            page.send(json.dumps({"what": "chain", "panel": panel, "number": panel}))
+        assert [parts(page.recv(timeout=30))[0]["number"] for _ in range(3)] == [0, 1, 2]
+
+
+def test_closing_the_page_ends_its_work(shelf):
+    slow = Slow(shelf)
+    with serving(shelf, slow) as client:
+        with client.socket() as page:
+            page.send(json.dumps({"what": "hello", "number": 7}))
+            wait_for(lambda: slow.begun == [7])
+            assert not slow.ended
+        wait_for(lambda: slow.ended == [7])
+
+
+def test_a_page_that_reads_nothing_holds_up_nobody(client):
+    with client.socket() as deaf, client.socket() as page:
+        for number in range(200):
+            question = {"what": "chain", "model": "small", "n": 500, "steps": 16, "seed": 0, "sampler": "euler"}
+            deaf.send(json.dumps(question | {"number": number, "panel": number % 4}))
+        assert talk(page, what="hello")[0]["number"] == 1
+
+
+def test_the_same_question_of_many_pages_is_computed_once(shelf, monkeypatch):
+    import motes.explorer._answers as module
+
+    answers, drawn = Answers(shelf, LIMITS), []
+    monkeypatch.setattr(module, "draw", lambda *given: drawn.append(given) or draw(*given))
+    question = dict(what="chain", model="small", n=30, seed=9, sampler="euler", steps=4)
+    ask(answers, **question)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(answers, **question), range(8)))
+    assert len(drawn) == 1
+
+
+def test_what_is_kept_is_bounded(monkeypatch, shelf):
+    import motes.explorer._answers as module
+
+    monkeypatch.setattr(module, "KEPT_BYTES", 10_000)
+    answers = Answers(shelf, LIMITS)
+    for seed in range(6):
+        ask(answers, what="chain", model="small", n=300, seed=seed, sampler="euler", steps=4)
+    assert len(answers._kept._answers) == 1 and answers._kept._held < 20_000
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_models_that_ship_are_small_and_good():
+    assert {"moons", "swiss_roll"} <= set(shipped())
+    for name in shipped():
+        path = OURS / f"{name}.safetensors"
+        assert path.stat().st_size < 150_000
+        subject = Shelf().subject(name)
+        assert subject.oracle is not None and subject.model.source == name
+        x, real = subject.model.sample(2_000, seed=3), subject.data(2_000, 11)
+        assert motes.sliced_w2(x, real) < 0.15, name
+
+
+def test_a_subject_is_a_shape_a_folder_or_a_file(tmp_path, small_model):
+    trains = []
+    assert own_subject("moons", trains.append).name == "moons" and not trains
+    assert own_subject("rings", lambda shape: small_model).name == "rings"
+    (tmp_path / "my run").mkdir()
+    path = tmp_path / "my run" / "model.safetensors"
+    small_model.save(path)
+    assert own_subject(str(path), trains.append).name == own_subject(str(path.parent), trains.append).name == "my run"
+    with pytest.raises(motes.errors.NoModelError):
+        own_subject(str(tmp_path / "nowhere"), trains.append)
+
+
+def test_a_table_is_not_shown_yet(tmp_path):
+    from tables import TINY, untrained
+
+    with untrained():
+        model = motes.fit({"a": ["x", "y"] * 20, "b": [1, 2] * 20}, changes=TINY, verbose=False)
+    model.save(tmp_path / "table.safetensors")
+    with pytest.raises(UsageError, match="is a model of a table"):
+        own_subject(str(tmp_path / "table.safetensors"), print)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
+    seen = []
+    monkeypatch.setattr(exploring, "_leave", lambda code: None)
+    monkeypatch.setattr(exploring, "_open", seen.append)
+
+    def served(shelf, *, host, port, on_start):
+        on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
+
+    monkeypatch.setattr("motes.explorer._serving.serve", served)
+    assert motes_command("explore", "moons")[:2] == (0, "http://127.0.0.1:0/?token=x moons\n") and len(seen) == 1
+    code, out, err = motes_command("explore", "--host", "0.0.0.0", "--port", "81", "--no-browser")
+    assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
+    assert len(seen) == 1
+    assert motes_command("explore", "--port", "70000")[0] == 2
+    assert motes_command("explore", "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_within_two_seconds(environment, number):
+    def wakeful():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "motes", "explore", "moons", "--no-browser"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=wakeful,
+    ) as server:  # fmt: skip
+        try:
+            address = server.stdout.readline().strip()
+            assert address.startswith("http://localhost:"), server.stderr.read()
+            begin = time.monotonic()
+            server.send_signal(number)
+            server.wait(20)
+            assert time.monotonic() - begin <= 2
+            assert server.returncode == (0 if number == signal.SIGINT else 143)
+        finally:
+            server.kill()
+
+
+# --- particles -------------------------------------------------------------------------------------------------------
+
+
+def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_model):
+    subject, place = answers.shelf.subject("small"), 700
+    found = ask(answers, what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1).arrays
+    clock = found["clock"]
+    assert (np.diff(clock) > 0).all() and clock[0] == 0 and clock[-1] == PLACES
+    for side, denoiser in (("learned", small_model.denoiser), ("exact", subject.oracle)):
+        middle = found[side][LEGS]
+        assert middle == pytest.approx([0.3, 0.4], abs=1e-5)  # where it was dropped
+        t = float(subject.clock[0][place])
+        start = jnp.asarray(subject.standardised(np.array([[0.3, 0.4]]), t)[0])
+        fine = flow_path(denoiser, start, jnp.linspace(t, 0.0, 400))[-1]
+        assert found[side][0] == pytest.approx(small_model.standardiser.inverse(fine), abs=0.03)
+    assert found["futures"].shape == (5, LEGS + 1, 2)
+    assert found["futures"][:, 0] == pytest.approx(np.tile([0.3, 0.4], (5, 1)), abs=1e-5)
+    assert np.ptp(found["futures"][:, -1], axis=0).max() > 0.05  # they end in different places
+
+
+def test_the_flow_forth_and_back_ends_where_it_began(answers):
+    subject = answers.shelf.subject("small")
+    times = jnp.linspace(0.5, 1.0, 200)
+    x = jnp.array([0.4, -0.2])
+    forth = flow_path(subject.oracle, x, times)
+    assert np.asarray(flow_path(subject.oracle, forth[-1], times[::-1])[-1]) == pytest.approx(np.asarray(x), abs=0.01)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+RUN = dict(
+    what="train", do="start", number=5, seed=3, steps=60, batch=64, rate=0.01, width=16, depth=2, rows=400,
+    shape="moons",
+)  # fmt: skip
+DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace(0, 5, 60)]
+
+
+def started(**changes):
+    told = threading.Event()
+    request = Request.of(json.dumps(RUN | changes), ["train"])
+    return begun(request, Limits(), Uploads(), told.set)
+
+
+def test_a_training_on_the_page_is_that_of_fit():
+    """However it is paced: the same losses and the same weights to the bit."""
+    live = started()
+    try:
+        live.step(1)
+        wait_for(lambda: live.done == 1 and not live.plays)
+        live.step(7)
+        wait_for(lambda: live.done == 8 and not live.plays)
+        live.play(0)
+        wait_for(lambda: live.done == 60 and 60 in live.snapshots and not live.plays, 60)
+        about, losses = live.news(0)
+        assert about["step"] == about["steps"] == 60 and not about["error"] and about["snapshots"][:2] == [0, 1]
+        model = fit_points(live.origin.training, live.recipe, seed=3)
+        assert np.array_equal(losses, model.training.losses)
+        end = live.subject(60, averaged=True).model
+        assert np.array_equal(end.sample(50), model.sample(50))
+        assert about["floor"] == pytest.approx(0.6, abs=0.5) and about["floor"] < losses.mean()
+    finally:
+        live.close()
+    live._thread.join(10)
+    assert not live._thread.is_alive()
+
+
+def test_a_training_is_paused_and_goes_on():
+    live = started(steps=5_000)
+    try:
+        live.play(100)
+        wait_for(lambda: live.done > 20, 60)
+        live.pause()
+        time.sleep(0.3)
+        still = live.done
+        time.sleep(0.3)
+        assert live.done == still and not live.plays
+        live.play(0)
+        wait_for(lambda: live.done > still)
+    finally:
+        live.close()
+    live._thread.join(10)
+    assert not live._thread.is_alive() and live.done < 5_000
+
+
+def test_snapshots_are_few_and_evenly_spread():
+    live = started(steps=400)
+    try:
+        for _ in range(100):
+            done = live.done
+            live.step(2)
+            wait_for(lambda done=done: live.done == done + 2 and live.done in live.snapshots, 60)
+        steps = sorted(live.snapshots)
+        assert len(steps) <= 48 and steps[0] == 0 and steps[-1] == live.done == 200
+        assert max(np.diff(steps)) <= 16
+    finally:
+        live.close()
+
+
+def test_what_is_drawn_by_hand_has_an_exact_distribution():
+    sketch = Sketch.of(DRAWING, 0.1, 300, seed=2)
+    assert sketch.training.x.shape == (300, 2)
+    away = np.linalg.norm(sketch.training.x[:, None] - np.array(DRAWING), axis=2).min(axis=1)
+    assert away.max() < 0.6 and np.array_equal(sketch.draw(5, 1), sketch.draw(5, 1))
+    first, second = sketch.real(20)
+    assert not np.array_equal(first, second)
+    assert sketch.truth.log_density([[1.0, 0.0]]) > sketch.truth.log_density([[0.0, 0.0]])
+    for few in ([], DRAWING[:7], [[0.0, 0.0]] * 20, [[x, 0.0] for x in range(20)]):
+        with pytest.raises(UsageError, match="span the plane"):
+            Sketch.of(few, 0.1, 300, seed=2)
+
+
+WRONG_RUNS = [
+    {"steps": 0}, {"steps": 20_001}, {"width": 129}, {"depth": 0}, {"rows": 20_001}, {"rate": 0}, {"rate": "1"},
+    {"shape": "../moons"}, {"shape": None}, {"noise": -1}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
+    {"sketch": [[0.0, float(k)] for k in range(1_501)], "noise": 0.1}, {"batch": 1e9},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_RUNS)
+def test_a_training_has_limits(wrong):
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        started(**wrong)
+
+
+def news_of(page, **until):
+    """The next news in which something has a value."""
+    while True:
+        header, arrays = parts(page.recv(timeout=60))
+        if header.get("what") == "news" and all(header[name] == value for name, value in until.items()):
+            return header, arrays
+
+
+def test_a_page_trains_and_draws_from_what_is_learned(client):
+    with client.socket() as page:
+        assert "Start one first" in talk(page, what="train", do="play")[0]["error"]
+        page.send(json.dumps(RUN))
+        header, _ = news_of(page, step=0)
+        assert header["snapshots"] == [0] and header["steps"] == 60
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        header, _ = news_of(page, step=60, plays=False)
+        question = dict(what="chain", model="training", n=20, steps=4, seed=0, sampler="euler", weights="averaged")
+        page.send(json.dumps(question | {"number": 8, "snapshot": 60}))
+        while (found := parts(page.recv(timeout=60)))[0]["number"] != 8:
+            pass
+        assert found[1]["points"].shape == (5, 20, 2)
+        page.send(json.dumps(question | {"number": 9, "snapshot": 31}))
+        while (found := parts(page.recv(timeout=60)))[0]["number"] != 9:
+            pass
+        assert "expected one of 0, " in found[0]["error"]
+    wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()))
+
+
+def test_closing_the_page_ends_its_training(client):
+    with client.socket() as page:
+        page.send(json.dumps(RUN | {"steps": 20_000}))
+        news_of(page, step=0)
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        news_of(page, plays=True)
+        assert any(one.name.startswith("explorer-training") for one in threading.enumerate())
+    wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()), 30)
+
+
+def test_trainings_are_few():
+    seats = Seats(Limits(trainings=2))
+    seats.take("a")
+    seats.take("b")
+    seats.take("a")
+    with pytest.raises(UsageError, match="the most there may be"):
+        seats.take("c")
+    seats.leave("a")
+    seats.take("c")
+
+
+# --- the page without a server ---------------------------------------------------------------------------------------
+
+
+def test_the_page_alone_is_small_and_whole(answers):
+    html = ask(answers, what="export", model="moons").header["html"]
+    assert len(html.encode()) < 1_000_000 and "{{" not in html
+    assert not any(
+        word in html.replace("http://www.w3.org/", "") for word in ("http://", "https://", "src=", "import ")
+    )
+    assert html.count("</script>") == 2
+
+
+def test_names_cannot_break_out_of_the_page_alone(small_model):
+    evil = Subject("</script><script>alert(1)</script>{{ model }}", small_model)
+    html = page_alone(evil)
+    assert html.count("<script") == 2 and html.count("</script>") == 2
+    assert "alert(1)" in html  # it is there, as text
+
+
+def test_another_network_has_no_page_alone(small_model):
+    other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
+    with pytest.raises(UsageError, match="is another"):
+        page_alone(Subject("other", other))
+
+
+def test_the_python_that_the_page_says_gives_the_same_model():
+    known = eval(Shelf().subject("moons").python, {"motes": motes})
+    assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
+    live = started(noise=0.2)
+    try:
+        live.play(0)
+        wait_for(lambda: 60 in live.snapshots and not live.plays, 60)
+        end = live.subject(60, averaged=True)
+        same = eval(end.python, {"motes": motes})
+        assert np.array_equal(same.sample(20), end.model.sample(20))
+    finally:
+        live.close()
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+POINTS_CSV = "x,y,name\n" + "".join(f"{k * 0.1},{(k * 7) % 13},row{k}\n" for k in range(60))
+
+
+def post(client, body, **headers):
+    given = {"origin": client.here} | headers
+    status, _, answer = client.request("POST", f"/data?token={TOKEN}", given, body)
+    return status, json.loads(answer)
+
+
+def test_a_file_is_read_as_columns_of_numbers_and_trained_on(client):
+    status, found = post(client, POINTS_CSV.encode())
+    assert status == 200 and found["columns"] == ["x", "y"] and found["rows"] == 60
+    with client.socket() as page:
+        run = {name: value for name, value in RUN.items() if name != "shape"}
+        page.send(json.dumps(run | {"upload": found["upload"], "first": 1, "second": 0}))
+        news_of(page, step=0)
+        question = {"what": "open", "number": 4, "model": "training", "snapshot": 0, "weights": "last"}
+        page.send(json.dumps(question))
+        while (answer := parts(page.recv(timeout=60)))[0]["number"] != 4:
+            pass
+        about = answer[0]["about"]
+        assert about["columns"] == ["y", "x"] and about["data"] and not about["exact"] and not about["python"]
+        for wrong in ({"first": 0, "second": 0}, {"first": 0, "second": 2}, {"upload": "nothing"}, {"upload": 5}):
+            page.send(json.dumps(run | {"upload": found["upload"], "first": 1, "second": 0, "number": 9} | wrong))
+            while (answer := parts(page.recv(timeout=60)))[0]["number"] != 9:
+                pass
+            assert answer[0]["error"].startswith("got ")
+
+
+BAD_FILES = {
+    "": "0 rows", "x,y\n": "1 rows", "1,2\n": "1 rows", "a,b\nc,d\n": "0 columns", "x,y\n1,z\n2,3\n": "1 columns",
+    "1,2\n3\n": "row 2 has 1 columns", ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "1 columns",
+    "x,y\n1,2\n" + "3,4\n" * 20_000: "more than 20,000 rows", '"' + "x" * 200_000: "no CSV file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD_FILES, ids=range(len(BAD_FILES)))
+def test_a_file_that_cannot_be_used_is_told_so(text):
+    with pytest.raises(DataError, match=BAD_FILES[text]):
+        read(text.encode(), Limits())
+
+
+def test_bytes_that_are_no_text_are_told_so(client):
+    assert post(client, b"\xff\xfe\x00\x01")[0] == 422
+    pickled = b"cos\nsystem\n(S'echo hello'\ntR."
+    assert post(client, pickled)[0] == 422
+
+
+def test_names_of_columns_are_words():
+    found = read(b'<script>,"=cmd()",<script>\n1,2,3\n4,5,6\n', Limits())
+    assert found.columns == ("<script>", "=cmd()", "<script> (3)") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert read(b"1;2\n3;4\n", Limits()).columns == ("column 1", "column 2")
+
+
+def test_a_file_that_is_too_large_is_not_read(shelf):
+    answers = Answers(shelf, Limits(upload=1_000))
+    with serving(shelf, answers) as client:
+        assert post(client, b"1,2\n" * 200)[0] == 200
+        status, found = post(client, b"1,2\n" * 100_000)
+        assert status == 413 and "1,000 bytes" in found["error"]
+
+
+def test_few_files_are_kept():
+    uploads = Uploads()
+    words = [uploads.keep(Upload(("a", "b"), np.zeros((2, 2)))) for _ in range(KEPT + 1)]
+    assert uploads.get(words[-1]).columns == ("a", "b")
+    with pytest.raises(UsageError, match="is not here"):
+        uploads.get(words[0])

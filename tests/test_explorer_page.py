@@ -1,0 +1,545 @@
+"""The page of the explorer in a real browser: what is on its canvas and in its state equals the library."""
+
+import io
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import motes
+from explorers import TOKEN, serving, wait_for
+from motes.explorer import Limits, Shelf, Subject
+from motes.explorer._answers import Answers, log_density
+from motes.models._points import PointModel
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="the page is tested in Chromium: apt-get install chromium"),
+]
+SEEN = Path(os.environ.get("MOTES_SCREENSHOTS", ""))  # where pictures are left, if anywhere
+QUICK = "#model=small&n=500&show=data,euler.4"
+
+
+@pytest.fixture(scope="module")
+def shelf(small_model):
+    named = PointModel(
+        small_model.denoiser,
+        small_model.standardiser,
+        ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'],
+        small_model.recipe,
+    )
+    shelf = Shelf(Subject("small", small_model))
+    shelf._subjects["<b>own</b>"] = Subject("<b>own</b>", named)
+    shelf.names.insert(1, "<b>own</b>")
+    return shelf
+
+
+@pytest.fixture(scope="module")
+def answers(shelf):
+    return Answers(shelf, Limits())
+
+
+@pytest.fixture(scope="module")
+def client(shelf, answers):
+    with serving(shelf, answers) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, client):
+    """`with visit(HASH, ...) as page`: an open page. Whatever it complains of, or asks of another machine, fails."""
+
+    @contextmanager
+    def opened(state=QUICK, *, width=1280, height=1000, **options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        page, wrong = context.new_page(), []
+        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url))
+        page.goto(f"{client.here}/?token={TOKEN}{state}")
+        until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
+        yield page
+        context.close()
+        assert [one for one in wrong if "GPU stall" not in one and "GL Driver" not in one] == []
+
+    return opened
+
+
+def until(page, expression, seconds=30):
+    """The page's policy forbids to evaluate words in it, so it is asked again and again from outside."""
+    for _ in range(20 * seconds):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(expression)
+
+
+def picture(page, selector):
+    return np.asarray(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB")).astype(int)
+
+
+def lit(page, panel=0):
+    """How many pixels of a panel differ from its ground."""
+    seen = picture(page, f".panel:nth-child({panel + 1}) .frame")[4:-4, 4:-4]
+    return int((np.abs(seen - seen[2, 2]).sum(axis=2) > 60).sum())
+
+
+def state(page):
+    return page.evaluate("structuredClone(explorer.state)")
+
+
+def go(page, place):
+    page.locator("#clock").fill(str(place))
+    until(page, f"explorer.state.place === {place} && !explorer.stale")
+
+
+def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
+    with visit("") as page:
+        text = page.locator(".lede p").inner_text()
+        assert text.count(".") == 3
+        first = page.evaluate("explorer.state.place")
+        until(page, f"explorer.direction === -1 && explorer.state.place < {first} - 30")
+        assert lit(page, 0) > 300 and lit(page, 1) > 300
+        shown = picture(page, ".panel:nth-child(2) .frame")
+        page.wait_for_timeout(400)
+        assert (picture(page, ".panel:nth-child(2) .frame") != shown).any()
+        assert page.evaluate("explorer.panels.every((panel) => panel.painter.gl)")
+
+
+def test_reduced_motion_opens_at_rest(visit):
+    with visit("", reduced_motion="reduce") as page:
+        page.wait_for_timeout(300)
+        assert not page.evaluate("explorer.direction") and state(page)["place"] == 1024
+
+
+def test_time_is_scrubbed_and_played_in_both_directions(visit):
+    with visit() as page:
+        go(page, 0)
+        near = lit(page, 0)
+        go(page, 1024)
+        assert lit(page, 0) > 1.05 * near  # points of a cloud lie on one another less often
+        page.locator("#to-data").click()
+        until(page, "explorer.state.place < 1000")
+        assert page.locator("#to-data").get_attribute("aria-pressed") == "true"
+        page.locator("#to-noise").click()
+        was = state(page)["place"]
+        until(page, f"explorer.state.place > {was}")
+        page.locator("#to-noise").click()
+        still = state(page)["place"]
+        page.wait_for_timeout(200)
+        assert state(page)["place"] == still
+
+
+def test_everything_has_a_key(visit):
+    with visit() as page:
+        go(page, 512)
+        for key, place in [("ArrowRight", 520), ("Shift+ArrowLeft", 456), ("End", 1024), ("Home", 0)]:
+            page.locator("body").press(key)
+            assert state(page)["place"] == place
+        page.locator("body").press("Space")
+        until(page, "explorer.direction === -1")
+        page.locator("body").press("Space")
+        assert not page.evaluate("explorer.direction")
+        for key, layers in [("3", ["points", "arrows"]), ("1", ["arrows"]), ("3", []), ("1", ["points"])]:
+            page.locator("body").press(key)
+            assert state(page)["layers"] == layers
+        page.locator("body").press("e")
+        assert state(page)["side"] == "exact"
+        page.locator("body").press("n")
+        assert state(page)["seed"] == 1
+        page.locator("body").press("u")
+        assert state(page)["seed"] == 0
+        before = page.evaluate("document.documentElement.dataset.theme")
+        page.locator("body").press("t")
+        assert page.evaluate("document.documentElement.dataset.theme") != before
+        page.locator("body").press("?")
+        assert page.locator("#help").is_visible()
+
+
+def test_samplers_stand_side_by_side_with_their_cost_and_their_distance(visit, small_model, answers):
+    with visit("#model=small&n=500&show=euler.4,heun.8&at=0") as page:
+        until(page, "explorer.panels.every((one) => one.distance)")
+        until(page, "!explorer.stale")
+        assert page.locator(".panel:nth-child(1) .reading .name").inner_text() == "step 4 of 4, 4 of 4 evaluations"
+        assert page.locator(".panel:nth-child(2) .reading .name").inner_text() == "step 8 of 8, 15 of 15 evaluations"
+        units, (real, _) = small_model.standardiser, answers.shelf.subject("small").origin.real(2_000)
+        for k, how in enumerate([{"sampler": "euler", "steps": 4}, {"sampler": "heun", "steps": 8}]):
+            drawn = units.forward(small_model.sample(500, how=how))
+            expected = float(motes.sliced_w2(drawn, units.forward(real)[:500], directions=64))
+            assert page.evaluate(f"explorer.panels[{k}].now.distance") == pytest.approx(expected, abs=1e-5)
+            assert f"{expected:.3f}" in page.locator(f".panel:nth-child({k + 1}) .reading .value").inner_text()
+            last = page.evaluate(f"[...explorer.panels[{k}].painter.data.slice(-2 * 500)]")
+            assert np.reshape(last, (-1, 2)) == pytest.approx(units.inverse(drawn), abs=1e-5)
+        page.locator(".panel:nth-child(1) .steps").select_option("16")
+        until(page, "explorer.panels[0].chain?.steps === 16")
+        page.locator(".panel:nth-child(1) .source").select_option("data")
+        until(page, "explorer.panels[0].loaded === 'data'")
+        page.locator("#more").click()
+        until(page, "explorer.panels.length === 3 && explorer.panels.every((one) => one.loaded)")
+        assert not page.locator("#more").is_visible()
+        page.locator(".panel:nth-child(3) .close").click()
+        until(page, "explorer.panels.length === 2")
+
+
+def test_layers_are_drawn_over_the_points(visit):
+    with visit("#model=small&n=500&show=data&at=500&layers=") as page:
+        until(page, "!explorer.stale")
+        assert lit(page) < 20  # where the corners are round
+        for name in ("arrows", "density", "lines"):
+            page.locator(f"#layer-{name}").check()
+            until(page, f"explorer.last?.['{'score' if name == 'arrows' else 'density'} learned'] && !explorer.stale")
+            page.wait_for_timeout(100)
+            amber = lit(page)
+            assert amber > 200, name
+            page.locator(f"#layer-{name}").uncheck()
+        page.locator("#layer-arrows").check()
+        page.locator("#sides button[value=exact]").click()
+        until(page, "explorer.last?.['score exact'] && !explorer.stale")
+        page.wait_for_timeout(100)
+        seen = picture(page, ".frame")[4:-4, 4:-4]
+        assert (seen[..., 2] - seen[..., 0]).max() > 40 and (seen[..., 0] - seen[..., 2]).max() < 40  # blue alone
+
+
+def test_the_numbers_under_the_pointer_are_those_of_the_library(visit, small_model, answers):
+    with visit("#model=small&n=500&show=data&at=600") as page:
+        box = page.locator(".frame").bounding_box()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+        until(page, "Boolean(explorer.probed)")
+        at, found = page.evaluate("[explorer.pointed, explorer.probed]")
+        subject = answers.shelf.subject("small")
+        u, t = np.array([at]), float(subject.clock[0][600])
+        for side, denoiser in [("learned", subject.denoiser), ("exact", subject.oracle)]:
+            log_p = log_density(subject, denoiser, u, t, lambda done: None)[0]
+            assert found[side]["log_p"] == pytest.approx(log_p, abs=1e-5)
+        x0 = small_model.standardiser.inverse(subject.oracle.denoise(subject.standardised(u, t).astype(np.float32), t))
+        assert found["exact"]["x0"] == pytest.approx(np.asarray(x0)[0], abs=1e-5)
+        assert page.locator("#probe td").first.inner_text() not in ("", "–")
+        page.locator(".frame").focus()
+        page.keyboard.press("ArrowUp")
+        until(page, f"explorer.pointed && explorer.pointed[1] > {at[1]}")
+
+
+def test_a_particle_flows_from_under_the_pointer(visit):
+    with visit("#model=small&n=500&show=data&at=700&layers=") as page:
+        box = page.locator(".frame").bounding_box()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        until(page, "Boolean(explorer.particle)")
+        first = page.evaluate("[...explorer.particle.learned]")
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.4 * box["height"], steps=4)
+        until(page, f"Math.abs(explorer.particle.learned[0] - {first[0]}) > 1e-4")
+        page.mouse.up()
+        page.mouse.move(1, 1)
+        until(page, "!explorer.pointed && !explorer.stale")
+        assert lit(page) > 60  # its way
+        page.locator("#futures").check()
+        until(page, "explorer.particle?.futures?.shape[0] === 32")
+        page.locator("#clear").click()
+        until(page, "!explorer.particle && !explorer.stale")
+        page.wait_for_timeout(100)
+        assert lit(page) < 20
+
+
+QUICK_RUN = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}
+
+
+def test_a_training_is_watched_paused_and_gone_back_in(visit):
+    with visit("#model=small&n=500&show=data,euler.4&at=0") as page:
+        for name, value in QUICK_RUN.items():
+            page.locator(f"#{name}").select_option(value)
+        page.locator("#shape").select_option("circles")
+        page.locator("#pace").select_option("50")
+        page.locator("#train").click()
+        until(page, "explorer.state.model === 'training' && explorer.trainer.news.step > 10", 90)
+        assert page.locator("#models [aria-checked=true]").inner_text() == "your training"
+        page.locator("#train").click()
+        until(page, "!explorer.trainer.news.plays")
+        still = page.evaluate("explorer.trainer.news.step")
+        page.locator("#one-step").click()
+        until(page, f"explorer.trainer.news.step === {still + 1} && !explorer.trainer.news.plays")
+        page.locator("#pace").select_option("0")
+        page.locator("body").press("p")
+        until(page, "explorer.trainer.news.step === 500 && explorer.trainer.shown === 500", 60)
+        assert page.evaluate("explorer.trainer.losses.length") == 500
+        assert "irreducible" in page.locator("#course-value").inner_text()
+        assert page.locator("#train").inner_text() == "Trained"
+        seen = picture(page, "#loss")
+        assert (np.abs(seen - seen[2, 2]).sum(axis=2) > 60).sum() > 200
+        until(page, "!explorer.renewing")
+        last = page.evaluate("[...explorer.panels[1].painter.data.slice(-4)]")
+        page.locator("#moment").fill("0")
+        until(page, "explorer.trainer.shown === 0 && !explorer.renewing")
+        assert page.evaluate("[...explorer.panels[1].painter.data.slice(-4)]") != last
+        assert page.evaluate("explorer.panels[1].distance.distance.length") > 1
+
+
+def test_a_shape_is_drawn_and_erased_by_hand(visit):
+    with visit() as page:
+        page.locator("#shape").select_option("your drawing")
+        page.locator("#sketch").scroll_into_view_if_needed()
+        box = page.locator("#sketch").bounding_box()
+        at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.mouse.move(*at(0.2, 0.2))
+        page.mouse.down()
+        page.mouse.move(*at(0.8, 0.2), steps=10)
+        page.mouse.move(*at(0.8, 0.8), steps=10)
+        page.mouse.up()
+        points = np.array(page.evaluate("explorer.trainer.pad.points"))
+        assert 80 < len(points) < 200 and np.ptp(points, axis=0) == pytest.approx([2.4, 2.4], abs=0.1)
+        apart = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        assert apart.max() < 0.08
+        page.locator("#eraser").click()
+        page.mouse.move(*at(0.8, 0.5))
+        page.mouse.down()
+        page.mouse.up()
+        assert len(page.evaluate("explorer.trainer.pad.points")) < len(points)
+        page.locator("#blank").click()
+        page.locator("#train").click()
+        until(page, "document.getElementById('train-note').textContent.includes('expected at least 8')")
+
+
+def test_a_file_is_dropped_and_trained_on(visit):
+    with visit() as page:
+        text = "<b>a</b>,c,label\n" + "".join(f"{k % 7},{k % 5},z{k}\n" for k in range(80))
+        page.set_input_files("#file", {"name": "../../x.csv", "mimeType": "text/csv", "buffer": text.encode()})
+        until(page, "document.getElementById('train-note').textContent.startsWith('80 rows')")
+        assert page.locator("#first option").all_inner_texts() == ["<b>a</b>", "c"]
+        page.locator("#until").select_option("500")
+        page.locator("#train").click()
+        until(page, "explorer.state.model === 'training' && explorer.panels.every((one) => one.loaded)", 90)
+        assert page.evaluate("explorer.about.columns") == ["<b>a</b>", "c"]
+        assert 60 < page.evaluate("explorer.panels[0].painter.count") < 76  # about a tenth is held out
+        page.set_input_files("#file", {"name": "y.csv", "mimeType": "text/csv", "buffer": b"no numbers"})
+        until(page, "document.getElementById('train-note').textContent.includes('expected')")
+
+
+def test_type_is_large_for_an_audience(visit):
+    with visit() as page:
+        small = page.locator("h1").bounding_box()["height"]
+        page.locator("#large").click()
+        assert page.locator("h1").bounding_box()["height"] > 1.2 * small
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.locator("body").press("m")
+        assert page.locator("h1").bounding_box()["height"] == small
+
+
+def test_the_tour_has_eight_stops(visit):
+    with visit("#model=small&n=500&show=data,euler.4", reduced_motion="reduce") as page:
+        page.locator("#tour").click()
+        titles = []
+        for number in range(1, 9):
+            until(page, f"document.getElementById('stop-number').textContent === '{number} of 8'")
+            titles.append(page.locator("#stop-title").inner_text())
+            until(page, "explorer.panels.every((one) => one.loaded)")
+            page.locator("#tour-next").click()
+        assert len(set(titles)) == 8 and titles[-1] == "Your turn"
+        assert not page.locator("#stop").is_visible()
+        page.locator("#undo").click()
+        until(page, "explorer.state.side === 'both'")  # the stop before
+
+
+def test_the_address_holds_the_state(visit, client):
+    with visit("#model=moons&n=1000&seed=7&at=300&show=data,heun.8,euler.2&layers=points,arrows&side=exact") as page:
+        until(page, "location.hash.includes('seed=7')")
+        kept = page.evaluate("location.hash")
+        assert state(page) == {
+            "model": "moons", "n": 1000, "seed": 7, "place": 300, "layers": ["points", "arrows"], "side": "exact",
+            "panels": [{"sampler": one, "steps": steps} for one, steps in (("data", 0), ("heun", 8), ("euler", 2))],
+        }  # fmt: skip
+        page.locator("#reset").click()
+        until(page, "explorer.state.panels.length === 2 && explorer.state.seed === 0")
+        page.locator("#undo").click()
+        until(page, "explorer.state.panels.length === 3 && explorer.state.seed === 7")
+        until(page, f"location.hash === {kept!r}")
+        assert page.locator("#undo").is_disabled()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["#model=../../etc/passwd&n=1e9&seed=-1&at=x&show=nobody.3,euler.999999&layers=<b>&side=both2", "#%%%", "#"],
+)
+def test_what_an_address_says_wrongly_is_as_at_first(visit, wrong):
+    with visit(wrong) as page:
+        assert state(page)["model"] == "small" and state(page)["seed"] == 0
+        assert [one["sampler"] for one in state(page)["panels"]] == ["data", "dpmpp_3m"]
+
+
+def test_another_model_is_a_click_away(visit):
+    with visit() as page:
+        page.locator("#models button[value=moons]").click()
+        until(page, "explorer.about.name === 'moons' && explorer.panels.every((one) => one.loaded)")
+        assert "half circles" in page.locator("#about").inner_text()
+        page.locator("#models button[value=moons]").press("ArrowLeft")
+        until(page, "explorer.about.name !== 'moons'")
+
+
+def test_a_column_called_script_is_inert(visit):
+    with visit("#model=%3Cb%3Eown%3C/b%3E&n=500") as page:
+        until(page, "explorer.about.name === '<b>own</b>'")
+        assert "<b>own</b>" in page.locator("#models").inner_text()
+        box = page.locator(".frame").bounding_box()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        until(page, "Boolean(explorer.probed)")
+        assert "<script>alert(1)</script> = " in page.locator("#probe-note").inner_text()
+        assert page.evaluate("document.querySelectorAll('script, img, b > b').length") == 1  # the page's own script
+        assert [one["sampler"] for one in state(page)["panels"]] == ["dpmpp_3m"]  # its rows are not here
+
+
+def test_what_goes_wrong_is_said_where_it_is(visit):
+    with visit() as page:
+        page.evaluate("explorer.change((state) => { state.n = 10 ** 9; })")
+        until(page, "!document.querySelector('.message').hidden")
+        assert "expected a whole number from 1 to 20,000" in page.locator(".message").first.inner_text()
+
+
+def test_the_end_of_the_server_is_told(shelf, answers, chromium):
+    with serving(shelf, answers) as client:
+        page = chromium.new_page()
+        page.goto(f"{client.here}/?token={TOKEN}{QUICK}")
+        until(page, "Boolean(explorer.panels?.length)")
+    until(page, "!document.getElementById('trouble').hidden")
+    assert "motes explore" in page.locator("#trouble").inner_text()
+    page.close()
+
+
+def test_a_closed_page_is_forgotten(visit, client):
+    with visit():
+        pass
+    with visit() as page:
+        assert page.evaluate("explorer.link.socket.readyState") == 1
+
+
+def test_the_page_without_a_server_computes_what_the_library_does(visit, chromium, small_model, tmp_path):
+    with visit("#model=moons&n=500&show=data,euler.4") as page:
+        with page.expect_download() as saved:
+            page.locator("#save-page").click()
+        path = tmp_path / saved.value.suggested_filename
+        saved.value.save_as(path)
+        assert path.name == "motes-moons.html" and path.stat().st_size < 1_000_000
+        with page.expect_download() as saved:
+            page.locator("#save-csv").click()
+        rows = np.loadtxt(saved.value.path(), delimiter=",", skiprows=1)
+        assert 'subject("moons")' in page.locator("#python").inner_text()
+        assert '"sampler": "euler", "steps": 4' in page.locator("#python").inner_text()
+    model = Shelf().subject("moons").model
+    assert rows == pytest.approx(model.sample(500, how={"sampler": "euler", "steps": 4}), abs=1e-5)
+    context = chromium.new_context(offline=True)
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
+    page.goto(path.as_uri())
+    until(page, "Boolean(window.alone)")
+    noise = np.random.default_rng(0).standard_normal((200, 2)) * float(model.denoiser.schedule.prior_std)
+    denoised = page.evaluate(
+        "([y, r]) => r.map((one) => [...alone.network.denoise(Float64Array.from(y), one)])",
+        [noise.ravel().tolist(), LEVELS],
+    )
+    for r, found in zip(LEVELS, denoised, strict=True):
+        t = model.denoiser.schedule.t_of_log_snr(-2 * np.log(r))
+        exact = jax.vmap(model.denoiser, (0, None))(jnp.asarray(noise, jnp.float32), t)
+        assert np.reshape(found, (-1, 2)) == pytest.approx(np.asarray(exact), abs=1e-4)
+    ends = page.evaluate(
+        """(y) => {
+          const { chain, levels, network, most, least } = alone;
+          return [...chain(network, Float64Array.from(y), levels(32, most, least), true).at(-1)];
+        }""",
+        noise.ravel().tolist(),
+    )
+    process = model.reverse_process({"sampler": "heun", "steps": 32}, None)
+    expected, _ = motes.sample(process, len(noise), key=jax.random.key(0), start=noise)
+    away = np.abs(np.reshape(ends, (-1, 2)) - expected).max(axis=1)
+    assert np.quantile(away, 0.95) < 1e-3  # where the flow divides, the last digit decides
+    assert np.median(away) < 1e-4
+    assert page.locator("#took").inner_text().startswith("31 evaluations of 1,000 points in")
+    assert wrong == []
+    context.close()
+
+
+LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]
+WIDTHS = [(1440, 900), (1024, 768), (390, 844)]
+
+
+@pytest.mark.parametrize(("width", "height"), WIDTHS)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_fits_the_screen_and_can_be_read(visit, width, height, theme):
+    with visit("#model=small&n=1000&at=260&layers=points,lines&side=exact", width=width, height=height,
+               color_scheme=theme) as page:  # fmt: skip
+        until(page, "Boolean(explorer.last?.['density exact'])")
+        page.wait_for_timeout(150)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        if str(SEEN) != ".":
+            page.screenshot(path=SEEN / f"{theme}-{width}.png", full_page=True)
+        poor = page.evaluate(CONTRAST)
+        assert poor == []
+        assert page.evaluate(NAMELESS) == []
+        if width == 390:
+            small = page.evaluate(
+                "[...document.querySelectorAll('button, select')].filter((one) => one.offsetParent && "
+                "one.getBoundingClientRect().height < 36).map((one) => one.id || one.textContent)"
+            )
+            assert small == []
+
+
+# Text whose contrast with the ground behind it is below 4.5 (3 for large text), as WCAG 2.1 measures it.
+CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+  const ground = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !one.offsetParent || one.closest(":disabled, .hidden, option")) continue;
+    const style = getComputedStyle(one), [a, b] = [light(rgb(style.color)), light(ground(one))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) poor.push([one.textContent.trim().slice(0, 40), ratio]);
+  }
+  return poor;
+})()"""
+
+# Controls without a name.
+NAMELESS = """[...document.querySelectorAll("button, select, input, [role=img], canvas[role]")].filter((one) =>
+  one.offsetParent && !(one.textContent.trim() && one.tagName === "BUTTON") && !one.getAttribute("aria-label")
+  && !(one.labels?.length && [...one.labels].some((label) => label.textContent.trim()))).map((one) => one.outerHTML)"""
+
+
+def test_who_does_not_see_it_is_told_the_state(visit):
+    with visit("#model=small&n=500&show=data,euler.4&at=500") as page:
+        until(page, "Boolean(explorer.panels[1].distance)")
+        go(page, 400)
+        until(page, "document.getElementById('summary').textContent.includes('euler in 4 steps')")
+        said = page.locator("#summary").inner_text()
+        assert "time 0." in said and "distance to real points" in said
+
+
+def test_ten_thousand_points_move(visit):
+    with visit("#model=small&n=10000&show=data,euler.4", width=1000, height=700) as page:
+        page.locator("#to-data").click()
+        first = page.evaluate("explorer.frames")
+        wait_for(lambda: page.evaluate("explorer.frames") > first + 10, 20)  # how fast: benchmarks, not tests, say
+        assert page.evaluate("explorer.panels[0].painter.count") == 10_000

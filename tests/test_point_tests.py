@@ -1,0 +1,273 @@
+"""The family of tests behind the verdicts on points: exact for any distribution, and able to see what it says.
+
+Simulations have a fixed seed and state how often a right test would fail them.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+from threadpoolctl import threadpool_limits
+
+import motes
+from motes.evaluation import (
+    Modes,
+    c2st,
+    energy_distance,
+    evaluate_points,
+    mmd_squared,
+    mode_coverage,
+    sliced_w2,
+    w2,
+)
+from motes.evaluation import _permutations as permutations
+from motes.evaluation._coverage import Prdc, prdc_of
+from motes.evaluation._families import ALPHA
+from motes.evaluation._metrics import metrics_permuted
+from motes.evaluation._pairs import Pair
+from motes.evaluation._permutations import Permutations
+from motes.evaluation._point_tests import Exchanged, Family, Single, of_excess, of_likelihoods
+from motes.evaluation._point_tests import tests_of as all_tests
+from motes.evaluation._verdicts import NO_DIFFERENCE
+
+EIGHT = Modes.at(motes.truth("eight_gaussians").modes)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small matrices gain nothing from a second thread, and lose much where tests run side by side."""
+    with threadpool_limits(1):
+        yield
+
+
+def drawn(seed, n=200, dim=2):
+    return np.random.default_rng([86, seed]).standard_normal((n, dim))
+
+
+# --- permutations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "m"), [(10, 10), (60, 60), (201, 201), (950, 450), (2, 3)])
+def test_every_exchange_keeps_the_sizes_and_what_was_drawn_comes_first(n, m):
+    shuffled = Permutations.of(n, m, np.random.default_rng(0))
+    assert shuffled.rows.shape == (1 + permutations.PERMUTATIONS, n + m)
+    assert shuffled.rows[0].tolist() == [True] * n + [False] * m
+    assert (shuffled.rows.sum(axis=1) == n).all()
+    sizes = np.bincount(shuffled.block, minlength=shuffled.first.shape[1])
+    assert len(set(sizes[:-2])) == 1 and (shuffled.first[:, -2:] == [True, False]).all()
+    for fold in range(shuffled.fold.max() + 1):  # and in each fold
+        assert len(set(shuffled.first[:, shuffled.fold == fold].sum(axis=1))) == 1
+
+
+def test_many_rows_are_in_parts_that_keep_their_sizes(monkeypatch):
+    monkeypatch.setattr(permutations, "PART_ROWS", 250)
+    shuffled = Permutations.of(905, 703, np.random.default_rng(0))
+    for part in range(4):
+        rows = shuffled.rows[:, shuffled.part == part]
+        assert len(set(rows.sum(axis=1))) == len(set((~rows).sum(axis=1))) == 1
+        assert 215 <= rows[0].sum() <= 235 and 165 <= (~rows[0]).sum() <= 185
+    assert shuffled.part.max() == 3
+
+
+@pytest.mark.parametrize(("n", "m"), [(10, 10), (60, 60), (201, 201), (950, 450), (2, 3)])
+def test_a_row_of_each_block_is_enough_for_an_exact_distance(n, m):
+    shuffled = Permutations.of(n, m, np.random.default_rng(0))
+    rows = shuffled.one_each
+    half = len(rows) // 2
+    assert (rows[:half] < n).all() and (rows[half:] >= n).all() and len(set(shuffled.block[rows])) == len(rows)
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 60), (80, 50)])
+def test_permuted_values_are_those_of_the_metrics_of_exchanged_rows(n, m):
+    a, b = drawn(1, n), 1.3 * drawn(2, m)
+    pair = Pair.of(a, b)
+    metrics, permuted = metrics_permuted(pair, EIGHT, brief=False)
+    pooled = np.concatenate([pair.a, pair.b])
+    for k in (0, 1, 7):
+        first = pair.permutations.rows[k]
+        x, y = pooled[first], pooled[~first]
+        exchanged = Pair(x, y, 0)
+        scaled = np.concatenate(pair.scaled)
+        vars(exchanged)["scaled"] = scaled[first], scaled[~first]  # all exchanges have the units of what was drawn
+        for name, value in zip(Prdc._fields, prdc_of(exchanged), strict=True):
+            within = 0.06 if name == "density" else 0.005  # a ball of many rows is cut short
+            assert permuted[name][k] == pytest.approx(value, abs=within), name
+        found = mode_coverage(x, EIGHT)
+        assert permuted["mode_distance"][k] == pytest.approx(found.distance, abs=1e-12)
+        assert permuted["modes_missed"][k] == found.missed
+    assert permuted["c2st"][0] == pytest.approx(float(metrics[4]), abs=1e-12)
+    assert np.sqrt(permuted["energy_distance"][0]) == pytest.approx(float(metrics[2]), abs=1e-9)
+    assert np.sqrt(permuted["sliced_w2"][0]) == pytest.approx(float(metrics[0]), rel=0.02)  # along fewer directions
+    assert np.sqrt(permuted["w2"][0]) == pytest.approx(
+        float(metrics[1]) * np.sqrt(pair.one_each.scale / pair.scale), rel=1e-9
+    )
+
+
+# --- the family -----------------------------------------------------------------------------------------------------
+
+
+def test_a_family_of_one_is_an_ordinary_permutation_test():
+    values = np.array([3.0, 1.0, 5.0, 2.0, 0.0])
+    for worse, count in (("high", 2), ("low", 4), ("both", 4)):
+        assert Family.of({"one": Exchanged(values, worse)}).p_of("one") == count / 5
+
+
+def test_metrics_that_say_the_same_cost_nothing_and_others_cost_at_most_bonferroni():
+    values = np.random.default_rng(0).standard_normal((20, 1000))
+    values[:, 0] = 1.0
+    values[0, 0] = 2.8
+    alone = Family.of({"0": Exchanged(values[0], "high")}).p_of("0")
+    again = Family.of({str(k): Exchanged(values[0] * (k + 1), "high") for k in range(5)}).p_of("0")
+    many = Family.of({str(k): Exchanged(one, "high") for k, one in enumerate(values)}).p_of("0")
+    assert again == alone < many <= 20 * alone
+
+
+def test_a_metric_with_heavy_tails_does_not_drown_another():
+    rng = np.random.default_rng(1)
+    calm, wild = rng.standard_normal(200), rng.standard_cauchy(200) ** 2
+    calm[0] = 9.0
+    assert (
+        Family.of({"calm": Exchanged(calm, "high"), "wild": Exchanged(wild, "high", scale="root")}).p_of("calm") <= 0.01
+    )
+
+
+def test_equal_values_say_nothing():
+    same = np.full(200, 0.3)
+    found = Family.of({"same": Exchanged(same + 1e-17 * np.arange(200), "high")})
+    assert found.p_of("same") == 1
+    assert all_tests(found, {})["same"].detectable is None
+
+
+def test_single_tests_join_the_family_by_holm():
+    values = np.random.default_rng(2).standard_normal(200)
+    values[0] = 0.0
+    family = Family.of({"one": Exchanged(values, "high")})
+    found = all_tests(family, {"c2st_boosting": Single(0.001, 0.01, 0.5), "excess_loss": Single(0.4, 0.02, 0.2)})
+    assert found["c2st_boosting"].p_value == pytest.approx(0.001 * (0.8 + 0.1 + 0.05) / 0.1)
+    assert found["excess_loss"].p_value > 0.4
+    assert 0.5 < found["c2st_boosting"].detectable < 0.55 and found["excess_loss"].detectable > 0.2
+
+
+def test_likelihoods_of_the_same_rows_are_compared_row_by_row():
+    best = drawn(3, 500, 1)[:, 0] * 5
+    close = best - 0.05 - 0.01 * drawn(4, 500, 1)[:, 0]
+    assert of_likelihoods(close, best, paired=True).p_value < 1e-6
+    assert of_likelihoods(close, best[::-1].copy(), paired=False).p_value > 0.05
+    assert of_likelihoods(best, best, paired=True).p_value == 1
+    assert of_likelihoods(best - 1e-5, best, paired=True).p_value == 1  # an error of the solver is no difference
+
+
+def test_an_excess_is_found_when_it_is_surely_above_what_is_small():
+    assert of_excess(0.19, 0.01, 0.2).p_value > 0.5
+    assert of_excess(0.3, 0.01, 0.2).p_value < 1e-6
+    assert of_excess(0.0, 0.0, 0.2).p_value == 1 and of_excess(0.3, 0.0, 0.2).p_value == 0
+
+
+# --- what is found --------------------------------------------------------------------------------------------------
+
+
+def found_by(samples, reference, other, **options):
+    return {entry.name: entry for entry in evaluate_points(samples, reference, other, **options).entries}
+
+
+def test_a_few_rows_far_out_are_found_although_the_interval_reaches_0():
+    # D5.3: 30 times as far as a real draw, with an interval that holds the reference value.
+    rng = np.random.default_rng(5)
+    samples, reference, other = (motes.make_shape("swiss_roll", 4000, seed=seed) for seed in range(3))
+    samples = samples + 0.02 * rng.standard_cauchy((4000, 2))
+    entry = found_by(samples, reference, other, brief=True)["sliced_w2"]
+    assert entry.value > 20 * entry.reference_value and entry.interval[0] < entry.reference_interval[1]
+    assert entry.verdict.severity == "large" and entry.verdict.p_value <= 0.01
+
+
+@pytest.mark.parametrize(("real", "made"), [(3, 1.5), (1.5, 30)])
+def test_tails_that_differ_are_found_in_both_directions(real, made):
+    rng = np.random.default_rng(6)
+    sets = [rng.standard_t(degrees, (2000, 2)) for degrees in (made, real, real)]
+    assert found_by(*sets, brief=True)["sliced_w2"].verdict.differs
+
+
+def test_one_row_alone_is_no_difference_and_the_verdict_says_why():
+    samples, *real = (drawn(seed, 1000) for seed in (7, 8, 9))
+    samples[0] = 60.0
+    entry = found_by(samples, *real, brief=True)["sliced_w2"]
+    assert entry.value > 10 * entry.reference_value and not entry.verdict.differs
+    assert "chance could bring" in entry.verdict.text
+
+
+def test_copies_of_the_reference_rows_are_suspected():
+    reference, other = drawn(10, 300), drawn(11, 300)
+    copies = reference + 1e-6 * drawn(12, 300)
+    entry = found_by(copies, reference, other)["c2st"]
+    assert entry.value < 0.5 and "copies" in entry.verdict.text
+
+
+# --- size and power -------------------------------------------------------------------------------------------------
+
+HEAVY = {
+    "normal": lambda rng, n: rng.standard_normal((n, 2)),
+    "Cauchy": lambda rng, n: rng.standard_cauchy((n, 2)),
+    "ties": lambda rng, n: rng.standard_normal((n, 2)) * (rng.random((n, 2)) < 0.5),
+}
+
+
+def alarms(draw, repeats, rows, seed, **options):
+    rng = np.random.default_rng([97, seed])
+    sets = ([draw(rng, rows) for _ in range(3)] for _ in range(repeats))
+    return sum(any(one.verdict.differs for one in evaluate_points(*some, **options).entries) for some in sets)
+
+
+def between(repeats, share, error=0.001):
+    """Counts that a test of this size leaves with probability `error`."""
+    return binom.ppf(error / 2, repeats, share), binom.isf(error / 2, repeats, share)
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_real_draws_raise_an_alarm_in_one_of_twenty_closing_lines(name):
+    low, high = between(150, ALPHA)  # wrong once in 1000 seeds
+    assert low <= alarms(HEAVY[name], 150, 100, seed=len(name), brief=True) <= high
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", HEAVY)
+def test_real_draws_raise_an_alarm_in_one_of_twenty_evaluations(name):
+    low, high = between(300, ALPHA)  # wrong once in 1000 seeds
+    assert low <= alarms(HEAVY[name], 300, 150, seed=len(name)) <= high
+
+
+@pytest.mark.parametrize("rows", [300])
+def test_what_would_have_been_seen_is_seen_in_80_of_100_cases(rows):
+    # The size of a shift for which the verdicts of real draws say that they would have seen it; 0.6 to 0.95 of 60
+    # cases, which a power of 0.8 leaves with probability 0.001.
+    rng = np.random.default_rng(98)
+    normal = HEAVY["normal"]
+    nulls = [found_by(*(normal(rng, rows) for _ in range(3)), brief=True)["sliced_w2"] for _ in range(20)]
+    assert all(f"{one.verdict.detectable:.2g} standard deviations" in one.sentence for one in nulls
+               if one.verdict.text == NO_DIFFERENCE)  # fmt: skip
+    by = np.median([one.verdict.detectable for one in nulls])
+    shift = np.array([np.sqrt(2) * by, 0.0])  # the sliced distance of a shift s is s / sqrt(2)
+    hits = sum(found_by(normal(rng, rows) + shift, normal(rng, rows), normal(rng, rows), brief=True)
+               ["sliced_w2"].verdict.differs for _ in range(60))  # fmt: skip
+    assert 36 <= hits <= 57
+
+
+def test_p_values_of_all_metrics_are_those_of_the_same_exchanges():
+    pair = Pair.of(drawn(13), drawn(14))
+    _, permuted = metrics_permuted(pair, None, brief=False)
+    assert {len(values) for values in permuted.values()} == {1 + permutations.PERMUTATIONS}
+    # Metrics that look at the same thing go together over exchanges: energy distance and MMD, precision and density.
+    for one, other in itertools.pairwise(("energy_distance", "mmd_squared")):
+        assert np.corrcoef(permuted[one], permuted[other])[0, 1] > 0.5
+
+
+def test_the_normal_score_of_the_largest_of_199_is_what_tables_say():
+    assert norm.ppf(1 - 0.5 / 200) == pytest.approx(2.807, abs=1e-3)
+
+
+@pytest.mark.parametrize("metric", [sliced_w2, w2, energy_distance, mmd_squared, c2st])
+def test_metrics_alone_do_not_depend_on_the_family(metric):
+    a, b = drawn(15), drawn(16)
+    before = repr(metric(a, b))
+    evaluate_points(a, b, drawn(17))
+    assert repr(metric(a, b)) == before

@@ -1,0 +1,477 @@
+"""Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse.
+
+theta ~ N(0, P),   x = A theta + e,   e ~ N(0, N),
+theta | x ~ N(K x, P - K A P),   K = P A^T (A P A^T + N)^-1
+"""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from tests.conftest import SMALL
+from tests.reference import Z
+
+import motes
+from motes.data._supports import Support
+from motes.data._tables import Standardiser
+from motes.diffusion._continuous import VarianceExploding
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._schedules import Schedule
+from motes.errors import DataError, RecipeError, UsageError
+from motes.learning._denoisers import Conditional, NoisePredictor
+from motes.learning._rows import OnDevice, Rows
+from motes.models._contexts import Context
+from motes.models._point_fitting import PointData, fit_points
+from motes.models._points import PointModel
+from motes.recipes import load_recipe
+from motes.sampling._guidance import Guided
+from motes.tables.kinds._curves import Asinh, Power, Straight
+
+PRIOR = np.array([[1.0, 0.3], [0.3, 0.5]])
+A = np.array([[1.0, 0.5], [-0.4, 1.2], [0.3, 0.3]])
+NOISE = np.diag([0.2, 0.1, 0.5])
+GAIN = PRIOR @ A.T @ np.linalg.inv(A @ PRIOR @ A.T + NOISE)  # (2, 3)
+POSTERIOR = PRIOR - GAIN @ A @ PRIOR
+FAR = VarianceExploding(1e4, 7.0)  # so much noise that the prior is that of every posterior
+
+
+def simulated(n, seed):
+    rng = np.random.default_rng(seed)
+    theta = rng.multivariate_normal(np.zeros(2), PRIOR, n)
+    return theta, theta @ A.T + rng.multivariate_normal(np.zeros(3), NOISE, n)
+
+
+def log_posterior(theta, x):
+    return stats.multivariate_normal(np.zeros(2), POSTERIOR).logpdf(theta - x @ GAIN.T)
+
+
+class Exact(Denoiser):
+    """E[theta | theta_t, x] in the units of a model, by the equation above and that of a Gaussian in noise."""
+
+    schedule: Schedule
+    asks: ClassVar[int] = 3
+    scale: np.ndarray  # of the units: theta = mean + scale * z
+    mean: np.ndarray
+    unit: np.ndarray  # x = centre + unit * context
+    centre: np.ndarray
+    spread: np.ndarray  # eigenvalues of the posterior's covariance, in the units of the network
+    axes: np.ndarray
+    x: jax.Array | None = None
+
+    def given(self, known):
+        assert known.context.shape == (self.asks,)
+        return eqx.tree_at(lambda one: one.x, self, known.context, is_leaf=lambda part: part is None)
+
+    def __call__(self, x_t, t):
+        x = self.centre + self.unit * self.x
+        centre = (GAIN @ x - self.mean) / self.scale
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        shrink = alpha * self.spread / (alpha**2 * self.spread + sigma**2)
+        return centre + self.axes @ (shrink * (self.axes.T @ (x_t - alpha * centre)))
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """A model whose denoiser is exact, in units that are not those of the data."""
+    units = Standardiser(np.array([0.3, -0.2]), np.array([1.5, 0.6]))
+    unit, centre = np.array([2.0, 0.5, 1.0]), np.array([0.1, 0.0, -0.4])
+    context = Context(("a", "b", "c"), tuple(Straight(m, s) for m, s in zip(centre, unit, strict=True)))
+    spread, axes = np.linalg.eigh(POSTERIOR / np.outer(units.scale, units.scale))
+    denoiser = Exact(FAR, units.scale, units.mean, unit, centre, spread, axes)
+    recipe = load_recipe("default", {"schedule.sigma_max": FAR.sigma_max, "grid.steps": 64, "sampler.kind": "heun"})
+    return motes.Model(PointModel(denoiser, units, ("u", "v"), recipe, context=context))
+
+
+X = np.array([[0.5, -1.0, 0.2], [-1.5, 0.4, 1.0], [2.0, 1.0, -0.5]])
+
+
+def test_the_exact_posterior_is_drawn_of_each_observation(exact):
+    n = 4000
+    drawn = exact.inner.sample(n, given=X, seed=3)
+    assert drawn.shape == (3, n, 2)
+    for one, x in zip(drawn, X, strict=True):
+        error = np.sqrt(np.diag(POSTERIOR) / n)
+        assert (np.abs(one.mean(axis=0) - GAIN @ x) < Z * error).all()
+        white = np.linalg.solve(np.linalg.cholesky(POSTERIOR), (one - GAIN @ x).T)
+        assert np.abs(np.cov(white) - np.eye(2)).max() < Z * np.sqrt(2 / n) + 0.01
+    # The first observation alone: the same random numbers, and no axis for observations.
+    np.testing.assert_allclose(exact.inner.sample(n, given=X[0], seed=3), drawn[0], atol=1e-5)
+
+
+def test_the_exact_log_p_is_that_of_the_posterior(exact):
+    theta, x = simulated(40, 1)
+    np.testing.assert_allclose(exact.score_samples(theta, given=x), log_posterior(theta, x), atol=1e-3)
+    one = np.broadcast_to(x[0], x.shape)
+    np.testing.assert_allclose(exact.score_samples(theta, given=x[0]), log_posterior(theta, one), atol=1e-3)
+    np.testing.assert_allclose(exact.score_samples(theta, given=x[:1]), log_posterior(theta, one), atol=1e-3)
+
+
+def test_draws_come_with_their_log_p(exact):
+    points, log_prob = exact.inner.sample(5, given=X[:2], seed=1, return_log_prob=True)
+    assert points.shape == (2, 5, 2) and log_prob.shape == (2, 5)
+    expected = [log_posterior(some, np.broadcast_to(x, (5, 3))) for some, x in zip(points, X, strict=False)]
+    np.testing.assert_allclose(log_prob, expected, atol=1e-3)
+
+
+def test_an_observation_has_names_in_any_order_and_any_kind_of_table(exact):
+    one = exact.inner.sample(4, given=X[0])
+    named = {"c": X[0, 2], "a": X[0, 0], "b": X[0, 1]}
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])[["b", "c", "a"]]
+    for given in (list(X[0]), named, pd.Series(named), frame.iloc[0]):
+        np.testing.assert_array_equal(exact.inner.sample(4, given=given), one)
+    many = exact.inner.sample(4, given=X)
+    for given in (frame, {name: frame[name].to_list() for name in "cab"}):
+        np.testing.assert_array_equal(exact.inner.sample(4, given=given), many)
+    assert exact.inner.sample(4, given=frame[:1]).shape == (1, 4, 2)
+
+
+def test_samples_are_tables_as_the_training_rows_were(exact):
+    model = motes.Model(exact.inner, pd.DataFrame({"u": [0.0], "v": [0.0]})[:0])
+    one, many = model.sample(4, given=X[0]), model.sample(4, given=X)
+    assert list(one) == ["u", "v"] and len(many) == 3
+    for some, points in zip(many, exact.inner.sample(4, given=X), strict=True):
+        np.testing.assert_array_equal(some.to_numpy(), points)
+
+
+def test_a_far_observation_is_a_guess(exact):
+    with pytest.warns(UserWarning, match="observation's 'b' lies 80 standard deviations"):
+        exact.sample(2, given=[0.0, 40.0, 0.0])
+
+
+# --- learned ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """Trained for a few seconds on 4,000 simulations."""
+    theta, x = simulated(4000, 11)
+    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0}
+    return motes.fit(theta, given=x, changes=changes, seed=2, verbose=False)
+
+
+def test_the_learned_posterior_is_near_the_exact_one(learned):
+    theta, x = simulated(400, 12)
+    exact, found = log_posterior(theta, x), learned.score_samples(theta, given=x)
+    # The mean over fresh rows is the excess in nats: from above 0 but for chance, and small.
+    excess = exact - found
+    assert -Z * excess.std() / 20 < excess.mean() < 0.08
+    # What a model would have that ignores x, or takes that of another row, is nats away.
+    assert (exact - stats.multivariate_normal(np.zeros(2), PRIOR).logpdf(theta)).mean() > 1
+    assert (exact - learned.score_samples(theta, given=x[::-1])).mean() > 1
+
+
+def test_learned_draws_have_the_exact_mean_and_spread(learned):
+    _, x = simulated(40, 13)
+    drawn = learned.sample(400, given=x)
+    assert drawn.shape == (40, 400, 2)
+    deviation = np.sqrt(np.diag(POSTERIOR))
+    away = (drawn.mean(axis=1) - x @ GAIN.T) / deviation
+    assert np.sqrt((away**2).mean()) < 0.2  # of which 0.05 are chance
+    assert np.abs((drawn.std(axis=1) / deviation).mean(axis=0) - 1).max() < 0.1
+
+
+def test_a_posterior_travels(tmp_path):
+    theta, x = simulated(300, 5)
+    skewed = pd.DataFrame({"p": np.exp(2 * x[:, 0]), "q": np.sinh(3 * x[:, 1]), "r": x[:, 2]})
+    model = motes.fit(pd.DataFrame(theta, columns=["u", "v"]), given=skewed, changes=SMALL, verbose=False)
+    assert model.kind == "points" and model.columns == ("u", "v")
+    assert model.inner.context.columns == ("p", "q", "r")
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    assert again.inner.context == model.inner.context
+    pd.testing.assert_frame_equal(again.sample(5, given=skewed)[7], model.sample(5, given=skewed)[7])
+
+
+def test_heavy_tails_are_mapped_as_in_tables():
+    rng = np.random.default_rng(0)
+    columns = np.stack([np.exp(2 * rng.normal(size=2000)), rng.standard_t(1, 2000), rng.normal(size=2000)], axis=1)
+    table = motes.data.Table(columns, ("log", "cauchy", "normal"))
+    context = Context.fit(table)
+    assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight]
+    mapped = context.forward(columns)
+    np.testing.assert_allclose(mapped.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(mapped.std(axis=0), 1, rtol=1e-9)
+    assert np.abs(mapped).max() < 6 < np.abs((columns - columns.mean(axis=0)) / columns.std(axis=0)).max()
+    counts = rng.integers(0, 3, 2000).astype(float)
+    weighted, repeated = (
+        Context.fit(table, counts),
+        Context.fit(table.take(np.repeat(np.arange(2000), counts.astype(int)))),
+    )
+    np.testing.assert_allclose(weighted.forward(columns), repeated.forward(columns), rtol=0.02, atol=0.02)
+    plain = Context.fit(table, standardise=False)
+    np.testing.assert_array_equal(plain.forward(columns), columns)
+
+
+def test_classes_and_observations_go_together(tmp_path):
+    theta, x = simulated(300, 5)
+    labels = np.where(theta[:, 0] > 0, "high", "low")
+    model = motes.fit(theta, given=x, labels=labels, changes=SMALL, verbose=False)
+    assert model.inner.denoiser.classes == 2 and model.inner.denoiser.context == 3
+    high, low = (model.sample(50, given=X[0], label=label) for label in ("high", "low"))
+    together = model.sample(50, given=X[0])
+    assert not np.allclose(high, low) and not np.allclose(high, together)
+    each = model.sample(4, given=X[:2], label=["high", "low", "high", "low"])
+    np.testing.assert_allclose(each[:, 1::2], model.sample(4, given=X[:2], label="low")[:, 1::2], atol=1e-5)
+    # Led away from all classes together, given the same observation; a weight of 1 is no guidance.
+    guided = model.sample(50, given=X[0], label="high", how={"guidance": 1.0})
+    np.testing.assert_allclose(guided, high, atol=1e-4)
+    assert not np.allclose(model.sample(50, given=X[0], label="high", how={"guidance": 3.0}), high)
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.sample(50, given=X[0], label="high"), high)
+
+
+class Told(Denoiser):
+    """Answers with its context and its label."""
+
+    schedule: Schedule
+    known: Given = Given()
+
+    def given(self, known):
+        return Told(self.schedule, known)
+
+    def __call__(self, x_t, t):
+        label = -5.0 if self.known.label is None else self.known.label
+        return self.known.context[:1] + 10 * label + 0 * x_t
+
+
+def test_the_weak_side_of_guidance_has_the_observation_and_not_the_class():
+    schedule, x_t = VarianceExploding(10.0, 7.0), jnp.zeros(1)
+    known = Given(jnp.array(2), jnp.array([0.5]))
+    one = Guided(Told(schedule), Told(schedule), 3.0).given(known)
+    assert one(x_t, 0.5)[0] == pytest.approx(-49.5 + 3 * (20.5 + 49.5))
+    both = Guided(Told(schedule), Told(schedule), 3.0, weak_knows=True).given(known)
+    assert both(x_t, 0.5)[0] == pytest.approx(20.5)
+
+
+def test_every_row_meets_its_own_class_and_context_in_training():
+    rng = np.random.default_rng(0)
+    rows = Rows(np.zeros((600, 1)), np.arange(600) % 3, context=rng.normal(size=(600, 2)))
+    some = rows[np.array([5, 3])]
+    np.testing.assert_array_equal(some.context, rows.context[[5, 3]])
+    seen = OnDevice.of(rows, dropout=0.0)
+    loss = lambda denoiser, x0, t, eps: {"told": denoiser(x0, t).sum()}
+    index = jnp.array([7, 599, 0])
+    found = seen.losses(Told(FAR), loss, index, jnp.ones(3), jnp.zeros((3, 1)), jnp.ones(3))
+    np.testing.assert_allclose(found, rows.context[index, 0] + 10 * rows.labels[index], rtol=1e-6)
+
+
+def test_weights_and_simulations_keep_their_places():
+    # Rows that do not count are left out on both sides: the same model as without them.
+    theta, x = simulated(300, 5)
+    junk_theta, junk_x = np.insert(theta, 7, 99.0, axis=0), np.insert(x, 7, -99.0, axis=0)
+    weights = np.insert(np.ones(300), 7, 0.0)
+    one = fit_points(PointData(theta, weights=np.ones(300), given=x), changes=SMALL)
+    other = fit_points(PointData(junk_theta, weights=weights, given=junk_x), changes=SMALL)
+    np.testing.assert_array_equal(one.sample(5, given=X[0]), other.sample(5, given=X[0]))
+
+
+def test_a_training_goes_on_in_the_same_units():
+    theta, x = simulated(300, 5)
+    start = motes.fit(theta, given=x, changes=SMALL, verbose=False)
+    more = motes.fit(theta[:200], given=2 * x[:200], start=start, changes=SMALL, verbose=False)
+    assert more.inner.context == start.inner.context
+    with pytest.raises(UsageError, match=r"columns p, q, r; start is conditioned on given0, given1, given2"):
+        motes.fit(theta, given=dict(zip("pqr", x.T, strict=True)), start=start, changes=SMALL, verbose=False)
+    with pytest.raises(UsageError, match="not a model of this recipe"):
+        motes.fit(theta, start=start, recipe="default", changes=SMALL, verbose=False)
+
+
+def test_a_denoiser_is_told_what_it_is_conditioned_on():
+    network = lambda x, t, context: x * context[-1]
+    denoiser = Conditional(NoisePredictor(network, VarianceExploding(sigma_max=1.0)), classes=2, context=1)
+    one = denoiser.given(Given(context=jnp.array([0.25])))
+    assert one.eps(jnp.array([2.0]), 1.0)[0] == 0.5
+    for known in (Given(), Given(jnp.array(1)), Given(context=jnp.zeros(2))):
+        with pytest.raises(TypeError, match=r"conditioned on \(1,\) numbers"):
+            denoiser.given(known)
+    with pytest.raises(TypeError, match="knows no classes"):
+        Conditional(denoiser.denoiser, context=1).given(Given(jnp.array(1), jnp.zeros(1)))
+    with pytest.raises(TypeError, match="cannot be conditioned"):
+        GaussianOracle([0.0], [[1.0]], FAR).given(Given(context=jnp.zeros(1)))
+
+
+MISUSE = {
+    "no observation": (lambda m: m.sample(5), UsageError, "points given a, b, c; got no observation"),
+    "none to score": (lambda m: m.score_samples([[0.0, 0.0]]), UsageError, "got no observation"),
+    "too few numbers": (lambda m: m.sample(5, given=[1.0, 2.0]), UsageError, r"shape \(2,\); expected \(3,\) for one"),
+    "too many axes": (lambda m: m.sample(5, given=np.zeros((1, 1, 3))), UsageError, r"shape \(1, 1, 3\)"),
+    "none of many": (lambda m: m.sample(5, given=np.zeros((0, 3))), UsageError, r"shape \(0, 3\)"),
+    "NaN": (
+        lambda m: m.sample(5, given=[1.0, np.nan, 0.0]),
+        DataError,
+        "row 1, column 'b': got nan; expected a finite",
+    ),
+    "infinity": (lambda m: m.sample(5, given=[X[0], [0, 0, np.inf]]), DataError, "row 2, column 'c': got inf"),
+    "text": (lambda m: m.sample(5, given=["a", "b", "c"]), DataError, "not a number"),
+    "text in a table": (
+        lambda m: m.sample(5, given={"a": ["x"], "b": [1.0], "c": [1.0]}),
+        DataError,
+        "column 'a': got text; expected numbers",
+    ),
+    "an unknown name": (lambda m: m.sample(5, given={"aa": 0.0, "b": 0, "c": 0}), UsageError, "Did you mean 'a'"),
+    "a column of the points": (lambda m: m.sample(5, given={"u": 0.0}), UsageError, "unknown observed column 'u'"),
+    "not all names": (lambda m: m.sample(5, given={"a": 0.0, "c": 0}), UsageError, "no 'b'; expected all of a, b, c"),
+    "observations of other rows": (
+        lambda m: m.score_samples(np.zeros((5, 2)), given=X),
+        UsageError,
+        "3 observations for 5 rows",
+    ),
+    "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "knows no classes"),
+    "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
+    "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
+    "a picture of several": (lambda m: m.plot(given=X, n=5), UsageError, "got 3 observations; expected one"),
+    "an evaluation": (lambda m: m.evaluate(np.zeros((50, 2))), UsageError, "evaluate: this model is of points given a"),
+    "a diagnosis": (lambda m: m.diagnose(np.zeros((50, 2))), UsageError, "diagnose: this model is of points given a"),
+    "filling in": (lambda m: m.impute([[0.0, np.nan]]), UsageError, "impute: this model is of points given a"),
+    "a bound": (lambda m: m.bound([[0.0, 0.0]]), UsageError, "bound: this model is of points given a"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_misuse_is_told(name, exact):
+    call, error, says = MISUSE[name]
+    with pytest.raises(error, match=says):
+        call(exact)
+
+
+def test_what_cannot_be_conditioned_on_is_refused(small_model):
+    theta, x = simulated(40, 1)
+    for given, says in [
+        (x[:39], "given has 39 rows, and there are 40 points"),
+        (np.where(np.arange(120).reshape(40, 3) == 7, np.nan, x), r"given holds nan in row 3, column 'given1'"),
+        (np.zeros(40), "column 'given0' of given is constant"),
+        ({"x": x[:, 0]}, "both have a column 'x'"),
+        ({"a": ["p", "q"] * 20}, "given, row 1, column 'a': got 'p'; expected numbers"),
+    ]:
+        with pytest.raises(DataError, match=says):
+            motes.fit(theta, given=given, changes=SMALL, verbose=False)
+    with pytest.raises(RecipeError, match="takes no `given`"):
+        motes.fit(theta, "tutorial", given=x, verbose=False)
+    changes = {"denoiser.variance": "learned", "loss.kind": "hybrid"}
+    with pytest.raises(RecipeError, match="goes with no `given`"):
+        motes.fit(theta, "ddpm", given=x, changes=changes, verbose=False)
+    with pytest.raises(UsageError, match="given is for points"):
+        motes.fit(theta, "table", given=x, verbose=False)
+    with pytest.raises(UsageError, match="got given for 'moons'; expected rows in memory"):
+        motes.fit("moons", given=x, verbose=False)
+    with pytest.raises(UsageError, match="conditioned on nothing"):
+        small_model.sample(5, given=[0.0])
+    with pytest.raises(UsageError, match="conditioned on nothing"):
+        motes.Model(small_model).score_samples([[0.0, 0.0]], given=[0.0])
+
+
+def test_a_weak_model_has_the_same_observations():
+    theta, x = simulated(100, 1)
+    one = motes.fit(theta, given=x, changes=SMALL, verbose=False)
+    other = motes.fit(theta, given=2 * x, changes=SMALL, verbose=False)
+    weak = lambda model: {"guidance": motes.Guidance(2.0, weak=model)}
+    with pytest.raises(UsageError, match="no worse copy"):
+        one.sample(5, given=X[0], how=weak(other))
+    np.testing.assert_allclose(one.sample(5, given=X[0], how=weak(one)), one.sample(5, given=X[0]), atol=1e-5)
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+SUPPORT = Support.of(["a=-1..3", "b=0.5..", "c=..2"], ("a", "b", "c", "d"))
+
+
+def test_a_support_is_mapped_to_the_line_and_back():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(-1, 3, 500), 0.5 + rng.exponential(1, 500), 2 - rng.exponential(3, 500)], axis=1)
+    x = np.column_stack([x, rng.normal(size=500)])
+    y = SUPPORT.forward(x)
+    np.testing.assert_allclose(SUPPORT.inverse(y), x, rtol=1e-9)
+    assert stats.kstest(y[:, 0], "norm").pvalue > 1e-4  # uniform on its interval
+    np.testing.assert_array_equal(y[:, 3], x[:, 3])
+    step = 1e-6
+    slope = (SUPPORT.forward(x + step) - SUPPORT.forward(x - step)) / (2 * step)
+    inner = (np.abs(x[:, 0] - 1) < 1.99) & (x[:, 1] > 0.51) & (x[:, 2] < 1.99)
+    np.testing.assert_allclose(SUPPORT.log_slope(x)[inner], np.log(slope).sum(axis=1)[inner], atol=1e-3)
+
+
+@pytest.mark.parametrize("y", [-1e6, -800.0, -9.0, 9.0, 800.0, 1e6])
+def test_nothing_leaves_a_support(y):
+    x = SUPPORT.inverse(np.full((1, 4), y))
+    assert SUPPORT.inside(x).all() and np.isfinite(x).all() and np.isfinite(SUPPORT.forward(x)).all()
+
+
+def test_log_p_of_bounded_points_is_that_of_their_distribution():
+    # On the line they are normal under an exact denoiser, so that log p is known: uniform, and log-normal.
+    support = Support.of(["u=0..5", "v=1.."], ("u", "v"))
+    units = Standardiser(np.array([0.0, 0.4]), np.array([1.0, 0.5]), support)
+    denoiser = GaussianOracle(np.zeros(2), np.eye(2), VarianceExploding(1e6, 7.0))
+    model = PointModel(denoiser, units, ("u", "v"), load_recipe("default"))
+    x = np.array([[1.0, 1.5], [4.9, 3.0], [0.01, 2.0]])
+    expected = -np.log(5) + stats.lognorm(0.5, loc=1, scale=np.exp(0.4)).logpdf(x[:, 1])
+    np.testing.assert_allclose(model.score_samples(x), expected, atol=2e-4)
+    outside = np.array([[-0.1, 1.5], [5.1, 1.5], [2.0, 0.9]])
+    np.testing.assert_array_equal(model.score_samples(outside), -np.inf)
+
+
+def test_a_bounded_posterior_stays_within_its_prior_and_travels(tmp_path):
+    rng = np.random.default_rng(3)
+    theta = rng.uniform(0, 1, (400, 2))
+    x = theta + 0.3 * rng.normal(size=(400, 2))
+    prior = {"rate": (0, 1), "shift": (0.0, None)}
+    model = motes.fit(theta, columns=["rate", "shift"], given=x, bounds=prior, changes=SMALL, verbose=False)
+    assert model.recipe.data.bounds == ("rate=0.0..1.0", "shift=0.0..")
+    drawn = model.sample(500, given=[[-0.5, -0.5], [1.5, 1.5]])
+    assert (drawn >= 0).all() and (drawn[..., 0] <= 1).all() and (drawn[..., 1] > 1).any()
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    assert again.inner.standardiser.support == model.inner.standardiser.support
+    np.testing.assert_array_equal(again.sample(500, given=[[-0.5, -0.5], [1.5, 1.5]]), drawn)
+    np.testing.assert_array_equal(again.score_samples([[1.1, 0.5]], given=[0.5, 0.5]), [-np.inf])
+
+
+def test_bounds_are_for_points_without_observations_too():
+    theta = np.random.default_rng(0).beta(0.5, 0.5, (300, 2))
+    model = motes.fit(theta, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
+    assert model.kind == "points" and (np.abs(model.sample(300) - 0.5) <= 0.5).all()
+    # A condition on a bounded column is one on its place on the line.
+    assert (model.sample(20, given={"x": (0.2, 0.4)})[:, 0] >= 0.2).all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "says"),
+    [
+        ({"x": (0, 0.5)}, DataError, r"row \d+, column 'x': got 0\.\d+; expected 0 to 0.5, as its bounds say"),
+        ({"z": (0, 1)}, UsageError, "unknown column 'z'"),
+        ({"x": (1, 0)}, UsageError, "expected low < high"),
+        ({"x": (None, None)}, UsageError, "expected low < high, one of which may be left out"),
+        ({"x": 1}, UsageError, r"got 1; expected \(low, high\)"),
+        ({"x": ("a", 1)}, UsageError, "got 'a'; expected a finite number"),
+        ({"x": (0, np.inf)}, UsageError, "got inf; expected a finite number. An open end is None"),
+        ([(0, 1)], UsageError, "got list; expected a dict"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(bounds, error, says):
+    theta = np.random.default_rng(0).uniform(0, 1, (40, 2))
+    with pytest.raises(error, match=says):
+        motes.fit(theta, bounds=bounds, changes=SMALL, verbose=False)
+
+
+@pytest.mark.parametrize("text", ["x", "x=1", "x=0..b", "x=inf..", "x=0..nan"])
+def test_bounds_in_a_recipe_are_read(text):
+    with pytest.raises(UsageError, match=r"expected COLUMN=LOW\.\.HIGH"):
+        Support.of([text], ("x", "y"))
+
+
+def test_bounds_are_said_once_and_for_what_has_none():
+    with pytest.raises(UsageError, match="column 'x' has bounds twice"):
+        Support.of(["x=0..", "x=..1"], ("x", "y"))
+    with pytest.raises(RecipeError, match=r"got data.bounds = \['age=0\.\.'\] for a table"):
+        load_recipe("table", {"data.bounds": ["age=0.."]})
+    with pytest.raises(UsageError, match=r"'moons' is a shape\. Leave data.bounds out"):
+        motes.fit("moons", changes={"data.bounds": ["x=0..1"]}, verbose=False)
+    units = Standardiser(np.zeros(2), np.ones(2), Support.of(["x=0.."], ("x", "y")))
+    with pytest.raises(UsageError, match="got units with bounds"):
+        motes.truth("moons").oracle(FAR, units)

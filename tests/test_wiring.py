@@ -1,0 +1,281 @@
+"""The wiring between parts: what each part is given is used, and nothing else in its place.
+
+Each of these tests fails with a mutant of `tests/mutants` that no other test noticed.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tests.reference import Point, TrainingBy
+from tests.states import Memory, bits
+from tests.tables import TINY, untrained
+
+import motes
+from motes.data._frames import as_frame
+from motes.data._identity import held_out_of
+from motes.diffusion._continuous import VarianceExploding
+from motes.diffusion._denoiser import Given
+from motes.errors import TrainingError, UsageError
+from motes.learning._course import _recent_mean
+from motes.learning._denoisers import Conditional, NoisePredictor
+from motes.learning._losses import LOSSES
+from motes.learning._networks import ResidualMLP, StepGated
+from motes.learning._options import Training
+from motes.learning._resuming import State, named
+from motes.learning._rows import Rows
+from motes.learning._times import DRAWS, LogNormalTimes, UniformTimes
+from motes.learning._training import train
+from motes.models._point_fitting import PointData, fit_points
+from motes.models._sources import read_points
+from motes.models._table_fitting import fit_table
+from motes.recipes import load_recipe
+from motes.sampling._guidance import Guidance
+
+LEVELS = VarianceExploding(10.0)
+TINIEST = {
+    "network.width": 6, "network.depth": 1, "training.steps": 2, "training.batch": 4, "training.averages": 0,
+    "grid.steps": 4,
+}  # fmt: skip
+MOONS, CLASSES = motes.make_labelled_shape("moons", 12, seed=0)
+
+
+def points(data=MOONS, seed=1, **changes):
+    return fit_points(
+        data, changes=TINIEST | {key.replace("__", "."): value for key, value in changes.items()}, seed=seed
+    )
+
+
+# --- the training of points ----------------------------------------------------------------------------------------
+
+
+def by_time(denoiser, x0, t, eps):
+    """A loss that says which times and which noise there are."""
+    return {"t": t + 0.0 * jnp.sum(denoiser.where), "eps": 1e-3 * eps[0]}
+
+
+ANY_TIME = LogNormalTimes(draw="uniform")
+
+
+def train_point(steps, *, loss=by_time, times=ANY_TIME, rows=None, keeper=None, **options):
+    return train(
+        Point(jnp.zeros(2), LEVELS),
+        Rows(np.ones((4, 2))) if rows is None else rows,
+        key=jax.random.key(0),
+        loss=loss,
+        times=times,
+        options=TrainingBy(steps=steps, rule=optax.sgd(0.1), batch=4, ema=0.5, **options),
+        keeper=keeper,
+    )
+
+
+def test_every_step_has_times_and_noise_of_its_own():
+    assert len(np.unique(train_point(6).losses)) == 6
+
+
+def test_the_memory_of_a_training_is_that_of_its_losses():
+    times = UniformTimes(draw="importance")
+    seen = {
+        scale: train_point(40, loss=lambda d, x, t, e, scale=scale: {"a": scale + 0.0 * d.where[0]}, times=times)
+        for scale in (1.0, 3.0)
+    }
+    memories = [bits(train.state.arrays["state/.times.squares"]) for train in seen.values()]
+    assert memories[0] != memories[1]
+
+
+def test_a_training_keeps_its_state_on_the_way(tmp_path):
+    keeper = Memory(tmp_path)
+    train_point(30, keeper=keeper)
+    assert len(keeper.saved) > 1 and keeper.saved[-1] == 30
+
+
+def test_five_snapshots_are_kept_where_no_epochs_are_given():
+    assert [shot.step for shot in train_point(20).snapshots] == [4, 8, 12, 16, 20]
+    assert Training(steps=2_000).snapshot_steps(10_000) == 400
+
+
+def test_after_one_step_every_average_is_its_weights():
+    one = train_point(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
+    np.testing.assert_allclose(one.averages.weights, [one.last.where] * 2, rtol=1e-6)
+
+
+def test_the_loss_that_is_told_is_the_mean_of_the_last_500():
+    assert _recent_mean([np.zeros(300, np.float32), np.ones(300, np.float32)]) == pytest.approx(300 / 500)
+
+
+def test_held_out_rows_count_by_their_weights():
+    # The loss of a point at 0 is the square of the row.
+    far = lambda denoiser, x0, t, eps: {"far": jnp.sum((denoiser.where - x0) ** 2)}
+    for weights, expected in (([1.0, 1.0], 5.0), ([3.0, 1.0], 3.0)):
+        held = Rows(np.array([[1.0, 0.0], [0.0, 3.0]]), weights=np.array(weights))
+        found = train_point(1, loss=far, rows=Rows(np.ones((4, 2)), held=held), validation=0.5)
+        np.testing.assert_allclose(found.looks[0, 1], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_two_batches_have_other_times(draw):
+    one, other = (DRAWS[draw](jax.random.key(seed), 8, None) for seed in (0, 1))
+    assert not np.isin(one, other).any()
+
+
+def test_the_seed_decides_the_batches_and_not_the_first_weights_alone():
+    start = points(training__weights="last")
+    changes = TINIEST | {"training.steps": 4, "training.weights": "last"}
+    one, other = (fit_points(MOONS[:11], changes=changes, start=start, seed=seed) for seed in (1, 2))
+    assert not np.array_equal(one.training.losses[2:], other.training.losses[2:])
+
+
+def test_a_fit_counts_classes_by_weight():
+    weights = np.where(CLASSES == 1, 3.0, 1.0)
+    model = fit_points(PointData(MOONS, labels=CLASSES, weights=weights), changes=TINIEST, seed=1)
+    np.testing.assert_allclose(model.classes.weights, [0.25, 0.75])
+    mean = np.average(MOONS, axis=0, weights=weights)
+    np.testing.assert_allclose(model.standardiser.mean, mean, rtol=1e-6)
+
+
+def test_the_kinds_of_a_recipe_reach_the_training():
+    first = {
+        change: points(**{key: value for key, value in [change] if key}).training.losses[0]
+        for change in (("", ""), ("loss__kind", "snr"), ("times__kind", "logit_normal"))
+    }
+    assert len(set(first.values())) == 3
+
+
+def test_a_state_for_other_rows_has_nothing_of_the_earlier_ones():
+    parts = {"batches": State({"left": np.zeros(1)}, {"given": 3}), "watch": State({}, {"since": 1})}
+    state = named(parts | {"state": State({"w": np.ones(2)}, {})}).with_other_rows()
+    assert list(state.arrays) == ["state/w"] and not state.numbers
+
+
+def test_a_table_that_breaks_down_says_so():
+    data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}
+    with pytest.raises(TrainingError, match=r"the loss was not finite after \d+ steps\. Lower table\.learning_rate"):
+        fit_table(data, changes=TINY | {"table.steps": 60, "table.learning_rate": 1e30}, seed=1)
+
+
+# --- networks and denoisers ----------------------------------------------------------------------------------------
+
+
+def test_every_loss_is_found_under_its_name():
+    assert {name: cls.__name__.lower() for name, cls in LOSSES.items()} == {
+        name: name.replace("_", "") for name in LOSSES
+    }
+
+
+def test_without_a_label_the_network_sees_no_class():
+    asked = Conditional(NoisePredictor(lambda x, t, context: context[:2], LEVELS), 2)
+    x = jnp.zeros(2)
+    assert asked.eps(x, 0.5).tolist() == [0, 0]
+    assert asked.given(Given(jnp.array(1))).eps(x, 0.5).tolist() == [0, 1]
+
+
+def test_what_step_gated_does_not_know_is_refused():
+    for steps, classes in ((None, 0), (10, 2)):
+        with pytest.raises(ValueError, match="expected a schedule of steps, and no classes"):
+            StepGated().network(2, 2, classes=classes, steps=steps, key=jax.random.key(0))
+
+
+def residual(**options):
+    network = ResidualMLP(2, 16, 2, **options, key=jax.random.key(0))
+    return eqx.tree_at(lambda one: one.out.weight, network, jax.random.normal(jax.random.key(1), (2, 16)))
+
+
+def test_hidden_layers_of_zeros_change_nothing_of_a_residual_network():
+    network = residual()
+    shorter = eqx.tree_at(lambda one: one.hidden, network, ())
+    silent = eqx.tree_at(lambda one: one.hidden, network, jax.tree.map(jnp.zeros_like, network.hidden))
+    x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
+    np.testing.assert_allclose(silent(x, t), shorter(x, t), rtol=1e-6)
+    assert not np.allclose(network(x, t), shorter(x, t))
+
+
+def test_dropout_keeps_the_mean():
+    # Of one layer that gives 1 everywhere: what is left out after it is made up for by the others.
+    network = eqx.tree_at(lambda one: one.hidden, residual(dropout=0.5), residual().hidden[:1])
+    hidden = (eqx.tree_at(lambda one: one.weight, network.hidden[0], jnp.zeros((16, 16))),)
+    hidden = (eqx.tree_at(lambda one: one.bias, hidden[0], jnp.ones(16)),)
+    network = eqx.tree_at(lambda one: one.hidden, network, hidden)
+    x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
+    drawn = jax.vmap(lambda key: network(x, t, key=key))(jax.random.split(jax.random.key(2), 4000))
+    error = np.asarray(drawn.std(axis=0)) / np.sqrt(4000)
+    assert (np.abs(drawn.mean(axis=0) - network(x, t)) < 5 * error).all()
+
+
+def test_features_of_the_time_are_sines_and_cosines_of_four_octaves():
+    network = residual()
+    pick = jnp.zeros((16, 2 + 9)).at[jnp.arange(9), jnp.arange(2, 11)].set(1.0)
+    seen = eqx.tree_at(lambda one: (one.into.weight, one.into.bias, one.hidden), network, (pick, jnp.zeros(16), ()))
+    angles = 0.7 * np.pi / 4 * np.array([1, 2, 4, 8])
+    expected = jax.nn.gelu(jnp.array([0.7, *np.sin(angles), *np.cos(angles)]))
+    np.testing.assert_allclose(seen(jnp.zeros(2), jnp.array(0.7)), seen.out.weight[:, :9] @ expected, rtol=1e-4)
+
+
+# --- models of points ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    weights = np.where(CLASSES == 1, 3.0, 1.0)
+    return fit_points(PointData(MOONS, labels=CLASSES, weights=weights), changes=TINIEST, seed=1)
+
+
+def test_another_seed_is_another_sample(labelled):
+    one, other, again = (labelled.sample(5, seed=seed) for seed in (1, 2, 1))
+    assert np.array_equal(one, again) and not np.isin(one, other).any()
+
+
+def test_a_model_guides_inside_the_interval_alone(labelled):
+    given = labelled.given(1, 3)
+    guided = labelled.reverse_process({"guidance": Guidance(3.0, low=0.25, high=0.75)}, given).denoiser
+    assert (float(guided.low), float(guided.high), float(guided.weight)) == (0.25, 0.75, 3.0)
+
+
+def test_a_class_is_as_likely_as_it_was_frequent(labelled):
+    # A denoiser that knows no difference between the classes leaves what was known before.
+    knows_nothing = Conditional(NoisePredictor(lambda x, t, context: jnp.zeros_like(x), labelled.denoiser.schedule), 2)
+    model = labelled.with_denoiser(knows_nothing)
+    np.testing.assert_allclose(model.predict_proba(MOONS[:2]), [[0.25, 0.75]] * 2, atol=1e-6)
+
+
+def test_guided_points_have_no_log_p(labelled):
+    with pytest.raises(UsageError, match="guided points have no log p"):
+        labelled.sample(2, label=1, how={"guidance": 2.0}, return_log_prob=True)
+
+
+def test_the_seed_and_the_noise_of_labelled_points_are_the_recipes():
+    def read(seed, noise):
+        recipe = load_recipe("default", {"data.rows": 20, "data.label": "class", "data.noise": noise})
+        return read_points("moons", recipe, seed).training.x
+
+    assert np.array_equal(read(3, 0.2), motes.make_labelled_shape("moons", 20, seed=3, noise=0.2)[0])
+    assert not np.array_equal(read(3, 0.2), read(4, 0.2))
+
+
+# --- models of tables ----------------------------------------------------------------------------------------------
+
+
+def test_another_seed_holds_out_other_rows():
+    rows = as_frame(np.arange(400.0)[:, None])
+    assert not np.array_equal(held_out_of(rows, 0.2, seed=0), held_out_of(rows, 0.2, seed=1))
+
+
+def test_weights_of_single_codes_do_not_decay():
+    data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}  # of one step in which only the outputs have a slope
+    changes = TINY | {"table.steps": 1, "table.learning_rate": 0.01}
+    one, other = (
+        fit_table(data, changes=changes | {"table.weight_decay": decay}, seed=1).training.state.arrays
+        for decay in (0.0, 5.0)
+    )
+    for name, shrinks in (("embed", False), ("hidden", True)):
+        same = np.array_equal(one[f"state/.network.{name}"], other[f"state/.network.{name}"])
+        assert same != shrinks, name
+
+
+def test_given_values_come_back_to_the_bit():
+    data = {"x": np.random.default_rng(0).normal(size=60), "label": ["u", "v", "w"] * 20}
+    with untrained():
+        model = fit_table(data, changes=TINY | {"table.steps": 1}, seed=1)
+    third = data["x"][0] + 1e-13  # which no code tells from its neighbour
+    assert (np.asarray(model.sample(5, given={"x": third})["x"]) == third).all()

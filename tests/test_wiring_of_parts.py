@@ -1,0 +1,343 @@
+"""Formulas and wiring of the lower rooms: each of these tests is for a mutant of `tests/mutants`."""
+
+import os
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import motes
+from motes.data._classes import Classes
+from motes.data._frames import as_frame, joined
+from motes.data._identity import fingerprint_of
+from motes.data._tables import Table
+from motes.data._text_options import TextOptions
+from motes.diagnosis._before import prior_kl
+from motes.diffusion._continuous import RectifiedFlow, VarianceExploding
+from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion._labelled import LabelledOracle
+from motes.diffusion._oracles import GaussianOracle
+from motes.diffusion._process import q_posterior
+from motes.diffusion._schedules import Schedule
+from motes.diffusion.masked._process import carry_over
+from motes.errors import UsageError
+from motes.evaluation._entries import Entry
+from motes.evaluation._excess import ExcessLoss, excess_loss
+from motes.evaluation._points import evaluate_points
+from motes.evaluation._results import Metric
+from motes.evaluation._verdicts import Verdict
+from motes.figures._arrays import counts
+from motes.figures._captions import Captions
+from motes.figures._style import as_style
+from motes.recipes import load_recipe
+from motes.reports import _charts as charts
+from motes.reports._formats import between
+from motes.reports._page import page
+from motes.sampling._chains import DDIM
+from motes.sampling._diffusion import EulerMaruyama, StochasticHeun
+from motes.sampling._divergence import Hutchinson
+from motes.sampling._dpm import DPMSolver2M, DPMSolver3M, Past
+from motes.sampling._flow import Heun
+from motes.sampling._grids import KarrasGrid
+from motes.sampling._guidance import Guided
+from motes.sampling._inside import sample_inside
+from motes.sampling._langevin import langevin
+from motes.sampling._likelihood import log_likelihood
+from motes.sampling._loop import ReverseProcess, cores
+from motes.sampling._rejection import rows_inside
+from motes.tables._schema import Schema
+from motes.tables.kinds._grids import Grid
+from motes.tables.kinds._lines import joined_ranges
+
+LEVELS = VarianceExploding(10.0)
+NORMAL = GaussianOracle([0.0], [[1.0]], LEVELS)
+X_T, T, S = jnp.array([2.0]), jnp.array(0.6), jnp.array(0.5)
+R_T, R_S = (float(LEVELS.sigma(t)) for t in (T, S))
+KEY = jax.random.key(0)
+
+
+class Path(Denoiser):
+    """x0_hat is a polynomial in lambda = -log r, whatever the point is."""
+
+    schedule: Schedule
+    coefficients: tuple[float, ...] = (1.0, 0.5, 0.25)
+
+    def __call__(self, x_t, t):
+        return jnp.full_like(x_t, self.at(-jnp.log(self.schedule.sigma(t))))
+
+    def at(self, h):
+        return sum(c * h**k for k, c in enumerate(self.coefficients))
+
+
+# --- samplers ------------------------------------------------------------------------------------------------------
+
+
+def test_ddim_with_all_its_noise_is_the_posterior():
+    rate = RectifiedFlow()
+    denoiser = GaussianOracle([0.5], [[0.5]], rate)
+    drawn = jax.vmap(lambda key: DDIM(1.0).step(denoiser, X_T, T, S, None, key)[0][0])(jax.random.split(KEY, 4000))
+    exact = q_posterior(rate, X_T, denoiser(X_T, T), T, S)
+    assert abs(drawn.mean() - exact.mean[0]) < 5 * float(exact.variance / 4000) ** 0.5
+    assert abs(drawn.std() / exact.variance**0.5 - 1) < 0.06
+
+
+def test_the_noise_of_euler_maruyama_has_its_variance():
+    step = lambda key: EulerMaruyama().step(NORMAL, X_T, T, S, None, key)[0][0]
+    assert abs(jax.vmap(step)(jax.random.split(KEY, 4000)).std() / np.sqrt(R_T**2 - R_S**2) - 1) < 0.06
+
+
+def test_a_step_of_stochastic_heun_is_exact_where_x0_hat_runs_straight():
+    straight = Path(LEVELS, (1.0, 0.5))
+    step = lambda key: StochasticHeun().step(straight, X_T, T, S, None, key)[0][0]
+    drawn = jax.vmap(step)(jax.random.split(KEY, 8000))
+    # dy = 2 (x0_hat - y) dlambda has the mean e^{-2h} y + int_0^h 2 e^{-2(h-u)} (a + b u) du.
+    h, start = np.log(R_T / R_S), -np.log(R_T)
+    a, b = 1.0 + 0.5 * start, 0.5
+    mean = np.exp(-2 * h) * 2.0 + a * (1 - np.exp(-2 * h)) + b * (h - (1 - np.exp(-2 * h)) / 2)
+    assert abs(drawn.mean() - mean) < 5 * float(drawn.std()) / np.sqrt(8000)
+
+
+def end_of(sampler, steps):
+    """Where a sampler brings the point 8 from the level 10 to 0.1, of a normal."""
+    grid = KarrasGrid(steps=steps + 1, sigma_min=0.1)(LEVELS)[:-1]
+    x, state = jnp.array([8.0]), sampler.init(jnp.array([8.0]), grid)
+    step = jax.jit(lambda x, t, s, state: sampler.step(NORMAL, x, t, s, state, KEY))
+    for t, s in pairwise(grid):
+        x, state = step(x, t, s, state)
+    return float(x[0])
+
+
+@pytest.mark.parametrize("sampler", [Heun(), DPMSolver2M()], ids=["heun", "2m"])
+def test_heun_and_2m_are_of_second_order(sampler):
+    exact = 8.0 * np.sqrt((1 + 0.01) / (1 + 100))
+    coarse, fine = (abs(end_of(sampler, n) - exact) for n in (10, 20))
+    assert 2.6 < coarse / fine < 6.5
+
+
+def test_dpmpp_3m_integrates_a_parabola():
+    path, lam = Path(LEVELS), -np.log(R_T)
+    h, before, first = np.log(R_T / R_S), 0.3, 0.4
+    # What the two steps before have seen, at these distances in lambda.
+    one = Past(jnp.array([path.at(lam - before)]), jnp.array(before))
+    two = Past(jnp.array([path.at(lam - before - first)]), jnp.array(first))
+    found, _ = DPMSolver3M().step(path, X_T, T, S, (one, two), KEY)
+    u = np.linspace(0, h, 20_001)
+    integral = np.trapezoid(np.exp(-(h - u)) * path.at(lam + u), u)
+    np.testing.assert_allclose(found[0], np.exp(-h) * 2.0 + integral, rtol=1e-4)
+
+
+def test_langevin_steps_leave_a_normal_as_it_is():
+    # At the level r the distribution is N(0, 1 + r^2); points that start elsewhere come there.
+    walk = jax.vmap(lambda key: langevin(NORMAL, jnp.array([20.0]), jnp.array(0.9), 40, 0.3, key)[0])
+    drawn = np.asarray(walk(jax.random.split(KEY, 500)))
+    deviation = np.sqrt(1 + 100 * 0.9**14)
+    assert abs(drawn.mean()) < 6 * deviation / np.sqrt(500) and abs(drawn.std() / deviation - 1) < 0.2
+
+
+def test_as_many_threads_as_processors_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    assert cores() == 1
+
+
+def test_a_weak_denoiser_is_told_the_class_where_it_knows_classes():
+    left, right = (GaussianOracle([mean], [[1.0]], LEVELS) for mean in (-1.0, 1.0))
+    both, known = LabelledOracle([left, right], [0.5, 0.5]), Given(jnp.array(1))
+    for knows, weak in ((True, right), (False, both)):
+        guided = Guided(both, both, 3.0, weak_knows=knows).given(known)
+        expected = weak(X_T, T) + 3.0 * (right(X_T, T) - weak(X_T, T))
+        np.testing.assert_allclose(guided(X_T, T), expected, rtol=1e-5)
+
+
+def process():
+    return ReverseProcess(NORMAL, Heun(), KarrasGrid(steps=6)(LEVELS), dim=1, block=256)
+
+
+def test_a_chosen_sampler_does_not_give_way_to_particles():
+    with pytest.raises(UsageError, match="the sampler Heun was chosen, but rows of what is given are so rare"):
+        sample_inside(process(), (np.array([0.5]), np.array([0.5])), 5, key=KEY, only=True)
+
+
+def test_rows_in_a_box_are_all_different():
+    rows = rows_inside(process(), (np.array([0.9]), np.array([1.1])), 400, key=KEY)
+    assert len(np.unique(rows)) == 400
+
+
+# --- likelihood ----------------------------------------------------------------------------------------------------
+
+
+def test_log_p_of_a_gaussian_knows_the_least_noise():
+    found = log_likelihood(NORMAL, [[0.7]], r_min=0.3).log_prob[0]
+    # Below the least noise the score is held: eps_hat(y, r) = r / r_min eps_hat(y, r_min), so that y_0 = y e^{-...}.
+    shrink = np.exp(-(0.3**2) / (2 * (1 + 0.3**2)))
+    variance = 1.09 * shrink**2
+    np.testing.assert_allclose(found, -0.5 * (0.49 / variance + np.log(2 * np.pi * variance)), atol=0.003)
+
+
+def test_a_small_tolerance_is_in_double_precision(monkeypatch):
+    asked = []
+    monkeypatch.setattr("motes.sampling._likelihood._in_double", lambda one, *, single: asked.append(single) or one)
+    for tolerance in (1e-4, 1e-6):
+        log_likelihood(NORMAL, [[0.5]], tolerance=tolerance)
+    assert asked == [True, False]
+
+
+def test_a_standard_error_falls_with_the_root_of_the_probes():
+    oracle = GaussianOracle(np.zeros(3), np.diag([0.1, 1.0, 2.0]) + 0.1, LEVELS)
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    few, many = (
+        log_likelihood(oracle, x, divergence=Hutchinson("gaussian", KEY, probes=n)).standard_error.mean()
+        for n in (8, 128)
+    )
+    assert 2.5 < few / many < 6
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def test_visible_columns_are_carried_over():
+    log_probs = jnp.log(jnp.full((2, 3), 1 / 3))
+    found = carry_over(log_probs, jnp.array([2, 0]), jnp.array([True, False]))
+    np.testing.assert_allclose(jnp.exp(found), [[0, 0, 1], [1 / 3] * 3], atol=1e-6)
+
+
+def test_rows_are_taken_with_their_labels():
+    table = Table(np.arange(6.0).reshape(3, 2), ("x", "y"), np.array(["a", "b", "c"]))
+    assert table.take(np.array([2, 0])).labels.tolist() == ["c", "a"]
+
+
+def test_rows_are_known_again_in_any_order():
+    one = as_frame({"x": [1, 2, 3], "y": ["a", "b", "c"]})
+    assert fingerprint_of(one) == fingerprint_of(as_frame({"y": ["c", "a", "b"], "x": [3, 1, 2]}))
+    assert fingerprint_of(one) != fingerprint_of(as_frame({"x": [1, 2, 3], "y": ["a", "c", "b"]}))
+
+
+def test_columns_are_selected_in_the_order_that_is_asked_for():
+    assert as_frame({"a": [1], "b": [2], "c": [3]}).select(["c", "a"]).names == ("c", "a")
+
+
+def test_blocks_of_labels_are_joined_by_their_names():
+    one, other = as_frame({"a": ["u", "v"]}), as_frame({"a": ["w", "u", "w"]})
+    assert joined([one, other], 5).columns["a"].cells() == ["u", "v", "w", "u", "w"]
+
+
+def test_options_of_text_are_none_of_parquet():
+    asked = TextOptions(sep=";")
+    assert asked.fitting("a.csv") == asked and asked.fitting("a.parquet") == TextOptions()
+
+
+def test_classes_of_rows_are_those_of_the_training():
+    classes = Classes.of(["a", "b", "c", "c"])
+    assert classes.numbers(["c", "a", "c"], 3).tolist() == [2, 0, 2]
+
+
+def test_constant_columns_come_back_where_they_were():
+    schema = Schema.fit({"one": [1] * 30, "x": list(range(30)), "two": ["u"] * 30})
+    encoded = schema.encode({"one": [1], "x": [3], "two": ["u"]})
+    assert schema.decode(encoded.codes, encoded.y, np.full(encoded.codes.shape, 0.5)).names == ("one", "x", "two")
+
+
+RNG = np.random.default_rng(0)
+A, B = RNG.integers(0, 900, (2, 600))
+
+
+def test_a_relation_holds_exactly():
+    nearly = A + B + RNG.integers(-1, 2, 600)  # a third of the rows
+    found = Schema.fit({"a": A, "b": B, "sum": np.where(np.arange(600) < 400, A + B, nearly)}).relations
+    assert len(found) == 1 and abs(found[0].share - (400 + 200 / 3) / 600) < 0.06
+
+
+def test_the_most_frequent_of_several_relations_comes_first():
+    half = np.where(np.arange(600) < 390, A, B)
+    found = Schema.fit({"a": A, "b": B, "c": half}).relations
+    shares = [one.share for one in found]
+    assert len(shares) > 1 and shares == sorted(shares, reverse=True)
+
+
+def test_intervals_that_overlap_are_one():
+    assert joined_ranges([(5, 9), (0, 3), (2, 4), (9, 12)]).tolist() == [[0, 4], [5, 12]]
+
+
+def test_neighbours_of_a_grid_are_a_step_apart():
+    assert Grid.of(np.array([0.0, 0.5, 1.0, 2.5]), 1, None).width == 0.5
+
+
+# --- evaluation, reports, figures ----------------------------------------------------------------------------------
+
+
+def test_an_entry_has_the_numbers_of_its_metrics():
+    value, reference = Metric("c2st", 0.8, 0.7, 0.9), Metric("c2st", 0.5, 0.4, 0.6)
+    made = Entry.of("tests", "c2st", "accuracy", Verdict("good", "none"), value, reference).to_dict()
+    assert (made["value"], made["interval"]) == (0.8, [0.7, 0.9])
+    assert (made["reference_value"], made["reference_interval"]) == (0.5, [0.4, 0.6])
+
+
+@pytest.fixture(scope="module")
+def record():
+    draws = [motes.make_shape("moons", 60, seed=seed) for seed in range(3)]
+    return evaluate_points(*draws, brief=True, seed=7)
+
+
+def test_a_record_says_its_seed(record):
+    assert record.to_dict()["seed"] == 7
+
+
+def test_a_page_says_its_seed(record):
+    assert "seed" in (text := page(record)) and ">7<" in text.replace(" ", "").replace("\n", "")
+
+
+WRONG = GaussianOracle([0.0], [[1.3]], LEVELS)
+
+
+def test_the_exact_excess_is_never_below_0():
+    x0 = np.random.default_rng(0).normal(size=(40, 1))
+    found = excess_loss(WRONG, NORMAL, x0, np.array([0.3, 0.6, 1.0]), key=KEY)
+    assert (found.nats_of_row > 0).all() and (found.excess > 0).all()
+    difference = excess_loss(WRONG, NORMAL, x0, np.array([0.3, 0.6, 1.0]), key=KEY, exact=False)
+    assert (difference.nats_of_row < 0).any()
+
+
+def test_the_worst_noise_level_is_that_of_the_largest_excess():
+    noise = np.array([0.1, 1.0, 10.0])
+    found = ExcessLoss(noise, noise, noise, noise, np.array([0.1, 0.3, 0.2]), noise, noise)
+    assert found.worst == 1.0
+
+
+def test_the_prior_is_compared_with_what_is_learned():
+    x = 1000 * motes.make_shape("moons", 100)
+    scaled, plain = (prior_kl(x, load_recipe("ddpm", {"data.standardise": on})) for on in (True, False))
+    assert scaled < 0.01 < 1 < plain
+
+
+def test_the_line_of_time_is_as_long_as_the_time():
+    draw = lambda t: Captions(200, as_style("dark")).draw("forward", t, "t")
+    lit = [int((draw(t) != draw(0.0)).any(axis=(0, 2)).sum()) for t in (0.25, 0.75)]
+    assert 0 < lit[0] < lit[1]
+    at = [np.flatnonzero((draw(t) != draw(0.5)).any(axis=(0, 2))).mean() for t in (0.0, 1.0)]
+    assert at[0] < at[1]
+
+
+def test_the_top_of_a_raster_is_the_top():
+    assert counts(np.array([[0.1, 0.9]]), ((0.0, 1.0), (0.0, 1.0)), 2, 2).tolist() == [[1, 0], [0, 0]]
+
+
+def test_a_histogram_shows_both_sets():
+    edges = np.array([0.0, 1.0, 2.0])
+    one, other = (
+        charts.histogram(real, np.array([0.5, 0.5]), edges, "said")
+        for real in (np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    )
+    assert one != other
+
+
+def test_signs_of_a_heat_map():
+    matrix = np.array([[1.0, 0.5], [-0.5, 1.0]])
+    fields = charts.heat_map(matrix, ["a", "b"], "said").split("<rect")[1:]
+    assert [("plus" in field, "0.500" in field and "-0.500" not in field) for field in fields] == [
+        (True, True), (False, False),
+    ]  # fmt: skip
+
+
+def test_intervals_are_written_from_low_to_high():
+    assert between((0.25, 0.75)) == "0.25 to 0.75" and between(None) == ""
