@@ -288,7 +288,7 @@ def _train(
     """Train `denoiser` on all rows, or on those that are not held out."""
     part = recipe.training
     if part.validation:
-        unseen = _held_out(len(rows.x), part.validation, seed)
+        unseen = _held_out(np.asarray(rows.x), part.validation, seed)
         # By weights of 0, so that the compiled program is the one of a training on all rows.
         weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
         weights[unseen] = 0
@@ -305,9 +305,15 @@ def _train(
     )
 
 
-def _held_out(n: int, validation: float, seed: int) -> NDArray[np.int64]:
-    """The rows that training is stopped by, in their order."""
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation"))))
+def _held_out(x: NDArray[Any], validation: float, seed: int) -> NDArray[np.int64]:
+    """The rows of `x` (n, d) that training is stopped by, in their order; equal rows are all among them, or none is."""
+    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation")))), len(x)
     most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
     m = int(np.clip(round(validation * n), 1, most))
-    return np.sort(rng.permutation(n)[:m])
+    _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    value, order = value.reshape(-1), rng.permutation(n)
+    _, first = np.unique(value[order], return_index=True)
+    values = value[order][np.sort(first)]  # in the order in which they come
+    before = np.cumsum(copies[values]) - copies[values]
+    chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
+    return np.flatnonzero(np.isin(value, chosen))
