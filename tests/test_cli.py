@@ -474,7 +474,7 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path)
     assert {path.name for path in (tmp_path / "look").iterdir()} == names
     plain = json.loads(motes_command("diagnose", run_folder[0], "-n", 500, "--json", "-q")[1])
     assert plain == json.loads((tmp_path / "look" / "diagnosis.json").read_text())
-    assert "undertrained" in {finding["name"] for finding in plain["findings"]}  # 40 steps
+    assert "too_few_steps" in {finding["name"] for finding in plain["findings"]}  # 40 of them
     for finding in plain["findings"]:
         assert finding.keys() == {"name", "value", "meaning", "fix"}
         assert finding["name"] in text and finding["meaning"] in text

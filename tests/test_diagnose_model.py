@@ -1,12 +1,21 @@
 """Each planted fault of a trained model is found, and nothing is found where nothing is."""
 
+from dataclasses import replace
+
+import jax
 import numpy as np
 import pytest
 from tests.marks import long_except
 
 import motes
-from motes.diagnosis._after import diagnose_model
+from motes.data._tables import Standardiser
+from motes.diagnosis._after import _by_part, diagnose_model
+from motes.diagnosis._causes import visits
+from motes.diagnosis._findings import Finding
+from motes.diagnosis._learned import undertrained
+from motes.diagnosis._split import ErrorSplit, Part
 from motes.diffusion._blurred_oracles import EmpiricalOracle
+from motes.evaluation._excess import ExcessLoss, noise_levels
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
@@ -54,7 +63,7 @@ def test_of_ddpm_only_what_is_truly_there(shape):
 def test_the_tutorials_prior_and_its_share_of_the_error():
     found = diagnose_model(trained("moons", "tutorial", {"training.steps": 6000}), n=N)
     assert names(found)[0] == "prior_mismatch"
-    assert found.findings[0].value == pytest.approx(0.31, abs=0.006)
+    assert found.findings[0].value == pytest.approx(0.35, abs=0.05)  # a mean over 2,048 rows
     prior = found.split.parts["prior"]
     assert prior.value > 4 * prior.error
     # By far the largest part, though 6,000 steps in the place of 79,000 leave something unlearned.
@@ -66,7 +75,7 @@ def test_the_tutorials_prior_and_its_share_of_the_error():
 
 FAULTS = {
     "betas doubled": ("ddpm", {"schedule.start": 4e-5, "schedule.end": 0.3}, {"wasted_steps"}),
-    "ten steps": ("default", {"training.steps": 10}, {"ema_too_long"}),
+    "ten steps": ("default", {"training.steps": 10}, {"too_few_steps"}),
     "average too long": ("default", {"training.ema": 0.99999}, {"ema_too_long"}),
     "two sampling steps": ("default", {"grid.steps": 2}, {"coarse_grid"}),
 }
@@ -85,7 +94,7 @@ def test_data_times_a_thousand(tmp_path):
     path = str(tmp_path / "big.npy")
     np.save(path, 1000 * motes.make_shape("moons", 4000, seed=0))
     found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=N)
-    assert {"unscaled_columns", "prior_mismatch"} <= set(names(found))
+    assert names(found)[0] == "unscaled_columns" and "prior_mismatch" in names(found)
     (undertrained,) = (finding for finding in found.findings if finding.name == "undertrained")
     assert "See unscaled_columns" in undertrained.meaning
 
@@ -144,6 +153,90 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.errors.UsageError, match="Give these, or a shape"):
         diagnose_model(model)
+
+
+def test_few_rows_far_off_hide_no_network_that_has_learned_nothing(moons):
+    # A learning rate that is far too high leaves weights whose error at some rows is beyond all others.
+    excess = found_excess(moons, np.concatenate([np.full(2000, 0.5), [4e5]]))
+    assert excess.nats - 3 * excess.nats_error < 0
+    (finding,) = undertrained(moons, excess, 0.0, [])
+    assert finding.name == "undertrained" and finding.value > 100
+    assert list(undertrained(moons, found_excess(moons, np.full(2000, 0.1)), 0.0, [])) == []
+
+
+def found_excess(model, nats_of_row):
+    """An excess loss that is the same at each noise level, and for each row as given."""
+    t, noise = noise_levels(model.denoiser.schedule, model.lowest_noise)
+    ones = np.ones(len(t))
+    return ExcessLoss(t, noise, 2 * ones, ones, ones, 0.1 * ones, nats_of_row)
+
+
+CAUSES = {
+    "wrong_times": ({"times.mean": 3.0, "times.std": 0.2}, {"times.mean", "times.std"}),
+    "too_few_steps": ({"training.steps": 300}, {"training.steps"}),
+    "learning_rate_too_low": ({"training.learning_rate": 1e-4}, {"training.learning_rate"}),
+    "learning_rate_too_high": ({"training.learning_rate": 0.1}, {"training.learning_rate"}),
+    "network_too_small": ({"network.width": 8, "network.depth": 2}, {"network.width", "network.depth"}),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_a_network_has_not_learned_has_the_cause_that_the_recipe_shows(cause):
+    changes, keys = CAUSES[cause]
+    model = untaught(changes)
+    (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [])
+    mended = [change.split("=") for change in finding.fix.removeprefix("--set ").split(" --set ")]
+    assert finding.name == cause and {key for key, _ in mended} == keys
+    again = untaught(motes.load_recipe(model.recipe, ["=".join(change) for change in mended]))
+    (then,) = undertrained(again, found_excess(again, np.full(500, 1.0)), 0.0, [])
+    assert then.name == "undertrained"  # nothing of the recipe is to blame any more: more training of a larger network
+    assert then.fix == "--set training.steps=8000 --set network.width=128"
+
+
+def untaught(recipe):
+    """A model whose network has not been trained."""
+    recipe = motes.load_recipe("default", recipe) if isinstance(recipe, dict) else recipe
+    denoiser = recipe.make_denoiser(2, jax.random.key(0))
+    return PointModel(denoiser, Standardiser.fit(motes.make_shape("moons", 500)), ("x", "y"), recipe)
+
+
+def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
+    model = untaught({"training.steps": 300, "network.width": 4})
+    (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [])
+    assert finding.name == "too_few_steps"
+    assert finding.fix == "--set training.steps=4000 --set network.width=64"
+    model, long = (
+        untaught({"training.ema": 0.99999}),
+        Finding("ema_too_long", 25.0, "Long.", "--set training.ema=0.998"),
+    )
+    (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [long])
+    assert finding.name == "undertrained" and "See ema_too_long" in finding.meaning and not finding.fix
+
+
+def test_visits_of_a_noise_level_are_those_of_the_density():
+    from scipy.stats import norm
+
+    recipe = motes.load_recipe("default")
+    noise = np.geomspace(0.004, 10, 25)
+    found, log_noise = visits(recipe, noise), np.log(noise)
+    edges = np.concatenate([log_noise - np.diff(log_noise)[0] / 2, [log_noise[-1] + np.diff(log_noise)[0] / 2]])
+    shares = np.diff(norm(-1.8, 1.5).cdf(edges))
+    shares[-1] += norm(-1.8, 1.5).sf(edges[-1])  # beyond the last level there is none
+    exact = shares / np.diff(edges) * (edges[-1] - edges[0])
+    np.testing.assert_allclose(found, exact, atol=2 * 25 / 4096)
+    uniform = motes.load_recipe("ddpm", {"times.kind": "steps"})
+    assert visits(uniform, np.exp(-np.asarray(uniform.make_schedule().log_snr(np.arange(1, 101) / 100)) / 2)).min() > 0
+
+
+def test_findings_are_in_the_order_of_the_parts_of_the_error():
+    parts = {"prior": Part(0.1, 0.01), "learning": Part(0.3, 0.01), "discretisation": Part(0.5, 0.4)}
+    split = ErrorSplit(100, 1.0, 0.1, parts)
+    found = [Finding(name, 1.0, "", "") for name in ("coarse_grid", "prior_mismatch", "wrong_times", "duplicate_rows")]
+    order = [finding.name for finding in _by_part(found, split)]
+    # 0.5 +- 0.4 may be nothing.
+    assert order == ["duplicate_rows", "wrong_times", "prior_mismatch", "coarse_grid"]
+    doubtful = replace(split, doubts=("why not.",))
+    assert [finding.name for finding in _by_part(found[:3], doubtful)] == [finding.name for finding in found[:3]]
 
 
 def test_what_is_found_goes_into_json(moons):

@@ -136,17 +136,20 @@ def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     model = fit_points(
         motes.make_shape("moons", 300, seed=0), "tutorial", changes={"training.steps": 30, "network.width": 8}, seed=0
     )
-    x = motes.make_shape("moons", 20, seed=1)
+    x = model.standardiser.forward(motes.make_shape("moons", 20, seed=1))
 
     def halved(times):
         monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", times)
-        return model.likelihood(x, tolerance=1e-9)
+        return log_likelihood(model.denoiser, x, tolerance=1e-9)
 
     found, finer = halved(1), halved(4)
     assert (found.error > 1e-9).any()
     true = np.abs(found.log_prob - finer.log_prob)
     assert np.median(true / found.error) < 2
     assert np.median(finer.error) < np.median(found.error)
+    # So the model itself does not answer: it has no density.
+    with pytest.raises(motes.errors.UsageError, match=r"'step_gated'.* its flow jumps and has no density\. Train with"):
+        model.score_samples(motes.make_shape("moons", 20, seed=1))
 
 
 def test_a_point_beyond_all_numbers_is_nan_with_an_infinite_error(small_model):

@@ -1,13 +1,19 @@
 """A distance taken apart: what is put in comes out, and nothing where nothing is."""
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.conftest import SMALL
 
 import motes
 from motes.data._tables import Standardiser
-from motes.diagnosis import _split as split
-from motes.diagnosis._split import _distances, split_error
+from motes.diagnosis._prior import as_options
+from motes.diagnosis._setting import Setting, Steps, fine_steps, squared_distances
+from motes.diagnosis._split import split_error
+from motes.diagnosis._steps import coarse_grid, steps_fix
+from motes.diffusion import GaussianOracle
 from motes.evaluation import sliced_w2
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
@@ -33,6 +39,7 @@ def perfect():
 def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
     for part in perfect.parts.values():
         assert abs(part.value) < 5 * part.error + 2e-5
+    assert perfect.doubts == ()
     # And that reference value is the distance between real draws: within the range of 20 of them, a false alarm in 10.5
     # each side, widened by half to one in hundreds (the distances are about as spread as their mean).
     reference = source_of(exact_model("eight_gaussians")).real(N)[0]
@@ -47,7 +54,7 @@ def test_the_parts_and_the_reference_value_are_the_total(perfect):
     assert list(perfect.parts) == ["prior", "learning", "discretisation"]
     a, reference = np.random.default_rng(0).standard_normal((2, 500, 2))
     a[:, 0] += 1
-    assert _distances([a], reference)[0][0] == pytest.approx(
+    assert squared_distances([a], reference)[0][0] == pytest.approx(
         sliced_w2(a, reference) ** 2, rel=1e-3
     )  # 64 directions or 200
 
@@ -93,7 +100,7 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
     values, errors = [], []
     for seed in range(40):
         a, reference = np.random.default_rng(seed).standard_normal((2, 1000, 2))
-        squares, error = _distances([a + np.array([0.3, 0.0]), a], reference)
+        squares, error = squared_distances([a + np.array([0.3, 0.0]), a], reference)
         values.append(squares[0] - squares[1])
         errors.append(error[0])
     # The standard deviation of 40 numbers is right within 11%; four times that is a false alarm in 16,000.
@@ -108,9 +115,80 @@ def test_it_counts_as_it_goes():
     assert counts == [100, 200, 300, 400]
 
 
-def test_a_fine_grid_leaves_a_quarter_of_the_error_at_most():
-    for steps, order_parts in ((64, 2), (2, 64), (200, 2)):
-        model = exact_model("moons", changes={"grid.steps": steps})
-        assert len(split._fine(model)) - 1 == steps * order_parts
-    ancestral = exact_model("moons", "ddpm")
-    assert len(split._fine(ancestral)) - 1 == 400
+def test_fine_steps_do_not_depend_on_the_recipes_own():
+    # With a last step from a noise level of 0.5, a refinement of these very steps gave distances of 10 and more.
+    model = exact_model("eight_gaussians", changes={"grid.sigma_min": 0.5})
+    setting = Setting.of(model, source_of(model), N, 0)
+    steps, doubts = fine_steps(setting)
+    assert not doubts and model.denoiser.schedule.sigma(steps.grid[-2]) == pytest.approx(0.004, rel=1e-2)
+    found = split_error(model, source_of(model), N)
+    assert found.doubts == ()
+    part = found.parts["discretisation"]
+    assert part.surely_above(found.reference_value) and part.value > 0.9 * (found.total - found.reference_value)
+
+
+def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
+    monkeypatch.setattr("motes.diagnosis._setting.FINE", (2, 4))
+    model = exact_model("eight_gaussians", changes={"grid.steps": 2})
+    found = split_error(model, source_of(model), N)
+    assert any("half as many steps as the finest, 4, change the squared distance" in doubt for doubt in found.doubts)
+    assert "This split cannot tell: half as many" in str(found)
+    assert found.to_dict()["doubts"] == list(found.doubts)
+    # What cannot be told is no finding.
+    assert list(coarse_grid(Setting.of(model, source_of(model), N, 0), found)) == []
+
+
+def test_a_reference_that_is_not_as_far_as_real_points_is_a_doubt(monkeypatch):
+    model = exact_model("eight_gaussians")
+    origin = source_of(model)
+    blurred = motes.truth("eight_gaussians", noise=1.0).oracle(model.denoiser.schedule, model.standardiser)
+    right = Setting.of
+
+    def wrong(*arguments):
+        return replace(right(*arguments), exact=blurred)
+
+    monkeypatch.setattr(Setting, "of", wrong)
+    (doubt,) = split_error(model, origin, 512).doubts
+    assert "that of two real draws is" in doubt
+
+
+def test_samples_that_are_no_numbers_are_a_doubt():
+    model = exact_model("eight_gaussians", changes={"grid.steps": 4})
+
+    class Broken(GaussianOracle):
+        def __call__(self, x_t, t):
+            return x_t * jnp.nan
+
+    broken = Broken(np.zeros(2), np.eye(2), model.denoiser.schedule)
+    found = split_error(model.with_denoiser(broken), source_of(model), 256)
+    assert any("not finite" in doubt for doubt in found.doubts)
+    assert "nan" in str(found)
+
+
+NOISE = {"schedule.kind": "quad", "schedule.start": 2e-5, "schedule.end": 0.15}  # that of `ddpm`
+STEPS = {
+    "four steps": ("default", {"grid.steps": 4}, {"grid.steps": 64}),
+    "a far last step": ("default", {"grid.sigma_min": 0.5}, {"grid.sigma_min": 0.004}),
+    "both": ("default", {"grid.steps": 4, "grid.sigma_min": 0.5}, {"grid.steps": 64, "grid.sigma_min": 0.004}),
+    "some of the chain": ("ddpm", {"grid.steps": 4}, {"grid.steps": 100}),
+    "steps that a network knows": ("tutorial", NOISE | {"grid.steps": 4}, {"grid.steps": 100}),
+    "times of one's own": (
+        "default",
+        {"grid.kind": "given", "grid.times": [1.0, 0.7, 0.0]},
+        {"grid.kind": "karras", "grid.steps": 64, "grid.sigma_min": 0.004},
+    ),
+}
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_a_fix_of_the_steps_is_one_that_the_recipe_takes_and_that_helps(steps):
+    recipe, changes, expected = STEPS[steps]
+    model = exact_model("eight_gaussians", recipe, changes)
+    setting = Setting.of(model, source_of(model), 1024, 0)
+    assert steps_fix(setting) == as_options(expected)
+    mended = Steps.of(motes.load_recipe(model.recipe, expected))
+    (fine, _), own = fine_steps(setting), Steps.of(model.recipe)
+    before, after, least = squared_distances(
+        [setting.sampled(setting.exact, setting.starts[1], one) for one in (own, mended, fine)], setting.reference
+    )[0]
+    assert after - least < 0.5 * (before - least)

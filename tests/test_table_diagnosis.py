@@ -11,6 +11,7 @@ import pytest
 import motes
 from motes._progress import Reporter
 from motes.data._frames import as_frame
+from motes.diagnosis._bins import few_bins
 from motes.diagnosis._of_tables import diagnose_table
 from motes.errors import UsageError
 from motes.learning.tables._course import moved_by
@@ -180,3 +181,44 @@ def test_validation_rows_choose_how_much_a_network_moves_the_normals(model):
         np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)
         np.testing.assert_array_equal(found.line_bias[..., 0], network.line_bias[..., 0])
         np.testing.assert_array_equal(found.out_bias[0], network.out_bias[0])
+
+
+def test_a_histogram_that_knows_more_than_few_bins_is_a_finding():
+    rng = np.random.default_rng(0)
+    make = lambda n: as_frame(
+        {"peaks": rng.integers(0, 16, n) + 0.01 * rng.standard_normal(n), "side": rng.choice(["a", "b"], n)}
+    )
+    training, unseen = make(2000), make(500)
+    # The exact log p, that of a normal with the same mean and variance, and one in between.
+    at = unseen.columns["peaks"].values
+    sides = np.full(500, np.log(0.5))
+    exact = -0.5 * ((at - at.round()) / 0.01) ** 2 - np.log(0.01 * np.sqrt(2 * np.pi)) - np.log(16)
+    normal = -0.5 * ((at - 7.5) / 4.61) ** 2 - np.log(4.61 * np.sqrt(2 * np.pi))
+    columns = ("peaks", "side")
+
+    def found(log_prob, bins=4):
+        return list(few_bins(unseen, training, columns, np.stack([log_prob, sides], axis=1), bins))
+
+    (finding,) = found(normal)
+    # A histogram with 8 bins a peak loses little of what the exact density is worth more.
+    assert 0.7 * (exact - normal).mean() < finding.value < (exact - normal).mean()
+    assert finding.name == "few_bins" and finding.fix == "--set table.bins=128" and "'peaks'" in finding.meaning
+    assert found(exact) == []
+    assert found(normal, bins=128) == []  # as many as there are: it is not the bins
+
+
+def test_a_table_of_few_bins_is_told_so_and_the_fix_mends_it():
+    rng = np.random.default_rng(1)
+    make = lambda n: pd.DataFrame(
+        {"peaks": rng.integers(0, 16, n) ** 1.5 + 0.01 * rng.standard_normal(n), "side": rng.choice(["a", "b"], n)}
+    )
+    seen, unseen = make(2400), make(800)
+    recipe = motes.load_recipe("table", TINY | {"table.bins": 4, "table.steps": 200})
+    before = diagnose_table(fit_table(seen, recipe), as_frame(unseen), as_frame(seen), evaluated_against="fresh rows")
+    first = before.findings[0]
+    assert first.name == "few_bins"
+    mended = motes.load_recipe(recipe, first.fix.removeprefix("--set ").split(" --set "))
+    after = diagnose_table(fit_table(seen, mended), as_frame(unseen), as_frame(seen), evaluated_against="fresh rows")
+    exact = np.log(0.5) - np.log(16) - 0.5 - np.log(0.01 * np.sqrt(2 * np.pi))
+    assert exact - after.held_out < (exact - before.held_out) / 2
+    assert "few_bins" not in [finding.name for finding in after.findings]

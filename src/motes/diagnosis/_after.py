@@ -10,32 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes._seeds import seed_key
 from motes.data._tables import Table
 from motes.diagnosis._before import diagnose
 from motes.diagnosis._findings import Finding, headline, named
-from motes.diagnosis._split import DISCRETISATION, PRIOR, ROWS, ErrorSplit, split_error
-from motes.diffusion._blurred_oracles import EmpiricalOracle
-from motes.diffusion._oracles import GaussianOracle, Oracle
-from motes.diffusion._schedules import Schedule
-from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
+from motes.diagnosis._learned import EXACT, EXCESS_ROWS, excess_of, learning, less, more, see, undertrained
+from motes.diagnosis._prior import as_options
+from motes.diagnosis._setting import SURE, Setting
+from motes.diagnosis._split import DISCRETISATION, LEARNING, PRIOR, ROWS, ErrorSplit, split_error
+from motes.diagnosis._steps import coarse_grid
+from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._modes import mode_coverage
-from motes.evaluation._point_verdicts import UNLEARNED
-from motes.learning._options import Training
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, compared_with
 
 Array = NDArray[np.float64]
 
-EXCESS_ROWS = 2048
-SURE = 3.0  # standard errors that a finding is beyond its threshold
-ALPHA = 1e-3  # of the test of ranks
-OVERLEARNED = 0.3  # nats between rows seen and rows unseen
-COARSE = 0.5  # of the reference value: what the steps may add to the squared distance
 CLOSER = 0.6  # share of pairs (sample, unseen row) in which the sample is the one nearer to the training rows
 MISPLACED = 0.02  # share of the samples that may surely be in the wrong mode
-SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)  # of a kernel, in standard deviations of the data
-REFERENCE_ROWS = 10_000
 FEW = 200  # unseen rows: with fewer, each row of the training stands for one to all the others
 
 
@@ -103,9 +94,6 @@ class Diagnosis:
         }
 
 
-EXACT = "the exact denoiser"
-
-
 def diagnose_model(
     model: PointModel,
     source: str | ArrayLike | Table | None = None,
@@ -135,155 +123,87 @@ def diagnose_model(
     origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)
     split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
-    excess, compared = _excess(model, origin, real, seed)
+    excess, compared = excess_of(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
-    findings = _with_distance(diagnose(origin.training, model.recipe), split)
-    findings += _coarse(model, split)
-    cause = _because(findings, "ema_too_long", "unscaled_columns")
+    findings = list(_with_truth(diagnose(origin.training, model.recipe), model, origin, real, split, seed))
+    findings += coarse_grid(Setting.of(model, origin, n, seed), split)
     if origin.known and unseen:
-        findings += _learning(model, origin, real, excess, cause, seed)
         findings += _memorising(model, origin, samples, real)
+        findings += learning(model, origin, real, excess, findings, seed)
     else:
         why = "the rows it was trained on are not to be had" if unseen else "no rows were kept from the training"
         notes.append(f"Overtraining and memorising were not looked for: {why}.")
-        findings += _undertrained(model, excess, 0.0, cause)
-    findings += _modes(
-        model, origin, samples, _because(findings, "prior_mismatch", "coarse_grid", "undertrained"), seed
-    )
+        findings += undertrained(model, excess, 0.0, findings)
+    findings = _by_part(_without_followers(findings), split)
+    findings += _modes(model, origin, samples, findings, split, seed)
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
 
-# --- the network's loss above the least -------------------------------------------------------------------------------
+# --- what belongs together --------------------------------------------------------------------------------------------
+
+OF_THE_DATA = ("unscaled_columns", "degenerate_column", "dependent_columns", "duplicate_rows")
+OF_THE_STEPS = ("wasted_steps", "coarse_grid")
 
 
-def _excess(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
-    t, _ = noise_levels(schedule, model.lowest_noise)
-    if origin.truth is not None:
-        exact = origin.truth.oracle(schedule, model.standardiser)
-        return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
-    rows = model.standardiser.forward(origin.training.x)
-    simple = {"a Gaussian": _gaussian(rows, schedule), "a kernel density": _kernels(rows, z, schedule)}
-    found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple.items()]
-    return max(found, key=lambda pair: pair[0].nats)
+def _part_of(finding: Finding) -> str:
+    """Which part of the error a finding adds to; "" of one about the data, which adds to all."""
+    if finding.name in OF_THE_DATA:
+        return ""
+    if finding.name == "prior_mismatch":
+        return PRIOR
+    return DISCRETISATION if finding.name in OF_THE_STEPS else LEARNING
 
 
-def _above(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
-    """The excess over a reference that need not be exact."""
-    return excess_loss(model.denoiser, reference, z[:EXCESS_ROWS], t, key=key, exact=False, repeats=repeats)
+def _by_part(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
+    """Those about the data, then those of the largest part of the error, and so on."""
+
+    def size(finding: Finding) -> float:
+        if not (name := _part_of(finding)):
+            return math.inf
+        part = split.parts.get(name)
+        return part.value if part is not None and not split.doubts and part.surely_above(0.0) else 0.0
+
+    return sorted(findings, key=size, reverse=True)
 
 
-def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
-    return GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
+def _without_followers(findings: list[Finding]) -> list[Finding]:
+    """Without the average of the weights where all that is wrong with it is how few steps there are."""
+    few = any(finding.name == "too_few_steps" for finding in findings)
+    return [finding for finding in findings if not (few and finding.name == "ema_too_long")]
 
 
-def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
-    """A kernel density of `rows`, as wide as makes the unseen ones likeliest."""
-    oracles = [
-        EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES
-    ]
-    return max(oracles, key=lambda oracle: float(np.mean(oracle.rows(unseen, 0.0).log_prob)))
-
-
-def _learning(
-    model: PointModel, origin: PointSource, real: Array, excess: ExcessLoss, cause: str, seed: int
+def _with_truth(
+    findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: ErrorSplit, seed: int
 ) -> Iterator[Finding]:
-    """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
-    from scipy.stats import mannwhitneyu
-
-    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
-    # The same denoiser takes part of the noise out of both losses.
-    yardstick = (
-        origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _gaussian(rows, schedule)
-    )
-    repeats = max(EXCESS_ROWS // len(rows), 1)  # of few rows each is looked at under several noises
-    unseen, seen = (
-        _above(model, yardstick, x, excess.t, seed_key(seed, name), repeats)
-        for x, name in ((model.standardiser.forward(real), "unseen"), (rows, "seen"))
-    )
-    gap = unseen.nats - seen.nats
-    # By ranks, because a few rows far off may cost the network more than all the others together.
-    p_value = mannwhitneyu(unseen.nats_of_row, seen.nats_of_row, alternative="greater").pvalue
-    if gap > OVERLEARNED and p_value < ALPHA:
-        yield Finding(
-            "overtrained",
-            gap,
-            f"Rows that the network has seen cost it {gap:.2g} nats less than rows that it has not: it is learning "
-            f"these {len(rows):,} rows and not their distribution.",
-            _less(model),
+    """The prior's finding with the exact distance, where the distribution is known, and what it does to the samples."""
+    for finding in findings:
+        if finding.name != "prior_mismatch":
+            yield finding
+            continue
+        value = finding.value if origin.truth is None else _exact_prior_kl(model, origin, real, seed)
+        part = split.parts[PRIOR]
+        message = (
+            f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
+            f"{math.sqrt(split.reference_value):.2g})."
+            if part.surely_above(0.0)
+            else f"Among {split.rows:,} samples it cannot be seen for sure."
         )
-    yield from _undertrained(model, excess, max(gap, 0.0), cause)
+        yield replace(finding, value=value, meaning=f"{finding.meaning} {message}")
 
 
-def _undertrained(model: PointModel, excess: ExcessLoss, gap: float, cause: str) -> Iterator[Finding]:
-    if excess.nats - gap - SURE * excess.nats_error > UNLEARNED:
-        yield Finding(
-            "undertrained",
-            excess.nats,
-            f"The network's error costs up to {excess.nats:.2g} nats a row, most of it at noise level "
-            f"{excess.worst:.2g}.{_see(cause)}",
-            "" if cause else _more(model),
-        )
-
-
-def _more(model: PointModel) -> str:
-    steps = model.recipe.training.steps
-    if steps < Training.steps:
-        return f"--set training.steps={Training.steps}"
-    return f"--set training.steps={2 * steps}{_wider(model, 2)}"
-
-
-def _less(model: PointModel) -> str:
-    return f"--set training.steps={max(model.recipe.training.steps // 8, 1)}{_wider(model, 0.5)}"
-
-
-def _wider(model: PointModel, factor: float) -> str:
-    """The change of a network that has a width."""
-    width = getattr(model.recipe.network, "width", None)
-    return "" if width is None else f" --set network.width={max(int(factor * width), 8)}"
+def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: int) -> float:
+    """KL in nats from q(x_1) to the prior: the mean of log q - log p over real points with noise."""
+    assert origin.truth is not None  # or nothing would be exact
+    schedule, z = model.denoiser.schedule, model.standardiser.forward(real[:EXCESS_ROWS])
+    eps = np.random.default_rng([seed, 577215]).standard_normal(z.shape)
+    x = float(schedule.alpha(1.0)) * z + float(schedule.sigma(1.0)) * eps
+    log_q = np.asarray(origin.truth.oracle(schedule, model.standardiser).rows(x, 1.0).log_prob, np.float64)
+    prior = float(schedule.prior_std)
+    log_p = -0.5 * ((x / prior) ** 2 + np.log(2 * np.pi * prior**2)).sum(axis=1)
+    return float(np.mean(log_q - log_p))
 
 
 # --- the samples ------------------------------------------------------------------------------------------------------
-
-
-def _because(found: list[Finding], *names: str) -> str:
-    """Which of `names` has been found already."""
-    return next((finding.name for finding in found if finding.name in names), "")
-
-
-def _see(cause: str) -> str:
-    return f" See {cause}." if cause else ""
-
-
-def _with_distance(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
-    """The prior's finding with the distance that it alone causes."""
-    part = split.parts[PRIOR]
-    seen = part.value > SURE * part.error
-    message = (
-        f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
-        f"{math.sqrt(split.reference_value):.2g})."
-        if seen
-        else f"Among {split.rows:,} samples it cannot be seen."
-    )
-    return [
-        replace(finding, meaning=f"{finding.meaning} {message}") if finding.name == "prior_mismatch" else finding
-        for finding in findings
-    ]
-
-
-def _coarse(model: PointModel, split: ErrorSplit) -> Iterator[Finding]:
-    part = split.parts.get(DISCRETISATION)
-    if part is None or part.value - SURE * part.error < COARSE * split.reference_value:
-        return
-    steps = len(model.grid) - 1
-    distance = math.sqrt(part.value)
-    yield Finding(
-        "coarse_grid",
-        distance,
-        f"{steps} steps are too few: finer ones bring the samples nearer by a sliced W2 of {distance:.2g} (two real "
-        f"draws: {math.sqrt(split.reference_value):.2g}).",
-        f"--set grid.steps={max(64, 2 * steps)}",
-    )
 
 
 def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
@@ -309,22 +229,38 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
             value,
             f"A sample is nearer to the rows of the training than a row that was not in it in {value:.0%} of cases "
             f"(50% expected), and {copies:.0%} of the samples are copies.",
-            _less(model),
+            less(model),
         )
 
 
-def _modes(model: PointModel, origin: PointSource, samples: Array, cause: str, seed: int) -> Iterator[Finding]:
+def _modes(
+    model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: ErrorSplit, seed: int
+) -> Iterator[Finding]:
+    """Samples in the wrong modes: what follows from the first of the other findings, if there are any."""
     modes = origin.modes
-    if modes is None:
+    if modes is None or not np.isfinite(samples).all():
         return
-    found = mode_coverage(samples, modes, seed=seed)
-    if found.distance.low > MISPLACED:
-        off = [share - true for share, true in zip(found.shares, modes.shares, strict=True)]
-        worst = int(np.argmax(np.abs(off)))
-        yield Finding(
-            "misplaced_mass",
-            float(found.distance),
-            f"{found.distance:.1%} of the samples are in the wrong mode; mode {worst} has {found.shares[worst]:.1%} "
-            f"where it should have {modes.shares[worst]:.1%}.{_see(cause)}",
-            "" if cause else _more(model),
-        )
+    coverage = mode_coverage(samples, modes, seed=seed)
+    if coverage.distance.low <= MISPLACED:
+        return
+    off = [share - true for share, true in zip(coverage.shares, modes.shares, strict=True)]
+    worst = int(np.argmax(np.abs(off)))
+    cause = found[0].name if found else ""
+    yield Finding(
+        "misplaced_mass",
+        float(coverage.distance),
+        f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
+        f"where it should have {modes.shares[worst]:.1%}.{see(cause) or _where(split)}",
+        "" if cause or _largest(split) != LEARNING else as_options(more(model)),
+    )
+
+
+def _largest(split: ErrorSplit) -> str:
+    """The part of the error that is surely there and largest; "" where none is."""
+    sure = {} if split.doubts else {name: part.value for name, part in split.parts.items() if part.surely_above(0.0)}
+    return max(sure, key=lambda name: sure[name], default="")
+
+
+def _where(split: ErrorSplit) -> str:
+    name = _largest(split)
+    return f" Most of the error is of {name}." if name else ""

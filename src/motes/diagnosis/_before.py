@@ -1,7 +1,4 @@
-"""What can be known to go wrong with a run before it is trained.
-
-KL(q(x_1) || p(x_1)),  both taken as Gaussians: the price of starting from another distribution than training ends in
-"""
+"""What can be known to go wrong with a run before it is trained."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diagnosis._findings import Finding
-from motes.diffusion._continuous import VarianceExploding
+from motes.diagnosis._prior import PRIOR_NATS, as_learned, as_options, prior_fix, prior_kl
+from motes.diffusion._discrete import BetasBetween
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -35,7 +33,8 @@ def diagnose(
         recipe, changes, columns: as for `motes.fit`.
 
     Returns:
-        Findings, the worst kind first: the prior, the noise range, the columns, the rows, the average of the weights.
+        Findings, the worst kind first: the scale, the prior, the noise range, the columns, the rows, the average of the
+        weights.
 
     Example:
         >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000))]
@@ -48,72 +47,67 @@ def diagnose(
     return [finding for check in CHECKS for finding in check(table, chosen)]
 
 
-def prior_kl(x: Array, recipe: Recipe) -> float:
-    """KL in nats from the Gaussian with the mean and covariance of q(x_1) to the prior N(0, prior_std^2 I).
-
-    `x` holds rows (n, d) in the data's units; what the recipe does to them, and its schedule, decide the rest.
-    """
-    z = _as_learned(x, recipe)
-    schedule = recipe.make_schedule()
-    alpha, sigma, prior = float(schedule.alpha(1.0)), float(schedule.sigma(1.0)), float(schedule.prior_std)
-    mean = alpha * z.mean(axis=0)
-    covariance = alpha**2 * np.cov(z.T, bias=True) + sigma**2 * np.eye(z.shape[1])
-    ratio = covariance / prior**2
-    _, log_det = np.linalg.slogdet(ratio)
-    return float(0.5 * (np.trace(ratio) + (mean @ mean) / prior**2 - z.shape[1] - log_det))
-
-
-def _as_learned(x: Array, recipe: Recipe) -> Array:
-    return Standardiser.fit(x).forward(x) if recipe.data.standardise else x
-
-
 # --- the checks; each yields nothing where all is well --------------------------------------------------------------
 
-PRIOR_NATS = 0.02  # a start that is wrong by less is lost among 10,000 samples
 PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and fixes nothing
 WASTED = 0.05  # share of the steps that may be pure noise
 SCALES = (0.3, 3.0)  # standard deviations that a network can be given as they are
 LEVELS = 10  # a column of fewer different values is no continuous one
 DUPLICATES = 0.01  # share of the rows that may be copies
-MEMORY = (1e-3, 0.25)  # length of the average of the weights, as a share of the training
+MEMORY = (0.01, 0.25)  # length of the average of the weights, as a share of the training
+BEST = 1 / 8  # the one that a fix gives it
+FEWEST_STEPS = 100  # a shorter training is too short, whatever is averaged
 
 
 def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
     value = prior_kl(table.x, recipe)
     if value > PRIOR_NATS:
-        fix = [] if recipe.data.standardise else ["--set data.standardise=true"]
-        schedule = recipe.make_schedule()
-        left = float(schedule.alpha(1.0)) ** 2
-        if left > 0.05 and recipe.steps is not None:
-            fix.append("--set schedule.kind=quad --set schedule.start=2e-5 --set schedule.end=0.15")
-        elif isinstance(recipe.schedule, VarianceExploding):
-            fix.append("--set schedule.sigma_max=10")
-        elif recipe.steps is None and left > 0.05:
-            fix.append("--set schedule.kind=continuous_cosine --set schedule.alpha_1=0.01")
+        left = float(recipe.make_schedule().alpha(1.0)) ** 2
         yield Finding(
             "prior_mismatch",
             value,
             f"Training ends in another distribution than sampling starts from: {left:.0%} of the signal's power is "
-            f"left at t = 1, and the two Gaussians are {value:.2g} nats apart.",
-            " ".join(fix),
+            f"left at t = 1, and the two are {value:.2g} nats apart.",
+            prior_fix(table.x, recipe),
         )
 
 
 def _noise_range(table: Table, recipe: Recipe) -> Iterator[Finding]:
     if recipe.steps is None:
         return
-    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
-    power = float(np.mean(_as_learned(table.x, recipe).var(axis=0)))
-    wasted = float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
+    power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
+    wasted = _wasted(recipe, power)
     if wasted > WASTED:
-        end = getattr(recipe.schedule, "end", None)
         yield Finding(
             "wasted_steps",
             wasted,
             f"In {wasted:.0%} of the steps less than {PURE_NOISE:g} of the power is signal, so the others are coarser "
             "than they need be.",
-            f"--set schedule.end={end / 2:g}" if end else "--set schedule.kind=quad",
+            _shorter(table, recipe, power),
         )
+
+
+def _wasted(recipe: Recipe, power: float) -> float:
+    """The share of a recipe's steps that are pure noise, where the columns have this power on average."""
+    assert recipe.steps is not None
+    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
+    return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
+
+
+def _shorter(table: Table, recipe: Recipe, power: float) -> str:
+    """The largest last beta with half as many steps of pure noise as are let pass, or the betas of `ddpm`."""
+    part, steps = recipe.schedule, recipe.steps
+    assert steps is not None
+    if isinstance(part, BetasBetween):
+        ends = part.end * 0.8 ** np.arange(1, 40)
+        changes: list[dict[str, Any]] = [{"schedule.end": float(f"{end:.2g}")} for end in ends if end > part.start]
+    else:
+        changes = [{"schedule.kind": "quad", "schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}]
+    for change in changes:
+        changed = load_recipe(recipe, change)
+        if _wasted(changed, power) <= WASTED / 2:
+            return as_options(change) if prior_kl(table.x, changed) < PRIOR_NATS else ""
+    return ""
 
 
 def _unscaled_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
@@ -169,30 +163,36 @@ def _average_of_weights(table: Table, recipe: Recipe) -> Iterator[Finding]:
     part, steps = recipe.training, recipe.training.steps
     length = 1 / max(1 - part.ema, 1e-12)
     share = length / steps
-    if part.weights == "averaged" and share > MEMORY[1]:
-        ema = max(1 - 8 / steps, 0.0)
+    if part.weights == "averaged" and share > MEMORY[1] and steps >= FEWEST_STEPS:
         yield Finding(
             "ema_too_long",
             share,
             f"The average of the weights remembers {length:,.0f} of {steps:,} steps, so it still holds the first, "
             "untrained ones.",
-            f"--set training.ema={ema:.4g}",
+            as_options(ema_fitting(part.ema, steps)),
         )
     if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
-        ema = 1 - 1 / max(steps * 0.01, 2)
+        averaged = {"training.weights": "averaged"} if part.weights == "last" else {}
         yield Finding(
             "ema_too_short",
             0.0 if part.weights == "last" else share,
             "The learning rate never falls and hardly any steps are averaged, so the samples carry the jitter of the "
             "last steps.",
-            f"--set training.weights=averaged --set training.ema={ema:.4g}",
+            as_options(averaged | ema_fitting(part.ema, steps)),
         )
 
 
+def ema_fitting(ema: float, steps: int) -> dict[str, Any]:
+    """The change to a decay that suits so many steps of training; nothing where it does."""
+    if MEMORY[0] <= 1 / max(1 - ema, 1e-12) / steps <= MEMORY[1]:
+        return {}
+    return {"training.ema": max(1 - 1 / (BEST * steps), 0.0)}
+
+
 CHECKS: tuple[Callable[[Table, Recipe], Iterator[Finding]], ...] = (
+    _unscaled_columns,
     _prior_mismatch,
     _noise_range,
-    _unscaled_columns,
     _degenerate_columns,
     _duplicate_rows,
     _average_of_weights,

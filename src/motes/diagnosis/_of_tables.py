@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._frames import Frame
+from motes.diagnosis._bins import few_bins
 from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError
 from motes.models._sources import source_of
@@ -193,7 +194,10 @@ def diagnose_table(
         float(held_out.mean()), None if seen is None else float(seen.mean()), gap_error,
         float(rows.spread[possible].mean()), (),
     )  # fmt: skip
-    return replace(found, findings=tuple(_findings(found, model, encoded, impossible)))
+    findings = [*_findings(found, model, encoded, impossible)]
+    if training is not None:
+        findings[:0] = few_bins(unseen, training, tuple(columns), own, model.recipe.table.bins)
+    return replace(found, findings=tuple(findings))
 
 
 def _some(rows: Frame, rng: np.random.Generator) -> Frame:
@@ -225,8 +229,8 @@ def _findings(found: TableDiagnosis, model: TableModel, encoded: Encoded, imposs
             yield Finding(
                 "overlearned",
                 gap,
-                "Training rows are likelier than unseen rows by so many nats.",
-                f"--set table.weight_decay={_more(model)}, or more rows",
+                "Training rows are likelier than unseen rows by so many nats. More rows help as well.",
+                f"--set table.weight_decay={_more(model)}",
             )
     loss = float(found.mixture.sum() - found.model.sum())
     if loss > LOST * len(found.columns):
@@ -241,8 +245,8 @@ def _findings(found: TableDiagnosis, model: TableModel, encoded: Encoded, imposs
             "orders_disagree",
             found.spread,
             "The log-likelihood of a row depends on the order of the columns, by so many nats (standard deviation): "
-            "conditions are answered as exactly as that.",
-            "--set table.fixed=0.25, or ask with --exact",
+            "conditions are answered as exactly as that, unless they are asked with --exact.",
+            f"--set table.fixed={model.recipe.table.fixed / 2:g}" if model.recipe.table.fixed else "",
         )
     share = float(impossible.mean())
     if share > SMALL:
@@ -251,8 +255,9 @@ def _findings(found: TableDiagnosis, model: TableModel, encoded: Encoded, imposs
         yield Finding(
             "impossible_rows",
             share,
-            f"So large a share of the unseen rows holds values that the training could not have held{where}.",
-            "more rows, or a wider range such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'",
+            f"So large a share of the unseen rows holds values that the training could not have held{where}. It takes "
+            "more rows, or a wider range such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'.",
+            "",
         )
 
 

@@ -3,40 +3,35 @@
     d^2(model) = d^2(real) + prior + learning + discretisation,    d the sliced W2 to real points
 
 One thing after the other is put right, and each part is what that takes off d^2: first the samples start from noised
-real points instead of the prior, then the exact denoiser takes the network's place, then the steps become so fine that
-a quarter of their error is left at most. What remains is d^2(real), the reference value: that of two real draws.
-Every set of samples has the same noise, so that the differences are far less noisy than the distances.
+real points instead of the prior, then the exact denoiser takes the network's place, then steps so fine take the place
+of the recipe's own that halving them changes nothing. What remains is d^2(real), the reference value: that of two real
+draws. Every set of samples has the same noise, so that the differences are far less noisy than the distances.
 
 Where the distribution is unknown there is no exact denoiser: the steps are refined second, and what is then left above
 the distance of two real draws is counted as learning.
+
+The split checks itself, and says where it cannot tell: samples are finite, halving the finest steps changes nothing,
+and with the exact denoiser and these steps the samples are as far from real points as real points are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes._seeds import seed_key
+from motes.diagnosis._setting import SURE, Setting, Steps, fine_steps, squared_distances
 from motes.diffusion._denoiser import Denoiser
-from motes.evaluation._transport import directions_in
-from motes.learning._networks import StepGated
 from motes.models._points import PointModel
 from motes.models._sources import PointSource
-from motes.sampling._grids import refined
-from motes.sampling._loop import ReverseProcess, sample
 
 Array = NDArray[np.float64]
 
 ROWS = 8192
-FINEST = 128  # steps that a fine grid has at least
-DIRECTIONS = 64
-GROUPS = 8  # of the jackknife
+REAL_DRAWS, APART = 8, 2.0  # pairs of real draws; how far beyond the range of their distances the reference may be
 PRIOR, LEARNING, DISCRETISATION = "prior", "learning", "discretisation"
 
 
@@ -46,6 +41,10 @@ class Part:
 
     value: float
     error: float
+
+    def surely_above(self, threshold: float) -> bool:
+        """Whether it is beyond a threshold by three standard errors."""
+        return self.value - SURE * self.error > threshold
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class ErrorSplit:
         total: of the model to real points.
         reference_value: of exact samples, or, where the distribution is unknown, of other real points.
         parts: what each cause adds; together with the reference value they are the total.
+        doubts: why the parts cannot be trusted, a sentence each; empty where they can.
 
     Example:
         >>> split = model.diagnose("moons", n=64).split
@@ -68,6 +68,7 @@ class ErrorSplit:
     total: float
     reference_value: float
     parts: dict[str, Part]
+    doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"ErrorSplit({self.rows:,} rows, {self.total:.3g} in all, {self.reference_value:.3g} of real rows)"
@@ -76,21 +77,36 @@ class ErrorSplit:
         lines = [("two real draws", self.reference_value, "")]
         lines += [(name, part.value, f"± {part.error:.5f}") for name, part in self.parts.items()]
         width = max(len(name) for name, *_ in lines)
-        return "\n".join(
-            f"{name:<{width}}  {value:>8.5f} {error:<9} {round(value / self.total, 2) + 0.0:>5.0%}  "
-            f"{'█' * round(30 * max(value, 0) / max(self.total, self.reference_value))}".rstrip()
+        table = "\n".join(
+            f"{name:<{width}}  {value:>8.5f} {error:<9} {_percent(value, self.total):>5}  "
+            f"{_bar(value, max(self.total, self.reference_value))}".rstrip()
             for name, value, error in lines
         )
+        return "\n".join([table, *(f"This split cannot tell: {doubt}" for doubt in self.doubts)])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON.
 
         Example:
             >>> sorted(model.diagnose("moons", n=64).split.to_dict())
-            ['parts', 'reference_value', 'rows', 'total']
+            ['doubts', 'parts', 'reference_value', 'rows', 'total']
         """
         parts = {name: {"value": part.value, "error": part.error} for name, part in self.parts.items()}
-        return {"rows": self.rows, "total": self.total, "reference_value": self.reference_value, "parts": parts}
+        return {
+            "rows": self.rows,
+            "total": self.total,
+            "reference_value": self.reference_value,
+            "parts": parts,
+            "doubts": list(self.doubts),
+        }
+
+
+def _percent(value: float, total: float) -> str:
+    return f"{round(value / total, 2) + 0.0:.0%}" if np.isfinite(value) and 0 < total < np.inf else ""
+
+
+def _bar(value: float, longest: float) -> str:
+    return "█" * round(30 * max(value, 0) / longest) if np.isfinite(value) and 0 < longest < np.inf else ""
 
 
 def split_error(
@@ -110,71 +126,40 @@ def split_error(
         seed: of samples, noise and real points.
         on_block: called with the number of rows sampled so far, of `4 n` at most.
     """
-    reference, other = origin.real(n)
-    n, truth = len(reference), origin.truth
-    starts = _starts(model, truth.sample(n, seed=seed) if truth else other, seed_key(seed, "start"))
-    own, fine = model.recipe.make_grid(), _fine(model)
-    exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
-    plan: list[tuple[str, Denoiser, Array, jax.Array]]
-    plan = [("", model.denoiser, starts[0], own), (PRIOR, model.denoiser, starts[1], own)]
-    if exact is not None:
-        plan += [(LEARNING, exact, starts[1], own), (DISCRETISATION, exact, starts[1], fine)]
-    elif not isinstance(model.recipe.network, StepGated):  # which knows no times between its steps
-        plan += [(DISCRETISATION, model.denoiser, starts[1], fine)]
-    sets = list(_sampled(model, plan, n, seed, on_block))
-    names = [name for name, *_ in plan[1:]]
-    if exact is None:
-        sets.append(other)
+    setting = Setting.of(model, origin, n, seed)
+    n, own, (prior, noised) = len(setting.reference), Steps.of(model.recipe), setting.starts
+    fine, doubts = fine_steps(setting)
+    plan: dict[str, tuple[Denoiser, Array, Steps]]  # by what has been put right
+    plan = {"": (model.denoiser, prior, own), PRIOR: (model.denoiser, noised, own)}
+    if setting.exact is not None and fine is not None:
+        plan |= {LEARNING: (setting.exact, noised, own), DISCRETISATION: (setting.exact, noised, fine)}
+    elif fine is not None:
+        plan |= {DISCRETISATION: (model.denoiser, noised, fine)}
+    counted = lambda number: None if on_block is None else lambda done: on_block(number * n + done)
+    sets = [setting.sampled(*how, counted(number)) for number, how in enumerate(plan.values())]
+    names = [*plan][1:]
+    if setting.exact is None:
+        sets.append(setting.other)
         names.append(LEARNING if DISCRETISATION in names else f"{LEARNING}, {DISCRETISATION}")
-    squares, errors = _distances(sets, reference)
+    squares, errors = squared_distances(sets, setting.reference)
     parts = {
-        name: Part(before - after, error)
+        name: Part(float(before - after), float(error))
         for name, before, after, error in zip(names, squares[:-1], squares[1:], errors, strict=True)
     }
-    return ErrorSplit(n, float(squares[0]), float(squares[-1]), parts)
+    found = ErrorSplit(n, float(squares[0]), float(squares[-1]), parts)
+    return replace(found, doubts=(*doubts, *_doubts(found, origin, setting)))
 
 
-def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
-    """Points at t = 1, from the prior and from noised real points `x`, with the same noise."""
-    schedule = model.denoiser.schedule
-    z, eps = model.standardiser.forward(x), np.asarray(jax.random.normal(key, x.shape), np.float64)
-    alpha, sigma, prior = float(schedule.alpha(1.0)), float(schedule.sigma(1.0)), float(schedule.prior_std)
-    return prior * eps, alpha * z + sigma * eps
-
-
-def _fine(model: PointModel) -> jax.Array:
-    own, order = model.recipe.make_grid(), model.recipe.sampler.order
-    return refined(own, max(ceil(4 ** (1 / order)), ceil(FINEST / (len(own) - 1))))
-
-
-def _sampled(
-    model: PointModel, plan: list[Any], n: int, seed: int, on_block: Callable[[int], None] | None
-) -> Iterator[Array]:
-    for number, (_, denoiser, start, grid) in enumerate(plan):
-
-        def report(done: int, before: int = number * n) -> None:
-            if on_block:
-                on_block(before + done)
-
-        process = ReverseProcess(denoiser, model.recipe.sampler, grid, model.dim)
-        points, _ = sample(process, n, key=seed_key(seed, "split"), start=start, on_block=report)
-        yield model.standardiser.inverse(points)
-
-
-def _distances(sets: list[Array], reference: Array) -> tuple[Array, Array]:
-    """Squared sliced W2 of each set to the reference, (n, d) each; the standard error of each difference of neighbours.
-
-    By the jackknife over groups of rows, the same rows of every set.
-    """
-    axes = directions_in(reference.shape[1], DIRECTIONS, np.random.default_rng(0))
-    lines, real = [(points @ axes).T for points in sets], (reference @ axes).T  # (directions, n) each
-    unit = float(reference.var(axis=0).mean())
-    group = np.arange(len(reference)) % GROUPS
-
-    def squares(keep: NDArray[np.bool_]) -> Array:
-        there = np.sort(real[:, keep])
-        return np.array([np.mean((np.sort(line[:, keep]) - there) ** 2) for line in lines]) / unit
-
-    without = np.stack([np.diff(squares(group != g)) for g in range(GROUPS)])
-    spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0) * (GROUPS - 1) / GROUPS
-    return squares(group >= 0), np.sqrt(spread)
+def _doubts(found: ErrorSplit, origin: PointSource, setting: Setting) -> Iterator[str]:
+    """Why parts that were found cannot be trusted."""
+    if not np.isfinite([found.total, *(part.value for part in found.parts.values())]).all():
+        yield "some samples are not finite numbers."
+    if origin.truth is None:
+        return
+    draws = [origin.truth.sample(found.rows, seed=seed) for seed in range(REAL_DRAWS)]
+    real = [squared_distances([draw], setting.reference)[0][0] for draw in draws]
+    if not min(real) / APART <= found.reference_value <= max(real) * APART:
+        yield (
+            f"with the exact denoiser and the finest steps the squared distance is {found.reference_value:.2g}, and "
+            f"that of two real draws is {min(real):.2g} to {max(real):.2g}."
+        )

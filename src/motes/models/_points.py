@@ -27,6 +27,7 @@ from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning._course import Trained
+from motes.learning._networks import StepGatedMLP
 from motes.learning._weights import weights_of, with_weights
 from motes.models._contexts import Context
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
@@ -451,13 +452,19 @@ class PointModel:
 
         Raises:
             DataError: rows that cannot be used.
-            UsageError: an argument out of range, an unknown label.
+            UsageError: an argument out of range, an unknown label, or a network that knows only the schedule's steps.
 
         Example:
             >>> found = model.inner.likelihood([[0.0, 1.0]], divergence="rademacher", probes=8)
             >>> bool(found.standard_error > 0)
             True
         """
+        if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
+            raise UsageError(
+                "got a network of kind 'step_gated', which knows only the schedule's own steps; expected one that "
+                "knows all times between them, or its flow jumps and has no density. Train with network.kind = "
+                "'residual'; the variational bound, model.bound in Python, is there for this one."
+            )
         rows = as_table(x, self.columns, to_learn=False).x
         known = self.given(label, len(rows), given)
         try:

@@ -1,0 +1,280 @@
+"""Does `motes diagnose` find what is wrong, and does the fix that it prints help?
+
+    python benchmarks/faults.py FOLDER [--only TEXT] [--clean COUNT] [--list] [--table]
+
+Each fault is planted on three shapes and a table. A model is trained with it and diagnosed; the first finding's options
+are given to the recipe that was used, a second model is trained, and the same number is looked at again. A case is a
+line of FOLDER/faults.jsonl; one that is there already is not run again. Clean recipes are trained and diagnosed into
+FOLDER/clean.jsonl. `--table` prints both as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import motes
+
+ROWS = 2048  # samples of a diagnosis
+SHAPES = ("moons", "eight_gaussians", "swiss_roll")
+MODAL = ("moons", "eight_gaussians", "rings")
+
+
+def numbers(n: int = 4000, seed: int = 0) -> np.ndarray:
+    """A table of four correlated columns, of which two lie on a bent sheet."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, n))
+    bent = np.where(rng.random(n) < 0.5, 1.0, -1.0) * np.abs(a) + 0.2 * rng.standard_normal(n)
+    return np.stack([a, bent, 0.9 * b + 0.4 * a, np.exp(0.5 * b)], axis=1)
+
+
+def alike(n: int = 4000, seed: int = 0) -> np.ndarray:
+    """Eight columns that are nearly one, of two modes."""
+    rng = np.random.default_rng(seed)
+    one = np.where(rng.random((n, 1)) < 0.5, 1.0, -1.0) + 0.3 * rng.standard_normal((n, 1))
+    return one + 0.3 * rng.standard_normal((n, 8))
+
+
+def rows_of(source: str, n: int = 4000) -> np.ndarray:
+    """Rows of a shape, or of the table."""
+    return numbers(n) if source == "table" else motes.make_shape(source, n, seed=0)
+
+
+def comb(n: int = 3000, seed: int = 0) -> dict[str, np.ndarray]:
+    """A table of a column of sixteen narrow peaks, and a label."""
+    rng = np.random.default_rng(seed)
+    return {
+        "peaks": rng.integers(0, 16, n) ** 1.5 + 0.01 * rng.standard_normal(n),
+        "side": rng.choice(["left", "right"], n),
+    }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is planted.
+
+    Attributes:
+        findings: of which one must be named first.
+        measure: the number that the fix must halve, of a diagnosis as a dictionary.
+        changes: of the recipe.
+        recipe: its name.
+        sources: shapes, and "table".
+        data: (source) -> rows that are trained on in the place of the source's own, or None.
+    """
+
+    findings: tuple[str, ...]
+    measure: Callable[[dict[str, Any]], float]
+    changes: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "default"
+    sources: tuple[str, ...] = (*SHAPES, "table")
+    data: Callable[[str], Any] | None = None
+    after: Callable[[Any], Any] | None = None  # what the rows become where only they can be put right
+
+
+def part(name: str) -> Callable[[dict[str, Any]], float]:
+    """That part of the squared distance."""
+    return lambda found: found["split"]["parts"][name]["value"]
+
+
+def nats(found: dict[str, Any]) -> float:
+    """The excess loss."""
+    return found["excess"]["nats"]
+
+
+def value(*names: str) -> Callable[[dict[str, Any]], float]:
+    """The number of the first finding of these names; 0 where it is no longer found."""
+    return lambda found: next((one["value"] for one in found["findings"] if one["name"] in names), 0.0)
+
+
+PRIOR, STEPS = part("prior"), part("discretisation")
+SHORT = {"training.steps": 1500, "training.ema": 0.995}  # enough where the network is not what is wrong
+
+FAULTS = {
+    "no end in noise, ddpm": Fault(("prior_mismatch",), PRIOR, {"schedule.end": 3e-3} | SHORT, "ddpm"),
+    "no end in noise, a covariance that fits": Fault(
+        ("prior_mismatch",), value("prior_mismatch"), {"schedule.start": 1e-6, "schedule.end": 1e-3} | SHORT, "ddpm"
+    ),
+    "no end in noise, correlated columns": Fault(
+        ("prior_mismatch",), PRIOR, {"schedule.sigma_max": 1.0} | SHORT, sources=("table",), data=lambda _: alike()
+    ),
+    "noise range, high end too low": Fault(("prior_mismatch",), PRIOR, {"schedule.sigma_max": 0.3} | SHORT),
+    "noise range, high end too high": Fault(
+        ("wasted_steps",), value("wasted_steps"), {"schedule.end": 0.6} | SHORT, "ddpm"
+    ),
+    "noise range, low end too high": Fault(("coarse_grid",), STEPS, {"grid.sigma_min": 0.5} | SHORT),
+    "unscaled columns": Fault(
+        ("unscaled_columns",),
+        value("unscaled_columns"),
+        {"data.standardise": False} | SHORT,
+        data=lambda source: 300 * rows_of(source),
+    ),
+    "duplicates": Fault(
+        ("duplicate_rows",),
+        value("duplicate_rows"),
+        SHORT,
+        data=lambda source: np.concatenate([rows_of(source, 2000), rows_of(source, 2000)[:500]]),
+        after=lambda rows: np.unique(rows, axis=0),
+    ),
+    "coarse grid": Fault(("coarse_grid",), STEPS, {"grid.steps": 4} | SHORT),
+    "coarse grid, ddpm": Fault(("coarse_grid",), STEPS, {"grid.steps": 2} | SHORT, "ddpm"),
+    "times at high noise": Fault(("wrong_times",), nats, {"times.mean": 1.5, "times.std": 0.5} | SHORT),
+    "times at low noise: misplaced modes": Fault(
+        ("wrong_times",),
+        nats,
+        {"times.mean": -4.0, "times.std": 0.6} | SHORT,
+        sources=(*MODAL, "table"),
+    ),
+    "too few steps of training": Fault(("too_few_steps",), nats, {"training.steps": 100}),
+    "ten steps of training": Fault(("too_few_steps",), nats, {"training.steps": 10}),
+    "too small a network": Fault(("network_too_small",), nats, {"network.width": 4, "network.depth": 1} | SHORT),
+    "no average of the weights": Fault(
+        ("ema_too_short",), nats, {"training.decay": "constant", "training.weights": "last"} | SHORT
+    ),
+    "a short average of the weights": Fault(
+        ("ema_too_short",), nats, SHORT | {"training.decay": "constant", "training.ema": 0.9}
+    ),
+    "average of the weights too long": Fault(("ema_too_long",), nats, SHORT | {"training.ema": 0.9999}),
+    "learning rate too high": Fault(("learning_rate_too_high",), nats, {"training.learning_rate": 0.3} | SHORT),
+    "learning rate too low": Fault(("learning_rate_too_low",), nats, {"training.learning_rate": 3e-5} | SHORT),
+    "memorising": Fault(
+        ("memorising", "overtrained"),
+        value("overtrained"),
+        {"network.width": 128},
+        data=lambda source: rows_of(source, 200),
+    ),
+    "a label dropped too rarely": Fault(
+        ("label_rarely_dropped",),
+        nats,
+        {"data.label": "class", "training.label_dropout": 0.0} | SHORT,
+        sources=("moons", "eight_gaussians", "rings"),
+    ),
+}
+
+
+def prepared(fault: Fault, source: str, folder: Path, name: str, rows: Any = None) -> str:
+    """What is trained on: the name of a shape, or of a file that is written."""
+    if rows is None and fault.data is None and source != "table":
+        return source
+    rows = rows if rows is not None else (fault.data or rows_of)(source)
+    path = folder / f"{''.join(c if c.isalnum() else '_' for c in name)}_{source}.npy"
+    np.save(path, rows)
+    return str(path)
+
+
+def options(fix: str) -> list[str]:
+    """`--set a=b --set c=d` as a list of changes."""
+    words = shlex.split(fix)
+    assert words[::2] == ["--set"] * (len(words) // 2), fix
+    return words[1::2]
+
+
+def run(name: str, fault: Fault, source: str, folder: Path, seed: int = 0) -> dict[str, Any]:
+    """Plant, diagnose, mend, train again, diagnose again."""
+    data = prepared(fault, source, folder, name)
+    recipe = motes.load_recipe(fault.recipe, fault.changes)
+    found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=ROWS).to_dict()
+    names = [one["name"] for one in found["findings"]]
+    first = found["findings"][0] if names else {"fix": ""}
+    case = {"fault": name, "source": source, "expected": fault.findings, "findings": names, "fix": first["fix"]}
+    case["values"] = [one["value"] for one in found["findings"]]
+    case["before"] = fault.measure(found)
+    mended = recipe
+    if first["fix"]:
+        mended = motes.load_recipe(recipe, options(first["fix"]))
+    elif fault.after is not None:
+        data = prepared(fault, source, folder, name + " mended", fault.after(np.load(data)))
+    else:
+        return case | {"after": case["before"]}
+    again = motes.fit(data, mended, seed=seed, verbose=False).diagnose(n=ROWS).to_dict()
+    case["after"] = fault.measure(again)
+    case["findings after"] = [one["name"] for one in again["findings"]]
+    return case
+
+
+def cases(only: str) -> Iterator[tuple[str, Fault, str]]:
+    """All that are to be run."""
+    for name, fault in FAULTS.items():
+        for source in fault.sources:
+            if only in f"{name} {source}":
+                yield name, fault, source
+
+
+def clean(count: int) -> Iterator[tuple[str, str, int]]:
+    """Recipes and data of which nothing is wrong: (recipe, source, seed)."""
+    found = [("default", shape, seed) for seed in (1, 2, 3) for shape in motes.SHAPES]
+    found += [("ddpm", shape, seed) for seed in (1, 2) for shape in motes.SHAPES]
+    found += [("default", "table", seed) for seed in (1, 2, 3)]
+    return iter(found[:count])
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The lines that are there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write(path: Path, case: dict[str, Any]) -> None:
+    """One more line."""
+    with path.open("a") as file:
+        file.write(json.dumps(case) + "\n")
+    print(json.dumps(case), flush=True)
+
+
+def table(folder: Path) -> str:
+    """Both files as Markdown: faults by first findings, and by how much the fix lessens that part of the error."""
+    found = kept(folder / "faults.jsonl")
+    names = [name for name in FAULTS if any(case["fault"] == name for case in found)]
+    lines = ["| planted | named first | of | that part of the error after the fix, over before |", "|---|---|---|---|"]
+    for name in names:
+        mine = [case for case in found if case["fault"] == name]
+        first = Counter(f"`{case['findings'][0]}`" if case["findings"] else "nothing" for case in mine)
+        shown = ", ".join(f"{what} {count}" for what, count in first.items())
+        shares = [max(case["after"], 0) / case["before"] for case in mine if case["before"] > 0]
+        lines.append(f"| {name} | {shown} | {len(mine)} | {', '.join(f'{share:.2g}' for share in sorted(shares))} |")
+    seen = kept(folder / "clean.jsonl")
+    alarms = [case for case in seen if case["findings"]]
+    lines += ["", f"Of {len(seen)} clean trainings {len(alarms)} had a finding."]
+    lines += [f"- {case['recipe']} on {case['source']}: {', '.join(case['findings'])}" for case in alarms]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="", help="cases whose name and source hold this text")
+    parser.add_argument("--clean", type=int, default=0, help="so many clean trainings, and no faults")
+    parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    if chosen.table:
+        print(table(chosen.folder))
+        return
+    if chosen.clean:
+        path = chosen.folder / "clean.jsonl"
+        there = {(case["recipe"], case["source"], case["seed"]) for case in kept(path)}
+        for recipe, source, seed in clean(chosen.clean):
+            if (recipe, source, seed) not in there:
+                data = prepared(Fault((), nats), source, chosen.folder, "clean")
+                found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=ROWS, seed=seed).to_dict()
+                names = [one["name"] for one in found["findings"]]
+                doubts = found["split"]["doubts"]
+                write(path, {"recipe": recipe, "source": source, "seed": seed, "findings": names, "doubts": doubts})
+        return
+    path = chosen.folder / "faults.jsonl"
+    there = {(case["fault"], case["source"]) for case in kept(path)}
+    for name, fault, source in cases(chosen.only):
+        if (name, source) not in there:
+            write(path, run(name, fault, source, chosen.folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Each planted fault is named first, and the options that are printed with it halve that part of the error."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import motes
+
+PATH = Path(__file__).parents[1] / "benchmarks" / "faults.py"
+
+
+def read():
+    spec = importlib.util.spec_from_file_location("faults", PATH)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["faults"] = module  # where its dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+faults = read()
+CASES = list(faults.cases(""))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "fault", "source"), CASES, ids=[f"{name}, {source}" for name, _, source in CASES])
+def test_a_planted_fault_is_named_first_and_its_fix_halves_the_error(name, fault, source, tmp_path):
+    case = faults.run(name, fault, source, tmp_path)
+    assert case["findings"], case
+    assert case["findings"][0] in fault.findings, case
+    assert case["after"] <= case["before"] / 2, case
+
+
+@pytest.mark.long
+def test_of_a_hundred_clean_trainings_one_at_most_has_a_finding(tmp_path):
+    alarms = []
+    for recipe, source, seed in faults.clean(100):
+        data = faults.prepared(faults.Fault((), faults.nats), source, tmp_path, "clean")
+        found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=faults.ROWS, seed=seed)
+        assert found.split.doubts == () if hasattr(found, "split") else True
+        alarms += [(recipe, source, seed, finding.name) for finding in found.findings]
+    assert len({alarm[:3] for alarm in alarms}) <= 1, alarms
+
+
+def test_every_fault_has_three_shapes_and_a_table_or_says_why_not():
+    for name, fault in faults.FAULTS.items():
+        motes.load_recipe(fault.recipe, fault.changes)  # a recipe that there is
+        assert fault.findings and fault.sources
+        if "data.label" in fault.changes or "column" in name:  # rows of a file have no classes here; shapes two columns
+            continue
+        assert len(fault.sources) == 4 and "table" in fault.sources, name
+
+
+def test_the_table_of_the_documents_is_what_the_script_prints(tmp_path):
+    lines = [
+        {"fault": "coarse grid", "source": "moons", "findings": ["coarse_grid"], "before": 0.06, "after": 0.006},
+        {"fault": "coarse grid", "source": "table", "findings": [], "before": 0.06, "after": 0.06},
+    ]
+    (tmp_path / "faults.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    clean = {"recipe": "ddpm", "source": "rings", "seed": 1, "findings": ["undertrained"], "doubts": []}
+    (tmp_path / "clean.jsonl").write_text(json.dumps(clean) + "\n")
+    text = faults.table(tmp_path)
+    assert "| coarse grid | `coarse_grid` 1, nothing 1 | 2 | 0.1, 1 |" in text
+    assert "Of 1 clean trainings 1 had a finding." in text and "- ddpm on rings: undertrained" in text
+    assert faults.options("--set a.b=1 --set c.d=x") == ["a.b=1", "c.d=x"]
