@@ -14,7 +14,7 @@ from motes.data._frames import as_frame, joined
 from motes.data._identity import fingerprint_of
 from motes.data._tables import Table
 from motes.data._text_options import TextOptions
-from motes.diagnosis._before import prior_kl
+from motes.diagnosis._prior import prior_kl
 from motes.diffusion._continuous import RectifiedFlow, VarianceExploding
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._labelled import LabelledOracle

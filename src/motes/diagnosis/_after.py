@@ -141,7 +141,8 @@ def diagnose_model(
 
 # --- what belongs together --------------------------------------------------------------------------------------------
 
-OF_THE_DATA = ("unscaled_columns", "degenerate_column", "dependent_columns", "duplicate_rows")
+OF_THE_ROWS = ("degenerate_column", "dependent_columns", "duplicate_rows")
+OF_THE_DATA = ("unscaled_columns", *OF_THE_ROWS)
 OF_THE_STEPS = ("wasted_steps", "coarse_grid")
 
 
@@ -245,7 +246,7 @@ def _modes(
         return
     off = [share - true for share, true in zip(coverage.shares, modes.shares, strict=True)]
     worst = int(np.argmax(np.abs(off)))
-    cause = found[0].name if found else ""
+    cause = next((finding.name for finding in found if finding.name not in OF_THE_ROWS), "")
     yield Finding(
         "misplaced_mass",
         float(coverage.distance),
