@@ -74,9 +74,9 @@ def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
     low, high = float(edges[0]), float(edges[-1])
     even = np.allclose(places, (edges / 2 - low / 2) / (high / 2 - low / 2), atol=1e-6)
     if even:
-        span, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
+        length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
         return [
-            ((value - low) / span * WIDTH, tick_text(value, max(span, 2.5) if whole else span))
+            ((value - low) / length * WIDTH, tick_text(value, max(length, 2.5) if whole else length))
             for value in ticks(low, high)
             if not whole or value == round(value)
         ]
