@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,6 +116,31 @@ def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeyp
     lines = capsys.readouterr().err.splitlines()
     assert 2 <= len(lines) <= 5  # at 0.02, 0.04, ... 0.32 seconds
     assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
+
+
+def test_a_warning_breaks_between_words_in_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    text = "Training ends in another distribution than sampling starts from. " * 4
+    monkeypatch.setenv("COLUMNS", "40")
+    progress.Reporter().warn(text)
+    assert capsys.readouterr().err == f"warning: {text}\n"  # a program that reads it gets one line
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    progress.Reporter().warn(text)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 5 and max(map(len, lines)) <= 40
+    assert " ".join(line.strip() for line in lines) == f"warning: {text}".strip()
+
+
+def test_the_time_that_is_left_says_nothing_of_compiling(capsys, monkeypatch):
+    clock = iter([0.0, 100.0, 101.0, 102.0])  # a program is compiled for 100 seconds, then each part takes one
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    with progress.Reporter().counting("training", 3, "steps") as count:
+        for done in (1, 2, 3):
+            count(done)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 1/3 steps",
+        "training: 2/3 steps, 1 s left",
+        "training: 3/3 steps",
+    ]
 
 
 def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(tmp_path, user_environment):
