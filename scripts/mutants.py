@@ -308,8 +308,8 @@ def summed_up(mutants: list[Mutant], found: dict[str, dict[str, str]]) -> tuple[
     lines = [
         "# Mutants",
         "",
-        f"`make mutants`, {datetime.date.today().isoformat()}, after {commit.strip()}: {len(outcomes)} of {len(mutants)} "
-        f"mutants were tried, {sum(mutant.wiring for mutant in outcomes)} of them in the wiring between parts; "
+        f"`make mutants`, {datetime.date.today().isoformat()}, after {commit.strip()}: of {len(mutants)} mutants "
+        f"{len(outcomes)} were tried, {sum(mutant.wiring for mutant in outcomes)} of them in the wiring between parts; "
         f"{len(caught)} were caught ({share:.1%}).",
         "",
         "| room | mutants | tried | caught |",
