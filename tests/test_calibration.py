@@ -112,3 +112,17 @@ def test_misuse_is_told(posterior, small_model):
             motes.calibration(model, rows, x)
     with pytest.raises(ValueError, match="level = 1"):
         motes.calibration(posterior, theta, theta, draws=9).coverage(1)
+
+
+def test_the_figure_shows_shares_less_places_within_their_band():
+    ax = motes.figures.rank_curves({"a": [0, 0, 3, 1]}, draws=3)
+    zero, curve = ax.get_lines()
+    np.testing.assert_allclose(curve.get_xdata(), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(curve.get_ydata(), [0, 0.25, 0.25, 0, 0])
+    assert zero.get_ydata() == [0.0, 0.0]
+    for scale, sign in ((0.5, 1), (2.0, -1)):  # too narrow: many true values are below all draws
+        curve = exact(np.random.default_rng(1), 500, scale=scale).plot().get_lines()[1].get_ydata()
+        assert sign * curve[10] > 0.06 and sign * curve[40] < -0.06
+    for ranks in ({}, {"a": [[0]]}, {"a": []}, {"a": [4]}, {"a": [-1]}):
+        with pytest.raises(ValueError, match="ranks"):
+            motes.figures.rank_curves(ranks, draws=3)

@@ -10,7 +10,7 @@ which sees all columns together (TARP, Lemos et al. 2023). An interval of level 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation._results import Metric, Z, share
 from motes.models._columns import matrix_of
 from motes.models._points import PointModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -125,6 +128,19 @@ class Calibration:
             f"the columns depend on one another in another way (p = {self.p_values[-1]:.1g}). Train for more steps, "
             "training.steps, or on more simulations."
         ]
+
+    def plot(self, style: str = "light") -> Axes:
+        """The ranks of each column, and of all together, beside the band in which uniform ones lie.
+
+        Example:
+            >>> from motes.diagnosis import Calibration
+            >>> found = Calibration(("rate",), np.arange(100)[:, None] * [1, 1], 99, (), np.ones(2))
+            >>> [line.get_label() for line in found.plot().get_lines()][1:]
+            ['rate', 'all columns']
+        """
+        from motes.figures import rank_curves
+
+        return rank_curves(dict(zip(self.names, self.ranks.T, strict=True)), self.draws, style=style)
 
     def __repr__(self) -> str:
         return f"Calibration({len(self.ranks):,} simulations, {self.draws} draws each, p = {self.p_value:.2g})"
