@@ -175,7 +175,9 @@ def test_nothing_is_installed_from_where_it_is_not():
         assert not re.search(r"pip install [-\w ]*['\"]?motes", path.read_text(encoding="utf-8")), path
 
 
-@pytest.mark.parametrize("page", ["conditions", "extending", "diagnosis", "likelihood", "report", "tables"])
+@pytest.mark.parametrize(
+    "page", ["conditions", "extending", "diagnosis", "likelihood", "posteriors", "report", "tables"]
+)
 @pytest.mark.filterwarnings("default")  # as in a script
 def test_the_examples_of_a_page_run(page, quick, own_kinds, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
