@@ -303,21 +303,23 @@ def summed_up(mutants: list[Mutant], found: dict[str, dict[str, str]]) -> tuple[
     outcomes = {mutant: found[mutant.key(ROOT)]["outcome"] for mutant in mutants if mutant.key(ROOT) in found}
     caught = [mutant for mutant, outcome in outcomes.items() if outcome in ("caught", "too long")]
     left = [mutant for mutant, outcome in outcomes.items() if outcome not in ("caught", "too long")]
-    why, share = reasons(), len(caught) / max(len(mutants), 1)
+    why, share = reasons(), len(caught) / max(len(outcomes), 1)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     lines = [
         "# Mutants",
         "",
-        f"`make mutants`, {datetime.date.today().isoformat()}, after {commit.strip()}: of {len(mutants)} mutants, "
-        f"{sum(mutant.wiring for mutant in mutants)} of them in the wiring between parts, {len(caught)} are caught "
-        f"({share:.1%}).",
+        f"`make mutants`, {datetime.date.today().isoformat()}, after {commit.strip()}: "
+        f"{len(outcomes)} of {len(mutants)} mutants were tried, "
+        f"{sum(mutant.wiring for mutant in outcomes)} of them in the wiring between parts; "
+        f"{len(caught)} were caught ({share:.1%}).",
         "",
-        "| room | mutants | caught |",
-        "|---|---|---|",
+        "| room | mutants | tried | caught |",
+        "|---|---|---|---|",
     ]
     for room in sorted({mutant.file.partition("/")[0] for mutant in mutants}):
         mine = [mutant for mutant in mutants if mutant.file.partition("/")[0] == room]
-        lines.append(f"| {room} | {len(mine)} | {sum(mutant in caught for mutant in mine)} |")
+        seen, noticed = (sum(mutant in some for mutant in mine) for some in (outcomes, caught))
+        lines.append(f"| {room} | {len(mine)} | {seen} | {noticed} |")
     if left:
         lines += ["", "Not caught:", ""]
         lines += [f"- {one.file}: {one.fault}. {why.get(one.fault, 'No reason is known.')}" for one in left]

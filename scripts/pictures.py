@@ -1,8 +1,9 @@
-"""Make the pictures of the README, docs/diagnosis.md and docs/classes.md, in docs/images: python scripts/pictures.py"""
+"""Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py"""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import motes
@@ -16,6 +17,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     film()
     guidance()
+    posterior()
     diagnosis("rings", "ddpm", ("excess", "scores", "densities"))
     diagnosis("moons", "tutorial", ("error_split",))
 
@@ -47,6 +49,25 @@ def guidance() -> None:
         "by a worse copy": draw(motes.Guidance(2.0, weak=short)),
     }
     figures.sheet(clouds, limits=figures.limits_of(x)).savefig(OUT / "guidance.png")
+
+
+def posterior() -> None:
+    """Two moons of Lueckmann et al. 2021: parameters given one observation, and whether the model is calibrated."""
+    rng = np.random.default_rng(0)
+
+    def simulate(theta: np.ndarray) -> np.ndarray:
+        angle, radius = rng.uniform(-np.pi / 2, np.pi / 2, len(theta)), rng.normal(0.1, 0.01, len(theta))
+        moon = np.stack([radius * np.cos(angle) + 0.25, radius * np.sin(angle)], axis=1)
+        return moon + np.stack([-np.abs(theta.sum(axis=1)), theta[:, 1] - theta[:, 0]], axis=1) / np.sqrt(2)
+
+    theta, fresh = rng.uniform(-1, 1, (10_000, 2)), rng.uniform(-1, 1, (500, 2))
+    model = motes.fit(theta, columns=["theta1", "theta2"], given=simulate(theta))
+    figure = plt.figure(figsize=(9, 4), layout="constrained")
+    one, other = figure.subplots(1, 2)
+    figures.scatter(model.sample(5_000, given=[0.0, 0.0]), title="draws given x = (0, 0)", ax=one, style="light")
+    found = motes.calibration(model, fresh, simulate(fresh))
+    figures.rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
+    figure.savefig(OUT / "posterior.png", dpi=110)
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,13 +118,38 @@ def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeyp
     assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
 
 
-def test_a_terminal_gets_a_bar(tmp_path, environment):
+def test_a_warning_breaks_between_words_in_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    text = "Training ends in another distribution than sampling starts from. " * 4
+    monkeypatch.setenv("COLUMNS", "40")
+    progress.Reporter().warn(text)
+    assert capsys.readouterr().err == f"warning: {text}\n"  # a program that reads it gets one line
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    progress.Reporter().warn(text)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 5 and max(map(len, lines)) <= 40
+    assert " ".join(line.strip() for line in lines) == f"warning: {text}".strip()
+
+
+def test_the_time_that_is_left_says_nothing_of_compiling(capsys, monkeypatch):
+    clock = iter([0.0, 100.0, 101.0, 102.0])  # a program is compiled for 100 seconds, then each part takes one
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    with progress.Reporter().counting("training", 3, "steps") as count:
+        for done in (1, 2, 3):
+            count(done)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 1/3 steps",
+        "training: 2/3 steps, 1 s left",
+        "training: 3/3 steps",
+    ]
+
+
+def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(tmp_path, user_environment):
     import pty
 
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [*MOTES, "train", "moons", "--no-figures", "--out", tmp_path / "bar", *QUICK],
-        env=environment | {"TERM": "xterm"},
+        env=user_environment | {"TERM": "xterm", "XDG_CACHE_HOME": str(tmp_path / "cache")},
         stdout=subprocess.DEVNULL,
         stderr=follower,
     )
@@ -136,6 +162,7 @@ def test_a_terminal_gets_a_bar(tmp_path, environment):
         pass  # the terminal is gone with the process
     assert process.wait() == 0
     assert "training" in seen.decode() and "━" in seen.decode() and "40/40" in seen.decode()
+    assert len(list((tmp_path / "cache" / "motes" / "compiled").iterdir())) > 10
 
 
 def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, tmp_path):
@@ -631,12 +658,12 @@ def test_debug_brings_the_traceback(environment, tmp_path):
         assert done.returncode in (1, 2)
 
 
-def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, environment):
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, user_environment):
     (tmp_path / "cache").write_text("a file where the cache's folder should be")
     done = subprocess.run(
         [*MOTES, "train", "moons", "--no-figures", "-q", "--out", "run", *QUICK],
         cwd=tmp_path,
-        env=environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path)},
+        env=user_environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path)},
         capture_output=True,
         text=True,
     )

@@ -186,5 +186,12 @@ def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path):
     assert (exact.label, bound.label) == (EXACT, BOUND)
     assert bound.mean + 5 * bound.error < exact.mean
     assert 0 < exact.error < 0.01 * exact.mean
+
+
+@pytest.mark.long
+def test_training_comes_close_to_the_least_loss():
+    recipe = motes.load_recipe("default", {"data.rows": 2000})
+    source = read_points("moons", recipe, 0)
+    exact = least_loss(source, recipe)
     ours = fit_points(source.training, recipe, seed=0).training.losses[-1500:].mean()
-    assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean  # and training comes close to it
+    assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 import motes
 from explorers import TOKEN, serving, wait_for
 from motes.cli import exploring
+from motes.data._distributions import Atoms
 from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import DataError, UsageError
@@ -29,6 +30,7 @@ from motes.explorer._application import FULL, page_files
 from motes.explorer._exporting import page_alone
 from motes.explorer._frames import frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
+from motes.explorer._memory import by_heart
 from motes.explorer._requests import Request
 from motes.explorer._sketches import Sketch
 from motes.explorer._starting import Seats, begun
@@ -877,3 +879,66 @@ def test_few_files_are_kept():
     assert uploads.get(words[-1]).columns == ("a", "b")
     with pytest.raises(UsageError, match="is not here"):
         uploads.get(words[0])
+
+
+# --- learned by heart ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_learned_by_heart_is_found(answers, small_model):
+    """A density with a peak on each training row, against one that is the truth."""
+    subject = answers.shelf.subject("small")
+    rows, truth = subject.origin.training.x, motes.truth("moons")
+    peaks = motes.evaluation.Truth(
+        "peaks", Atoms(rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
+    )
+    found = by_heart(subject, rows[:50], peaks.log_density)
+    assert found["sure"] and found["gap"] > 0.5 and found["nearest"]["drawn"] == 0
+    fair = by_heart(subject, truth.sample(300, seed=5), truth.log_density)
+    assert not fair["sure"] and fair["nearest"]["drawn"] == pytest.approx(fair["nearest"]["fresh"], rel=0.5)
+
+
+def test_a_page_is_told_whether_it_is_learned_by_heart(answers):
+    found = ask(answers, what="memory", model="small", seed=0).header
+    assert found["rows"] == len(answers.shelf.subject("small").origin.training)
+    assert found["gap"] == pytest.approx(found["training"] - found["fresh"])
+
+
+def test_without_other_rows_nothing_is_said_of_memory(small_model):
+    lost = Answers(Shelf(Subject("lost", small_model._with(source="gone.csv"))), LIMITS)
+    with pytest.raises(UsageError, match="are not here"):
+        ask(lost, what="memory", model="lost", seed=0)
+
+
+# --- other models ----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_whose_schedule_and_network_know_steps_is_shown():
+    small = {"training.steps": 2, "network.width": 8, "network.depth": 1}
+    model = motes.fit("moons", "tutorial", changes=small, verbose=False).inner
+    answers = Answers(Shelf(Subject("own", model)), Limits())
+    about = ask(answers, what="open", model="own").header["about"]
+    assert about["steps"] == 100 and about["sampler"] == "ancestral"
+    for steps in (100, 4):
+        found = ask(answers, what="chain", model="own", n=20, steps=steps, seed=0, sampler="ddim").arrays
+        assert np.isfinite(found["points"]).all() and len(found["stops"]) == min(steps + 1, 65)
+    for what, more in {
+        "score": {"of": "both", "cells": 4},
+        "density": {"of": "both", "cells": 4},
+        "paths": {"of": "learned", "at": [0.1, 0.2], "many": 2, "seed": 0},
+        "probe": {"at": [0.1, 0.2]},
+    }.items():
+        for place in (0, 600):
+            answer = ask(answers, what=what, model="own", place=place, **more)
+            assert all(np.isfinite(array).all() for array in answer.arrays.values()), (what, place)
+
+
+def test_of_a_model_of_more_columns_two_are_drawn():
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    model = motes.fit(x, "default", changes={"training.steps": 2, "network.width": 8}, verbose=False).inner
+    answers = Answers(Shelf(Subject("own", model)), Limits())
+    about = ask(answers, what="open", model="own").header["about"]
+    assert about["columns"] == ["x0", "x1"] and not about["layers"]
+    points = ask(answers, what="chain", model="own", n=20, steps=4, seed=0, sampler="euler").arrays["points"]
+    assert np.array_equal(points[-1], model.sample(20, how={"sampler": "euler", "steps": 4})[:, :2])
+    with pytest.raises(UsageError, match="are for models of two"):
+        ask(answers, what="score", model="own", of="learned", place=500, cells=4)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from tests.conftest import SMALL
+from tests.marks import long_except
 from tests.reference import SCHEDULES, Z
 
 import motes
@@ -92,7 +93,7 @@ def six_columns():
     return MixtureOracle(np.ones(3), means, np.tile(0.25 * np.eye(6), (3, 1, 1)), SCHEDULES["linear"]), x0
 
 
-@pytest.mark.parametrize("loss", WEIGHTED)
+@pytest.mark.parametrize("loss", long_except(WEIGHTED, "simple", "edm"))
 @pytest.mark.parametrize("distribution", [moons, six_columns])
 def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
     oracle, x0 = distribution()

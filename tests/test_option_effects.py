@@ -127,6 +127,14 @@ def standardise():
     np.testing.assert_allclose(scales, [x.std(axis=0), [1, 1]], rtol=1e-6)
 
 
+@effect("data.given")
+def given(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{i},{i * i},{i % 3}\n" for i in range(30)))
+    rows = drawn(str(tmp_path / "t.csv"), given=("c", "a"), held_out=0.0)
+    assert rows.columns == ("b",) and rows.given.columns == ("c", "a")
+    np.testing.assert_array_equal(rows.x[:, 0], rows.given.x[:, 1] ** 2)
+
+
 @effect("data.bounds")
 def bounds():
     x = motes.make_shape("moons", 50, seed=0)

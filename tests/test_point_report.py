@@ -10,6 +10,7 @@ import pytest
 import motes
 from motes.errors import UsageError
 from motes.evaluation._points import evaluate_points
+from motes.reports._charts import histogram
 from motes.reports._page import page, write_page
 from motes.reports._svg import tick_text
 from pages import Page, check_alone, check_heard, check_numbers
@@ -75,10 +76,20 @@ def test_the_map_of_differences_has_the_colour_of_those_that_are_too_many():
 
 
 @pytest.mark.parametrize(
-    ("value", "span", "text"), [(2007, 2, "2007"), (5000, 20_000, "5,000"), (1500, 3000, "1500"), (0.25, 1, "0.2")]
+    ("value", "span", "text"), [(2007, 3, "2007"), (5000, 20_000, "5,000"), (1500, 3000, "1500"), (0.25, 1, "0.2")]
 )
 def test_a_year_on_an_axis_has_no_comma(value, span, text):
     assert tick_text(value, span) == text
+
+
+@pytest.mark.parametrize("years", [(2007, 2008), (2007, 2009), (1990, 2020)])
+def test_the_axis_of_years_has_years(years):
+    edges = np.arange(years[0] - 0.5, years[1] + 1)
+    shares = np.full(len(edges) - 1, 1 / (len(edges) - 1))
+    said = Page(f"<html>{histogram(shares, shares, edges, 'years')}</html>").words
+    ticks = [word for word in said if word.strip()]
+    assert len(ticks) >= 2
+    assert all(years[0] <= int(tick) <= years[1] for tick in ticks)
 
 
 def test_the_loss_is_drawn_beside_the_irreducible_one():

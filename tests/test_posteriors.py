@@ -475,3 +475,68 @@ def test_bounds_are_said_once_and_for_what_has_none():
     units = Standardiser(np.zeros(2), np.ones(2), Support.of(["x=0.."], ("x", "y")))
     with pytest.raises(UsageError, match="got units with bounds"):
         motes.truth("moons").oracle(FAR, units)
+
+
+# --- files and the command line --------------------------------------------------------------------------------------
+
+QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
+
+
+@pytest.fixture
+def simulations(tmp_path):
+    """A file of 300 simulations."""
+    theta, x = simulated(300, 5)
+    pd.DataFrame(np.hstack([x[:, :1], theta, x[:, 1:]]), columns=["a", "u", "v", "b", "c"]).to_csv(
+        tmp_path / "s.csv", index=False
+    )
+    return theta, x
+
+
+def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simulations, tmp_path):
+    bounds = '--set=data.bounds=["u=-9..9"]'
+    code, out, err = motes_command("train", "s.csv", "--out", "run", "--given-columns", "b,a, c", bounds, *QUICK)
+    assert code == 0 and "mean log p given what was observed, of " in out, err
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_file()) == [
+        *("averages.safetensors", "history.jsonl", "metrics.json", "model.safetensors", "recipe.toml")
+    ]
+    model = motes.load("run")
+    assert model.columns == ("u", "v") and model.inner.context.columns == ("b", "a", "c")
+    # As in memory, of a frame with the columns named in the recipe.
+    theta, x = simulations
+    code, out, err = motes_command("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
+    assert code == 0, err
+    found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
+    np.testing.assert_allclose(found, model.sample(4, given={"a": 0.5, "b": 2.0, "c": -1.0}).to_numpy())
+    code, out, err = motes_command("score", "run", "s.csv", "--out", "p.csv")
+    assert code == 0, err
+    expected = model.score_samples(theta, given=x[:, [1, 0, 2]])
+    np.testing.assert_allclose(np.loadtxt("p.csv", skiprows=1), expected)
+    for words, says in [
+        (["sample", "run"], "points given b, a, c; got no observation"),
+        (["sample", "run", "--given", "a=1"], "no 'b'; expected all of b, a, c"),
+        (["sample", "run", "--given", "u=1"], "unknown column 'u'"),
+        (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the number"),
+        (["evaluate", "run"], "comparing with real rows: this model is of points given b, a, c"),
+        (["diagnose", "run"], "this model is of points given b, a, c"),
+        (["plot", "run"], "this model is of points given b, a, c"),
+        (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this model is of points given b, a, c"),
+        (["score", "run", "moons", "--out", "q.csv"], "this model is of points given b, a, c"),
+        (["train", "s.csv", "--given-columns", "a,d"], "unknown given column 'd'"),
+        (["train", "s.csv", "--given-columns", "a,,b"], "expected names with commas between"),
+        (["train", "s.csv", "--given-columns", "a,b,c,u,v"], "all columns are given"),
+        (["train", "moons", "--given-columns", "x"], "'moons' is a shape. Leave data.given out"),
+        (["train", "s.csv", "--recipe", "table", "--given-columns", "a"], "got data.given = ['a'] for a table"),
+    ]:
+        code, _, err = motes_command(*words)
+        assert code == 2 and says in err, (words, err)
+
+
+def test_columns_of_a_frame_are_given_by_the_recipe(simulations, tmp_path):
+    rows = pd.read_csv(tmp_path / "s.csv")
+    named = motes.fit(rows, "default", changes=SMALL | {"data.given": ["a", "b", "c"]}, verbose=False)
+    apart = motes.fit(rows[["u", "v"]], given=rows[["a", "b", "c"]], changes=SMALL, verbose=False)
+    assert list(named.sample(2, given=X[0])) == ["u", "v"]
+    np.testing.assert_allclose(named.sample(9, given=X[0]), apart.sample(9, given=X[0]), atol=1e-6)
+    assert named.inner.fingerprint == apart.inner.fingerprint
+    with pytest.raises(UsageError, match="names columns of a file or a data frame; got an array"):
+        motes.fit(simulations[0], changes=SMALL | {"data.given": ["a"]}, verbose=False)

@@ -22,6 +22,7 @@ from motes.data._frames import as_frame
 from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
 from motes.learning._course import Snapshot
+from motes.models._evidence import Evidence
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
@@ -456,6 +457,28 @@ def test_options_of_sample_reach_the_draw(spy, saved, capsys):
     assert request == samples.Request(5, {"x": (0.5, 1)}, 7, False, Sampling("heun", 9, "uniform"), None)
     command("sample", saved, "--label", "1", "--out", saved / "rows.csv")
     assert write.given[1].label == "1" and f"1,000 rows in {saved / 'rows.csv'}" in capsys.readouterr().out
+
+
+def test_the_probability_of_a_condition_is_said(spy, saved, capsys):
+    spy("motes.runs._samples.write_samples", Evidence(-1.0, (), 4.0, ("it is a guess",)))
+    command("sample", saved, "-n", 5, "--given", "x=0.5..1", "-q")
+    err = capsys.readouterr().err
+    assert "log p(x=0.5..1) = -1.0000 nats: probability 0.3679. The 5 rows are worth 4 independent ones" in err
+    assert "warning: it is a guess\n" in err
+
+
+def test_motes_columns_warns_of_row_numbers(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("number,b\n" + "".join(f"{k},{k % 3}\n" for k in range(60)))
+    assert command("columns", tmp_path / "t.csv") == 0
+    assert "warning: column 'number': a number for each row" in capsys.readouterr().err
+
+
+def test_a_seed_of_the_command_line_is_whole():
+    read = lambda text: common.whole(int, [SimpleNamespace(value=text)])
+    assert [read("7"), read("1e6")] == [7, 1_000_000]
+    for text in ("1.5", "many", "1e30"):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            read(text)
 
 
 def test_exact_reaches_the_draw_of_a_table(spy, saved_table):

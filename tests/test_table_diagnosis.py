@@ -133,6 +133,11 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     assert found.rows == len(origin.held_out)
     assert found.evaluated_against == f"held-out rows of {path}"
     assert found.training is not None
+    examples = model.evaluate(n=200).details.examples
+    log_prob = model.score_samples(origin.held_out)
+    np.testing.assert_allclose(examples.log_prob, np.sort(log_prob)[:10], rtol=1e-5)
+    worst = origin.held_out.take(np.argsort(log_prob)[:10])
+    assert [float(row[0]) for row in examples.unlikely] == pytest.approx(worst["a"].astype(float), rel=1e-5)
     paths = keep_diagnosis(found, model.inner, None, tmp_path / "out", t=None, drawing=Drawing("light"), seed=0)
     assert [one.name for one in paths] == ["diagnosis.json", "column_gains.png"]
     numbers = json.loads(paths[0].read_text())

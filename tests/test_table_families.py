@@ -123,7 +123,7 @@ def compare(a, b, seed=0, by_design=(False,) * 4):
     return compare_shares(view(LABELS), a, b, by_design, lambda j, x: f"{x:.3g}", rng_of(seed))
 
 
-@pytest.mark.parametrize(("n", "m"), [(60, 25), (800, 100)])
+@pytest.mark.parametrize(("n", "m"), [(60, 25), pytest.param(800, 100, marks=pytest.mark.long)])
 def test_the_family_of_columns_holds_its_size(n, m, monkeypatch):
     # 120 times at 20 %: fewer than 11 or more than 38 with probability 0.003.
     monkeypatch.setattr(families, "DRAWS", 999)
@@ -176,6 +176,7 @@ def test_missing_entries_that_are_left_out_by_design_are_no_difference():
     assert compare(synthetic, rows(600, 2)).of(2, ("missing",)).p_value < 0.01
 
 
+@pytest.mark.long
 def test_a_detectable_difference_is_found_in_80_of_100_cases(monkeypatch):
     # Found in 80 of 100 cases: fewer than 33 of 50 or all 50 with probability 0.02 if 80 % is exact; it is a guide.
     monkeypatch.setattr(families, "DRAWS", 999)

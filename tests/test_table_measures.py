@@ -211,6 +211,7 @@ def test_the_family_of_pairs_holds_its_size(monkeypatch):
     assert 5 <= np.sum(np.array(smallest) <= 0.1 + 1e-9) <= 27
 
 
+@pytest.mark.long
 def test_a_detectable_association_is_found_in_80_of_100_cases():
     # Found in 80 of 100 cases: fewer than 24 or more than 39 of 40 with probability 0.005.
     def pair(n, k, rho):

@@ -10,6 +10,7 @@ from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel, read_model
 from motes.recipes import load_recipe
 from motes.tables._conditions import Not
+from tables import TINY, untrained
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}
 
@@ -261,17 +262,18 @@ def test_weights_are_rows_that_come_so_often():
 
 def test_missing_entries_are_a_value_where_that_is_asked_for():
     rng = np.random.default_rng(0)
-    x = rng.standard_normal(3000).round(2)
+    x = rng.standard_normal(3000).round(1)
     gone = rng.random(3000) < np.where(x > 0, 0.6, 0.1)
     frame = pd.DataFrame({"x": x, "y": np.where(gone, np.nan, x + 1)})
-    model = fit_table(frame, changes=QUICK | {"table.missing": "code"})
+    model = fit_table(frame, changes=QUICK | {"table.missing": "code", "table.steps": 300})
     rows = model.sample(10_000, seed=1)
     missing = rows.columns["y"].missing
     assert missing.mean() == pytest.approx(gone.mean(), abs=0.02)
     drawn = cells(rows, "x").astype(float)
     assert missing[drawn > 0].mean() - missing[drawn < 0].mean() == pytest.approx(0.5, abs=0.1)
     assert model.sample(200, given={"y": None}, seed=1).columns["y"].missing.all()
-    hidden = fit_table(frame, changes=QUICK | {"table.steps": 20})
+    with untrained():
+        hidden = fit_table(frame, changes=TINY)
     assert not hidden.sample(1000, seed=1).columns["y"].missing.any()
 
 

@@ -1,6 +1,7 @@
 """A network part by part is the network at once; what is drawn is what is scored; every distribution sums to one."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ class Made:
             return MaskedModel(jax.tree.unflatten(tree, moved), base)
 
         self.members = [member(seed) for seed in range(members)]
-        self.models = jax.tree.map(lambda *parts: jnp.stack(parts), *self.members)
+        self.models = jax.tree.map(lambda *parts: np.stack(parts), *self.members)
         ranges = [self.schema.draw_range(j) for j in range(4)]
         self.unmasker = Unmasker.of(self.models, self.layout, self.reader, ORDER, ranges)
 
@@ -70,19 +71,22 @@ def made():
     return Made()
 
 
+@partial(jax.jit, static_argnums=1)
+def at_once(model, layout, rows, visible):
+    """log p of all parts of rows of which some are visible, (n, p)."""
+    base = ordered(model.base, jnp.asarray(ORDER), layout)
+    return model.log_probs(layout, model.network.heads(layout), base, rows, visible)
+
+
 def test_part_by_part_is_the_network_at_once(made):
     n = 50
-    rows = jax.tree.map(lambda part: jnp.asarray(part[:n]), made.rows)
+    rows = jax.tree.map(lambda part: part[:n], made.rows)
     seen = made.unmasker.start(n)
     for k, j in enumerate(ORDER):
         found = made.unmasker.log_prob(seen, k, Rows(*(part[:, j] for part in rows)))
         visible = np.zeros((n, 4), bool)
         visible[:, ORDER[:k]] = True
-        each = []
-        for model in made.members:
-            base = ordered(model.base, jnp.asarray(ORDER), made.layout)
-            heads = model.network.heads(made.layout)
-            each.append(model.log_probs(made.layout, heads, base, rows, jnp.asarray(visible))[:, j])
+        each = [np.asarray(at_once(model, made.layout, rows, visible))[:, j] for model in made.members]
         np.testing.assert_allclose(found, np.logaddexp(*each) - np.log(2), atol=2e-4)
         entry = [part[:, j] for part in (rows.codes, rows.y, rows.u)]
         seen = made.unmasker.show(seen, k, *entry, np.ones(n, bool))
@@ -91,7 +95,7 @@ def test_part_by_part_is_the_network_at_once(made):
 def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_these_come_first(made):
     patterns = np.array([*itertools.product([False, True], repeat=4)])
     observed = np.repeat(patterns, 3, axis=0)
-    rows = Rows(*(jnp.asarray(part[: len(observed)]) for part in made.rows))
+    rows = Rows(*(part[: len(observed)] for part in made.rows))
     entry = lambda j: [part[:, j] for part in (rows.codes, rows.y, rows.u)]
     mixed = made.unmasker.of_rows(observed)
     seen = mixed.start(len(observed))
@@ -119,14 +123,14 @@ def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_the
 
 
 def test_the_network_sees_nothing_of_what_is_hidden(made):
-    rows = jax.tree.map(lambda part: jnp.asarray(part[:20]), made.rows)
-    other = jax.tree.map(lambda part: jnp.asarray(part[20:40]), made.rows)
-    visible = jnp.asarray(np.tile([True, False, True, False], (20, 1)))
+    rows = jax.tree.map(lambda part: part[:20], made.rows)
+    other = jax.tree.map(lambda part: part[20:40], made.rows)
+    visible = np.tile([True, False, True, False], (20, 1))
     mixed = jax.tree.map(
-        lambda a, b: jnp.where(visible.reshape(*visible.shape, *(1,) * (a.ndim - 2)), a, b), rows, other
+        lambda a, b: np.where(visible.reshape(*visible.shape, *(1,) * (a.ndim - 2)), a, b), rows, other
     )
-    network = made.members[0].network
-    np.testing.assert_array_equal(*(network.state(made.layout, part, visible) for part in (rows, mixed)))
+    state = jax.jit(lambda rows: made.members[0].network.state(made.layout, rows, visible))
+    np.testing.assert_array_equal(state(rows), state(mixed))
 
 
 def test_all_values_of_a_lattice_sum_to_one(made):
@@ -316,15 +320,13 @@ def test_random_orders_keep_the_parts_of_a_column_together():
 def test_the_loss_is_the_mean_over_prefixes_of_the_chain_rule(made):
     """The bound weighs all hidden parts alike, p / (p - m) times their sum, at each prefix."""
     model, p, n = made.members[0], 4, 8
-    rows = jax.tree.map(lambda part: jnp.asarray(part[:n])[None], made.rows)
-    order = jnp.asarray(ORDER)[None]
-    base = ordered(model.base, order[0], made.layout)
-    heads = model.network.heads(made.layout)
+    rows = jax.tree.map(lambda part: part[:n], made.rows)
     total = 0.0
     for m in range(p):
-        visible = jnp.asarray(np.isin(np.arange(p), ORDER[:m]))[None].repeat(n, 0)
-        log_probs = model.log_probs(made.layout, heads, base, jax.tree.map(lambda part: part[0], rows), visible)
         hidden = ~np.isin(np.arange(p), ORDER[:m])
+        log_probs = np.asarray(at_once(model, made.layout, rows, np.tile(~hidden, (n, 1))))
         total += -float(log_probs[:, hidden].sum(1).mean()) * p / (p - m)
-    found = [float(masked_loss(model, made.layout, rows, order, jnp.full((1, n), m), None)) for m in range(p)]
+    groups, order = jax.tree.map(lambda part: part[None], rows), ORDER[None]
+    loss = jax.jit(lambda prefix: masked_loss(model, made.layout, groups, order, prefix, None))
+    found = [float(loss(np.full((1, n), m))) for m in range(p)]
     assert sum(found) == pytest.approx(total, rel=1e-4)

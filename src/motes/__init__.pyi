@@ -24,6 +24,7 @@ from .data._shapes import SHAPES, make_labelled_shape, make_shape
 from .data._text_options import TextOptions
 from .diagnosis._after import Diagnosis
 from .diagnosis._before import diagnose
+from .diagnosis._calibration import calibration
 from .errors import MotesError
 from .evaluation._metrics import c2st, compare, sliced_w2
 from .evaluation._record import Evaluation
@@ -37,7 +38,8 @@ from .sampling._options import Sampling
 __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions", "Frame",
     "fit", "load", "Model", "DiffusionModel", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
-    "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "MotesError",
+    "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "calibration",
+    "MotesError",
     # the rooms, each with its own door
     "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
     "diagnosis", "runs", "explorer", "errors",

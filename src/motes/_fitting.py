@@ -126,7 +126,11 @@ def fit(
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:
         raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
-    rows = data if is_array or isinstance(data, Table) else points_of(frame, "the data", chosen.data.label)
+    rows = (
+        data
+        if is_array or isinstance(data, Table)
+        else points_of(frame, "the data", chosen.data.label, chosen.data.given)
+    )
     with watching(reporter, on_progress) as show:
         fitted = fit_points(
             PointData(rows, columns, labels, weights, given), chosen, start=point_start(before), seed=seed,

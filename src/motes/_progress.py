@@ -31,7 +31,9 @@ class Reporter:
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False)
+        # A terminal would break lines inside words; a file or another program gets each line whole.
+        self.console.soft_wrap = not self.console.is_terminal
 
     @classmethod
     def where_seen(cls) -> "Reporter":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from motes.errors import MotesError, UsageError, unknown
+from motes.models._contexts import Context
 from motes.models._points import PointModel
 from motes.models._tables import TableModel
 from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
@@ -31,7 +32,7 @@ def conditions(words: Sequence[str], model: PointModel | TableModel) -> dict[str
         UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
     """
     if isinstance(model, PointModel):
-        return point_conditions(words, model.columns)
+        return point_conditions(words, model.columns) if model.context is None else observation(words, model.context)
     return table_conditions(words, model.schema)
 
 
@@ -81,6 +82,19 @@ def point_conditions(words: Sequence[str], columns: Sequence[str]) -> dict[str, 
             made[name] = _number_or_interval(text, name)
         except UsageError as error:
             raise UsageError(f"--given {word}: {error}") from None
+    return made
+
+
+def observation(words: Sequence[str], context: Context) -> dict[str, Any]:
+    """column -> what was observed, of a model that is asked given it.
+
+    Raises:
+        UsageError: anything else.
+    """
+    made = point_conditions(words, context.columns)
+    for name, value in made.items():
+        if isinstance(value, tuple):
+            raise UsageError(f"--given {name}: got an interval; expected the number that was observed, as {name}=0.5.")
     return made
 
 

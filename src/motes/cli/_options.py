@@ -1,5 +1,6 @@
 """Options that travel together: each class is a group of them on the command line."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -162,6 +163,34 @@ class Scores:
             negative="", help="Of a table: a small probability, not 0, for what the training could not have held."
         ),
     ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Learning:
+    """By which recipe a source is learned, and given what."""
+
+    recipe: Annotated[
+        str | None,
+        Parameter(help="A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out."),
+    ] = None
+    given_columns: Annotated[
+        str | None,
+        Parameter(
+            help="Learn points given these columns of a file, such as x1,x2: p(the other columns | these); data.given."
+        ),
+    ] = None
+
+    def changes(self) -> list[str]:
+        """The change of a recipe that the columns are."""
+        if self.given_columns is None:
+            return []
+        names = [name.strip() for name in self.given_columns.split(",")]
+        if not all(names):
+            raise UsageError(
+                f"--given-columns {self.given_columns}: expected names with commas between, such as x1,x2."
+            )
+        return [f"data.given={json.dumps(names)}"]
 
 
 @Parameter(name="*")

@@ -23,7 +23,7 @@ from motes.cli._common import (
     text_changes,
     whole,
 )
-from motes.cli._options import RunOptions
+from motes.cli._options import Learning, RunOptions
 from motes.cli._signals import ending_whole, loading
 from motes.data._text_options import TextOptions
 from motes.errors import UsageError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from motes.evaluation._record import Evaluation
     from motes.models._points import PointModel
     from motes.models._tables import TableModel
+    from motes.runs._scores import HeldOutScore
 
 
 @app.command
@@ -42,10 +43,7 @@ def train(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
-    recipe: Annotated[
-        str | None,
-        Parameter(help="A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out."),
-    ] = None,
+    learning: Learning = Learning(),
     changes: Changes = [],  # noqa: B006 - never changed
     seed: Annotated[
         int | None,
@@ -68,20 +66,20 @@ def train(
         from motes.runs._run import train_run
 
     options = Options(**vars(run))
-    changes = [*changes, *text_changes(text)]
+    changes, recipe = [*changes, *learning.changes(), *text_changes(text)], learning.recipe
     folder = Path("runs") / Path(source).stem
     out = out or (folder if run.resume else _free(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or suited(source, changes)
+        chosen = recipe or ("default" if learning.given_columns else suited(source, changes))
     options = replace(options, seed=seed or 0)
     with ending_whole():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 
 
-def _report(out: Path, model: "PointModel | TableModel", found: "Evaluation[Any] | None") -> int:
+def _report(out: Path, model: "PointModel | TableModel", found: "Evaluation[Any] | HeldOutScore | None") -> int:
     """Print what is known of the model of a run; the exit code."""
     if found is None:
         assert model.training is not None  # it was trained just now

@@ -21,13 +21,19 @@ SHOWN = 40  # letters of what is no number
 
 
 def read_table(
-    path: str | Path, *, label: str | None = None, to_learn: bool = True, text: TextOptions = TextOptions()
+    path: str | Path,
+    *,
+    label: str | None = None,
+    given: Sequence[str] = (),
+    to_learn: bool = True,
+    text: TextOptions = TextOptions(),
 ) -> Table:
     """Read two or more numeric columns: text with or without a header line, Parquet, NumPy's files, or a data set.
 
     Args:
         path: of the file, or the name of the data set.
         label: the column, of any texts, that holds the labels of the rows.
+        given: columns of numbers that the others are conditioned on; they are the table's `given`.
         to_learn: from these rows; otherwise one row will do, a column may be constant, and `label` may be missing.
         text: how text is written.
 
@@ -42,8 +48,8 @@ def read_table(
         >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).x.tolist()
         [[1.5, 2.0], [3.0, 4.0]]
     """
-    table = points_of(read_frame(path, text), f"'{path}'", label, to_learn=to_learn)
-    if len(table.columns) < 2:  # what is made of a file is drawn in the plane
+    table = points_of(read_frame(path, text), f"'{path}'", label, given, to_learn=to_learn)
+    if len(table.columns) < 2 and not given:  # what is made of a file is drawn in the plane
         raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
     return table
 
@@ -67,8 +73,12 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
     write_frame(path, as_frame(dict(zip(columns, x.T, strict=True))))
 
 
-def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = True) -> Table:
-    """Columns of numbers as points, the column `label` as their classes: what `read_table` makes of such a file.
+def points_of(
+    frame: Frame, name: str, label: str | None = None, given: Sequence[str] = (), *, to_learn: bool = True
+) -> Table:
+    """Columns of numbers as points, the column `label` as their classes, and those of `given` as what they are given.
+
+    This is what `read_table` makes of such a file.
 
     Raises:
         UsageError: no such column.
@@ -82,10 +92,25 @@ def points_of(frame: Frame, name: str, label: str | None, *, to_learn: bool = Tr
         _check_observed(series, label, name, "a label")
         labels = np.array(series.cells()).astype(str)
         frame = frame.select([column for column in frame.names if column != label])
+    observed = None
+    if given:
+        lacking = [column for column in given if column not in frame.columns]
+        if lacking:
+            raise UsageError(f"{name}: " + unknown("given column", lacking[0], frame.names))
+        rest = [column for column in frame.names if column not in given]
+        if not rest:
+            raise UsageError(
+                f"{name}: all columns are given; expected one or more to learn. Leave some out of `given`."
+            )
+        observed, frame = _numbers_of(frame.select(list(given)), name, to_learn=to_learn), frame.select(rest)
+    return replace(_numbers_of(frame, name, to_learn=to_learn), labels=labels, given=observed)
+
+
+def _numbers_of(frame: Frame, name: str, *, to_learn: bool) -> Table:
     for column, series in frame.columns.items():
         _check_numbers(series, column, name, to_learn=to_learn)
     x = np.stack([series.values for series in frame.columns.values()], axis=1)
-    return replace(as_table(x, frame.names, name=name, to_learn=to_learn), labels=labels)
+    return as_table(x, frame.names, name=name, to_learn=to_learn)
 
 
 def _check_observed(series: Series, column: str, name: str, expected: str) -> None:
@@ -116,8 +141,10 @@ def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool) ->
 
 
 def frame_of(table: Table, label: str = "label") -> Frame:
-    """Points as a table, with their classes in a column `label`, where there are any."""
+    """Points as a table, with what they are given, and with their classes in a column `label`, where there are any."""
     points = as_frame(table)
+    if table.given is not None:
+        points = Frame({**points.columns, **as_frame(table.given).columns})
     if table.labels is None:
         return points
     return Frame({**points.columns, label: of_values(table.labels.astype(object), label, "the labels")})

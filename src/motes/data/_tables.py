@@ -27,7 +27,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, `x` of shape (n, d) in float64, the names of the d columns, and the class of each row (n,).
+    """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
+
+    `labels` (n,) are the classes of the rows, and `given` holds the n rows of what they are conditioned on.
 
     Example:
         >>> from motes.data import Table
@@ -39,6 +41,7 @@ class Table:
     x: Array
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
+    given: Table | None = None
 
     def __repr__(self) -> str:
         return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
@@ -52,7 +55,13 @@ class Table:
             >>> points.take(np.array([1])).x.tolist()
             [[3.0, 4.0]]
         """
-        return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
+        labels, given = self.labels, self.given
+        return replace(
+            self,
+            x=self.x[rows],
+            labels=None if labels is None else labels[rows],
+            given=None if given is None else given.take(rows),
+        )
 
     def __len__(self) -> int:
         return len(self.x)

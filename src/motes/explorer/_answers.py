@@ -27,6 +27,7 @@ from motes.evaluation._transport import sliced_w2
 from motes.explorer._exporting import page_alone
 from motes.explorer._limits import Limits
 from motes.explorer._live import NAME
+from motes.explorer._memory import ROWS, by_heart
 from motes.explorer._requests import Request
 from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
 from motes.recipes._registry import kinds_of
@@ -81,6 +82,7 @@ class Answers:
             "probe": self._probe,
             "paths": self._paths,
             "export": self._export,
+            "memory": self._memory,
         }
 
     @property
@@ -207,6 +209,17 @@ class Answers:
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
         return Answer({"place": place}, found)
+
+    def _memory(self, request: Request, on_block: OnBlock) -> Answer:
+        """Whether the training points are known by heart."""
+        subject, about = self._subject(request), self._subject(request).about()
+        chain = draw(subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), on_block)
+        units = subject.model.standardiser
+
+        def log_prob(x: Array) -> Array:
+            return log_density(subject, subject.denoiser, x, 0.0, on_block)
+
+        return Answer(by_heart(subject, units.inverse(chain.points[-1]), log_prob))
 
     def _export(self, request: Request, on_block: OnBlock) -> Answer:
         """The page without a server."""

@@ -9,6 +9,7 @@ from ._excess import error_split, excess_curve
 from ._gains import column_gains
 from ._pair_matrix import pairs
 from ._points import grid, row, scatter, sheet
+from ._ranks import rank_curves
 from ._scores import score_fields, time_heading
 from ._style import STYLES, Style, rc
 from ._terminal import braille
@@ -31,6 +32,7 @@ __all__ = [
     "loss_curve",
     "marginals",
     "pairs",
+    "rank_curves",
     "rc",
     "resize",
     "row",

@@ -1,5 +1,7 @@
 """Figures and axes that belong to nobody else: no pyplot, no rcParams, and they show themselves in a notebook."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from threading import Lock
@@ -163,10 +165,10 @@ def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
     Example:
         >>> from motes.figures import footnote, row
         >>> figure = row([motes.make_shape("moons", 200)], [0.0])
-        >>> tall = figure.get_size_inches()[1]
+        >>> tall = float(figure.get_size_inches()[1])
         >>> footnote(figure, "moons, 200 points")
-        >>> figure.get_size_inches()[1] > tall
-        True
+        >>> round(float(figure.get_size_inches()[1]) - tall, 2)
+        0.24
     """
     look = as_style(style)
     wide, tall = figure.get_size_inches()

@@ -88,7 +88,9 @@ def score_fields(
         ax.set(xlim=box[0], ylim=box[1])
         plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
-    share = np.where(likely, np.linalg.norm(fields[-1], axis=-1) / rms, 0.0)
+    # Fading out over the last nat, for a sharp end would look like a shape in the data.
+    seen = 1.0 if density is None else np.clip(density - density.max() + _LIKELY, 0.0, 1.0)
+    share = seen * np.linalg.norm(fields[-1], axis=-1) / rms
     top = max(float(share.max()), 1e-12)  # of two equal fields the map is empty, not missing
     heat = _heat(axes[-1], at_x, at_y, share, top, look)
     colour_bar(axes[-1], heat, "|difference| / rms of |exact|", look)

@@ -68,7 +68,7 @@ class Context:
             UsageError: nothing, other columns, or another number of them.
             DataError: an entry that is not a finite number; the message names the row and the column.
         """
-        if given is None:
+        if given is None or (isinstance(given, Mapping) and not given):
             raise UsageError(
                 f"this model is of points given {', '.join(self.columns)}; got no observation. Give one: "
                 f"given={self._example}."
@@ -167,7 +167,7 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
         rows = rows[:, None] if rows.ndim == 1 else rows
         table = as_table(rows, _named(rows), name=NAME)
     else:
-        table = given if isinstance(given, Table) else points_of(as_frame(given, name=NAME), NAME, None)
+        table = given if isinstance(given, Table) else points_of(as_frame(given, name=NAME), NAME)
     if len(table) != n:
         raise DataError(f"{NAME} has {len(table)} rows, and there are {n} points; expected one row for each point.")
     both = [name for name in table.columns if name in points]

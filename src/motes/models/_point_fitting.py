@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
-from motes.data._frames import Frame
 from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
 from motes.data._supports import Support
@@ -44,7 +43,8 @@ class PointData:
         columns: d names of the columns of an array.
         labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
-        given: what each row is conditioned on: an array (n, c), a dict of columns, a data frame or a `Table`.
+        given: what each row is conditioned on: an array (n, c), a dict of columns, a data frame or a `Table`; None
+            takes that of the `Table`, if it has any.
     """
 
     points: ArrayLike | Table
@@ -105,7 +105,14 @@ def fit_points(
         )
     data = data if isinstance(data, PointData) else PointData(data)
     whole = data.table
-    observed = None if data.given is None else context_table(data.given, len(whole), whole.columns)
+    given = whole.given if data.given is None else data.given
+    if given is None and chosen.data.given:
+        raise UsageError(
+            f"data.given = {list(chosen.data.given)} names columns of a file or a data frame; got an array. Give "
+            "`fit(..., given=...)`."
+        )
+    observed = None if given is None else context_table(given, len(whole), whole.columns)
+    whole = replace(whole, given=observed)
     labelled = _labelled(whole, data.labels, chosen)
     counted, weights = _counting(len(whole), data.weights)
     table = labelled.take(counted)
@@ -131,7 +138,7 @@ def fit_points(
             chosen,
             classes=classes,
             context=context,
-            provenance=Provenance(source, _fingerprint(whole, observed), seed),
+            provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
@@ -144,13 +151,6 @@ def fit_points(
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
         raise
-
-
-def _fingerprint(points: Table, observed: Table | None) -> str:
-    """Of the points, with what they are conditioned on."""
-    frame = frame_of(replace(points, labels=None))
-    more = {} if observed is None else frame_of(observed).columns
-    return fingerprint_of(Frame({**frame.columns, **more}))
 
 
 def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:

@@ -152,8 +152,9 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
     """
     if name in SHAPES:
         recipe.text.check_for(name)
-        if recipe.data.bounds:
-            raise UsageError(f"data.bounds is for columns of a file; '{name}' is a shape. Leave data.bounds out.")
+        for key in ("bounds", "given"):
+            if getattr(recipe.data, key):
+                raise UsageError(f"data.{key} is for columns of a file; '{name}' is a shape. Leave data.{key} out.")
         return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
     return PointSource(**vars(divided(name, _points_of_file(name, recipe), recipe, seed)))
 
@@ -211,12 +212,12 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
-    label, path = recipe.data.label, Path(name)
+    label, given, path = recipe.data.label, recipe.data.given, Path(name)
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
     if path.is_dir():
         raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
-    return read_table(name, label=label, to_learn=to_learn, text=recipe.text)
+    return read_table(name, label=label, given=given, to_learn=to_learn, text=recipe.text)
 
 
 def _check_enough(rows: Table | Frame, name: str) -> None:
@@ -250,6 +251,8 @@ def source_of(model: PointModel | TableModel, given: Any = None) -> Source[Any]:
         UsageError: the model's own rows are not to be had, or a file or a data set that is not there.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
+    if isinstance(model, PointModel):
+        model.refuse_context("comparing with real rows")
     if given is not None and not isinstance(given, str | Path):
         found = _in_memory(model, _like(model, given, MEMORY))
     else:
@@ -359,8 +362,8 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     return origin, reference, other
 
 
-def rows_to_score(name: str, model: PointModel, n: int) -> Array:
-    """Rows (m, d) to look at with a model: `n` fresh ones of a shape, or all those of a file, in its order.
+def rows_to_score(name: str, model: PointModel, n: int) -> Table:
+    """Rows to look at with a model, and what they are given: `n` fresh ones of a shape, or all of a file, in its order.
 
     Raises:
         UsageError: neither a shape nor a file, or other columns than the model's.
@@ -369,6 +372,7 @@ def rows_to_score(name: str, model: PointModel, n: int) -> Array:
     if name in SHAPES:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
-        recipe = replace(model.recipe, text=model.recipe.text.fitting(name))
+        data = replace(model.recipe.data, given=model.context.columns if model.context else ())
+        recipe = replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
         table = _table_of(name, recipe, to_learn=False)
-    return table.x[:, order_of(model, table.columns, f"'{name}'")]
+    return replace(table, x=table.x[:, order_of(model, table.columns, f"'{name}'")], columns=model.columns)

@@ -188,6 +188,11 @@ class Recipe:
                 f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
                 "holds nothing beyond what was seen: leave data.bounds out."
             )
+        if self.data.encode and self.data.given:
+            raise RecipeError(
+                f"got data.given = {list(self.data.given)} for a table; expected no data.given. Any columns of a table "
+                "are conditioned on when rows are drawn: leave data.given out, and draw with --given COLUMN=VALUE."
+            )
         if self.data.encode and self.data.label is not None:
             raise RecipeError(
                 f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "

@@ -16,6 +16,7 @@ class Data(Checked):
     encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
     standardise: bool = True  # learn columns of mean 0 and standard deviation 1
     label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
+    given: tuple[str, ...] = ()  # columns of numbers that points are conditioned on, such as ["x1", "x2"]
     bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]: no sample is beyond them
 
 

@@ -74,7 +74,12 @@ def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
     low, high = float(edges[0]), float(edges[-1])
     even = np.allclose(places, (edges / 2 - low / 2) / (high / 2 - low / 2), atol=1e-6)
     if even:
-        return [((value - low) / (high - low) * WIDTH, tick_text(value, high - low)) for value in ticks(low, high)]
+        length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
+        return [
+            ((value - low) / length * WIDTH, tick_text(value, max(length, 2.5) if whole else length))
+            for value in ticks(low, high)
+            if not whole or value == round(value)
+        ]
     # The ends, and between them powers of ten and 0, the largest first, as far as there is room.
     powers = 10.0 ** np.arange(-12, 301)
     rounds = np.concatenate([-powers[::-1], [0.0], powers])

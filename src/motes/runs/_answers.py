@@ -58,8 +58,9 @@ def score_file(
         with reporter.counting("scoring", rows.rows, "rows") as count:
             return model.likelihood(rows, orders=orders, smooth=smooth, on_block=count, name=f"'{source}'")
     points = rows_to_score(source, model, SAMPLES)
+    given = None if points.given is None else points.given.x
     with reporter.counting("scoring", len(points), "rows") as count:
-        return model.likelihood(points, label=label, on_block=count)
+        return model.likelihood(points.x, label=label, given=given, on_block=count)
 
 
 def impute_file(
@@ -82,6 +83,7 @@ def impute_file(
         blocks = _rows_for(model, source)
         counts = [_counts(_holes(part, model.schema.learned)) for part in blocks.read()]
     else:
+        model.refuse_context("impute")
         frame = read_frame(source, model.recipe.text.fitting(source))
         x = matrix_of(model, frame, options["name"])
         counts = [_counts(np.isnan(x).T)]

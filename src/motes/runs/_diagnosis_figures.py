@@ -31,7 +31,8 @@ from motes.runs._drawing import Album
 Array = NDArray[np.float64]
 
 GRID = 128  # cells of a side
-DEEP = 30.0  # nats below the densest place of slightly blurred data
+DEEP = 15.0  # nats below the densest place of slightly blurred data, where the density of a model is taken
+SURE = 1.0  # nats of error up to which it is drawn
 NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
 FLOOR = 7.0  # nats below the highest density, where the maps of densities end
 COARSE = 24  # cells of a side, to see whether a map would be cut off
@@ -161,7 +162,8 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: figures.Style)
     u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
     learned = np.full(u.shape[:2], -np.inf)
     near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
-    learned[near] = np.nan_to_num(model.score_samples(u[near]), nan=-np.inf)
+    found = model.likelihood(u[near])
+    learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
     return figures.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 

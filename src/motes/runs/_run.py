@@ -31,6 +31,7 @@ from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, Training, 
 from motes.runs._options import Options
 from motes.runs._plots import draw_run
 from motes.runs._samples import SAMPLES, Request, drawn
+from motes.runs._scores import HeldOutScore, held_out_score
 
 
 def train_run(
@@ -40,11 +41,12 @@ def train_run(
     changes: Sequence[str] | Mapping[str, Any],
     options: Options,
     reporter: Reporter,
-) -> tuple[PointModel | TableModel, Evaluation[Any] | None]:
+) -> tuple[PointModel | TableModel, Evaluation[Any] | HeldOutScore | None]:
     """Train on `source` and leave everything in the folder `out`; returns the model and how good it is.
 
     After Ctrl-C during the training, the model, the recipe and the history of what was learned are there, and there is
-    no evaluation.
+    no evaluation. Of points that are given something it is a `HeldOutScore`, and there are no samples and figures: they
+    would be of one observation.
 
     Raises:
         UsageError, DataError, RecipeError: nothing was begun.
@@ -79,11 +81,18 @@ def train_run(
             return model, None
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
+        named = checkpoints.about["named"]
+        if isinstance(model, PointModel) and model.context is not None:
+            assert isinstance(ready.origin, PointSource)  # of points
+            score = held_out_score(model, ready.origin)
+            write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
+            checkpoints.finish()
+            return model, score
         rows, samples = drawn(model, Request(SAMPLES, seed=options.seed), reporter)
         write_frame(out / "samples.csv", rows)
         reporter.say("comparing with rows that it has not seen")
         found = evaluated(model, ready.origin, samples, seed=options.seed, brief=True)
-        about = _about(model, ready, checkpoints.about["named"], least)
+        about = _about(model, ready, named, least)
         write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
         checkpoints.finish()
         if options.figures:
@@ -93,8 +102,8 @@ def train_run(
 
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
-    """How low the loss of points can go."""
-    if not isinstance(ready.origin, PointSource):
+    """How low the loss of points can go; None where it is not known."""
+    if not isinstance(ready.origin, PointSource) or ready.origin.training.given is not None:
         return None
     found = least_loss(ready.origin, ready.recipe, seed=seed)
     reporter.say(

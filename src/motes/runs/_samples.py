@@ -91,6 +91,11 @@ def write_samples(
     """
     n, given, seed = request.n, request.given, request.seed
     if isinstance(model, PointModel):
+        if model.context is not None:
+            with reporter.counting("sampling", n, "rows") as count:
+                points = model.sample(n, seed=seed, label=request.label, given=given, how=request.how, on_block=count)
+            write(as_frame(Table(points, model.columns)))
+            return Evidence(None, (), n, tuple(model.context.far(model.context.rows(given)[0])))
         if not given:
             write(drawn(model, request, reporter)[0])
             return None

@@ -43,8 +43,8 @@ const STOPS = [
   },
   {
     title: "Your turn",
-    text: "Draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
-    state: { panels: [data, good], layers: ["points"], place: 0 }, to: "train-title",
+    text: "Further down, draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
+    state: { panels: [data, good], layers: ["points"], place: 0 },
   },
 ];
 
@@ -65,8 +65,9 @@ export class Tour {
   async go(at) {
     if (at < 0 || at >= STOPS.length) return this.end();
     this.at = at;
-    const { title, text, state, play, to } = STOPS[at], { explorer } = this;
+    const { title, text, state, play } = STOPS[at], { explorer } = this;
     id("stop").hidden = false;
+    id("lede").hidden = true;
     id("stop-title").textContent = title;
     id("stop-text").textContent = text;
     id("stop-number").textContent = `${at + 1} of ${STOPS.length}`;
@@ -81,7 +82,7 @@ export class Tour {
       if (!explorer.about.exact) now.side = "learned";
       if (!explorer.about.layers) now.layers = ["points"];
     });
-    (to ? id(to) : id("picture")).scrollIntoView({ block: to ? "start" : "nearest" });
+    id("stop").scrollIntoView({ block: "start" });
     if (play && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) {
       explorer.state.place = play > 0 ? 0 : PLACES;
       explorer.play(play);
@@ -91,6 +92,7 @@ export class Tour {
   end() {
     this.at = -1;
     id("stop").hidden = true;
+    id("lede").hidden = false;
     id("tour").focus({ preventScroll: true });
   }
 }

@@ -49,6 +49,7 @@ export class Trainer {
         id(other).setAttribute("aria-pressed", "false");
       });
     }
+    id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
     for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#fresh());
@@ -145,6 +146,21 @@ export class Trainer {
     }
   }
 
+  /** Whether the model that is shown knows its training points by heart. */
+  async compare() {
+    const note = id("memory-note");
+    note.textContent = "Computing likelihoods of 300 points of each kind …";
+    try {
+      const { header } = await this.explorer.link.ask("memory", { ...this.explorer.named, seed: this.explorer.state.seed });
+      const { rows, training, fresh, gap, error, nearest, sure } = header;
+      note.textContent = `${sure ? "Yes, at least in part." : "No sign of it."} Mean log p is ${number(training)} nats on training points `
+        + `and ${number(fresh)} on others: a difference of ${number(gap, 2)} ± ${number(error, 2)}. To the nearest of the ${count(rows)} `
+        + `training points it is ${number(nearest.drawn, 2)} standard deviations from a drawn point and ${number(nearest.fresh, 2)} from another real one (medians).`;
+    } catch (wrong) {
+      if (wrong) note.textContent = wrong.message;
+    }
+  }
+
   #note(text) {
     id("train-note").textContent = text;
   }
@@ -195,6 +211,7 @@ export class Trainer {
   /** The losses so far, each point a mean over some steps. */
   draw() {
     const { losses, news, explorer } = this;
+    id("loss").hidden = !news;
     if (!news) return;
     const width = Math.max(Math.ceil(losses.length / SMOOTHED), 1), points = [];
     for (let k = 0; k < losses.length; k += width) {

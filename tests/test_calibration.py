@@ -1,0 +1,128 @@
+"""Is a posterior calibrated? Under exact ones the tests have their size, and each kind of error is found and named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.conftest import SMALL
+from tests.reference import Z
+
+import motes
+from motes.diagnosis._calibration import Calibration, calibration_of
+from motes.errors import DataError, UsageError
+
+NAMES = ("a", "b")
+
+
+def exact(rng, m, draws=49, *, scale=1.0, shift=0.0, correlation=0.0, truth=None):
+    """theta ~ N(0, 1), x = theta + N(0, 1): theta | x ~ N(x / 2, 1 / 2), and draws of something like it."""
+    theta = rng.normal(size=(m, 2))
+    x = theta + rng.normal(size=(m, 2))
+    noise = rng.normal(size=(m, draws, 2))
+    noise[..., 1] = correlation * noise[..., 0] + np.sqrt(1 - correlation**2) * noise[..., 1]
+    drawn = x[:, None] / 2 + np.sqrt(0.5) * (scale * noise + shift)
+    return calibration_of(NAMES, theta, drawn, rng)
+
+
+@pytest.mark.long
+def test_under_exact_posteriors_the_tests_have_their_size_and_intervals_their_coverage():
+    rng, repeats = np.random.default_rng(1), 400
+    found = [exact(rng, 60) for _ in range(repeats)]
+    p = np.array([one.p_values for one in found])  # (repeats, 3)
+    for level in (0.05, 0.2):
+        error = np.sqrt(level * (1 - level) / repeats)
+        assert (np.abs((p < level).mean(axis=0) - level) < Z * error).all()
+    assert np.mean([not one.calibrated for one in found]) < 0.01 + Z * np.sqrt(0.01 / repeats)
+    ranks = np.concatenate([one.ranks for one in found])
+    counts = np.stack([np.bincount(column, minlength=50) for column in ranks.T])
+    expected = len(ranks) / 50
+    assert np.abs(counts - expected).max() < (Z + 1) * np.sqrt(expected)
+    holds = np.mean([[width.low < 1 < width.high for width in one.widths] for one in found])
+    assert abs(holds - 0.95) < 0.03
+    whole = Calibration(NAMES, ranks, 49, found[0].widths, found[0].p_values)
+    for level in (0.5, 0.9):
+        for one in whole.coverage(level).values():
+            assert abs(one - level) < Z * np.sqrt(level * (1 - level) / len(ranks))
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "width"),
+    [
+        ({"scale": 0.8}, r"over-confident: posteriors of 'a' are (1[5-9]|2[0-5])% too narrow", 0.8),
+        ({"scale": 1.4}, r"under-confident: posteriors of 'a' are (3\d|4\d|5\d)% too wide", 1.4),
+        ({"shift": 0.35}, "posteriors of 'a' are", None),
+        ({"correlation": 0.9}, "the columns depend on one another in another way", 1.0),
+    ],
+)
+def test_each_kind_of_error_is_found_and_named(error, says, width):
+    import re
+
+    found = exact(np.random.default_rng(2), 2000, **error)
+    assert not found.calibrated and re.search(says, found.findings[0]), found.findings
+    assert says.startswith("the columns") == (len(found.p_values) * found.p_values[:2].min() > 0.01)
+    if width is not None:
+        assert all(one.low < width < one.high for one in found.widths)
+    assert found.findings[0] in str(found) and "90% holds" in str(found)
+    assert found.to_dict()["findings"] == found.findings
+
+
+def test_too_narrow_posteriors_hold_the_truth_too_rarely():
+    narrow, wide = (exact(np.random.default_rng(3), 2000, scale=scale).coverage(0.9) for scale in (0.6, 1.6))
+    assert narrow["a"].high < 0.9 < wide["a"].low
+
+
+def test_ranks_count_the_draws_below_and_share_ties():
+    theta = np.random.default_rng(1).normal(size=(900, 2))
+    drawn = theta[:, None] + np.array([[-1.0, 0.0], [1.0, 0.0], [2.0, 9.0]])
+    found = calibration_of(NAMES, theta, drawn, np.random.default_rng(0))
+    assert (found.ranks[:, 0] == 1).all()
+    counts = np.bincount(found.ranks[:, 1])
+    assert len(counts) == 3 and np.abs(counts - 300).max() < Z * np.sqrt(300)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(300, 2))
+    return motes.fit(theta, given=theta + rng.normal(size=(300, 2)), changes=SMALL, verbose=False)
+
+
+def test_a_model_is_asked_for_draws_of_each_row(posterior):
+    rng = np.random.default_rng(5)
+    theta = rng.normal(size=(60, 2))
+    x = theta + rng.normal(size=(60, 2))
+    found = motes.calibration(posterior, theta, x, draws=19, seed=3)
+    drawn = posterior.inner.sample(19, given=x, seed=3)
+    np.testing.assert_array_equal(found.ranks[:, :2], (drawn < theta[:, None]).sum(axis=1))
+    frame = pd.DataFrame(theta, columns=["x", "y"])
+    again = motes.calibration(posterior, frame, pd.DataFrame(x, columns=["given0", "given1"]), draws=19, seed=3)
+    np.testing.assert_array_equal(again.ranks, found.ranks)
+    assert (found.p_value, repr(found)) == (again.p_value, repr(again))
+
+
+def test_misuse_is_told(posterior, small_model):
+    theta = np.random.default_rng(5).normal(size=(60, 2))
+    for model, rows, x, error, says in [
+        (motes.Model(small_model), theta, theta, UsageError, "conditioned on nothing"),
+        (posterior, theta[:20], theta[:20], UsageError, "got 20 simulations; expected at least 50"),
+        (posterior, theta[:59], theta, DataError, r"theta has shape \(59, 2\); expected \(60, 2\)"),
+        (posterior, np.where(theta == theta[3, 1], np.nan, theta), theta, DataError, "not a finite number"),
+        (posterior, theta, theta[:, :1], UsageError, r"shape \(60, 1\); expected \(2,\)"),
+    ]:
+        with pytest.raises(error, match=says):
+            motes.calibration(model, rows, x)
+    with pytest.raises(ValueError, match="level = 1"):
+        motes.calibration(posterior, theta, theta, draws=9).coverage(1)
+
+
+def test_the_figure_shows_shares_less_places_within_their_band():
+    ax = motes.figures.rank_curves({"a": [0, 0, 3, 1]}, draws=3)
+    zero, curve = ax.get_lines()
+    np.testing.assert_allclose(curve.get_xdata(), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(curve.get_ydata(), [0, 0.25, 0.25, 0, 0])
+    assert zero.get_ydata() == [0.0, 0.0]
+    for scale, sign in ((0.5, 1), (2.0, -1)):  # too narrow: many true values are below all draws
+        curve = exact(np.random.default_rng(1), 500, scale=scale).plot().get_lines()[1].get_ydata()
+        assert sign * curve[10] > 0.06 and sign * curve[40] < -0.06
+    for ranks in ({}, {"a": [[0]]}, {"a": []}, {"a": [4]}, {"a": [-1]}):
+        with pytest.raises(ValueError, match="ranks"):
+            motes.figures.rank_curves(ranks, draws=3)
