@@ -69,6 +69,8 @@ class Fault:
         recipe: its name.
         sources: shapes, and "table".
         data: (source) -> rows that are trained on in the place of the source's own, or None.
+        after: what the rows become where only they can be put right.
+        unseen: sources on which it is not seen, and is not expected to be.
     """
 
     findings: tuple[str, ...]
@@ -77,7 +79,8 @@ class Fault:
     recipe: str = "default"
     sources: tuple[str, ...] = (*SHAPES, "table")
     data: Callable[[str], Any] | None = None
-    after: Callable[[Any], Any] | None = None  # what the rows become where only they can be put right
+    after: Callable[[Any], Any] | None = None
+    unseen: tuple[str, ...] = ()
 
 
 def part(name: str) -> Callable[[dict[str, Any]], float]:
@@ -99,7 +102,9 @@ PRIOR, STEPS = part("prior"), part("discretisation")
 SHORT = {"training.steps": 1500, "training.ema": 0.995}  # enough where the network is not what is wrong
 
 FAULTS = {
-    "no end in noise, ddpm": Fault(("prior_mismatch",), PRIOR, {"schedule.end": 3e-3} | SHORT, "ddpm"),
+    "no end in noise, ddpm": Fault(
+        ("prior_mismatch",), value("prior_mismatch"), {"schedule.end": 3e-3} | SHORT, "ddpm"
+    ),
     "no end in noise, a covariance that fits": Fault(
         ("prior_mismatch",), value("prior_mismatch"), {"schedule.start": 1e-6, "schedule.end": 1e-3} | SHORT, "ddpm"
     ),
@@ -124,7 +129,8 @@ FAULTS = {
         data=lambda source: np.concatenate([rows_of(source, 2000), rows_of(source, 2000)[:500]]),
         after=lambda rows: np.unique(rows, axis=0),
     ),
-    "coarse grid": Fault(("coarse_grid",), STEPS, {"grid.steps": 4} | SHORT),
+    # By 400 held-out rows the steps' error is above its threshold, but not by three standard errors.
+    "coarse grid": Fault(("coarse_grid",), STEPS, {"grid.steps": 4} | SHORT, unseen=("table",)),
     "coarse grid, ddpm": Fault(("coarse_grid",), STEPS, {"grid.steps": 2} | SHORT, "ddpm"),
     "times at high noise": Fault(("wrong_times",), nats, {"times.mean": 1.5, "times.std": 0.5} | SHORT),
     "times at low noise: misplaced modes": Fault(
@@ -135,7 +141,10 @@ FAULTS = {
     ),
     "too few steps of training": Fault(("too_few_steps",), nats, {"training.steps": 100}),
     "ten steps of training": Fault(("too_few_steps",), nats, {"training.steps": 10}),
-    "too small a network": Fault(("network_too_small",), nats, {"network.width": 4, "network.depth": 1} | SHORT),
+    # Of a table the loss is compared with simple models, which a small network is as good as.
+    "too small a network": Fault(
+        ("network_too_small",), nats, {"network.width": 4, "network.depth": 1} | SHORT, unseen=("table",)
+    ),
     "no average of the weights": Fault(
         ("ema_too_short",), nats, {"training.decay": "constant", "training.weights": "last"} | SHORT
     ),

@@ -9,7 +9,7 @@ from tests.marks import long_except
 
 import motes
 from motes.data._tables import Standardiser
-from motes.diagnosis._after import _by_part, diagnose_model
+from motes.diagnosis._after import _by_part, _modes, diagnose_model
 from motes.diagnosis._causes import visits
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._learned import undertrained
@@ -21,6 +21,7 @@ from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
 
 N = 2048
+PARTS = ("prior", "learning", "discretisation")
 
 pytestmark = pytest.mark.optimised
 
@@ -153,6 +154,27 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.errors.UsageError, match="Give these, or a shape"):
         diagnose_model(model)
+
+
+def test_misplaced_mass_follows_from_where_the_error_is():
+    model = untaught({})
+    origin = read_points("eight_gaussians", model.recipe, 0)
+    samples = origin.real(2000)[0]
+    samples = samples[samples[:, 0] > 0]  # three of eight modes, and half of two
+    split = lambda part: ErrorSplit(2000, 1.0, 0.01, {name: Part(0.9 * (name == part), 0.01) for name in PARTS})
+    start = Finding("prior_mismatch", 1.0, "", "--set schedule.sigma_max=10")
+    copies = Finding("duplicate_rows", 0.1, "", "")
+
+    def found(others, part):
+        (finding,) = _modes(model, origin, samples, others, split(part), 0)
+        assert finding.name == "misplaced_mass" and finding.value == pytest.approx(3 / 8, abs=0.03)
+        return finding
+
+    followed = found([copies, start], "prior")
+    assert "See prior_mismatch" in followed.meaning and not followed.fix
+    alone = found([copies], "prior")  # more training would not help
+    assert "Most of the error is of prior" in alone.meaning and not alone.fix
+    assert found([], "learning").fix == "--set training.steps=8000 --set network.width=128"
 
 
 def test_few_rows_far_off_hide_no_network_that_has_learned_nothing(moons):

@@ -28,6 +28,9 @@ CASES = list(faults.cases(""))
 @pytest.mark.parametrize(("name", "fault", "source"), CASES, ids=[f"{name}, {source}" for name, _, source in CASES])
 def test_a_planted_fault_is_named_first_and_its_fix_halves_the_error(name, fault, source, tmp_path):
     case = faults.run(name, fault, source, tmp_path)
+    if source in fault.unseen:  # once it is seen, the table of faults should say so
+        assert case["findings"] == [], case
+        return
     assert case["findings"], case
     assert case["findings"][0] in fault.findings, case
     assert case["after"] <= case["before"] / 2, case
@@ -39,7 +42,7 @@ def test_of_a_hundred_clean_trainings_one_at_most_has_a_finding(tmp_path):
     for recipe, source, seed in faults.clean(100):
         data = faults.prepared(faults.Fault((), faults.nats), source, tmp_path, "clean")
         found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=faults.ROWS, seed=seed)
-        assert found.split.doubts == () if hasattr(found, "split") else True
+        assert found.split.doubts == (), (recipe, source, seed)
         alarms += [(recipe, source, seed, finding.name) for finding in found.findings]
     assert len({alarm[:3] for alarm in alarms}) <= 1, alarms
 
