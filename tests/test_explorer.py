@@ -576,6 +576,13 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     assert motes_command("explore", "nowhere")[0] == 2
 
 
+def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):
+    monkeypatch.delitem(sys.modules, "motes.explorer._serving")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
+    code, out, err = motes_command("explore", "moons", "--no-browser")
+    assert code == 2 and not out and "the explorer needs uvicorn" in err and ".[explore]" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_server_within_two_seconds(environment, number):
     def wakeful():
