@@ -576,6 +576,13 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     assert motes_command("explore", "nowhere")[0] == 2
 
 
+def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):
+    monkeypatch.delitem(sys.modules, "motes.explorer._serving")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
+    code, out, err = motes_command("explore", "moons", "--no-browser")
+    assert code == 2 and not out and "the explorer needs uvicorn" in err and ".[explore]" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_server_within_two_seconds(environment, number):
     def wakeful():
@@ -942,3 +949,13 @@ def test_of_a_model_of_more_columns_two_are_drawn():
     assert np.array_equal(points[-1], model.sample(20, how={"sampler": "euler", "steps": 4})[:, :2])
     with pytest.raises(UsageError, match="are for models of two"):
         ask(answers, what="score", model="own", of="learned", place=500, cells=4)
+
+
+def test_times_that_a_recipe_gives_are_kept():
+    given = {"training.steps": 2, "network.width": 8, "grid.kind": "given", "grid.times": [1.0, 0.7, 0.4, 0.0]}
+    model = motes.fit("moons", changes=given, verbose=False).inner
+    answers = Answers(Shelf(Subject("own", model)), LIMITS)
+    about = ask(answers, what="open", model="own").header["about"]
+    how = {"sampler": about["sampler"], "steps": about["steps"]}
+    points = ask(answers, what="chain", model="own", n=10, seed=0, **how).arrays["points"]
+    assert np.array_equal(points[-1], model.sample(10, seed=0)) and len(points) == 4

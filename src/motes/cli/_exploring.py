@@ -42,8 +42,7 @@ def explore(
         if error.name not in ("starlette", "uvicorn", "websockets"):
             raise
         raise UsageError(
-            f"the explorer needs {error.name}, which is not installed. Install what it stands on: "
-            "pip install starlette uvicorn websockets."
+            f"the explorer needs {error.name}, which is not installed. In the checkout: pip install -e '.[explore]'."
         ) from None
 
     def ready(address: str) -> None:

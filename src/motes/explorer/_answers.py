@@ -280,7 +280,7 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block
         MotesError: a sampler that the model cannot be sampled by.
     """
     model = subject.model
-    own = model.recipe.steps is not None and steps == model.recipe.steps
+    own = steps == len(model.grid) - 1  # the recipe's own times, which may be given one by one
     process = model.reverse_process(Sampling(sampler=sampler, steps=None if own else steps), None)
     last = len(process.grid) - 1
     stops = np.unique(np.linspace(0, last, min(STOPS, last + 1)).round().astype(int))
