@@ -129,7 +129,7 @@ FAULTS = {
         data=lambda source: np.concatenate([rows_of(source, 2000), rows_of(source, 2000)[:500]]),
         after=lambda rows: np.unique(rows, axis=0),
     ),
-    # By 400 held-out rows the steps' error is above its threshold, but not by three standard errors.
+    # Of the table 400 rows are held out, and by so few it was not seen.
     "coarse grid": Fault(("coarse_grid",), STEPS, {"grid.steps": 4} | SHORT, unseen=("table",)),
     "coarse grid, ddpm": Fault(("coarse_grid",), STEPS, {"grid.steps": 2} | SHORT, "ddpm"),
     "times at high noise": Fault(("wrong_times",), nats, {"times.mean": 1.5, "times.std": 0.5} | SHORT),
@@ -218,10 +218,12 @@ def cases(only: str) -> Iterator[tuple[str, Fault, str]]:
 
 
 def clean(count: int) -> Iterator[tuple[str, str, int]]:
-    """Recipes and data of which nothing is wrong: (recipe, source, seed)."""
-    found = [("default", shape, seed) for seed in (1, 2, 3) for shape in motes.SHAPES]
-    found += [("ddpm", shape, seed) for seed in (1, 2) for shape in motes.SHAPES]
-    found += [("default", "table", seed) for seed in (1, 2, 3)]
+    """Recipes and data of which nothing is wrong: (recipe, source, seed), 100 of them.
+
+    Without `ddpm` on rings, whose 0.4 nats are truly missing.
+    """
+    found = [("default", source, seed) for seed in range(1, 7) for source in (*motes.SHAPES, "table")]
+    found += [("ddpm", shape, seed) for seed in range(1, 6) for shape in motes.SHAPES if shape != "rings"]
     return iter(found[:count])
 
 
