@@ -487,10 +487,10 @@ def averages():
     assert np.unique(trained(steps=6, averages=2).averages.steps).tolist() == [3, 6]
 
 
-@effect("training.snapshot_epochs")
-def snapshot_epochs():
-    for epochs, steps in ((1, [3, 6]), (2, [6])):  # 12 rows are 3 batches
-        assert [shot.step for shot in trained(steps=7, snapshot_epochs=epochs).snapshots] == steps
+@effect("training.snapshots")
+def snapshots():
+    for count, steps in ((0, []), (2, [4, 8]), (3, [2, 4, 8])):
+        assert [shot.step for shot in trained(steps=8, snapshots=count).snapshots] == steps
 
 
 # --- sampler -------------------------------------------------------------------------------------------------------
