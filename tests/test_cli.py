@@ -476,7 +476,8 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
     for entry in plain["entries"]:
         line = next(line for line in table.splitlines() if line.startswith(entry["name"] + " "))
         assert f"{entry['value']:.4g}" in line and f"  {entry['verdict']}" in line
-        assert line.endswith(" would have been seen") == (entry["detectable"] is not None and entry["severity"] == "good")
+        tells = entry["detectable"] is not None and entry["severity"] == "good"
+        assert line.endswith(" would have been seen") == tells
     assert table.splitlines()[2] == plain["headline"]
     assert "sampling: 500/500 rows" in err
     other = json.loads(motes_command("evaluate", run_folder[0], "circles", "-n", 200, "--json", "-q")[1])
