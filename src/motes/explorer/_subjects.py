@@ -113,7 +113,14 @@ class Subject:
         return self.model.dim == 2
 
     def data(self, n: int, seed: int) -> Array:
-        """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows."""
+        """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> moons.data(5, seed=0).shape
+            (5, 2)
+        """
         assert self.origin is not None  # or the page does not ask
         if isinstance(self.origin, Sketch):
             return self.origin.draw(n, seed)
@@ -125,7 +132,14 @@ class Subject:
         return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
 
     def noise(self, n: int, seed: int) -> Array:
-        """The noise that is added to `data`, (n, d), in standardised units."""
+        """The noise that is added to `data`, (n, d), in standardised units.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> moons.noise(5, seed=0).shape
+            (5, 2)
+        """
         return np.random.default_rng([seed, 1]).standard_normal((n, self.model.dim))
 
     # --- the clock and the scale ---
@@ -136,6 +150,13 @@ class Subject:
 
         The angle arctan(sigma_t / alpha_t), which says how data and noise are mixed, is a power of the place. So the
         picture changes as evenly under one schedule as under another, and longer where the shape is.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> t, alpha, sigma = moons.clock
+            >>> float(t[0]), float(sigma[0]), float(t[-1])
+            (0.0, 0.0, 1.0)
         """
         schedule = self.denoiser.schedule
         angle = self._most * (np.arange(1, PLACES) / PLACES) ** BEND
@@ -144,7 +165,15 @@ class Subject:
         return t, np.asarray(schedule.alpha(t), float), np.asarray(schedule.sigma(t), float)
 
     def places(self, t: Array) -> Array:
-        """The places of times on the clock, from 0 to PLACES, as real numbers."""
+        """The places of times on the clock, from 0 to PLACES, as real numbers.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> t = moons.clock[0]
+            >>> moons.places(t[[0, 10]]).round().tolist()
+            [0.0, 10.0]
+        """
         schedule = self.denoiser.schedule
         angle = np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
         return PLACES * np.clip(angle / self._most, 0, 1) ** (1 / BEND)
@@ -156,20 +185,49 @@ class Subject:
         return float(np.arctan2(schedule.sigma(1.0), schedule.alpha(1.0)))
 
     def zoom(self, t: Array | float) -> Array:
-        """sqrt(alpha_t^2 + sigma_t^2), by which x_t is divided."""
+        """sqrt(alpha_t^2 + sigma_t^2), by which x_t is divided.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> float(moons.zoom(0.0))
+            1.0
+        """
         schedule = self.denoiser.schedule
         return np.asarray(np.hypot(schedule.alpha(t), schedule.sigma(t)), float)
 
     def shown(self, z: Array, t: Array | float) -> Array:
-        """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2)."""
+        """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2).
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> moons.shown(np.zeros((3, 2)), 0.5).shape
+            (3, 2)
+        """
         return self.model.standardiser.inverse(z / self.zoom(t)[..., None, None])[..., :2]
 
     def along(self, z: Array, t: Array) -> Array:
-        """A standardised point at each of many times, (k, d) and (k,), as it is drawn, (k, 2)."""
+        """A standardised point at each of many times, (k, d) and (k,), as it is drawn, (k, 2).
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> moons.along(np.zeros((3, 2)), np.array([0.0, 0.5, 1.0])).shape
+            (3, 2)
+        """
         return self.model.standardiser.inverse(z / self.zoom(t)[:, None])[:, :2]
 
     def standardised(self, u: Array, t: float) -> Array:
-        """Drawn points (n, 2) as x_t in standardised units, of a model of two columns."""
+        """Drawn points (n, 2) as x_t in standardised units, of a model of two columns.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> u = moons.data(4, seed=0)
+            >>> bool(np.allclose(moons.shown(moons.standardised(u, 0.5), 0.5), u, atol=1e-4))
+            True
+        """
         return self.model.standardiser.forward(u) * self.zoom(t)
 
     @cached_property
@@ -193,7 +251,14 @@ class Subject:
     # --- in words ---
 
     def about(self) -> dict[str, object]:
-        """What the page says of it."""
+        """What the page says of it.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> moons = Shelf().subject("moons")
+            >>> moons.about()["columns"]
+            ['x', 'y']
+        """
         model, recipe = self.model, self.model.recipe
         sampler = type(recipe.sampler).__name__
         name = next((key for key, kind in kinds_of("sampler").items() if kind.__name__ == sampler), "heun")
@@ -257,6 +322,11 @@ class Shelf:
 
         Raises:
             UsageError: there is none of that name. A name is never taken for a path.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> Shelf().subject("moons").model.source
+            'moons'
         """
         if name not in self.names:
             raise UsageError(unknown("model", name[:80], self.names))

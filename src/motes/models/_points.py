@@ -31,7 +31,7 @@ from motes.learning._networks import StepGatedMLP
 from motes.learning._weights import weights_of, with_weights
 from motes.models._contexts import Context
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
-from motes.models._provenance import Provenance
+from motes.models._provenance import Provenance, provenance_of, texts_of
 from motes.recipes import Recipe, parse
 from motes.recipes._drawing import sampler_and_grid
 from motes.sampling._chains import Ancestral
@@ -593,7 +593,7 @@ class PointModel:
             "classes": json.dumps(self.classes.to_dict() if self.classes else None),
             "context": json.dumps(self.context.to_dict() if self.context else None),
         }
-        return tensors, about | Provenance.texts_of(self)
+        return tensors, about | texts_of(self)
 
     @classmethod
     def load(cls, path: str | Path) -> PointModel:
@@ -631,7 +631,7 @@ class PointModel:
             classes = Classes.from_dict(labels) if labels else None
             observed = json.loads(about["context"])
             context = Context.from_dict(observed) if observed else None
-            provenance, length = Provenance.from_texts(about)
+            provenance, length = provenance_of(about)
             bounded = "support.low" in tensors
             support = Support(tensors.pop("support.low"), tensors.pop("support.high")) if bounded else None
             standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"), support)

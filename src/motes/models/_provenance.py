@@ -27,18 +27,18 @@ class Provenance:
     fingerprint: str = ""
     seed: int = 0
 
-    @staticmethod
-    def texts_of(model: Any) -> dict[str, str]:
-        """What a file keeps of where a model is from, and of the average that its weights are."""
-        length = {} if model.length is None else {"length": repr(model.length)}
-        return {"source": model.source, "fingerprint": model.fingerprint, "seed": str(model.seed)} | length
 
-    @classmethod
-    def from_texts(cls, about: Mapping[str, str]) -> tuple["Provenance", float | None]:
-        """That of a file, and the length of the average.
+def texts_of(model: Any) -> dict[str, str]:
+    """What a file keeps of where a model is from, and of the average that its weights are."""
+    length = {} if model.length is None else {"length": repr(model.length)}
+    return {"source": model.source, "fingerprint": model.fingerprint, "seed": str(model.seed)} | length
 
-        Raises:
-            KeyError, ValueError: they are not in it.
-        """
-        length = float(about["length"]) if "length" in about else None
-        return cls(about["source"], about["fingerprint"], int(about["seed"])), length
+
+def provenance_of(about: Mapping[str, str]) -> tuple[Provenance, float | None]:
+    """That of a file, and the length of the average.
+
+    Raises:
+        KeyError, ValueError: they are not in it.
+    """
+    length = float(about["length"]) if "length" in about else None
+    return Provenance(about["source"], about["fingerprint"], int(about["seed"])), length

@@ -36,7 +36,7 @@ from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._points import PointModel, model_path
-from motes.models._provenance import Provenance
+from motes.models._provenance import Provenance, provenance_of, texts_of
 from motes.models._table_adjusting import adjusted
 from motes.models._table_draws import Drawn, draw_blocks
 from motes.models._table_fillings import fill_blocks
@@ -523,7 +523,7 @@ class TableModel:
         if self.constraint.inequalities:
             tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
-        return tensors, texts | Provenance.texts_of(self)
+        return tensors, texts | texts_of(self)
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
@@ -560,7 +560,7 @@ class TableModel:
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
-            provenance, length = Provenance.from_texts(about)
+            provenance, length = provenance_of(about)
             made = cls(orders, recipe, provenance=provenance)
             made.folder, made.length = path.parent, length
             return made

@@ -79,6 +79,12 @@ class Album:
         folder: where they are.
         drawing: how they look.
         about: where their rows come from.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.runs import Album, Drawing
+        >>> Album(Path("figures"), Drawing(style="light"), "moons").look.name
+        'light'
     """
 
     folder: Path
@@ -91,7 +97,15 @@ class Album:
         return self.drawing.look
 
     def save(self, drawn: Figure | Axes, name: str, rows: str = "") -> Path:
-        """Write a figure under a name without its suffix; `rows` says how many rows are on it. Returns the path."""
+        """Write a figure under a name without its suffix; `rows` says how many rows are on it. Returns the path.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.runs import Album, Drawing
+            >>> axes = motes.figures.scatter(motes.make_shape("moons", 100))
+            >>> Album(Path(), Drawing(format="svg"), "moons").save(axes, "data").name
+            'data.svg'
+        """
         from matplotlib.figure import Figure
 
         from motes.figures import footnote, resize
