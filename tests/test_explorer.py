@@ -760,7 +760,7 @@ def test_closing_the_page_ends_its_training(client):
     with client.socket() as page:
         page.send(json.dumps(RUN | {"steps": 20_000}))
         news_of(page, step=0)
-        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6, "pace": 100}))  # 200 seconds, if left alone
         news_of(page, plays=True)
         assert any(one.name.startswith("explorer-training") for one in threading.enumerate())
     wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()), 30)
