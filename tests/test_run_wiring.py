@@ -19,19 +19,23 @@ from motes._progress import Reporter
 from motes.cli import _common as common
 from motes.cli._options import PointOptions
 from motes.data._frames import as_frame
+from motes.data._tables import Table
 from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
-from motes.learning._course import Snapshot
+from motes.learning._weights import weights_of
 from motes.models._evidence import Evidence
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
 from motes.recipes._drawing import sampler_and_grid
+from motes.runs import _film as films
 from motes.runs import _folder as folders
 from motes.runs import _point_figures as point_figures
 from motes.runs import _run as runs
 from motes.runs import _samples as samples
 from motes.runs import _table_figures as table_figures
+from motes.runs._drawing import Album, Drawing
+from motes.runs._options import Options
 from motes.sampling._options import Sampling
 
 TINIEST = {
@@ -39,6 +43,7 @@ TINIEST = {
     "grid.steps": 4, "data.rows": 60,
 }  # fmt: skip
 QUIET = Reporter(quiet=True)
+LIGHT = Drawing(style="light")
 
 
 class Spy:
@@ -117,23 +122,24 @@ def run(spy, monkeypatch, tmp_path):
 
     def go(changes=TINIEST, source="moons", recipe="default", **options):
         out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-        model, found = runs.train_run(source, out, recipe, changes, folders.Options(**options), QUIET)
+        model, found = runs.train_run(source, out, recipe, changes, Options(**options), QUIET)
         return out, model, found
 
     go.spies = spies
     return go
 
 
-def test_the_seed_and_the_style_of_a_run_reach_all_of_its_parts(run):
-    out, model, found = run(seed=7, style="light")
+def test_the_seed_and_the_look_of_a_run_reach_all_of_its_parts(run):
+    out, model, found = run(seed=7, drawing=LIGHT)
     spies = run.spies
     assert model.seed == 7 and spies.drawn.given[1].seed == 7 and spies.evaluated.named["seed"] == 7
-    assert (spies.draw.named["seed"], spies.draw.named["style"]) == (7, "light")
+    assert spies.draw.named == {"seed": 7, "drawing": LIGHT} and spies.draw.given[2] == out
     assert spies.evaluated.named["brief"] and found is spies.evaluated.gives
     assert spies.page.given == (found, out / "report.html")
-    value, label = spies.draw.named["best"]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert (value, label) == (metrics["least_loss"], "irreducible loss") and metrics["least_loss_is"] == EXACT
+    assert metrics["least_loss_is"] == EXACT
+    line = json.loads((out / "history.jsonl").read_text().splitlines()[-1])
+    np.testing.assert_allclose(line["loss"] - line["excess"], metrics["least_loss"], atol=1e-3)
 
 
 def test_what_a_run_writes_is_what_was_found(run):
@@ -320,24 +326,34 @@ def test_a_request_reaches_the_model(labelled, table, monkeypatch):
 @pytest.fixture
 def film(model):
     """A film whose clouds lie at their own time: that of noise is at 1."""
-    view = point_figures.ModelView(model, [0, 1, 2, 3, 4])
+    view = films.ModelView(model, [0, 1, 2, 3, 4])
     clouds = np.repeat(np.repeat(view.times[:, None, None], 6, axis=1), 2, axis=2)
-    return point_figures.Film(view, clouds, 10 + clouds, ((-1.0, 12.0), (-1.0, 12.0)))
+    return films.Film(view, clouds, 10 + clouds, ((-1.0, 12.0), (-1.0, 12.0)), [0, 2, 4])
 
 
-def test_panels_are_titled_with_the_times_of_what_they_show(film, model, spy, tmp_path):
-    spy("motes.runs._point_figures.save")
+@pytest.fixture
+def album(monkeypatch, tmp_path):
+    """In which nothing is written; `names` are those of its figures."""
+    monkeypatch.setattr(Album, "save", lambda self, drawn, name, rows="": self.folder / name)
+    return Album(tmp_path, LIGHT, "moons")
+
+
+def test_panels_are_titled_with_the_times_of_what_they_show(film, model, spy, album):
     scatter, row = spy("motes.runs._point_figures.figures.scatter"), spy("motes.runs._point_figures.figures.row")
+    comparison = spy("motes.runs._point_figures.figures.comparison")
     x = np.full((6, 2), 5.0)
-    list(point_figures.stills(film, x, tmp_path, style="light", seed=2))
+    paths = list(point_figures.stills(film, x, album, seed=2))
+    assert [path.name for path in paths] == ["data", "samples", "comparison", "forward", "reverse"]
     (_, data), (made, drawn) = scatter.calls
     assert (data["title"], drawn["title"]) == ("data", "samples") and (scatter.calls[0][0][0] == 5.0).all()
     assert np.array_equal(made[0], model.sample(6, seed=2)[:, :2])
+    assert (comparison.given[0] == 5.0).all() and np.array_equal(comparison.given[1], made[0])
+    assert len(row.calls) == 2
     for (clouds, times), named in row.calls:
-        assert named["style"] == "light" and named["view"].limits == film.limits
+        assert named["style"].name == "light" and named["view"].limits == film.limits
         shift = {"forward": 0, "reverse": 10}[named["process"]]
         np.testing.assert_allclose(clouds[:, 0, 0] - shift, times)
-        assert (np.diff(times) > 0).all() == (named["process"] == "forward")
+        assert len(times) == 3 and (np.diff(times) > 0).all() == (named["process"] == "forward")
 
 
 def test_a_film_runs_from_data_to_noise_and_back_and_rests_at_its_ends(film, monkeypatch, tmp_path):
@@ -346,36 +362,45 @@ def test_a_film_runs_from_data_to_noise_and_back_and_rests_at_its_ends(film, mon
     counted = []
     save = lambda made, path: list(made)
     monkeypatch.setattr("motes.runs._point_figures.figures.save_animation", save)
-    point_figures.animate(film, tmp_path / "a.gif", style="light", on_frame=counted.append)
+    point_figures.animate(film, tmp_path / "a.gif", style=LIGHT.look, on_frame=counted.append)
     out, out_times, back, back_times = frames.given
     assert (np.diff(out_times) > 0).all() and (np.diff(back_times) < 0).all()
     np.testing.assert_allclose(out[:, 0, 0], out_times)
     np.testing.assert_allclose(back[:, 0, 0] - 10, back_times)
-    assert frames.named["hold"] == point_figures.HOLD > 0 and frames.named["style"] == "light"
+    assert frames.named["hold"] == point_figures.HOLD > 0 and frames.named["style"].name == "light"
     assert counted == [1, 2, 3]
 
 
 @pytest.mark.parametrize("which", ["averaged", "last"])
-def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, film, model, monkeypatch, spy, tmp_path):
-    shots = [Snapshot(step, f"averaged {step}", f"last {step}") for step in (2, 4)]
-    recipe = load_recipe(model.recipe, {"training.weights": which})
-    changed = model._with(training=replace(model.training, snapshots=shots), recipe=recipe)
-    monkeypatch.setattr(film.view, "model", changed)
-    reverse = lambda self, n, *, seed, denoiser: (denoiser, seed)
-    monkeypatch.setattr(point_figures.ModelView, "reverse", reverse)
-    spy("motes.runs._point_figures.save")
+def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, run):
+    changes = TINIEST | {"training.weights": which, "training.steps": 8, "training.ema": 0.9}
+    out, model, _ = run(changes, figures=False)
+    found, kept = folders.snapshots_in(out, model), model.training.snapshots
+    assert [step for step, _ in found] == [shot.step for shot in kept] and len(found) > 2
+    other = {"averaged": "last", "last": "averaged"}[which]
+    for (_, denoiser), shot in zip(found, kept, strict=True):
+        np.testing.assert_array_equal(weights_of(denoiser), weights_of(getattr(shot, which)))
+    assert not np.array_equal(weights_of(found[-2][1]), weights_of(getattr(kept[-2], other)))
+
+
+def test_a_row_of_snapshots_is_of_its_denoiser_and_its_seed(film, monkeypatch, spy, album):
+    monkeypatch.setattr(films.ModelView, "reverse", lambda self, n, *, seed, denoiser: (denoiser, seed))
     grid = spy("motes.runs._point_figures.figures.grid")
-    list(point_figures.snapshots(film, tmp_path, style="light", seed=3))
-    assert grid.given[0] == {f"step {step}": (f"{which} {step}", 3) for step in (2, 4)}
+    list(point_figures.snapshots(film, [(2, "two"), (4, "four")], album, seed=3))
+    assert grid.given[0] == {"step 2": ("two", 3), "step 4": ("four", 3)}
+    assert not list(point_figures.snapshots(film, [], album, seed=3))
 
 
-def test_the_loss_figure_has_every_loss_and_the_best_one(model, spy, tmp_path):
-    spy("motes.runs._point_figures.save")
+def test_the_loss_figure_has_every_loss_and_the_best_one(spy, album):
     curve = spy("motes.runs._point_figures.figures.loss_curve")
-    list(point_figures.loss_figure(model, tmp_path, best=(0.25, "least"), style="light"))
-    steps, losses = curve.given
-    assert steps.tolist() == [1, 2, 3, 4, 5] and np.array_equal(losses, model.training.losses)
-    assert (curve.named["best"], curve.named["best_label"], curve.named["style"]) == (0.25, "least", "light")
+    for key, label in (("excess", "irreducible loss"), ("above_bound", "bound for memorising")):
+        history = [{"step": step, "loss": 1 / step, key: 1 / step - 0.25} for step in (1, 2, 4)]
+        list(point_figures.loss_figure([*history, {"step": 4, "held_out": 0.5}], album))
+        steps, losses = curve.given
+        assert steps == [1, 2, 4] and losses == [1, 0.5, 0.25]
+        assert (curve.named["best"], curve.named["best_label"]) == (pytest.approx(0.25), label)
+        assert curve.named["held_out"].tolist() == [[4], [0.5]] and curve.named["style"].name == "light"
+    assert not list(point_figures.loss_figure([], album))
 
 
 def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
@@ -388,17 +413,16 @@ def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
     assert abs(z.std() - 1) < 0.1 and abs(np.corrcoef(z[:, 0], x[:, 0])[0, 1]) < 0.3
 
 
-def test_figures_of_a_table_show_synthetic_rows_before_real_ones(table, spy, tmp_path):
-    spy("motes.runs._table_figures.save")
+def test_figures_of_a_table_show_synthetic_rows_before_real_ones(table, spy, album):
     marginals = spy("motes.runs._table_figures.figures.marginals")
     pairs = spy("motes.runs._table_figures.figures.pairs")
     real = as_frame({"x": np.full(30, 0.5), "label": ["u", "v"] * 15})
     origin = SimpleNamespace(training=real)
-    list(table_figures.table_figures(table, origin, tmp_path, style="light", seed=3))
+    list(table_figures.table_figures(table, origin, album, seed=3))
     ours, theirs = marginals.given
     assert (theirs["x"] == 0.5).all() and not (ours["x"] == 0.5).all() and len(ours["x"]) == 30
     assert np.array_equal(ours["x"], table.sample(30, seed=3)["x"])
-    assert marginals.named["title"] == "30 synthetic rows" and pairs.named["style"] == "light"
+    assert marginals.named["title"] == "30 synthetic rows" and pairs.named["style"].name == "light"
     assert (pairs.given[1]["x"] == 0.5).all()
 
 
@@ -428,7 +452,7 @@ def test_options_of_train_reach_the_run(spy, tmp_path, monkeypatch, capsys):
     assert command("train", "moons", *words) == 0
     source, out, recipe, changes, options, _ = train.given
     assert (source, out, recipe, changes) == ("moons", Path("runs/moons"), "r", ["a.b=1"])
-    assert options == folders.Options(seed=7, figures=False, style="light", checkpoint_every=2.0)
+    assert options == Options(seed=7, figures=False, drawing=LIGHT, checkpoint_every=2.0)
     assert capsys.readouterr().out == "the record\n\nresults in runs/moons\n"
     Path("runs/moons").mkdir(parents=True)
     command("train", "moons")
@@ -540,13 +564,15 @@ def test_options_of_diagnose_reach_it(spy, saved, monkeypatch):
     keep = spy("motes.runs._plots.keep_diagnosis", [])
     command("diagnose", saved, "moons", "-n", 50, "--seed", 7, "--out", saved / "d", "--t", 0.5, "--style", "light")
     assert diagnose.given[1] == "moons" and (diagnose.named["n"], diagnose.named["seed"]) == (50, 7)
-    assert keep.given[2:] == ("moons", saved / "d") and keep.named == {"t": 0.5, "style": "light"}
+    assert keep.given[2:] == ("moons", saved / "d") and keep.named == {"t": 0.5, "drawing": LIGHT, "seed": 7}
 
 
 def test_options_of_plot_reach_it(spy, saved, capsys):
     draw = spy("motes.runs._plots.draw_run", [Path("a.png")])
     command("plot", saved, "--style", "light", "--seed", 7, "--out", saved / "p")
-    assert draw.given[2] == saved / "p" and draw.named == {"style": "light", "seed": 7, "video": False}
+    assert draw.given[2] == saved / "p" and draw.named == {
+        "drawing": LIGHT, "seed": 7, "home": saved, "video": False,
+    }  # fmt: skip
     assert capsys.readouterr().out == "a.png\n"
 
 
@@ -718,9 +744,12 @@ def test_a_label_reaches_the_scores(labelled, monkeypatch):
 
     scored = Spy()
     monkeypatch.setattr(type(labelled), "likelihood", lambda self, *given, **named: scored(*given, **named))
-    monkeypatch.setattr("motes.runs._answers.rows_to_score", lambda *given: np.zeros((3, 2)))
+    given = Table(np.ones((3, 1)), ("c",))
+    monkeypatch.setattr(
+        "motes.runs._answers.rows_to_score", lambda *_: Table(np.zeros((3, 2)), ("x", "y"), given=given)
+    )
     score_file(labelled, "moons", QUIET, label="1")
-    assert scored.named["label"] == "1"
+    assert scored.named["label"] == "1" and scored.named["given"] is given.x
 
 
 def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
