@@ -207,9 +207,9 @@ def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
 @pytest.mark.parametrize(
     ("name", "label", "says"),
     [
-        ("iris", None, "'iris', column 'species': got text; expected numbers.*--set data.label=species"),
+        ("iris", None, "'iris', row 1, column 'species': got 'setosa'; expected numbers.*--set data.label=species"),
         ("iris", "kind", "'iris': unknown label column 'kind'"),
-        ("penguins", "sex", "'penguins', row 4, column 'sex': got a missing entry; expected a label"),
+        ("penguins", "sex", "'penguins', row 4, column 'sex': got a missing entry .11 in all.; expected a label"),
     ],
 )
 def test_what_is_no_table_of_points_is_told(name, label, says):

@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import motes
@@ -62,7 +63,7 @@ def quick(quick_tables, monkeypatch):
     monkeypatch.setattr("motes.models._point_fitting.load_recipe", short)
     monkeypatch.setattr("motes.runs._answers.SAMPLES", 200)
     to_score = importlib.import_module("motes.runs._answers").rows_to_score
-    monkeypatch.setattr("motes.runs._answers.rows_to_score", lambda *given: to_score(*given)[:50])
+    monkeypatch.setattr("motes.runs._answers.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
     of_few("motes.diagnosis._evaluating", "evaluate", 200)
     of_few("motes.diagnosis._after", "diagnose_model", 100)
     monkeypatch.setattr("motes.diagnosis._evaluating._log_prob", lambda *given: None)

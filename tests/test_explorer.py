@@ -332,7 +332,7 @@ def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, 
     subject = answers.shelf.subject("small")
     u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.5, 0.8]])
     units = subject.model.standardiser
-    flow = log_likelihood(Later.of(subject.oracle, t), units.forward(u), r_min=0.01).log_prob + units.log_det
+    flow = log_likelihood(Later.of(subject.oracle, t), units.forward(u), r_min=0.01).log_prob + units.log_det(u)
     assert flow == pytest.approx(log_density(subject, subject.oracle, u, t, print), abs=0.02)
 
 
