@@ -262,6 +262,7 @@ def test_a_particle_flows_from_under_the_pointer(visit):
 QUICK_RUN = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}
 
 
+@pytest.mark.long  # beside a busy worker its first steps came later than 90 seconds, once in three runs
 def test_a_training_is_watched_paused_and_gone_back_in(visit):
     with visit("#model=small&n=500&show=data,euler.4&at=0") as page:
         for name, value in QUICK_RUN.items():
