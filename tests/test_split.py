@@ -10,7 +10,7 @@ from tests.conftest import SMALL
 import motes
 from motes.data._tables import Standardiser
 from motes.diagnosis._prior import as_options
-from motes.diagnosis._setting import Setting, Steps, fine_steps, squared_distances
+from motes.diagnosis._setting import Setting, Steps, squared_distances
 from motes.diagnosis._split import split_error
 from motes.diagnosis._steps import coarse_grid, steps_fix
 from motes.diffusion import GaussianOracle
@@ -30,10 +30,14 @@ def exact_model(shape, recipe="default", changes=()):
     return PointModel(exact, z_of, ("x", "y"), chosen, provenance=Provenance(shape))
 
 
+def split_of(model, origin, n, **how):
+    return split_error(Setting.of(model, origin, n, 0), **how)
+
+
 @pytest.fixture(scope="module")
 def perfect():
     model = exact_model("eight_gaussians")
-    return split_error(model, source_of(model), N)
+    return split_of(model, source_of(model), N)
 
 
 def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
@@ -61,7 +65,7 @@ def test_the_parts_and_the_reference_value_are_the_total(perfect):
 
 def test_a_wrong_start_is_the_prior_s_alone():
     model = exact_model("moons", "ddpm", {"schedule.end": 0.003})  # nine tenths of the signal's power stay
-    found = split_error(model, source_of(model), 2 * N)  # its error is that of few points that are far off
+    found = split_of(model, source_of(model), 2 * N)  # its error is that of few points that are far off
     prior = found.parts["prior"]
     assert prior.value > 4 * prior.error
     assert prior.value > 0.8 * (found.total - found.reference_value)
@@ -70,7 +74,7 @@ def test_a_wrong_start_is_the_prior_s_alone():
 
 def test_few_steps_are_the_discretisation_s_alone():
     model = exact_model("eight_gaussians", changes={"grid.steps": 4})
-    found = split_error(model, source_of(model), N)
+    found = split_of(model, source_of(model), N)
     part = found.parts["discretisation"]
     assert part.value > 5 * part.error
     assert part.value > 0.9 * (found.total - found.reference_value)
@@ -78,7 +82,7 @@ def test_few_steps_are_the_discretisation_s_alone():
 
 def test_an_untrained_network_is_the_learning_s_alone():
     model = fit_points(motes.make_shape("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
-    found = split_error(model, source_of(model), N)
+    found = split_of(model, source_of(model), N)
     assert found.parts["learning"].value > 0.9 * (found.total - found.reference_value)
 
 
@@ -87,12 +91,12 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     np.save(path, motes.make_shape("moons", 5000, seed=1))
     source = read_points(str(path), motes.load_recipe(), 0)
     model = fit_points(source.training, changes=SMALL | {"grid.steps": 64}, source=str(path))
-    found = split_error(model, source, N)
+    found = split_of(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
     assert found.rows == len(source.held_out)
     assert found.parts["learning"].value > 0.7 * (found.total - found.reference_value)
     tutorial = fit_points(source.training, "tutorial", changes={"training.steps": 20}, source=str(path))
-    assert list(split_error(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
+    assert list(split_of(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
 
 def test_a_shift_is_its_square_and_the_error_is_the_scatter():
@@ -111,7 +115,7 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
 def test_it_counts_as_it_goes():
     counts = []
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
-    split_error(model, source_of(model), 100, on_block=counts.append)
+    split_of(model, source_of(model), 100, on_block=counts.append)
     assert counts == [100, 200, 300, 400]
 
 
@@ -119,9 +123,9 @@ def test_fine_steps_do_not_depend_on_the_recipes_own():
     # With a last step from a noise level of 0.5, a refinement of these very steps gave distances of 10 and more.
     model = exact_model("eight_gaussians", changes={"grid.sigma_min": 0.5})
     setting = Setting.of(model, source_of(model), N, 0)
-    steps, doubts = fine_steps(setting)
+    steps, doubts = setting.fine
     assert not doubts and model.denoiser.schedule.sigma(steps.grid[-2]) == pytest.approx(0.004, rel=1e-2)
-    found = split_error(model, source_of(model), N)
+    found = split_of(model, source_of(model), N)
     assert found.doubts == ()
     part = found.parts["discretisation"]
     assert part.surely_above(found.reference_value) and part.value > 0.9 * (found.total - found.reference_value)
@@ -130,7 +134,7 @@ def test_fine_steps_do_not_depend_on_the_recipes_own():
 def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
     monkeypatch.setattr("motes.diagnosis._setting.FINE", (2, 4))
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
-    found = split_error(model, source_of(model), N)
+    found = split_of(model, source_of(model), N)
     assert any("half as many steps as the finest, 4, change the squared distance" in doubt for doubt in found.doubts)
     assert "This split cannot tell: half as many" in str(found)
     assert found.to_dict()["doubts"] == list(found.doubts)
@@ -148,7 +152,7 @@ def test_a_reference_that_is_not_as_far_as_real_points_is_a_doubt(monkeypatch):
         return replace(right(*arguments), exact=blurred)
 
     monkeypatch.setattr(Setting, "of", wrong)
-    (doubt,) = split_error(model, origin, 512).doubts
+    (doubt,) = split_of(model, origin, 512).doubts
     assert "that of two real draws is" in doubt
 
 
@@ -160,7 +164,7 @@ def test_samples_that_are_no_numbers_are_a_doubt():
             return x_t * jnp.nan
 
     broken = Broken(np.zeros(2), np.eye(2), model.denoiser.schedule)
-    found = split_error(model.with_denoiser(broken), source_of(model), 256)
+    found = split_of(model.with_denoiser(broken), source_of(model), 256)
     assert any("not finite" in doubt for doubt in found.doubts)
     assert "nan" in str(found)
 
@@ -186,9 +190,9 @@ def test_a_fix_of_the_steps_is_one_that_the_recipe_takes_and_that_helps(steps):
     model = exact_model("eight_gaussians", recipe, changes)
     setting = Setting.of(model, source_of(model), 1024, 0)
     assert steps_fix(setting) == as_options(expected)
-    mended = Steps.of(motes.load_recipe(model.recipe, expected))
-    (fine, _), own = fine_steps(setting), Steps.of(model.recipe)
+    fixed = Steps.of(motes.load_recipe(model.recipe, expected))
+    (fine, _), own = setting.fine, Steps.of(model.recipe)
     before, after, least = squared_distances(
-        [setting.sampled(setting.exact, setting.starts[1], one) for one in (own, mended, fine)], setting.reference
+        [setting.sampled(setting.exact, setting.starts[1], one) for one in (own, fixed, fine)], setting.reference
     )[0]
     assert after - least < 0.5 * (before - least)

@@ -122,11 +122,12 @@ def diagnose_model(
     """
     origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)
-    split = split_error(model, origin, n, seed=seed, on_block=(lambda done: on_block(n + done)) if on_block else None)
+    setting = Setting.of(model, origin, n, seed)
+    split = split_error(setting, (lambda done: on_block(n + done)) if on_block else None)
     excess, compared = excess_of(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
     findings = list(_with_truth(diagnose(origin.training, model.recipe), model, origin, real, split, seed))
-    findings += coarse_grid(Setting.of(model, origin, n, seed), split)
+    findings += coarse_grid(setting, split)
     if origin.known and unseen:
         findings += _memorising(model, origin, samples, real)
         findings += learning(model, origin, real, excess, findings, seed)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diagnosis._findings import Finding
-from motes.diagnosis._prior import PRIOR_NATS, as_learned, as_options, prior_fix, prior_kl
+from motes.diagnosis._prior import PRIOR_NATS, as_learned, as_options, prior_fix, prior_kl, quad_betas
 from motes.diffusion._discrete import BetasBetween
 from motes.recipes import Recipe, load_recipe
 
@@ -102,7 +102,7 @@ def _shorter(table: Table, recipe: Recipe, power: float) -> str:
         ends = part.end * 0.8 ** np.arange(1, 40)
         changes: list[dict[str, Any]] = [{"schedule.end": float(f"{end:.2g}")} for end in ends if end > part.start]
     else:
-        changes = [{"schedule.kind": "quad", "schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}]
+        changes = [{"schedule.kind": "quad"} | quad_betas(steps)]
     for change in changes:
         changed = load_recipe(recipe, change)
         if _wasted(changed, power) <= WASTED / 2:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from motes.data._frames import Frame
 from motes.diagnosis._findings import Finding
+from motes.diagnosis._setting import SURE
 from motes.recipes._sections import Table
 
 Array = NDArray[np.float64]
 
 EACH = 10  # training rows in a bin of the histogram, at least
 LOST = 0.1  # nats a row: what the histogram may know more
-SURE = 3.0  # standard errors
 REAL = 0.9  # share of different values among numbers that have a density
 
 

@@ -122,20 +122,19 @@ def _candidates(recipe: Recipe) -> list[dict[str, Any]]:
     return [scaled, *(scaled | changes for changes in found), *found]
 
 
+def quad_betas(steps: int) -> dict[str, Any]:
+    """The betas of `ddpm`, which has 100 steps: their sum is the same for any number of them."""
+    return {"schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}
+
+
 def _schedules(recipe: Recipe) -> list[dict[str, Any]]:
     part = recipe.schedule
     if isinstance(part, VarianceExploding):
         return [{"schedule.sigma_max": sigma} for sigma in SIGMAS if sigma > part.sigma_max]
     if recipe.steps is not None:
-        # As `ddpm` has it with 100 steps: the sum of the betas is the same for any number of them.
-        quad = {"start": 2e-3 / recipe.steps, "end": min(15 / recipe.steps, 0.999)}
-        kind = recipe.kind("schedule")
-        own = [quad] if isinstance(part, BetasBetween) and kind == "quad" else []
-        return [
-            *({f"schedule.{key}": value for key, value in change.items()} for change in own),
-            {"schedule.kind": "quad"} | {f"schedule.{key}": value for key, value in quad.items()},
-            {"schedule.kind": "cosine"},
-        ]
+        quad = quad_betas(recipe.steps)
+        own = [quad] if isinstance(part, BetasBetween) and recipe.kind("schedule") == "quad" else []
+        return [*own, {"schedule.kind": "quad"} | quad, {"schedule.kind": "cosine"}]
     if isinstance(part, LinearVP):
         return [{"schedule.beta_min": 0.1, "schedule.beta_max": 20.0}, {"schedule.beta_max": 40.0}]
     if isinstance(part, RectifiedFlow):

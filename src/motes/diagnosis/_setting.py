@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -50,12 +51,14 @@ class Setting:
 
     Attributes:
         model, seed: whose samples, and of their noise.
+        origin: the data of the model.
         reference, other: real points (n, d), in the data's units.
         exact: the exact denoiser; None where the distribution is unknown.
         starts: points at t = 1 from the prior, and noised real points, with the same noise, (n, d) each.
     """
 
     model: PointModel
+    origin: PointSource
     seed: int
     reference: Array
     other: Array
@@ -69,7 +72,7 @@ class Setting:
         truth = origin.truth
         real = truth.sample(len(reference), seed=seed) if truth else other
         exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
-        return cls(model, seed, reference, other, exact, _starts(model, real, seed_key(seed, "start")))
+        return cls(model, origin, seed, reference, other, exact, _starts(model, real, seed_key(seed, "start")))
 
     def few(self, n: int) -> Setting:
         """The same with the first `n` rows of each set."""
@@ -81,7 +84,7 @@ class Setting:
         )
 
     @property
-    def judged(self) -> Denoiser | None:
+    def denoiser(self) -> Denoiser | None:
         """By which steps are compared: the exact denoiser, or the network where it knows times between its steps."""
         if self.exact is None and isinstance(self.model.recipe.network, StepGated):
             return None
@@ -96,26 +99,26 @@ class Setting:
         points, _ = sample(process, len(start), key=key, start=start, on_block=on_block)
         return self.model.standardiser.inverse(points)
 
+    @cached_property
+    def fine(self) -> tuple[Steps | None, tuple[str, ...]]:
+        """Steps so fine that halves of them change nothing, and a doubt where there are none.
 
-def fine_steps(setting: Setting) -> tuple[Steps | None, tuple[str, ...]]:
-    """Steps so fine that halves of them change nothing, and a doubt where there are none.
-
-    None for a network that knows no times between its own steps, where the distribution is unknown.
-    """
-    if setting.judged is None:
-        return None, ()
-    few, random = setting.few(CHECKED), setting.exact is None and setting.model.recipe.sampler.stochastic
-    allowed = UNCHANGED * squared_distances([few.other], few.reference)[0][0]
-    change, made = np.inf, [few.sampled(setting.judged, few.starts[1], _fine(setting, FINE[0]))]
-    for steps in FINE[1:]:
-        made = [made[-1], few.sampled(setting.judged, few.starts[1], _fine(setting, steps))]
-        (before, now), (error,) = squared_distances(made, few.reference)
-        change = abs(now - before)
-        if change <= max(allowed, SURE * error if random else 0.0):  # other steps draw other noise
-            return _fine(setting, steps // 2), ()
-    return _fine(setting, FINE[-1]), (
-        f"half as many steps as the finest, {FINE[-1]}, change the squared distance by {change:.2g}.",
-    )
+        None for a network that knows no times between its own steps, where the distribution is unknown.
+        """
+        if self.denoiser is None:
+            return None, ()
+        few, random = self.few(CHECKED), self.exact is None and self.model.recipe.sampler.stochastic
+        allowed = UNCHANGED * squared_distances([few.other], few.reference)[0][0]
+        change, sets = np.inf, [few.sampled(self.denoiser, few.starts[1], _fine(self, FINE[0]))]
+        for steps in FINE[1:]:
+            sets = [sets[-1], few.sampled(self.denoiser, few.starts[1], _fine(self, steps))]
+            (before, now), (error,) = squared_distances(sets, few.reference)
+            change = abs(now - before)
+            if change <= max(allowed, SURE * error if random else 0.0):  # other steps draw other noise
+                return _fine(self, steps // 2), ()
+        return _fine(self, FINE[-1]), (
+            f"half as many steps as the finest, {FINE[-1]}, change the squared distance by {change:.2g}.",
+        )
 
 
 def _fine(setting: Setting, steps: int) -> Steps:

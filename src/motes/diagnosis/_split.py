@@ -23,10 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.diagnosis._setting import SURE, Setting, Steps, fine_steps, squared_distances
+from motes.diagnosis._setting import SURE, Setting, Steps, squared_distances
 from motes.diffusion._denoiser import Denoiser
-from motes.models._points import PointModel
-from motes.models._sources import PointSource
 
 Array = NDArray[np.float64]
 
@@ -109,26 +107,15 @@ def _bar(value: float, longest: float) -> str:
     return "█" * round(30 * max(value, 0) / longest) if np.isfinite(value) and 0 < longest < np.inf else ""
 
 
-def split_error(
-    model: PointModel,
-    origin: PointSource,
-    n: int = ROWS,
-    *,
-    seed: int = 0,
-    on_block: Callable[[int], None] | None = None,
-) -> ErrorSplit:
+def split_error(setting: Setting, on_block: Callable[[int], None] | None = None) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 
     Args:
-        model: trained.
-        origin: its data.
-        n: rows of each set, fewer where there are not so many real ones.
-        seed: of samples, noise and real points.
-        on_block: called with the number of rows sampled so far, of `4 n` at most.
+        setting: the model, its data, and what its samples start from.
+        on_block: called with the number of rows sampled so far, of 4 times those of a set at most.
     """
-    setting = Setting.of(model, origin, n, seed)
-    n, own, (prior, noised) = len(setting.reference), Steps.of(model.recipe), setting.starts
-    fine, doubts = fine_steps(setting)
+    model, n, (prior, noised) = setting.model, len(setting.reference), setting.starts
+    own, (fine, doubts) = Steps.of(model.recipe), setting.fine
     plan: dict[str, tuple[Denoiser, Array, Steps]]  # by what has been put right
     plan = {"": (model.denoiser, prior, own), PRIOR: (model.denoiser, noised, own)}
     if setting.exact is not None and fine is not None:
@@ -147,16 +134,16 @@ def split_error(
         for name, before, after, error in zip(names, squares[:-1], squares[1:], errors, strict=True)
     }
     found = ErrorSplit(n, float(squares[0]), float(squares[-1]), parts)
-    return replace(found, doubts=(*doubts, *_doubts(found, origin, setting)))
+    return replace(found, doubts=(*doubts, *_doubts(found, setting)))
 
 
-def _doubts(found: ErrorSplit, origin: PointSource, setting: Setting) -> Iterator[str]:
+def _doubts(found: ErrorSplit, setting: Setting) -> Iterator[str]:
     """Why parts that were found cannot be trusted."""
     if not np.isfinite([found.total, *(part.value for part in found.parts.values())]).all():
         yield "some samples are not finite numbers."
-    if origin.truth is None:
+    if (truth := setting.origin.truth) is None:
         return
-    draws = [origin.truth.sample(found.rows, seed=seed) for seed in range(REAL_DRAWS)]
+    draws = [truth.sample(found.rows, seed=seed) for seed in range(REAL_DRAWS)]
     real = [squared_distances([draw], setting.reference)[0][0] for draw in draws]
     if not min(real) / APART <= found.reference_value <= max(real) * APART:
         yield (

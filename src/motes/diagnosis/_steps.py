@@ -8,7 +8,7 @@ from typing import Any
 
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._prior import as_options
-from motes.diagnosis._setting import CHECKED, Setting, Steps, fine_steps, squared_distances
+from motes.diagnosis._setting import CHECKED, Setting, Steps, squared_distances
 from motes.diagnosis._split import DISCRETISATION, ErrorSplit
 from motes.errors import MotesError
 from motes.recipes import Recipe, load_recipe
@@ -41,8 +41,8 @@ def coarse_grid(setting: Setting, split: ErrorSplit) -> Iterator[Finding]:
 def steps_fix(setting: Setting) -> str:
     """The first options of several that leave next to nothing of the steps' error, or those that leave least; "" where
     none halve it."""
-    few, (fine, _) = setting.few(CHECKED), fine_steps(setting)
-    assert fine is not None and few.judged is not None  # or there would be no such part of the error
+    few, (fine, _) = setting.few(CHECKED), setting.fine
+    assert fine is not None and few.denoiser is not None  # or there would be no such part of the error
     recipe = setting.model.recipe
     tried: list[tuple[dict[str, Any], Steps]] = []
     for changes in _candidates(recipe):
@@ -50,7 +50,7 @@ def steps_fix(setting: Setting) -> str:
             tried.append((changes, Steps.of(load_recipe(recipe, changes))))
         except MotesError:  # this recipe does not take them
             continue
-    square = lambda steps: squared_distances([few.sampled(few.judged, few.starts[1], steps)], few.reference)[0][0]
+    square = lambda steps: squared_distances([few.sampled(few.denoiser, few.starts[1], steps)], few.reference)[0][0]
     least = square(fine)
     own = square(Steps.of(recipe)) - least
     best, left = "", HALVED if own > 0 else 0.0

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._datasets import is_here
-from motes.data._shapes import SHAPES
+from motes.data._shapes import SHAPES, make_shape
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
@@ -125,8 +125,6 @@ class Subject:
         if isinstance(self.origin, Sketch):
             return self.origin.draw(n, seed)
         if self.origin.name in SHAPES:
-            from motes.data._shapes import make_shape
-
             return make_shape(self.origin.name, n, seed=seed, noise=self.origin.noise)
         rows = self.origin.training.x
         return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]

@@ -193,15 +193,20 @@ def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
                 f"data.label = '{recipe.data.label}', but there are no labels. Give `fit(..., labels=...)`."
             )
         return table
-    if isinstance(recipe.network, StepGated):
-        raise RecipeError(
-            "network.kind = 'step_gated' takes no labels. Set network.kind = 'residual', or train without them."
-        )
-    if recipe.denoiser.variance == "learned":
-        raise RecipeError("denoiser.variance = 'learned' goes with no labels. Set 'fixed', or train without them.")
+    _check_takes(recipe, "labels", "them")
     if np.shape(labels) != (len(table.x),):
         raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
     return replace(table, labels=np.asarray(labels))
+
+
+def _check_takes(recipe: Recipe, what: str, them: str) -> None:
+    """Refuse a recipe whose network or denoiser has no place for what rows are conditioned on."""
+    if isinstance(recipe.network, StepGated):
+        raise RecipeError(
+            f"network.kind = 'step_gated' takes no {what}. Set network.kind = 'residual', or train without {them}."
+        )
+    if recipe.denoiser.variance == "learned":
+        raise RecipeError(f"denoiser.variance = 'learned' goes with no {what}. Set 'fixed', or train without {them}.")
 
 
 def _checked(n: int, weights: ArrayLike | None) -> Array | None:
@@ -241,12 +246,7 @@ def _context(table: Table | None, weights: Array | None, start: PointModel | Non
     before = None if start is None else start.context
     if table is None:
         return None
-    if isinstance(recipe.network, StepGated):
-        raise RecipeError(
-            "network.kind = 'step_gated' takes no `given`. Set network.kind = 'residual', or train without it."
-        )
-    if recipe.denoiser.variance == "learned":
-        raise RecipeError("denoiser.variance = 'learned' goes with no `given`. Set 'fixed', or train without it.")
+    _check_takes(recipe, "`given`", "it")
     if before is not None and before.columns != table.columns:
         raise UsageError(
             f"given has the columns {', '.join(table.columns)}; start is conditioned on {', '.join(before.columns)}. "
