@@ -221,7 +221,8 @@ def rates(kind):
 @effect("schedule.continuous_cosine.alpha_1", "schedule.rectified_flow.alpha_1")
 def alpha_1(kind):
     for left in (0.01, 0.2):
-        np.testing.assert_allclose(changed("schedule", kind, alpha_1=left).make_schedule().alpha(1.0), left, rtol=1e-5)
+        ends = changed("schedule", kind, alpha_1=left).make_schedule().alpha(np.array([0.0, 1.0]))
+        np.testing.assert_allclose(ends, [1.0, left], rtol=1e-5)
 
 
 # --- network, denoiser, loss ---------------------------------------------------------------------------------------
