@@ -26,6 +26,7 @@ from motes.learning._training import train
 from motes.models._contexts import Context, context_table
 from motes.models._going_on import ahead_of, mark, run_of
 from motes.models._points import PointModel
+from motes.models._priors import Prior
 from motes.models._provenance import Provenance
 from motes.recipes import Recipe, load_recipe
 
@@ -117,9 +118,10 @@ def fit_points(
     counted, weights = _counting(len(whole), data.weights)
     table = labelled.take(counted)
     classes = _classes(table, weights, start)
-    context = _context(observed and observed.take(counted), weights, start, chosen)
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
+    prior = Prior.fit(z, table.columns, weights)
+    context = _context(observed and observed.take(counted), prior, weights, start, chosen)
     rows = Rows(
         z,
         None if classes is None else classes.numbers(table.labels, len(z)),
@@ -241,7 +243,9 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
     return (start and start.classes) or Classes.of(table.labels, weights)
 
 
-def _context(table: Table | None, weights: Array | None, start: PointModel | None, recipe: Recipe) -> Context | None:
+def _context(
+    table: Table | None, prior: Prior, weights: Array | None, start: PointModel | None, recipe: Recipe
+) -> Context | None:
     """What the points are conditioned on, as `start` has it, if it is, or as the rows say."""
     before = None if start is None else start.context
     if table is None:
@@ -252,7 +256,7 @@ def _context(table: Table | None, weights: Array | None, start: PointModel | Non
             f"given has the columns {', '.join(table.columns)}; start is conditioned on {', '.join(before.columns)}. "
             "Give these."
         )
-    return before or Context.fit(table, weights, standardise=recipe.data.standardise)
+    return before or Context.fit(table, prior, weights, standardise=recipe.data.standardise)
 
 
 def _first(
@@ -264,7 +268,7 @@ def _first(
     seed: int,
 ) -> Denoiser:
     """The denoiser that training begins with."""
-    counts = [len(part) if part else 0 for part in (classes, context)]
+    counts = [len(classes) if classes else 0, context.inputs if context else 0]
     if start is None:
         return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
     wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

@@ -336,7 +336,7 @@ class PointModel:
         rows, _ = self.context.rows(observed)
         if len(rows) not in (1, n):
             raise UsageError(f"got {len(rows)} observations for {n} rows; expected one, or one for each row.")
-        return np.broadcast_to(self.context.forward(rows), (n, len(self.context)))
+        return np.broadcast_to(self.context.forward(rows), (n, self.context.inputs))
 
     def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """The denoiser, or the guided one of rows of which that much is known.
@@ -659,5 +659,5 @@ def model_path(path: str | Path) -> Path:
 
 def _skeleton(recipe: Recipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
-    counts = (len(part) if part else 0 for part in (classes, context))
+    counts = (len(classes) if classes else 0, context.inputs if context else 0)
     return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)
