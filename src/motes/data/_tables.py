@@ -116,6 +116,17 @@ class Standardiser:
         """
         return cls(np.zeros(dim), np.ones(dim))
 
+    def of(self, some: NDArray[np.bool_]) -> Standardiser:
+        """That of some of the columns (d,) alone.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(np.zeros(2), np.array([1.0, 2.0])).of(np.array([False, True])).scale.tolist()
+            [2.0]
+        """
+        support = None if self.support is None else Support(self.support.low[some], self.support.high[some])
+        return Standardiser(self.mean[some], self.scale[some], support)
+
     def forward(self, x: Array) -> Array:
         """Data units (n, d) -> standardised (n, d).
 
