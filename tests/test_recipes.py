@@ -49,6 +49,10 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "loss.kind": "simple",
         "times.kind": "steps",
         "times.draw": "antithetic",
+        "conditions.joint": 0.0,
+        "conditions.posterior": 0.0,
+        "conditions.likelihood": 0.0,
+        "conditions.random": 0.0,
         "training.steps": 1000 * 79,  # epochs of 78 batches of 128 and one of 16
         "training.batch": 128,
         "training.last_batch": "partial",
