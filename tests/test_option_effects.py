@@ -225,6 +225,15 @@ def alpha_1(kind):
         np.testing.assert_allclose(ends, [1.0, left], rtol=1e-5)
 
 
+@effect("schedule.knots.alphas", "schedule.knots.sigmas")
+def knots(kind):
+    for alphas, sigmas in (([0.9, 0.5, 0.1], [0.2, 0.6, 2.0]), ([0.8, 0.3], [0.5, 1.0])):
+        schedule = changed("schedule", kind, alphas=alphas, sigmas=sigmas).make_schedule()
+        t = (np.arange(len(alphas)) + 1) / len(alphas)
+        np.testing.assert_allclose(schedule.alpha(t), alphas, rtol=1e-5)
+        np.testing.assert_allclose(schedule.sigma(t), sigmas, rtol=1e-5)
+
+
 # --- network, denoiser, loss ---------------------------------------------------------------------------------------
 
 
