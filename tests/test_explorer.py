@@ -25,10 +25,10 @@ from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
-from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
+from motes.explorer._answers import LEGS, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
 from motes.explorer._exporting import page_alone
-from motes.explorer._frames import frame, parts
+from motes.explorer._frames import Answer, frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
 from motes.explorer._memory import by_heart
 from motes.explorer._requests import Request
@@ -573,7 +573,20 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
     assert len(seen) == 1
     assert motes_command("explore", "--port", "70000")[0] == 2
-    assert motes_command("explore", "nowhere")[0] == 2
+    assert motes_command("explore", "nowhere/at-all")[0] == 2
+
+
+def test_a_name_that_is_unknown_has_a_nearest_one(motes_command):
+    """As `motes train` has it."""
+    for wrong, near in [("monos", "moons"), ("peguins", "penguins")]:
+        code, out, err = motes_command("explore", wrong)
+        assert code == 2 and not out and f"Did you mean '{near}'?" in err and "model.safetensors" in err
+        assert (
+            f"unknown shape or data set '{wrong}'" in err
+            and f"Did you mean '{near}'?" in motes_command("train", wrong)[2]
+        )
+    code, _, err = motes_command("explore", "iris")
+    assert code == 2 and "motes train iris" in err and "motes explore runs/iris" in err
 
 
 def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):

@@ -105,6 +105,21 @@ def test_curves_are_dragged_and_moved_by_keys(visit):
         assert state(page)["place"] == 1024  # the keys of the page are not theirs
 
 
+def test_a_recipe_of_steps_is_dragged_into_one_without(visit):
+    """Its times, its network and its grid know the steps of its schedule alone, and are changed with it."""
+    with visit("#model=small&n=500&recipe=tutorial&set=training.steps%3D500") as page:
+        planned(page, "explorer.planner.plan.steps === 100")
+        page.locator("#curves .knot.sigmas").nth(7).focus()
+        page.keyboard.press("PageUp")
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'knots'")
+        assert page.locator("#plan-note").inner_text() == ""
+        more = {"times.kind": "uniform", "network.kind": "residual", "grid.steps": 100}
+        assert more.items() <= changes(page).items()
+        page.locator("#schedule-reset").click()
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'sigmoid'")
+        assert changes(page) == {"training.steps": 500}
+
+
 def test_knots_give_way_to_the_one_that_is_moved(visit):
     with visit() as page:
         found = page.evaluate("""async () => {
@@ -282,8 +297,7 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
 
 
 def test_a_film_is_taken_away(visit):
-    with visit() as page:
-        film = Image.open(saved(page, "save-film").path())
+    with visit() as page, Image.open(saved(page, "save-film").path()) as film:
         assert film.format == "GIF" and film.n_frames > 100
 
 

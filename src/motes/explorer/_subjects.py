@@ -25,6 +25,7 @@ from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import Oracle
 from motes.errors import MotesError, UsageError, unknown
 from motes.explorer._classes import OneClass
+from motes.explorer._names import check_source
 from motes.explorer._sketches import Sketch
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, read_points
@@ -413,7 +414,8 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
         train: makes a model of a shape whose model does not come with motes.
 
     Raises:
-        UsageError: a model of a table, of one column, of points given observations, or of points within bounds.
+        UsageError: an unknown name, or a model of a table, of one column, of points given observations or within
+            bounds.
         ModelFileError: no model.
     """
     from motes.models._tables import read_model
@@ -422,6 +424,7 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
         return Shelf().subject(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
+    check_source(source)
     model = read_model(Path(source))
     if not isinstance(model, PointModel):
         raise UsageError(f"'{source}' is a model of a table; the explorer shows models of points. Give one of points.")
