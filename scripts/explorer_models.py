@@ -6,13 +6,15 @@ import motes
 
 OUT = Path(__file__).parents[1] / "src" / "motes" / "explorer" / "models"
 SHAPES = ("swiss_roll", "moons", "checkerboard", "pinwheel", "two_spirals")
+TABLES = {"penguins": {"table.width": 16, "table.depth": 2}}  # small enough to come with motes
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    for shape in SHAPES:
-        path = OUT / f"{shape}.safetensors"
-        motes.fit(shape).save(path)
+    sources: dict[str, dict[str, int]] = {shape: {} for shape in SHAPES} | TABLES
+    for source, changes in sources.items():
+        path = OUT / f"{source}.safetensors"
+        motes.fit(source, changes=changes).save(path)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -4,6 +4,7 @@ import gc
 import os
 import platform
 import shutil
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -123,3 +124,20 @@ def motes_command(capsys, monkeypatch, tmp_path):
         return code, out, err
 
     return command
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; while one is open, its thread has an event loop that nothing else may start."""
+    from browsers import started
+
+    with started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(chromium, client):
+    """`with visit(HASH, ...) as page`: an open page of the module's `client`, which complains of nothing."""
+    from browsers import opened
+
+    return partial(opened, chromium, client)

@@ -20,6 +20,7 @@ from motes.recipes import Recipe, load_recipe
 DO = ("start", "play", "pause", "step", "close")
 FILE = "your file"
 LEAST_NOISE = 1e-3  # of a drawing, in its own units
+COLOURS = 4  # of a drawing
 FASTEST = 10_000  # steps a second that can be asked for
 
 
@@ -86,7 +87,9 @@ def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, uploads
         return PointSource(**vars(divided(FILE, table, recipe, seed)))
     if "sketch" in request.options:
         noise = request.real("noise", LEAST_NOISE, 2.0)
-        return Sketch.of(request.points("sketch", limits.nodes), noise, recipe.data.rows, seed)
+        points = request.points("sketch", limits.nodes)
+        colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
+        return Sketch.of(points, noise, recipe.data.rows, seed, colours)
     return read_points(request.word("shape", SHAPES), recipe, seed)
 
 

@@ -42,13 +42,6 @@ export class Trainer {
     id("pace").addEventListener("change", () => this.news?.plays && this.#do({ do: "play", pace: Number(id("pace").value) }));
     id("moment").addEventListener("input", () => this.show(Number(id("moment").value)));
     id("weights").addEventListener("change", () => this.explorer.renew());
-    for (const [tool, other] of [["brush", "eraser"], ["eraser", "brush"]]) {
-      id(tool).addEventListener("click", () => {
-        this.pad.erases = tool === "eraser";
-        id(tool).setAttribute("aria-pressed", "true");
-        id(other).setAttribute("aria-pressed", "false");
-      });
-    }
     id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
@@ -61,7 +54,6 @@ export class Trainer {
         if (kind === "drop" && event.dataTransfer.files[0]) this.upload(event.dataTransfer.files[0]);
       });
     }
-    id("blank").addEventListener("click", () => this.pad.clear());
   }
 
   /** Hand a file of columns of numbers to the server, which keeps it in memory. */
@@ -120,7 +112,7 @@ export class Trainer {
   async start() {
     const value = (name) => Number(id(name).value);
     const columns = () => ({ upload: this.file.upload, first: value("first"), second: value("second") });
-    const what = this.draws ? { sketch: this.pad.points }
+    const what = this.draws ? this.pad.asked
       : id("shape").value === FILE ? columns() : { shape: id("shape").value };
     const asked = {
       do: "start", ...what, noise: value("noise"), rows: value("rows"), width: value("width"), depth: value("depth"),
