@@ -16,6 +16,7 @@ from hypothesis import settings
 from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, SigmoidBetas
+from motes.diffusion._knots import KnotSchedule
 from motes.diffusion._schedules import Schedule
 from motes.learning._options import Training
 
@@ -36,6 +37,7 @@ CONTINUOUS: dict[str, Schedule] = {
     "continuous_cosine": CosineVP(),
     "rectified_flow": RectifiedFlow(),
     "functions": FunctionSchedule(lambda t: jnp.exp(-3 * t**2), lambda t: jnp.sin(t) * (1 + t)),
+    "knots": KnotSchedule((0.95, 0.7, 0.3, 0.02), (0.3, 0.75, 0.95, 1.0)),
 }
 DISCRETE = [name for name, schedule in SCHEDULES.items() if isinstance(schedule, DiscreteVP)]
 

@@ -23,7 +23,7 @@ from motes.cli import exploring
 from motes.data._distributions import Atoms
 from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, MotesError, UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
 from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
@@ -624,16 +624,16 @@ def test_the_flow_forth_and_back_ends_where_it_began(answers):
 
 # --- training --------------------------------------------------------------------------------------------------------
 
-RUN = dict(
-    what="train", do="start", number=5, seed=3, steps=60, batch=64, rate=0.01, width=16, depth=2, rows=400,
-    shape="moons",
-)  # fmt: skip
+CHANGES = {
+    "training.steps": 60, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400,
+}  # fmt: skip
+RUN = dict(what="train", do="start", number=5, seed=3, recipe="default", changes=CHANGES, shape="moons")
 DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace(0, 5, 60)]
 
 
-def started(**changes):
+def started(changes=(), **asked):
     told = threading.Event()
-    request = Request.of(json.dumps(RUN | changes), ["train"])
+    request = Request.of(json.dumps(RUN | {"changes": CHANGES | dict(changes)} | asked), ["train"])
     return begun(request, Limits(), Uploads(), told.set)
 
 
@@ -661,7 +661,7 @@ def test_a_training_on_the_page_is_that_of_fit():
 
 
 def test_a_training_is_paused_and_goes_on():
-    live = started(steps=5_000)
+    live = started({"training.steps": 5_000})
     try:
         live.play(100)
         wait_for(lambda: live.done > 20, 60)
@@ -679,7 +679,7 @@ def test_a_training_is_paused_and_goes_on():
 
 
 def test_snapshots_are_few_and_evenly_spread():
-    live = started(steps=400)
+    live = started({"training.steps": 400})
     try:
         for _ in range(100):
             done = live.done
@@ -718,15 +718,31 @@ def test_colours_of_a_drawing_are_classes():
 
 
 WRONG_RUNS = [
-    {"steps": 0}, {"steps": 20_001}, {"width": 129}, {"depth": 0}, {"rows": 20_001}, {"rate": 0}, {"rate": "1"},
-    {"shape": "../moons"}, {"shape": None}, {"noise": -1}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
-    *({"sketch": DRAWING, "noise": 0.1, "colours": wrong} for wrong in (None, [0], [4] * 60, [True] * 60, ["0"] * 60)),
-    {"sketch": [[0.0, float(k)] for k in range(1_501)], "noise": 0.1}, {"batch": 1e9},
+    {"training.steps": 0}, {"training.steps": 20_001}, {"network.width": 129}, {"network.depth": 0},
+    {"data.rows": 20_001}, {"training.batch": 1e9}, {"training.batch": 1.5},
+]  # fmt: skip
+WRONG_ROWS = [
+    {"shape": "../moons"}, {"shape": None}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
+    *({"sketch": DRAWING, "colours": wrong} for wrong in ([0], [4] * 60, [True] * 60, ["0"] * 60)),
+    {"sketch": [[0.0, float(k)] for k in range(1_501)]},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG_RUNS)
 def test_a_training_has_limits(wrong):
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        started(wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"training.learning_rate": 0}, {"training.learning_rate": "1"}, {"data.noise": -1}])
+def test_a_training_has_a_recipe_that_can_be_followed(wrong):
+    with pytest.raises(MotesError, match="expected"):
+        started(wrong)
+
+
+@pytest.mark.parametrize("wrong", WRONG_ROWS)
+def test_a_training_has_rows(wrong):
+    """A drawing needs a noise, for it has none of its own."""
     with pytest.raises(UsageError, match=r"^got .*; expected"):
         started(**wrong)
 
@@ -761,7 +777,7 @@ def test_a_page_trains_and_draws_from_what_is_learned(client):
 
 def test_closing_the_page_ends_its_training(client):
     with client.socket() as page:
-        page.send(json.dumps(RUN | {"steps": 20_000}))
+        page.send(json.dumps(RUN | {"changes": CHANGES | {"training.steps": 20_000}}))
         news_of(page, step=0)
         page.send(json.dumps({"what": "train", "do": "play", "number": 6, "pace": 100}))  # 200 seconds, if left alone
         news_of(page, plays=True)
@@ -784,7 +800,7 @@ def test_trainings_are_few():
 
 
 def test_the_page_alone_is_small_and_whole(answers):
-    html = ask(answers, what="export", model="moons").header["html"]
+    html = ask(answers, what="export", model="moons", form="page", seed=0).header["text"]
     assert len(html.encode()) < 1_000_000 and "{{" not in html
     assert not any(
         word in html.replace("http://www.w3.org/", "") for word in ("http://", "https://", "src=", "import ")
@@ -808,7 +824,7 @@ def test_another_network_has_no_page_alone(small_model):
 def test_the_python_that_the_page_says_gives_the_same_model():
     known = eval(Shelf().subject("moons").python, {"motes": motes})
     assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
-    live = started(noise=0.2)
+    live = started({"data.noise": 0.2})
     try:
         live.play(0)
         wait_for(lambda: 60 in live.snapshots and not live.plays, 60)

@@ -292,6 +292,7 @@ def test_the_address_holds_the_state(visit, client):
             "model": "moons", "n": 1000, "seed": 7, "place": 300, "layers": ["points", "arrows"], "side": "exact",
             "panels": [{"sampler": one, "steps": steps} for one, steps in (("data", 0), ("heun", 8), ("euler", 2))],
             "quantity": "score", "table": {"name": "", "row": {}},
+            "label": None, "guidance": 1, "known": None, "learn": "swiss_roll", "recipe": "default", "changes": {},
         }  # fmt: skip
         page.locator("#reset").click()
         until(page, "explorer.state.panels.length === 2 && explorer.state.seed === 0")

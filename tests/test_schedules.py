@@ -22,6 +22,7 @@ from tests.reference import (
 
 from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, QuadBetas, SigmoidBetas
+from motes.diffusion._knots import KnotSchedule
 from motes.sampling._grids import KarrasGrid, UniformGrid
 
 BETAS = {"linear": LinearBetas, "quad": QuadBetas, "sigmoid": SigmoidBetas}
@@ -309,6 +310,40 @@ def test_a_schedule_of_functions_can_be_made_and_used_inside_a_program():
 def test_functions_that_are_no_schedule_are_refused(alpha, sigma, says):
     with pytest.raises(ValueError, match=says):
         FunctionSchedule(alpha, sigma)
+
+
+def test_curves_through_points_are_smooth_and_monotone():
+    """They meet the points, have one slope on both sides of each, and never turn, however uneven the points are."""
+    schedule = KnotSchedule((1.0, 0.99, 0.2, 0.2, 0.001), (1e-4, 0.01, 0.9, 0.91, 80.0))
+    t, near = np.linspace(0, 1, 501), 1e-9
+    with float64():
+        alpha, sigma = np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t))
+        np.testing.assert_allclose(alpha[::100], (1.0, 1.0, 0.99, 0.2, 0.2, 0.001), rtol=1e-12)
+        np.testing.assert_allclose(sigma[::100], (0.0, 1e-4, 0.01, 0.9, 0.91, 80.0), rtol=1e-12)
+        assert (np.diff(alpha) <= 1e-15).all() and (np.diff(sigma) > 0).all()
+        assert (np.asarray(schedule.rates(t)[1]) > 0).all()
+        knots = np.arange(1, 5) / 5
+        for before, after in zip(schedule.rates(knots - near), schedule.rates(knots + near), strict=True):
+            np.testing.assert_allclose(before, after, atol=1e-4)
+
+
+BROKEN = [
+    ((0.5,), (0.5,), "alphas = .0.5.; expected 2 to 64"),
+    ((0.9, 0.5), (0.5, 0.6, 0.7), "beside 3 sigmas"),
+    ((0.9, np.nan), (0.5, 0.6), "alphas = .*finite numbers"),
+    ((0.5, 0.6), (0.5, 0.6), "alphas = .*none above the one before"),
+    ((1.1, 0.6), (0.5, 0.6), "alphas = .*none above the one before"),
+    ((0.5, 0.0), (0.5, 0.6), "alphas = .*from 1 down to 0.001"),
+    ((0.5, 0.4), (0.5, 0.5), "sigmas = .*each above the one before"),
+    ((0.5, 0.4), (0.0, 0.5), "sigmas = .*above 0"),
+    ((0.5, 0.4), (0.5, 5e3), "sigmas = .*up to 1000"),
+]
+
+
+@pytest.mark.parametrize(("alphas", "sigmas", "says"), BROKEN)
+def test_points_that_are_no_schedule_are_refused(alphas, sigmas, says):
+    with pytest.raises(ValueError, match=says):
+        KnotSchedule(alphas, sigmas)
 
 
 @pytest.mark.parametrize("rates", [(0.0, 1.0), (0.1, -1.0), (np.nan, 1.0), (0.1, np.inf), (1.0, 400.0)])

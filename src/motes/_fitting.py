@@ -59,7 +59,8 @@ def fit(
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
         given: of points: what each row was observed with, an array (n, c), a dict of columns or a data frame. The model
             is then p(row | given), a posterior where rows are parameters and `given` what was simulated with them: give
-            an observation to `sample` and `score_samples`. In a table it is more columns.
+            an observation to `sample` and `score_samples`. Missing entries are learned as such. In a table it is more
+            columns.
         bounds: of points: column -> (low, high), one of which may be None, such as those of a prior; `data.bounds` of
             the recipe. No sample is beyond them, and log p there is minus infinity.
         weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.

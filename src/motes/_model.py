@@ -24,6 +24,7 @@ from motes.models._columns import matrix_of
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
 from motes.models._points import PointModel, model_path
+from motes.models._several import prior_warnings, sample_several
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
@@ -141,6 +142,7 @@ class Model:
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
+        iid: bool = False,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: OnBlock = None,
     ) -> Any:
@@ -158,6 +160,8 @@ class Model:
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
+            iid: the m observations are independent ones of the same row: `n` rows are drawn given all of them, (n, d);
+                see docs/posteriors.md.
             how: of points, in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a
                 mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_block: called with the number of rows drawn so far.
@@ -175,12 +179,15 @@ class Model:
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
             >>> posterior.sample(3, given=[0.5]).shape, posterior.sample(3, given=[[0.5], [1.0]]).shape
             ((3, 2), (2, 3, 2))
+            >>> posterior.sample(3, given=[[0.5], [1.0]], iid=True).shape
+            (3, 2)
             >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
         if isinstance(self.inner, TableModel):
             self._refuse({"label": label}, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"iid": iid}, "sample", "Several observations are for points that were trained given x.")
             self._refuse({"how": how}, "sample", "The columns of a table are drawn one after another: leave `how` out.")
             rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
             for message in self._evidence(self.inner, given or {}, rows).warnings:
@@ -192,8 +199,19 @@ class Model:
         if self.inner.context is not None:
             for message in self.inner.context.far(self.inner.context.rows(given)[0]):
                 warnings.warn(message, UserWarning, stacklevel=2)
+            if iid:
+                for message in prior_warnings(self.inner):
+                    warnings.warn(message, UserWarning, stacklevel=2)
+                return self._native(
+                    sample_several(self.inner, n, given, seed=seed, label=label, how=how, on_block=on_block)
+                )
             drawn = self.inner.sample(n, seed=seed, label=label, given=given, how=how, on_block=on_block)
             return self._natives(drawn)
+        if iid:
+            raise UsageError(
+                "got iid = True, and this model is conditioned on nothing. Train one with observations: "
+                "motes.fit(theta, given=x)."
+            )
         if given is None or (isinstance(given, Mapping) and not given):
             return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
         for message in far_conditions(self.inner, given):

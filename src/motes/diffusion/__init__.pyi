@@ -3,6 +3,7 @@ from ._blurred_oracles import BoxesOracle, EmpiricalOracle
 from ._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from ._denoiser import Denoiser, Given, VarianceDenoiser
 from ._discrete import Betas, CosineBetas, DiscreteVP, LinearBetas, QuadBetas, SigmoidBetas
+from ._knots import KnotSchedule
 from ._labelled import LabelledOracle
 from ._oracles import GaussianOracle, MixtureOracle, Oracle
 from ._process import (
@@ -35,6 +36,7 @@ __all__ = [
     "Gaussian",
     "GaussianOracle",
     "Given",
+    "KnotSchedule",
     "LabelledOracle",
     "LinearBetas",
     "LinearVP",

@@ -2,7 +2,8 @@
 
     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
 
-`LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other.
+`LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other. A
+schedule that is drawn as points is in `_knots.py`.
 Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are
 written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
 `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
@@ -20,7 +21,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from motes._ranges import number
-from motes.diffusion._schedules import Schedule
+from motes.diffusion._schedules import Schedule, t_by_halving
 
 Curve = Callable[[jax.Array], ArrayLike]
 """t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
@@ -192,26 +193,10 @@ class FunctionSchedule(Schedule):
         return _on(self.sigma_of, t)
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        target = jnp.asarray(log_snr, float)
-
-        def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            early, late = bracket
-            middle = (early + late) / 2
-            too_early = self.log_snr(middle) > target
-            return jnp.where(too_early, middle, early), jnp.where(too_early, late, middle)
-
-        early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
-        t = (early + late) / 2
-        # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
-        for _ in range(2):
-            now, slope = jax.jvp(self.log_snr, (t,), (t,))  # d/d log t
-            better = t * jnp.exp((target - now) / slope)
-            t = jnp.minimum(jnp.where(jnp.isnan(better), t, better), 1)
-        return t
+        return t_by_halving(self, log_snr)
 
 
 KNOTS = 256  # times at which functions are checked, t = 0 apart
-HALVINGS = 32  # t to 2e-10
 
 
 def _on(curve: Curve, t: ArrayLike) -> jax.Array:

@@ -3,7 +3,7 @@
     x_t = alpha_t x_0 + sigma_t eps,    eps ~ N(0, I)
 
 A schedule gives alpha_t and sigma_t at any t. Those of `_discrete.py` have T steps and come from a table of betas;
-those of `_continuous.py` are formulas in t.
+those of `_continuous.py` are formulas in t, and `_knots.py` has curves through points.
 """
 
 from __future__ import annotations
@@ -101,3 +101,26 @@ class Schedule(eqx.Module):
     def prior_std(self) -> jax.Array:
         """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
         return jnp.sqrt(self.alpha(1.0) ** 2 + self.sigma(1.0) ** 2)
+
+
+HALVINGS = 32  # t to 2e-10
+
+
+def t_by_halving(schedule: Schedule, log_snr: ArrayLike) -> jax.Array:
+    """The time in [0, 1] at which the log-SNR of a schedule is `log_snr`, found numerically."""
+    target = jnp.asarray(log_snr, float)
+
+    def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        early, late = bracket
+        middle = (early + late) / 2
+        too_early = schedule.log_snr(middle) > target
+        return jnp.where(too_early, middle, early), jnp.where(too_early, late, middle)
+
+    early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
+    t = (early + late) / 2
+    # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
+    for _ in range(2):
+        now, slope = jax.jvp(schedule.log_snr, (t,), (t,))  # d/d log t
+        better = t * jnp.exp((target - now) / slope)
+        t = jnp.minimum(jnp.where(jnp.isnan(better), t, better), 1)
+    return t

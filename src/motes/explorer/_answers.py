@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes._seeds import seed_key
+from motes.data._classes import MOST
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.evaluation._transport import sliced_w2
-from motes.explorer._exporting import page_alone
 from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
 from motes.explorer._limits import Limits
 from motes.explorer._live import NAME
@@ -89,6 +89,8 @@ class Answers:
             "table": self._table,
             "row": self._row,
             "reveal": self._reveal,
+            "diagnose": self._diagnose,
+            "given": self._given,
         }
 
     @property
@@ -161,6 +163,7 @@ class Answers:
         t = self._time(request, subject)
         at, u = self._grid(request, subject)
         _check_layers(subject, of)
+        _check_density(subject, of)
         square = (len(at[0]), len(at[0]))
 
         def compute(denoiser: Denoiser) -> Answer:
@@ -201,7 +204,9 @@ class Answers:
         for side, denoiser in sides:
             x0, score = scores(denoiser, subject.standardised(u, later), later)
             found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
-            found[side]["log_p"] = float(log_density(subject, denoiser, u, later, on_block)[0])
+            guided = side == "learned" and subject.guidance != 1  # of guided points there is no density
+            log_p = np.nan if guided else log_density(subject, denoiser, u, later, on_block)[0]
+            found[side]["log_p"] = float(log_p)
         return Answer(found)
 
     def _paths(self, request: Request, on_block: OnBlock) -> Answer:
@@ -231,7 +236,7 @@ class Answers:
 
     def _memory(self, request: Request, on_block: OnBlock) -> Answer:
         """Whether the training points are known by heart."""
-        subject, about = self._subject(request), self._subject(request).about()
+        subject, about = self._whole(request), self._whole(request).about()
         chain = draw(subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), on_block)
         units = subject.model.standardiser
 
@@ -241,8 +246,26 @@ class Answers:
         return Answer(by_heart(subject, units.inverse(chain.points[-1]), log_prob))
 
     def _export(self, request: Request, on_block: OnBlock) -> Answer:
-        """The page without a server."""
-        return Answer({"html": page_alone(self._subject(request))})
+        """A file to take away."""
+        from motes.explorer._taking import FORMS, taken
+
+        form = request.word("form", FORMS)
+        subject = self._subject(request) if form == "page" else self._whole(request)
+        return Answer(taken(subject, form, self._seed(request), on_block))
+
+    def _diagnose(self, request: Request, on_block: OnBlock) -> Answer:
+        """What is wrong with a model that is trained."""
+        from motes.explorer._findings import diagnosed
+
+        return Answer(diagnosed(self._whole(request), self.limits, on_block))
+
+    def _given(self, request: Request, on_block: OnBlock) -> Answer:
+        """Points given one coordinate."""
+        from motes.explorer._given import on_line
+
+        subject, axis = self._subject(request), request.whole("axis", 0, 1)
+        value = request.real("value", *subject.box[axis])
+        return on_line(subject, axis, value, self._seed(request), on_block)
 
     def _table(self, request: Request, on_block: OnBlock) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
@@ -264,6 +287,13 @@ class Answers:
         return self.shelf.table(request.word("table", self.shelf.tables))
 
     def _subject(self, request: Request) -> Subject:
+        """The model, or one of its classes."""
+        whole = self._whole(request)
+        if request.options.get("label") is None:
+            return whole
+        return whole.of_class(request.whole("label", 0, MOST), request.real("guidance", 0.0, self.limits.guidance))
+
+    def _whole(self, request: Request) -> Subject:
         live = request.live
         if live is None or request.options.get("model") != NAME:
             return self.shelf.subject(request.word("model", self.shelf.names))
@@ -310,17 +340,20 @@ class Chain(NamedTuple):
 def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block: OnBlock) -> Chain:
     """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
 
-    Samplers of one seed start from the same noise.
+    Of a class that is shown it has the `label`, and its guidance. Samplers of one seed start from the same noise.
 
     Raises:
         MotesError: a sampler that the model cannot be sampled by.
     """
     model = subject.model
     own = steps == len(model.grid) - 1  # the recipe's own times, which may be given one by one
-    process = model.reverse_process(Sampling(sampler=sampler, steps=None if own else steps), None)
+    guidance = None if subject.guidance == 1 else subject.guidance
+    known, how = subject.known(n), Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
+    process = model.reverse_process(how, known)
     last = len(process.grid) - 1
     stops = np.unique(np.linspace(0, last, min(STOPS, last + 1)).round().astype(int))
-    _, points = sample(process, n, key=seed_key(seed, "sample"), record=stops.tolist(), on_block=on_block)
+    key = seed_key(seed, "sample")
+    _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_block=on_block)
     return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
 
 
@@ -356,6 +389,11 @@ def _check_layers(subject: Subject, of: str) -> None:
         raise UsageError(f"'{subject.name}' has {subject.model.dim} columns; the layers are for models of two.")
     if of != "learned" and subject.oracle is None:
         raise UsageError(f"the exact distribution of '{subject.name}' is not known; it is of a shape. Choose learned.")
+
+
+def _check_density(subject: Subject, of: str) -> None:
+    if subject.guidance != 1 and of != "exact":
+        raise UsageError("guided points have no density that is known. Set the guidance weight to 1, or choose exact.")
 
 
 def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:

@@ -13,9 +13,10 @@ import numpy as np
 from markupsafe import escape
 from numpy.typing import ArrayLike
 
+from motes.diffusion._denoiser import Denoiser, Given
 from motes.errors import UsageError
 from motes.explorer._subjects import Subject
-from motes.learning._denoisers import Preconditioned
+from motes.learning._denoisers import Conditional, InContext, Preconditioned
 from motes.learning._networks import ResidualMLP
 
 POINTS = 2_000  # real ones, at most
@@ -31,8 +32,8 @@ def page_alone(subject: Subject) -> str:
     """
     if not _is_known(subject):
         raise UsageError(
-            f"the page without a server computes the network 'residual' with the denoiser 'edm', of two columns and no "
-            f"classes; '{subject.name}' is another. Show it with motes explore."
+            "the page without a server computes the network 'residual' with the denoiser 'edm', of two columns, "
+            f"without guidance; '{subject.name}' is another. Show it with motes explore."
         )
     files = resources.files("motes") / "explorer"
     texts = {name: (files / name).read_text(encoding="utf-8") for name in (*MODULES, STYLE, PAGE)}
@@ -48,16 +49,36 @@ def page_alone(subject: Subject) -> str:
 
 
 def _is_known(subject: Subject) -> bool:
-    denoiser = subject.denoiser
-    if not (isinstance(denoiser, Preconditioned) and isinstance(denoiser.network, ResidualMLP)):
+    denoiser = _plain(subject.denoiser)
+    if not (isinstance(denoiser, Preconditioned) and isinstance(_network_of(denoiser), ResidualMLP)):
         return False
-    return subject.model.dim == 2 and not denoiser.network.context
+    return subject.model.dim == 2 and subject.model.context is None
+
+
+def _plain(denoiser: Denoiser) -> Denoiser:
+    """Of a model with classes the denoiser of all together."""
+    return denoiser.given(Given()) if isinstance(denoiser, Conditional) else denoiser
+
+
+def _network_of(denoiser: Preconditioned) -> Any:
+    """The network, whatever context it has."""
+    return denoiser.network.network if isinstance(denoiser.network, InContext) else denoiser.network
+
+
+def _first(denoiser: Preconditioned) -> eqx.nn.Linear:
+    """The first layer for the class that is shown: what it makes of the context, which stays, is part of its bias."""
+    network = _network_of(denoiser)
+    if not isinstance(denoiser.network, InContext):
+        return network.into
+    own = network.into.weight.shape[1] - network.context
+    bias = network.into.bias + network.into.weight[:, own:] @ denoiser.network.context
+    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), network.into, (network.into.weight[:, :own], bias))
 
 
 def _model(subject: Subject) -> dict[str, Any]:
-    denoiser = subject.denoiser
-    assert isinstance(denoiser, Preconditioned) and isinstance(denoiser.network, ResidualMLP)  # it has been checked
-    network = denoiser.network
+    denoiser = _plain(subject.denoiser)
+    assert isinstance(denoiser, Preconditioned)  # it has been checked
+    network = _network_of(denoiser)
     _, alpha, sigma = subject.clock
     real = np.zeros((0, 2)) if subject.origin is None else subject.data(POINTS, 0)
     about = subject.about()
@@ -65,7 +86,7 @@ def _model(subject: Subject) -> dict[str, Any]:
         "about": {name: about[name] for name in ("name", "columns", "box", "mean", "scale")},
         "clock": {"alpha": _text(alpha), "sigma": _text(sigma)},
         "network": {
-            "layers": [_layer(layer) for layer in (network.into, *network.hidden, network.out)],
+            "layers": [_layer(layer) for layer in (_first(denoiser), *network.hidden, network.out)],
             "sigmaData": denoiser.sigma_data,
         },
         "data": _text(real),

@@ -12,10 +12,13 @@ class Limits:
         steps: of a sampler.
         cells: along one side of a grid of values.
         futures: random ways of one point.
+        guidance: weight of it.
         sockets: open pages.
         trainings: that are under way at once.
         training_steps: of one training.
         rows: to train on.
+        batch: of a training.
+        schedule_steps: of a schedule that has steps.
         width: of a network.
         depth: of a network.
         nodes: points of a drawing.
@@ -34,10 +37,13 @@ class Limits:
     steps: int = 256
     cells: int = 64
     futures: int = 32
+    guidance: float = 20.0
     sockets: int = 16
     trainings: int = 4
     training_steps: int = 20_000
     rows: int = 20_000
+    batch: int = 2_048
+    schedule_steps: int = 1_000
     width: int = 128
     depth: int = 8
     nodes: int = 1_500
@@ -46,7 +52,7 @@ class Limits:
     message: int = 65_536
     address: int = 4_096
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, float]:
         """By name.
 
         Example:

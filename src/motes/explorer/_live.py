@@ -1,6 +1,7 @@
 """A training that a visitor watches and holds in his hand: play, pause, some steps, and any moment of it again.
 
-It is the training of `motes.fit`, to the bit: the same batches, times and noise, however it is paced.
+It is the training of `motes.fit`, to the bit: the same batches, times and noise, however it is paced. Its [training]
+may be changed on the way: it then goes on from its whole state, the optimiser's with it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes._seeds import seed_key
-from motes.data._shapes import SHAPES
+from motes.data._classes import Classes
+from motes.data._identity import fingerprint_of
+from motes.data._points import frame_of
 from motes.errors import MotesError, UsageError
 from motes.evaluation._irreducible import expected_loss
 from motes.explorer._sketches import Sketch
 from motes.explorer._subjects import Subject
+from motes.learning._resuming import State
 from motes.learning._rows import Rows
 from motes.learning._training import ROOM, Stepwise
 from motes.learning._weights import with_weights
@@ -35,8 +40,6 @@ LOOK = 0.4  # seconds between two snapshots
 STRIDE = 0.2  # seconds of steps at a time
 SNAPSHOTS = 48  # that are kept, at most; then every other one goes
 FLOOR_DRAWS = 20_000
-
-TRAINED = ("steps", "batch", "learning_rate", "warmup")  # keys of [training] that the page sets
 
 _numbers = itertools.count()
 
@@ -56,26 +59,37 @@ class Live:
         recipe: how.
         seed: of everything random.
         on_news: called, in that thread, whenever there is something to tell.
+        python: the call that trains the same, of "last" or "averaged" weights; "" where there is none.
+
+    Attributes:
+        changes: the steps after which its [training] was changed.
     """
 
-    def __init__(self, origin: PointSource | Sketch, recipe: Recipe, seed: int, on_news: Callable[[], None]):
+    def __init__(
+        self,
+        origin: PointSource | Sketch,
+        recipe: Recipe,
+        seed: int,
+        on_news: Callable[[], None],
+        *,
+        python: Callable[[str], str] = lambda weights: "",
+    ):
         table = origin.training
         units = standardiser_of(table, recipe)
-        denoiser = recipe.make_denoiser(table.x.shape[1], seed_key(seed, "weights"))
+        classes = None if table.labels is None else Classes.of(table.labels)
+        denoiser = recipe.make_denoiser(table.x.shape[1], seed_key(seed, "weights"), len(classes) if classes else 0)
         source = origin.name if isinstance(origin, PointSource) else ""
+        provenance = Provenance(source, fingerprint_of(frame_of(replace(table, labels=None))), seed)
         self.origin, self.recipe, self.number = origin, recipe, next(_numbers)
-        self._model = PointModel(denoiser, units, table.columns, recipe, provenance=Provenance(source, "", seed))
-        self._stepwise = Stepwise(
-            denoiser,
-            Rows(units.forward(table.x)),
-            key=seed_key(seed, "training"),
-            loss=recipe.loss,
-            times=recipe.times,
-            options=recipe.training,
-        )
-        self.python = _python(origin.name, recipe, seed) if origin.name in SHAPES else ""
+        self._described = partial(PointModel, denoiser, units, table.columns, classes=classes, provenance=provenance)
+        self._model = self._described(recipe=recipe)
+        numbers = None if classes is None else classes.numbers(table.labels, len(table))
+        self._rows = Rows(units.forward(table.x), numbers)
+        self._stepwise = self._following(recipe, None)
+        self._python, self.changes = python, list[int]()
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
+        self._next: Recipe | None = None
         self.snapshots: dict[int, Snapshot] = {}
         self.floor: float | None = None
         self.error: str | None = None
@@ -95,6 +109,25 @@ class Live:
     def step(self, count: int) -> None:
         """Take some steps."""
         self._ask(wanted=count, pace=0)
+
+    def change(self, recipe: Recipe) -> None:
+        """Go on from here by another [training], such as another learning rate, or more steps.
+
+        Raises:
+            UsageError: a recipe that differs in more than that, or whose steps were taken already.
+        """
+        same = replace(recipe, training=self.recipe.training, sampler=self.recipe.sampler, grid=self.recipe.grid)
+        if same != self.recipe:
+            raise UsageError(
+                "got a recipe that differs in more than [training]; expected the same. Begin a new training."
+            )
+        if recipe.training.steps <= self.done:
+            raise UsageError(
+                f"got training.steps = {recipe.training.steps:,}; expected more than the {self.done:,} that were taken."
+            )
+        with self._changed:
+            self._next = recipe
+            self._changed.notify()
 
     def close(self) -> None:
         """End the thread after the steps under way."""
@@ -126,6 +159,7 @@ class Live:
             "snapshots": sorted(self.snapshots),
             "floor": self.floor,
             "error": self.error,
+            "changes": self.changes,
             "since": since,
         }
         return about, after
@@ -142,7 +176,9 @@ class Live:
         denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
         key = f"{NAME} {self.number} {step} {averaged}"
         model = self._model.with_denoiser(denoiser)
-        return Subject(NAME, model, origin=self.origin, key=key, python=self.python)
+        whole = step == self.recipe.training.steps and not self.changes
+        python = self._python("averaged" if averaged else "last") if whole else ""
+        return Subject(NAME, model, origin=self.origin, key=key, python=python)
 
     # --- the thread ---
 
@@ -165,19 +201,24 @@ class Live:
         self._on_news()
 
     def _train(self) -> None:
-        course, stride, looked = self._stepwise.course, 8, 0.0
-        while course.goes_on:
+        stride, looked, fresh = 8, 0.0, True
+        while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted > 0 or self._closed)
+                self._changed.wait_for(lambda: self.plays or self._closed or self._next is not None)
                 if self._closed:
                     return
-                pace, wanted = self._pace, self._wanted
+                pace, wanted, following, self._next = self._pace, self._wanted, self._next, None
+            if following is not None:
+                self._follow(following)
+                fresh = True
+                continue
             begin = time.perf_counter()
             most = max(round(pace * STRIDE), 1) if pace else stride
             count = self._stepwise.go(min(most, wanted))
             lasted = time.perf_counter() - begin
-            if not pace and course.done > count:  # the first call compiles, which says nothing of the next one
+            if not pace and not fresh:  # the first call compiles, which says nothing of the next one
                 stride = int(np.clip(count * STRIDE / lasted, 1, ROOM))
+            fresh = False
             with self._changed:
                 self._wanted = max(self._wanted - count, 0)
             if time.perf_counter() - looked > LOOK or not self.plays:
@@ -189,6 +230,28 @@ class Live:
             if pace:
                 with self._changed:  # which a pause interrupts
                     self._changed.wait_for(lambda: self._closed or not self._wanted, max(count / pace - lasted, 0))
+
+    def _follow(self, recipe: Recipe) -> None:
+        """Go on by another recipe."""
+        self._keep()
+        self._stepwise = self._following(recipe, self._stepwise.course.kept())
+        self.recipe, self._model = recipe, self._described(recipe=recipe)
+        self.changes = [*self.changes, self.done]
+        if self._wanted:
+            self._wanted = recipe.training.steps
+        self._on_news()
+
+    def _following(self, recipe: Recipe, state: State | None) -> Stepwise:
+        """The training by a recipe, from its beginning or from a state."""
+        return Stepwise(
+            self._model.denoiser,
+            self._rows,
+            key=seed_key(self._model.seed, "training"),
+            loss=recipe.loss,
+            times=recipe.times,
+            options=recipe.training,
+            state=state,
+        )
 
     def _least(self) -> float:
         """The loss of the exact denoiser: no network gets below it."""
@@ -206,20 +269,3 @@ class Live:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}
         self.snapshots = kept  # as a whole, for other threads read it
-
-
-def live_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe for a training that is watched: nothing of it is stored beside the snapshots."""
-    from motes.recipes import load_recipe
-
-    chosen = load_recipe(recipe, changes)
-    return replace(chosen, training=replace(chosen.training, averages=0))
-
-
-def _python(shape: str, recipe: Recipe, seed: int) -> str:
-    """The call that trains the same model."""
-    changes = {f"training.{name}": getattr(recipe.training, name) for name in TRAINED}
-    changes |= {f"network.{name}": getattr(recipe.network, name) for name in ("width", "depth")}
-    changes |= {"data.rows": recipe.data.rows, "data.noise": recipe.data.noise}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return f'motes.fit("{shape}", changes={given}, seed={seed})'

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from motes.data._shapes import SHAPES
 from motes.errors import UsageError
+from motes.explorer._classes import OneClass
 from motes.explorer._sketches import Sketch
 from motes.explorer._subjects import Subject
 
@@ -31,7 +32,9 @@ def by_heart(subject: Subject, drawn: Array, log_prob: Callable[[Array], Array])
         UsageError: no other real rows are here.
     """
     origin = subject.origin
-    if origin is None or not (isinstance(origin, Sketch) or origin.name in SHAPES or origin.held_out is not None):
+    if origin is None or not (
+        isinstance(origin, Sketch | OneClass) or origin.name in SHAPES or origin.held_out is not None
+    ):
         raise UsageError(f"the rows that '{subject.name}' was trained on are not here, or none were held out.")
     training = origin.training.x
     rows = training[np.random.default_rng(0).permutation(len(training))[:ROWS]]

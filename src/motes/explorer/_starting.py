@@ -1,23 +1,25 @@
-"""A training that a page asks for: what it learns, how, and whether there is room for it."""
+"""A training that a page asks for: what it learns, what is known before it begins, and whether there is room for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from threading import Lock
-from typing import Any
 
 from motes.data._shapes import SHAPES
 from motes.data._tables import as_table
 from motes.errors import UsageError
+from motes.explorer._answers import Answer
 from motes.explorer._limits import Limits
-from motes.explorer._live import Live, live_recipe
+from motes.explorer._live import Live
+from motes.explorer._planning import plan, planned
 from motes.explorer._requests import Request
 from motes.explorer._sketches import Sketch
 from motes.explorer._uploads import Uploads
 from motes.models._sources import PointSource, divided, read_points
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import Recipe
 
-DO = ("start", "play", "pause", "step", "close")
+DO = ("start", "play", "pause", "step", "change", "close")
 FILE = "your file"
 LEAST_NOISE = 1e-3  # of a drawing, in its own units
 COLOURS = 4  # of a drawing
@@ -61,20 +63,34 @@ def begun(request: Request, limits: Limits, uploads: Uploads, on_news: Callable[
     Raises:
         MotesError: what cannot be trained.
     """
-    seed = request.whole("seed", 0, 2**32 - 1)
-    changes: dict[str, Any] = {
-        "training.steps": request.whole("steps", 1, limits.training_steps),
-        "training.batch": request.whole("batch", 16, 2_048),
-        "training.learning_rate": request.real("rate", 1e-5, 1.0),
-        "training.warmup": min(100, request.whole("steps", 1, limits.training_steps) - 1),
-        "network.width": request.whole("width", 1, limits.width),
-        "network.depth": request.whole("depth", 1, limits.depth),
-        "data.rows": request.whole("rows", 20, limits.rows),
-    }
-    if "noise" in request.options and "shape" in request.options:
-        changes["data.noise"] = request.real("noise", 0.0, 2.0)
-    recipe = live_recipe(load_recipe("default"), changes)
-    return Live(_origin(request, recipe, seed, limits, uploads), recipe, seed, on_news)
+    recipe, seed = planned(request, limits), _seed(request)
+    origin = _origin(request, recipe, seed, limits, uploads)
+    return Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
+
+
+def looked_ahead(request: Request, limits: Limits, uploads: Uploads) -> Answer:
+    """What can be known of the training that a request says, before it begins.
+
+    Raises:
+        MotesError: what cannot be trained.
+    """
+    recipe = planned(request, limits)
+    return plan(recipe, _origin(request, recipe, _seed(request), limits, uploads).training, limits)
+
+
+def _seed(request: Request) -> int:
+    return request.whole("seed", 0, 2**32 - 1)
+
+
+def _python(request: Request, origin: PointSource | Sketch, recipe: Recipe, seed: int, weights: str) -> str:
+    """The call that trains the same model and keeps these weights; "" for rows that Python has not."""
+    if origin.name not in SHAPES:
+        return ""
+    changes, named = dict(request.options.get("changes", {})), request.options["recipe"]
+    if weights != recipe.training.weights:
+        changes["training.weights"] = weights
+    first = "" if named == "default" else f', "{named}"'
+    return f'motes.fit("{origin.name}"{first}, changes={changes}, seed={seed})'
 
 
 def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, uploads: Uploads) -> PointSource | Sketch:
@@ -86,18 +102,26 @@ def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, uploads
         table = as_table(found.x[:, places], [found.columns[k] for k in places], name="the file")
         return PointSource(**vars(divided(FILE, table, recipe, seed)))
     if "sketch" in request.options:
-        noise = request.real("noise", LEAST_NOISE, 2.0)
+        noise = recipe.data.noise
+        if noise is None or noise < LEAST_NOISE:
+            raise UsageError(f"got data.noise = {noise} for a drawing; expected a number from {LEAST_NOISE:g}.")
         points = request.points("sketch", limits.nodes)
         colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
         return Sketch.of(points, noise, recipe.data.rows, seed, colours)
-    return read_points(request.word("shape", SHAPES), recipe, seed)
+    return _shape(request.word("shape", SHAPES), recipe, seed)
 
 
-def obey(live: Live, request: Request) -> None:
+@lru_cache(maxsize=4)
+def _shape(name: str, recipe: Recipe, seed: int) -> PointSource:
+    """While curves are dragged the rows stay the same."""
+    return read_points(name, recipe, seed)
+
+
+def obey(live: Live, request: Request, limits: Limits) -> None:
     """Do with a training what a request says.
 
     Raises:
-        UsageError: it says nothing that is known.
+        MotesError: it says nothing that is known, or a recipe by which this training cannot go on.
     """
     do = request.word("do", DO)
     if do == "play":
@@ -106,3 +130,5 @@ def obey(live: Live, request: Request) -> None:
         live.pause()
     elif do == "step":
         live.step(request.whole("count", 1, 1_000, 1))
+    elif do == "change":
+        live.change(planned(request, limits))

@@ -13,21 +13,25 @@ from importlib import resources
 from pathlib import Path
 from threading import Lock
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes._model import Model
 from motes.data._datasets import DATASETS, is_here
 from motes.data._shapes import SHAPES, make_shape
 from motes.data._text_lines import default_columns
-from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import Oracle
 from motes.errors import MotesError, UsageError, unknown
+from motes.explorer._classes import OneClass
 from motes.explorer._sketches import Sketch
 from motes.explorer._tables import TableSubject
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, read_points
 from motes.models._tables import TableModel, read_model
 from motes.recipes._registry import kinds_of
+from motes.sampling._guidance import Guided
 from motes.sampling._loop import Sampler
 
 Array = NDArray[np.float64]
@@ -72,6 +76,8 @@ class Subject:
         origin: what it was trained on; None: it is looked for by the model's own account.
         key: by which what is computed of it is known; None: the name.
         python: the expression whose value is the model in Python; "" where there is none.
+        label: the number of the class that is shown, of a model that knows classes; None: all together.
+        guidance: the weight by which points are led to that class; 1 is none.
 
     Raises:
         UsageError: fewer columns.
@@ -88,17 +94,61 @@ class Subject:
         name: str,
         model: PointModel,
         *,
-        origin: PointSource | Sketch | None = None,
+        origin: PointSource | Sketch | OneClass | None = None,
         key: str | None = None,
         python: str = "",
+        label: int | None = None,
+        guidance: float = 1.0,
     ):
         if model.dim < 2:
             raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
         self.name, self.model, self.key, self._origin = name, model, key or name, origin
-        self.python = python
+        self.python, self.label, self.guidance = python, label, guidance
+
+    def of_class(self, label: int, guidance: float) -> Subject:
+        """The same model, showing one of its classes.
+
+        Raises:
+            UsageError: it knows no such class.
+
+        Example:
+            >>> from motes.explorer import Subject
+            >>> changes = {"training.steps": 2, "data.label": "class"}
+            >>> moons = Subject("moons", motes.fit("moons", changes=changes, verbose=False).inner)
+            >>> moons.of_class(1, guidance=2.0).data(5, seed=0).shape
+            (5, 2)
+        """
+        classes = self.model.classes
+        if classes is None or not 0 <= label < len(classes):
+            known = "no classes" if classes is None else f"the classes 0 to {len(classes) - 1}"
+            raise UsageError(
+                f"got class {label}, and '{self.name}' knows {known}; expected one of these, or all together."
+            )
+        origin = self.origin
+        if origin is not None and not isinstance(origin, OneClass) and origin.training.labels is not None:
+            origin = OneClass(origin, classes.names[label])
+        key = f"{self.key} {label} {guidance:g}"
+        return Subject(
+            self.name, self.model, origin=origin, key=key, python=self.python, label=label, guidance=guidance
+        )
+
+    @property
+    def label_name(self) -> str | int | None:
+        """What the class that is shown is called; None: all of them."""
+        return None if self.label is None or self.model.classes is None else self.model.classes.names[self.label]
+
+    def known(self, n: int) -> Given | None:
+        """What a sampler is told of `n` points; None: nothing.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> Shelf().subject("moons").known(3) is None
+            True
+        """
+        return self.model.given(self.label_name, n)
 
     @cached_property
-    def origin(self) -> PointSource | Sketch | None:
+    def origin(self) -> PointSource | Sketch | OneClass | None:
         """The rows that it was trained on; None where they are not at hand."""
         if self._origin is not None:
             return self._origin
@@ -110,10 +160,14 @@ class Subject:
         except MotesError:
             return None
 
-    @property
+    @cached_property
     def denoiser(self) -> Denoiser:
-        """The learned one."""
-        return self.model.denoiser
+        """The learned one, of the class that is shown, with guidance where there is any."""
+        whole = self.model.denoiser
+        if self.label is None:
+            return whole
+        guided = whole if self.guidance == 1 else Guided(whole, whole, self.guidance)
+        return guided.given(Given(jnp.array(self.label)))
 
     @cached_property
     def oracle(self) -> Oracle | None:
@@ -136,7 +190,7 @@ class Subject:
             (5, 2)
         """
         assert self.origin is not None  # or the page does not ask
-        if isinstance(self.origin, Sketch):
+        if isinstance(self.origin, Sketch | OneClass):
             return self.origin.draw(n, seed)
         if self.origin.name in SHAPES:
             return make_shape(self.origin.name, n, seed=seed, noise=self.origin.noise)
@@ -153,6 +207,16 @@ class Subject:
             (5, 2)
         """
         return np.random.default_rng([seed, 1]).standard_normal((n, self.model.dim))
+
+    def as_model(self) -> Model:
+        """The same as a `motes.Model`, whose samples are arrays.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> Shelf().subject("moons").as_model().sample(3).shape
+            (3, 2)
+        """
+        return Model(self.model, np.empty((0, self.model.dim)))
 
     # --- the clock and the scale ---
 
@@ -289,6 +353,7 @@ class Subject:
             "sampler": name,
             "steps": len(model.grid) - 1,
             "python": self.python,
+            "classes": [] if model.classes is None else [str(name) for name in model.classes.names],
         }
 
 
@@ -308,8 +373,11 @@ def samplers() -> list[dict[str, object]]:
 
 
 def shapes() -> list[dict[str, object]]:
-    """Every shape that can be trained on: its name, what it is, and the noise that it has."""
-    return [{"name": one.name, "about": one.about, "noise": one.noise} for one in SHAPES.values()]
+    """Every shape that can be trained on: its name, what it is, the noise that it has, and how many classes."""
+    return [
+        {"name": one.name, "about": one.about, "noise": one.noise, "classes": one.classes or 0}
+        for one in SHAPES.values()
+    ]
 
 
 class Shelf:
@@ -354,7 +422,7 @@ class Shelf:
             if name not in self._subjects:
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
                     model = PointModel.load(path)
-                python = f'motes.explorer.Shelf().subject("{name}").model'
+                python = f'motes.explorer.Shelf().subject("{name}").as_model()'
                 self._subjects[name] = Subject(name, model, python=python)
             return self._subjects[name]
 

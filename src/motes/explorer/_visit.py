@@ -21,11 +21,11 @@ from motes.explorer._answers import Answer, Answers
 from motes.explorer._frames import frame
 from motes.explorer._live import Live
 from motes.explorer._requests import Request
-from motes.explorer._starting import Seats, begun, obey
+from motes.explorer._starting import Seats, begun, looked_ahead, obey
 from motes.explorer._uploads import Uploads
 
 SLOTS = 32  # questions that wait, of one page
-TRAIN, NEWS = "train", "news"
+TRAIN, PLAN, NEWS = "train", "plan", "news"
 SLOWEST = 20.0  # seconds for which a page may leave an answer unread
 
 log = logging.getLogger("motes.explorer")
@@ -79,7 +79,7 @@ class Visit:
                 await self.socket.close(1009)
                 return
             try:
-                request = Request.of(text, [*self.answers.kinds, TRAIN])
+                request = Request.of(text, [*self.answers.kinds, TRAIN, PLAN])
             except MotesError as error:
                 await self._send(Answer({"number": 0, "error": str(error)}))
                 continue
@@ -116,6 +116,8 @@ class Visit:
         try:
             if request.what == TRAIN:
                 found = self._train(request)
+            elif request.what == PLAN:
+                found = looked_ahead(request, self.answers.limits, self.uploads)
             else:
                 found = self.answers.answer(request, lambda done: self._stop_if_abandoned(request))
         except MotesError as error:
@@ -151,7 +153,7 @@ class Visit:
         elif do == "close":
             self._close()
         else:
-            obey(self._live, request)
+            obey(self._live, request, self.answers.limits)
         return Answer({} if self._live is None else {"run": self._live.number})
 
     def _close(self) -> None:

@@ -212,7 +212,8 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
-    label, given, path = recipe.data.label, recipe.data.given, Path(name)
+    label, path = recipe.data.label, Path(name)
+    given = () if recipe.conditions.learned else recipe.data.given  # where any columns are learned given any others
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
     if path.is_dir():

@@ -12,6 +12,7 @@ import equinox as eqx
 
 from motes.diffusion import _continuous as continuous
 from motes.diffusion import _discrete as discrete
+from motes.diffusion import _knots as knots
 from motes.diffusion._discrete import Betas
 from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
@@ -43,7 +44,7 @@ def _with(method: str) -> Callable[[type], bool]:
 
 _SECTIONS = {
     "schedule": _Section(
-        discrete.SCHEDULES | continuous.SCHEDULES,
+        discrete.SCHEDULES | continuous.SCHEDULES | knots.SCHEDULES,
         _a(Schedule, Betas),
         "a subclass of motes.diffusion.Schedule, or of motes.diffusion.Betas",
     ),

@@ -1,14 +1,16 @@
 // The page: what was chosen, the clock, and who draws what.
 
+import { Conditions } from "/conditions.js";
 import { Link } from "/link.js";
 import { colour } from "/paint.js";
 import { Panel } from "/panel.js";
-import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, QUANTITIES, SIDES, fresh, read, written } from "/state.js";
+import { Planner } from "/recipe.js";
+import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, QUANTITIES, SIDES, UNCONDITIONED, fresh, read, written } from "/state.js";
 import { TableView } from "/table.js";
 import { Taker } from "/take.js";
 import { Tour } from "/tour.js";
 import { TRAINING, Trainer } from "/train.js";
-import { count, make, number } from "/words.js";
+import { count, make, number, roam } from "/words.js";
 
 const SECONDS = 7; // of a whole way at speed 0
 const REST = 1.6; // seconds at either end
@@ -51,6 +53,8 @@ class Explorer {
     this.#fill();
     this.#listen();
     this.trainer = new Trainer(this);
+    this.planner = new Planner(this);
+    this.conditions = new Conditions(this);
     this.taker = new Taker(this);
     this.table = new TableView(this, hello.tables, hello.opens);
     this.tour = new Tour(this);
@@ -72,7 +76,7 @@ class Explorer {
   /** The model that questions are about. */
   get named() {
     const { model } = this.state;
-    return { model, ...(model === TRAINING ? this.trainer.asked : {}) };
+    return { model, ...this.conditions.asked, ...(model === TRAINING ? this.trainer.asked : {}) };
   }
 
   /** Show the training that has begun. */
@@ -83,7 +87,7 @@ class Explorer {
     }
     if (this.state.model !== TRAINING) this.past.keep(this.state);
     await this.open(TRAINING);
-    this.state.model = TRAINING;
+    Object.assign(this.state, { model: TRAINING, ...UNCONDITIONED });
     this.#withoutTruth();
     this.show();
   }
@@ -91,6 +95,7 @@ class Explorer {
   /** Draw again from other weights. What is wanted meanwhile is drawn once, at the end. */
   async renew() {
     this.fields.clear();
+    this.conditions.ask();
     this.renewed = false;
     if (this.renewing) return;
     this.renewing = true;
@@ -106,24 +111,26 @@ class Explorer {
 
   // --- what is chosen ---
 
-  /** Change the state, so that it can be undone. */
-  async change(how) {
+  /** Change the state, so that it can be undone; `during`: of the recipe of a training that goes on. */
+  async change(how, { during = false } = {}) {
     const before = structuredClone(this.state);
     how(this.state);
     if (written(before) === written(this.state)) return;
     this.past.keep(before);
-    await this.apply(before);
+    await this.apply(before, during);
   }
 
-  async apply(before) {
+  async apply(before, during = false) {
     if (before.model !== this.state.model) {
       await this.open(this.state.model);
+      if (!(this.state.label in this.about.classes)) Object.assign(this.state, { label: null, guidance: 1 });
+      if (!this.about.layers) this.state.known = null;
       this.#withoutTruth();
       if (!this.about.layers) this.state.layers = ["points"];
       if (!this.about.data) this.state.panels = this.state.panels.filter((one) => one.sampler !== "data");
       if (!this.state.panels.length) this.state.panels = fresh(this.about).panels;
     }
-    this.show(before);
+    this.show(before, during);
   }
 
   /** What needs the exact distribution is not shown where that is not known. */
@@ -224,9 +231,13 @@ class Explorer {
   }
 
   /** Bring the page to the state; `before` says what need not be asked again. */
-  show(before) {
+  show(before, during = false) {
     const { state, about } = this;
-    const same = before && ["model", "n", "seed"].every((key) => before[key] === state[key]);
+    const same = before && ["model", "n", "seed", "label", "guidance"].every((key) => before[key] === state[key]);
+    if (before && (before.label !== state.label || before.guidance !== state.guidance)) {
+      this.fields.clear();
+      this.last = {};
+    }
     if (!before || before.panels.length !== state.panels.length || before.model !== state.model) this.#build();
     this.panels.forEach((panel, k) => {
       if (!same || panel.loaded === undefined || JSON.stringify(before.panels[k]) !== JSON.stringify(state.panels[k])) panel.load();
@@ -254,7 +265,10 @@ class Explorer {
     this.tell();
     this.taker.tell();
     this.table.show();
-    if (before && (before.side !== state.side || before.seed !== state.seed)) this.dropAgain();
+    this.trainer.bring();
+    this.planner.show(before, during);
+    this.conditions.show(before);
+    if (before && ["side", "seed", "label", "guidance"].some((key) => before[key] !== state[key])) this.dropAgain();
     this.redraw();
   }
 
@@ -519,7 +533,8 @@ class Explorer {
     SIDES.forEach((side) => { keys[side[0]] = () => (this.about.exact || side === "learned") && this.change((state) => { state.side = side; }); });
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act || (onButton && event.key === " ")) return;
-    if (event.target.closest?.("#speed, [role=radiogroup]") && event.key.startsWith("Arrow")) return;
+    const slides = event.target.closest?.("input[type=range]:not(#clock), [role=radiogroup]"); // these have such keys of their own
+    if (slides && /^(Arrow|Home|End)/.test(event.key)) return;
     event.preventDefault();
     act();
   }
@@ -534,18 +549,6 @@ class Explorer {
     id("trouble").hidden = false;
     if (this.state) this.play(0);
   }
-}
-
-/** Arrow keys in a group of which one is chosen. */
-function roam(event) {
-  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const all = [...event.currentTarget.children].filter((one) => !one.disabled);
-  const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
-  next.focus();
-  next.click();
 }
 
 window.explorer = new Explorer();

@@ -55,13 +55,27 @@ export class Painter {
     if (this.gl) this.gl.bufferData(this.gl.ARRAY_BUFFER, data, this.gl.STATIC_DRAW);
   }
 
+  /** How large a point is, in pixels of the page, and how much of its colour it has. */
+  look(glow) {
+    const crowd = Math.sqrt(5000 / Math.max(this.count, 500));
+    return { size: Math.min(Math.max(2.6 * Math.sqrt(crowd), 1.6), 4.2), share: Math.min((glow ? 0.62 : 0.5) * crowd, 0.9) };
+  }
+
+  /** Where the points of the mixture of two clouds are, in shares of the picture from its left and its top. */
+  places({ first, second, mix, shift, box }) {
+    const { data, count } = this, a = 2 * count * first, b = 2 * count * second;
+    return Array.from({ length: count }, (_, i) => {
+      const [x, y] = [0, 1].map((j) => mix[0] * data[a + 2 * i + j] + mix[1] * data[b + 2 * i + j] + shift[j]);
+      const [[left, right], [bottom, top]] = box;
+      return [(x - left) / (right - left), (top - y) / (top - bottom)];
+    });
+  }
+
   /** Draw the mixture of two of the clouds. */
   draw({ first, second, mix, shift, box, colour, glow, seen }) {
     const ratio = fitted(this.canvas);
     const middle = box.map(([low, high]) => (low + high) / 2), half = box.map(([low, high]) => (high - low) / 2);
-    const crowd = Math.sqrt(5000 / Math.max(this.count, 500));
-    const size = ratio * Math.min(Math.max(2.6 * Math.sqrt(crowd), 1.6), 4.2);
-    const share = Math.min((glow ? 0.62 : 0.5) * crowd, 0.9);
+    const look = this.look(glow), size = ratio * look.size, { share } = look;
     if (this.gl) {
       const { gl, at } = this;
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
@@ -80,15 +94,12 @@ export class Painter {
       gl.drawArrays(gl.POINTS, 0, this.count);
       return;
     }
-    const { flat, canvas, data, count } = this;
+    const { flat, canvas } = this;
     flat.clearRect(0, 0, canvas.width, canvas.height);
     if (!seen) return;
     flat.fillStyle = `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
-    const a = 2 * count * first, b = 2 * count * second;
-    for (let i = 0; i < 2 * count; i += 2) {
-      const x = (mix[0] * data[a + i] + mix[1] * data[b + i] + shift[0] - middle[0]) / half[0];
-      const y = (mix[0] * data[a + i + 1] + mix[1] * data[b + i + 1] + shift[1] - middle[1]) / half[1];
-      flat.fillRect((1 + x) / 2 * canvas.width - size / 2, (1 - y) / 2 * canvas.height - size / 2, size, size);
+    for (const [x, y] of this.places({ first, second, mix, shift, box })) {
+      flat.fillRect(x * canvas.width - size / 2, y * canvas.height - size / 2, size, size);
     }
   }
 }

@@ -53,13 +53,19 @@ export class Panel {
     }));
     this.close.addEventListener("click", () => explorer.change((state) => state.panels.splice(this.index, 1)));
     this.frame.addEventListener("pointermove", (event) => {
-      explorer.point(this.where(event));
-      if (event.buttons & 1) explorer.drop(this.where(event));
+      const at = this.where(event);
+      if (explorer.conditions.drags) return explorer.conditions.drag(at);
+      this.frame.dataset.grabs = explorer.conditions.near(at);
+      explorer.point(at);
+      if (event.buttons & 1) explorer.drop(at);
     });
     this.frame.addEventListener("pointerdown", (event) => {
-      explorer.point(this.where(event));
-      if (event.button === 0) explorer.drop(this.where(event));
+      const at = this.where(event);
+      if (event.button === 0 && explorer.conditions.grab(at)) return this.frame.setPointerCapture(event.pointerId);
+      explorer.point(at);
+      if (event.button === 0) explorer.drop(at);
     });
+    for (const kind of ["pointerup", "pointercancel"]) this.frame.addEventListener(kind, () => explorer.conditions.release());
     this.frame.addEventListener("pointerleave", () => explorer.point(null));
     this.frame.addEventListener("blur", () => explorer.point(null));
     this.frame.addEventListener("keydown", (event) => explorer.pointByKey(event));
@@ -125,29 +131,38 @@ export class Panel {
     return { k, share };
   }
 
-  draw(place) {
+  /** Which clouds are mixed at a place of the clock, and how. */
+  mixture(place) {
     const { explorer } = this, { about, colours, state } = explorer;
     const shown = { box: about.box, glow: explorer.dark, seen: state.layers.includes("points") };
     if (this.loaded === "data") {
       const alpha = explorer.alpha[place], sigma = explorer.sigma[place], zoom = Math.hypot(alpha, sigma);
       const mix = [alpha / zoom, sigma / zoom];
       const shift = about.mean.map((mean) => mean * (1 - mix[0]));
-      this.painter.draw({ ...shown, first: 0, second: 1, mix, shift, colour: colours.exact });
-    } else if (this.loaded === "chain") {
-      const { k, share } = this.step(place);
-      this.painter.draw({ ...shown, first: k, second: k + 1, mix: [1 - share, share], shift: [0, 0], colour: colours.learned });
+      return { ...shown, first: 0, second: 1, mix, shift, colour: colours.exact };
     }
+    const { k, share } = this.step(place);
+    return { ...shown, first: k, second: k + 1, mix: [1 - share, share], shift: [0, 0], colour: colours.learned };
+  }
+
+  draw(place) {
+    if (this.loaded) this.painter.draw(this.mixture(place));
     this.#over(place);
     this.#read(place);
   }
 
   #over(place) {
-    const { explorer, over } = this, { about, colours, state } = explorer;
+    const { explorer, over } = this, { state } = explorer;
     const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
-    const asked = explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
+    const asked = state.known || explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
     if (asked || this.covered) context.clearRect(0, 0, width, height);
     this.covered = asked;
-    if (!asked) return;
+    if (asked) this.cover(context, place, width, height, ratio);
+  }
+
+  /** Draw what lies over the points, on a canvas or on whatever takes the same calls. */
+  cover(context, place, width, height, ratio) {
+    const { explorer } = this, { about, colours, state } = explorer;
     const sides = state.side === "both" ? ["exact", "learned"] : [state.side];
     const field = explorer.field(place);
     if (field.field) streaks(context, field.field, sides, colours, about.box, width, height);
@@ -157,6 +172,7 @@ export class Panel {
     if (field.score) arrows(context, field.score, sides, colours, about.box, about.scale, width, height, ratio);
     if (field.grid) warped(context, field.grid, place, sides, colours, about.box, width, height, ratio);
     if (explorer.particle) path(context, explorer.particle, place, sides, colours, about.box, width, height, ratio);
+    explorer.conditions.draw(context, about.box, width, height, ratio);
     if (explorer.pointed) probe(context, explorer.pointed, explorer.probed, colours, explorer.ink, about.box, width, height, ratio);
   }
 

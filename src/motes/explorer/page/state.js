@@ -8,6 +8,8 @@ export const COUNTS = [500, 1000, 2000, 5000, 10000, 20000];
 export const STEPS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 export const MOST_PANELS = 3;
 const FIRST_COUNT = 5000;
+const CHANGES = 60; // of a recipe, at most
+export const UNCONDITIONED = { label: null, guidance: 1, known: null };
 
 /** Everything as it is at first, for a model. */
 export function fresh(about) {
@@ -15,7 +17,9 @@ export function fresh(about) {
   return {
     model: about.name, n: FIRST_COUNT, seed: 0, place: PLACES,
     panels: about.data ? [{ sampler: "data", steps: 0 }, own] : [own],
-    layers: ["points"], side: "learned", quantity: "score", table: { name: "", row: {} },
+    layers: ["points"], side: "learned", quantity: "score", ...UNCONDITIONED,
+    learn: "swiss_roll", recipe: "default", changes: {},
+    table: { name: "", row: {} },
   };
 }
 
@@ -31,6 +35,11 @@ export function written(state) {
   if (state.quantity !== QUANTITIES[0]) query.set("vectors", state.quantity);
   if (state.table.name) query.set("table", state.table.name);
   if (Object.keys(state.table.row).length) query.set("row", JSON.stringify(state.table.row));
+  if (state.label !== null) query.set("class", `${state.label}.${state.guidance}`);
+  if (state.known) query.set("known", `${state.known.axis}.${state.known.value}`);
+  if (state.learn !== "swiss_roll") query.set("learn", state.learn);
+  if (state.recipe !== "default") query.set("recipe", state.recipe);
+  for (const [key, value] of Object.entries(state.changes)) query.append("set", `${key}=${JSON.stringify(value)}`);
   return query.toString();
 }
 
@@ -59,8 +68,27 @@ export function read(text, about, samplers, limits) {
   if (QUANTITIES.includes(query.get("vectors"))) state.quantity = query.get("vectors");
   if (!about.exact) state.layers = state.layers.filter((name) => name !== "difference");
   if (!about.layers) state.layers = state.layers.filter((name) => name === "points");
+  const [label, weight] = parts(query.get("class"));
+  if (about.classes[label] !== undefined && weight >= 0 && weight <= limits.guidance) Object.assign(state, { label, guidance: weight });
+  const [axis, value] = parts(query.get("known"));
+  const [low, high] = about.box[axis] ?? [];
+  if (about.layers && value >= low && value <= high) state.known = { axis, value };
+  if (query.has("learn")) state.learn = query.get("learn");
+  if (["ddpm", "tutorial"].includes(query.get("recipe"))) state.recipe = query.get("recipe");
+  for (const text of query.getAll("set").slice(0, CHANGES)) {
+    const [, key, said] = text.match(/^([a-z]+\.[a-z0-9_]+)=(.+)$/) ?? [];
+    try {
+      if (key) state.changes[key] = JSON.parse(said); // which the server looks at
+    } catch { /* as at first */ }
+  }
   state.table = { name: query.get("table") ?? "", row: cells(query.get("row")) };
   return state;
+}
+
+/** "1.0.5" as 1 and 0.5; nothing where it says something else. */
+function parts(text) {
+  const [, whole, rest] = (text ?? "").match(/^(\d+)\.(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
+  return whole === undefined || !Number.isFinite(Number(rest)) ? [] : [Number(whole), Number(rest)];
 }
 
 /** The cells of a row that an address fixes; the server says which of them cannot be. */

@@ -1,15 +1,23 @@
-// What can be taken away: a page without a server, points, a picture, the Python that does the same.
+// What can be taken away: a page without a server, recipe, model, film, points, a picture, the Python that does the same.
 
-import { TRAINING } from "/train.js";
+import { SvgContext } from "/svg.js";
 
+const FILES = [
+  // button, form, type, ending, what is said meanwhile
+  ["save-page", "page", "text/html", "html", ""],
+  ["save-recipe", "recipe", "application/toml", "toml", ""],
+  ["save-model", "model", "application/octet-stream", "safetensors", ""],
+  ["save-film", "film", "image/gif", "gif", "Drawing 200 frames, which takes a while …"],
+];
 const id = (name) => document.getElementById(name);
 
 export class Taker {
   constructor(explorer) {
     this.explorer = explorer;
-    id("save-page").addEventListener("click", () => this.#page());
+    for (const [button, form, type, ending, note] of FILES) id(button).addEventListener("click", () => this.#file(form, type, ending, note));
     id("save-csv").addEventListener("click", () => this.#csv());
     id("save-png").addEventListener("click", () => this.#png());
+    id("save-svg").addEventListener("click", () => this.#svg());
     id("copy-python").addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(id("python").textContent);
@@ -24,19 +32,26 @@ export class Taker {
     id("take-note").textContent = text;
   }
 
+  #name(ending) {
+    return `motes-${this.explorer.state.model.replace(/[^\w-]+/g, "-")}.${ending}`;
+  }
+
   #save(parts, type, ending) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob(parts, { type }));
-    link.download = `motes-${this.explorer.state.model.replace(/[^\w-]+/g, "-")}.${ending}`;
+    link.download = this.#name(ending);
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     this.#note(`Saved as ${link.download}.`);
   }
 
-  async #page() {
+  /** A file that the server makes. */
+  async #file(form, type, ending, note) {
+    this.#note(note);
     try {
-      const found = await this.explorer.link.ask("export", this.explorer.named);
-      this.#save([found.header.html], "text/html", "html");
+      const { header } = await this.explorer.link.ask("export", { ...this.explorer.named, form, seed: this.explorer.state.seed });
+      const bytes = header.base64 && Uint8Array.from(atob(header.base64), (letter) => letter.charCodeAt(0));
+      this.#save([bytes ?? header.text], type, ending);
     } catch (error) {
       if (error) this.#note(error.message);
     }
@@ -66,12 +81,33 @@ export class Taker {
     canvas.toBlob((blob) => this.#save([blob], "image/png", "png"));
   }
 
+  /** The picture as lines and dots: the same calls as on the canvas. */
+  async #svg() {
+    const { explorer } = this, panel = this.#panel, { place } = explorer.state, side = 480, context = new SvgContext(side, side);
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--frame").trim();
+    context.fillRect(0, 0, side, side);
+    const mixture = panel.mixture(place), { size, share } = panel.painter.look(mixture.glow);
+    const colour = `rgba(${mixture.colour.map((part) => Math.round(255 * part)).join(",")},${share.toFixed(2)})`;
+    if (mixture.seen) context.dots(panel.painter.places(mixture).map(([x, y]) => [x * side, y * side]), size, colour);
+    panel.cover(context, place, side, side, 1);
+    this.#save([await context.text(`motes: ${explorer.summary}`)], "image/svg+xml", "svg");
+  }
+
   /** The Python whose points are those of the last picture. */
   tell() {
     const { state, about } = this.explorer, panel = state.panels.filter((one) => one.sampler !== "data").at(-1);
-    const how = panel ? `model.sample(${state.n}, seed=${state.seed}, how={"sampler": "${panel.sampler}", "steps": ${panel.steps}})` : `model.sample(${state.n}, seed=${state.seed})`;
-    id("python").textContent = state.model === TRAINING && !about.python
-      ? "# A drawing or a file of yours is not known to Python: save the points, and give them to motes.fit."
-      : `import motes\n\nmodel = ${about.python}\npoints = ${how}`;
+    const guided = state.guidance === 1 || state.label === null ? {} : { guidance: state.guidance };
+    const label = state.label === null ? "" : `, label=${JSON.stringify(about.classes[state.label])}`;
+    const options = (how) => (Object.keys(how).length ? `, how=${JSON.stringify(how).replaceAll(/":/g, '": ').replaceAll(/,"/g, ', "')}` : "");
+    const how = options({ ...(panel && { sampler: panel.sampler, steps: panel.steps }), ...guided });
+    const lines = ["import motes", ""];
+    if (about.python) lines.push(`model = ${about.python}`);
+    else lines.push(`model = motes.load("${this.#name("safetensors")}")  # which the button Model saves`);
+    lines.push(`points = model.sample(${state.n}, seed=${state.seed}${label}${how})`);
+    if (state.known) {
+      const given = `{${JSON.stringify(about.columns[state.known.axis])}: ${state.known.value}}`;
+      lines.push(`on_the_line = model.sample(600, given=${given}, seed=${state.seed}${label}${options(guided)})`);
+    }
+    id("python").textContent = lines.join("\n");
   }
 }

@@ -20,12 +20,11 @@ export class Trainer {
     this.news = null; // what the server told last
     this.shown = 0; // the step of the snapshot that is drawn
     this.follows = true; // whether that is the newest one
-    this.pad = new Sketchpad(id("sketch"), explorer.limits.nodes, () => this.#fresh());
+    this.pad = new Sketchpad(id("sketch"), explorer.limits.nodes, () => this.#other());
     explorer.link.onNews = (header, arrays) => this.#take(header, arrays);
     for (const { name } of explorer.shapes) id("shape").append(make("option", name.replaceAll("_", " "), { value: name }));
     id("shape").append(make("option", DRAWN, { value: DRAWN }));
     this.#listen();
-    this.#choose();
   }
 
   get draws() {
@@ -33,10 +32,7 @@ export class Trainer {
   }
 
   #listen() {
-    id("shape").addEventListener("change", () => this.#choose());
-    for (const name of ["noise", "rows", "width", "depth", "batch", "rate", "until"]) {
-      id(name).addEventListener("change", () => this.#fresh());
-    }
+    id("shape").addEventListener("change", () => this.#choose(id("shape").value));
     id("train").addEventListener("click", () => this.press());
     id("one-step").addEventListener("click", () => this.#do({ do: "step", count: 1 }));
     id("pace").addEventListener("change", () => this.news?.plays && this.#do({ do: "play", pace: Number(id("pace").value) }));
@@ -45,7 +41,7 @@ export class Trainer {
     id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
-    for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#fresh());
+    for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#other());
     const section = document.querySelector(".train");
     for (const kind of ["dragover", "dragleave", "drop"]) {
       section.addEventListener(kind, (event) => {
@@ -80,24 +76,65 @@ export class Trainer {
       id(name).replaceChildren(...found.columns.map((column, place) => make("option", column, { value: place })));
       id(name).value = String(k);
     }
-    id("shape").value = FILE;
-    this.#choose();
+    if (this.explorer.state.learn === FILE) this.#other();
+    else this.#choose(FILE);
   }
 
-  /** Another shape. */
-  #choose() {
+  /** Another shape: its noise and its classes are its own. */
+  #choose(name) {
+    return this.explorer.change((state) => {
+      state.learn = name;
+      delete state.changes["data.noise"];
+      delete state.changes["data.label"];
+    });
+  }
+
+  /** Other rows of the same name: a drawing that goes on, or other columns. */
+  #other() {
+    this.fresh();
+    this.explorer.planner.ask();
+  }
+
+  /** Bring the form to the state. */
+  bring() {
+    const { learn } = this.explorer.state, known = [...id("shape").options].some((one) => one.value === learn);
+    id("shape").value = known ? learn : id("shape").options[0].value; // a file is known to this page alone
     const isFile = id("shape").value === FILE;
     id("easel").hidden = !this.draws;
     id("file-columns").hidden = !isFile;
     id("noise").disabled = id("rows").disabled = isFile;
-    const shape = this.explorer.shapes.find((one) => one.name === id("shape").value);
-    id("noise").value = shape ? shape.noise : DRAWN_NOISE;
     if (this.draws) this.pad.draw();
-    this.#fresh();
+  }
+
+  get #shape() {
+    return this.explorer.shapes.find((one) => one.name === id("shape").value);
+  }
+
+  /** The noise of the shape, where nothing else is said. */
+  get noise() {
+    return this.#shape ? this.#shape.noise : DRAWN_NOISE;
+  }
+
+  /** How many classes the shape has. */
+  get classes() {
+    return this.#shape?.classes ?? 0;
+  }
+
+  /** Changes of a recipe with those that the rows need: a drawing has no noise of its own. */
+  complete(changes) {
+    return this.draws ? { "data.noise": DRAWN_NOISE, ...changes } : changes;
+  }
+
+  /** What is to be learned. */
+  get what() {
+    const column = (name) => Number(id(name).value);
+    if (this.draws) return this.pad.asked;
+    if (id("shape").value === FILE) return { upload: this.file.upload, first: column("first"), second: column("second") };
+    return { shape: id("shape").value };
   }
 
   /** What is chosen is not what was trained. */
-  #fresh() {
+  fresh() {
     if (this.news?.plays) this.#do({ do: "pause" });
     this.begun = false;
     this.#tell();
@@ -110,23 +147,28 @@ export class Trainer {
   }
 
   async start() {
-    const value = (name) => Number(id(name).value);
-    const columns = () => ({ upload: this.file.upload, first: value("first"), second: value("second") });
-    const what = this.draws ? this.pad.asked
-      : id("shape").value === FILE ? columns() : { shape: id("shape").value };
-    const asked = {
-      do: "start", ...what, noise: value("noise"), rows: value("rows"), width: value("width"), depth: value("depth"),
-      batch: value("batch"), rate: value("rate"), steps: value("until"), seed: this.explorer.state.seed,
-    };
     this.#note("Making the network ready …");
     try {
-      const found = await this.explorer.link.ask("train", asked);
+      const found = await this.explorer.link.ask("train", { do: "start", ...this.explorer.planner.asked });
       Object.assign(this, { run: found.header.run, begun: true, follows: true, shown: 0 });
       this.#note("");
       await this.explorer.watch();
-      await this.#do({ do: "play", pace: value("pace") });
+      await this.#do({ do: "play", pace: Number(id("pace").value) });
     } catch (error) {
       if (error) this.#note(error.message);
+    }
+  }
+
+  /** Go on by the recipe as it was changed on the way; where it cannot, the next press begins anew. */
+  async follow() {
+    const { recipe, changes } = this.explorer.planner.asked;
+    this.#note("");
+    try {
+      await this.explorer.link.ask("train", { do: "change", recipe, changes });
+    } catch (error) {
+      if (!error) return;
+      this.fresh();
+      this.#note(`${error.message} So the next press begins a new training.`);
     }
   }
 
@@ -195,7 +237,8 @@ export class Trainer {
     id("moment").setAttribute("aria-valuetext", `step ${count(this.shown)}`);
     const recent = this.losses.slice(-200), mean = recent.reduce((a, b) => a + b, 0) / recent.length;
     const floor = news.floor ? `, irreducible ${number(news.floor)}` : "";
-    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}; the pictures show step ${count(this.shown)}`;
+    const changed = news.changes.length ? `, changed at step ${news.changes.map(count).join(", ")}` : "";
+    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}${changed}; the pictures show step ${count(this.shown)}`;
     id("course-value").textContent = recent.length ? `loss ${number(mean)}${floor}` : "";
     this.draw();
   }

@@ -1,4 +1,4 @@
-// Numbers as a person reads them.
+// Numbers as a person reads them, elements, and keys in a group.
 
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
@@ -19,4 +19,16 @@ export function make(tag, text = "", options = {}) {
     else element.setAttribute(name, value);
   }
   return element;
+}
+
+/** Arrow keys in a group of which one is chosen. */
+export function roam(event) {
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const all = [...event.currentTarget.children].filter((one) => !one.disabled);
+  const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
+  next.focus();
+  next.click();
 }

@@ -1,0 +1,245 @@
+// The recipe of a training: what is chosen of it, what follows at once, and what is found to be wrong.
+
+import { Curves, numberField, plot } from "/schedule.js";
+import { TRAINING } from "/train.js";
+import { count, make, number } from "/words.js";
+
+const id = (name) => document.getElementById(name);
+
+const RECIPES = {
+  default: "default",
+  ddpm: "ddpm",
+  tutorial: "tutorial, with faults",
+};
+const SCHEDULES = {
+  exploding: "exploding: data stays, noise grows", continuous_linear: "linear, without steps", continuous_cosine: "cosine, without steps",
+  rectified_flow: "rectified flow: straight lines", linear: "linear betas, in steps", quad: "squared betas, in steps",
+  sigmoid: "sigmoid betas, in steps", cosine: "cosine betas, in steps", knots: "dragged by hand",
+};
+const NUMBERS = {
+  sigma_max: "most noise, σ at t = 1", rho: "how late it comes, ρ", steps: "steps, T", start: "first beta", end: "last beta",
+  offset: "offset", max_beta: "largest beta", beta_min: "rate at t = 0", beta_max: "rate at t = 1", alpha_1: "data left, α at t = 1",
+};
+const FIELDS = {
+  rows: "data.rows", width: "network.width", depth: "network.depth", batch: "training.batch", rate: "training.learning_rate",
+  until: "training.steps", ema: "training.ema", decay: "training.decay", "loss-kind": "loss.kind",
+};
+const DURING = ["training.batch", "training.learning_rate", "training.steps", "training.ema", "training.decay"];
+const WAIT = 120; // milliseconds that a recipe rests before it is asked about, so that a typed number is asked once
+
+export class Planner {
+  constructor(explorer) {
+    this.explorer = explorer;
+    this.curves = new Curves(id("curves"), id("curve-said"), (knots, rests) => this.#drag(knots, rests));
+    for (const [name, text] of Object.entries(RECIPES)) id("recipe").append(make("option", text, { value: name }));
+    this.#listen();
+  }
+
+  get #trainer() {
+    return this.explorer.trainer;
+  }
+
+  /** What a question about this recipe says: the recipe, its changes, and what is to be learned. */
+  get asked() {
+    const { recipe, changes, seed } = this.explorer.state;
+    return { recipe, changes: this.#trainer.complete(merged(changes, this.draft ?? {})), seed, ...this.#trainer.what };
+  }
+
+  #listen() {
+    id("recipe").addEventListener("change", () => this.explorer.change((state) => {
+      state.recipe = id("recipe").value;
+      state.changes = { "training.steps": Number(id("until").value) }; // the steps of a recipe may be more than the page's
+    }));
+    for (const [name, key] of Object.entries(FIELDS)) {
+      id(name).addEventListener("change", () => {
+        const text = id(name).value;
+        this.set({ [key]: text !== "" && Number.isFinite(Number(text)) ? Number(text) : text });
+      });
+    }
+    id("noise").addEventListener("change", () => id("noise").value !== "" && this.set({ "data.noise": Number(id("noise").value) }));
+    id("standardise").addEventListener("change", () => this.set({ "data.standardise": id("standardise").checked }));
+    id("with-classes").addEventListener("change", () => this.set({ "data.label": id("with-classes").checked ? "class" : null }));
+    id("schedule").addEventListener("change", () => {
+      const kind = id("schedule").value;
+      this.set(kind === "knots" ? this.#knots(this.curves.knots) : { "schedule.kind": kind });
+    });
+    id("schedule-reset").addEventListener("click", () => this.explorer.change((state) => {
+      state.changes = without(state.changes, "schedule");
+    }));
+    id("diagnose").addEventListener("click", () => this.diagnose());
+  }
+
+  /** Change keys of the recipe; null takes a change back, and another kind takes the keys of its section with it. */
+  set(more) {
+    const during = this.#trainer.begun && Object.keys(more).every((key) => DURING.includes(key));
+    return this.explorer.change((state) => { state.changes = merged(state.changes, more); }, { during });
+  }
+
+  #knots({ alphas, sigmas }) {
+    const above = alphas.map((value) => Math.min(Math.max(Number(value.toPrecision(5)), 0.001), 1));
+    return { "schedule.kind": "knots", "schedule.alphas": above, "schedule.sigmas": sigmas.map((value) => Number(value.toPrecision(5))) };
+  }
+
+  #drag(knots, rests) {
+    const more = this.#knots(knots);
+    if (!rests) {
+      this.draft = more;
+      this.#ask(0);
+      return;
+    }
+    this.draft = null;
+    this.set(more);
+  }
+
+  /** Bring the page to the state; `before` is the one that was shown. */
+  show(before, during) {
+    const { state } = this.explorer, key = this.key;
+    this.key = JSON.stringify([state.recipe, state.changes, state.learn, state.seed]);
+    id("recipe").value = state.recipe;
+    if (key === this.key) return;
+    if (during) this.#trainer.follow();
+    else if (before) this.#trainer.fresh();
+    this.#ask(WAIT);
+  }
+
+  /** Ask what is known of the recipe; `#trainer.what` may have changed as well, such as a drawing. */
+  ask() {
+    this.#ask(WAIT);
+  }
+
+  #ask(wait) {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(async () => {
+      try {
+        const found = await this.explorer.link.ask("plan", this.asked);
+        this.plan = { ...found.header, t: found.t, alpha: found.alpha, sigma: found.sigma, logSnr: found.log_snr, betas: found.betas };
+        this.#say("");
+        this.#fill();
+      } catch (error) {
+        if (error) this.#say(error.message);
+      }
+    }, wait);
+  }
+
+  #say(text) {
+    id("plan-note").textContent = text;
+  }
+
+  #fill() {
+    const { recipe, kinds } = this.plan, value = (key) => key.split(".").reduce((part, name) => part?.[name], recipe);
+    for (const [box, section] of [["schedule", "schedule"], ["loss-kind", "loss"]]) {
+      if (!id(box).options.length) for (const kind of kinds[section]) id(box).append(make("option", (section === "schedule" && SCHEDULES[kind]) || kind.replaceAll("_", " "), { value: kind }));
+    }
+    for (const [name, key] of Object.entries(FIELDS)) choose(id(name), value(key));
+    id("schedule").value = recipe.schedule.kind;
+    id("noise").value = recipe.data.noise ?? this.#trainer.noise;
+    id("standardise").checked = recipe.data.standardise;
+    id("with-classes").checked = recipe.data.label === "class";
+    id("with-classes").disabled = !this.#trainer.classes;
+    this.#schedule();
+    this.#findings(id("findings"), this.plan.findings, "Nothing is wrong that can be seen before the training.");
+  }
+
+  #schedule() {
+    const { recipe, t, alpha, sigma, logSnr, betas, steps, prior, allowed, left } = this.plan;
+    const own = Object.entries(recipe.schedule).filter(([key]) => NUMBERS[key]), names = own.map(([key]) => key).join();
+    if (id("schedule-numbers").dataset.names !== names) {
+      id("schedule-numbers").dataset.names = names;
+      id("schedule-numbers").replaceChildren(...own.flatMap(([key, now]) => numberField(key, NUMBERS[key], now, (value) => this.set({ [`schedule.${key}`]: value }))));
+    }
+    for (const [key, now] of own) if (document.activeElement !== id(`schedule-${key}`)) id(`schedule-${key}`).value = now;
+    id("schedule-reset").disabled = !Object.keys(this.explorer.state.changes).some((key) => key.startsWith("schedule."));
+    this.curves.show(this.plan);
+    plot(id("snr"), t, logSnr, {
+      low: -12, high: 12, line: 0, words: ["data", "noise"],
+      name: `Log of the signal-to-noise ratio, from data to noise; ${number(logSnr.at(-1))} at t = 1. It is 0 where signal and noise are equal.`,
+    });
+    id("betas").toggleAttribute("hidden", !steps);
+    id("betas-said").textContent = steps
+      ? `Beta, the variance that each of the ${count(steps)} steps adds: from ${number(betas[0], 2)} to ${number(betas.at(-1), 2)}.`
+      : "This schedule has no steps, and so no betas. A schedule of betas has.";
+    if (steps) {
+      const places = [...betas].map((_, k) => (betas.length > 1 ? k / (betas.length - 1) : 0));
+      plot(id("betas"), places, betas, { low: 0, high: Math.max(...betas), words: ["step 1", `step ${count(steps)}`], name: id("betas-said").textContent });
+    }
+    const power = left < 0.0005 ? "less than 0.05%" : `${number(100 * left, 2)}%`;
+    id("prior-value").textContent = `${number(prior, 2)} nats`;
+    id("prior-value").className = prior > allowed ? "value wrong" : "value";
+    id("prior-said").textContent = prior > allowed
+      ? `Too far: training ends in another distribution than sampling starts from. ${power} of the signal's power is left at t = 1.`
+      : `Near enough: below ${number(allowed)} nats nobody sees it among 10,000 samples. ${power} of the signal's power is left at t = 1.`;
+  }
+
+  /** Findings in words, each with its fix as a button. */
+  #findings(list, findings, otherwise) {
+    list.replaceChildren(...(findings.length ? findings.map((one) => this.#finding(one)) : [make("li", otherwise)]));
+  }
+
+  #finding({ name, meaning, fix, changes, beyond }) {
+    const item = make("li", "", { className: "finding" });
+    item.append(make("b", `${name.replaceAll("_", " ")}. `), make("span", meaning));
+    if (!fix) {
+      item.append(make("p", "No option fixes it: only other data does.", { className: "small" }));
+      return item;
+    }
+    const button = make("button", "Fix it and train", { type: "button", disabled: Boolean(beyond) });
+    button.addEventListener("click", () => this.apply(changes));
+    const line = make("div", "", { className: "field" });
+    line.append(button, make("code", Object.entries(changes).map(([key, value]) => `${key} = ${value}`).join(", ")));
+    item.append(line);
+    if (beyond) item.append(make("p", `Beyond what this page trains: ${beyond} In the terminal: motes train ${fix}`, { className: "small" }));
+    return item;
+  }
+
+  /** Set the changes of a fix, and train with them. */
+  async apply(changes) {
+    await this.set(changes);
+    await this.#trainer.start();
+  }
+
+  /** What is wrong with the model that is shown, once it is trained. */
+  async diagnose() {
+    const { explorer } = this, name = explorer.state.model === TRAINING ? "your training" : explorer.state.model.replaceAll("_", " ");
+    id("diagnose-note").textContent = `Looking at ${name}: it is sampled again and again, which takes up to a minute …`;
+    id("found").replaceChildren();
+    try {
+      const { header } = await explorer.link.ask("diagnose", explorer.named);
+      const { findings, against, total, real, parts, notes } = header;
+      this.#findings(id("found"), findings, "Nothing is wrong that can be seen.");
+      const split = Object.entries(parts).map(([part, value]) => `${part} ${number(value, 2)}`).join(", ");
+      id("diagnose-note").textContent = `Evaluated ${name} against ${against}. Its squared distance is ${number(total, 2)}, that of two real sets ${number(real, 2)}; `
+        + `what is above comes from: ${split}. ${notes.join(" ")}`;
+    } catch (error) {
+      if (error) id("diagnose-note").textContent = error.message;
+    }
+  }
+}
+
+/** Changes without those of a section. */
+export const without = (changes, section) => Object.fromEntries(Object.entries(changes).filter(([key]) => !key.startsWith(`${section}.`)));
+
+/** Changes with more of them. */
+export function merged(changes, more) {
+  let found = { ...changes };
+  for (const key of Object.keys(more)) if (key.endsWith(".kind")) found = without(found, key.split(".")[0]);
+  for (const [key, value] of Object.entries(more)) {
+    if (value === null) delete found[key];
+    else found[key] = value;
+  }
+  return found;
+}
+
+/** Choose a value in a list, which may not have it yet. */
+function choose(select, value) {
+  if (value === undefined) {
+    select.disabled = true;
+    return;
+  }
+  select.disabled = false;
+  const all = [...select.options];
+  if (!all.some((one) => one.value === String(value))) {
+    const next = all.find((one) => Number(one.value) > value) ?? null;
+    select.insertBefore(make("option", typeof value === "number" ? (value < 1 ? String(value) : count(value)) : String(value), { value }), next);
+  }
+  select.value = String(value);
+}

@@ -1,0 +1,316 @@
+"""The explorer's server: recipes that a page asks for, classes, a known coordinate, and what is taken away."""
+
+import json
+import tomllib
+from base64 import b64decode
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import motes
+from explorers import wait_for
+from motes.diagnosis._after import diagnose_model
+from motes.diagnosis._prior import PRIOR_NATS, prior_kl
+from motes.errors import MotesError, UsageError
+from motes.explorer import Limits, Shelf, Subject
+from motes.explorer._answers import Answers, log_density, scores
+from motes.explorer._planning import RECIPES, fix_of, planned
+from motes.explorer._requests import Request
+from motes.explorer._starting import begun, looked_ahead
+from motes.explorer._uploads import Uploads
+from motes.models._point_conditions import sample_given
+from motes.models._points import PointModel
+
+LIMITS = Limits(points=500, steps=16, cells=8)
+SMALL = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Of the moons, with next to no training."""
+    return motes.fit("moons", changes=SMALL | {"data.label": "class", "grid.steps": 6}, seed=2, verbose=False).inner
+
+
+@pytest.fixture(scope="module")
+def answers(small_model, labelled):
+    shelf = Shelf(Subject("small", small_model))
+    shelf._subjects["labelled"] = Subject("labelled", labelled)
+    shelf.names.insert(1, "labelled")
+    return Answers(shelf, LIMITS)
+
+
+def ask(answers, **options):
+    return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
+
+
+def request(**options):
+    return Request.of(json.dumps({"what": "plan", "number": 1, "seed": 0, "recipe": "default", **options}), ["plan"])
+
+
+def look(**options):
+    return looked_ahead(request(**{"shape": "moons", **options}), Limits(), Uploads())
+
+
+# --- the recipe ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_page_shows_of_a_schedule_is_the_librarys():
+    changes = {"schedule.kind": "knots", "schedule.alphas": [0.8, 0.3, 0.1], "schedule.sigmas": [0.5, 0.9, 1.0]}
+    found = look(changes=changes)
+    recipe = motes.load_recipe("default", changes)
+    schedule, x = recipe.make_schedule(), motes.make_shape("moons", 10_000)
+    t = found.arrays["t"]
+    for name in ("alpha", "sigma", "log_snr"):
+        np.testing.assert_allclose(found.arrays[name], getattr(schedule, name)(t), rtol=1e-6)
+    assert found.header["prior"] == pytest.approx(prior_kl(x[:2_000], recipe))
+    assert found.header["prior"] < PRIOR_NATS == found.header["allowed"]
+    assert found.header["left"] == pytest.approx(0.01) and found.header["steps"] is None
+    assert found.header["knots"] == {"alphas": [0.8, 0.3, 0.1], "sigmas": [0.5, 0.9, 1.0]}
+    assert tomllib.loads(found.header["toml"])["schedule"]["alphas"] == [0.8, 0.3, 0.1]
+
+
+def test_betas_are_shown_of_a_schedule_of_steps():
+    found = look(recipe="ddpm", changes={"schedule.steps": 20})
+    expected = motes.load_recipe("ddpm", {"schedule.steps": 20}).make_schedule().betas
+    assert found.header["steps"] == 20 and np.array_equal(found.arrays["betas"], expected)
+    knots = found.header["knots"]
+    assert len(knots["alphas"]) == 8 and knots["alphas"][-1] ** 2 == pytest.approx(np.prod(1 - expected), rel=1e-4)
+    assert not look().arrays["betas"].size
+
+
+def test_findings_come_with_changes_that_mend_them():
+    found = look(recipe="tutorial", changes={"training.steps": 2_000}).header["findings"]
+    expected = motes.diagnose(motes.make_shape("moons", 10_000)[:2_000], "tutorial", changes={"training.steps": 2_000})
+    assert [one["name"] for one in found] == [one.name for one in expected] and len(found) >= 2
+    assert all(one["changes"] and not one["beyond"] for one in found)
+    changes = {"training.steps": 2_000}
+    for one in found:
+        changes |= one["changes"]
+    names = [one["name"] for one in look(recipe="tutorial", changes=changes).header["findings"]]
+    assert "prior_mismatch" not in names and "ema_too_short" not in names
+    assert fix_of("--set a.b=true --set c.kind=quad --set d.e=2e-5") == {"a.b": True, "c.kind": "quad", "d.e": 2e-5}
+
+
+def test_a_recipe_that_is_beyond_the_limits_is_refused():
+    """The tutorial takes 79,000 steps where nobody says otherwise."""
+    with pytest.raises(UsageError, match=r"got training.steps = 79,000 of the recipe; expected at most 20,000"):
+        look(recipe="tutorial")
+    for name in RECIPES:
+        assert look(recipe=name, changes={"training.steps": 500}).header["recipe"]["training"]["steps"] == 500
+
+
+WRONG = [
+    {"recipe": "../default"}, {"recipe": "table"}, {"changes": []}, {"changes": {"text.sep": ";"}},
+    {"changes": {"data.given": ["x"]}}, {"changes": {"data.encode": True}}, {"changes": {"table.steps": 5}},
+    {"changes": {"columns.x": "integer"}}, {"changes": {"training.averages": 8}}, {"changes": {"about": "x"}},
+    {"changes": {"training.steps": 20_001}}, {"changes": {"training.steps": True}},
+    {"changes": {"schedule.steps": 1_001}},
+    {"changes": {"grid.steps": 257}}, {"changes": {"schedule.alphas": [0.5] * 65}}, {"changes": {"grid.times": [[1]]}},
+    {"changes": {"network.kind": "x" * 41}}, {"changes": {"training.ema": 1e300}}, {"changes": {"loss.kind": {}}},
+    {"changes": {f"network.a{k}": 1 for k in range(61)}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
+def test_a_page_sets_what_it_may(wrong):
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        planned(request(**{"changes": {}, **wrong}), Limits())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule.nothing": 1}, {"schedule.kind": "nothing"}, {"schedule.alphas": [0.5, 0.6]},
+        {"schedule.kind": "knots", "schedule.alphas": [0.5, 0.6], "schedule.sigmas": [0.5, 0.6]},
+    ],
+)  # fmt: skip
+def test_a_recipe_that_there_is_not_is_refused_in_words(changes):
+    with pytest.raises(MotesError, match=r"unknown|expected"):
+        look(changes=changes)
+
+
+# --- a training that is changed on the way ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live():
+    started = begun(request(shape="moons", changes=SMALL), Limits(), Uploads(), lambda: None)
+    yield started
+    started.close()
+    started._thread.join(10)
+    assert not started._thread.is_alive()
+
+
+def test_a_training_goes_on_by_what_is_changed(live):
+    live.step(10)
+    wait_for(lambda: live.done == 10 and not live.plays, 60)
+    before = np.asarray(live._stepwise.course.state.weights)
+    live.change(planned(request(changes=SMALL | {"training.steps": 60, "training.learning_rate": 1e-6}), Limits()))
+    wait_for(lambda: live.changes == [10])
+    live.step(5)
+    wait_for(lambda: live.done == 15 and not live.plays, 60)
+    moved = np.abs(np.asarray(live._stepwise.course.state.weights) - before).max()
+    assert 0 < moved < 1e-4  # so small a rate moves next to nothing; Adam's own state has gone on
+    about, losses = live.news(0)
+    assert (
+        about["steps"] == 60 and len(losses) == 15 and about["changes"] == [10] and {10, 15} <= set(about["snapshots"])
+    )
+    assert live.subject(15, averaged=True).model.recipe.training.learning_rate == 1e-6
+    live.play(0)
+    wait_for(lambda: live.done == 60 and not live.plays, 60)
+    live.change(planned(request(changes=SMALL | {"training.steps": 70}), Limits()))  # more steps after the last one
+    wait_for(lambda: live.changes == [10, 60])
+    live.play(0)
+    wait_for(lambda: live.done == 70 and not live.plays, 60)
+    assert not live.subject(max(live.snapshots), averaged=True).python  # no one call does the same
+
+
+def test_what_cannot_be_changed_on_the_way_is_refused(live):
+    live.step(10)
+    wait_for(lambda: live.done == 10 and not live.plays, 60)
+    for changes, says in [
+        ({"training.steps": 10}, "expected more than the 10 that were taken"),
+        ({"network.width": 8}, "Begin a new training"),
+        ({"schedule.kind": "rectified_flow"}, "Begin a new training"),
+    ]:
+        with pytest.raises(UsageError, match=says):
+            live.change(planned(request(changes=SMALL | changes), Limits()))
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_the_python_of_a_training_trains_the_same(averaged):
+    changes = SMALL | {"data.label": "class", "times.kind": "uniform", "grid.steps": 4, "schedule.kind": "knots"}
+    changes |= {"schedule.alphas": [0.8, 0.05], "schedule.sigmas": [0.6, 1.0]}
+    asked = request(shape="moons", recipe="ddpm", seed=3, changes=changes)
+    live = begun(asked, Limits(), Uploads(), lambda: None)
+    try:
+        live.play(0)
+        wait_for(lambda: 40 in live.snapshots and not live.plays, 90)
+        end = live.subject(40, averaged=averaged)
+        same = eval(end.python, {"motes": motes})
+        assert np.array_equal(same.sample(20, label=1), end.model.sample(20, label=1))
+        assert not live.subject(0, averaged=averaged).python
+    finally:
+        live.close()
+
+
+# --- classes, guidance, a known coordinate ---------------------------------------------------------------------------
+
+
+def test_a_class_is_what_the_library_draws_of_it(answers, labelled):
+    how = {"sampler": "heun", "steps": 4}
+    question = dict(what="chain", model="labelled", n=200, seed=5, **how)
+    whole = ask(answers, **question).arrays["points"][-1]
+    assert np.array_equal(whole, labelled.sample(200, seed=5, how=how))
+    for label, guidance in [(0, 1.0), (1, 1.0), (1, 3.0)]:
+        found = ask(answers, **question, label=label, guidance=guidance).arrays["points"][-1]
+        own = how if guidance == 1 else how | {"guidance": guidance}
+        assert np.array_equal(found, labelled.sample(200, seed=5, label=label, how=own))
+    assert ask(answers, what="open", model="labelled").header["about"]["classes"] == ["0", "1"]
+    assert ask(answers, what="open", model="small").header["about"]["classes"] == []
+
+
+def test_layers_are_those_of_the_class(answers, labelled):
+    subject = answers.shelf.subject("labelled").of_class(1, 1.0)
+    u = np.array([[1.0, -0.4], [0.0, 0.9]])
+    exact = motes.truth("moons").of_class(1).log_density(u)
+    assert log_density(subject, subject.oracle, u, 0.0, print) == pytest.approx(exact, abs=1e-3)
+    learned = labelled.score_samples(u, label=1)
+    assert log_density(subject, subject.denoiser, u, 0.0, print) == pytest.approx(learned, abs=0.05)
+    x = subject.data(100, seed=1)
+    assert len(x) == 100 and (motes.truth("moons").labels(x) == 1).mean() > 0.98
+    z = subject.standardised(u, 0.6)
+    (_, weak), (_, strong) = (scores(one, z, 0.6) for one in (labelled.denoiser, subject.denoiser))
+    guided = scores(answers.shelf.subject("labelled").of_class(1, 2.5).denoiser, z, 0.6)[1]
+    assert guided == pytest.approx(weak + 2.5 * (strong - weak), abs=1e-4)
+
+
+def test_guided_points_have_no_density(answers):
+    question = dict(what="density", model="labelled", place=500, cells=4, label=1, guidance=2.0)
+    with pytest.raises(UsageError, match="guided points have no density"):
+        ask(answers, **question, of="learned")
+    assert np.isfinite(ask(answers, **question, of="exact").arrays["exact"]).all()
+    probe = ask(answers, what="probe", model="labelled", place=500, at=[0.1, 0.2], label=1, guidance=2.0).header
+    assert np.isnan(probe["learned"]["log_p"]) and np.isfinite(probe["exact"]["log_p"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"label": 2},
+        {"label": -1},
+        {"label": "1"},
+        {"guidance": -1},
+        {"guidance": 21},
+        {"guidance": None},
+        {"model": "small"},
+    ],
+)
+def test_a_class_that_there_is_not_is_refused(answers, wrong):
+    fine = dict(what="chain", model="labelled", n=20, seed=0, sampler="euler", steps=2, label=1, guidance=2.0)
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        ask(answers, **fine | wrong)
+
+
+@pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
+def test_points_on_a_line_are_those_of_the_library(answers, labelled, axis, column):
+    found = ask(answers, what="given", model="labelled", axis=axis, value=0.3, seed=4, label=1, guidance=1.0)
+    points, effective = sample_given(labelled, 600, {column: 0.3}, seed=4, label=1)
+    assert np.array_equal(found.arrays["points"], points) and found.header["effective"] == effective
+    assert (points[:, axis] == 0.3).all() and found.header["column"] == column
+    along, density = found.arrays["along"], found.arrays["density"]
+    u = np.full((len(along), 2), 0.3)
+    u[:, 1 - axis] = along
+    joint = np.exp(motes.truth("moons").of_class(1).log_density(u))
+    assert density == pytest.approx(joint / np.trapezoid(joint, along), rel=1e-3, abs=1e-4)
+
+
+def test_a_line_beyond_the_picture_is_refused(answers):
+    for wrong in ({"axis": 2}, {"value": 1e3}, {"value": "0"}):
+        with pytest.raises(UsageError, match=r"^got .*; expected"):
+            ask(answers, **dict(what="given", model="small", axis=0, value=0.3, seed=4) | wrong)
+
+
+# --- what is taken away ----------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_and_a_model_are_those_that_are_shown(answers, small_model, tmp_path):
+    text = ask(answers, what="export", model="small", form="recipe", seed=0).header["text"]
+    assert motes.recipes.parse(tomllib.loads(text)) == small_model.recipe
+    found = ask(answers, what="export", model="small", form="model", seed=0).header["base64"]
+    (tmp_path / "model.safetensors").write_bytes(b64decode(found))
+    same = PointModel.load(tmp_path / "model.safetensors")
+    assert np.array_equal(same.sample(20, seed=1), small_model.sample(20, seed=1))
+
+
+def test_a_film_is_a_gif_that_moves(answers):
+    found = b64decode(ask(answers, what="export", model="small", form="film", seed=0).header["base64"])
+    film = Image.open(BytesIO(found))
+    assert film.format == "GIF" and film.size == (360, 360) and film.n_frames > 100
+    first = np.asarray(film.convert("RGB"))
+    film.seek(film.n_frames // 2)
+    assert (np.asarray(film.convert("RGB")) != first).mean() > 0.05
+
+
+def test_a_page_alone_shows_a_class(answers, labelled):
+    html = ask(answers, what="export", model="labelled", form="page", seed=0, label=1, guidance=1.0).header["text"]
+    assert html.count("</script>") == 2
+    with pytest.raises(UsageError, match="is another"):
+        ask(answers, what="export", model="labelled", form="page", seed=0, label=1, guidance=2.0)
+
+
+def test_a_form_that_there_is_not_is_refused(answers):
+    with pytest.raises(UsageError, match=r"^got form = '../x'; expected"):
+        ask(answers, what="export", model="small", form="../x", seed=0)
+
+
+@pytest.mark.long  # dozens of samples of the same model
+def test_the_diagnosis_of_a_model_is_that_of_the_library(answers, small_model):
+    found = ask(answers, what="diagnose", model="small").header
+    expected = diagnose_model(small_model, "moons", n=2_000)
+    assert [one["name"] for one in found["findings"]] == [one.name for one in expected.findings]
+    assert found["findings"]  # 60 steps teach next to nothing
+    assert found["total"] == pytest.approx(expected.split.total)
+    assert found["total"] > found["real"] > 0 and set(found["parts"]) == {"prior", "learning", "discretisation"}

@@ -1,0 +1,299 @@
+"""The page of the explorer in a real browser: the recipe and its schedule, classes, a known coordinate, files."""
+
+import re
+import tomllib
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import motes
+from browsers import IN_CHROMIUM, SEEN, lit, picture, state, until
+from explorers import serving
+from motes.diagnosis._prior import prior_kl
+from motes.explorer import Limits, Shelf, Subject
+from motes.explorer._answers import Answers
+
+pytestmark = [IN_CHROMIUM]
+SMALL = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
+QUICK = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}
+PLANNED = "Boolean(explorer.planner.plan)"
+
+
+@pytest.fixture(scope="module")
+def shelf(small_model):
+    labelled = motes.fit("moons", changes=SMALL | {"data.label": "class", "grid.steps": 6}, verbose=False).inner
+    shelf = Shelf(Subject("small", small_model))
+    shelf._subjects["labelled"] = Subject("labelled", labelled)
+    shelf.names.insert(1, "labelled")
+    return shelf
+
+
+@pytest.fixture(scope="module")
+def client(shelf):
+    with serving(shelf, Answers(shelf, Limits())) as client:
+        yield client
+
+
+def changes(page):
+    return state(page)["changes"]
+
+
+def planned(page, condition):
+    until(page, f"Boolean(explorer.planner.plan) && ({condition})")
+
+
+# --- the schedule ----------------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_is_picked_and_what_follows_is_shown_at_once(visit):
+    with visit() as page:
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'exploding'")
+        assert page.locator("#betas").is_hidden() and "no steps" in page.locator("#betas-said").inner_text()
+        assert page.locator("#findings").inner_text() == "Nothing is wrong that can be seen before the training."
+        page.locator("#schedule").select_option("linear")
+        planned(page, "explorer.planner.plan.steps === 100")
+        assert page.locator("#betas path").get_attribute("d").count("L") == 99
+        page.locator("#schedule-end").fill("0.01")
+        page.locator("#schedule-end").press("Tab")
+        planned(page, "explorer.planner.plan.prior > 0.02")
+        assert changes(page) == {"schedule.kind": "linear", "schedule.end": 0.01}
+        recipe = motes.load_recipe("default", changes(page))
+        expected = prior_kl(motes.make_shape("swiss_roll", 10_000)[:2_000], recipe)
+        assert page.evaluate("explorer.planner.plan.prior") == pytest.approx(expected, rel=1e-6)
+        assert "wrong" in page.locator("#prior-value").get_attribute("class")
+        assert "prior mismatch" in page.locator("#findings").inner_text()
+        page.locator("#undo").click()
+        planned(page, "explorer.planner.plan.recipe.schedule.end === 0.1")
+        page.locator("#schedule-reset").click()
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'exploding'")
+        assert changes(page) == {}
+
+
+def test_curves_are_dragged_and_moved_by_keys(visit):
+    with visit() as page:
+        page.locator("#schedule").select_option("continuous_cosine")
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'continuous_cosine'")
+        page.locator("#curves").scroll_into_view_if_needed()
+        drawn = picture(page, "#curves")
+        knot = page.locator("#curves .knot.alphas").nth(3)
+        box = knot.locator(".dot").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x, y + 60, steps=5)
+        until(page, "Boolean(explorer.planner.draft)")
+        page.mouse.up()
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'knots'")
+        alphas, sigmas = changes(page)["schedule.alphas"], changes(page)["schedule.sigmas"]
+        assert len(alphas) == len(sigmas) == 8 and alphas[3] < 0.55
+        assert (np.diff(alphas) <= 0).all() and (np.diff(sigmas) > 0).all()
+        assert sigmas == pytest.approx(np.sin(np.arccos(0.01) * np.arange(1, 9) / 8), abs=1e-3)  # those were left alone
+        until(page, "!document.getElementById('plan-note').textContent")
+        assert (picture(page, "#curves") != drawn).any()
+        schedule = motes.load_recipe("default", changes(page)).make_schedule()
+        assert page.evaluate("[...explorer.planner.plan.alpha]") == pytest.approx(
+            np.asarray(schedule.alpha(np.linspace(0, 1, 129))), abs=1e-5
+        )
+        knot.focus()
+        page.keyboard.press("ArrowUp")
+        until(page, f"Math.abs(explorer.state.changes['schedule.alphas'][3] - {alphas[3] + 0.01}) < 1e-4")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "α, data, at t = 0.625"
+        assert page.locator("#curve-said").inner_text().startswith("α, data = ")
+        assert state(page)["place"] == 1024  # the keys of the page are not theirs
+
+
+def test_knots_give_way_to_the_one_that_is_moved(visit):
+    with visit() as page:
+        found = page.evaluate("""async () => {
+          const { moved } = await import("/schedule.js");
+          const knots = { alphas: [1, 1, 1], sigmas: [0.1, 0.2, 0.3] };
+          return [moved(knots, "alphas", 1, 0.4), moved(knots, "alphas", 1, -3), moved(knots, "sigmas", 0, 0.5),
+                  moved(knots, "sigmas", 2, 0), moved(knots, "sigmas", 0, 9999)];
+        }""")
+        assert found[0]["alphas"] == [1, 0.4, 0.4] and found[1]["alphas"] == [1, 0.001, 0.001]
+        for one in found:
+            motes.diffusion.KnotSchedule(tuple(one["alphas"]), tuple(one["sigmas"]))  # which refuses what is none
+
+
+def test_a_fix_is_applied_and_trained_with(visit):
+    with visit() as page:
+        planned(page, "true")
+        for name, value in QUICK.items():
+            page.locator(f"#{name}").select_option(value)
+        page.locator("#schedule").select_option("linear")
+        planned(page, "explorer.planner.plan.steps === 100")
+        page.locator("#schedule-end").fill("0.01")
+        page.locator("#schedule-end").press("Tab")
+        until(page, "document.getElementById('findings').textContent.includes('prior mismatch')")
+        item = page.locator("#findings li", has_text="prior mismatch")
+        fix = page.evaluate("explorer.planner.plan.findings.find((one) => one.name === 'prior_mismatch').changes")
+        assert "schedule.kind = quad" in item.locator("code").inner_text()
+        item.locator("button").click()
+        until(page, "explorer.state.model === 'training'", 90)
+        assert fix.items() <= changes(page).items() and "schedule.end" in changes(page)
+        until(page, "explorer.planner.plan.prior < 0.02")
+        assert "prior mismatch" not in page.locator("#findings").inner_text()
+        until(page, "explorer.trainer.news?.steps === 500")
+
+
+# --- the recipe ------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
+    with visit("#model=small&n=500&show=data,euler.4&learn=circles&recipe=ddpm&set=training.steps%3D500"
+               "&set=network.width%3D16&set=nothing&set=../x%3D1&set=loss.kind%3D%22min_snr%22") as page:  # fmt: skip
+        planned(page, "explorer.planner.plan.recipe.network.width === 16")
+        assert (state(page)["recipe"], state(page)["learn"]) == ("ddpm", "circles")
+        assert changes(page) == {"training.steps": 500, "network.width": 16, "loss.kind": "min_snr"}
+        shown = {"recipe": "ddpm", "shape": "circles", "width": "16", "until": "500", "loss-kind": "min_snr"}
+        for name, value in shown.items():
+            assert page.locator(f"#{name}").input_value() == value
+        assert page.locator("#ema").input_value() == "0.998" and page.locator("#noise").input_value() == "0.05"
+        page.locator("#ema").select_option("0.9")
+        until(page, "location.hash.includes('training.ema')")
+        page.locator("#recipe").select_option("tutorial")
+        planned(page, "explorer.planner.plan.recipe.network.kind === 'step_gated'")
+        assert changes(page) == {"training.steps": 500}
+        assert "prior mismatch" in page.locator("#findings").inner_text()
+        page.locator("#rate").select_option("0.1")
+        page.locator("#shape").select_option("moons")
+        planned(page, "explorer.planner.plan.recipe.training.learning_rate === 0.1")
+        assert page.locator("#noise").input_value() == "0.1"
+
+
+@pytest.mark.long  # a whole training beside others
+def test_a_learning_rate_is_changed_while_it_trains(visit):
+    with visit() as page:
+        planned(page, "true")
+        for name, value in QUICK.items():
+            page.locator(f"#{name}").select_option(value)
+        page.locator("#pace").select_option("50")
+        page.locator("#train").click()
+        until(page, "explorer.trainer.news?.step > 10", 90)
+        page.locator("#rate").select_option("0.001")
+        until(page, "explorer.trainer.news.changes.length === 1", 60)
+        at = page.evaluate("explorer.trainer.news.changes[0]")
+        until(page, f"explorer.trainer.news.step > {at} && explorer.trainer.news.plays", 60)
+        assert f"changed at step {at}" in page.locator("#course-name").inner_text()
+        page.locator("#width").select_option("8")
+        until(page, "!explorer.trainer.news.plays")
+        assert page.locator("#train").inner_text() == "Train"
+
+
+# --- classes and a known coordinate ----------------------------------------------------------------------------------
+
+
+def test_a_class_is_chosen_and_guided(visit, shelf):
+    with visit("#model=labelled&n=300&show=data,euler.4&at=0") as page:
+        page.locator("#classes button[value='1']").click()
+        until(page, "explorer.state.label === 1 && explorer.panels.every((one) => one.distance !== null || one.isData)")
+        guidance = page.locator("#guidance")
+        guidance.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+        until(page, "explorer.state.guidance === 2")
+        how = {"sampler": "euler", "steps": 4, "guidance": 2.0}
+        expected = shelf.subject("labelled").model.sample(300, label=1, how=how)
+        until(page, f"Math.abs(explorer.panels[1].painter.data.at(-1) - {expected[-1, 1]}) < 1e-4")
+        last = page.evaluate("[...explorer.panels[1].painter.data.slice(-2 * 300)]")
+        assert np.reshape(last, (-1, 2)) == pytest.approx(expected, abs=1e-5)
+        until(page, "location.hash.includes('class=1.2')")
+        assert 'label="1"' in page.locator("#python").inner_text()
+        real = np.reshape(page.evaluate("[...explorer.panels[0].painter.data.slice(0, 600)]"), (-1, 2))
+        assert (motes.truth("moons").labels(real) == 1).mean() > 0.97
+        page.locator("#layer-density").check()
+        until(page, "document.getElementById('layer-note').textContent.includes('guided points have no density')")
+        page.locator("#classes button[value='']").click()
+        until(page, "explorer.state.label === null && explorer.state.guidance === 1")
+        page.locator("#models button[value=small]").click()
+        until(page, "explorer.about.name === 'small'")
+        assert page.locator("#class-part").is_hidden()
+
+
+def test_a_known_coordinate_is_a_line_that_is_dragged(visit, shelf):
+    with visit("#model=small&n=300&show=data&at=500&layers=") as page:
+        until(page, "!explorer.stale")
+        assert lit(page) < 20
+        page.locator("#axes button", has_text="x").click()
+        until(page, "Boolean(explorer.conditions.answer)")
+        page.wait_for_timeout(150)
+        assert lit(page) > 600  # the line, its points, their bars and the exact curve
+        frame = page.locator(".frame").bounding_box()
+        (left, right), _ = page.evaluate("explorer.about.box")
+        at = lambda x: frame["x"] + (x - left) / (right - left) * frame["width"]
+        was = state(page)["known"]["value"]
+        page.mouse.move(at(was), frame["y"] + 0.3 * frame["height"])
+        page.mouse.down()
+        page.mouse.move(at(1.2), frame["y"] + 0.5 * frame["height"], steps=5)
+        page.mouse.up()
+        assert state(page)["known"] == {"axis": 0, "value": pytest.approx(1.2, abs=0.02)}
+        assert not page.evaluate("explorer.particle || explorer.dropped")  # a drag of the line drops no particle
+        value = state(page)["known"]["value"]
+        until(page, f"explorer.conditions.answer.value === {value}")
+        points = np.reshape(page.evaluate("[...explorer.conditions.answer.points]"), (-1, 2))
+        expected = shelf.subject("small").as_model().sample(600, given={"x": value})
+        assert points == pytest.approx(expected, abs=1e-5)
+        assert "independent ones" in page.locator("#known-note").inner_text()
+        page.locator("#known").focus()
+        page.keyboard.press("ArrowLeft")
+        until(page, f"explorer.state.known.value < {value}")
+        until(page, "location.hash.includes('known=0.')")
+        page.locator("#axes button", has_text="none").click()
+        until(page, "!explorer.state.known && !explorer.stale")
+        page.wait_for_timeout(100)
+        assert lit(page) < 20
+
+
+# --- what is taken away ----------------------------------------------------------------------------------------------
+
+
+def saved(page, button):
+    with page.expect_download(timeout=120_000) as found:
+        page.locator(f"#{button}").click()
+    return found.value
+
+
+def test_files_are_taken_away(visit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hash = "#model=labelled&n=300&seed=3&show=data,heun.4&at=400&layers=points,arrows&class=1.2&known=0.0.5"
+    with visit(hash) as page:
+        until(page, "Boolean(explorer.last?.['score learned']) && Boolean(explorer.conditions.answer)")
+        recipe = saved(page, "save-recipe")
+        assert recipe.suggested_filename == "motes-labelled.toml"
+        assert tomllib.loads(recipe.path().read_text())["data"]["label"] == "class"
+        model = saved(page, "save-model")
+        model.save_as(tmp_path / model.suggested_filename)
+        svg = saved(page, "save-svg").path().read_text()
+        drawn = page.evaluate("[...explorer.panels[1].painter.data.slice(-600)]")
+        python = page.locator("#python").inner_text()
+    assert python.startswith('import motes\n\nmodel = motes.load("motes-labelled.safetensors")')
+    found = {}
+    exec(python, found)
+    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), abs=1e-5)
+    assert (found["on_the_line"][:, 0] == 0.5).all() and len(found["on_the_line"]) == 600
+    root = ElementTree.fromstring(svg)
+    paths = [one.get("d") for one in root.iter("{http://www.w3.org/2000/svg}path")]
+    assert max(path.count("h0") for path in paths) == 300  # the points
+    assert len(paths) >= 4 and "NaN" not in svg  # arrows, the line, the exact curve
+    assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
+
+
+def test_a_film_is_taken_away(visit):
+    with visit() as page:
+        film = Image.open(saved(page, "save-film").path())
+        assert film.format == "GIF" and film.n_frames > 100
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_schedule_fits_the_screen(visit, width, theme):
+    with visit("#model=labelled&n=500&class=1.2&known=0.0.5&recipe=tutorial&set=training.steps%3D2000", width=width,
+               color_scheme=theme) as page:  # fmt: skip
+        planned(page, "document.querySelectorAll('#findings li').length > 1")
+        until(page, "Boolean(explorer.conditions.answer)")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if str(SEEN) != ".":
+            page.screenshot(path=SEEN / f"plan-{theme}-{width}.png", full_page=True)
