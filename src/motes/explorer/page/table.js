@@ -188,6 +188,7 @@ class Card {
     head.append(make("label", column.name.replaceAll("_", " "), { htmlFor: name }), this.hide);
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", `${column.name}: its distribution is not computed yet`);
     this.words = make("p", "", { className: "small" });
     this.element.append(head, this.input, this.canvas, this.words);
     this.canvas.style.height = `${this.lined ? LINE * column.texts.length : 112}px`;
