@@ -275,8 +275,6 @@ MISUSE = {
     "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
     "a picture of several": (lambda m: m.plot(given=X, n=5), UsageError, "got 3 observations; expected one"),
-    "an evaluation": (lambda m: m.evaluate(np.zeros((50, 2))), UsageError, "evaluate: this model is of points given a"),
-    "a diagnosis": (lambda m: m.diagnose(np.zeros((50, 2))), UsageError, "diagnose: this model is of points given a"),
     "filling in": (lambda m: m.impute([[0.0, np.nan]]), UsageError, "impute: this model is of points given a"),
     "a bound": (lambda m: m.bound([[0.0, 0.0]]), UsageError, "bound: this model is of points given a"),
 }
@@ -473,8 +471,7 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         (["sample", "run", "--given", "a=1", "--iid", "seen.csv"], "got --given a=1 and --iid seen.csv"),
         (["sample", "run", "--iid", "p.csv"], "given has no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the number"),
-        (["evaluate", "run"], "comparing with real rows: this model is of points given b, a, c"),
-        (["diagnose", "run"], "this model is of points given b, a, c"),
+        (["evaluate", "run"], "simulations; expected at least 50"),
         (["plot", "run"], "this model is of points given b, a, c"),
         (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this model is of points given b, a, c"),
         (["score", "run", "moons", "--out", "q.csv"], "this model is of points given b, a, c"),
