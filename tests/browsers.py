@@ -40,6 +40,7 @@ def opened(chromium, client, state=QUICK, *, width=1280, height=1000, **options)
     page.on("request", lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url))
     page.goto(f"{client.here}/?token={TOKEN}{state}")
     until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
+    until(page, "Boolean(explorer.table.cards.length)")
     yield page
     context.close()
     # The browser itself notes each answer that refuses something, such as a file.
@@ -73,6 +74,18 @@ def state(page):
 def go(page, place):
     page.locator("#clock").fill(str(place))
     until(page, f"explorer.state.place === {place} && !explorer.stale")
+
+
+def easel(page):
+    """Choose to draw, and say where a share of the easel is."""
+    page.locator("#shape").select_option("your drawing")
+
+    def at(x, y):
+        page.locator("#sketch").evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
+        box = page.locator("#sketch").bounding_box()
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    return at
 
 
 # Text whose contrast with the ground behind it is below 4.5 (3 for large text), as WCAG 2.1 measures it.

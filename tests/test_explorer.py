@@ -547,16 +547,6 @@ def test_a_subject_is_a_shape_a_folder_or_a_file(tmp_path, small_model):
         own_subject(str(tmp_path / "nowhere"), trains.append)
 
 
-def test_a_table_is_not_shown_yet(tmp_path):
-    from tables import TINY, untrained
-
-    with untrained():
-        model = motes.fit({"a": ["x", "y"] * 20, "b": [1, 2] * 20}, changes=TINY, verbose=False)
-    model.save(tmp_path / "table.safetensors")
-    with pytest.raises(UsageError, match="is a model of a table"):
-        own_subject(str(tmp_path / "table.safetensors"), print)
-
-
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
@@ -729,12 +719,25 @@ def test_what_is_drawn_by_hand_has_an_exact_distribution():
             Sketch.of(few, 0.1, 300, seed=2)
 
 
+def test_colours_of_a_drawing_are_classes():
+    colours = [3 * (k >= 30) for k in range(len(DRAWING))]
+    sketch = Sketch.of(DRAWING, 0.05, 400, seed=2, colours=colours)
+    assert sorted(set(sketch.training.labels)) == [0, 1]
+    nearest = np.linalg.norm(sketch.training.x[:, None] - np.array(DRAWING), axis=2).argmin(axis=1)
+    assert (sketch.training.labels == (nearest >= 30)).mean() > 0.95
+    assert np.array_equal(sketch.training.x, sketch.truth.sample(400, seed=2))
+    uneven = Sketch.of(DRAWING, 0.05, 4_000, seed=2, colours=[int(k < 2) for k in range(len(DRAWING))])
+    assert uneven.training.labels.mean() == pytest.approx(0.5, abs=0.03)  # as many of either
+    assert Sketch.of(DRAWING, 0.05, 40, seed=2, colours=[1] * len(DRAWING)).training.labels is None
+
+
 WRONG_RUNS = [
     {"training.steps": 0}, {"training.steps": 20_001}, {"network.width": 129}, {"network.depth": 0},
     {"data.rows": 20_001}, {"training.batch": 1e9}, {"training.batch": 1.5},
 ]  # fmt: skip
 WRONG_ROWS = [
     {"shape": "../moons"}, {"shape": None}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
+    *({"sketch": DRAWING, "colours": wrong} for wrong in ([0], [4] * 60, [True] * 60, ["0"] * 60)),
     {"sketch": [[0.0, float(k)] for k in range(1_501)]},
 ]  # fmt: skip
 

@@ -1,29 +1,18 @@
 """The page of the explorer in a real browser: what is on its canvas and in its state equals the library."""
 
-import io
-import os
-import shutil
-from contextlib import contextmanager
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 import motes
+from browsers import CONTRAST, IN_CHROMIUM, NAMELESS, QUICK, SEEN, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
 from motes.explorer import Limits, Shelf, Subject
 from motes.explorer._answers import Answers, log_density
 from motes.models._points import PointModel
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="the page is tested in Chromium: apt-get install chromium"),
-]
-SEEN = Path(os.environ.get("MOTES_SCREENSHOTS", ""))  # where pictures are left, if anywhere
-QUICK = "#model=small&n=500&show=data,euler.4"
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -49,67 +38,6 @@ def answers(shelf):
 def client(shelf, answers):
     with serving(shelf, answers) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, client):
-    """`with visit(HASH, ...) as page`: an open page. Whatever it complains of, or asks of another machine, fails."""
-
-    @contextmanager
-    def opened(state=QUICK, *, width=1280, height=1000, **options):
-        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-        page, wrong = context.new_page(), []
-        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url))
-        page.goto(f"{client.here}/?token={TOKEN}{state}")
-        until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
-        yield page
-        context.close()
-        # The browser itself notes each answer that refuses something, such as a file.
-        expected = ("GPU stall", "GL Driver", "status of 422")
-        assert [one for one in wrong if not any(words in one for words in expected)] == []
-
-    return opened
-
-
-def until(page, expression, seconds=30):
-    """The page's policy forbids to evaluate words in it, so it is asked again and again from outside."""
-    for _ in range(20 * seconds):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(expression)
-
-
-def picture(page, selector):
-    return np.asarray(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB")).astype(int)
-
-
-def lit(page, panel=0):
-    """How many pixels of a panel differ from its ground."""
-    seen = picture(page, f".panel:nth-child({panel + 1}) .frame")[4:-4, 4:-4]
-    return int((np.abs(seen - seen[2, 2]).sum(axis=2) > 60).sum())
-
-
-def state(page):
-    return page.evaluate("structuredClone(explorer.state)")
-
-
-def go(page, place):
-    page.locator("#clock").fill(str(place))
-    until(page, f"explorer.state.place === {place} && !explorer.stale")
 
 
 def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
@@ -294,15 +222,13 @@ def test_a_training_is_watched_paused_and_gone_back_in(visit):
 
 
 def test_a_shape_is_drawn_and_erased_by_hand(visit):
-    with visit() as page:
-        page.locator("#shape").select_option("your drawing")
-        page.locator("#sketch").scroll_into_view_if_needed()
-        box = page.locator("#sketch").bounding_box()
-        at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])
-        page.mouse.move(*at(0.2, 0.2))
+    with visit("#model=small&n=500&show=data&at=0") as page:
+        at = easel(page)
+        start, corner, end = at(0.2, 0.2), at(0.8, 0.2), at(0.8, 0.8)
+        page.mouse.move(*start)
         page.mouse.down()
-        page.mouse.move(*at(0.8, 0.2), steps=10)
-        page.mouse.move(*at(0.8, 0.8), steps=10)
+        page.mouse.move(*corner, steps=10)
+        page.mouse.move(*end, steps=10)
         page.mouse.up()
         points = np.array(page.evaluate("explorer.trainer.pad.points"))
         assert 80 < len(points) < 200 and np.ptp(points, axis=0) == pytest.approx([2.4, 2.4], abs=0.1)
@@ -365,6 +291,7 @@ def test_the_address_holds_the_state(visit, client):
         assert state(page) == {
             "model": "moons", "n": 1000, "seed": 7, "place": 300, "layers": ["points", "arrows"], "side": "exact",
             "panels": [{"sampler": one, "steps": steps} for one, steps in (("data", 0), ("heun", 8), ("euler", 2))],
+            "quantity": "score", "table": {"name": "", "row": {}},
             "label": None, "guidance": 1, "known": None, "learn": "swiss_roll", "recipe": "default", "changes": {},
         }  # fmt: skip
         page.locator("#reset").click()
@@ -500,36 +427,6 @@ def test_it_fits_the_screen_and_can_be_read(visit, width, height, theme):
                 "one.getBoundingClientRect().height < 36).map((one) => one.id || one.textContent)"
             )
             assert small == []
-
-
-# Text whose contrast with the ground behind it is below 4.5 (3 for large text), as WCAG 2.1 measures it.
-CONTRAST = """(() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
-  const ground = (one) => {
-    for (let at = one; at; at = at.parentElement) {
-      const colour = rgb(getComputedStyle(at).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const one of document.querySelectorAll("body *")) {
-    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !one.offsetParent || one.closest(":disabled, .hidden, option")) continue;
-    const style = getComputedStyle(one), [a, b] = [light(rgb(style.color)), light(ground(one))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) poor.push([one.textContent.trim().slice(0, 40), ratio]);
-  }
-  return poor;
-})()"""
-
-# Controls without a name.
-NAMELESS = """[...document.querySelectorAll("button, select, input, [role=img], canvas[role]")].filter((one) =>
-  one.offsetParent && !(one.textContent.trim() && one.tagName === "BUTTON") && !one.getAttribute("aria-label")
-  && !(one.labels?.length && [...one.labels].some((label) => label.textContent.trim()))).map((one) => one.outerHTML)"""
 
 
 def test_who_does_not_see_it_is_told_the_state(visit):

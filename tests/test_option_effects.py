@@ -24,7 +24,7 @@ from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._oracles import GaussianOracle
 from motes.errors import RecipeError
 from motes.learning._denoisers import LearnedVariance
-from motes.learning._networks import thinned
+from motes.learning._networks import ResidualMLP, each_alone, thinned
 from motes.learning._weights import weights_of
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._sources import read_points
@@ -221,7 +221,8 @@ def rates(kind):
 @effect("schedule.continuous_cosine.alpha_1", "schedule.rectified_flow.alpha_1")
 def alpha_1(kind):
     for left in (0.01, 0.2):
-        np.testing.assert_allclose(changed("schedule", kind, alpha_1=left).make_schedule().alpha(1.0), left, rtol=1e-5)
+        ends = changed("schedule", kind, alpha_1=left).make_schedule().alpha(np.array([0.0, 1.0]))
+        np.testing.assert_allclose(ends, [1.0, left], rtol=1e-5)
 
 
 @effect("schedule.knots.alphas", "schedule.knots.sigmas")
@@ -264,6 +265,26 @@ def dropout_of_points(kind):
     # In training, too: the first step moves the output layer alone, the second sees what is left out.
     losses = [fitted(MOONS, {"training.steps": 2, "network.dropout": share}).training.losses for share in (0.0, 0.5)]
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
+
+
+@effect("network.residual.members")
+def members_of_the_network(kind):
+    x, t = jnp.ones(2), jnp.array(0.3)
+    recipes = [changed("network", kind, members=n, width=8, depth=1) for n in (1, 3)]
+    one, three = (recipe.make_denoiser(2, jax.random.key(0)).network for recipe in recipes)
+    assert isinstance(one, ResidualMLP) and len(three.members) == 3
+    last = jax.random.normal(jax.random.key(1), (3, 2, 8))
+    filled = eqx.tree_at(lambda network: [member.out.weight for member in network.members], three, list(last))
+    each = [member(x, t) for member in filled.members]
+    np.testing.assert_allclose(filled(x, t), np.mean(each, axis=0), rtol=1e-5)
+    assert np.ptp(np.array(each)[:, 0]) > 0
+    for alone, found in zip(each_alone(filled), each, strict=True):
+        np.testing.assert_array_equal(alone(x, t), found)
+    found = fitted(MOONS, {"training.steps": 2, "network.members": 3}).training
+    first, second, _ = (member.out.weight for member in found.last.network.members)
+    assert np.abs(first - second).max() > 0
+    dropping = fitted(MOONS, {"training.steps": 2, "network.members": 3, "network.dropout": 0.5}).training
+    assert found.losses[0] == dropping.losses[0] and found.losses[1] != dropping.losses[1]
 
 
 @effect(*(f"denoiser.{kind}.variance" for kind in ("eps", "x0", "v", "velocity")))
@@ -349,6 +370,28 @@ def least_time(kind):
         recipe = changed("times", kind, least=least)
         t = recipe.times(recipe.make_schedule(), jax.random.key(0), 1000)
         assert least < t.min() < least + 0.002
+
+
+# --- conditions ----------------------------------------------------------------------------------------------------
+
+
+@effect(*(f"conditions.{key}" for key in ("joint", "posterior", "likelihood", "random")))
+def conditions():
+    theta = np.random.default_rng(0).normal(size=(12, 3))
+    alone = {"joint": [0, 0, 0], "posterior": [0, 1, 1], "likelihood": [1, 0, 0], "random": [0.5, 0.5, 0.5]}
+    plain = dict.fromkeys((f"conditions.{key}" for key in alone), 0.0)
+    for key, shown in alone.items():
+        recipe = load_recipe("any", plain | {f"conditions.{key}": 2.0})
+        masks = recipe.conditions.masks(np.array([False, True, True]), np.random.default_rng(0))
+        np.testing.assert_allclose(masks.mean(axis=0), shown, atol=0.03)
+    # In training, too: with other masks the network sees another context from the first step on.
+    first = [
+        fit_points(
+            PointData(theta[:, :1], given=theta[:, 1:]), "any", changes=SMALLEST | plain | {f"conditions.{key}": 1.0}
+        ).training.losses[0]
+        for key in alone
+    ]
+    assert len(set(first)) == 4
 
 
 # --- the training of points ----------------------------------------------------------------------------------------

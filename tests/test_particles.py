@@ -134,7 +134,7 @@ def drawn():
     return Drawn(x, known, *found)
 
 
-def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent(drawn):
+def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent_and_chance(drawn):
     for i, subset in enumerate(SUBSETS):
         places = range(i, len(drawn.x), len(SUBSETS))
         white = [whitened(MIXTURE, drawn.x[j], subset, drawn.rows[j]) for j in places]

@@ -1,19 +1,12 @@
-"""Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse.
+"""Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse."""
 
-theta ~ N(0, P),   x = A theta + e,   e ~ N(0, N),
-theta | x ~ N(K x, P - K A P),   K = P A^T (A P A^T + N)^-1
-"""
-
-from typing import ClassVar
-
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from tests.conftest import SMALL
+from tests.posteriors import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
 from tests.reference import Z
 
 import motes
@@ -29,63 +22,15 @@ from motes.learning._rows import OnDevice, Rows
 from motes.models._contexts import Context
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
+from motes.models._priors import Prior
 from motes.recipes import load_recipe
 from motes.sampling._guidance import Guided
 from motes.tables.kinds._curves import Asinh, Power, Straight
 
-PRIOR = np.array([[1.0, 0.3], [0.3, 0.5]])
-A = np.array([[1.0, 0.5], [-0.4, 1.2], [0.3, 0.3]])
-NOISE = np.diag([0.2, 0.1, 0.5])
-GAIN = PRIOR @ A.T @ np.linalg.inv(A @ PRIOR @ A.T + NOISE)  # (2, 3)
-POSTERIOR = PRIOR - GAIN @ A @ PRIOR
-FAR = VarianceExploding(1e4, 7.0)  # so much noise that the prior is that of every posterior
-
-
-def simulated(n, seed):
-    rng = np.random.default_rng(seed)
-    theta = rng.multivariate_normal(np.zeros(2), PRIOR, n)
-    return theta, theta @ A.T + rng.multivariate_normal(np.zeros(3), NOISE, n)
-
-
-def log_posterior(theta, x):
-    return stats.multivariate_normal(np.zeros(2), POSTERIOR).logpdf(theta - x @ GAIN.T)
-
-
-class Exact(Denoiser):
-    """E[theta | theta_t, x] in the units of a model, by the equation above and that of a Gaussian in noise."""
-
-    schedule: Schedule
-    asks: ClassVar[int] = 3
-    scale: np.ndarray  # of the units: theta = mean + scale * z
-    mean: np.ndarray
-    unit: np.ndarray  # x = centre + unit * context
-    centre: np.ndarray
-    spread: np.ndarray  # eigenvalues of the posterior's covariance, in the units of the network
-    axes: np.ndarray
-    x: jax.Array | None = None
-
-    def given(self, known):
-        assert known.context.shape == (self.asks,)
-        return eqx.tree_at(lambda one: one.x, self, known.context, is_leaf=lambda part: part is None)
-
-    def __call__(self, x_t, t):
-        x = self.centre + self.unit * self.x
-        centre = (GAIN @ x - self.mean) / self.scale
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        shrink = alpha * self.spread / (alpha**2 * self.spread + sigma**2)
-        return centre + self.axes @ (shrink * (self.axes.T @ (x_t - alpha * centre)))
-
 
 @pytest.fixture(scope="module")
 def exact():
-    """A model whose denoiser is exact, in units that are not those of the data."""
-    units = Standardiser(np.array([0.3, -0.2]), np.array([1.5, 0.6]))
-    unit, centre = np.array([2.0, 0.5, 1.0]), np.array([0.1, 0.0, -0.4])
-    context = Context(("a", "b", "c"), tuple(Straight(m, s) for m, s in zip(centre, unit, strict=True)))
-    spread, axes = np.linalg.eigh(POSTERIOR / np.outer(units.scale, units.scale))
-    denoiser = Exact(FAR, units.scale, units.mean, unit, centre, spread, axes)
-    recipe = load_recipe("default", {"schedule.sigma_max": FAR.sigma_max, "grid.steps": 64, "sampler.kind": "heun"})
-    return motes.Model(PointModel(denoiser, units, ("u", "v"), recipe, context=context))
+    return exact_model()
 
 
 X = np.array([[0.5, -1.0, 0.2], [-1.5, 0.4, 1.0], [2.0, 1.0, -0.5]])
@@ -151,7 +96,7 @@ def test_a_far_observation_is_a_guess(exact):
 def learned():
     """Trained for a few seconds on 4,000 simulations."""
     theta, x = simulated(4000, 11)
-    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0}
+    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
     return motes.fit(theta, given=x, changes=changes, seed=2, verbose=False)
 
 
@@ -188,11 +133,14 @@ def test_a_posterior_travels(tmp_path):
     pd.testing.assert_frame_equal(again.sample(5, given=skewed)[7], model.sample(5, given=skewed)[7])
 
 
+NO_PRIOR = Prior((), ())
+
+
 def test_heavy_tails_are_mapped_as_in_tables():
     rng = np.random.default_rng(0)
     columns = np.stack([np.exp(2 * rng.normal(size=2000)), rng.standard_t(1, 2000), rng.normal(size=2000)], axis=1)
     table = motes.data.Table(columns, ("log", "cauchy", "normal"))
-    context = Context.fit(table)
+    context = Context.fit(table, NO_PRIOR)
     assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight]
     mapped = context.forward(columns)
     np.testing.assert_allclose(mapped.mean(axis=0), 0, atol=1e-9)
@@ -200,11 +148,11 @@ def test_heavy_tails_are_mapped_as_in_tables():
     assert np.abs(mapped).max() < 6 < np.abs((columns - columns.mean(axis=0)) / columns.std(axis=0)).max()
     counts = rng.integers(0, 3, 2000).astype(float)
     weighted, repeated = (
-        Context.fit(table, counts),
-        Context.fit(table.take(np.repeat(np.arange(2000), counts.astype(int)))),
+        Context.fit(table, NO_PRIOR, counts),
+        Context.fit(table.take(np.repeat(np.arange(2000), counts.astype(int))), NO_PRIOR),
     )
     np.testing.assert_allclose(weighted.forward(columns), repeated.forward(columns), rtol=0.02, atol=0.02)
-    plain = Context.fit(table, standardise=False)
+    plain = Context.fit(table, NO_PRIOR, standardise=False)
     np.testing.assert_array_equal(plain.forward(columns), columns)
 
 
@@ -306,7 +254,7 @@ MISUSE = {
     "NaN": (
         lambda m: m.sample(5, given=[1.0, np.nan, 0.0]),
         DataError,
-        "row 1, column 'b': got nan; expected a finite",
+        "row 1, column 'b': got nan; expected a finite number, as in all of the training",
     ),
     "infinity": (lambda m: m.sample(5, given=[X[0], [0, 0, np.inf]]), DataError, "row 2, column 'c': got inf"),
     "text": (lambda m: m.sample(5, given=["a", "b", "c"]), DataError, "not a number"),
@@ -327,8 +275,6 @@ MISUSE = {
     "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
     "a picture of several": (lambda m: m.plot(given=X, n=5), UsageError, "got 3 observations; expected one"),
-    "an evaluation": (lambda m: m.evaluate(np.zeros((50, 2))), UsageError, "evaluate: this model is of points given a"),
-    "a diagnosis": (lambda m: m.diagnose(np.zeros((50, 2))), UsageError, "diagnose: this model is of points given a"),
     "filling in": (lambda m: m.impute([[0.0, np.nan]]), UsageError, "impute: this model is of points given a"),
     "a bound": (lambda m: m.bound([[0.0, 0.0]]), UsageError, "bound: this model is of points given a"),
 }
@@ -345,7 +291,8 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
     theta, x = simulated(40, 1)
     for given, says in [
         (x[:39], "given has 39 rows, and there are 40 points"),
-        (np.where(np.arange(120).reshape(40, 3) == 7, np.nan, x), r"given holds nan in row 3, column 'given1'"),
+        (np.where(np.arange(120).reshape(40, 3) == 7, np.inf, x), r"given holds inf in row 3, column 'given1'"),
+        (np.where(np.arange(3) == 1, np.nan, x), "column 'given1' of given is missing in all 40 rows"),
         (np.zeros(40), "column 'given0' of given is constant"),
         ({"x": x[:, 0]}, "both have a column 'x'"),
         ({"a": ["p", "q"] * 20}, "given, row 1, column 'a': got 'p'; expected numbers"),
@@ -479,7 +426,8 @@ def test_bounds_are_said_once_and_for_what_has_none():
 
 # --- files and the command line --------------------------------------------------------------------------------------
 
-QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
+QUICK = ["training.steps=40", "training.batch=64", "training.ema=0.8", "grid.steps=5", "network.members=1"]
+QUICK = [f"--set={change}" for change in QUICK]
 
 
 @pytest.fixture
@@ -509,15 +457,22 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
     np.testing.assert_allclose(found, model.sample(4, given={"a": 0.5, "b": 2.0, "c": -1.0}).to_numpy())
     code, out, err = motes_command("score", "run", "s.csv", "--out", "p.csv")
     assert code == 0, err
+    # Several observations of one row, in a file that may have other columns too.
+    pd.DataFrame(x[:3], columns=["a", "b", "c"]).assign(time=[1, 2, 3]).to_csv("seen.csv", index=False)
+    code, out, err = motes_command("sample", "run", "-n", "4", "--iid", "seen.csv")
+    assert code == 0, err
+    found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
+    np.testing.assert_allclose(found, model.sample(4, given=x[:3, [1, 0, 2]], iid=True).to_numpy(), atol=1e-5)
     expected = model.score_samples(theta, given=x[:, [1, 0, 2]])
     np.testing.assert_allclose(np.loadtxt("p.csv", skiprows=1), expected)
     for words, says in [
         (["sample", "run"], "points given b, a, c; got no observation"),
         (["sample", "run", "--given", "a=1"], "no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "u=1"], "unknown column 'u'"),
+        (["sample", "run", "--given", "a=1", "--iid", "seen.csv"], "got --given a=1 and --iid seen.csv"),
+        (["sample", "run", "--iid", "p.csv"], "given has no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the number"),
-        (["evaluate", "run"], "comparing with real rows: this model is of points given b, a, c"),
-        (["diagnose", "run"], "this model is of points given b, a, c"),
+        (["evaluate", "run"], "simulations; expected at least 50"),
         (["plot", "run"], "this model is of points given b, a, c"),
         (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this model is of points given b, a, c"),
         (["score", "run", "moons", "--out", "q.csv"], "this model is of points given b, a, c"),
@@ -534,7 +489,7 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
 def test_columns_of_a_frame_are_given_by_the_recipe(simulations, tmp_path):
     rows = pd.read_csv(tmp_path / "s.csv")
     named = motes.fit(rows, "default", changes=SMALL | {"data.given": ["a", "b", "c"]}, verbose=False)
-    apart = motes.fit(rows[["u", "v"]], given=rows[["a", "b", "c"]], changes=SMALL, verbose=False)
+    apart = motes.fit(rows[["u", "v"]], "default", given=rows[["a", "b", "c"]], changes=SMALL, verbose=False)
     assert list(named.sample(2, given=X[0])) == ["u", "v"]
     np.testing.assert_allclose(named.sample(9, given=X[0]), apart.sample(9, given=X[0]), atol=1e-6)
     assert named.inner.fingerprint == apart.inner.fingerprint

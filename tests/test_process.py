@@ -169,6 +169,10 @@ def test_each_conversion_is_its_definition(schedule, t, x0, eps):
         assert np.allclose(process.eps_from_x0(schedule, x_t, x0, t), eps, rtol=1e-9, atol=rounding)
         assert np.allclose(process.v_from_x0(schedule, x_t, x0, t), alpha * eps - sigma * x0, rtol=1e-9, atol=rounding)
         assert np.allclose(sigma * process.score_from_x0(schedule, x_t, x0, t), -eps, rtol=1e-9, atol=rounding)
+        alpha_rate, sigma_rate = map(float, schedule.rates(t))
+        velocity = process.velocity_from_x0(schedule, x_t, x0, t)
+        rounding *= 1 + abs(sigma_rate)
+        assert np.allclose(velocity, alpha_rate * x0 + sigma_rate * eps, rtol=1e-9, atol=rounding)
 
 
 @each

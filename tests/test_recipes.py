@@ -49,6 +49,10 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "loss.kind": "simple",
         "times.kind": "steps",
         "times.draw": "antithetic",
+        "conditions.joint": 0.0,
+        "conditions.posterior": 0.0,
+        "conditions.likelihood": 0.0,
+        "conditions.random": 0.0,
         "training.steps": 1000 * 79,  # epochs of 78 batches of 128 and one of 16
         "training.batch": 128,
         "training.last_batch": "partial",
@@ -115,7 +119,7 @@ KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if
 BASE = load_recipe("ddpm", ["network.kind=residual"])
 FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
     ("schedule", kind): load_recipe("default")
-    for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow")
+    for kind in ("exploding", "continuous_linear", "continuous_cosine", "rectified_flow", "knots")
 }
 FITTING["table", ""] = load_recipe("table")
 FITTING["loss", "hybrid"] = load_recipe(BASE, {"denoiser.variance": "learned", "loss.kind": "hybrid"})
@@ -140,7 +144,10 @@ def another(value, hint):
     if get_origin(hint) is Literal:
         return next(choice for choice in get_args(hint) if choice != value)
     if get_origin(hint) is tuple:
-        return (1.0, 0.25, 0.0) if get_args(hint)[0] is float else ("x=0..1",)
+        if get_args(hint)[0] is not float:
+            return ("x=0..1",)
+        scaled = tuple(0.9 * number for number in value or ())  # of points of a curve
+        return scaled if scaled and value[-1] else (1.0, 0.25, 0.0)  # of times
     (kind, *_) = get_args(hint) or (hint,)
     if kind is bool:
         return not value

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
+from motes.diffusion._continuous import RectifiedFlow
 from motes.diffusion._discrete import DiscreteVP
 from motes.sampling import Ancestral, Heun, Sampler, sample
 from motes.sampling._grids import UniformGrid
@@ -164,7 +165,7 @@ def test_a_start_that_is_given_is_the_start():
 
 
 def test_sampling_starts_from_the_spread_that_the_schedule_ends_in():
-    for schedule, std in ((VP, 1.0), (VE, np.sqrt(401))):
+    for schedule, std in ((VP, 1.0), (VE, np.sqrt(401)), (RectifiedFlow(0.5), np.sqrt(0.5))):
         process = ReverseProcess(ExactGaussian(schedule), Heun(), jnp.array([1.0, 0.0]), 2)
         _, (start,) = sample(process, N, key=KEY, record=[0])
         assert_moments(start, 0.0, std**2)

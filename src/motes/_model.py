@@ -24,6 +24,7 @@ from motes.models._columns import matrix_of
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
 from motes.models._points import PointModel, model_path
+from motes.models._several import prior_warnings, sample_several
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from motes.diagnosis._after import Diagnosis
+    from motes.diagnosis._calibration import Calibration
     from motes.diagnosis._of_tables import TableDiagnosis
     from motes.diffusion._denoiser import Denoiser
     from motes.evaluation._points import PointDetails
+    from motes.evaluation._posteriors import PosteriorDetails
     from motes.evaluation._record import Evaluation
     from motes.evaluation._table_details import TableDetails
 
@@ -141,6 +144,7 @@ class Model:
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
+        iid: bool = False,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: OnBlock = None,
     ) -> Any:
@@ -158,6 +162,8 @@ class Model:
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
+            iid: the m observations are independent ones of the same row: `n` rows are drawn given all of them, (n, d);
+                see docs/posteriors.md.
             how: of points, in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a
                 mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_block: called with the number of rows drawn so far.
@@ -175,12 +181,15 @@ class Model:
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
             >>> posterior.sample(3, given=[0.5]).shape, posterior.sample(3, given=[[0.5], [1.0]]).shape
             ((3, 2), (2, 3, 2))
+            >>> posterior.sample(3, given=[[0.5], [1.0]], iid=True).shape
+            (3, 2)
             >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
         if isinstance(self.inner, TableModel):
             self._refuse({"label": label}, "sample", "A class of a table is a column: give given={column: label}.")
+            self._refuse({"iid": iid}, "sample", "Several observations are for points that were trained given x.")
             self._refuse({"how": how}, "sample", "The columns of a table are drawn one after another: leave `how` out.")
             rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
             for message in self._evidence(self.inner, given or {}, rows).warnings:
@@ -192,8 +201,19 @@ class Model:
         if self.inner.context is not None:
             for message in self.inner.context.far(self.inner.context.rows(given)[0]):
                 warnings.warn(message, UserWarning, stacklevel=2)
+            if iid:
+                for message in prior_warnings(self.inner):
+                    warnings.warn(message, UserWarning, stacklevel=2)
+                return self._native(
+                    sample_several(self.inner, n, given, seed=seed, label=label, how=how, on_block=on_block)
+                )
             drawn = self.inner.sample(n, seed=seed, label=label, given=given, how=how, on_block=on_block)
             return self._natives(drawn)
+        if iid:
+            raise UsageError(
+                "got iid = True, and this model is conditioned on nothing. Train one with observations: "
+                "motes.fit(theta, given=x)."
+            )
         if given is None or (isinstance(given, Mapping) and not given):
             return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
         for message in far_conditions(self.inner, given):
@@ -420,12 +440,21 @@ class Model:
     # --- how good it is ---
 
     def evaluate(
-        self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
-    ) -> Evaluation[PointDetails] | Evaluation[TableDetails]:
+        self,
+        data: Any = None,
+        *,
+        given: Any = None,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> Evaluation[PointDetails] | Evaluation[TableDetails] | Evaluation[PosteriorDetails]:
         """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
 
         Args:
             data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
+            given: of a model that was trained `given` x: what was observed with each row in memory. It is evaluated by
+                the calibration of its posteriors, and by log p of the rows.
             n: samples, at most.
             target: of a table: a column that is predicted, after training on synthetic and on real rows.
             seed: of the samples and of the metrics.
@@ -444,18 +473,20 @@ class Model:
 
         rows, reporter = data, Reporter(not verbose)
         if isinstance(self.inner, PointModel):
-            self.inner.refuse_context("evaluate")
             self._refuse({"target": target}, "evaluate", "Points have no target.")
             rows = self._source(data)
-        return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
+        return evaluate(self.inner, rows, given=given, n=n, target=target, seed=seed, reporter=reporter)
 
-    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
+    def diagnose(
+        self, data: Any = None, *, given: Any = None, n: int = 8192, seed: int = 0
+    ) -> Diagnosis | TableDiagnosis | Calibration:
         """Find out what is wrong with the model and how to fix it.
 
         Of points also: where the error of the samples is from. Of a table also: what the model knows of each column.
 
         Args:
             data: as in `evaluate`.
+            given: as in `evaluate`; what is found of such a model is a `Calibration`.
             n: samples of points, at most; of a table up to 2,000 rows are scored.
             seed: of all that is drawn.
 
@@ -470,10 +501,14 @@ class Model:
         """
         from motes.diagnosis._after import diagnose_model
         from motes.diagnosis._of_tables import table_diagnosis
+        from motes.diagnosis._posteriors import diagnose_posteriors
 
+        if isinstance(self.inner, PointModel) and self.inner.context is not None:
+            return diagnose_posteriors(self.inner, self._source(data), given, seed=seed)
+        if given is not None:
+            raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-        self.inner.refuse_context("diagnose")
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
     def plot(
@@ -512,7 +547,14 @@ class Model:
         return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
 
     def report(
-        self, path: str | Path, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0
+        self,
+        path: str | Path,
+        data: Any = None,
+        *,
+        given: Any = None,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
     ) -> Path:
         """Write the evaluation as one HTML page; returns its path. The other arguments are those of `evaluate`.
 
@@ -526,7 +568,7 @@ class Model:
             'report.html'
         """
         check_page(path)
-        return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
+        return write_page(self.evaluate(data, given=given, n=n, target=target, seed=seed), path)
 
     # --- averages of the weights ---
 

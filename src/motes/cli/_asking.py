@@ -60,7 +60,7 @@ def sample(
     """Draw new rows from a model: under conditions, of a class, or any."""
     start_jax()
     from motes._progress import Reporter
-    from motes.cli._condition_words import conditions
+    from motes.cli._condition_words import conditions, observations
     from motes.data._writing import check_writable
     from motes.models._tables import read_model
     from motes.runs._samples import Request, types_of, write_samples
@@ -70,7 +70,8 @@ def sample(
     refuse_others(trained, points=points.given, tables={"--exact": exact})
     if rows.out is not None:
         check_writable(rows.out, types_of(trained))
-    request = Request(n, conditions(given, trained), seed, exact, points.how(), points.label)
+    known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
+    request = Request(n, known, seed, exact, points.iid is not None, points.how(), points.label)
     with _written(rows.out) as write:
         found = write_samples(trained, request, write, Reporter(quiet))
     if found is not None:

@@ -7,10 +7,13 @@ A word that is a label as a whole is that label, whatever dots and commas are in
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from motes.data._files import read_frame
+from motes.data._frames import Frame
 from motes.errors import MotesError, UsageError, unknown
 from motes.models._contexts import Context
 from motes.models._points import PointModel
@@ -91,11 +94,34 @@ def observation(words: Sequence[str], context: Context) -> dict[str, Any]:
     Raises:
         UsageError: anything else.
     """
-    made = point_conditions(words, context.columns)
+    parts = {word: _divided(word, context.columns) for word in words}
+    missing = {word: name for word, (name, negated, text) in parts.items() if not text and not negated}
+    made = point_conditions([word for word in words if word not in missing], context.columns)
+    made |= dict.fromkeys(missing.values(), np.nan)
     for name, value in made.items():
         if isinstance(value, tuple):
             raise UsageError(f"--given {name}: got an interval; expected the number that was observed, as {name}=0.5.")
     return made
+
+
+def observations(words: Sequence[str], path: Path, model: PointModel | TableModel) -> Frame:
+    """The rows of a file, each an observation, as a model of points takes them that is asked given one.
+
+    Raises:
+        UsageError: `words` of --given beside them, a model that is asked given nothing, or no such file.
+        DataError: a file that cannot be used.
+    """
+    if words:
+        raise UsageError(
+            f"got --given {words[0]} and --iid {path}; expected one of both. Put the observations in a file."
+        )
+    if not isinstance(model, PointModel) or model.context is None:
+        raise UsageError(
+            f"--iid {path}: this model is conditioned on nothing. Train one with --given-columns, which names what is "
+            "observed."
+        )
+    frame = read_frame(path, model.recipe.text.fitting(str(path)))
+    return frame.select([name for name in frame.names if name in model.context.columns])
 
 
 def _divided(word: str, columns: Sequence[str]) -> tuple[str, bool, str]:

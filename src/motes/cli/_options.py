@@ -40,6 +40,10 @@ class PointOptions:
     """How points are drawn, where that differs from the recipe."""
 
     label: Label = None
+    iid: Annotated[
+        Path | None,
+        Parameter(help="Of points given observations: a file of several ones of the same row, instead of --given."),
+    ] = None
     sampler: Annotated[str | None, Parameter(help="Of points: instead of the recipe's; see `motes samplers`.")] = None
     steps: Annotated[int | None, Parameter(converter=whole, help="Of points: instead of the recipe's.")] = None
     grid: Annotated[str | None, Parameter(help="Of points: instead of the recipe's, where the steps lie.")] = None
@@ -60,7 +64,7 @@ class PointOptions:
     @property
     def given(self) -> dict[str, bool]:
         """Option -> whether it was given, to be refused by a model of a table."""
-        names = "label", "sampler", "steps", "grid", "guidance"
+        names = "label", "iid", "sampler", "steps", "grid", "guidance"
         return {f"--{name}": getattr(self, name) is not None for name in names}
 
     def how(self) -> "Sampling":

@@ -102,15 +102,21 @@ def points_of(
             raise UsageError(
                 f"{name}: all columns are given; expected one or more to learn. Leave some out of `given`."
             )
-        observed, frame = _numbers_of(frame.select(list(given)), name, to_learn=to_learn), frame.select(rest)
-    return replace(_numbers_of(frame, name, to_learn=to_learn), labels=labels, given=observed)
+        observed = numbers_of(frame.select(list(given)), name, to_learn=to_learn, missing=True)
+        frame = frame.select(rest)
+    return replace(numbers_of(frame, name, to_learn=to_learn), labels=labels, given=observed)
 
 
-def _numbers_of(frame: Frame, name: str, *, to_learn: bool) -> Table:
+def numbers_of(frame: Frame, name: str, *, to_learn: bool, missing: bool = False) -> Table:
+    """Columns of numbers; with `missing`, entries may be missing, and are NaN.
+
+    Raises:
+        DataError: a column of anything else, a missing entry that may not be, and what `as_table` raises.
+    """
     for column, series in frame.columns.items():
-        _check_numbers(series, column, name, to_learn=to_learn)
-    x = np.stack([series.values for series in frame.columns.values()], axis=1)
-    return as_table(x, frame.names, name=name, to_learn=to_learn)
+        _check_numbers(series, column, name, to_learn=to_learn, missing=missing)
+    columns = [np.where(one.missing, np.nan, one.values.astype(np.float64)) for one in frame.columns.values()]
+    return as_table(np.stack(columns, axis=1), frame.names, name=name, to_learn=to_learn, missing=missing)
 
 
 def _check_observed(series: Series, column: str, name: str, expected: str) -> None:
@@ -121,9 +127,9 @@ def _check_observed(series: Series, column: str, name: str, expected: str) -> No
         )
 
 
-def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool) -> None:
+def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool, missing: bool) -> None:
     if series.type in ("real", "whole"):
-        return _check_observed(series, column, name, "a number")
+        return None if missing else _check_observed(series, column, name, "a number")
     where, got, why = f"{name}, column '{column}'", TYPE_WORDS[series.type], None
     odd = [label for label in series.labels if not is_number(str(label)) or is_code(str(label))]
     if odd and series.type == "label":

@@ -124,8 +124,8 @@ class Support:
         y = np.array(x, np.float64)
         both, below, above = self._kinds
         y[..., both] = ndtri(self._share(y)[..., both])
-        y[..., below] = np.log(self._above(y - self.low)[..., below])
-        y[..., above] = -np.log(self._above(self.high - y)[..., above])
+        y[..., below] = np.log(self._above(y[..., below] - self.low[below]))
+        y[..., above] = -np.log(self._above(self.high[above] - y[..., above]))
         return y
 
     def inverse(self, y: Array) -> Array:

@@ -116,6 +116,17 @@ class Standardiser:
         """
         return cls(np.zeros(dim), np.ones(dim))
 
+    def of(self, some: NDArray[np.bool_]) -> Standardiser:
+        """That of some of the columns (d,) alone.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(np.zeros(2), np.array([1.0, 2.0])).of(np.array([False, True])).scale.tolist()
+            [2.0]
+        """
+        support = None if self.support is None else Support(self.support.low[some], self.support.high[some])
+        return Standardiser(self.mean[some], self.scale[some], support)
+
     def forward(self, x: Array) -> Array:
         """Data units (n, d) -> standardised (n, d).
 
@@ -157,7 +168,12 @@ class Standardiser:
 
 
 def as_table(
-    x: ArrayLike, columns: Sequence[str] | None = None, *, name: str = "the data", to_learn: bool = True
+    x: ArrayLike,
+    columns: Sequence[str] | None = None,
+    *,
+    name: str = "the data",
+    to_learn: bool = True,
+    missing: bool = False,
 ) -> Table:
     """Check a matrix and name its columns.
 
@@ -166,6 +182,7 @@ def as_table(
         columns: d names; None takes x, y or x0, x1, ...
         name: what messages call the source.
         to_learn: from these rows; otherwise one row will do, and a column may be constant.
+        missing: whether entries may be NaN, which are missing then.
 
     Raises:
         DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
@@ -194,7 +211,7 @@ def as_table(
         raise DataError(f"{name} has no columns; expected at least one of numbers.")
     if rows < 1 + to_learn:
         raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
-    bad = np.argwhere(~np.isfinite(matrix))
+    bad = np.argwhere(np.isinf(matrix) if missing else ~np.isfinite(matrix))
     if len(bad):
         row, column = bad[0]
         raise DataError(
@@ -207,19 +224,21 @@ def as_table(
 
 
 def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = matrix.std(axis=0)
-    for j, deviation in enumerate(spread):
+    for column, entries in zip(names, matrix.T, strict=True):
+        known = entries[~np.isnan(entries)]
+        if not len(known):
+            raise DataError(f"column '{column}' of {name} is missing in all {len(matrix)} rows. Remove it.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = known.std()
         # A spread below rounding of the column's own size is no spread.
-        if deviation <= 1e-14 * np.abs(matrix[:, j]).max():
+        if deviation <= 1e-14 * np.abs(known).max():
             raise DataError(
-                f"column '{names[j]}' of {name} is constant ({matrix[0, j]:g} in all {len(matrix)} rows), "
+                f"column '{column}' of {name} is constant ({known[0]:g} in all {len(known)} rows), "
                 "so it cannot be standardised. Remove it."
             )
         if not np.isfinite(deviation):
             raise DataError(
-                f"column '{names[j]}' of {name} reaches {np.abs(matrix[:, j]).max():g}, "
-                "too large to standardise. Rescale it."
+                f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."
             )
 
 

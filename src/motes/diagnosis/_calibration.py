@@ -19,6 +19,7 @@ from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation._results import Metric, Z, share
 from motes.models._columns import matrix_of
+from motes.models._contexts import Context
 from motes.models._points import PointModel
 
 if TYPE_CHECKING:
@@ -201,12 +202,24 @@ def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 
         >>> motes.calibration(posterior, theta, x, draws=19).columns
         ('x', 'y')
     """
+    inner, _, rows, observed = simulations_of(model, theta, x, "calibration")
+    draws, seed = check_count(draws, "draws"), check_seed(seed)
+    drawn = inner.sample(draws, given=observed, seed=seed)
+    return calibration_of(inner.columns, rows, drawn, np.random.default_rng([seed, 173205]))
+
+
+def simulations_of(model: Any, theta: Any, x: Any, call: str) -> tuple[PointModel, Context, Array, Array]:
+    """The model inside, what it is conditioned on, parameters (m, d) and what was simulated with them (m, c).
+
+    Raises:
+        UsageError: a model that is conditioned on nothing, or too few rows; `call` says what for.
+        DataError: rows that cannot be used.
+    """
     inner = getattr(model, "inner", model)
     if not isinstance(inner, PointModel) or inner.context is None:
-        raise UsageError("calibration: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
+        raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
     plain = isinstance(theta, np.ndarray | list | tuple)
     rows = np.asarray(theta, np.float64) if plain else matrix_of(inner, as_frame(theta, name="theta"), "theta")
-    draws, seed = check_count(draws, "draws"), check_seed(seed)
     observed, _ = inner.context.rows(x)
     if rows.ndim != 2 or rows.shape != (len(observed), inner.dim):
         raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {inner.dim}), a row for each of x.")
@@ -214,8 +227,7 @@ def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 
         raise DataError("theta holds an entry that is not a finite number. Leave out such rows.")
     if len(rows) < FEWEST:
         raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}, and some hundred to see little.")
-    drawn = inner.sample(draws, given=observed, seed=seed)
-    return calibration_of(inner.columns, rows, drawn, np.random.default_rng([seed, 173205]))
+    return inner, inner.context, rows, observed
 
 
 def calibration_of(columns: tuple[str, ...], theta: Array, drawn: Array, rng: np.random.Generator) -> Calibration:

@@ -124,6 +124,16 @@ class Truth:
             >>> motes.truth("moons").sample(3).shape
             (3, 2)
         """
+        return self.labelled_sample(n, seed=seed)[0]
+
+    def labelled_sample(self, n: int, *, seed: int = 0) -> tuple[Array, NDArray[np.int64]]:
+        """The points of `sample`, and the class of each, (n,); -1 where a shape has none.
+
+        Example:
+            >>> points, labels = motes.truth("moons").labelled_sample(3)
+            >>> points.shape, labels.shape
+            ((3, 2), (3,))
+        """
         if n < 1:
             raise UsageError(f"n = {n} points requested; at least 1 is needed.")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
@@ -132,7 +142,7 @@ class Truth:
             clean = distribution.nodes[which]
         else:
             clean = distribution.lows[which] + (distribution.highs - distribution.lows)[which] * rng.random((n, 2))
-        return clean + distribution.spread * rng.standard_normal((n, 2))
+        return clean + distribution.spread * rng.standard_normal((n, 2)), np.asarray(distribution.labels, int)[which]
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> Oracle:
         """The exact denoiser in the units of `standardiser`; None leaves the data as it is.

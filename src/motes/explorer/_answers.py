@@ -24,6 +24,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.evaluation._transport import sliced_w2
+from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
 from motes.explorer._findings import diagnosed
 from motes.explorer._frames import Answer
 from motes.explorer._given import on_line
@@ -32,6 +33,7 @@ from motes.explorer._live import NAME
 from motes.explorer._memory import ROWS, by_heart
 from motes.explorer._requests import Request
 from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
+from motes.explorer._tables import TableSubject, known_cells, row_answer
 from motes.explorer._taking import FORMS, taken
 from motes.recipes._registry import kinds_of
 from motes.sampling._diffusion import EulerMaruyama
@@ -75,10 +77,14 @@ class Answers:
             "distance": self._distance,
             "score": self._score,
             "density": self._density,
+            "grid": self._warped,
             "probe": self._probe,
             "paths": self._paths,
             "export": self._export,
             "memory": self._memory,
+            "table": self._table,
+            "row": self._row,
+            "reveal": self._reveal,
             "diagnose": self._diagnose,
             "given": self._given,
         }
@@ -103,9 +109,8 @@ class Answers:
     # --- kinds ---
 
     def _hello(self, request: Request, on_block: OnBlock) -> Answer:
-        return Answer(
-            {"models": self.shelf.names, "samplers": samplers(), "limits": self.limits.to_json(), "shapes": shapes()}
-        )
+        shelf, known = self.shelf, {"samplers": samplers(), "shapes": shapes(), "limits": self.limits.to_json()}
+        return Answer({"models": shelf.names, "tables": shelf.tables, "opens": shelf.opens, **known})
 
     def _open(self, request: Request, on_block: OnBlock) -> Answer:
         subject = self._subject(request)
@@ -138,17 +143,15 @@ class Answers:
         return self._kept.get(key, lambda: _distances(subject, chain, on_block))
 
     def _score(self, request: Request, on_block: OnBlock) -> Answer:
-        """Arrows, (cells^2, 2) of each side: the score times its noise, drawn as wide as the data is.
-
-        So their lengths are of one size from data to noise: in standard deviations of the data it is -eps_hat.
-        """
+        """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
         subject, of = self._subject(request), request.word("of", SIDES)
+        quantity = request.word("quantity", QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
         at, u = self._grid(request, subject)
         _check_layers(subject, of)
-        sigma, z = float(subject.denoiser.schedule.sigma(t)), subject.standardised(u, t)
-        scale = sigma * subject.model.standardiser.scale
-        return Answer({"t": t}, {"at": at, **{name: scale * scores(one, z, t)[1] for name, one in _sides(subject, of)}})
+        z = subject.standardised(u, t)
+        found = {name: vectors(subject, quantity, *scores(one, z, t), t) for name, one in _sides(subject, of)}
+        return Answer({"t": t}, {"at": at, **found})
 
     def _density(self, request: Request, on_block: OnBlock) -> Answer:
         """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
@@ -167,6 +170,22 @@ class Answers:
             for name, one in _sides(subject, of)
         }
         return Answer({"t": t}, {"at": at, **found})
+
+    def _warped(self, request: Request, on_block: OnBlock) -> Answer:
+        """A grid that the flow carries from noise to data: (stops, 2 lines dots, 2) of each side."""
+        subject, of = self._subject(request), request.word("of", SIDES)
+        _check_layers(subject, of)
+
+        def compute(denoiser: Denoiser) -> Answer:
+            clock, points = carried_grid(subject, denoiser, on_block)
+            return Answer({}, {"clock": clock, "points": points})
+
+        found = {
+            name: self._kept.get(("grid", subject.key, name), partial(compute, one)).arrays
+            for name, one in _sides(subject, of)
+        }
+        clock = next(iter(found.values()))["clock"]
+        return Answer({"dots": DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
     def _probe(self, request: Request, on_block: OnBlock) -> Answer:
         """What is known at one point: E[x_0 | x_t], the score, log p."""
@@ -238,7 +257,24 @@ class Answers:
         value = request.real("value", *subject.box[axis])
         return on_line(subject, axis, value, self._seed(request), on_block)
 
+    def _table(self, request: Request, on_block: OnBlock) -> Answer:
+        return Answer({"about": self._table_subject(request).about()})
+
+    def _row(self, request: Request, on_block: OnBlock) -> Answer:
+        """log p of the cells that are known, and p of every bar of the others."""
+        subject = self._table_subject(request)
+        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_block))
+
+    def _reveal(self, request: Request, on_block: OnBlock) -> Answer:
+        """A draw of all other cells, in the model's order."""
+        subject = self._table_subject(request)
+        drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
+        return Answer({"drawn": list(drawn.items())})
+
     # --- what a question names ---
+
+    def _table_subject(self, request: Request) -> TableSubject:
+        return self.shelf.table(request.word("table", self.shelf.tables))
 
     def _subject(self, request: Request) -> Subject:
         """The model, or one of its classes."""

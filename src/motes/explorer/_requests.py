@@ -95,6 +95,20 @@ class Request:
             raise UsageError(f"got {name} = {_short(got)}; expected up to {most:,} pairs of numbers.")
         return [(float(x), float(y)) for x, y in pairs]
 
+    def choices(self, name: str, count: int, most: int) -> list[int]:
+        """So many whole numbers, from 0 to below `most`.
+
+        Raises:
+            UsageError: they are none.
+        """
+        got = self.options.get(name)
+        numbers: list[Any] = got if isinstance(got, list) and len(got) == count else [None]
+        if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < most for one in numbers):
+            raise UsageError(
+                f"got {name} = {_short(got)}; expected {count:,} whole numbers from 0 to {most - 1}, one a point."
+            )
+        return numbers
+
     def word(self, name: str, choices: Collection[str]) -> str:
         """One of some words.
 

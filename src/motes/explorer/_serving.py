@@ -118,6 +118,13 @@ FIRST_CELLS = 36  # of its densities
 
 def first_picture(answers: Answers) -> None:
     """Compute what a page asks first, so that it is there when it is opened."""
+    if answers.shelf.opens == "table":
+        table = answers.shelf.tables[0]
+        about = _ask(answers, what="table", table=table).header["about"]
+        column, value = next((one["name"], one["values"][0]) for one in about["columns"])
+        for row in ({}, {} if value is None else {column: value}):
+            _ask(answers, what="row", table=table, row=row)
+        return
     model = answers.shelf.names[0]
     about = _ask(answers, what="open", model=model).header["about"]
     how = {"sampler": about["sampler"], "steps": about["steps"]}

@@ -24,7 +24,7 @@ class Sketch:
     """What was drawn, as the rows that a model is trained on and compared with.
 
     Attributes:
-        truth: equally likely points along the strokes, blurred.
+        truth: equally likely points along the strokes of each colour, blurred.
         training: rows to train on.
         seed: of these rows.
     """
@@ -35,18 +35,23 @@ class Sketch:
     name = NAME
 
     @classmethod
-    def of(cls, points: ArrayLike, noise: float, rows: int, seed: int) -> Sketch:
-        """Of points (m, 2) along strokes.
+    def of(cls, points: ArrayLike, noise: float, rows: int, seed: int, colours: ArrayLike | None = None) -> Sketch:
+        """Of points (m, 2) along strokes, which have `colours` (m,), whole numbers; None: all have one.
+
+        Several colours are classes, and each of them is equally likely.
 
         Raises:
-            UsageError: too few, or all in one line along an axis.
+            UsageError: too few points, or all in one line along an axis.
         """
         nodes = np.asarray(points, float)
         if len(nodes) < FEWEST or (np.ptp(nodes, axis=0) < 1e-3).any():
             raise UsageError(f"got a drawing of {len(nodes)} points; expected at least {FEWEST} that span the plane.")
-        count = len(nodes)
-        truth = Truth(NAME, Atoms(nodes, np.full(count, 1 / count), noise, np.full(count, -1)))
-        return cls(truth, Table(truth.sample(rows, seed=seed), default_columns(2)), seed)
+        names, labels = np.unique(np.zeros(len(nodes), int) if colours is None else colours, return_inverse=True)
+        weights = 1 / (len(names) * np.bincount(labels)[labels])
+        classes = len(names) > 1
+        truth = Truth(NAME, Atoms(nodes, weights, noise, labels if classes else np.full(len(nodes), -1)))
+        x, drawn = truth.labelled_sample(rows, seed=seed)
+        return cls(truth, Table(x, default_columns(2), drawn if classes else None), seed)
 
     def draw(self, n: int, seed: int) -> Array:
         """`n` fresh points (n, 2)."""

@@ -22,6 +22,7 @@ from motes.recipes import Recipe
 DO = ("start", "play", "pause", "step", "change", "close")
 FILE = "your file"
 LEAST_NOISE = 1e-3  # of a drawing, in its own units
+COLOURS = 4  # of a drawing
 FASTEST = 10_000  # steps a second that can be asked for
 
 
@@ -104,7 +105,9 @@ def _origin(request: Request, recipe: Recipe, seed: int, limits: Limits, uploads
         noise = recipe.data.noise
         if noise is None or noise < LEAST_NOISE:
             raise UsageError(f"got data.noise = {noise} for a drawing; expected a number from {LEAST_NOISE:g}.")
-        return Sketch.of(request.points("sketch", limits.nodes), noise, recipe.data.rows, seed)
+        points = request.points("sketch", limits.nodes)
+        colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
+        return Sketch.of(points, noise, recipe.data.rows, seed, colours)
     return _shape(request.word("shape", SHAPES), recipe, seed)
 
 

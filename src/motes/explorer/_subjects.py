@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes._model import Model
-from motes.data._datasets import is_here
+from motes.data._datasets import DATASETS, is_here
 from motes.data._shapes import SHAPES, make_shape
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser, Given
@@ -27,8 +27,10 @@ from motes.errors import MotesError, UsageError, unknown
 from motes.explorer._classes import OneClass
 from motes.explorer._names import check_source
 from motes.explorer._sketches import Sketch
+from motes.explorer._tables import TableSubject
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, read_points
+from motes.models._tables import TableModel, read_model
 from motes.recipes._registry import kinds_of
 from motes.sampling._guidance import Guided
 from motes.sampling._loop import Sampler
@@ -52,6 +54,18 @@ def shipped() -> list[str]:
     """
     names = {entry.name.removesuffix(".safetensors") for entry in OURS.iterdir() if entry.name.endswith(".safetensors")}
     return [name for name in SHAPES if name in names]
+
+
+def shipped_tables() -> list[str]:
+    """Names of the tables whose trained models come with motes.
+
+    Example:
+        >>> from motes.explorer import shipped_tables
+        >>> shipped_tables()
+        ['penguins']
+    """
+    names = (entry.name.removesuffix(".safetensors") for entry in OURS.iterdir() if entry.name.endswith(".safetensors"))
+    return sorted(name for name in names if name in DATASETS)
 
 
 class Subject:
@@ -371,7 +385,12 @@ class Shelf:
     """The models that the page may choose from: those that come with motes, and one of your own.
 
     Args:
-        own: shown first, where there is one.
+        own: of points or of a table, shown first, where there is one.
+
+    Attributes:
+        names: of the models of points.
+        tables: names of the models of tables.
+        opens: "points" or "table", what a page shows first.
 
     Example:
         >>> from motes.explorer import Shelf, Subject
@@ -379,10 +398,13 @@ class Shelf:
         'mine'
     """
 
-    def __init__(self, own: Subject | None = None):
+    def __init__(self, own: Subject | TableSubject | None = None):
         self._lock = Lock()
-        self._subjects: dict[str, Subject] = {} if own is None else {own.name: own}
+        self._subjects: dict[str, Subject] = {own.name: own} if isinstance(own, Subject) else {}
+        self._tables: dict[str, TableSubject] = {own.name: own} if isinstance(own, TableSubject) else {}
         self.names = [*self._subjects, *(name for name in shipped() if name not in self._subjects)]
+        self.tables = [*self._tables, *(name for name in shipped_tables() if name not in self._tables)]
+        self.opens = "table" if isinstance(own, TableSubject) else "points"
 
     def subject(self, name: str) -> Subject:
         """The subject of that name, loaded where it is not yet.
@@ -405,32 +427,53 @@ class Shelf:
                 self._subjects[name] = Subject(name, model, python=python)
             return self._subjects[name]
 
+    def table(self, name: str) -> TableSubject:
+        """The table of that name, loaded where it is not yet.
 
-def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject:
-    """The subject that a word on the command line names: a shape, or the file or the folder of a model.
+        Raises:
+            UsageError: there is none of that name. A name is never taken for a path.
+
+        Example:
+            >>> from motes.explorer import Shelf
+            >>> Shelf().table("penguins").model.source
+            'penguins'
+        """
+        if name not in self.tables:
+            raise UsageError(unknown("table", name[:80], self.tables))
+        with self._lock:
+            if name not in self._tables:
+                with resources.as_file(OURS / f"{name}.safetensors") as path:
+                    model = read_model(path)
+                assert isinstance(model, TableModel)  # as its name says
+                python = f'motes.explorer.Shelf().table("{name}").model'
+                self._tables[name] = TableSubject(name, model, python=python)
+            return self._tables[name]
+
+
+def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | TableSubject:
+    """The subject that a word on the command line names: a shape, a table, or the file or the folder of a model.
 
     Args:
         source: the word.
         train: makes a model of a shape whose model does not come with motes.
 
     Raises:
-        UsageError: an unknown name, or a model of a table, of one column, of points given observations or within
-            bounds.
+        UsageError: an unknown name, or a model of one column, of points given observations or within bounds.
         ModelFileError: no model.
     """
-    from motes.models._tables import read_model
-
     if source in shipped():
         return Shelf().subject(source)
+    if source in shipped_tables():
+        return Shelf().table(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
     check_source(source)
-    model = read_model(Path(source))
-    if not isinstance(model, PointModel):
-        raise UsageError(f"'{source}' is a model of a table; the explorer shows models of points. Give one of points.")
+    model, path = read_model(Path(source)), Path(source)
+    name = path.parent.name if path.name == "model.safetensors" else path.stem
+    python = f"motes.load({json.dumps(source)})"
+    if isinstance(model, TableModel):
+        return TableSubject(name or model.source or "your table", model, python=python)
     if model.context is not None or model.standardiser.support is not None:
         kind = "points given observations" if model.context is not None else "points within bounds"
         raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
-    path = Path(source)
-    name = path.parent.name if path.name == "model.safetensors" else path.stem
-    return Subject(name or model.source or "your model", model, python=f"motes.load({json.dumps(source)})")
+    return Subject(name or model.source or "your model", model, python=python)

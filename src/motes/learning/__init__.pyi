@@ -1,4 +1,5 @@
 from ._bounds import Bound, variational_bound
+from ._conditions import AnyConditional, Conditions
 from ._course import Trained
 from ._denoisers import (
     LearnedVariance,
@@ -21,7 +22,9 @@ __all__ = [
     "ELBO",
     "SNR",
     "X0",
+    "AnyConditional",
     "Bound",
+    "Conditions",
     "Draw",
     "Hybrid",
     "LearnedVariance",

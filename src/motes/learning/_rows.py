@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.learning._losses import Loss
-from motes.learning._networks import thinned
+from motes.learning._networks import each_alone, thinned
 
 LEAST = 512  # rows for which there is room
 
@@ -30,6 +30,7 @@ class Rows:
             rows, and 0 as none; None: 1 each.
         held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
             kept, and training ends before its last step where nothing better is found for long.
+        masks: observed masks (m, d), of which each row of a batch takes one, for an `AnyConditional`.
 
     Example:
         >>> from motes.learning import Rows
@@ -45,11 +46,12 @@ class Rows:
     weights: NDArray[np.floating] | None = None
     held: "Rows | None" = None
     context: NDArray[np.floating] | None = None
+    masks: NDArray[np.bool_] | None = None
 
     def __getitem__(self, some: NDArray[np.int64]) -> "Rows":
         """The rows with these numbers."""
         of = lambda part: None if part is None else part[some]
-        return Rows(self.x[some], of(self.labels), of(self.weights), context=of(self.context))
+        return Rows(self.x[some], of(self.labels), of(self.weights), context=of(self.context), masks=self.masks)
 
 
 class OnDevice(NamedTuple):
@@ -58,6 +60,7 @@ class OnDevice(NamedTuple):
     x: jax.Array  # (n, d)
     labels: jax.Array | None  # (n,)
     context: jax.Array | None  # (n, c)
+    masks: jax.Array | None  # (m, d)
     dropout: float
 
     @classmethod
@@ -73,7 +76,8 @@ class OnDevice(NamedTuple):
         # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
         numbers = lambda part: put(np.asarray(part, jnp.result_type(float)))
         context = None if rows.context is None else numbers(rows.context)
-        return cls(numbers(rows.x), None if rows.labels is None else put(rows.labels), context, dropout)
+        masks = None if rows.masks is None else jax.device_put(np.asarray(rows.masks, jnp.result_type(float)))
+        return cls(numbers(rows.x), None if rows.labels is None else put(rows.labels), context, masks, dropout)
 
     def losses(
         self,
@@ -88,20 +92,49 @@ class OnDevice(NamedTuple):
     ) -> jax.Array:
         """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
 
-        A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; the key `thin` picks the units
-        that are left out, if any are.
+        A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; they pick the masks as well,
+        where there are any. The key `thin`, in training, picks the units that are left out, if any are; each member of
+        an ensemble is then trained by itself, and the loss is the mean of theirs.
         """
+        if thin is None:
+            return self._losses(denoiser, loss, index, t, eps, chances)
+        alone = each_alone(denoiser)
+        keys = jax.random.split(thin, len(alone)) if len(alone) > 1 else [thin]
+        # Each member meets the rows at other times and with other noise, or they would learn nearly the same.
+        shift = len(t) // len(alone)
+        parts = [
+            self._losses(one, loss, jnp.roll(index, k * shift), t, eps, chances, thin=key)
+            for k, (one, key) in enumerate(zip(alone, keys, strict=True))
+        ]
+        return jnp.stack(parts).mean(axis=0)
+
+    def _losses(
+        self,
+        denoiser: Denoiser,
+        loss: Loss,
+        index: jax.Array,
+        t: jax.Array,
+        eps: jax.Array,
+        chances: jax.Array,
+        *,
+        thin: jax.Array | None = None,
+    ) -> jax.Array:
+        """As `losses`, of the mean of an ensemble."""
         label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
-        given = Given(label, None if self.context is None else self.context[index])
+        context = None if self.context is None else self.context[index]
+        if self.masks is not None:
+            mask = self.masks[(chances * len(self.masks)).astype(int)]
+            context = jnp.concatenate([self.x[index], mask], axis=1)
+        given = Given(label, context)
         known = given if jax.tree.leaves(given) else None
         thins = None if thin is None else jax.random.split(thin, len(t))
 
-        def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> dict[str, jax.Array]:
+        def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> jax.Array:
             one = denoiser if known is None else denoiser.given(known)
-            return loss(one if thin is None else thinned(one, thin), *row)
+            total = lambda one: jnp.stack(list(loss(one, *row).values())).sum()
+            return total(one if thin is None else thinned(one, thin))
 
-        terms = jax.vmap(row)(known, thins, self.x[index], t, eps)
-        return jnp.stack(list(terms.values())).sum(axis=0)
+        return jax.vmap(row)(known, thins, self.x[index], t, eps)
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:

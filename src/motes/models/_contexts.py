@@ -1,6 +1,6 @@
 """What points are conditioned on: columns of numbers x beside the points theta, in p(theta | x).
 
-    c_j = T_j(x_j)
+    c_j = T_j(x_j),    or 0, and 1 in a place of its own, where x_j is missing
 
 T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1,
 and by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data._frames import Frame, as_frame
-from motes.data._points import points_of
+from motes.data._points import numbers_of
 from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
+from motes.models._priors import Prior
 from motes.tables._states import from_json, to_json
 from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 
@@ -38,25 +39,41 @@ class Context:
     Attributes:
         columns: their names, c of them.
         curves: the map of each.
+        prior: of the points, whatever is observed.
+        gaps: whether each has missing entries in the training, which observations may have then as well.
     """
 
     columns: tuple[str, ...]
     curves: tuple[Curve, ...]
+    prior: Prior
+    gaps: tuple[bool, ...]
 
     def __len__(self) -> int:
         return len(self.columns)
 
+    @property
+    def inputs(self) -> int:
+        """How many numbers the network is given: one for each column, and one more for each with gaps."""
+        return len(self) + sum(self.gaps)
+
     @classmethod
-    def fit(cls, table: Table, weights: Array | None = None, *, standardise: bool = True) -> Context:
+    def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> Context:
         """The maps of the columns of `table`, whose rows count by `weights` (n,), or once each."""
+        missing = np.isnan(table.x)
+        gaps = tuple(bool(column.any()) for column in missing.T)
         if not standardise:
-            return cls(table.columns, (Straight(0.0, 1.0),) * len(table.columns))
+            return cls(table.columns, (Straight(0.0, 1.0),) * len(table.columns), prior, gaps)
         counts = np.ones(len(table)) if weights is None else weights
-        return cls(table.columns, tuple(_curve_of(column, counts) for column in table.x.T))
+        curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
+        return cls(table.columns, tuple(curves), prior, gaps)
 
     def forward(self, rows: Array) -> Array:
-        """Data units (n, c) -> those of the network (n, c)."""
-        return np.stack([curve.forward(column) for curve, column in zip(self.curves, rows.T, strict=True)], axis=1)
+        """Data units (n, c) -> what the network is given, (n, inputs)."""
+        missing = np.isnan(rows)
+        known = np.where(missing, 0.0, rows)
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be no number of the column
+            mapped = np.stack([one.forward(column) for one, column in zip(self.curves, known.T, strict=True)], axis=1)
+        return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
 
     def rows(self, given: Any) -> tuple[Array, bool]:
         """Observations (m, c) in the data's units, and whether it is a single one without an axis of its own.
@@ -66,7 +83,8 @@ class Context:
 
         Raises:
             UsageError: nothing, other columns, or another number of them.
-            DataError: an entry that is not a finite number; the message names the row and the column.
+            DataError: an entry that is not a finite number, but for a missing one, NaN or None, of a column with gaps;
+                the message names the row and the column.
         """
         if given is None or (isinstance(given, Mapping) and not given):
             raise UsageError(
@@ -98,7 +116,7 @@ class Context:
 
     def far(self, rows: Array) -> list[str]:
         """A sentence for each column in which an observation lies beyond what the training held."""
-        away = np.abs(self.forward(rows)).max(axis=0)
+        away = np.abs(self.forward(rows)[:, : len(self)]).max(axis=0)
         return [
             f"the observation's '{self.columns[j]}' lies {away[j]:.0f} standard deviations from the mean of the "
             "training, which held no such row. The answer is a guess."
@@ -107,12 +125,14 @@ class Context:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"columns": self.columns, "curves": to_json(self.curves, {})}
+        curves = to_json(self.curves, {})
+        return {"columns": self.columns, "curves": curves, "prior": self.prior.to_dict(), "gaps": self.gaps}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Context:
         """What `to_dict` gave."""
-        return cls(tuple(values["columns"]), from_json(values["curves"], {}))
+        prior = Prior.from_dict(values["prior"])
+        return cls(tuple(values["columns"]), from_json(values["curves"], {}), prior, tuple(values["gaps"]))
 
     @property
     def _example(self) -> str:
@@ -140,12 +160,13 @@ class Context:
             )
 
     def _finite(self, rows: Array) -> Array:
-        bad = np.argwhere(~np.isfinite(rows))
+        bad = np.argwhere(np.isinf(rows) | (np.isnan(rows) & ~np.array(self.gaps)))
         if len(bad):
             i, j = bad[0]
+            more = ", as in all of the training" if np.isnan(rows[i, j]) else ""
             raise DataError(
-                f"{NAME}, row {i + 1}, column '{self.columns[j]}': got {rows[i, j]}; expected a finite number. Leave "
-                "out such rows, or fill them in first."
+                f"{NAME}, row {i + 1}, column '{self.columns[j]}': got {rows[i, j]}; expected a finite number{more}. "
+                "Leave out such rows, or fill them in first."
             )
         return rows
 
@@ -154,20 +175,22 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
     """Rows to condition on, one for each of `n` points whose columns are `points`, as numbers with named columns.
 
     Args:
-        given: an array (n, c) or (n,), a dict of columns, a data frame or a `Table`.
+        given: an array (n, c) or (n,), a dict of columns, a data frame or a `Table`; missing entries are NaN.
         n: how many points there are.
         points: names of their columns.
 
     Raises:
-        DataError: entries that are not finite numbers, another number of rows, a column that does not vary, or one that
-            is called like a column of the points.
+        DataError: entries that are neither finite numbers nor missing, another number of rows, a column that does not
+            vary, or one that is called like a column of the points.
     """
     if isinstance(given, np.ndarray | list | tuple):
         rows = np.asarray(given)
         rows = rows[:, None] if rows.ndim == 1 else rows
-        table = as_table(rows, _named(rows), name=NAME)
+        table = as_table(rows, _named(rows), name=NAME, missing=True)
+    elif isinstance(given, Table):
+        table = given
     else:
-        table = given if isinstance(given, Table) else points_of(as_frame(given, name=NAME), NAME)
+        table = numbers_of(as_frame(given, name=NAME), NAME, to_learn=True, missing=True)
     if len(table) != n:
         raise DataError(f"{NAME} has {len(table)} rows, and there are {n} points; expected one row for each point.")
     both = [name for name in table.columns if name in points]

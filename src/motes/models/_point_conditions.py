@@ -15,6 +15,7 @@ from motes._seeds import seed_key
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.models._points import PointModel
 from motes.sampling._inside import sample_inside
+from motes.sampling._loop import sample
 from motes.sampling._options import Sampling
 from motes.sampling._particles import conditional_rows
 
@@ -100,6 +101,9 @@ def sample_given(
     """
     n, seed = check_count(n, "points"), check_seed(seed)
     how, (low, high) = Sampling.of(how), box_of(model, given)
+    if model.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
+        rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, model.dim))
+        return sample_observed(model, rows, seed=seed, how=how, on_block=on_block), float(n)
     known, forward = model.given(label, n), model.standardiser.forward
     z, effective = sample_inside(
         model.reverse_process(how, known),
@@ -112,6 +116,25 @@ def sample_given(
     )
     # Rounding may put a point just beyond an end; a known number comes back to the bit.
     return np.clip(model.standardiser.inverse(z), low, high), effective
+
+
+def sample_observed(
+    model: PointModel,
+    rows: Array,
+    *,
+    seed: int = 0,
+    how: Sampling | Mapping[str, Any] | None = None,
+    on_block: Callable[[int], None] | None = None,
+) -> Array:
+    """Draw the entries of rows (n, d) that are NaN given the others, by a network that has learned to be given them."""
+    z, _ = sample(
+        model.reverse_process(how, None),
+        len(rows),
+        key=seed_key(check_seed(seed), "sample"),
+        given=model.observed(rows),
+        on_block=on_block,
+    )
+    return np.where(np.isnan(rows), model.standardiser.inverse(z), rows)
 
 
 def impute_draws(
@@ -162,6 +185,9 @@ def impute_points(
     known = ~np.isnan(made)
     rows = np.flatnonzero(~known.all(axis=1))
     if not len(rows):
+        return made
+    if model.recipe.conditions.learned:
+        made[rows] = sample_observed(model, made[rows], seed=seed, on_block=on_block)
         return made
     grid = model.recipe.make_grid()
     z = model.standardiser.forward(np.where(known, made, 0.0))[rows]

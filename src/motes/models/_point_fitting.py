@@ -17,7 +17,7 @@ from motes.data._points import frame_of
 from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed
+from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
 from motes.learning._course import Progress, Trained
 from motes.learning._networks import StepGated
 from motes.learning._resuming import GoingOn, Keeper
@@ -26,6 +26,7 @@ from motes.learning._training import train
 from motes.models._contexts import Context, context_table
 from motes.models._going_on import ahead_of, mark, run_of
 from motes.models._points import PointModel
+from motes.models._priors import Prior
 from motes.models._provenance import Provenance
 from motes.recipes import Recipe, load_recipe
 
@@ -106,27 +107,31 @@ def fit_points(
     data = data if isinstance(data, PointData) else PointData(data)
     whole = data.table
     given = whole.given if data.given is None else data.given
-    if given is None and chosen.data.given:
+    if given is None and chosen.data.given and not chosen.conditions.learned:
         raise UsageError(
             f"data.given = {list(chosen.data.given)} names columns of a file or a data frame; got an array. Give "
             "`fit(..., given=...)`."
         )
     observed = None if given is None else context_table(given, len(whole), whole.columns)
+    if chosen.conditions.learned:
+        whole, chosen, observed = _joined(whole, chosen, observed), _given_named(chosen, observed), None
     whole = replace(whole, given=observed)
     labelled = _labelled(whole, data.labels, chosen)
     counted, weights = _counting(len(whole), data.weights)
     table = labelled.take(counted)
     classes = _classes(table, weights, start)
-    context = _context(observed and observed.take(counted), weights, start, chosen)
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
+    prior = Prior.fit(z, table.columns, weights)
+    context = _context(observed and observed.take(counted), prior, weights, start, chosen)
     rows = Rows(
         z,
         None if classes is None else classes.numbers(table.labels, len(z)),
         weights,
         context=None if context is None or observed is None else context.forward(observed.x[counted]),
+        masks=_masks(table, chosen, seed),
     )
-    run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context)
+    run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _first(start, chosen, z.shape[1], classes, context, seed)
 
     def model_of(trained: Trained) -> PointModel:
@@ -163,6 +168,39 @@ def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
         recipe.loss, recipe.times, bool(recipe.training.averages),
     )  # fmt: skip
     return trained if own and alike else None
+
+
+def _joined(points: Table, recipe: Recipe, observed: Table | None) -> Table:
+    """All columns as points, where any are learned given any others."""
+    if observed is None:
+        return points
+    if np.isnan(observed.x).any():
+        raise DataError("given has missing entries, and recipe 'any' learns whole rows. Leave out such rows.")
+    return Table(np.hstack([points.x, observed.x]), (*points.columns, *observed.columns), points.labels)
+
+
+def _given_named(recipe: Recipe, observed: Table | None) -> Recipe:
+    """With the names of the columns of `given`."""
+    if observed is None:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, given=observed.columns))
+
+
+def _masks(table: Table, recipe: Recipe, seed: int) -> NDArray[np.bool_] | None:
+    """Observed masks to learn with; None where no conditional distribution is learned."""
+    part, given = recipe.conditions, recipe.data.given
+    if not part.learned:
+        return None
+    for name in given:
+        if name not in table.columns:
+            raise UsageError(unknown("given column", name, table.columns))
+    if not given and (part.posterior or part.likelihood):
+        raise RecipeError(
+            "[conditions] learns the posterior or the likelihood, and nothing says which columns are observed there. "
+            "Give fit(theta, given=x), or --given-columns; or set conditions.posterior and conditions.likelihood to 0."
+        )
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "masks"))))
+    return part.masks(np.isin(table.columns, given), rng)
 
 
 def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) -> Standardiser:
@@ -241,7 +279,9 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
     return (start and start.classes) or Classes.of(table.labels, weights)
 
 
-def _context(table: Table | None, weights: Array | None, start: PointModel | None, recipe: Recipe) -> Context | None:
+def _context(
+    table: Table | None, prior: Prior, weights: Array | None, start: PointModel | None, recipe: Recipe
+) -> Context | None:
     """What the points are conditioned on, as `start` has it, if it is, or as the rows say."""
     before = None if start is None else start.context
     if table is None:
@@ -252,7 +292,7 @@ def _context(table: Table | None, weights: Array | None, start: PointModel | Non
             f"given has the columns {', '.join(table.columns)}; start is conditioned on {', '.join(before.columns)}. "
             "Give these."
         )
-    return before or Context.fit(table, weights, standardise=recipe.data.standardise)
+    return before or Context.fit(table, prior, weights, standardise=recipe.data.standardise)
 
 
 def _first(
@@ -264,7 +304,7 @@ def _first(
     seed: int,
 ) -> Denoiser:
     """The denoiser that training begins with."""
-    counts = [len(part) if part else 0 for part in (classes, context)]
+    counts = [len(classes) if classes else 0, context.inputs if context else 0]
     if start is None:
         return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
     wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

@@ -22,10 +22,11 @@ from motes.data._supports import Support
 from motes.data._tables import Standardiser, as_table
 from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count
+from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._conditions import AnyConditional
 from motes.learning._course import Trained
 from motes.learning._networks import StepGatedMLP
 from motes.learning._weights import weights_of, with_weights
@@ -336,7 +337,21 @@ class PointModel:
         rows, _ = self.context.rows(observed)
         if len(rows) not in (1, n):
             raise UsageError(f"got {len(rows)} observations for {n} rows; expected one, or one for each row.")
-        return np.broadcast_to(self.context.forward(rows), (n, len(self.context)))
+        return np.broadcast_to(self.context.forward(rows), (n, self.context.inputs))
+
+    def observed(self, rows: NDArray[np.float64]) -> Given:
+        """What a denoiser that has learned any conditional distribution is told of rows (n, d), NaN where not known.
+
+        Example:
+            >>> theta = motes.make_shape("moons", 200)
+            >>> both = motes.fit(theta, "any", given=theta[:, :1], changes={"training.steps": 2}, verbose=False)
+            >>> both.inner.observed(np.array([[np.nan, 0.5, 0.1]])).context.shape
+            (1, 6)
+        """
+        there = ~np.isnan(rows)
+        # What is not known is not looked at; a number that is in the training is within all bounds.
+        z = self.standardiser.forward(np.where(there, rows, self.standardiser.inverse(np.zeros(self.dim))))
+        return Given(context=np.hstack([np.where(there, z, 0.0), there]))  # type: ignore[arg-type]
 
     def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """The denoiser, or the guided one of rows of which that much is known.
@@ -444,7 +459,8 @@ class PointModel:
         """log p of each row of x (n, d) by the probability flow, in nats of the data's units, with its errors.
 
         With a `label`, one for all rows or one for each (n,), it is log p(x | label), and with `given`, one observation
-        for all rows or one for each, that of the points given it. A random `divergence` is an
+        for all rows or one for each, that of the points given it. Of a model by recipe "any" `given` names columns of
+        x, and log p is that of the others given these. A random `divergence` is an
         estimate from `probes` directions, which `seed` draws; see `motes.sampling.log_likelihood`.
 
         It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
@@ -466,10 +482,13 @@ class PointModel:
                 "'residual'; the variational bound, model.bound in Python, is there for this one."
             )
         rows = as_table(x, self.columns, to_learn=False).x
-        known = self.given(label, len(rows), given)
+        names = self._names_of(given) if self.recipe.conditions.learned else ()
+        known = self.given(label, len(rows), None if names else given)
         try:
             random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
             options: dict[str, Any] = {"divergence": random or "exact", "solver": solver, "tolerance": tolerance}
+            if names:
+                return self._likelihood_given(rows, np.isin(self.columns, names), on_block=on_block, **options)
             return self._likelihood(rows, known, on_block=on_block, **options)
         except ValueError as error:
             raise UsageError(str(error)) from None
@@ -478,6 +497,26 @@ class PointModel:
         """log p of rows of which so much is known."""
         found = log_likelihood(self.denoiser, self.standardiser.forward(rows), given=known, **options)
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
+
+    def _names_of(self, given: Any) -> tuple[str, ...]:
+        """The columns that log p is given, of a model that has learned any conditional distribution."""
+        names = (given,) if isinstance(given, str) else tuple(given or ())
+        for name in names:
+            if name not in self.columns:
+                raise UsageError(unknown("given column", str(name), self.columns))
+        if len(set(names)) == self.dim:
+            raise UsageError("all columns are given; expected one or more whose log p is to be taken.")
+        return names
+
+    def _likelihood_given(self, rows: NDArray[np.float64], there: NDArray[np.bool_], **options: Any) -> Likelihood:
+        """log p of the other columns given those that are `there` (d,)."""
+        z, known = self.standardiser.forward(rows), self.observed(np.where(there, rows, np.nan))
+        # Observed columns are taken for normal ones beside the flow, at 0, where their log-density is known.
+        assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
+        apart = AnyConditional(self.denoiser.denoiser, self.dim, apart=True)
+        found = log_likelihood(apart, np.where(there, 0.0, z), given=known, **options)
+        normal = -0.5 * math.log(2 * math.pi) * there.sum()
+        return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
 
     def refuse_context(self, call: str) -> None:
         """Refuse what needs one distribution of all points, for a model that has one for each observation.
@@ -659,5 +698,5 @@ def model_path(path: str | Path) -> Path:
 
 def _skeleton(recipe: Recipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
-    counts = (len(part) if part else 0 for part in (classes, context))
+    counts = (len(classes) if classes else 0, context.inputs if context else 0)
     return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

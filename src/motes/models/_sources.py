@@ -212,7 +212,8 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
-    label, given, path = recipe.data.label, recipe.data.given, Path(name)
+    label, path = recipe.data.label, Path(name)
+    given = () if recipe.conditions.learned else recipe.data.given  # where any columns are learned given any others
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
     if path.is_dir():
@@ -360,6 +361,24 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     if len(reference) < LEAST:
         raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {LEAST}.")
     return origin, reference, other
+
+
+def simulations_of_source(model: PointModel, given: str | None) -> tuple[Table, str, str]:
+    """Rows with what was observed with each, the name of their file, and what they are in words.
+
+    Of the file that the model was trained on they are the held-out ones; of another file they are all.
+
+    Raises:
+        UsageError: no such file, or the model's own is not to be had.
+        DataError: a file that cannot be used.
+    """
+    name = _name_of(model, given)
+    if name != model.source:
+        return rows_to_score(name, model, 0), name, "all rows"
+    assert model.context is not None  # or there would be nothing observed
+    data = replace(model.recipe.data, given=model.context.columns)
+    origin = read_points(name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name)), model.seed)
+    return origin.training if origin.held_out is None else origin.held_out, name, origin.evaluated_against
 
 
 def rows_to_score(name: str, model: PointModel, n: int) -> Table:

@@ -21,6 +21,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._discrete import Betas, DiscreteVP
 from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError
+from motes.learning._conditions import AnyConditional, Conditions
 from motes.learning._denoisers import Preconditioned, PredictEDM, Prediction
 from motes.learning._losses import EDM, ELBO, Hybrid, Loss
 from motes.learning._networks import Architecture, Residual, StepGated
@@ -54,6 +55,7 @@ class Recipe:
     denoiser: Prediction = PredictEDM()
     loss: Loss = EDM()
     times: Times = LogNormalTimes()
+    conditions: Conditions = Conditions()
     training: Training = Training()
     sampler: Sampler = DPMSolver3M()
     grid: Grid = KarrasGrid()
@@ -62,7 +64,8 @@ class Recipe:
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
-        "data", "schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "text", "table",
+        "data", "schedule", "network", "denoiser", "loss", "times", "conditions", "training", "sampler", "grid", "text",
+        "table",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -79,7 +82,13 @@ class Recipe:
                 f"training.validation = {self.training.validation:g} evaluates the averaged weights, and "
                 "training.weights = 'last'. Set weights = 'averaged', or validation = 0."
             )
+        if getattr(self.network, "members", 1) > 1 and self.training.last_batch == "partial":
+            raise RecipeError(
+                "network.members > 1 shares whole batches among members, and training.last_batch = 'partial' leaves "
+                "one short. Set last_batch = 'fill', or members = 1."
+            )
         self._check_variance()
+        self._check_conditions()
 
     def __repr__(self) -> str:
         sections = ("schedule", "network", "denoiser", "loss", "sampler")
@@ -133,6 +142,8 @@ class Recipe:
             classes: how many classes the points are in; 0: none.
             context: how many numbers each point is conditioned on.
 
+        Where the recipe learns conditional distributions, there are no classes and no context of another kind.
+
         Raises:
             RecipeError: a network that does not suit these points.
 
@@ -141,10 +152,13 @@ class Recipe:
             >>> denoiser(jnp.zeros(2), jnp.array(0.5)).shape
             (2,)
         """
+        inputs = 2 * dim if self.conditions.learned else classes + context
         try:
-            network = _network(self.network, dim, self.denoiser.outputs(dim), classes + context, self.steps, key)
+            network = _network(self.network, dim, self.denoiser.outputs(dim), inputs, self.steps, key)
         except ValueError as error:
             raise RecipeError(f"[network]: {error}") from None
+        if self.conditions.learned:
+            return AnyConditional(self.denoiser.wraps(network=network, schedule=self.make_schedule()), dim)
         return self.denoiser.denoiser(network, self.make_schedule(), classes, context)
 
     def make_grid(self) -> jax.Array:
@@ -268,6 +282,22 @@ class Recipe:
             raise RecipeError(
                 "sampler.variance = 'learned' needs a network that learns it: set denoiser.variance = 'learned' and "
                 "loss.kind = 'hybrid', or sampler.variance = 'beta' or 'posterior'."
+            )
+
+    def _check_conditions(self) -> None:
+        """What has no place for observed columns."""
+        if not self.conditions.learned:
+            return
+        if isinstance(self.network, StepGated):
+            raise RecipeError(
+                "[conditions] shows the network observed columns, and network.kind = 'step_gated' takes none. Set "
+                "network.kind = 'residual'."
+            )
+        if self.denoiser.variance == "learned":
+            raise RecipeError("[conditions] goes with denoiser.variance = 'fixed' alone. Set it.")
+        if self.data.label is not None:
+            raise RecipeError(
+                f"[conditions] goes with no classes, and data.label = '{self.data.label}'. Leave data.label out."
             )
 
     def _check_steps_alone(self, steps: int) -> None:

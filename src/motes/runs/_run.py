@@ -103,7 +103,8 @@ def train_run(
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
     """How low the loss of points can go; None where it is not known."""
-    if not isinstance(ready.origin, PointSource) or ready.origin.training.given is not None:
+    conditional = ready.recipe.conditions.learned
+    if not isinstance(ready.origin, PointSource) or ready.origin.training.given is not None or conditional:
         return None
     found = least_loss(ready.origin, ready.recipe, seed=seed)
     reporter.say(

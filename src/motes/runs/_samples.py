@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from motes.data._writing import Write
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, sample_given
 from motes.models._points import PointModel
+from motes.models._several import prior_warnings, sample_several
 from motes.models._tables import TableModel
 from motes.sampling._options import Sampling
 
@@ -30,13 +32,15 @@ class Request:
         given: conditions; see `motes.Model.sample`.
         seed: of the draw.
         exact: of a table: weigh rows by the model's own order.
+        iid: of points: `given` holds independent observations of one row.
         how, label: of points.
     """
 
     n: int
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Any = field(default_factory=dict)
     seed: int = 0
     exact: bool = False
+    iid: bool = False
     how: Sampling | None = None
     label: Any = None
 
@@ -92,10 +96,12 @@ def write_samples(
     n, given, seed = request.n, request.given, request.seed
     if isinstance(model, PointModel):
         if model.context is not None:
+            draw = partial(sample_several, model) if request.iid else model.sample
             with reporter.counting("sampling", n, "rows") as count:
-                points = model.sample(n, seed=seed, label=request.label, given=given, how=request.how, on_block=count)
+                points = draw(n, given=given, seed=seed, label=request.label, how=request.how, on_block=count)
             write(as_frame(Table(points, model.columns)))
-            return Evidence(None, (), n, tuple(model.context.far(model.context.rows(given)[0])))
+            warnings = model.context.far(model.context.rows(given)[0])
+            return Evidence(None, (), n, (*warnings, *(prior_warnings(model) if request.iid else ())))
         if not given:
             write(drawn(model, request, reporter)[0])
             return None

@@ -180,8 +180,7 @@ def sample_in_order(
     def draw(row, step):  # type: ignore[no-untyped-def]
         x, visible = row
         column, key = step
-        drawn = jax.random.categorical(key, denoiser.log_probs(x, visible)[column])
-        x = x.at[column].set(jnp.where(visible[column], x[column], drawn))
+        x = x.at[column].set(jax.random.categorical(key, denoiser.log_probs(x, visible)[column]))  # itself, if visible
         return (x, visible.at[column].set(True)), None
 
     start = jnp.where(visible, jnp.asarray(codes, int), MASK), jnp.asarray(visible)

@@ -1,6 +1,6 @@
 // What lies under and over the points: densities, arrows, level lines, a probe.
 
-import { fitted } from "/paint.js";
+import { css, fitted } from "/paint.js";
 
 const LEVELS = [0.5, 1.5, 3, 5, 8]; // nats below the highest density
 
@@ -243,5 +243,3 @@ export function between(clock, values, place) {
 }
 
 const largest = (values) => values.reduce((a, b) => (b > a ? b : a), -Infinity);
-
-const css = (colour, share) => `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;

@@ -5,7 +5,8 @@ import { Link } from "/link.js";
 import { colour } from "/paint.js";
 import { Panel } from "/panel.js";
 import { Planner } from "/recipe.js";
-import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, SIDES, UNCONDITIONED, fresh, read, written } from "/state.js";
+import { COUNTS, LAYERS, MOST_PANELS, Past, PLACES, QUANTITIES, SIDES, UNCONDITIONED, fresh, read, written } from "/state.js";
+import { TableView } from "/table.js";
 import { Taker } from "/take.js";
 import { Tour } from "/tour.js";
 import { TRAINING, Trainer } from "/train.js";
@@ -13,14 +14,26 @@ import { count, make, number, roam } from "/words.js";
 
 const SECONDS = 7; // of a whole way at speed 0
 const REST = 1.6; // seconds at either end
+const CALM = 2; // times as long as a new picture takes, the training has the machine to itself
 const LOOKS = 16; // places of the clock between two layers while it runs
-const CELLS = { score: 22, density: 36 };
+const FIELDS = { // layer -> what it asks for, and under which name it is known
+  arrows: { what: "score", known: "score", cells: 22 },
+  density: { what: "density", known: "density", cells: 36 },
+  lines: { what: "density", known: "density", cells: 36 },
+  field: { what: "score", known: "field", cells: 48, slot: 1 },
+  grid: { what: "grid", known: "grid" },
+  difference: { what: "density", known: "difference", cells: 36, slot: 1, of: "both" },
+};
 const ABOUT_LAYERS = {
   points: ["Points", "the cloud itself"],
   density: ["Density", "where points are likely now"],
-  arrows: ["Score", "which way it is likelier: the arrows that the points follow"],
+  arrows: ["Arrows", "of the score, or of the velocity, at some points"],
   lines: ["Level lines", "equal density: 0.5, 1.5, 3, 5 and 8 nats below its peak"],
+  field: ["Streaks", "the same at every point, as iron filings show a magnet"],
+  grid: ["Warped grid", "straight lines in noise, and where the flow carries them"],
+  difference: ["Difference", "where the learned density is too high, and where the exact one is higher"],
 };
+const QUANTITY_WORDS = { score: "score: which way it is likelier", velocity: "velocity: how points move towards data" };
 const SIDE_WORDS = { learned: "learned", exact: "exact", both: "both" };
 
 const id = (name) => document.getElementById(name);
@@ -43,6 +56,7 @@ class Explorer {
     this.planner = new Planner(this);
     this.conditions = new Conditions(this);
     this.taker = new Taker(this);
+    this.table = new TableView(this, hello.tables, hello.opens);
     this.tour = new Tour(this);
     this.show();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -74,7 +88,7 @@ class Explorer {
     if (this.state.model !== TRAINING) this.past.keep(this.state);
     await this.open(TRAINING);
     Object.assign(this.state, { model: TRAINING, ...UNCONDITIONED });
-    if (!this.about.exact) this.state.side = "learned";
+    this.#withoutTruth();
     this.show();
   }
 
@@ -87,8 +101,10 @@ class Explorer {
     this.renewing = true;
     while (!this.renewed) {
       this.renewed = true;
+      const begin = performance.now();
       await Promise.all(this.panels.filter((panel) => !panel.isData).map((panel) => panel.load()));
       this.dropAgain();
+      if (this.trainer.news?.plays) await new Promise((done) => setTimeout(done, CALM * (performance.now() - begin)));
     }
     this.renewing = false;
   }
@@ -109,12 +125,19 @@ class Explorer {
       await this.open(this.state.model);
       if (!(this.state.label in this.about.classes)) Object.assign(this.state, { label: null, guidance: 1 });
       if (!this.about.layers) this.state.known = null;
-      if (!this.about.exact) this.state.side = "learned";
+      this.#withoutTruth();
       if (!this.about.layers) this.state.layers = ["points"];
       if (!this.about.data) this.state.panels = this.state.panels.filter((one) => one.sampler !== "data");
       if (!this.state.panels.length) this.state.panels = fresh(this.about).panels;
     }
     this.show(before, during);
+  }
+
+  /** What needs the exact distribution is not shown where that is not known. */
+  #withoutTruth() {
+    if (this.about.exact) return;
+    this.state.side = "learned";
+    this.state.layers = this.state.layers.filter((name) => name !== "difference");
   }
 
   async undo() {
@@ -139,6 +162,7 @@ class Explorer {
       label.append(make("input", "", { type: "checkbox", value: name, id: `layer-${name}` }), words);
       id("layers").append(label);
     }
+    for (const name of QUANTITIES) id("quantity").append(make("option", QUANTITY_WORDS[name], { value: name }));
     for (const n of [...new Set([...COUNTS, this.state.n])].filter((n) => n <= this.limits.points).sort((a, b) => a - b)) {
       id("count").append(make("option", count(n), { value: n }));
     }
@@ -163,6 +187,7 @@ class Explorer {
       if (Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32) this.change((state) => { state.seed = seed; });
       else id("seed").value = this.state.seed;
     });
+    id("quantity").addEventListener("change", () => this.change((state) => { state.quantity = id("quantity").value; }));
     id("futures").addEventListener("change", () => this.dropAgain());
     id("clear").addEventListener("click", () => this.drop(null));
     id("more").addEventListener("click", () => this.change((state) => state.panels.push({ sampler: "euler", steps: 8 })));
@@ -182,6 +207,7 @@ class Explorer {
     window.addEventListener("resize", () => {
       this.redraw();
       this.trainer.draw();
+      this.table.draw();
     });
     window.addEventListener("hashchange", () => this.fromAddress());
     window.matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.paint());
@@ -224,7 +250,12 @@ class Explorer {
         button.disabled = box === "sides" && !about.exact && button.value !== "learned";
       }
     }
-    for (const name of LAYERS) Object.assign(id(`layer-${name}`), { checked: state.layers.includes(name), disabled: !about.layers && name !== "points" });
+    for (const name of LAYERS) {
+      const can = name === "points" || (about.layers && (name !== "difference" || about.exact));
+      Object.assign(id(`layer-${name}`), { checked: state.layers.includes(name), disabled: !can });
+    }
+    id("quantity").value = state.quantity;
+    id("quantity-field").hidden = !state.layers.some((name) => name === "arrows" || name === "field");
     id("about").textContent = `${about.title ? `${about.title[0].toUpperCase()}${about.title.slice(1)}. ` : ""}The network has ${count(about.parameters)} numbers.`;
     id("count").value = String(state.n);
     id("seed").value = String(state.seed);
@@ -233,6 +264,7 @@ class Explorer {
     this.address();
     this.tell();
     this.taker.tell();
+    this.table.show();
     this.trainer.bring();
     this.planner.show(before, during);
     this.conditions.show(before);
@@ -268,6 +300,7 @@ class Explorer {
     this.soft = named("--soft");
     this.trainer?.draw();
     this.trainer?.pad.draw();
+    this.table?.draw();
     this.redraw();
   }
 
@@ -279,6 +312,7 @@ class Explorer {
     id("large").setAttribute("aria-pressed", large);
     this.redraw();
     this.trainer.draw();
+    this.table.draw();
   }
 
   // --- the clock ---
@@ -357,34 +391,36 @@ class Explorer {
   field(place) {
     const { state } = this, found = {};
     const at = this.direction ? Math.round(place / LOOKS) * LOOKS : place;
-    if (state.layers.includes("arrows")) found.score = this.#field("score", at);
-    if (state.layers.includes("density") || state.layers.includes("lines")) found.density = this.#field("density", at);
+    for (const [layer, one] of Object.entries(FIELDS)) {
+      if (state.layers.includes(layer)) found[one.known] ??= this.#field(one, one.what === "grid" ? 0 : at);
+    }
     return found;
   }
 
-  #field(what, place) {
-    const { state } = this, key = `${what} ${state.side} ${place}`;
+  #field({ what, known, cells, slot = 0, of = this.state.side }, place) {
+    const { state } = this, name = `${known} ${of}`, ways = what === "score" ? { quantity: state.quantity } : {};
+    const key = `${name} ${place} ${ways.quantity ?? ""}`;
     if (this.fields.has(key)) return this.fields.get(key);
-    if (this.waiting?.[what] !== key) {
-      (this.waiting ??= {})[what] = key;
-      const asked = { ...this.named, of: state.side, place, cells: CELLS[what] };
-      this.link.ask(what, asked).then((answer) => {
+    if (this.waiting?.[known] !== key) {
+      (this.waiting ??= {})[known] = key;
+      const asked = { ...this.named, of, place, cells, ...ways };
+      this.link.ask(what, asked, slot).then((answer) => {
         this.fields.set(key, answer);
         if (this.fields.size > 400) this.fields.delete(this.fields.keys().next().value);
-        this.last = { ...this.last, [`${what} ${state.side}`]: { model: asked.model, answer } };
-        this.waiting[what] = null;
+        this.last = { ...this.last, [name]: { model: asked.model, quantity: ways.quantity, answer } };
+        this.waiting[known] = null;
         id("layer-note").textContent = "";
         this.redraw();
       }, (error) => {
-        if (this.waiting[what] === key) this.waiting[what] = null;
+        if (this.waiting[known] === key) this.waiting[known] = null;
         if (error) id("layer-note").textContent = error.message;
       });
-      if (what === "density" && state.side !== "exact") {
+      if (what === "density" && of !== "exact") {
         id("layer-note").textContent = "A learned density takes a second: it is integrated along the flow.";
       }
     }
-    const last = this.last?.[`${what} ${state.side}`];
-    return last?.model === state.model ? last.answer : undefined;
+    const last = this.last?.[name];
+    return last?.model === state.model && last.quantity === ways.quantity ? last.answer : undefined;
   }
 
   // --- one point ---
@@ -490,7 +526,7 @@ class Explorer {
       " ": () => this.press(this.direction || -1),
       ArrowLeft: () => this.scrub(place - far), ArrowRight: () => this.scrub(place + far),
       Home: () => this.scrub(0), End: () => this.scrub(PLACES),
-      n: () => this.another(), p: () => this.trainer.press(), m: () => this.enlarge(), u: () => this.undo(), r: () => this.reset(),
+      n: () => this.another(), x: () => this.table.unmask(), p: () => this.trainer.press(), m: () => this.enlarge(), u: () => this.undo(), r: () => this.reset(),
       t: () => this.paint(this.dark ? "light" : "dark"), "?": () => id("help").showModal(),
     };
     LAYERS.forEach((name, k) => { keys[k + 1] = () => this.layer(name, !this.state.layers.includes(name)); });

@@ -104,6 +104,9 @@ export class Painter {
   }
 }
 
+/** Three numbers from 0 to 1 as a colour of CSS, so opaque. */
+export const css = (colour, share) => `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
+
 /** "#rrggbb" as three numbers from 0 to 1. */
 export function colour(text) {
   return [1, 3, 5].map((at) => parseInt(text.trim().slice(at, at + 2), 16) / 255);

@@ -1,5 +1,6 @@
 // One picture: a cloud that moves with the clock, what lies over it, and what is said of it.
 
+import { difference, streaks, warped } from "/field.js";
 import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
 import { Painter, fitted } from "/paint.js";
 import { PLACES, STEPS } from "/state.js";
@@ -164,9 +165,12 @@ export class Panel {
     const { explorer } = this, { about, colours, state } = explorer;
     const sides = state.side === "both" ? ["exact", "learned"] : [state.side];
     const field = explorer.field(place);
+    if (field.field) streaks(context, field.field, sides, colours, about.box, width, height);
+    if (field.difference) difference(context, field.difference, colours, width, height);
     if (field.density && state.layers.includes("density")) density(context, field.density, sides, colours, width, height);
     if (field.density && state.layers.includes("lines")) lines(context, field.density, sides, colours, width, height, ratio);
     if (field.score) arrows(context, field.score, sides, colours, about.box, about.scale, width, height, ratio);
+    if (field.grid) warped(context, field.grid, place, sides, colours, about.box, width, height, ratio);
     if (explorer.particle) path(context, explorer.particle, place, sides, colours, about.box, width, height, ratio);
     explorer.conditions.draw(context, about.box, width, height, ratio);
     if (explorer.pointed) probe(context, explorer.pointed, explorer.probed, colours, explorer.ink, about.box, width, height, ratio);
@@ -182,9 +186,13 @@ export class Panel {
       return;
     }
     this.said.textContent = this.loaded === "chain" ? this.progress(place) : "";
-    this.curve.hidden = !this.distance;
+    this.curve.hidden = !explorer.about.data; // its place is kept until it is there, so that nothing below it moves
     this.value.textContent = "";
-    if (!this.distance) return;
+    if (!this.distance) {
+      this.curve.setAttribute("aria-label", "The distance to real points is not known yet");
+      this.curve.getContext("2d").clearRect(0, 0, this.curve.width, this.curve.height);
+      return;
+    }
     const { clock, distance, reference } = this.distance;
     const [now, two] = [distance, reference].map((values) => between(clock, values, place));
     this.value.textContent = `distance ${now.toFixed(3)}`;

@@ -1,7 +1,8 @@
 // What was chosen, in the address and back, with undo.
 
 export const PLACES = 1024;
-export const LAYERS = ["points", "density", "arrows", "lines"];
+export const LAYERS = ["points", "density", "arrows", "lines", "field", "grid", "difference"];
+export const QUANTITIES = ["score", "velocity"];
 export const SIDES = ["learned", "exact", "both"];
 export const COUNTS = [500, 1000, 2000, 5000, 10000, 20000];
 export const STEPS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -16,8 +17,9 @@ export function fresh(about) {
   return {
     model: about.name, n: FIRST_COUNT, seed: 0, place: PLACES,
     panels: about.data ? [{ sampler: "data", steps: 0 }, own] : [own],
-    layers: ["points"], side: "learned", ...UNCONDITIONED,
+    layers: ["points"], side: "learned", quantity: "score", ...UNCONDITIONED,
     learn: "swiss_roll", recipe: "default", changes: {},
+    table: { name: "", row: {} },
   };
 }
 
@@ -30,6 +32,9 @@ export function written(state) {
   query.set("show", state.panels.map((one) => (one.sampler === "data" ? "data" : `${one.sampler}.${one.steps}`)).join(","));
   query.set("layers", state.layers.join(","));
   query.set("side", state.side);
+  if (state.quantity !== QUANTITIES[0]) query.set("vectors", state.quantity);
+  if (state.table.name) query.set("table", state.table.name);
+  if (Object.keys(state.table.row).length) query.set("row", JSON.stringify(state.table.row));
   if (state.label !== null) query.set("class", `${state.label}.${state.guidance}`);
   if (state.known) query.set("known", `${state.known.axis}.${state.known.value}`);
   if (state.learn !== "swiss_roll") query.set("learn", state.learn);
@@ -60,6 +65,8 @@ export function read(text, about, samplers, limits) {
   if (panels.length) state.panels = panels.slice(0, MOST_PANELS);
   if (query.has("layers")) state.layers = LAYERS.filter((name) => query.get("layers").split(",").includes(name));
   if (SIDES.includes(query.get("side")) && about.exact) state.side = query.get("side");
+  if (QUANTITIES.includes(query.get("vectors"))) state.quantity = query.get("vectors");
+  if (!about.exact) state.layers = state.layers.filter((name) => name !== "difference");
   if (!about.layers) state.layers = state.layers.filter((name) => name === "points");
   const [label, weight] = parts(query.get("class"));
   if (about.classes[label] !== undefined && weight >= 0 && weight <= limits.guidance) Object.assign(state, { label, guidance: weight });
@@ -74,6 +81,7 @@ export function read(text, about, samplers, limits) {
       if (key) state.changes[key] = JSON.parse(said); // which the server looks at
     } catch { /* as at first */ }
   }
+  state.table = { name: query.get("table") ?? "", row: cells(query.get("row")) };
   return state;
 }
 
@@ -81,6 +89,16 @@ export function read(text, about, samplers, limits) {
 function parts(text) {
   const [, whole, rest] = (text ?? "").match(/^(\d+)\.(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
   return whole === undefined || !Number.isFinite(Number(rest)) ? [] : [Number(whole), Number(rest)];
+}
+
+/** The cells of a row that an address fixes; the server says which of them cannot be. */
+function cells(text) {
+  try {
+    const row = JSON.parse(text ?? "{}");
+    return row && typeof row === "object" && !Array.isArray(row) ? row : {};
+  } catch {
+    return {};
+  }
 }
 
 /** Earlier states, the last one first. */

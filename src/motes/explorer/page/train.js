@@ -38,13 +38,6 @@ export class Trainer {
     id("pace").addEventListener("change", () => this.news?.plays && this.#do({ do: "play", pace: Number(id("pace").value) }));
     id("moment").addEventListener("input", () => this.show(Number(id("moment").value)));
     id("weights").addEventListener("change", () => this.explorer.renew());
-    for (const [tool, other] of [["brush", "eraser"], ["eraser", "brush"]]) {
-      id(tool).addEventListener("click", () => {
-        this.pad.erases = tool === "eraser";
-        id(tool).setAttribute("aria-pressed", "true");
-        id(other).setAttribute("aria-pressed", "false");
-      });
-    }
     id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
@@ -57,7 +50,6 @@ export class Trainer {
         if (kind === "drop" && event.dataTransfer.files[0]) this.upload(event.dataTransfer.files[0]);
       });
     }
-    id("blank").addEventListener("click", () => this.pad.clear());
   }
 
   /** Hand a file of columns of numbers to the server, which keeps it in memory. */
@@ -136,7 +128,7 @@ export class Trainer {
   /** What is to be learned. */
   get what() {
     const column = (name) => Number(id(name).value);
-    if (this.draws) return { sketch: this.pad.points };
+    if (this.draws) return this.pad.asked;
     if (id("shape").value === FILE) return { upload: this.file.upload, first: column("first"), second: column("second") };
     return { shape: id("shape").value };
   }

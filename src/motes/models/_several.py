@@ -1,0 +1,87 @@
+"""Draws given several independent observations of one point, theta: all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from motes._seeds import seed_key
+from motes.errors import UsageError, check_count, check_seed
+from motes.models._points import PointModel
+from motes.sampling._composition import Composed, at_least
+from motes.sampling._loop import sample
+from motes.sampling._options import Sampling
+
+Array = NDArray[np.float64]
+
+DRAWS = 1000  # of each posterior, by which its covariance is known
+
+
+def prior_warnings(model: PointModel) -> list[str]:
+    """A sentence if the prior is not normal in the units of the network."""
+    assert model.context is not None  # or nothing is observed
+    odd = model.context.prior.odd
+    if not odd:
+        return []
+    return [
+        f"the prior of {', '.join(odd)} is not normal in the units of the network, as it has to be where several "
+        "observations are composed. The answer is a guess. Train with the bounds of the prior, bounds={...}, if it has "
+        "any."
+    ]
+
+
+def sample_several(
+    model: PointModel,
+    n: int,
+    given: Any,
+    *,
+    seed: int = 0,
+    label: Any = None,
+    how: Sampling | Mapping[str, Any] | None = None,
+    on_block: Callable[[int], None] | None = None,
+) -> Array:
+    """Draw `n` points given all of m observations, which are independent given the point: (n, d) in the data's units.
+
+    Args:
+        model: of points that are conditioned on something.
+        n: how many.
+        given: m observations, (m, c) or a table of m rows.
+        seed, label, how, on_block: as for `PointModel.sample`.
+
+    Raises:
+        UsageError: what does not fit the model; guidance.
+        DataError: an observation that cannot be used.
+    """
+    n, seed, how = check_count(n, "points"), check_seed(seed), Sampling.of(how)
+    if model.context is None:
+        raise UsageError(
+            "this model is conditioned on nothing. Train one with observations: motes.fit(theta, given=x)."
+        )
+    if how.guidance is not None:
+        raise UsageError("several observations are composed without guidance. Leave it out.")
+    rows, _ = model.context.rows(given)
+    prior, known = model.context.prior, model.given(label, len(rows), rows)
+    assert known is not None  # there is an observation
+    precision = np.asarray(np.linalg.inv(prior.covariance), np.float64)
+    precisions = at_least(_precisions(model, rows, label, seed), precision)
+    with_arrays = jax.tree.map(jax.numpy.asarray, known)
+    composed = Composed(model.denoiser, with_arrays, precisions, np.array(prior.mean), precision)
+    process = replace(model.reverse_process(how, None), denoiser=composed)
+    points, _ = sample(process, n, key=seed_key(seed, "sample"), on_block=on_block)
+    return model.standardiser.inverse(points)
+
+
+def _precisions(model: PointModel, rows: Array, label: Any, seed: int) -> Array:
+    """The inverse covariance of the posterior of each observation, in the units of the network, (m, d, d)."""
+    word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
+    drawn = model.sample(DRAWS, given=rows, label=label, seed=word)
+    z = model.standardiser.forward(drawn.reshape(-1, model.dim)).reshape(drawn.shape)
+    away = z - z.mean(axis=1, keepdims=True)
+    covariance = np.einsum("mli,mlj->mij", away, away) / (DRAWS - 1)
+    unbiased = (DRAWS - model.dim - 2) / (DRAWS - 1)  # of the inverse of a covariance of so many draws
+    return np.asarray(unbiased * np.linalg.inv(covariance), np.float64)

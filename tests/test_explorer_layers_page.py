@@ -1,0 +1,104 @@
+"""Streaks, the warped grid and the difference on the explorer's page in a real browser, and how accessible it is."""
+
+import numpy as np
+import pytest
+
+from browsers import IN_CHROMIUM, SEEN, lit, picture, state, until
+from explorers import serving
+from motes.explorer import Limits, Shelf, Subject
+from motes.explorer._answers import Answers
+
+pytestmark = IN_CHROMIUM
+EMPTY = "#model=small&n=500&show=data&at=430&layers="
+
+
+@pytest.fixture(scope="module")
+def answers(small_model):
+    return Answers(Shelf(Subject("small", small_model)), Limits())
+
+
+@pytest.fixture(scope="module")
+def client(answers):
+    with serving(answers.shelf, answers) as client:
+        yield client
+
+
+def drawn(page, known):
+    until(page, f"explorer.last?.['{known}'] && !explorer.stale", 60)
+    page.wait_for_timeout(150)
+    return picture(page, ".frame")[4:-4, 4:-4]
+
+
+def test_streaks_cover_the_picture_and_turn_with_what_they_show(visit):
+    with visit(EMPTY) as page:
+        assert lit(page) < 20
+        page.locator("body").press("5")
+        score = drawn(page, "field learned")
+        assert state(page)["layers"] == ["field"] and (np.abs(score - score[2, 2]).sum(axis=2) > 60).mean() > 0.2
+        page.locator("#quantity").select_option("velocity")
+        until(page, "explorer.last['field learned'].quantity === 'velocity' && !explorer.stale")
+        page.wait_for_timeout(150)
+        velocity = picture(page, ".frame")[4:-4, 4:-4]
+        assert np.abs(score - velocity).mean() > 3
+        until(page, "location.hash.includes('vectors=velocity')")
+        page.locator("#sides button[value=exact]").click()
+        exact = drawn(page, "field exact")
+        assert (exact[..., 2] - exact[..., 0]).max() > 40 and (exact[..., 0] - exact[..., 2]).max() < 40
+
+
+def test_the_grid_is_carried_with_the_clock(visit):
+    with visit(EMPTY.replace("at=430", "at=1024")) as page:
+        page.locator("#layer-grid").check()
+        straight = drawn(page, "grid learned")
+        across = (np.abs(straight - straight[2, 2]).sum(axis=2) > 60).mean(axis=1)
+        assert (across > 0.5).sum() >= 5  # whole rows are lines
+        for place in (700, 0):
+            page.locator("#clock").fill(str(place))
+            until(page, f"explorer.state.place === {place} && !explorer.stale")
+        page.wait_for_timeout(150)
+        bent = picture(page, ".frame")[4:-4, 4:-4]
+        shown = np.abs(bent - bent[2, 2]).sum(axis=2) > 60
+        assert shown.sum() > 500 and (shown.mean(axis=1) > 0.5).sum() < 3
+
+
+def test_the_difference_has_both_colours(visit):
+    with visit(EMPTY) as page:
+        page.locator("body").press("7")
+        seen = drawn(page, "difference both")
+        assert (seen[..., 2] - seen[..., 0]).max() > 25 and (seen[..., 0] - seen[..., 2]).max() > 25
+        page.locator("#models button[value=moons]").click()
+        until(page, "explorer.about.name === 'moons'")
+        assert state(page)["layers"] == ["difference"]
+
+
+def serious(page):
+    """What axe-core finds that keeps somebody out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_nothing_serious(visit, width, height, theme):
+    with visit(
+        "#model=small&n=500&at=300&layers=points,arrows", width=width, height=height, color_scheme=theme
+    ) as page:
+        page.locator("#table").scroll_into_view_if_needed()
+        until(page, "Boolean(explorer.table.answer)", 60)
+        page.locator("#unmask").click()
+        until(page, "Object.keys(explorer.table.answer.header.cells).length === 1")
+        page.locator("#shape").select_option("your drawing")
+        assert serious(page) == []
+        page.locator("#tour").click()
+        until(page, "!document.getElementById('stop').hidden")
+        page.locator("#keys").click()
+        assert serious(page) == []
+        if str(SEEN) != ".":
+            page.keyboard.press("Escape")
+            page.locator("#picture").screenshot(path=SEEN / f"layers-{theme}-{width}.png")

@@ -1,0 +1,158 @@
+"""The table on the explorer's page in a real browser: a row is unmasked, cells are fixed, the others answer."""
+
+import json
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
+from explorers import serving
+from motes.explorer import Limits, Shelf, Subject
+from motes.explorer._answers import Answers
+
+pytestmark = IN_CHROMIUM
+READY = "Boolean(explorer.table.answer) && explorer.table.cards.every((card) => card.p)"
+
+
+@pytest.fixture(scope="module")
+def answers(small_model):
+    return Answers(Shelf(Subject("small", small_model)), Limits())
+
+
+@pytest.fixture(scope="module")
+def client(answers):
+    with serving(answers.shelf, answers) as client:
+        yield client
+
+
+def seen(page):
+    page.locator("#table").scroll_into_view_if_needed()
+    until(page, READY, 60)
+
+
+def row(page):
+    return page.evaluate("structuredClone(explorer.table.row)")
+
+
+def p_of(page, column):
+    return np.array(page.evaluate(f"[...explorer.table.cards.find((card) => card.column.name === '{column}').p]"))
+
+
+def answered(page, known):
+    until(page, f"Object.keys(explorer.table.answer.header.cells).join() === {','.join(known)!r}")
+
+
+def test_a_row_is_unmasked_column_by_column(visit, answers):
+    with visit() as page:
+        seen(page)
+        assert row(page) == {} and page.locator("#table-known").inner_text() == "0 of 8 cells are known"
+        order = answers.shelf.table("penguins").about()["order"]
+        for known in range(1, 9):
+            page.locator("#unmask").click() if known % 2 else page.locator("body").press("x")
+            until(page, f"Object.keys(explorer.table.row).length === {known} && !explorer.table.drawing")
+            answered(page, list(row(page)))
+        assert list(row(page)) == order
+        subject = answers.shelf.table("penguins")
+        log_p = subject.model.score_samples(subject.frame(row(page)))[0]
+        assert page.evaluate("explorer.table.answer.header.log_p") == pytest.approx(log_p, abs=1e-5)
+        assert page.locator("#table-known").inner_text() == "the whole row" and page.locator("#unmask").is_disabled()
+        page.locator("#undo").click()
+        until(page, "Object.keys(explorer.table.row).length === 7")
+
+
+def test_a_click_on_a_bar_fixes_a_cell_and_the_others_answer(visit, answers):
+    with visit() as page:
+        seen(page)
+        before = p_of(page, "island")
+        chart = page.locator("#cells .cell:nth-child(1) canvas")
+        chart.scroll_into_view_if_needed()
+        amber = picture(page, "#cells .cell:nth-child(1) canvas")
+        box = chart.bounding_box()
+        page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 5 / 6 * box["height"])
+        answered(page, ["species"])
+        assert row(page) == {"species": "Gentoo"}
+        subject = answers.shelf.table("penguins")
+        expected = dict(zip((one.column for one in subject.bars), subject.conditionals(row(page)), strict=True))
+        for column in ("island", "body_mass_g", "sex"):
+            assert p_of(page, column) == pytest.approx(expected[column], abs=1e-5)
+        assert np.abs(p_of(page, "island") - before).max() > 0.2
+        page.mouse.move(1, 1)
+        page.wait_for_timeout(100)
+        blue = picture(page, "#cells .cell:nth-child(1) canvas")
+        assert (amber[..., 0] - amber[..., 2]).max() > 60 and (blue[..., 2] - blue[..., 0]).max() > 60
+        assert "nats to log p" in page.locator("#cells .cell:nth-child(1) .small").inner_text()
+        assert page.locator("#table-log-p").inner_text().startswith("log p = ")
+        page.locator("#cells .cell:nth-child(1) .close").click()
+        until(page, "explorer.table.answer.header.log_p === null")
+
+
+def test_cells_are_fixed_with_the_keyboard_alone(visit):
+    with visit() as page:
+        seen(page)
+        page.get_by_label("sex", exact=True).focus()
+        page.keyboard.press("m")  # male
+        answered(page, ["sex"])
+        page.get_by_label("body mass g", exact=True).focus()
+        page.keyboard.type("5000")
+        page.keyboard.press("Enter")
+        answered(page, ["sex", "body_mass_g"])
+        assert row(page) == {"sex": "male", "body_mass_g": 5000}
+        page.get_by_label("Hide sex again").press("Enter")
+        answered(page, ["body_mass_g"])
+        said = page.locator("#cells .cell:nth-child(1) canvas").get_attribute("aria-label")
+        assert said.startswith("species, Gentoo: ")
+
+
+def test_what_a_cell_cannot_be_is_said(visit):
+    with visit() as page:
+        seen(page)
+        page.get_by_label("body mass g", exact=True).fill("9e30")
+        page.get_by_label("body mass g", exact=True).press("Enter")
+        until(page, "document.getElementById('table-note').textContent.includes('expected')")
+        page.locator("#mask-all").click()
+        until(page, "document.getElementById('table-note').textContent === ''")
+
+
+def test_all_of_them_follow_in_a_random_order(visit, answers):
+    with visit(f"{QUICK}&seed=3") as page:
+        seen(page)
+        page.locator("#table-order").select_option("any")
+        page.locator("#unmask-all").click()
+        until(page, "Object.keys(explorer.table.row).length === 8 && !explorer.table.runs", 60)
+        order = answers.shelf.table("penguins").about()["order"]
+        assert list(row(page)) != order and sorted(row(page)) == sorted(order)
+
+
+def test_the_address_holds_the_row(visit):
+    fixed = {"species": "Adelie", "year": 2008}
+    with visit(f"{QUICK}&table=penguins&row={quote(json.dumps(fixed))}") as page:
+        seen(page)
+        answered(page, list(fixed))
+        assert row(page) == fixed
+        page.locator("#reset").click()
+        until(page, "Object.keys(explorer.table.row).length === 0")
+    for wrong in ("[1]", "{", "null", '{"nobody": 1}'):
+        with visit(f"{QUICK}&table=nobody&row={quote(wrong)}") as page:
+            page.locator("#table").scroll_into_view_if_needed()
+            until(page, f"{READY} || document.getElementById('table-note').textContent !== ''")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (1024, "light"), (390, "dark"), (390, "light")])
+def test_the_table_fits_the_screen(visit, width, theme):
+    with visit(f"{QUICK}&row={quote(json.dumps({'species': 'Gentoo'}))}", width=width, color_scheme=theme) as page:
+        seen(page)
+        answered(page, ["species"])
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if str(SEEN) != ".":
+            page.locator("#table").screenshot(path=SEEN / f"table-{theme}-{width}.png")
+
+
+def test_a_table_of_your_own_is_at_the_top(chromium, small_model, answers):
+    from browsers import opened
+
+    table = Answers(Shelf(answers.shelf.table("penguins")), Limits())
+    with serving(table.shelf, table) as client, opened(chromium, client, "#n=500&show=data,euler.4") as page:
+        until(page, READY, 60)
+        top, below = (page.locator(one).bounding_box()["y"] for one in ("#table", "#picture"))
+        assert top < below

@@ -1,0 +1,144 @@
+"""A table in the explorer: its numbers are the library's, and a row from a page is checked like any other data."""
+
+import json
+
+import numpy as np
+import pytest
+
+import motes
+from motes.data._datasets import read_dataset
+from motes.errors import DataError, UsageError
+from motes.explorer import Limits, Shelf, TableSubject, shipped_tables
+from motes.explorer._answers import Answers
+from motes.explorer._requests import Request
+from motes.explorer._serving import first_picture
+from motes.explorer._subjects import OURS, own_subject
+
+ROW = {"species": "Gentoo", "flipper_length_mm": 215}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return Answers(Shelf(), Limits())
+
+
+@pytest.fixture(scope="module")
+def subject(answers):
+    return answers.shelf.table("penguins")
+
+
+def ask(answers, **options):
+    return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
+
+
+def test_the_page_is_told_what_tables_there_are(answers):
+    hello = ask(answers, what="hello").header
+    assert hello["tables"] == shipped_tables() == ["penguins"] and hello["opens"] == "points"
+    about = ask(answers, what="table", table="penguins").header["about"]
+    frame = read_dataset("penguins")
+    assert [one["name"] for one in about["columns"]] == list(frame.names) and sorted(about["order"]) == sorted(
+        frame.names
+    )
+    species = about["columns"][0]
+    assert species["labels"] == species["values"] == species["texts"] == ["Adelie", "Chinstrap", "Gentoo"]
+    json.dumps(about)
+
+
+def test_the_model_is_small():
+    assert (OURS / "penguins.safetensors").stat().st_size <= 300_000
+
+
+def test_log_p_of_a_row_is_that_of_the_library(answers, subject):
+    found = ask(answers, what="row", table="penguins", row=ROW).header
+    frame = {name: [ROW.get(name)] for name in subject.model.columns}
+    assert found["log_p"] == pytest.approx(subject.model.score_samples(frame)[0], abs=1e-6)
+    assert sum(found["cells"].values()) == pytest.approx(found["log_p"], abs=1e-6) and list(found["cells"]) == list(ROW)
+    assert ask(answers, what="row", table="penguins", row={}).header == {"log_p": None, "cells": {}}
+
+
+def test_bars_are_those_of_predictions(answers, subject):
+    p = ask(answers, what="row", table="penguins", row=ROW).arrays["p"]
+    assert len(p) == sum(len(one.texts) for one in subject.bars)
+    known, labels = subject.model.predict_proba(subject.frame(ROW), "sex")
+    bars = [one.column for one in subject.bars]
+    start = sum(len(one.texts) for one in subject.bars[: bars.index("sex")])
+    assert p[start : start + len(labels)] == pytest.approx(known[0], abs=1e-5)
+    drawn = subject.model.predict(subject.frame(ROW), "body_mass_g", draws=2_000)
+    mass = subject.conditionals(ROW)[bars.index("body_mass_g")]
+    values = np.array(subject.bars[bars.index("body_mass_g")].values, float)
+    assert mass @ values == pytest.approx(drawn["mean"][0], rel=0.02)
+
+
+def test_one_fixed_cell_changes_the_others(answers, subject):
+    at = [one.column for one in subject.bars].index("island")
+    gentoo, adelie = (subject.conditionals({"species": one})[at] for one in ("Gentoo", "Adelie"))
+    islands = subject.bars[at].texts
+    assert gentoo[islands.index("Biscoe")] > 0.8 > adelie[islands.index("Biscoe")]
+
+
+def test_what_is_unmasked_is_a_row_of_the_library(answers, subject):
+    drawn = ask(answers, what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
+    frame = {name: [ROW.get(name)] for name in subject.model.columns}
+    (whole,) = subject.model.impute(frame, seed=3)
+    assert dict(drawn) == {name: whole.columns[name].cells()[0] for name in whole.names if name not in ROW}
+    order = ask(answers, what="table", table="penguins").header["about"]["order"]
+    assert [name for name, _ in drawn] == [name for name in order if name not in ROW]
+    full = ROW | dict(drawn)
+    assert ask(answers, what="reveal", table="penguins", row=full, seed=3).header["drawn"] == []
+    assert np.isfinite(ask(answers, what="row", table="penguins", row=full).header["log_p"])
+
+
+WRONG = [
+    None, [], "x", {"species": None}, {"species": ["Gentoo"]}, {"species": {}}, {"species": "x" * 500},
+    {f"column {k}": 1 for k in range(100)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", WRONG)
+def test_what_is_no_row_is_refused(answers, row):
+    with pytest.raises(UsageError, match=r"^got row = "):
+        ask(answers, what="row", table="penguins", row=row)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"nobody": 1}, {"species": "Emperor"}, {"species": 3}, {"body_mass_g": "heavy"}, {"sex": True}, {"year": 1e300}],
+)
+def test_a_cell_that_cannot_be_is_refused_in_words(answers, row):
+    with pytest.raises((UsageError, DataError), match=r"expected|unknown column"):
+        ask(answers, what="row", table="penguins", row=row)
+
+
+@pytest.mark.parametrize("name", ["../penguins", "moons", "", None, 1])
+def test_a_name_of_a_table_is_never_a_path(answers, name):
+    with pytest.raises(UsageError, match="expected one of"):
+        ask(answers, what="table", table=name)
+
+
+def test_a_table_of_your_own_comes_first(tmp_path):
+    from tables import TINY, untrained
+
+    with untrained():
+        model = motes.fit({"<b>a</b>": ["x", "y"] * 20, "b": [1, 2] * 20, "c": [5] * 40}, changes=TINY, verbose=False)
+    (tmp_path / "mine").mkdir()
+    model.save(tmp_path / "mine" / "model.safetensors")
+    own = own_subject(str(tmp_path / "mine"), print)
+    assert isinstance(own, TableSubject) and own.name == "mine" and "motes.load(" in own.python
+    answers = Answers(Shelf(own), Limits())
+    first_picture(answers)
+    assert answers.shelf.tables == ["mine", "penguins"] and answers.shelf.opens == "table"
+    about = ask(answers, what="table", table="mine").header["about"]
+    assert about["constant"] == {"c": 5}
+    assert ask(answers, what="row", table="mine", row={"b": 2}).arrays["p"].shape == (4,)
+    assert isinstance(own_subject("penguins", print), TableSubject)
+
+
+def test_a_warm_answer_takes_one_compiled_program(subject):
+    from motes.sampling import _conditionals
+
+    for row in ({}, ROW, {"sex": "male"}):
+        subject.conditionals(row)
+    count = _conditionals._log_probs._cache_size()
+    for row in ({"island": "Dream"}, {"year": 2008, "sex": "female"}):
+        subject.conditionals(row)
+    assert _conditionals._log_probs._cache_size() == count
