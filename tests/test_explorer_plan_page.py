@@ -191,6 +191,7 @@ def test_a_learning_rate_is_changed_while_it_trains(visit):
         page.locator("#rate").select_option("0.001")
         until(page, "explorer.trainer.news.changes.length === 1", 60)
         at = page.evaluate("explorer.trainer.news.changes[0]")
+        page.locator("body").press("n")  # other points are shown, and the training goes on
         until(page, f"explorer.trainer.news.step > {at} && explorer.trainer.news.plays", 60)
         assert f"changed at step {at}" in page.locator("#course-name").inner_text()
         page.locator("#width").select_option("8")
@@ -294,6 +295,15 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     assert max(path.count("h0") for path in paths) == 300  # the points
     assert len(paths) >= 4 and "NaN" not in svg  # arrows, the line, the exact curve
     assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
+
+
+def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
+    with visit("#model=pinwheel&n=300&seed=3&show=heun.4&at=0&class=2.3&known=1.0.25") as page:
+        drawn = page.evaluate("[...explorer.panels[0].painter.data.slice(-600)]")
+        found = {}
+        exec(page.locator("#python").inner_text(), found)
+    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), abs=1e-5)
+    assert (found["on_the_line"][:, 1] == 0.25).all()
 
 
 def test_a_film_is_taken_away(visit):

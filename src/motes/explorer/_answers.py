@@ -263,12 +263,12 @@ class Answers:
     def _row(self, request: Request, on_block: OnBlock) -> Answer:
         """log p of the cells that are known, and p of every bar of the others."""
         subject = self._table_subject(request)
-        return Answer(*row_answer(subject, known_cells(request, len(subject.bars)), on_block))
+        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_block))
 
     def _reveal(self, request: Request, on_block: OnBlock) -> Answer:
         """A draw of all other cells, in the model's order."""
         subject = self._table_subject(request)
-        drawn = subject.reveal(known_cells(request, len(subject.bars)), self._seed(request))
+        drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
         return Answer({"drawn": list(drawn.items())})
 
     # --- what a question names ---

@@ -104,13 +104,13 @@ export class Planner {
 
   /** Bring the page to the state; `before` is the one that was shown. */
   show(before, during) {
-    const { state } = this.explorer, key = this.key;
-    this.key = JSON.stringify([state.recipe, state.changes, state.learn, state.seed]);
-    id("recipe").value = state.recipe;
-    if (key === this.key) return;
-    if (during) this.#trainer.follow();
-    else if (before) this.#trainer.fresh();
-    this.#ask(WAIT);
+    const { recipe, changes, learn, seed } = this.explorer.state, was = this.shown;
+    this.shown = { what: JSON.stringify([recipe, changes, learn]), seed };
+    id("recipe").value = recipe;
+    const other = was?.what !== this.shown.what;
+    if (other && during) this.#trainer.follow();
+    else if (other && before) this.#trainer.fresh();
+    if (other || was.seed !== seed) this.#ask(WAIT); // a seed draws other rows, and leaves the training under way alone
   }
 
   /** Ask what is known of the recipe; `#trainer.what` may have changed as well, such as a drawing. */
