@@ -103,6 +103,7 @@ def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     found = json.loads(out)
     model = motes.load("run")
     held_out = found["rows"]["real"]
+    assert "held-out" in found["evaluated_against"]
     assert 100 < held_out < 220 and found["kind"] == "posteriors" and (tmp_path / "r.html").is_file()
     same = evaluate_posteriors(model.inner)
     assert same.to_dict()["entries"] == found["entries"]

@@ -71,6 +71,15 @@ class AnyConditional(Denoiser):
 
     Without it nothing is observed. Its answer in observed columns is what was observed; with `apart` it is that of
     N(0, 1), which is independent of the others, and whose log-density is known.
+
+    Example:
+        >>> from motes.diffusion import Given, VarianceExploding
+        >>> from motes.learning import AnyConditional, X0Predictor
+        >>> network = lambda x, t, context: 0 * x
+        >>> denoiser = AnyConditional(X0Predictor(network, VarianceExploding()), dim=2)
+        >>> known = denoiser.given(Given(context=jnp.array([0.0, 0.5, 0.0, 1.0])))  # the second column is 0.5
+        >>> print(known(jnp.ones(2), jnp.array(0.5)))
+        [0.  0.5]
     """
 
     denoiser: Learned
@@ -86,6 +95,14 @@ class AnyConditional(Denoiser):
 
         Raises:
             TypeError: a label, or not two numbers for each column.
+
+        Example:
+            >>> from motes.diffusion import Given
+            >>> theta = motes.make_shape("moons", 200)
+            >>> both = motes.fit(theta, "any", given=theta[:, :1], changes={"training.steps": 2}, verbose=False)
+            >>> known = both.denoiser.given(Given(context=jnp.array([0.0, 0.0, 0.5, 0.0, 0.0, 1.0])))
+            >>> float(known(jnp.zeros(3), jnp.array(0.5))[2])
+            0.5
         """
         if known.label is not None:
             raise TypeError("got a label; this denoiser knows no classes. Leave it out.")
