@@ -120,7 +120,7 @@ export class Painter {
       this.pixels = new Uint32Array(this.image.data.buffer);
       this.covered = new Uint8Array(width * height);
     }
-    const { covered, pixels } = this, wide = Math.max(Math.round(size), 1), round = wide > 2;
+    const { covered, pixels } = this, wide = Math.max(Math.round(size), 1), round = wide > 3;
     covered.fill(0);
     const a = 2 * count * first, b = 2 * count * second;
     for (let i = 0; i < 2 * count; i += 2) {
