@@ -1,17 +1,20 @@
 """Train the small models that come with the explorer: python scripts/explorer_models.py"""
 
 from pathlib import Path
+from typing import Any
 
 import motes
 
 OUT = Path(__file__).parents[1] / "src" / "motes" / "explorer" / "models"
 SHAPES = ("swiss_roll", "moons", "checkerboard", "pinwheel", "two_spirals")
+WITH_CLASSES = ("pinwheel",)  # so that one can be asked for, with guidance
 TABLES = {"penguins": {"table.width": 16, "table.depth": 2}}  # small enough to come with motes
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    sources: dict[str, dict[str, int]] = {shape: {} for shape in SHAPES} | TABLES
+    classes = {shape: {"data.label": "class"} if shape in WITH_CLASSES else {} for shape in SHAPES}
+    sources: dict[str, dict[str, Any]] = classes | TABLES
     for source, changes in sources.items():
         path = OUT / f"{source}.safetensors"
         motes.fit(source, changes=changes).save(path)

@@ -50,6 +50,7 @@ SMALL = {
     "grid.steps": 6,
     "network.width": 16,
     "network.depth": 2,
+    "network.members": 1,
 }
 
 

@@ -288,7 +288,7 @@ def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
 def test_recipes_are_listed_and_printed(motes_command):
     code, out, _ = motes_command("recipes")
     assert code == 0
-    for name in ("default", "any", "table", "ddpm", "tutorial"):
+    for name in ("default", "posterior", "any", "table", "ddpm", "tutorial"):
         assert name in out
         code, text, _ = motes_command("recipes", name)
         assert motes.recipes.parse(tomllib.loads(text)) == motes.load_recipe(name)

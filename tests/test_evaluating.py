@@ -72,6 +72,7 @@ def test_samples_of_another_distribution_are_not(perfect):
     assert "times as far as a real draw" in verdicts["sliced_w2"].text
     assert found.evaluated_against == "rows of the data"
     assert found.headline.startswith("The synthetic rows differ strongly from the real ones in 2 of 2 distances (")
+    assert found.severity == "large"
     assert found.notes == ("the irreducible loss on the data is unknown.",)
     assert "excess_loss" not in verdicts and found.details.excess is None
 

@@ -20,15 +20,16 @@ from websockets.exceptions import ConnectionClosed
 import motes
 from explorers import TOKEN, serving, wait_for
 from motes.cli import exploring
+from motes.data import read_frame
 from motes.data._distributions import Atoms
 from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
-from motes.explorer._answers import LEGS, Answer, Answers, draw, log_density, scores
+from motes.explorer._answers import LEGS, Answers, draw, log_density, scores
 from motes.explorer._application import FULL, page_files
 from motes.explorer._exporting import page_alone
-from motes.explorer._frames import frame, parts
+from motes.explorer._frames import Answer, frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback
 from motes.explorer._memory import by_heart
 from motes.explorer._requests import Request
@@ -563,7 +564,20 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
     assert len(seen) == 1
     assert motes_command("explore", "--port", "70000")[0] == 2
-    assert motes_command("explore", "nowhere")[0] == 2
+    assert motes_command("explore", "nowhere/at-all")[0] == 2
+
+
+def test_a_name_that_is_unknown_has_a_nearest_one(motes_command):
+    """As `motes train` has it."""
+    for wrong, near in [("monos", "moons"), ("peguins", "penguins")]:
+        code, out, err = motes_command("explore", wrong)
+        assert code == 2 and not out and f"Did you mean '{near}'?" in err and "model.safetensors" in err
+        assert (
+            f"unknown shape or data set '{wrong}'" in err
+            and f"Did you mean '{near}'?" in motes_command("train", wrong)[2]
+        )
+    code, _, err = motes_command("explore", "iris")
+    assert code == 2 and "motes train iris" in err and "motes explore runs/iris" in err
 
 
 def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):
@@ -867,9 +881,10 @@ def test_a_file_is_read_as_columns_of_numbers_and_trained_on(client):
 
 
 BAD_FILES = {
-    "": "0 rows", "x,y\n": "1 rows", "1,2\n": "1 rows", "a,b\nc,d\n": "0 columns", "x,y\n1,z\n2,3\n": "1 columns",
-    "1,2\n3\n": "row 2 has 1 columns", ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "1 columns",
-    "x,y\n1,2\n" + "3,4\n" * 20_000: "more than 20,000 rows", '"' + "x" * 200_000: "no CSV file",
+    "": "is empty", "x,y\n": "has no rows", "1,2\n": "1 rows; expected 2 to", "a,b\nc,d\ne,f\n": "0 columns",
+    "x,y\n1,z\n2,3\n": "1 columns", "1,2\n3\n": "line 2 of 'the file' has 1 cells; expected 2",
+    ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "[01] columns", "x,x\n1,2\n3,4\n": "two columns named 'x'",
+    "x,y\n1,2\n" + "3,4\n" * 20_000: "20,001 rows; expected 2 to 20,000", '"' + "x" * 200_000: "no row of cells",
 }  # fmt: skip
 
 
@@ -886,9 +901,22 @@ def test_bytes_that_are_no_text_are_told_so(client):
 
 
 def test_names_of_columns_are_words():
-    found = read(b'<script>,"=cmd()",<script>\n1,2,3\n4,5,6\n', Limits())
-    assert found.columns == ("<script>", "=cmd()", "<script> (3)") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert read(b"1;2\n3;4\n", Limits()).columns == ("column 1", "column 2")
+    found = read(b'<script>,"=cmd()",<b>\n1,2,3\n4,5,6\n', Limits())
+    assert found.columns == ("<script>", "=cmd()", "<b>") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
+    """Its decimal commas, its names, its codes, which are no numbers, and its dates, which are none either."""
+    text = "a;b;code;day\n1,5;2,5;0123;2020-01-02\n3,25;4;0045;2020-01-03\n5;6,5;0001;2020-01-04\n"
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.warns(UserWarning, match="read as"):
+        found = read(text.encode(), Limits())
+    with pytest.warns(UserWarning, match="read as"):
+        frame = read_frame(path, motes.TextOptions(sep=";"))
+    assert found.columns == ("a", "b") and found.x.tolist() == [[1.5, 2.5], [3.25, 4.0], [5.0, 6.5]]
+    assert all(np.array_equal(frame.columns[name].values, found.x[:, k]) for k, name in enumerate(("a", "b")))
+    assert read(b"1;2\n3;4\n", Limits()).columns == ("x", "y")
 
 
 def test_a_file_that_is_too_large_is_not_read(shelf):

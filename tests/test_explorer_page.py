@@ -280,7 +280,7 @@ def test_a_file_is_dropped_and_trained_on(visit):
         until(page, "explorer.state.model === 'training' && explorer.panels.every((one) => one.loaded)", 90)
         assert page.evaluate("explorer.about.columns") == ["<b>a</b>", "c"]
         assert 60 < page.evaluate("explorer.panels[0].painter.count") < 76  # about a tenth is held out
-        page.set_input_files("#file", {"name": "y.csv", "mimeType": "text/csv", "buffer": b"no numbers"})
+        page.set_input_files("#file", {"name": "y.csv", "mimeType": "text/csv", "buffer": b"no\nnumbers\nhere\n"})
         until(page, "document.getElementById('train-note').textContent.includes('expected')")
 
 

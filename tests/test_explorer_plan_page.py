@@ -105,6 +105,21 @@ def test_curves_are_dragged_and_moved_by_keys(visit):
         assert state(page)["place"] == 1024  # the keys of the page are not theirs
 
 
+def test_a_recipe_of_steps_is_dragged_into_one_without(visit):
+    """Its times, its network and its grid know the steps of its schedule alone, and are changed with it."""
+    with visit("#model=small&n=500&recipe=tutorial&set=training.steps%3D500") as page:
+        planned(page, "explorer.planner.plan.steps === 100")
+        page.locator("#curves .knot.sigmas").nth(7).focus()
+        page.keyboard.press("PageUp")
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'knots'")
+        assert page.locator("#plan-note").inner_text() == ""
+        more = {"times.kind": "uniform", "network.kind": "residual", "grid.steps": 100}
+        assert more.items() <= changes(page).items()
+        page.locator("#schedule-reset").click()
+        planned(page, "explorer.planner.plan.recipe.schedule.kind === 'sigmoid'")
+        assert changes(page) == {"training.steps": 500}
+
+
 def test_knots_give_way_to_the_one_that_is_moved(visit):
     with visit() as page:
         found = page.evaluate("""async () => {
@@ -176,6 +191,7 @@ def test_a_learning_rate_is_changed_while_it_trains(visit):
         page.locator("#rate").select_option("0.001")
         until(page, "explorer.trainer.news.changes.length === 1", 60)
         at = page.evaluate("explorer.trainer.news.changes[0]")
+        page.locator("body").press("n")  # other points are shown, and the training goes on
         until(page, f"explorer.trainer.news.step > {at} && explorer.trainer.news.plays", 60)
         assert f"changed at step {at}" in page.locator("#course-name").inner_text()
         page.locator("#width").select_option("8")
@@ -281,9 +297,17 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
 
 
+def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
+    with visit("#model=pinwheel&n=300&seed=3&show=heun.4&at=0&class=2.3&known=1.0.25") as page:
+        drawn = page.evaluate("[...explorer.panels[0].painter.data.slice(-600)]")
+        found = {}
+        exec(page.locator("#python").inner_text(), found)
+    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), abs=1e-5)
+    assert (found["on_the_line"][:, 1] == 0.25).all()
+
+
 def test_a_film_is_taken_away(visit):
-    with visit() as page:
-        film = Image.open(saved(page, "save-film").path())
+    with visit() as page, Image.open(saved(page, "save-film").path()) as film:
         assert film.format == "GIF" and film.n_frames > 100
 
 

@@ -32,7 +32,7 @@ def log_posterior(theta, x):
 @pytest.fixture(scope="module")
 def learned():
     theta, x = simulated(4000, 21)
-    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0}
+    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
     return motes.fit(theta, given=with_gaps(x, 22), changes=changes, seed=2, verbose=False)
 
 
@@ -82,7 +82,7 @@ def test_a_file_has_empty_cells(motes_command):
     theta, x = simulated(300, 5)
     names = ["u", "v", "a", "b", "c"]
     pd.DataFrame(np.hstack([theta, with_gaps(x, 6)]), columns=names).to_csv("s.csv", index=False)
-    quick = ["--set=training.steps=20", "--set=training.batch=64", "--set=grid.steps=5"]
+    quick = ["--set=network.members=1", "--set=training.steps=20", "--set=training.batch=64", "--set=grid.steps=5"]
     code, _, err = motes_command("train", "s.csv", "--out", "run", "--given-columns", "a,b,c", *quick)
     assert code == 0, err
     code, out, err = motes_command("sample", "run", "-n", "4", "--given", "a=", "--given", "c=-1", "--given", "b=2")

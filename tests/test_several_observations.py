@@ -89,7 +89,7 @@ def test_one_observation_is_a_posterior_as_ever(exact):
 
 def test_a_learned_posterior_is_composed():
     theta, x = simulated(4000, 11)
-    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0}
+    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
     model = motes.fit(theta, given=x, changes=changes, seed=2, verbose=False)
     seen = observations(5)
     drawn = model.sample(2000, given=seen, iid=True)

@@ -114,6 +114,16 @@ def test_independent_columns_have_nothing():
     assert not found
 
 
+def test_one_row_in_thousands_breaks_an_inequality():
+    rng = np.random.default_rng(0)
+    low = rng.normal(0, 1, 4000).round(1)
+    frame = pd.DataFrame({"low": low, "high": low + rng.exponential(0.5, 4000).round(1)})
+    (found,) = Schema.fit(frame).inequalities
+    assert (found.low, found.high) == ("low", "high")
+    frame.loc[3999, "high"] = frame.low[3999] - 0.1  # beyond the rows in which pairs are looked for
+    assert not Schema.fit(frame).inequalities
+
+
 def test_columns_far_apart_have_no_border():
     # In 30 of 1,000 tables no row breaks x <= y, though no border is there: rows do not lie close to it.
     found = 0

@@ -51,9 +51,9 @@ def fit(
     Args:
         data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
             shape, a data set or a file, of which a part is held out for `Model.evaluate`.
-        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "default"
-            for two columns of real numbers without missing entries, which are points, and for anything with `given`
-            or `bounds`; and "table" for anything else.
+        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "posterior"
+            for anything with `given`; "default" for two columns of real numbers without missing entries, which are
+            points, and for anything with `bounds`; and "table" for anything else.
         changes: to it, such as {"training.steps": 8000}.
         columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
         labels: of points: the class of each row (n,). In a table a class is one of the columns.
@@ -105,6 +105,9 @@ def fit(
     frame = as_frame(data, names)
     points = given is not None or bounds is not None
     suits = recipe if recipe is not None else "default" if points else _suited(frame, reporter)
+    if recipe is None and given is not None:
+        suits = "posterior"
+        reporter.say("recipe 'posterior', for points given what was observed")
     chosen = load_recipe(suits, changes)
     if bounds is not None:
         chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from motes.diagnosis._after import Diagnosis
+    from motes.diagnosis._calibration import Calibration
     from motes.diagnosis._of_tables import TableDiagnosis
     from motes.diffusion._denoiser import Denoiser
     from motes.evaluation._points import PointDetails
+    from motes.evaluation._posteriors import PosteriorDetails
     from motes.evaluation._record import Evaluation
     from motes.evaluation._table_details import TableDetails
 
@@ -438,12 +440,21 @@ class Model:
     # --- how good it is ---
 
     def evaluate(
-        self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
-    ) -> Evaluation[PointDetails] | Evaluation[TableDetails]:
+        self,
+        data: Any = None,
+        *,
+        given: Any = None,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> Evaluation[PointDetails] | Evaluation[TableDetails] | Evaluation[PosteriorDetails]:
         """Compare samples with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
 
         Args:
             data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
+            given: of a model that was trained `given` x: what was observed with each row in memory. It is evaluated by
+                the calibration of its posteriors, and by log p of the rows.
             n: samples, at most.
             target: of a table: a column that is predicted, after training on synthetic and on real rows.
             seed: of the samples and of the metrics.
@@ -462,18 +473,20 @@ class Model:
 
         rows, reporter = data, Reporter(not verbose)
         if isinstance(self.inner, PointModel):
-            self.inner.refuse_context("evaluate")
             self._refuse({"target": target}, "evaluate", "Points have no target.")
             rows = self._source(data)
-        return evaluate(self.inner, rows, n=n, target=target, seed=seed, reporter=reporter)
+        return evaluate(self.inner, rows, given=given, n=n, target=target, seed=seed, reporter=reporter)
 
-    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0) -> Diagnosis | TableDiagnosis:
+    def diagnose(
+        self, data: Any = None, *, given: Any = None, n: int = 8192, seed: int = 0
+    ) -> Diagnosis | TableDiagnosis | Calibration:
         """Find out what is wrong with the model and how to fix it.
 
         Of points also: where the error of the samples is from. Of a table also: what the model knows of each column.
 
         Args:
             data: as in `evaluate`.
+            given: as in `evaluate`; what is found of such a model is a `Calibration`.
             n: samples of points, at most; of a table up to 2,000 rows are scored.
             seed: of all that is drawn.
 
@@ -488,10 +501,14 @@ class Model:
         """
         from motes.diagnosis._after import diagnose_model
         from motes.diagnosis._of_tables import table_diagnosis
+        from motes.diagnosis._posteriors import diagnose_posteriors
 
+        if isinstance(self.inner, PointModel) and self.inner.context is not None:
+            return diagnose_posteriors(self.inner, self._source(data), given, seed=seed)
+        if given is not None:
+            raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
-        self.inner.refuse_context("diagnose")
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
     def plot(
@@ -530,7 +547,14 @@ class Model:
         return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
 
     def report(
-        self, path: str | Path, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0
+        self,
+        path: str | Path,
+        data: Any = None,
+        *,
+        given: Any = None,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
     ) -> Path:
         """Write the evaluation as one HTML page; returns its path. The other arguments are those of `evaluate`.
 
@@ -544,7 +568,7 @@ class Model:
             'report.html'
         """
         check_page(path)
-        return write_page(self.evaluate(data, n=n, target=target, seed=seed), path)
+        return write_page(self.evaluate(data, given=given, n=n, target=target, seed=seed), path)
 
     # --- averages of the weights ---
 

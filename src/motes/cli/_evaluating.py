@@ -25,6 +25,7 @@ from motes.errors import UsageError
 
 if TYPE_CHECKING:
     from motes.diagnosis._after import Diagnosis
+    from motes.diagnosis._calibration import Calibration
     from motes.diagnosis._of_tables import TableDiagnosis
 
 
@@ -97,7 +98,10 @@ def diagnose(
     from motes._progress import Reporter
     from motes.diagnosis._after import diagnose_model
     from motes.diagnosis._of_tables import table_diagnosis
+    from motes.diagnosis._posteriors import ROWS as MOST
+    from motes.diagnosis._posteriors import diagnose_posteriors
     from motes.diagnosis._split import ROWS
+    from motes.models._points import PointModel
     from motes.models._tables import TableModel, read_model
     from motes.runs._plots import keep_diagnosis, refuse_diagnosis
 
@@ -105,8 +109,11 @@ def diagnose(
         refuse_diagnosis(folder.out)
     trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
     refuse_others(trained, points={"-n": n, "--t": folder.t}, tables={})
-    found: Diagnosis | TableDiagnosis
-    if isinstance(trained, TableModel):
+    found: Diagnosis | TableDiagnosis | Calibration
+    if isinstance(trained, PointModel) and trained.context is not None:
+        reporter.say("drawing the posterior of each row")
+        found = diagnose_posteriors(trained, source, n=min(n or MOST, MOST), seed=seed)
+    elif isinstance(trained, TableModel):
         reporter.say("scoring rows that the model has not seen")
         found = table_diagnosis(trained, source, seed=seed)
     else:

@@ -73,7 +73,7 @@ def train(
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or ("default" if learning.given_columns else suited(source, changes))
+        chosen = recipe or ("posterior" if learning.given_columns else suited(source, changes))
     options = replace(options, seed=seed or 0)
     with ending_whole():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))

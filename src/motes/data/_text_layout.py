@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motes.data._readings import is_code
-from motes.data._text_lines import header_of, open_text
+from motes.data._text_lines import TextFile, header_of, open_text
 from motes.data._text_options import TextOptions
 
 LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
@@ -23,13 +23,13 @@ Types = dict[str, Any]  # column -> Arrow's type
 class Layout:
     """How a text is written, the names of its columns, and the lines before the first row."""
 
-    path: Path
+    path: TextFile
     options: TextOptions
     names: tuple[str, ...]
     skip: int
 
     @classmethod
-    def of(cls, path: Path, options: TextOptions) -> "Layout":
+    def of(cls, path: TextFile, options: TextOptions) -> "Layout":
         return cls(path, options, *header_of(path, options))
 
     def parsed(
@@ -59,7 +59,7 @@ class Layout:
             source,
             csv.ReadOptions(column_names=self.names, skip_rows=self.skip if first else 0, use_threads=False),
             csv.ParseOptions(
-                delimiter=self.options.separator(self.path), newlines_in_values=True, invalid_row_handler=handler
+                delimiter=self.options.separator(str(self.path)), newlines_in_values=True, invalid_row_handler=handler
             ),
             csv.ConvertOptions(
                 strings_can_be_null=True,
@@ -90,7 +90,7 @@ class Layout:
         from pyarrow import compute
 
         found: set[str] = set()
-        may_hold = _may_hold_codes(self.options.separator(self.path))
+        may_hold = _may_hold_codes(self.options.separator(str(self.path)))
         raw = dict.fromkeys(self.names, pa.binary())  # which may be no UTF-8
         for part, first in self.parts():
             if may_hold(part):

@@ -2,8 +2,10 @@
 
 import codecs
 import csv
+import io
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,32 @@ SHOWN = 20  # bytes of what is no text
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
 
 
+@dataclass(frozen=True)
+class TextInMemory:
+    """A text in memory, which is opened as a file is.
+
+    Attributes:
+        name: what messages call it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(
+        self, mode: str = "r", *, newline: str | None = None, encoding: str | None = None, errors: str | None = None
+    ) -> Any:
+        """As `Path.open`."""
+        raw = io.BytesIO(self.content)
+        return raw if "b" in mode else io.TextIOWrapper(raw, encoding, errors, newline)
+
+
+TextFile = Path | TextInMemory
+
+
 class Header(NamedTuple):
     """The names of the columns, and how many lines come before the first row."""
 
@@ -23,13 +51,13 @@ class Header(NamedTuple):
     skip: int
 
 
-def open_text(path: Path, options: TextOptions) -> Any:
+def open_text(path: TextFile, options: TextOptions) -> Any:
     """The bytes of a text, in UTF-8."""
     file = path.open("rb")
     return file if options.encoding is None else codecs.EncodedFile(file, "utf-8", options.encoding)
 
 
-def check_text(path: Path, options: TextOptions) -> None:
+def check_text(path: TextFile, options: TextOptions) -> None:
     """Refuse a file that is no text, or one in an encoding that shows at its start.
 
     Raises:
@@ -50,7 +78,7 @@ def check_text(path: Path, options: TextOptions) -> None:
         )
 
 
-def lines_of(path: Path, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
+def lines_of(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
     """The number and the entries of each line that is not blank; bytes that are no UTF-8 are kept as surrogates.
 
     Raises:
@@ -59,7 +87,7 @@ def lines_of(path: Path, options: TextOptions) -> Iterator[tuple[int, list[str]]
     check_text(path, options)
     errors = "surrogateescape" if options.encoding is None else "strict"
     with path.open(newline="", encoding=options.encoding or "utf-8-sig", errors=errors) as file:
-        reader = csv.reader(file, delimiter=options.separator(path))
+        reader = csv.reader(file, delimiter=options.separator(str(path)))
         try:
             for entries in reader:
                 if "".join(entries).strip() or len(entries) > 1:
@@ -70,7 +98,7 @@ def lines_of(path: Path, options: TextOptions) -> Iterator[tuple[int, list[str]]
             raise not_encoded(path, options, error) from None
 
 
-def not_encoded(path: Path, options: TextOptions, error: Exception) -> DataError:
+def not_encoded(path: TextFile, options: TextOptions, error: Exception) -> DataError:
     """What is to be said of a text in another encoding than the one that was named."""
     return DataError(f"got '{path}', which is no text in {options.encoding} ({error}). Name another --encoding.")
 
@@ -88,7 +116,7 @@ def not_utf8(entries: Sequence[str]) -> str | None:
     return None
 
 
-def header_of(path: Path, options: TextOptions) -> Header:
+def header_of(path: TextFile, options: TextOptions) -> Header:
     """The names of the columns, from the first line that is neither blank nor a comment.
 
     A line without a number names the columns. Otherwise it is a row, and the names are x, y or x0, x1, ... Lines at the
@@ -117,11 +145,11 @@ def header_of(path: Path, options: TextOptions) -> Header:
     return Header(names, line if named else line - 1)
 
 
-def _names(first: Sequence[str], path: Path, options: TextOptions) -> tuple[tuple[str, ...], bool]:
+def _names(first: Sequence[str], path: TextFile, options: TextOptions) -> tuple[tuple[str, ...], bool]:
     """The names of the columns of a text whose first line has the entries `first`, and whether that line names them."""
     named = not any(is_number(entry) or _decimal_comma(entry, options) for entry in first)
     names = [entry.strip() for entry in first] if named else list(default_columns(len(first)))
-    separator = options.separator(path)
+    separator = options.separator(str(path))
     for other in {",", ";", "\t", "|"} - {separator}:
         if len(names) == 1 and other in first[0]:
             shown = other.replace("\t", "\\t")
@@ -148,7 +176,7 @@ def say(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=1)
 
 
-def say_read(path: Path, column: str, way: Numbers | Dates, options: TextOptions) -> None:
+def say_read(path: TextFile, column: str, way: Numbers | Dates, options: TextOptions) -> None:
     """Say how a column is read, where nobody requested that."""
     requested = way.form in options.date_format if isinstance(way, Dates) else not way.unit and options.decimal
     if not requested:

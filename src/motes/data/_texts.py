@@ -15,7 +15,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._readings import Dates, Numbers, Way, chosen, ways_of
 from motes.data._series import Series
 from motes.data._text_layout import Layout, Types, is_small, start_of
-from motes.data._text_lines import lines_of, not_encoded, not_utf8, open_text, say, say_read
+from motes.data._text_lines import TextFile, lines_of, not_encoded, not_utf8, open_text, say, say_read
 from motes.data._text_options import TextOptions
 from motes.errors import DataError
 
@@ -23,8 +23,8 @@ NO_ROWS = "names its columns and has no rows."
 Ways = Mapping[str, frozenset[Way]]  # column of text -> the ways of writing numbers or dates with which it agrees
 
 
-def read_text(path: Path, options: TextOptions) -> Frame:
-    """The columns of a whole text.
+def read_text(path: TextFile, options: TextOptions) -> Frame:
+    """The columns of a whole text, in a file or in memory.
 
     Raises:
         DataError: as `motes.data._files.read_frame`.
@@ -226,7 +226,7 @@ def _read(series: Series, way: Way | None) -> Series:
 # --- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def _find(path: Path, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
+def _find(path: TextFile, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
     """Go through a file again, by lines, for the first one of which there is something to say."""
     for line, cells in lines_of(path, options):
         if message := complaint(line, cells):

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from motes._progress import Reporter
 from motes._seeds import seed_key
 from motes.data._frames import Frame
+from motes.diagnosis._posteriors import ROWS as ROWS_OF_POSTERIORS
+from motes.diagnosis._posteriors import evaluate_posteriors
 from motes.errors import UsageError, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
@@ -36,6 +38,7 @@ def evaluate(
     model: PointModel | TableModel,
     source: Any = None,
     *,
+    given: Any = None,
     n: int = 10_000,
     target: str | None = None,
     seed: int = 0,
@@ -46,7 +49,8 @@ def evaluate(
     Args:
         model: trained.
         source: a shape, a data set, a file, or rows in memory; None takes what the model was trained on.
-        n: samples; of points fewer, where there are not so many real ones.
+        given: what was observed with each row in memory, of a model that is conditioned on it.
+        n: samples; of points fewer, where there are not so many real ones, or rows that posteriors are taken of.
         target: of a table: a column that is predicted, after training on synthetic and on real rows.
         seed: of the samples and of the metrics.
         reporter: shows the progress; None: nothing is shown.
@@ -56,6 +60,12 @@ def evaluate(
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     reporter = reporter or Reporter(quiet=True)
+    if isinstance(model, PointModel) and model.context is not None:
+        reporter.say("drawing the posterior of each row")
+        posteriors = evaluate_posteriors(model, source, given, n=min(n, ROWS_OF_POSTERIORS), seed=seed)
+        return replace(posteriors, about=_about(model))
+    if given is not None:
+        raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
     if isinstance(model, TableModel):
         _check_target(model, target)
         origin: Source[Any] = source_of(model, source)
@@ -96,14 +106,18 @@ def evaluated(
     else:
         assert isinstance(origin, PointSource)  # or it would be the source of a table
         found = _points_evaluated(model, origin, samples, seed, brief)
-    about: dict[str, Any] = {
+    return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=_about(model))
+
+
+def _about(model: PointModel | TableModel) -> dict[str, Any]:
+    """What a report says of a model."""
+    return {
         "model": f"{'points' if isinstance(model, PointModel) else 'a table'} of {len(model.columns)} columns, "
         f"{model.parameters:,} parameters",
         "trained on": model.source or "rows in memory",
         "seed of the training": model.seed,
         "recipe": model.recipe.to_dict(),
     }
-    return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about)
 
 
 def _points_evaluated(

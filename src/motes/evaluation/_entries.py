@@ -51,6 +51,9 @@ SECTIONS = {  # in the order of every rendering
         similarity=False,
     ),
     "copies": Section("Copies", "synthetic rows that equal a training row", similarity=False),
+    "calibration": Section(
+        "Calibration", "are posteriors as wide as they should be?", "the calibration of {count} posteriors ({names})"
+    ),
     "distances": Section("Distances", "how far probability has to be carried", "{count} distances ({names})"),
     "tests": Section("Two-sample tests", "have both sets one distribution?", "{count} two-sample tests ({names})"),
     "coverage": Section("Coverage", "is either set where the other one is?", "{count} measures of coverage ({names})"),

@@ -18,10 +18,10 @@ from motes.evaluation._verdicts import Severity, Verdict, worst
 
 
 class Details(Protocol):
-    """What charts and further tables of a report need, as arrays: `PointDetails` or `TableDetails`."""
+    """What charts and tables of a report need, as arrays: `PointDetails`, `TableDetails` or `PosteriorDetails`."""
 
     @property
-    def kind(self) -> Literal["points", "table"]:
+    def kind(self) -> Literal["points", "table", "posteriors"]:
         """Of the model."""
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ GRADES = {  # a difference below the first is small, from the second on large
     "dcr": (0.02, 0.1),  # beyond 5 %
     "copies": (0.01, 0.05),  # beyond the copies that are to be expected
     "distance": (0.05, 0.2),  # standard deviations of the data, beyond the reference value
+    "width": (0.05, 0.2),  # of posteriors, beyond 1
     "mmd": (0.005, 0.05),  # beyond the reference value
     "density": (0.1, 0.5),  # as a share of the reference value
 }

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -26,12 +25,16 @@ from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.evaluation._transport import sliced_w2
 from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
+from motes.explorer._findings import diagnosed
+from motes.explorer._frames import Answer
+from motes.explorer._given import on_line
 from motes.explorer._limits import Limits
 from motes.explorer._live import NAME
 from motes.explorer._memory import ROWS, by_heart
 from motes.explorer._requests import Request
 from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
 from motes.explorer._tables import TableSubject, known_cells, row_answer
+from motes.explorer._taking import FORMS, taken
 from motes.recipes._registry import kinds_of
 from motes.sampling._diffusion import EulerMaruyama
 from motes.sampling._likelihood import log_likelihood
@@ -54,13 +57,6 @@ LATEST = 1 - 1e-3  # from here on x_t is the prior
 KEPT_BYTES = 120_000_000
 WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
-
-
-class Answer(NamedTuple):
-    """Words and numbers, and arrays by name."""
-
-    header: dict[str, Any]
-    arrays: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class Answers:
@@ -247,22 +243,16 @@ class Answers:
 
     def _export(self, request: Request, on_block: OnBlock) -> Answer:
         """A file to take away."""
-        from motes.explorer._taking import FORMS, taken
-
         form = request.word("form", FORMS)
         subject = self._subject(request) if form == "page" else self._whole(request)
         return Answer(taken(subject, form, self._seed(request), on_block))
 
     def _diagnose(self, request: Request, on_block: OnBlock) -> Answer:
         """What is wrong with a model that is trained."""
-        from motes.explorer._findings import diagnosed
-
         return Answer(diagnosed(self._whole(request), self.limits, on_block))
 
     def _given(self, request: Request, on_block: OnBlock) -> Answer:
         """Points given one coordinate."""
-        from motes.explorer._given import on_line
-
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
         return on_line(subject, axis, value, self._seed(request), on_block)
@@ -273,12 +263,12 @@ class Answers:
     def _row(self, request: Request, on_block: OnBlock) -> Answer:
         """log p of the cells that are known, and p of every bar of the others."""
         subject = self._table_subject(request)
-        return Answer(*row_answer(subject, known_cells(request, len(subject.bars)), on_block))
+        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_block))
 
     def _reveal(self, request: Request, on_block: OnBlock) -> Answer:
         """A draw of all other cells, in the model's order."""
         subject = self._table_subject(request)
-        drawn = subject.reveal(known_cells(request, len(subject.bars)), self._seed(request))
+        drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
         return Answer({"drawn": list(drawn.items())})
 
     # --- what a question names ---

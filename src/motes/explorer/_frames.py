@@ -9,10 +9,18 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+
+class Answer(NamedTuple):
+    """Words and numbers, and arrays by name."""
+
+    header: dict[str, Any]
+    arrays: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 def frame(header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from motes.errors import UsageError
-from motes.explorer._answers import Answer
+from motes.explorer._frames import Answer
 from motes.explorer._subjects import Subject
 from motes.models._point_conditions import far_conditions, sample_given
 

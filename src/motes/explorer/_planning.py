@@ -20,7 +20,7 @@ from motes.diagnosis._prior import PRIOR_NATS, prior_kl
 from motes.diffusion._discrete import DiscreteVP
 from motes.diffusion._knots import MOST_KNOTS, KnotSchedule
 from motes.errors import UsageError
-from motes.explorer._answers import Answer
+from motes.explorer._frames import Answer
 from motes.explorer._limits import Limits
 from motes.explorer._requests import Request
 from motes.recipes import Recipe, load_recipe

@@ -13,8 +13,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from motes.errors import UsageError
-from motes.explorer._answers import Answer, Answers
+from motes.explorer._answers import Answers
 from motes.explorer._application import application
+from motes.explorer._frames import Answer
 from motes.explorer._guard import is_everywhere
 from motes.explorer._limits import Limits
 from motes.explorer._requests import Request

@@ -9,7 +9,7 @@ from threading import Lock
 from motes.data._shapes import SHAPES
 from motes.data._tables import as_table
 from motes.errors import UsageError
-from motes.explorer._answers import Answer
+from motes.explorer._frames import Answer
 from motes.explorer._limits import Limits
 from motes.explorer._live import Live
 from motes.explorer._planning import plan, planned

@@ -25,6 +25,7 @@ from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import Oracle
 from motes.errors import MotesError, UsageError, unknown
 from motes.explorer._classes import OneClass
+from motes.explorer._names import check_source
 from motes.explorer._sketches import Sketch
 from motes.explorer._tables import TableSubject
 from motes.models._points import PointModel
@@ -457,7 +458,7 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | Ta
         train: makes a model of a shape whose model does not come with motes.
 
     Raises:
-        UsageError: a model of one column, of points given observations, or of points within bounds.
+        UsageError: an unknown name, or a model of one column, of points given observations or within bounds.
         ModelFileError: no model.
     """
     if source in shipped():
@@ -466,6 +467,7 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | Ta
         return Shelf().table(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
+    check_source(source)
     model, path = read_model(Path(source)), Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
     python = f"motes.load({json.dumps(source)})"

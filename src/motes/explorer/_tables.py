@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.errors import UsageError, unknown
-from motes.explorer._requests import Request
 from motes.models._tables import TableModel
 from motes.sampling._conditionals import Conditionals, Pieces, pieces_of
 from motes.sampling._constraint import observed_sides
@@ -241,13 +240,12 @@ class TableSubject:
 # --- what a page asks ---
 
 
-def known_cells(request: Request, most: int) -> dict[str, Any]:
-    """The cells that a request says are known.
+def known_cells(row: object, most: int) -> dict[str, Any]:
+    """The cells that a page says are known.
 
     Raises:
         UsageError: it says something else.
     """
-    row = request.options.get("row")
     cells: dict[str, Any] = row if isinstance(row, dict) and len(row) <= most else {"": None}
     plain = str, int, float, bool
     if not all(isinstance(value, plain) and len(str(value)) <= LONGEST for value in cells.values()):

@@ -5,7 +5,6 @@ Nothing is written to a disk, and no name that comes with a file is used.
 
 from __future__ import annotations
 
-import csv
 import secrets
 from collections import OrderedDict
 from threading import Lock
@@ -14,10 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._series import Series
+from motes.data._text_lines import TextInMemory, header_of
+from motes.data._text_options import TextOptions
+from motes.data._texts import read_text
 from motes.errors import DataError, UsageError
 from motes.explorer._limits import Limits
 
 KEPT = 8  # files at once; then the oldest goes
+NAME = "the file"
+FEWEST = 2  # rows
+LARGEST = 1e12  # number of a column
 
 
 class Upload(NamedTuple):
@@ -56,53 +62,32 @@ class Uploads:
 
 
 def read(data: bytes, limits: Limits) -> Upload:
-    """The columns of a CSV file that hold numbers alone; a first row of words names them.
+    """The columns of a text that hold numbers alone, as `motes train` reads such a file.
 
     Raises:
         DataError: it is no such file, or too large.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError("the file is not text in UTF-8; expected a CSV file. Save it as one.") from None
-    delimiter = next((mark for mark in ("\t", ";", ",") if mark in text.partition("\n")[0]), ",")
-    try:
-        rows = _rows(csv.reader(text.splitlines(), delimiter=delimiter), limits)
-    except csv.Error as error:
-        raise DataError(f"the file is no CSV file: {error}.") from None
-    if len(rows) < 2:
-        raise DataError(f"the file has {len(rows)} rows; expected numbers in columns.")
-    names = [f"column {k + 1}" for k in range(len(rows[0]))]
-    if any(_number(cell) is None for cell in rows[0]):
-        names, rows = [cell.strip()[:60] or name for cell, name in zip(rows[0], names, strict=True)], rows[1:]
-    columns = {}
-    for k, name in enumerate(names):
-        values = [_number(row[k]) for row in rows]
-        if all(value is not None for value in values):
-            columns[f"{name} ({k + 1})" if name in columns else name] = values
+    file = TextInMemory(NAME, data)
+    text = TextOptions(sep=_separator(data))
+    width = len(header_of(file, text).names)
+    if width > limits.columns:
+        raise DataError(f"{NAME} has {width} columns; expected at most {limits.columns}.")
+    frame = read_text(file, text)
+    if not FEWEST <= len(frame) <= limits.rows:
+        raise DataError(f"{NAME} has {len(frame):,} rows; expected {FEWEST} to {limits.rows:,}.")
+    columns = {name: series.values for name, series in frame.columns.items() if _holds_numbers(series)}
     if len(columns) < 2:
-        raise DataError(f"{len(columns)} columns of the file hold numbers alone; expected at least two.")
+        raise DataError(f"{len(columns)} columns of {NAME} hold numbers alone; expected at least two.")
     return Upload(tuple(columns), np.array(list(columns.values()), float).T)
 
 
-def _rows(reader: object, limits: Limits) -> list[list[str]]:
-    rows: list[list[str]] = []
-    for row in reader:  # type: ignore[attr-defined]
-        if not row:
-            continue
-        if len(row) > limits.columns:
-            raise DataError(f"row {len(rows) + 1} has {len(row)} columns; expected at most {limits.columns}.")
-        if rows and len(row) != len(rows[0]):
-            raise DataError(f"row {len(rows) + 1} has {len(row)} columns; expected {len(rows[0])}, as the first.")
-        if len(rows) > limits.rows:
-            raise DataError(f"the file has more than {limits.rows:,} rows, which is the most.")
-        rows.append(row)
-    return rows
+def _separator(data: bytes) -> str:
+    """What separates entries, by the first line: a comma may be a decimal sign where something else does."""
+    first = data.partition(b"\n")[0]
+    return next((mark for mark in ("\t", ";", ",") if mark.encode() in first), ",")
 
 
-def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e12 else None
+def _holds_numbers(series: Series) -> bool:
+    if series.type not in ("real", "whole") or series.missing.any():
+        return False
+    return bool((np.isfinite(series.values) & (np.abs(series.values) < LARGEST)).all())

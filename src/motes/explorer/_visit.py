@@ -17,8 +17,8 @@ from dataclasses import replace
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from motes.errors import MotesError, UsageError
-from motes.explorer._answers import Answer, Answers
-from motes.explorer._frames import frame
+from motes.explorer._answers import Answers
+from motes.explorer._frames import Answer, frame
 from motes.explorer._live import Live
 from motes.explorer._requests import Request
 from motes.explorer._starting import Seats, begun, looked_ahead, obey

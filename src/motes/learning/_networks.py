@@ -197,11 +197,7 @@ class Ensemble(eqx.Module):
         return f"{type(self).__name__}({len(self.members)} members, {_size(self):,} parameters)"
 
     def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        return _mean([member(x, time, context) for member in self.members])
-
-
-def _mean(parts: list[jax.Array]) -> jax.Array:
-    return jnp.stack(parts).mean(axis=0)
+        return jnp.stack([member(x, time, context) for member in self.members]).mean(axis=0)
 
 
 class InSingle(eqx.Module):
@@ -231,16 +227,16 @@ class Thinned(eqx.Module):
 M = TypeVar("M", bound=eqx.Module)
 
 
-def each_alone(module: M, of: Callable[[M], jax.Array]) -> jax.Array:
-    """`of(module)`, or where it has an ensemble in it the mean of `of` of the module with one member in its place."""
+def each_alone(module: M) -> list[M]:
+    """`module`, or where it has an ensemble in it the module with one member in its place, for each member."""
     is_ensemble = lambda part: isinstance(part, Ensemble)
     ensembles = [part for part in jax.tree.leaves(module, is_leaf=is_ensemble) if is_ensemble(part)]
     if not ensembles:
-        return of(module)
+        return [module]
     with_member = lambda k: jax.tree.map(
         lambda part: part.members[k] if is_ensemble(part) else part, module, is_leaf=is_ensemble
     )
-    return _mean([of(with_member(k)) for k in range(len(ensembles[0].members))])
+    return [with_member(k) for k in range(len(ensembles[0].members))]
 
 
 def thinned(module: M, key: jax.Array) -> M:

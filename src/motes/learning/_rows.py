@@ -93,8 +93,33 @@ class OnDevice(NamedTuple):
         """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
 
         A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; they pick the masks as well,
-        where there are any. The key `thin` picks the units that are left out, if any are.
+        where there are any. The key `thin`, in training, picks the units that are left out, if any are; each member of
+        an ensemble is then trained by itself, and the loss is the mean of theirs.
         """
+        if thin is None:
+            return self._losses(denoiser, loss, index, t, eps, chances)
+        alone = each_alone(denoiser)
+        keys = jax.random.split(thin, len(alone)) if len(alone) > 1 else [thin]
+        # Each member meets the rows at other times and with other noise, or they would learn nearly the same.
+        shift = len(t) // len(alone)
+        parts = [
+            self._losses(one, loss, jnp.roll(index, k * shift), t, eps, chances, thin=key)
+            for k, (one, key) in enumerate(zip(alone, keys, strict=True))
+        ]
+        return jnp.stack(parts).mean(axis=0)
+
+    def _losses(
+        self,
+        denoiser: Denoiser,
+        loss: Loss,
+        index: jax.Array,
+        t: jax.Array,
+        eps: jax.Array,
+        chances: jax.Array,
+        *,
+        thin: jax.Array | None = None,
+    ) -> jax.Array:
+        """As `losses`, of the mean of an ensemble."""
         label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
         context = None if self.context is None else self.context[index]
         if self.masks is not None:
@@ -107,7 +132,7 @@ class OnDevice(NamedTuple):
         def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> jax.Array:
             one = denoiser if known is None else denoiser.given(known)
             total = lambda one: jnp.stack(list(loss(one, *row).values())).sum()
-            return total(one) if thin is None else each_alone(one, lambda alone: total(thinned(alone, thin)))
+            return total(one if thin is None else thinned(one, thin))
 
         return jax.vmap(row)(known, thins, self.x[index], t, eps)
 

@@ -363,6 +363,24 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     return origin, reference, other
 
 
+def simulations_of_source(model: PointModel, given: str | None) -> tuple[Table, str, str]:
+    """Rows with what was observed with each, the name of their file, and what they are in words.
+
+    Of the file that the model was trained on they are the held-out ones; of another file they are all.
+
+    Raises:
+        UsageError: no such file, or the model's own is not to be had.
+        DataError: a file that cannot be used.
+    """
+    name = _name_of(model, given)
+    if name != model.source:
+        return rows_to_score(name, model, 0), name, "all rows"
+    assert model.context is not None  # or there would be nothing observed
+    data = replace(model.recipe.data, given=model.context.columns)
+    origin = read_points(name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name)), model.seed)
+    return origin.training if origin.held_out is None else origin.held_out, name, origin.evaluated_against
+
+
 def rows_to_score(name: str, model: PointModel, n: int) -> Table:
     """Rows to look at with a model, and what they are given: `n` fresh ones of a shape, or all of a file, in its order.
 

@@ -14,9 +14,9 @@ def recipe_names() -> list[str]:
     Example:
         >>> from motes.recipes import recipe_names
         >>> recipe_names()
-        ['default', 'any', 'table', 'ddpm', 'tutorial']
+        ['default', 'posterior', 'any', 'table', 'ddpm', 'tutorial']
     """
-    return ["default", "any", "table", "ddpm", "tutorial"]
+    return ["default", "posterior", "any", "table", "ddpm", "tutorial"]
 
 
 def recipe_text(name: str) -> str:

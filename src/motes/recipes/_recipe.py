@@ -82,6 +82,11 @@ class Recipe:
                 f"training.validation = {self.training.validation:g} evaluates the averaged weights, and "
                 "training.weights = 'last'. Set weights = 'averaged', or validation = 0."
             )
+        if getattr(self.network, "members", 1) > 1 and self.training.last_batch == "partial":
+            raise RecipeError(
+                "network.members > 1 shares whole batches among members, and training.last_batch = 'partial' leaves "
+                "one short. Set last_batch = 'fill', or members = 1."
+            )
         self._check_variance()
         self._check_conditions()
 

@@ -43,9 +43,10 @@ PICTURES = (
     *(f"figures/{name}.{end}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES)) for end in FORMATS),
 )
 EVALUATION = tuple(f"{name}.{end}" for name in ("comparison", "marginals", "pairs") for end in FORMATS)
+DIAGNOSED = ("excess", "error_split", "scores", "densities", "column_gains", "ranks")
 DIAGNOSIS = (
     "diagnosis.json",
-    *(f"{name}.{end}" for name in ("excess", "error_split", "scores", "densities", "column_gains") for end in FORMATS),
+    *(f"{name}.{end}" for name in DIAGNOSED for end in FORMATS),
 )
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made of a model
 CHECKPOINTS, LOCK = "checkpoints", ".lock"

@@ -8,8 +8,10 @@ from typing import Any
 
 from motes._progress import Reporter
 from motes.diagnosis._after import Diagnosis
+from motes.diagnosis._calibration import Calibration
 from motes.diagnosis._of_tables import TableDiagnosis
 from motes.errors import UsageError
+from motes.evaluation._posteriors import PosteriorDetails
 from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
 from motes.models._sources import PointSource, Source, source_of
@@ -107,11 +109,13 @@ def draw_evaluation(
     album = Album(out, drawing, origin_words(model, seed))
     if isinstance(model, TableModel):
         return list(table_figures(model, source_of(model, source), album, seed=seed))
+    if isinstance(found.details, PosteriorDetails):
+        return []
     return list(comparisons(found.details, album))
 
 
 def keep_diagnosis(
-    found: Diagnosis | TableDiagnosis,
+    found: Diagnosis | TableDiagnosis | Calibration,
     model: PointModel | TableModel,
     source: str | None,
     out: Path,
@@ -132,6 +136,11 @@ def keep_diagnosis(
     write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
     if isinstance(found, TableDiagnosis):
         return [numbers, gains_figure(found, album)]
+    if isinstance(found, Calibration):
+        from motes.figures import rank_curves
+
+        ranks = dict(zip(found.names, found.ranks.T, strict=True))
+        return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
     assert isinstance(model, PointModel)  # of which the diagnosis is
     distribution = source_of(model, source).truth
     return [numbers, *diagnosis_figures(model, found, distribution, album, t=t)]

@@ -6,6 +6,7 @@ import { make, number, roam } from "/words.js";
 const id = (name) => document.getElementById(name);
 const NEAR = 0.025; // of the picture's side, from which the line is taken
 const BARS = 48;
+const FEW = 30; // independent points, below which an answer is a guess
 const DEEP = 0.2; // of the picture's side, how far the highest bar reaches
 const css = (colour, share) => `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
 
@@ -152,8 +153,9 @@ export class Conditions {
     id("known").setAttribute("aria-valuetext", id("known-value").textContent);
     if (!this.answer) return;
     const { points, effective, warnings, density } = this.answer;
+    const few = effective < FEW ? " So few that the answer is a guess: the model knows hardly any such point." : "";
     const exact = density ? " The blue line is the exact answer." : "";
-    id("known-note").textContent = `${points.shape[0]} points given it, worth ${Math.round(effective)} independent ones. The bars count them along the line.${exact} ${warnings.join(" ")}`;
+    id("known-note").textContent = `${points.shape[0]} points given it, worth ${Math.round(effective)} independent ones.${few} The bars count them along the line.${exact} ${warnings.join(" ")}`;
   }
 
   /** The line, the points on it, how many there are along it, and how many there should be. */

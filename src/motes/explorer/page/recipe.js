@@ -6,11 +6,7 @@ import { count, make, number } from "/words.js";
 
 const id = (name) => document.getElementById(name);
 
-const RECIPES = {
-  default: "default",
-  ddpm: "ddpm",
-  tutorial: "tutorial, with faults",
-};
+const RECIPES = ["default", "ddpm", "tutorial"];
 const SCHEDULES = {
   exploding: "exploding: data stays, noise grows", continuous_linear: "linear, without steps", continuous_cosine: "cosine, without steps",
   rectified_flow: "rectified flow: straight lines", linear: "linear betas, in steps", quad: "squared betas, in steps",
@@ -25,13 +21,15 @@ const FIELDS = {
   until: "training.steps", ema: "training.ema", decay: "training.decay", "loss-kind": "loss.kind",
 };
 const DURING = ["training.batch", "training.learning_rate", "training.steps", "training.ema", "training.decay"];
+const WITH_STEPS = ["linear", "quad", "sigmoid", "cosine"]; // kinds of schedule
+const ANY_TIME = ["times.kind", "network.kind", "grid.steps"];
 const WAIT = 120; // milliseconds that a recipe rests before it is asked about, so that a typed number is asked once
 
 export class Planner {
   constructor(explorer) {
     this.explorer = explorer;
     this.curves = new Curves(id("curves"), id("curve-said"), (knots, rests) => this.#drag(knots, rests));
-    for (const [name, text] of Object.entries(RECIPES)) id("recipe").append(make("option", text, { value: name }));
+    for (const name of RECIPES) id("recipe").append(make("option", name, { value: name }));
     this.#listen();
   }
 
@@ -61,10 +59,11 @@ export class Planner {
     id("with-classes").addEventListener("change", () => this.set({ "data.label": id("with-classes").checked ? "class" : null }));
     id("schedule").addEventListener("change", () => {
       const kind = id("schedule").value;
-      this.set(kind === "knots" ? this.#knots(this.curves.knots) : { "schedule.kind": kind });
+      this.set(kind === "knots" ? this.#knots(this.curves.knots) : { "schedule.kind": kind, ...this.#atAnyTime(kind) });
     });
     id("schedule-reset").addEventListener("click", () => this.explorer.change((state) => {
       state.changes = without(state.changes, "schedule");
+      for (const key of ANY_TIME) delete state.changes[key];
     }));
     id("diagnose").addEventListener("click", () => this.diagnose());
   }
@@ -77,7 +76,19 @@ export class Planner {
 
   #knots({ alphas, sigmas }) {
     const above = alphas.map((value) => Math.min(Math.max(Number(value.toPrecision(5)), 0.001), 1));
-    return { "schedule.kind": "knots", "schedule.alphas": above, "schedule.sigmas": sigmas.map((value) => Number(value.toPrecision(5))) };
+    const below = sigmas.map((value) => Number(value.toPrecision(5)));
+    return { "schedule.kind": "knots", "schedule.alphas": above, "schedule.sigmas": below, ...this.#atAnyTime("knots") };
+  }
+
+  /** What a recipe of steps needs for a schedule without them: times, a network and a grid that know no steps. */
+  #atAnyTime(kind) {
+    const { recipe, steps } = this.plan ?? {};
+    if (!steps || WITH_STEPS.includes(kind)) return {};
+    return {
+      ...(recipe.times.kind === "steps" && { "times.kind": "uniform" }),
+      ...(recipe.network.kind === "step_gated" && { "network.kind": "residual" }),
+      ...(recipe.grid.kind === "uniform" && !recipe.grid.steps && { "grid.steps": Math.min(steps, this.explorer.limits.steps) }),
+    };
   }
 
   #drag(knots, rests) {
@@ -93,13 +104,13 @@ export class Planner {
 
   /** Bring the page to the state; `before` is the one that was shown. */
   show(before, during) {
-    const { state } = this.explorer, key = this.key;
-    this.key = JSON.stringify([state.recipe, state.changes, state.learn, state.seed]);
-    id("recipe").value = state.recipe;
-    if (key === this.key) return;
-    if (during) this.#trainer.follow();
-    else if (before) this.#trainer.fresh();
-    this.#ask(WAIT);
+    const { recipe, changes, learn, seed } = this.explorer.state, was = this.shown;
+    this.shown = { what: JSON.stringify([recipe, changes, learn]), seed };
+    id("recipe").value = recipe;
+    const other = was?.what !== this.shown.what;
+    if (other && during) this.#trainer.follow();
+    else if (other && before) this.#trainer.fresh();
+    if (other || was.seed !== seed) this.#ask(WAIT); // a seed draws other rows, and leaves the training under way alone
   }
 
   /** Ask what is known of the recipe; `#trainer.what` may have changed as well, such as a drawing. */
@@ -131,6 +142,7 @@ export class Planner {
       if (!id(box).options.length) for (const kind of kinds[section]) id(box).append(make("option", (section === "schedule" && SCHEDULES[kind]) || kind.replaceAll("_", " "), { value: kind }));
     }
     for (const [name, key] of Object.entries(FIELDS)) choose(id(name), value(key));
+    id("recipe-about").textContent = `${recipe.about[0].toUpperCase()}${recipe.about.slice(1)}.`;
     id("schedule").value = recipe.schedule.kind;
     id("noise").value = recipe.data.noise ?? this.#trainer.noise;
     id("standardise").checked = recipe.data.standardise;

@@ -3,7 +3,7 @@
 import { make, number } from "/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDE = 360, HIGH = 230, LEFT = 36, RIGHT = 10, TOP = 12, BOTTOM = 26;
+const WIDE = 360, HIGH = 230, LEFT = 44, RIGHT = 10, TOP = 12, BOTTOM = 26;
 const LEAST = 0.001, LEAST_SIGMA = 1e-4, MOST_SIGMA = 1000;
 const APART = 1.02; // the least ratio of two neighbouring sigmas that are pushed
 const NAMES = { alphas: "α, data", sigmas: "σ, noise" };
@@ -165,7 +165,7 @@ export class Curves {
 
 /** A small line of values over their places from 0 to 1, with words at its ends. */
 export function plot(svg, places, values, { low, high, line, words, name }) {
-  const width = 360, height = 96, left = 36, y = (value) => 10 + (high - Math.min(Math.max(value, low), high)) / (high - low) * (height - 30);
+  const width = 360, height = 96, left = 44, y = (value) => 10 + (high - Math.min(Math.max(value, low), high)) / (high - low) * (height - 30);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const x = (place) => left + place * (width - left - 10), parts = [];
   for (const value of [low, high]) parts.push(shape("text", { x: left - 6, y: y(value) + 4, class: "tick", "text-anchor": "end" }, number(value, 2)));

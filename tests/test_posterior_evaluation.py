@@ -1,0 +1,115 @@
+"""Posteriors are evaluated and diagnosed by their calibration, in memory, from files and on the command line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.posteriors import exact_model, simulated
+
+import motes
+from motes.diagnosis._posteriors import diagnose_posteriors, evaluate_posteriors
+from motes.errors import UsageError
+from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
+from motes.evaluation._results import Metric
+from motes.reports import page
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return exact_model()
+
+
+@pytest.fixture(scope="module")
+def found(exact):
+    theta, x = simulated(200, 4)
+    return exact.evaluate(theta, given=x)
+
+
+def test_exact_posteriors_are_calibrated(exact, found):
+    theta, x = simulated(200, 4)
+    assert found.severity == "good" and list(found.verdicts) == ["calibration", "fit"]
+    assert [entry.name for entry in found.of("calibration")] == ["u", "v", "all columns"]
+    same = motes.calibration(exact, theta, x)
+    for entry, width, p in zip(found.of("calibration"), same.widths, same.p_values, strict=False):
+        assert entry.value == float(width) and entry.reference_value == 1.0
+        assert entry.verdict.p_value == min(1.0, 3 * p)
+    (fit,) = found.of("fit")
+    np.testing.assert_allclose(fit.value, -exact.score_samples(theta, given=x).mean())
+    assert fit.interval[0] < fit.value < fit.interval[1]
+    assert exact.diagnose(theta, given=x).findings == []
+
+
+def record(width, p):
+    ends = {"right": (0.97, 1.04), "narrow": (0.75, 0.85), "wide": (1.05, 1.15)}[width]
+    value = {"right": 1.0, "narrow": 0.78, "wide": 1.1}[width]
+    widths = {"a": Metric("width", value, *ends)}
+    details = PosteriorDetails(("a",), 99, {0.9: {"a": Metric("coverage", 0.8, 0.7, 0.88)}})
+    return evaluation_of_posteriors(widths, {"a": p, "all columns": 0.6}, np.arange(9.0), details, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("width", "p", "severity", "says"),
+    [
+        ("narrow", 1e-6, "large", "22% too narrow (over-confident)"),
+        ("wide", 1e-6, "moderate", "10% too wide (under-confident)"),
+        ("right", 1e-6, "moderate", "shifted or of another form"),
+        ("narrow", 0.03, "good", "no difference found"),  # 0.06 of both tests together
+    ],
+)
+def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):
+    found = record(width, p)
+    assert found.of("calibration")[0].verdict.severity == severity
+    assert says in found.of("calibration")[0].verdict.text
+    assert ("the calibration of 1 of 2 posteriors (a)" in found.headline) == (severity != "good")
+
+
+def test_the_record_is_text_json_and_a_page(found):
+    assert "all columns" in str(found) and "negative_log_likelihood" in str(found)
+    written = json.loads(json.dumps(found.to_dict()))
+    assert written["kind"] == "posteriors" and 0.8 < written["details"]["coverage"]["0.9"]["u"]["value"] < 1
+    text = page(found)
+    assert text.startswith("<!doctype html>") and "Calibration" in text and "0.95" in text
+
+
+def test_misuse_is_told(exact, small_model):
+    theta, x = simulated(60, 4)
+    for call, says in [
+        (lambda: exact.evaluate(theta), "got rows without them. Give both: evaluate"),
+        (lambda: exact.diagnose(theta), "got rows without them"),
+        (lambda: exact.evaluate(theta[:9], given=x[:9]), "got 9 simulations; expected at least 50"),
+        (lambda: exact.evaluate("a.csv", given=x), "got given without rows in memory"),
+        (lambda: exact.evaluate(), "trained on rows in memory"),
+        (lambda: motes.Model(small_model).evaluate(theta, given=x), "conditioned on nothing"),
+        (lambda: motes.Model(small_model).diagnose(theta, given=x), "conditioned on nothing"),
+    ]:
+        with pytest.raises(UsageError, match=says):
+            call()
+
+
+def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
+    theta, x = simulated(800, 5)
+    pd.DataFrame(np.hstack([theta, x]), columns=[*"uvabc"]).to_csv("s.csv", index=False)
+    quick = [
+        "--set=network.members=1",
+        "--set=training.steps=40",
+        "--set=training.batch=64",
+        "--set=grid.steps=5",
+        "--set=data.held_out=0.2",
+    ]
+    assert motes_command("train", "s.csv", "--out", "run", "--given-columns", "a,b,c", *quick)[0] == 0
+    code, out, err = motes_command("evaluate", "run", "--report", "r.html", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    model = motes.load("run")
+    held_out = found["rows"]["real"]
+    assert 100 < held_out < 220 and found["kind"] == "posteriors" and (tmp_path / "r.html").is_file()
+    same = evaluate_posteriors(model.inner)
+    assert same.to_dict()["entries"] == found["entries"]
+    code, out, err = motes_command("diagnose", "run", "s.csv", "--out", "d", "--json")
+    assert code == 0, err
+    assert json.loads(out)["findings"] == diagnose_posteriors(model.inner, "s.csv").findings
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["diagnosis.json", "ranks.png"]
+    other = pd.read_csv("s.csv")[:60]
+    other.to_csv("other.csv", index=False)
+    assert evaluate_posteriors(model.inner, "other.csv").rows["real"] == 60
