@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -134,22 +134,18 @@ def crowd(address, page, process):
     """100 sockets, one of which asks much and reads nothing: MiB that come with them, and steps a second meanwhile."""
     parts = urlsplit(address)
     url, origin = f"ws://{parts.netloc}/socket?{parts.query}", f"http://{parts.netloc}"
-    before, sockets, refused = memory(process), [], 0
-    for _ in range(SOCKETS):
-        try:
-            sockets.append(connect(url, origin=origin, compression=None))
-        except (ConnectionClosed, OSError, TimeoutError):
-            refused += 1
+    before, refused = memory(process), 0
     asked = {"what": "chain", "model": "swiss_roll", "n": 20_000, "steps": 64, "sampler": "heun"}
-    for number in range(20):
-        try:
-            sockets[0].send(json.dumps({**asked, "number": number, "seed": number}))
-        except ConnectionClosed:
-            break
-    speed, after = speed_in_page(page), memory(process)
-    for one in sockets:
-        one.close()
-    return speed, after - before, refused
+    with ExitStack() as sockets:
+        slow = sockets.enter_context(connect(url, origin=origin, compression=None))
+        for _ in range(SOCKETS - 1):
+            try:
+                sockets.enter_context(connect(url, origin=origin, compression=None))
+            except (ConnectionClosed, OSError, TimeoutError):
+                refused += 1
+        for number in range(20):
+            slow.send(json.dumps({**asked, "number": number, "seed": number}))
+        return speed_in_page(page), memory(process) - before, refused
 
 
 def main():

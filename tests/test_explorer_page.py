@@ -50,7 +50,32 @@ def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
         shown = picture(page, ".panel:nth-child(2) .frame")
         page.wait_for_timeout(400)
         assert (picture(page, ".panel:nth-child(2) .frame") != shown).any()
-        assert page.evaluate("explorer.panels.every((panel) => panel.painter.gl)")
+        assert not page.evaluate("explorer.panels.some((panel) => panel.painter.gl)")  # here no card draws
+
+
+def test_both_ways_to_draw_points_show_the_same(visit):
+    with visit("#model=small&n=2000&show=data&at=300") as page:
+        page.evaluate(BOTH_WAYS)
+        by_card, by_hand = (picture(page, f"#{name}").sum(axis=2) for name in ("by-card", "by-hand"))
+        ground = int(np.median(by_card))
+        blocks = [
+            (np.abs(one - ground)[:400, :400].reshape(20, 20, 20, 20).mean(axis=(1, 3))) for one in (by_card, by_hand)
+        ]
+        assert blocks[0].max() > 40 and np.corrcoef(*(one.ravel() for one in blocks))[0, 1] > 0.97
+
+
+BOTH_WAYS = """(async () => {
+  const { Painter } = await import("/paint.js"), panel = explorer.panels[0];
+  for (const [name, byCard] of [["by-card", true], ["by-hand", false]]) {
+    const canvas = document.createElement("canvas");
+    canvas.id = name;
+    Object.assign(canvas.style, { width: "400px", height: "400px", display: "block", background: "black" });
+    document.querySelector("main").prepend(canvas);
+    const painter = new Painter(canvas, byCard);
+    painter.load(panel.painter.data, panel.painter.count);
+    painter.draw({ ...panel.mixture(300), glow: true });
+  }
+})()"""
 
 
 def test_reduced_motion_opens_at_rest(visit):

@@ -1,4 +1,5 @@
-// Points on a canvas: drawn by WebGL, or by hand where there is none. A point lies at A first + B second + C.
+// Points on a canvas: drawn by WebGL, or pixel by pixel where no graphics card does it, which is then several times as fast.
+// A point lies at A first + B second + C.
 
 const VERTEX = `#version 300 es
 in vec2 first; in vec2 second;
@@ -16,13 +17,26 @@ void main() {
   seen = vec4(colour.rgb * share, share);
 }`;
 
+let accelerated; // whether WebGL is drawn by a graphics card
+
+function hasCard() {
+  if (accelerated !== undefined) return accelerated;
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const about = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = gl ? String(gl.getParameter(about ? about.UNMASKED_RENDERER_WEBGL : gl.RENDERER)) : "none";
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  accelerated = Boolean(gl) && !/swiftshader|llvmpipe|softpipe|software/i.test(name);
+  return accelerated;
+}
+
 export class Painter {
-  constructor(canvas) {
+  /** @param byCard draw by WebGL; as a rule, where a graphics card does it. */
+  constructor(canvas, byCard = hasCard()) {
     this.canvas = canvas;
     const asked = { alpha: true, premultipliedAlpha: true, antialias: false, preserveDrawingBuffer: true };
-    this.gl = canvas.getContext("webgl2", asked);
+    this.gl = byCard ? canvas.getContext("webgl2", asked) : null;
     if (this.gl) this.#prepare();
-    else this.flat = canvas.getContext("2d");
+    else this.flat = canvas.getContext("2d", { willReadFrequently: true });
     this.data = [];
   }
 
@@ -94,14 +108,46 @@ export class Painter {
       gl.drawArrays(gl.POINTS, 0, this.count);
       return;
     }
-    const { flat, canvas } = this;
-    flat.clearRect(0, 0, canvas.width, canvas.height);
-    if (!seen) return;
-    flat.fillStyle = `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
-    for (const [x, y] of this.places({ first, second, mix, shift, box })) {
-      flat.fillRect(x * canvas.width - size / 2, y * canvas.height - size / 2, size, size);
-    }
+    this.flat.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (seen && this.count) this.#count({ first, second, mix, shift, middle, half, size, share, colour, glow });
   }
+
+  /** How many points cover each pixel, and what that looks like. */
+  #count({ first, second, mix, shift, middle, half, size, share, colour, glow }) {
+    const { flat, data, count, canvas: { width, height } } = this;
+    if (this.image?.width !== width || this.image.height !== height) {
+      this.image = flat.createImageData(width, height);
+      this.pixels = new Uint32Array(this.image.data.buffer);
+      this.covered = new Uint8Array(width * height);
+    }
+    const { covered, pixels } = this, wide = Math.max(Math.round(size), 1), round = wide > 3;
+    covered.fill(0);
+    const a = 2 * count * first, b = 2 * count * second;
+    for (let i = 0; i < 2 * count; i += 2) {
+      const x = (mix[0] * data[a + i] + mix[1] * data[b + i] + shift[0] - middle[0]) / half[0];
+      const y = (mix[0] * data[a + i + 1] + mix[1] * data[b + i + 1] + shift[1] - middle[1]) / half[1];
+      const left = Math.round((1 + x) / 2 * width - wide / 2), top = Math.round((1 - y) / 2 * height - wide / 2);
+      if (!(left >= 0 && top >= 0 && left + wide <= width && top + wide <= height)) continue;
+      for (let row = 0; row < wide; row++) {
+        const cut = round && (row === 0 || row === wide - 1) ? 1 : 0; // without its corners
+        for (let at = (top + row) * width + left + cut, end = at + wide - 2 * cut; at < end; at++) if (covered[at] < 255) covered[at]++;
+      }
+    }
+    const look = shades(colour, share, glow);
+    for (let at = 0; at < covered.length; at++) pixels[at] = look[covered[at]];
+    flat.putImageData(this.image, 0, 0);
+  }
+}
+
+/** The pixel that so many points of a colour cover, 0 to 255 of them: their light is added, or they lie on one another. */
+function shades(colour, share, glow) {
+  const bytes = new Uint8ClampedArray(4 * 256);
+  for (let n = 1; n < 256; n++) {
+    const alpha = glow ? Math.min(n * share, 1) : 1 - (1 - share) ** n;
+    const light = glow ? n * share / alpha : 1;
+    bytes.set([...colour.map((part) => 255 * part * light), 255 * alpha], 4 * n);
+  }
+  return new Uint32Array(bytes.buffer);
 }
 
 /** Three numbers from 0 to 1 as a colour of CSS, so opaque. */

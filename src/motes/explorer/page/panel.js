@@ -153,11 +153,12 @@ export class Panel {
 
   #over(place) {
     const { explorer, over } = this, { state } = explorer;
-    const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
     const asked = state.known || explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
-    if (asked || this.covered) context.clearRect(0, 0, width, height);
-    this.covered = asked;
-    if (asked) this.cover(context, place, width, height, ratio);
+    over.hidden = !asked; // an empty canvas over the points costs the browser as much as one that shows something
+    if (!asked) return;
+    const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
+    context.clearRect(0, 0, width, height);
+    this.cover(context, place, width, height, ratio);
   }
 
   /** Draw what lies over the points, on a canvas or on whatever takes the same calls. */
