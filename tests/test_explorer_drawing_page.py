@@ -86,4 +86,4 @@ def test_a_drawing_of_two_classes_trains_a_model_of_two_classes(visit):
             page.locator(f"#{name}").select_option(value)
         page.locator("#train").click()
         until(page, "explorer.state.model === 'training' && explorer.trainer.news.step === 500", 90)
-        assert page.evaluate("explorer.about.exact")
+        assert page.evaluate("explorer.about.exact") and page.evaluate("explorer.about.classes") == ["0", "1"]
