@@ -188,7 +188,7 @@ class ResidualMLP(eqx.Module):
 class Ensemble(eqx.Module):
     """Networks whose mean is the answer: what few rows leave open, each fills in otherwise, and the mean less so.
 
-    One after another, since a product of stacked matrices takes three times as long on a CPU.
+    One after another, since a product of stacked matrices takes longer on a CPU.
     """
 
     members: tuple[ResidualMLP, ...]
