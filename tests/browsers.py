@@ -81,38 +81,12 @@ def easel(page):
     page.locator("#shape").select_option("your drawing")
 
     def at(x, y):
-        page.locator("#sketch").evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
-        box = page.locator("#sketch").bounding_box()
+        box, before = None, {}
+        while box != before:  # what stands above it may still grow
+            before = box
+            page.locator("#sketch").evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
+            page.wait_for_timeout(200)
+            box = page.locator("#sketch").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     return at
-
-
-# Text whose contrast with the ground behind it is below 4.5 (3 for large text), as WCAG 2.1 measures it.
-CONTRAST = """(() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
-  const ground = (one) => {
-    for (let at = one; at; at = at.parentElement) {
-      const colour = rgb(getComputedStyle(at).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const one of document.querySelectorAll("body *")) {
-    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !one.offsetParent || one.closest(":disabled, .hidden, option")) continue;
-    const style = getComputedStyle(one), [a, b] = [light(rgb(style.color)), light(ground(one))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) poor.push([one.textContent.trim().slice(0, 40), ratio]);
-  }
-  return poor;
-})()"""
-
-# Controls without a name.
-NAMELESS = """[...document.querySelectorAll("button, select, input, [role=img], canvas[role]")].filter((one) =>
-  one.offsetParent && !(one.textContent.trim() && one.tagName === "BUTTON") && !one.getAttribute("aria-label")
-  && !(one.labels?.length && [...one.labels].some((label) => label.textContent.trim()))).map((one) => one.outerHTML)"""

@@ -122,6 +122,7 @@ def test_a_planted_fault_is_found_alone_and_its_fix_mends_it(fault):
     found = {finding.name: finding for finding in diagnose(x, recipe, changes=changes)}
     assert name in found
     assert set(found) <= {name, "prior_mismatch"}  # unscaled data has a prior that does not match, too
+    assert bool(found[name].fix) == (name not in ("duplicate_rows", "degenerate_column", "dependent_columns"))
     if found[name].fix:
         assert name not in names(x, motes.load_recipe(motes.load_recipe(recipe, changes), options(found[name].fix)))
     assert str(found[name]).startswith(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import motes
-from browsers import CONTRAST, IN_CHROMIUM, NAMELESS, QUICK, SEEN, easel, go, lit, picture, state, until
+from browsers import IN_CHROMIUM, QUICK, SEEN, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
 from motes.explorer import Limits, Shelf, Subject
 from motes.explorer._answers import Answers, log_density
@@ -434,7 +434,7 @@ WIDTHS = [(1440, 900), (1024, 768), (390, 844)]
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_the_screen_and_can_be_read(visit, width, height, theme):
+def test_it_fits_the_screen(visit, width, height, theme):
     with visit("#model=small&n=1000&at=260&layers=points,lines&side=exact", width=width, height=height,
                color_scheme=theme) as page:  # fmt: skip
         until(page, "Boolean(explorer.last?.['density exact'])")
@@ -443,9 +443,6 @@ def test_it_fits_the_screen_and_can_be_read(visit, width, height, theme):
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         if str(SEEN) != ".":
             page.screenshot(path=SEEN / f"{theme}-{width}.png", full_page=True)
-        poor = page.evaluate(CONTRAST)
-        assert poor == []
-        assert page.evaluate(NAMELESS) == []
         if width == 390:
             small = page.evaluate(
                 "[...document.querySelectorAll('button, select')].filter((one) => one.offsetParent && "

@@ -217,7 +217,7 @@ def test_every_built_in_class_is_registered():
         "network": NETWORKS, "denoiser": DENOISERS, "loss": LOSSES, "times": TIMES, "sampler": SAMPLERS, "grid": GRIDS,
     }.items():  # fmt: skip
         assert dict(kinds_of(section)) == built_in
-    assert len(kinds_of("schedule")) == 8
+    assert len(kinds_of("schedule")) == 9
 
 
 # --- what may be registered ------------------------------------------------------------------------------------------

@@ -160,6 +160,8 @@ def test_a_start_that_is_given_is_the_start():
     x, (start,) = draw(9, start=prior, record=[0])
     np.testing.assert_array_equal(start, prior)
     np.testing.assert_array_equal(x, draw(9)[0])  # and nothing else has changed
+    _, (other,) = draw(9, start=-np.asarray(prior), record=[0])
+    np.testing.assert_array_equal(other, -np.asarray(prior))
     with pytest.raises(ValueError, match=r"start has shape \(9, 2\); expected \(8, 2\)"):
         draw(8, start=prior)
 

@@ -158,10 +158,14 @@ def _part_of(finding: Finding) -> str:
 
 def _by_part(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     """Those about the data, then those of the largest part of the error, and so on."""
+    # Steps through noise levels that the network does not know may be wild: that says nothing of the grid.
+    unknown_levels = any(finding.name == "wrong_times" for finding in findings)
 
     def size(finding: Finding) -> float:
         if not (name := _part_of(finding)):
             return math.inf
+        if unknown_levels and name == DISCRETISATION:
+            return -1.0
         part = split.parts.get(name)
         return part.value if part is not None and not split.doubts and part.surely_above(0.0) else 0.0
 

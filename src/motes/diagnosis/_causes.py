@@ -21,7 +21,7 @@ from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
 
-RARE = 0.03  # of the density that equal visits of all noise levels have: a level that training hardly sees
+OFTEN = 3.0  # how many times more often than it does training should see a noise level that it sees too rarely
 MOST = 0.5  # of the excess loss lies at such levels
 DROPPED = 0.02  # share of rows without label that a network needs at least
 FEW = 1000  # steps
@@ -79,10 +79,6 @@ def _edges(levels: Array) -> Array:
 def _times(recipe: Recipe, excess: ExcessLoss) -> Iterator[Cause]:
     log_noise = np.log(excess.noise)
     nats = np.maximum(excess.excess, 0) * np.diff(_edges(log_noise))
-    rare = visits(recipe, excess.noise) < RARE
-    if nats[rare].sum() <= MOST * nats.sum():
-        return
-    low, high = excess.noise[rare].min(), excess.noise[rare].max()
     changes: dict[str, Any] = {"times.kind": "steps"}
     if recipe.steps is None or not fits(recipe, changes):
         # The middle of the range, and a spread that reaches its ends: for the noise of `default` nearly its own.
@@ -92,7 +88,12 @@ def _times(recipe: Recipe, excess: ExcessLoss) -> Iterator[Cause]:
             "times.mean": round(float(log_noise[0] + log_noise[-1]) / 2, 2),
             "times.std": round(float(log_noise[-1] - log_noise[0]) / 5.2, 2),
         }
-    yield Cause("wrong_times", f"training hardly sees noise levels from {low:.2g} to {high:.2g}", changes)
+    if not fits(recipe, changes):
+        return
+    rare = visits(load_recipe(recipe, changes), excess.noise) > OFTEN * visits(recipe, excess.noise)
+    if nats[rare].sum() > MOST * nats.sum():
+        low, high = excess.noise[rare].min(), excess.noise[rare].max()
+        yield Cause("wrong_times", f"training sees noise levels from {low:.2g} to {high:.2g} too rarely", changes)
 
 
 def _labels(model: PointModel) -> Iterator[Cause]:
