@@ -267,6 +267,7 @@ def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(
     assert (code, err) == (2, "motes: got --dpi 5; expected 20 to 1200 dots per inch.\n")
 
 
+@pytest.mark.long
 def test_plot_makes_a_video(run_folder, motes_command, tmp_path):
     code, _out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", ".", "--video")
     assert code == 0, err
@@ -511,6 +512,7 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, tmp_path)
     assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
 
 
+@pytest.mark.long
 def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_path):
     np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(400, 3)))
     assert motes_command("train", "three.npy", "--recipe", "default", "--out", "run", "-q", *QUICK)[0] == 0

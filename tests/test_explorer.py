@@ -966,6 +966,7 @@ def test_without_other_rows_nothing_is_said_of_memory(small_model):
 # --- other models ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_model_whose_schedule_and_network_know_steps_is_shown():
     small = {"training.steps": 2, "network.width": 8, "network.depth": 1}
     model = motes.fit("moons", "tutorial", changes=small, verbose=False).inner

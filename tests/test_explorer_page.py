@@ -460,6 +460,7 @@ def test_who_does_not_see_it_is_told_the_state(visit):
         assert "time 0." in said and "distance to real points" in said
 
 
+@pytest.mark.long
 def test_ten_thousand_points_move(visit):
     with visit("#model=small&n=10000&show=data,euler.4", width=1000, height=700) as page:
         page.locator("#to-data").click()

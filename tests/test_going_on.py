@@ -204,6 +204,7 @@ def test_more_rows_keep_the_optimiser_and_the_averages(first):
     assert more.n_iter_ == 30
 
 
+@pytest.mark.long
 def test_members_and_base_stay_however_many_rows_come(first):
     """Few rows would have several members, many one; and a training that goes on is of the members that there are."""
     copy = pickle.loads(pickle.dumps(first))

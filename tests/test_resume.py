@@ -148,6 +148,7 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
     assert np.abs(weights_of(more.training.last) - state.arrays["state/.weights"]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_patience_counts_anew_with_more_steps(tmp_path):
     changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.3}
     keeper = Memory(tmp_path)

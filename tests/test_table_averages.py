@@ -87,6 +87,7 @@ def test_averages_move_the_normals_by_the_share_that_suits_few_rows(monkeypatch)
     np.testing.assert_allclose(less.embed, whole.embed, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_another_length_has_biases_and_inequalities_of_its_own():
     rows = table(200)[["a"]].assign(low=np.arange(200) % 40, high=np.arange(200) % 40 + np.arange(200) % 7)
     changes = CHANGES | {"table.averages": 4, "table.steps": 20, "table.calibrate": True}

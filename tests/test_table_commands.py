@@ -133,6 +133,7 @@ def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, 
     assert (code, err) == (0, "")
 
 
+@pytest.mark.long
 def test_exact_leads_to_the_order_of_the_model(run, model, motes_command):
     words = ("sample", run, "-n", 30, "--given", "h=0.5", "--given", "age=40", "-q")
     code, usual, _ = motes_command(*words)

@@ -212,6 +212,7 @@ def test_a_histogram_that_knows_more_than_few_bins_is_a_finding():
     assert found(normal, bins=128) == []  # as many as there are: it is not the bins
 
 
+@pytest.mark.long
 def test_a_table_of_few_bins_is_told_so_and_the_fix_mends_it():
     rng = np.random.default_rng(1)
     make = lambda n: pd.DataFrame(

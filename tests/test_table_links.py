@@ -126,6 +126,7 @@ def test_what_is_predicted_of_a_column_knows_its_relation(data):
         np.testing.assert_array_equal(found.columns[name].values, some.a + some.b)
 
 
+@pytest.mark.long
 def test_values_near_to_what_a_relation_gives_are_learned_as_near():
     # A fifth equal, half of the others within 1 % or so, the rest anywhere.
     rng = np.random.default_rng(7)

@@ -205,6 +205,7 @@ def test_what_does_not_fit_is_refused_by_name(model, data):
 # --- exact answers of small tables ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_independent_labels_are_learned_as_such():
     # Four uniform labels: log p is -4 log 4; the old model said -7.2.
     rng = np.random.default_rng(0)
@@ -219,6 +220,7 @@ def test_independent_labels_are_learned_as_such():
         assert (pd.Series(cells(rows, name)).value_counts(normalize=True) - 0.25).abs().max() < 0.02
 
 
+@pytest.mark.long
 def test_zeros_that_stand_for_nothing_come_as_often_as_they_did():
     rng = np.random.default_rng(0)
     amount = np.where(rng.random(4000) < 0.9, 0.0, np.exp(3 + rng.standard_normal(4000)).round(2))
@@ -235,6 +237,7 @@ def test_zeros_that_stand_for_nothing_come_as_often_as_they_did():
     assert (low > 0.4).all()
 
 
+@pytest.mark.long
 def test_pairs_of_labels_that_do_not_exist_hardly_come():
     rng = np.random.default_rng(0)
     maker = rng.integers(0, 6, 4000)
@@ -250,6 +253,7 @@ def test_pairs_of_labels_that_do_not_exist_hardly_come():
     assert np.mean(wrong) < 0.01  # the old model: 0.7
 
 
+@pytest.mark.long
 def test_weights_are_rows_that_come_so_often():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"label": rng.choice(list("ab"), 3000), "x": rng.standard_normal(3000).round(1)})
@@ -260,6 +264,7 @@ def test_weights_are_rows_that_come_so_often():
     assert (drawn == "a").mean() == pytest.approx(share, abs=0.015)
 
 
+@pytest.mark.long
 def test_missing_entries_are_a_value_where_that_is_asked_for():
     rng = np.random.default_rng(0)
     x = rng.standard_normal(3000).round(1)
@@ -277,6 +282,7 @@ def test_missing_entries_are_a_value_where_that_is_asked_for():
     assert not hidden.sample(1000, seed=1).columns["y"].missing.any()
 
 
+@pytest.mark.long
 def test_few_rows_are_learned_by_several_members():
     from sklearn.datasets import load_iris
 

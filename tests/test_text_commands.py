@@ -134,6 +134,7 @@ def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(mot
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.long
 def test_a_run_on_points_remembers_too(motes_command, tmp_path):
     rng = np.random.default_rng(0)
     lines = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in rng.normal(size=(200, 2))]
