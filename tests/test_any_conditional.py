@@ -153,8 +153,8 @@ def test_masks_have_the_shares_that_the_recipe_says():
 
 @pytest.mark.long
 def test_one_learned_model_is_near_all_exact_conditionals():
-    theta, x = simulated(4000, 11)
-    changes = {"training.steps": 3000, "schedule.sigma_max": 40.0}
+    theta, x = simulated(20_000, 11)
+    changes = {"training.steps": 6000, "schedule.sigma_max": 40.0}
     model = motes.fit(
         theta, "any", columns=["u", "v"], given=dict(zip("abc", x.T, strict=True)), changes=changes, verbose=False
     )
@@ -178,6 +178,7 @@ def test_columns_of_both_are_one_table_that_travels(tmp_path):
     pd.testing.assert_frame_equal(again.sample(5, given=given), named.sample(5, given=given))
     np.testing.assert_allclose(apart.inner.sample(5), named.inner.sample(5), atol=1e-6)
     assert not np.allclose(named.sample(5, given={"a": 0.5}), named.sample(5, given={"a": -0.5}))
+    np.testing.assert_array_equal(named.score_samples(rows[:5], given=[]), named.score_samples(rows[:5]))
     # An interval is a condition on the joint distribution.
     inside = named.sample(5, given={"a": (-0.2, 0.4)})
     assert ((inside["a"] >= -0.2) & (inside["a"] <= 0.4)).all()

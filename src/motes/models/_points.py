@@ -483,7 +483,7 @@ class PointModel:
             )
         rows = as_table(x, self.columns, to_learn=False).x
         names = self._names_of(given) if self.recipe.conditions.learned else ()
-        known = self.given(label, len(rows), None if names else given)
+        known = self.given(label, len(rows), None if self.recipe.conditions.learned else given)
         try:
             random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
             options: dict[str, Any] = {"divergence": random or "exact", "solver": solver, "tolerance": tolerance}
