@@ -15,6 +15,7 @@ from explorers import TOKEN
 CHROMIUM = shutil.which("chromium")
 IN_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="the page is tested in Chromium: apt-get install chromium")
 SEEN = Path(os.environ.get("MOTES_SCREENSHOTS", ""))  # where pictures are left, if anywhere
+SHORT = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}  # of a training
 QUICK = "#model=small&n=500&show=data,euler.4"
 
 
@@ -74,6 +75,12 @@ def state(page):
 def go(page, place):
     page.locator("#clock").fill(str(place))
     until(page, f"explorer.state.place === {place} && !explorer.stale")
+
+
+def choose(page, values):
+    """Choose a value in each of these lists."""
+    for name, value in values.items():
+        page.locator(f"#{name}").select_option(value)
 
 
 def easel(page):

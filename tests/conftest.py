@@ -136,6 +136,24 @@ def chromium():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def answers(small_model):
+    """What the explorer answers of the small model; a module may have its own."""
+    from motes.explorer import Limits, Shelf, Subject
+    from motes.explorer._answers import Answers
+
+    return Answers(Shelf(Subject("small", small_model)), Limits())
+
+
+@pytest.fixture(scope="module")
+def client(answers):
+    """The explorer, served."""
+    from explorers import serving
+
+    with serving(answers.shelf, answers) as client:
+        yield client
+
+
 @pytest.fixture
 def visit(chromium, client):
     """`with visit(HASH, ...) as page`: an open page of the module's `client`, which complains of nothing."""

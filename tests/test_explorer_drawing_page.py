@@ -3,20 +3,10 @@
 import numpy as np
 import pytest
 
-from browsers import IN_CHROMIUM, easel, picture, until
-from explorers import serving
-from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers
+from browsers import IN_CHROMIUM, SHORT, choose, easel, picture, until
 
 pytestmark = IN_CHROMIUM
 STILL = "#model=small&n=500&show=data&at=0"  # nothing above the easel grows while it is drawn on
-
-
-@pytest.fixture(scope="module")
-def client(small_model):
-    answers = Answers(Shelf(Subject("small", small_model)), Limits())
-    with serving(answers.shelf, answers) as client:
-        yield client
 
 
 def drag(page, *places):
@@ -25,6 +15,15 @@ def drag(page, *places):
     for place in places[1:]:
         page.mouse.move(*place, steps=6)
     page.mouse.up()
+
+
+def two_classes(page):
+    """Draw two lines, each of a class; returns where a share of the easel is."""
+    at = easel(page)
+    drag(page, at(0.2, 0.3), at(0.8, 0.3))
+    page.get_by_label("Class 2, amber squares").click()
+    drag(page, at(0.2, 0.7), at(0.8, 0.7))
+    return at
 
 
 def points(page):
@@ -44,10 +43,7 @@ def test_a_line_is_straight_whatever_way_the_pointer_took(visit):
 
 def test_colours_are_classes_and_are_erased_with_their_points(visit):
     with visit(STILL, reduced_motion="reduce") as page:
-        at = easel(page)
-        drag(page, at(0.2, 0.3), at(0.8, 0.3))
-        page.get_by_label("Class 2, amber squares").click()
-        drag(page, at(0.2, 0.7), at(0.8, 0.7))
+        at = two_classes(page)
         drawn, colours = points(page)
         assert set(colours) == {0, 1}
         assert (np.array(colours) == (drawn[:, 1] < 0)).all()
@@ -78,12 +74,8 @@ def test_the_keyboard_draws_too(visit):
 @pytest.mark.long  # it trains
 def test_a_drawing_of_two_classes_trains_a_model_of_two_classes(visit):
     with visit(STILL, reduced_motion="reduce") as page:
-        at = easel(page)
-        drag(page, at(0.2, 0.3), at(0.8, 0.3))
-        page.get_by_label("Class 2, amber squares").click()
-        drag(page, at(0.2, 0.7), at(0.8, 0.7))
-        for name, value in {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}.items():
-            page.locator(f"#{name}").select_option(value)
+        two_classes(page)
+        choose(page, SHORT)
         page.locator("#train").click()
         until(page, "explorer.state.model === 'training' && explorer.trainer.news.step === 500", 90)
         assert page.evaluate("explorer.about.exact") and page.evaluate("explorer.about.classes") == ["0", "1"]

@@ -4,23 +4,9 @@ import numpy as np
 import pytest
 
 from browsers import IN_CHROMIUM, SEEN, lit, picture, state, until
-from explorers import serving
-from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers
 
 pytestmark = IN_CHROMIUM
 EMPTY = "#model=small&n=500&show=data&at=430&layers="
-
-
-@pytest.fixture(scope="module")
-def answers(small_model):
-    return Answers(Shelf(Subject("small", small_model)), Limits())
-
-
-@pytest.fixture(scope="module")
-def client(answers):
-    with serving(answers.shelf, answers) as client:
-        yield client
 
 
 def drawn(page, known):

@@ -34,12 +34,6 @@ def answers(shelf):
     return Answers(shelf, Limits())
 
 
-@pytest.fixture(scope="module")
-def client(shelf, answers):
-    with serving(shelf, answers) as client:
-        yield client
-
-
 def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
     with visit("") as page:
         text = page.locator("#lede p").inner_text()

@@ -8,22 +8,11 @@ import pytest
 
 from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
 from explorers import serving
-from motes.explorer import Limits, Shelf, Subject
+from motes.explorer import Limits, Shelf
 from motes.explorer._answers import Answers
 
 pytestmark = IN_CHROMIUM
 READY = "Boolean(explorer.table.answer) && explorer.table.cards.every((card) => card.p)"
-
-
-@pytest.fixture(scope="module")
-def answers(small_model):
-    return Answers(Shelf(Subject("small", small_model)), Limits())
-
-
-@pytest.fixture(scope="module")
-def client(answers):
-    with serving(answers.shelf, answers) as client:
-        yield client
 
 
 def seen(page):

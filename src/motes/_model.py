@@ -501,12 +501,11 @@ class Model:
         """
         from motes.diagnosis._after import diagnose_model
         from motes.diagnosis._of_tables import table_diagnosis
-        from motes.diagnosis._posteriors import diagnose_posteriors
+        from motes.diagnosis._posteriors import diagnose_posteriors, refuse_given
 
         if isinstance(self.inner, PointModel) and self.inner.context is not None:
             return diagnose_posteriors(self.inner, self._source(data), given, seed=seed)
-        if given is not None:
-            raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
+        refuse_given(given)
         if isinstance(self.inner, TableModel):
             return table_diagnosis(self.inner, data, seed=seed)
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.diagnosis._before import ema_fitting
-from motes.errors import MotesError
+from motes.diagnosis._prior import changed
 from motes.evaluation._excess import ExcessLoss
 from motes.learning._networks import Residual
 from motes.learning._options import Training
 from motes.learning._times import LogNormalTimes
 from motes.models._points import PointModel
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import Recipe
 
 Array = NDArray[np.float64]
 
@@ -48,16 +48,7 @@ class Cause(NamedTuple):
 def causes_of(model: PointModel, excess: ExcessLoss) -> list[Cause]:
     """What may have kept the network of a model from learning, the furthest from what trains well first."""
     found = [*_times(model.recipe, excess), *_labels(model), *_training(model.recipe), *_size(model.recipe)]
-    return [cause for cause in found if fits(model.recipe, cause.changes)]
-
-
-def fits(recipe: Recipe, changes: dict[str, Any]) -> bool:
-    """Whether a recipe takes these changes."""
-    try:
-        load_recipe(recipe, changes)
-    except MotesError:
-        return False
-    return True
+    return [cause for cause in found if changed(model.recipe, cause.changes) is not None]
 
 
 def visits(recipe: Recipe, noise: Array) -> Array:
@@ -80,7 +71,8 @@ def _times(recipe: Recipe, excess: ExcessLoss) -> Iterator[Cause]:
     log_noise = np.log(excess.noise)
     nats = np.maximum(excess.excess, 0) * np.diff(_edges(log_noise))
     changes: dict[str, Any] = {"times.kind": "steps"}
-    if recipe.steps is None or not fits(recipe, changes):
+    better = None if recipe.steps is None else changed(recipe, changes)
+    if better is None:
         # The middle of the range, and a spread that reaches its ends: for the noise of `default` nearly its own.
         own = isinstance(recipe.times, LogNormalTimes)
         changes = {} if own else {"times.kind": "log_normal"}
@@ -88,9 +80,10 @@ def _times(recipe: Recipe, excess: ExcessLoss) -> Iterator[Cause]:
             "times.mean": round(float(log_noise[0] + log_noise[-1]) / 2, 2),
             "times.std": round(float(log_noise[-1] - log_noise[0]) / 5.2, 2),
         }
-    if not fits(recipe, changes):
+        better = changed(recipe, changes)
+    if better is None:
         return
-    rare = visits(load_recipe(recipe, changes), excess.noise) > OFTEN * visits(recipe, excess.noise)
+    rare = visits(better, excess.noise) > OFTEN * visits(recipe, excess.noise)
     if nats[rare].sum() > MOST * nats.sum():
         low, high = excess.noise[rare].min(), excess.noise[rare].max()
         yield Cause("wrong_times", f"training sees noise levels from {low:.2g} to {high:.2g} too rarely", changes)

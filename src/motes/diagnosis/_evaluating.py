@@ -10,7 +10,7 @@ from motes._progress import Reporter
 from motes._seeds import seed_key
 from motes.data._frames import Frame
 from motes.diagnosis._posteriors import ROWS as ROWS_OF_POSTERIORS
-from motes.diagnosis._posteriors import evaluate_posteriors
+from motes.diagnosis._posteriors import evaluate_posteriors, refuse_given
 from motes.errors import UsageError, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
@@ -64,8 +64,7 @@ def evaluate(
         reporter.say("drawing the posterior of each row")
         posteriors = evaluate_posteriors(model, source, given, n=min(n, ROWS_OF_POSTERIORS), seed=seed)
         return replace(posteriors, about=_about(model))
-    if given is not None:
-        raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
+    refuse_given(given)
     if isinstance(model, TableModel):
         _check_target(model, target)
         origin: Source[Any] = source_of(model, source)

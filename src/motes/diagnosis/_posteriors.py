@@ -43,6 +43,16 @@ def rows_of(model: PointModel, data: Any, given: Any, n: int) -> tuple[Any, Any,
     return data, given, "rows in memory", "rows with what was observed"
 
 
+def refuse_given(given: Any) -> None:
+    """Refuse what was observed with rows, for a model that is conditioned on nothing.
+
+    Raises:
+        UsageError: there is something.
+    """
+    if given is not None:
+        raise UsageError("got given, and this model is conditioned on nothing. Leave it out.")
+
+
 def diagnose_posteriors(
     model: PointModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
 ) -> Calibration:

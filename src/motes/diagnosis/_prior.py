@@ -18,7 +18,7 @@ from motes.data._tables import Standardiser
 from motes.diffusion._continuous import LinearVP, RectifiedFlow, VarianceExploding
 from motes.diffusion._discrete import BetasBetween
 from motes.diffusion._schedules import Schedule
-from motes.errors import RecipeError
+from motes.errors import MotesError
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -88,13 +88,18 @@ def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
 def prior_fix(x: Array, recipe: Recipe) -> str:
     """The options after which the recipe ends in its prior, tried on rows (n, d) of the data; "" where none do."""
     for changes in _candidates(recipe):
-        try:
-            changed = load_recipe(recipe, changes)
-        except RecipeError:
-            continue
-        if prior_kl(x, changed) < PRIOR_NATS / 2:
+        other = changed(recipe, changes)
+        if other is not None and prior_kl(x, other) < PRIOR_NATS / 2:
             return as_options(changes)
     return ""
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe | None:
+    """A recipe with these changes; None where it does not take them."""
+    try:
+        return load_recipe(recipe, changes)
+    except MotesError:
+        return None
 
 
 def as_options(changes: Mapping[str, Any]) -> str:

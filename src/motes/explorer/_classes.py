@@ -11,7 +11,7 @@ from motes.data._shapes import SHAPES, make_labelled_shape
 from motes.data._tables import Table
 from motes.evaluation._truth import Truth
 from motes.explorer._sketches import Sketch
-from motes.models._sources import PointSource
+from motes.models._sources import PointSource, reference_seeds
 
 Array = NDArray[np.float64]
 
@@ -58,10 +58,14 @@ class OneClass:
             count = SHAPES[self.name].classes or 1
             x, labels = make_labelled_shape(self.name, 2 * count * n, seed=seed, noise=self.whole.noise)
             return x[labels == int(self.label)][:n]
-        rows = self.training.x
-        return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
+        return some_rows(self.training.x, n, seed)
 
     def real(self, n: int) -> tuple[Array, Array]:
         """Two sets of `n` points, with seeds of their own."""
-        first, second = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-        return self.draw(n, int(first)), self.draw(n, int(second))
+        first, second = reference_seeds(self.seed)
+        return self.draw(n, first), self.draw(n, second)
+
+
+def some_rows(rows: Array, n: int, seed: int) -> Array:
+    """Up to `n` of the rows (m, d), in an order of their own."""
+    return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]

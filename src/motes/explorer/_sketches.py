@@ -12,6 +12,7 @@ from motes.data._tables import Table
 from motes.data._text_lines import default_columns
 from motes.errors import UsageError
 from motes.evaluation._truth import Truth
+from motes.models._sources import reference_seeds
 
 Array = NDArray[np.float64]
 
@@ -59,5 +60,5 @@ class Sketch:
 
     def real(self, n: int) -> tuple[Array, Array]:
         """Two fresh sets of `n` points, with seeds of their own."""
-        first, second = np.random.SeedSequence([self.seed, 271828]).generate_state(2)
-        return self.draw(n, int(first)), self.draw(n, int(second))
+        first, second = reference_seeds(self.seed)
+        return self.draw(n, first), self.draw(n, second)

@@ -24,7 +24,7 @@ from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import Oracle
 from motes.errors import MotesError, UsageError, unknown
-from motes.explorer._classes import OneClass
+from motes.explorer._classes import OneClass, some_rows
 from motes.explorer._names import check_source
 from motes.explorer._sketches import Sketch
 from motes.explorer._tables import TableSubject
@@ -139,7 +139,7 @@ class Subject:
         return None if self.label is None or self.model.classes is None else self.model.classes.names[self.label]
 
     def known(self, n: int) -> Given | None:
-        """What a sampler is told of `n` points; None: nothing.
+        """What `n` points are conditioned on; None: nothing.
 
         Example:
             >>> from motes.explorer import Shelf
@@ -195,8 +195,7 @@ class Subject:
             return self.origin.draw(n, seed)
         if self.origin.name in SHAPES:
             return make_shape(self.origin.name, n, seed=seed, noise=self.origin.noise)
-        rows = self.origin.training.x
-        return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
+        return some_rows(self.origin.training.x, n, seed)
 
     def noise(self, n: int, seed: int) -> Array:
         """The noise that is added to `data`, (n, d), in standardised units.

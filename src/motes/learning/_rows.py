@@ -96,45 +96,35 @@ class OnDevice(NamedTuple):
         where there are any. The key `thin`, in training, picks the units that are left out, if any are; each member of
         an ensemble is then trained by itself, and the loss is the mean of theirs.
         """
+
+        def of(denoiser: Denoiser, index: jax.Array, thin: jax.Array | None) -> jax.Array:
+            thins = None if thin is None else jax.random.split(thin, len(t))
+
+            def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> jax.Array:
+                one = denoiser if known is None else denoiser.given(known)
+                total = lambda one: jnp.stack(list(loss(one, *row).values())).sum()
+                return total(one if thin is None else thinned(one, thin))
+
+            return jax.vmap(row)(self._known(index, chances), thins, self.x[index], t, eps)
+
         if thin is None:
-            return self._losses(denoiser, loss, index, t, eps, chances)
+            return of(denoiser, index, None)
         alone = each_alone(denoiser)
         keys = jax.random.split(thin, len(alone)) if len(alone) > 1 else [thin]
         # Each member meets the rows at other times and with other noise, or they would learn nearly the same.
         shift = len(t) // len(alone)
-        parts = [
-            self._losses(one, loss, jnp.roll(index, k * shift), t, eps, chances, thin=key)
-            for k, (one, key) in enumerate(zip(alone, keys, strict=True))
-        ]
+        parts = [of(one, jnp.roll(index, k * shift), key) for k, (one, key) in enumerate(zip(alone, keys, strict=True))]
         return jnp.stack(parts).mean(axis=0)
 
-    def _losses(
-        self,
-        denoiser: Denoiser,
-        loss: Loss,
-        index: jax.Array,
-        t: jax.Array,
-        eps: jax.Array,
-        chances: jax.Array,
-        *,
-        thin: jax.Array | None = None,
-    ) -> jax.Array:
-        """As `losses`, of the mean of an ensemble."""
+    def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
+        """What the rows `index` (b,) are conditioned on, where they are on anything; `chances` as in `losses`."""
         label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
         context = None if self.context is None else self.context[index]
         if self.masks is not None:
             mask = self.masks[(chances * len(self.masks)).astype(int)]
             context = jnp.concatenate([self.x[index], mask], axis=1)
         given = Given(label, context)
-        known = given if jax.tree.leaves(given) else None
-        thins = None if thin is None else jax.random.split(thin, len(t))
-
-        def row(known: Given | None, thin: jax.Array | None, *row: jax.Array) -> jax.Array:
-            one = denoiser if known is None else denoiser.given(known)
-            total = lambda one: jnp.stack(list(loss(one, *row).values())).sum()
-            return total(one if thin is None else thinned(one, thin))
-
-        return jax.vmap(row)(known, thins, self.x[index], t, eps)
+        return given if jax.tree.leaves(given) else None
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:

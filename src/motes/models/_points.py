@@ -340,7 +340,7 @@ class PointModel:
         return np.broadcast_to(self.context.forward(rows), (n, self.context.inputs))
 
     def observed(self, rows: NDArray[np.float64]) -> Given:
-        """What a denoiser that has learned any conditional distribution is told of rows (n, d), NaN where not known.
+        """What a denoiser that has learned any conditional distribution takes of rows (n, d), NaN where not known.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)

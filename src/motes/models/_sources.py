@@ -126,7 +126,7 @@ class PointSource(Source[Table]):
         if self.name in SHAPES:
             # Seeds of their own: none of a training set, and none of a sample. Independent draws, as samples are; but a
             # curve without noise has no density to draw from.
-            words = np.random.SeedSequence([self.seed, 271828]).generate_state(2).tolist()
+            words = reference_seeds(self.seed)
             if self.truth is None:
                 first, second = (make_shape(self.name, n, seed=word, noise=self.noise) for word in words)
             else:
@@ -141,6 +141,12 @@ class PointSource(Source[Table]):
 
 
 # --- reading and dividing -------------------------------------------------------------------------------------------
+
+
+def reference_seeds(seed: int) -> list[int]:
+    """The seeds of two real draws, for a source of this seed."""
+    words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
+    return words
 
 
 def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:

@@ -32,7 +32,7 @@ export function moved(knots, curve, k, value) {
 }
 
 export class Curves {
-  /** @param svg to draw in; @param said where the focused point is told; @param onMove called with knots, and whether they rest. */
+  /** @param svg to draw in; @param said where the focused point is described; @param onMove called with knots, and whether they rest. */
   constructor(svg, said, onMove) {
     Object.assign(this, { svg, said, onMove, knots: null, top: 1, at: { alphas: 0, sigmas: 0 } });
     svg.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
