@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +27,7 @@ from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import ROWS, Oracle
 from motes.errors import UsageError
 from motes.learning._losses import Loss
+from motes.learning._programs import training_program
 from motes.learning._times import Times
 
 Array = NDArray[np.float64]
@@ -131,8 +131,8 @@ def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: ja
     if x.ndim != 2 or not len(x):
         raise UsageError(f"x0 has shape {x.shape}; expected (n, d) with n >= 1.")
     key_rows, key_eps = jax.random.split(key)
-    order = np.asarray(jax.random.permutation(key_rows, len(x)))
-    rows = x[np.resize(order, len(t))]
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # nothing to compile
+    rows = x[np.resize(rng.permutation(len(x)), len(t))]
     more = -len(t) % ROWS
     rows, padded = np.pad(rows, ((0, more), (0, 0)), mode="edge"), jnp.pad(t, (0, more), mode="edge")
     parts = [
@@ -142,7 +142,7 @@ def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: ja
     return np.concatenate(parts)[: len(t)].astype(np.float64)
 
 
-@eqx.filter_jit
+@training_program
 def _block(denoiser: Denoiser, loss: Loss, x0: jax.Array, t: jax.Array, key: jax.Array, start: jax.Array) -> jax.Array:
     eps = jax.random.normal(jax.random.fold_in(key, start), x0.shape)
 

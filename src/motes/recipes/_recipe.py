@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 
 from motes.data._text_options import TextOptions
@@ -26,6 +25,7 @@ from motes.learning._denoisers import Preconditioned, PredictEDM, Prediction
 from motes.learning._losses import EDM, ELBO, Hybrid, Loss
 from motes.learning._networks import Architecture, Residual, StepGated
 from motes.learning._options import Training
+from motes.learning._programs import brief_program
 from motes.learning._times import LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.recipes._registry import keys_of, kind_of, kinds_of
 from motes.recipes._sections import Data, Table
@@ -384,6 +384,6 @@ def _check_writable(section: str, part: Any) -> None:
             )
 
 
-@eqx.filter_jit  # one program for all the little draws of the initial weights
+@brief_program  # one program for all the little draws of the initial weights
 def _network(part: Architecture, dim_in: int, dim_out: int, context: int, steps: int | None, key: jax.Array) -> Any:
     return part.network(dim_in, dim_out, context=context, steps=steps, key=key)
