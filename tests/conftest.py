@@ -38,8 +38,11 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 
 import motes
 from motes import cli
+from motes.cli import _imports as imports
+from motes.evaluation._own_metrics import OWN
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
+from motes.tables.kinds import KINDS
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
@@ -94,6 +97,14 @@ def own_kinds(monkeypatch):
 
     monkeypatch.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
     monkeypatch.setattr(registry, "_NAMES", dict(registry._NAMES))
+    columns, commands = dict(KINDS), {*cli.app}
+    monkeypatch.setattr(imports, "_COMMANDS", {})
+    yield
+    for name in {*cli.app} - commands:
+        del cli.app[name]
+    OWN.clear()
+    KINDS.clear()
+    KINDS.update(columns)
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,10 @@ from motes.recipes import load_recipe, parse
 from motes.recipes._registry import kinds_of
 from motes.sampling import SAMPLERS, Heun
 from motes.sampling._grids import GRIDS
+from motes.tables.kinds import KINDS
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
+TINY = {"table.steps": 5, "table.width": 16, "table.depth": 1, "table.components": 1}
 
 
 class SquareRoot(motes.diffusion.Schedule):
@@ -257,6 +259,34 @@ class NoStep(motes.sampling.Sampler):
     stochastic: ClassVar[bool] = False
 
 
+class OrderIsAKey(Heun):
+    order: int = 1
+
+
+class HalfAKind(motes.tables.kinds.Kind):
+    pass
+
+
+@dataclass(frozen=True)
+class Gap(motes.evaluation.PointMetric):
+    """How far apart the means are."""
+
+    about = "distance of the means"
+    worse = "high"
+
+    def __call__(self, a, b):
+        return float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
+
+
+class NoValue(motes.evaluation.PointMetric):
+    about = "nothing"
+
+
+class NoPlace(Gap):
+    about = "nothing"
+    section = "test"
+
+
 @pytest.mark.parametrize(
     ("register", "says"),
     [
@@ -277,7 +307,21 @@ class NoStep(motes.sampling.Sampler):
         (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
         (decorated("times", "mine", Halving), "expected a subclass of .*Times"),
         (decorated("sampler", "mine", Halving), "expected a subclass of motes.sampling.Sampler"),
-        (decorated("sampler", "mine", NoStep), "NoStep.*step"),
+        (decorated("sampler", "mine", NoStep), r"got NoStep for \[sampler\], which lacks step; expected a subclass of"),
+        (decorated("sampler", "mine", OrderIsAKey), "got a field `order` in OrderIsAKey; expected a ClassVar"),
+        (decorated("column", "mine", Halving), "expected a subclass of motes.tables.kinds.Kind"),
+        (decorated("column", "integer", KINDS["real"]), "column.kind = 'integer', which is a part of motes"),
+        (
+            decorated("column", "mine", HalfAKind),
+            r"got HalfAKind for \[column\], which lacks becomes, decode, draw_range",
+        ),
+        (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which is a part of motes"),
+        (decorated("metric", "mine", Halving), "expected a subclass of motes.evaluation.PointMetric"),
+        (decorated("metric", "mine", NoValue), r"got NoValue for \[metric\], which lacks __call__"),
+        (
+            decorated("metric", "mine", NoPlace),
+            "got NoPlace with section = 'test' and about = 'nothing'; expected one of",
+        ),
         (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) is one"),
         (decorated("grid", "mine", Kind), "got a field `kind` in Kind; expected another name"),
         (decorated("grid", "mine", Unhashable), "expected fields that can be hashed"),
@@ -299,6 +343,131 @@ def test_registered_again_the_newer_class_takes_the_place():
 
     assert type(parse({"grid": {"kind": "mine"}}).grid) is Newer
     assert before.to_dict()["grid"] == {"kind": "mine", "steps": 5}  # and one that is there already still has its name
+
+
+# --- columns and metrics ---------------------------------------------------------------------------------------------
+
+
+class Angle(KINDS["bounded"]):
+    """Degrees, of which 370 is 10."""
+
+    options = ("decimals",)
+    ends = (0.0, 360.0)
+
+    @classmethod
+    def fit(cls, sample, options):
+        turned = dataclasses.replace(sample.series, values=(sample.series.values % 360.0).round(6))
+        return super().fit(dataclasses.replace(sample, series=turned), options)
+
+    def read(self, series, name):
+        return (super().read(series, name) % 360.0).round(6)
+
+
+def wind():
+    rng = np.random.default_rng(0)
+    return {"wind": rng.uniform(-40, 400, 300).round(1), "gust": rng.choice(["no", "yes"], 300)}
+
+
+def test_a_column_kind_of_your_own_is_inferred_fitted_saved_and_read(tmp_path):
+    motes.register("column", "angle")(Angle)
+    table = motes.fit(wind(), columns={"wind": "angle"}, changes=TINY, seed=0)
+    assert [column.kind for column in table.inner.schema.columns] == ["angle", "categorical"]
+    same = [table.score_samples({"wind": [at], "gust": ["no"]}) for at in (10.0, 370.0)]
+    assert same[0] == same[1] and np.isfinite(same[0]).all()
+    drawn = np.array(table.sample(50, seed=1)["wind"], float)
+    assert ((drawn >= 0) & (drawn <= 360)).all() and (drawn.round(1) == drawn).all()
+    table.save(tmp_path / "wind.safetensors")
+    again = motes.load(tmp_path / "wind.safetensors")
+    assert list(again.sample(5, seed=1)["wind"]) == list(table.sample(5, seed=1)["wind"])
+    with pytest.raises(motes.errors.UsageError, match="kind 'angle' has no option 'low'; it has decimals"):
+        motes.fit(wind(), columns={"wind": {"kind": "angle", "low": 3}}, changes=TINY)
+    del KINDS["angle"]
+    with pytest.raises(
+        motes.errors.ModelFileError, match="got a column kind of class 'Angle'; expected one that is reg"
+    ):
+        motes.load(tmp_path / "wind.safetensors")
+
+
+def test_a_column_kind_of_your_own_is_asked_first():
+    @motes.register("column", "signed")
+    class Signed(KINDS["real"]):
+        @classmethod
+        def infer(cls, sample):
+            return "numbers of both signs" if sample.series.values.dtype.kind == "f" else None
+
+    assert next(iter(KINDS)) == "signed" and motes.tables.Schema.fit(wind()).columns[0].kind == "signed"
+
+
+def test_a_metric_of_your_own_is_taken_tested_and_reported():
+    motes.register("metric", "gap")(Gap)
+    draws = [motes.make_shape("moons", 200, seed=seed) for seed in range(3)]
+    for moved, differs in ((0.0, False), (1.0, True)):
+        found = motes.evaluation.evaluate_points(draws[0] + moved, *draws[1:])
+        (entry,) = (one for one in found.entries if one.name == "gap")
+        assert entry.section == "tests" and entry.verdict.differs is differs and "gap" in str(found)
+        low, high = entry.interval
+        assert low < entry.value < high
+        gap = (draws[0] + moved - draws[1]).mean(axis=0) / draws[1].std(axis=0)
+        assert entry.value == pytest.approx(np.linalg.norm(gap))
+    assert "a real draw has" in entry.verdict.text
+    brief = motes.evaluation.evaluate_points(*draws, brief=True)
+    assert "gap" not in {one.name for one in brief.entries}
+
+
+def test_the_interval_of_a_metric_of_your_own_is_that_of_its_mean():
+    # The gap of two means in one column is normal; its deviation is known.
+    motes.register("metric", "gap")(Gap)
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(3, 1, (400, 1)), rng.normal(0, 1, (400, 1))
+    row = motes.compare(a, b, rng.normal(0, 1, (400, 1)), rng.normal(0, 1, (400, 1)))[-1]
+    wanted = 1.96 * np.sqrt((a.var() + b.var()) / 400) / b.std()
+    assert row.metric.high - row.metric == pytest.approx(wanted, rel=0.35)  # of 50 resamples: 4.5 sigma at 10 % each
+
+
+def test_a_metric_that_gives_no_number_is_named():
+    class Lost(Gap):
+        def __call__(self, a, b):
+            return float("nan")
+
+    motes.register("metric", "lost")(Lost)
+    draws = [motes.make_shape("moons", 50, seed=seed) for seed in range(4)]
+    with pytest.raises(motes.errors.UsageError, match="got nan from the metric 'lost'; expected a finite number"):
+        motes.compare(*draws)
+
+
+# --- a sampler that is wrong -----------------------------------------------------------------------------------------
+
+
+class Wrong(motes.sampling.DDIM):
+    fault: str = "none"
+
+    def step(self, denoiser, x_t, t, s, state, key):
+        if self.fault == "no state":
+            return x_t
+        if self.fault == "a shape":
+            return x_t[:1], state
+        if self.fault == "an if" and s > 0:
+            return x_t, state
+        return (x_t / 0 * 0 if self.fault == "no number" else x_t), (x_t if self.fault == "a state" else state)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("no state", r"from Wrong.step; expected \('float32\[2\]', None\)"),
+        ("a shape", r"got \('float32\[1\]', None\) from Wrong.step"),
+        ("a state", r"a state like that of init"),
+        ("an if", r"got TracerBoolConversionError in Wrong.step"),
+    ],
+)
+def test_a_step_that_does_not_keep_the_contract_is_named(fault, says, small_model):
+    with pytest.raises(motes.errors.UsageError, match=says):
+        small_model.sample(4, how=motes.Sampling(Wrong(fault=fault), steps=4), seed=0)
+
+
+def test_points_that_are_lost_are_said(small_model):
+    with pytest.warns(UserWarning, match="4 of 4 points are not finite: Wrong or the network lost them"):
+        small_model.sample(4, how=motes.Sampling(Wrong(fault="no number"), steps=4), seed=0)
 
 
 # --- ranges --------------------------------------------------------------------------------------------------------
@@ -392,16 +561,31 @@ def test_with_the_file_imported_the_model_is_read(trained):
         (["--import", "bad.py"], "--import bad.py, line 3: ZeroDivisionError: division by zero"),
         (["--import", "worse.py"], "--import worse.py, line 1: SyntaxError"),
         (["--import", "taken.py"], "--import taken.py, line 2: got loss.kind = 'edm', which is a part of motes"),
+        (["--import", "clash.py"], "It is a command of motes; expected a name of your own"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_explained(motes_command, words, says):
     Path("bad.py").write_text("import motes\n\n1 / 0\n")
     Path("worse.py").write_text("def (\n")
     Path("taken.py").write_text("import motes\n@motes.register('loss', 'edm')\nclass A: pass\n")
+    Path("clash.py").write_text("from motes.cli import app\n@app.command\ndef sample(): pass\n")
     code, out, err = motes_command("samplers", *words)
     assert (code, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+def test_a_command_of_your_own_is_carried_out_and_its_error_named(motes_command):
+    Path("twice.py").write_text(
+        "from motes.cli import app\n\n\n@app.command\ndef twice(number: int, /) -> int:\n"
+        '    """Print twice a number."""\n    print(2 * number)\n    return 1 // number\n'
+    )
+    for _ in range(2):  # a file that is run again replaces its commands
+        code, out, _ = motes_command("twice", "1", "--import", "twice.py")
+        assert (code, out) == (1, "2\n")
+    code, _, err = motes_command("twice", "0")
+    assert code == 1 and "twice.py, line 8: ZeroDivisionError" in err and "not in motes" in err
+    assert "should not happen" not in err
 
 
 def test_a_sampler_and_a_grid_of_your_own_are_listed(capsys):

@@ -14,7 +14,7 @@ from motes.cli import _exploring as exploring
 from motes.cli import _listing as listing
 from motes.cli import _training as training
 from motes.cli._common import app, note
-from motes.cli._imports import without_imports
+from motes.cli._imports import fault_of_imports, without_imports
 from motes.cli._misuse import misuse
 from motes.cli._output import StandardOutput
 from motes.errors import MotesError
@@ -78,6 +78,7 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
         code = 1
-        text = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+        ours = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+        text = fault_of_imports(error) or ours
     note(f"motes: {text}")
     return code

@@ -1,4 +1,4 @@
-"""`--import FILE.py`: classes of your own, registered before a command is carried out.
+"""`--import FILE.py`: classes and commands of your own, there before a command is carried out.
 
 It is the one way in which a command runs code that is not of motes. A recipe or a model file never does.
 """
@@ -8,10 +8,14 @@ import traceback
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from motes.cli._common import start_jax
+from cyclopts import CommandCollisionError
+
+from motes.cli._common import app, start_jax
 from motes.errors import UsageError
 
 OPTION = "--import"
+_FILES: dict[str, Path] = {}  # as a traceback calls them -> as the command line does
+_COMMANDS: dict[str, set[str]] = {}  # of each of them
 
 
 def without_imports(words: list[str]) -> list[str]:
@@ -43,6 +47,11 @@ def run_file(path: Path) -> None:
     if path.suffix != ".py" or not path.is_file():
         raise UsageError(f"got {OPTION} {path}; expected a Python file that is there, such as my_parts.py.")
     start_jax()
+    place = str(path.resolve())
+    _FILES[place] = path
+    for command in _COMMANDS.pop(place, ()):  # of the file as it was, as in a notebook
+        del app[command]
+    before = {*app}
     name = f"motes_import_{path.stem}"
     spec = spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None  # it ends in .py
@@ -51,6 +60,7 @@ def run_file(path: Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"{OPTION} {_line(path, error)}: {_said(error)}") from error
+    _COMMANDS[place] = {*app} - before
 
 
 def _line(path: Path, error: Exception) -> str:
@@ -60,7 +70,18 @@ def _line(path: Path, error: Exception) -> str:
     return f"{path}" if line is None else f"{path}, line {line}"
 
 
+def fault_of_imports(error: Exception) -> str | None:
+    """What an error says that came up in a file of --import, and where; None: it came up elsewhere."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _FILES:
+            where = f"{_FILES[frame.filename]}, line {frame.lineno}"
+            return f"{where}: {_said(error)}\nThe error is in this file, not in motes."
+    return None
+
+
 def _said(error: Exception) -> str:
     if isinstance(error, UsageError):
         return str(error)
+    if isinstance(error, CommandCollisionError):
+        return f"{error} It is a command of motes; expected a name of your own."
     return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

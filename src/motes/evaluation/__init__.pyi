@@ -5,6 +5,7 @@ from ._kernels import energy_distance, mmd_squared
 from ._marginals import kolmogorov_smirnov, total_variation, wasserstein_1
 from ._metrics import compare, negative_log_likelihood
 from ._modes import ModeCoverage, Modes, mode_coverage
+from ._own_metrics import PointMetric
 from ._points import evaluate_points
 from ._record import Evaluation
 from ._results import Metric
@@ -20,6 +21,7 @@ __all__ = [
     "Metric",
     "ModeCoverage",
     "Modes",
+    "PointMetric",
     "Prdc",
     "Truth",
     "c2st",

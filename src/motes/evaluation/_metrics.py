@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from motes.evaluation._coverage import Prdc, prdc, prdc_of, prdc_permuted
 from motes.evaluation._kernels import energy_and_mmd_permuted, energy_distance, mmd_squared
 from motes.evaluation._modes import ModeCoverage, Modes, mode_coverage, modes_permuted
+from motes.evaluation._own_metrics import own_metrics_of, own_metrics_permuted
 from motes.evaluation._pairs import Pair
 from motes.evaluation._results import Array, Metric, Row
 from motes.evaluation._transport import sliced_w2, sliced_w2_of, sliced_w2_permuted, w2, w2_of, w2_permuted
@@ -50,7 +51,8 @@ def compare(
 
     Returns:
         Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
-        coverage. `w2` takes at most 200 rows of each set, drawn at random; all others take every row.
+        coverage, then what was registered as a "metric". `w2` takes at most 200 rows of each set, drawn at random; all
+        others take every row.
 
     Raises:
         ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
@@ -105,6 +107,7 @@ def _metrics(pair: Pair, modes: Modes | None, brief: bool) -> Iterator[tuple[Met
     if modes is not None:
         by_mode = mode_coverage(pair.a, modes, seed=pair.seed)
         yield from ((by_mode.distance, None), (by_mode.missed, None))
+    yield from ((metric, None) for metric in own_metrics_of(pair))
 
 
 def metrics_permuted(pair: Pair, modes: Modes | None, brief: bool) -> tuple[list[Metric], dict[str, Array]]:
@@ -120,6 +123,7 @@ def metrics_permuted(pair: Pair, modes: Modes | None, brief: bool) -> tuple[list
         permuted |= dict(zip(Prdc._fields, prdc_permuted(pair), strict=True))
         if modes is not None:
             permuted |= dict(zip(("mode_distance", "modes_missed"), modes_permuted(pair, modes), strict=True))
+        permuted |= own_metrics_permuted(pair)
     return [metric for metric, _ in both], permuted
 
 

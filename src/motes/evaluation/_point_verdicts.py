@@ -1,7 +1,7 @@
 """What each metric of points measures, and what it says beside its reference value, in words.
 
-A difference is one that its test finds (`motes.evaluation._point_tests`). A new metric is its line in `MEASURES`, and
-in `motes.evaluation._metrics` the function that takes it.
+A difference is one that its test finds (`motes.evaluation._point_tests`). A metric of motes has its line in `MEASURES`,
+and in `motes.evaluation._metrics` the function that takes it; one's own metrics are in `motes.evaluation._own_metrics`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from motes.evaluation._families import ALPHA
+from motes.evaluation._own_metrics import OWN
 from motes.evaluation._point_tests import Scale, Tested, Worse
 from motes.evaluation._results import Metric, Row
 from motes.evaluation._verdicts import NO_DIFFERENCE, Severity, Verdict, graded
@@ -24,7 +25,7 @@ class Measure(NamedTuple):
     Attributes:
         section: a key of `SECTIONS` of the record.
         about: what it measures.
-        grade: by which sizes a difference is small or large, a key of `GRADES`; "missed": every one is large.
+        grade: by which sizes a difference is small or large, a key of `GRADES`, or both sizes; "missed": each is large.
         words: a difference in words, of the metric and its reference value.
         seen: what the test would have found, with {} for a number; "" where that is unknown.
         worse: which of its values speak for a difference.
@@ -34,12 +35,20 @@ class Measure(NamedTuple):
 
     section: str
     about: str
-    grade: str
+    grade: str | tuple[float, float]
     words: Callable[[Metric, Metric], str]
     seen: str
     worse: Worse = "high"
     scale: Scale = "plain"
     origin: float = 0.0
+
+
+def measure_of(name: str) -> Measure:
+    """What is known of a metric of motes, or of one's own."""
+    if name in MEASURES:
+        return MEASURES[name]
+    own = OWN[name]
+    return Measure(own.section, own.about, (own.small, own.large), own.words, own.seen, own.worse)
 
 
 def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
@@ -51,7 +60,7 @@ def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
         columns: of the points, which share a difference in nats.
     """
     metric, reference = row.metric, row.reference
-    measure, p_value = MEASURES[metric.name], tested.p_value
+    measure, p_value = measure_of(metric.name), tested.p_value
     if p_value >= ALPHA:
         if tested.detectable is None or not measure.seen:
             return Verdict("good", NO_DIFFERENCE, p_value)

@@ -30,7 +30,7 @@ from motes.evaluation._point_tests import (
     of_trees,
     tests_of,
 )
-from motes.evaluation._point_verdicts import MEASURES, UNLEARNED, verdict
+from motes.evaluation._point_verdicts import UNLEARNED, measure_of, verdict
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Array, Metric, Row, Z, optional
 
@@ -158,7 +158,7 @@ def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) 
         rows = [Row(*both) for both in zip(metrics, metrics_of(real, modes, brief), strict=True)]
     exchanged = {}
     for name, values in permuted.items():
-        one = MEASURES[name]
+        one = measure_of(name)
         exchanged[name] = Exchanged(values, one.worse, one.scale, one.origin)
     singles: dict[str, Single] = {}
     for metric in metrics:
@@ -177,7 +177,7 @@ def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) 
 
 
 def _entry(row: Row, tested: Tested, width: int) -> Entry:
-    measure, said = MEASURES[row.metric.name], verdict(row, tested, width)
+    measure, said = measure_of(row.metric.name), verdict(row, tested, width)
     return Entry.of(measure.section, row.metric.name, measure.about, said, row.metric, row.reference)
 
 

@@ -29,9 +29,9 @@ GRADES = {  # a difference below the first is small, from the second on large
 }
 
 
-def graded(size: float, of: str) -> Severity:
-    """The severity of a difference that was found, by its size."""
-    small, large = GRADES[of]
+def graded(size: float, of: str | tuple[float, float]) -> Severity:
+    """The severity of a difference that was found, by its size, and by the sizes or the key of `GRADES`."""
+    small, large = GRADES[of] if isinstance(of, str) else of
     return DIFFERENCES[int(size >= small) + int(size >= large)]
 
 

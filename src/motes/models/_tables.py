@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
-from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.errors import DataError, ModelFileError, UnknownKindError, UsageError, check_count
 from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
@@ -564,6 +564,8 @@ class TableModel:
             made = cls(orders, recipe, provenance=provenance)
             made.folder, made.length = path.parent, length
             return made
+        except UnknownKindError as error:
+            raise ModelFileError(f"'{path}': {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import cache
+from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,9 @@ from motes.diffusion import _knots as knots
 from motes.diffusion._discrete import Betas
 from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
+from motes.evaluation._entries import SECTIONS
+from motes.evaluation._own_metrics import OWN, PointMetric
+from motes.evaluation._point_verdicts import MEASURES
 from motes.learning._denoisers import DENOISERS, Prediction
 from motes.learning._losses import LOSSES
 from motes.learning._networks import NETWORKS
@@ -23,6 +27,9 @@ from motes.learning._times import TIMES, Times
 from motes.sampling._grids import GRIDS
 from motes.sampling._loop import Sampler
 from motes.sampling._samplers import SAMPLERS
+from motes.tables._states import PARTS
+from motes.tables.kinds._base import Kind
+from motes.tables.kinds._kinds import BUILT_IN, DROP, add_kind
 
 C = TypeVar("C", bound=type)
 
@@ -55,6 +62,37 @@ _SECTIONS = {
     "sampler": _Section(SAMPLERS, _a(Sampler), "a subclass of motes.sampling.Sampler"),
     "grid": _Section(GRIDS, _with("__call__"), "a method __call__(schedule)"),
 }
+
+
+class _Beside(NamedTuple):
+    """What is registered and is no part of a recipe."""
+
+    built_in: Collection[str]
+    base: type
+    path: str
+    add: Callable[[str, Any], None]
+
+
+def _add_column(kind: str, cls: type[Kind]) -> None:
+    if cls.__name__ in {part.__name__ for part in PARTS}:
+        raise UsageError(f"got a class called {cls.__name__}, as one of motes is; expected another name.")
+    cls.name = kind
+    add_kind(cls)
+
+
+def _add_metric(kind: str, cls: type[PointMetric]) -> None:
+    if cls.section not in SECTIONS or not isinstance(getattr(cls, "about", None), str):
+        raise UsageError(
+            f"got {cls.__name__} with section = {cls.section!r} and about = {getattr(cls, 'about', None)!r}; expected "
+            f"one of {', '.join(SECTIONS)}, and what it measures in a phrase."
+        )
+    OWN[kind] = cls()
+
+
+_BESIDE = {
+    "column": _Beside({*BUILT_IN, DROP}, Kind, "motes.tables.kinds.Kind", _add_column),
+    "metric": _Beside(MEASURES, PointMetric, "motes.evaluation.PointMetric", _add_metric),
+}
 _KINDS: dict[str, dict[str, type]] = {name: dict(section.built_in) for name, section in _SECTIONS.items()}
 _NAMES = {(section, cls): kind for section, kinds in _KINDS.items() for kind, cls in kinds.items()}
 
@@ -67,9 +105,13 @@ def register(section: str, kind: str) -> Callable[[C], C]:
     these or None; a field of another type is no key. Where a kind is registered again, as in a notebook, the newer
     class takes the place of the older one.
 
+    A "column" is a kind of a table's columns, a subclass of `motes.tables.kinds.Kind`; columns are asked whether they
+    are of it before the kinds of motes are, and `columns` and `[columns]` may name it. A "metric" of points is a
+    subclass of `motes.evaluation.PointMetric`; `motes.compare` and `evaluate` take it.
+
     Args:
-        section: "schedule", "network", "denoiser", "loss", "times", "sampler" or "grid".
-        kind: its name in recipes.
+        section: "schedule", "network", "denoiser", "loss", "times", "sampler" or "grid", or "column" or "metric".
+        kind: its name.
 
     Raises:
         UsageError: another section, the name of a built-in kind, or a class that does not suit the section.
@@ -85,16 +127,22 @@ def register(section: str, kind: str) -> Callable[[C], C]:
         >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
         Halving(steps=4)
     """
-    if section not in _SECTIONS:
-        raise UsageError(unknown("section", str(section), _SECTIONS))
+    if section not in (*_SECTIONS, *_BESIDE):
+        raise UsageError(unknown("section", str(section), (*_SECTIONS, *_BESIDE)))
     if not (isinstance(kind, str) and kind.isidentifier()):
         raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
-    if kind in _SECTIONS[section].built_in:
+    built_in = _SECTIONS[section].built_in if section in _SECTIONS else _BESIDE[section].built_in
+    if kind in built_in:
         raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
 
     def add(cls: C) -> C:
-        _check(section, cls)
-        _KINDS[section][kind], _NAMES[section, cls] = cls, kind
+        if section in _BESIDE:
+            beside = _BESIDE[section]
+            _check_class(section, cls, _a(beside.base), f"a subclass of {beside.path}")
+            beside.add(kind, cls)
+        else:
+            _check(section, cls)
+            _KINDS[section][kind], _NAMES[section, cls] = cls, kind
         return cls
 
     return add
@@ -135,6 +183,19 @@ def kind_of(section: str, part: object) -> str:
     return _NAMES[section, type(part)]
 
 
+def _check_class(section: str, cls: Any, fits: Callable[[type], bool], expected: str) -> None:
+    """Refuse what is not of the base of its section, or has not written all that the base asks for."""
+    name = getattr(cls, "__name__", repr(cls))
+    if not (isinstance(cls, type) and fits(cls)):
+        raise UsageError(f"got {name} for [{section}]; expected {expected}.")
+    lists = ("__abstractmethods__", "__abstractclassvars__", "__abstractvars__")  # the last two are Equinox's
+    if lacking := sorted({*chain.from_iterable(getattr(cls, names, ()) for names in lists)}):
+        raise UsageError(
+            f"got {name} for [{section}], which lacks {', '.join(lacking)}; expected {expected}, with all that it asks "
+            "for. Write what is lacking."
+        )
+
+
 def keys_of(cls: type) -> Mapping[str, Any]:
     """The fields of a section's class that are keys of the section, each with its type."""
     return _keys_of(cls)
@@ -166,13 +227,13 @@ def _is_plain(annotation: Any) -> bool:
 
 def _check(section: str, cls: Any) -> None:
     name = getattr(cls, "__name__", repr(cls))
+    if isinstance(cls, type):
+        _check_class(section, cls, _SECTIONS[section].fits, _SECTIONS[section].expected)
     frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
     if not (isinstance(cls, type) and (frozen or issubclass(cls, eqx.Module))):
         raise UsageError(
             f"got {name} for [{section}]; expected a class with @dataclass(frozen=True), or an Equinox module."
         )
-    if not _SECTIONS[section].fits(cls):
-        raise UsageError(f"got {name} for [{section}]; expected {_SECTIONS[section].expected}.")
     try:
         keys, default = keys_of(cls), cls()
     except Exception as error:  # of the class itself, whatever it is
@@ -180,6 +241,10 @@ def _check(section: str, cls: Any) -> None:
             f"got {name} for [{section}]; expected a class whose fields all have defaults, so that {name}() is one of "
             f"them. It says {type(error).__name__}: {error}"
         ) from error
+    if constants := sorted({*keys} & {"order", "evaluations", "stochastic", "off_grid", "when"}):
+        raise UsageError(
+            f"got a field `{constants[0]}` in {name}; expected a ClassVar: it is the same for all of them."
+        )
     if "kind" in keys:
         raise UsageError(f"got a field `kind` in {name}; expected another name: it is the key that picks the class.")
     try:

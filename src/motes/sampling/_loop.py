@@ -8,6 +8,7 @@ a key of its own, so that its answer does not depend on the rows beside it or on
 """
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from motes._precision import float64
 from motes._ranges import check_fields
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._schedules import Schedule
+from motes.errors import MotesError, UsageError
 from motes.sampling._grids import check_grid
 
 State = Any
@@ -220,9 +222,21 @@ def sample(
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
 
-    for done in on_all_cores(work, range(0, n, block)):
-        if on_block:
-            on_block(done)
+    try:
+        for done in on_all_cores(work, range(0, n, block)):
+            if on_block:
+                on_block(done)
+    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
+        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
+            raise UsageError(fault) from error
+        raise
+    lost = int((~np.isfinite(points)).any(axis=1).sum())
+    if lost:
+        warnings.warn(
+            f"{lost:,} of {n:,} points are not finite: {type(process.sampler).__name__} or the network lost them. Take "
+            "more steps or another sampler.",
+            stacklevel=2,
+        )
     return points, chain[[places.index(place) for place in record]]
 
 
@@ -240,6 +254,29 @@ def _check_rows(
     for known in jax.tree.leaves(given):
         if len(known) != n:
             raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
+
+
+def _fault(process: ReverseProcess) -> str | None:
+    """What is wrong with a step of the sampler, where that is what is wrong."""
+    sampler, name = process.sampler, type(process.sampler).__name__
+    point, time = jnp.zeros(process.dim), jnp.asarray(0.5)
+    try:
+        state = jax.eval_shape(sampler.init, point, process.grid)
+        made = jax.eval_shape(partial(sampler.step, process.denoiser), point, time, time / 2, state, jax.random.key(0))
+    except Exception as error:  # of the sampler itself, whatever it is
+        said = str(error).partition("\n")[0]
+        return (
+            f"got {type(error).__name__} in {name}.step: {said}; expected step(denoiser, x_t, t, s, state, key) of "
+            "arrays that JAX can trace, with jnp.where in the place of `if`. Correct it."
+        )
+    like = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (jax.eval_shape(lambda: point), state))
+    if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), made) == like:
+        return None
+    told = lambda tree: jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+    return (
+        f"got {told(made)} from {name}.step; expected {told((point, state))}: the point at s, and a state like that of "
+        "init. Return both."
+    )
 
 
 def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._series import Series
+from motes.errors import UnknownKindError
 from motes.tables._dependencies import Dependency
 from motes.tables._relations import Inequality, Relation
 from motes.tables.kinds._calendars import Calendar
@@ -24,7 +25,6 @@ Arrays = dict[str, NDArray[Any]]
 PARTS: tuple[type, ...] = (
     Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Inequality, Lattice, Power, Relation, Series, Straight
 )  # fmt: skip
-CLASSES: dict[str, type] = {part.__name__: part for part in (*PARTS, *KINDS.values())}
 
 
 def to_json(value: Any, arrays: Arrays) -> Any:
@@ -47,6 +47,7 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     """What `to_json` was given.
 
     Raises:
+        UnknownKindError: it has a column kind that is not registered.
         KeyError, TypeError, ValueError: nothing that it made.
     """
     if isinstance(plain, list):
@@ -57,4 +58,10 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         return arrays[plain["name"]]
     if plain["type"] == "mapping":
         return dict(zip(plain["keys"], from_json(plain["values"], arrays), strict=True))
-    return CLASSES[plain["type"]](**{key: from_json(value, arrays) for key, value in plain["fields"].items()})
+    classes = {part.__name__: part for part in (*PARTS, *KINDS.values())}  # a kind may have come since the last time
+    if plain["type"] not in classes:
+        raise UnknownKindError(
+            f"got a column kind of class '{plain['type']}'; expected one that is registered. Import the file that "
+            "registers it first, on the command line with --import FILE.py."
+        )
+    return classes[plain["type"]](**{key: from_json(value, arrays) for key, value in plain["fields"].items()})

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._series import TYPE_WORDS, Series
-from motes.errors import DataError
+from motes.errors import DataError, UsageError
 from motes.tables._conditions import Restriction, SetOfValues
 from motes.tables._parts import Array, Codes, Entries, Mask, Part
 
@@ -70,6 +70,9 @@ class Kind(abc.ABC):
 
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
+    """Names of what may be said of such a column; see `option`."""
+    ends: ClassVar[tuple[float | None, float | None]] = (None, None)
+    """Where low and high are if nothing is said."""
     discrete: ClassVar[bool] = False
     """Whether its entries are labels, which are compared by their shares."""
 
@@ -77,9 +80,8 @@ class Kind(abc.ABC):
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"
 
     @classmethod
-    @abc.abstractmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
-        """Why entries that vary are of this kind, in a phrase, and its options; None: they are not.
+    def infer(cls, sample: Sample) -> str | None:
+        """Why entries that vary are of this kind, in a phrase; None: they are not, unless someone says so.
 
         Example:
             >>> from motes.tables import Schema
@@ -87,6 +89,21 @@ class Kind(abc.ABC):
             >>> [column.why for column in Schema.fit(people).columns], "integer" in KINDS
             (['4 distinct whole numbers from 25 to 62', '2 labels'], True)
         """
+        return None
+
+    @classmethod
+    def option(cls, column: str, key: str, value: Any) -> Any:
+        """The value of one of `options`, checked; a number, if a kind says nothing else.
+
+        Raises:
+            UsageError: a value that the option cannot have.
+
+        Example:
+            >>> from motes.tables.kinds import KINDS
+            >>> KINDS["integer"].option("age", "high", 120.0)
+            120
+        """
+        return number(column, key, value)
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -253,6 +270,22 @@ class Kind(abc.ABC):
             f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
             f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
         )
+
+
+def number(column: str, key: str, value: Any, *, whole: bool = False, low: int | None = None, high: int = 0) -> float:
+    """The value of an option that is a finite number, or a whole one, of at least `low`, and up to `high` if above it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    fits = fits and not (whole and value != int(value))
+    if not fits or (low is not None and (value < low or low < high < value)):
+        ends = "" if low is None else f" from {low} to {high}" if high > low else f" of at least {low}"
+        raise UsageError(
+            f"column '{column}': {key} = {value!r}; expected a {'whole' if whole else 'finite'} number{ends}."
+        )
+    return int(value) if whole else float(value)
 
 
 def shown(series: Series, row: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from motes.data._series import Mask, Series
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds._base import Sample, Values, entry_at
-from motes.tables.kinds._grids import DECIMALS, is_whole
+from motes.tables.kinds._grids import is_whole
 from motes.tables.kinds._kinds import DROP, KINDS
 
 MISSING = ("hide", "code")
@@ -67,16 +67,16 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     if "kind" in given:
         kind, why = given["kind"], "as you say"
     else:
-        kind, why, options = _inferred(sample)
+        kind, why = _inferred(sample)
     warnings += KINDS[kind].warnings(sample, options)
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
 
 
-def _inferred(sample: Sample) -> tuple[str, str, dict[str, Any]]:
-    """Kind, why and options."""
+def _inferred(sample: Sample) -> tuple[str, str]:
+    """Kind and why."""
     for name, kind in KINDS.items():
-        if (found := kind.infer(sample)) is not None:
-            return name, *found
+        if (why := kind.infer(sample)) is not None:
+            return name, why
     raise AssertionError(f"no kind takes a series of type {sample.series.type}")
 
 
@@ -194,26 +194,9 @@ def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str,
             if key not in allowed:
                 has = f"it has {', '.join(allowed)}" if allowed else "it has none"
                 raise UsageError(f"column '{column}': kind '{kind}' has no option '{key}'; {has}.")
-            made[key] = _option(column, kind, key, option)
-    if kind == "bounded":
-        made = {"low": 0.0, "high": 1.0} | made
-    low, high = made.get("low"), made.get("high")
+            made[key] = KINDS[kind].option(column, key, option)
+    ends = KINDS[kind].ends if kind else (None, None)
+    low, high = made.get("low", ends[0]), made.get("high", ends[1])
     if low is not None and high is not None and low >= high:
         raise UsageError(f"column '{column}': low = {low:g} and high = {high:g}; expected low < high.")
     return made
-
-
-def _option(column: str, kind: str, key: str, value: Any) -> Any:
-    if key == "order":
-        fits = isinstance(value, list | tuple) and len(value) > 1 and len(set(map(str, value))) == len(value)
-        if not fits or not all(isinstance(label, str | int | float) for label in value):
-            raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
-        return tuple(value)
-    whole = kind == "integer" or key == "decimals"
-    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    outside = number and ((key == "step" and value < 1) or (key == "decimals" and not 1 <= value <= DECIMALS))
-    if not number or (whole and value != int(value)) or outside:
-        expected = "a whole number" if whole else "a finite number"
-        expected += {"step": " of at least 1", "decimals": f" from 1 to {DECIMALS}"}.get(key, "")
-        raise UsageError(f"column '{column}': {key} = {value!r}; expected {expected}.")
-    return int(value) if whole else float(value)

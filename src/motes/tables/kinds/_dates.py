@@ -59,12 +59,12 @@ class Date(Kind):
     name = "date"
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type != "date":
             return None
         x, _ = sample.seen
         days = not (x % DAY).any()
-        return f"dates from {_said(x[0], days)} to {_said(x[-1], days)}", {}
+        return f"dates from {_said(x[0], days)} to {_said(x[-1], days)}"
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:

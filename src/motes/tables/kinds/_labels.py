@@ -43,10 +43,10 @@ class Categorical(Kind):
     discrete: ClassVar[bool] = True
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type != "label" or sample.series.ordered:
             return None
-        return f"{len(sample.seen[0]):,} labels", {}
+        return f"{len(sample.seen[0]):,} labels"
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -184,9 +184,9 @@ class Boolean(Categorical):
     name = "boolean"
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def infer(cls, sample: Sample) -> str | None:
         values = sample.series.values
-        return (f"true in {values.mean():.0%} of the rows", {}) if sample.series.type == "truth" else None
+        return f"true in {values.mean():.0%} of the rows" if sample.series.type == "truth" else None
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
@@ -207,10 +207,17 @@ class Ordered(Categorical):
     options = ("order",)
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def option(cls, column: str, key: str, value: Any) -> tuple[Any, ...]:
+        fits = isinstance(value, list | tuple) and len(value) > 1 and len(set(map(str, value))) == len(value)
+        if not fits or not all(isinstance(label, str | int | float) for label in value):
+            raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
+        return tuple(value)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type != "label" or not sample.series.ordered:
             return None
-        return f"{len(sample.seen[0]):,} labels, in order", {}
+        return f"{len(sample.seen[0]):,} labels, in order"
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:

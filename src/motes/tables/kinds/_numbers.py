@@ -8,9 +8,9 @@ import numpy as np
 
 from motes.errors import DataError
 from motes.tables._parts import Array, Codes, Mask
-from motes.tables.kinds._base import ENOUGH, Kind, Sample, Values, shown
+from motes.tables.kinds._base import ENOUGH, Kind, Sample, Values, number, shown
 from motes.tables.kinds._continuum import fit_continuum
-from motes.tables.kinds._grids import WHOLE, Grid, common_step, decimals_of, is_each_whole, is_whole
+from motes.tables.kinds._grids import DECIMALS, WHOLE, Grid, common_step, decimals_of, is_each_whole, is_whole
 from motes.tables.kinds._lines import ROWS
 from motes.tables.kinds._numeric import Number
 
@@ -27,13 +27,17 @@ class Integer(Number):
     unit = 0.0
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def option(cls, column: str, key: str, value: Any) -> float:
+        return number(column, key, value, whole=True, low=1 if key == "step" else None)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type not in ("real", "whole") or not is_whole(sample.series.values):
             return None
         seen, _ = sample.seen
         step = common_step(seen) if len(sample) >= ENOUGH else 1
         steps = f" in steps of {step}" if step > 1 else ""
-        return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}", {}
+        return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}"
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -107,10 +111,15 @@ class Real(Number):
 
     name = "real"
     options: ClassVar[tuple[str, ...]] = ("low", "high", "decimals")
-    defaults: ClassVar[tuple[float | None, float | None]] = (None, None)
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def option(cls, column: str, key: str, value: Any) -> float:
+        if key == "decimals":
+            return number(column, key, value, whole=True, low=1, high=DECIMALS)
+        return number(column, key, value)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type != "real":
             return None
         x = sample.series.values
@@ -119,7 +128,7 @@ class Real(Number):
         low, high = x.min(), x.max()
         zeros = float((x == 0).mean())
         where = f", 0 in {zeros:.0%}" if zeros >= 0.05 else ""
-        return f"numbers from {low:.4g} to {high:.4g}{where}{places}", {"decimals": decimals}
+        return f"numbers from {low:.4g} to {high:.4g}{where}{places}"
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
@@ -130,7 +139,7 @@ class Real(Number):
         if (largest := np.abs(x).max()) >= HUGE:
             made.append(f"reaches {largest:g}")
         most = int(counts.argmax())
-        if options.get("decimals") is None and max(1, ATOM * n) < counts[most] < ROWS < n:
+        if not _decimals(sample, options) and max(1, ATOM * n) < counts[most] < ROWS < n:
             made.append(f"{x[most]:g} in {counts[most] / n:.0%} of the rows, which a density only comes near")
         return made
 
@@ -138,10 +147,10 @@ class Real(Number):
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
         series = sample.series
         _check_numbers(sample)
-        low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.defaults, strict=True))
+        low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.ends, strict=True))
         _check_within(cls, sample, low, high)
         x, counts = sample.seen[0].astype(np.float64), sample.seen[1]
-        if places := options.get("decimals"):
+        if places := _decimals(sample, options):
             grid = Grid.of(x, places, None if len(series) >= ENOUGH else 1)
             if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
                 return cls(sample.column, line, grid, "real")
@@ -155,10 +164,10 @@ class Positive(Real):
 
     name = "positive"
     options = ("high", "decimals")
-    defaults = (0.0, None)
+    ends = (0.0, None)
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def infer(cls, sample: Sample) -> str | None:
         return None  # that no number below 0 was seen does not say that there is none
 
 
@@ -168,16 +177,23 @@ class Bounded(Real):
 
     name = "bounded"
     options = ("low", "high", "decimals")
-    defaults = (0.0, 1.0)
+    ends = (0.0, 1.0)
 
     @classmethod
-    def infer(cls, sample: Sample) -> tuple[str, dict[str, Any]] | None:
+    def infer(cls, sample: Sample) -> str | None:
         if sample.series.type != "real":
             return None
         x, _ = sample.seen
         if not (0 <= x[0] < 0.01 and 0.99 < x[-1] <= 1 and len(x) > ENOUGH):
             return None
-        return f"between 0 and 1, from {x[0]:.2g} to {x[-1]:.2g}", {"decimals": decimals_of(sample.series.values)}
+        return f"between 0 and 1, from {x[0]:.2g} to {x[-1]:.2g}"
+
+
+def _decimals(sample: Sample, options: Mapping[str, Any]) -> int | None:
+    """To which real numbers are rounded: as it was said, or as all of them are."""
+    if "decimals" in options or sample.series.type != "real":
+        return options.get("decimals")
+    return decimals_of(sample.series.values)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
