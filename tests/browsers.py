@@ -21,29 +21,45 @@ QUICK = "#model=small&n=500&show=data,euler.4"
 
 @contextmanager
 def started():
-    """A browser that draws without a graphics card."""
+    """A browser that draws without a graphics card, with the one page in which `opened` opens all others."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser.new_page()
         yield browser
         browser.close()
 
 
 @contextmanager
-def opened(chromium, client, state=QUICK, *, width=1280, height=1000, **options):
-    """An open page. Whatever it complains of, or asks of another machine, fails."""
-    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-    page, wrong = context.new_page(), []
-    page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url))
-    page.goto(f"{client.here}/?token={TOKEN}{state}")
-    until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
-    until(page, "Boolean(explorer.table.cards.length)")
-    yield page
-    context.close()
+def opened(
+    chromium, client, state=QUICK, *, width=1280, height=1000, color_scheme="light", reduced_motion="no-preference"
+):
+    """An open page. Whatever it complains of, or asks of another machine, fails.
+
+    It takes the place of the page before it: a window of its own would cost as much again as most tests do.
+    """
+    page, wrong = chromium.contexts[0].pages[0], []
+    listeners = {
+        "console": lambda message: message.type in ("error", "warning") and wrong.append(message.text),
+        "pageerror": lambda error: wrong.append(str(error)),
+        "request": lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
+    page.mouse.move(0, 0)
+    try:
+        page.goto(f"{client.here}/?token={TOKEN}{state}")
+        until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
+        until(page, "Boolean(explorer.table.cards.length)")
+        yield page
+    finally:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.goto("about:blank")
     # The browser itself notes each answer that refuses something, such as a file.
     expected = ("GPU stall", "GL Driver", "status of 422")
     assert [one for one in wrong if not any(words in one for words in expected)] == []

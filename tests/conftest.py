@@ -114,6 +114,29 @@ def small_model() -> PointModel:
 
 
 @pytest.fixture(scope="session")
+def labelled_model() -> PointModel:
+    """The moons, of two classes, as little trained."""
+    size = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
+    return motes.fit("moons", changes=size | {"data.label": "class", "data.rows": 400}, seed=2, verbose=False).inner
+
+
+@pytest.fixture(scope="session")
+def dated():
+    """A table that the explorer shows: the working days of a year, and moments at full hours of them."""
+    import numpy as np
+
+    from motes.explorer import TableSubject
+    from tables import TINY, untrained
+
+    days = [f"2024-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    days = [day for day in days if np.is_busday(day)]
+    hours = [f"{day}T{k % 24:02}" for k, day in enumerate(days)]
+    with untrained():
+        model = motes.fit({"day": np.array(days, "M8[D]"), "at": np.array(hours, "M8[s]")}, changes=TINY, verbose=False)
+    return TableSubject("dated", model.inner)
+
+
+@pytest.fixture(scope="session")
 def environment():
     """Of a `motes` in a process of its own, which has the programs of the tests."""
     return os.environ | {"COLUMNS": "100"}

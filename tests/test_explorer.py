@@ -444,6 +444,23 @@ def test_one_page_too_many_is_told_so(client):
     wait_for(is_free)  # the server learns of it a moment later
 
 
+def test_a_hundred_pages_hold_up_no_training(client):
+    """Those beyond the limit are closed at once, and take no memory."""
+    with client.socket() as page, ExitStack() as others:
+        page.send(json.dumps(RUN))
+        news_of(page, step=0)
+        refused = 0
+        for _ in range(99):
+            other = others.enter_context(client.socket())
+            try:
+                talk(other, what="hello")
+            except ConnectionClosed as closed:
+                refused += closed.rcvd.code == FULL
+        assert refused == 99 - (LIMITS.sockets - 1)
+        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
+        news_of(page, step=60, plays=False)
+
+
 class Slow(Answers):
     """Answers that last until they are let go, and that count."""
 
@@ -613,7 +630,7 @@ def test_a_signal_ends_the_server_within_two_seconds(environment, number):
 
 def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_model):
     subject, place = answers.shelf.subject("small"), 700
-    found = ask(answers, what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1).arrays
+    said, found = ask(answers, what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1)
     clock = found["clock"]
     assert (np.diff(clock) > 0).all() and clock[0] == 0 and clock[-1] == PLACES
     for side, denoiser in (("learned", small_model.denoiser), ("exact", subject.oracle)):
@@ -626,6 +643,11 @@ def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_mo
     assert found["futures"].shape == (5, LEGS + 1, 2)
     assert found["futures"][:, 0] == pytest.approx(np.tile([0.3, 0.4], (5, 1)), abs=1e-5)
     assert np.ptp(found["futures"][:, -1], axis=0).max() > 0.05  # they end in different places
+    rows, units = subject.origin.training.x, small_model.standardiser
+    away = np.linalg.norm(units.forward(rows) - units.forward(found["learned"][:1]), axis=1)
+    assert said["nearest"] == {
+        "at": rows[away.argmin()].tolist(), "distance": pytest.approx(away.min(), abs=1e-5), "rows": len(rows)
+    }  # fmt: skip
 
 
 def test_the_flow_forth_and_back_ends_where_it_began(answers):
@@ -910,13 +932,24 @@ def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
     text = "a;b;code;day\n1,5;2,5;0123;2020-01-02\n3,25;4;0045;2020-01-03\n5;6,5;0001;2020-01-04\n"
     path = tmp_path / "a.csv"
     path.write_text(text)
-    with pytest.warns(UserWarning, match="read as"):
-        found = read(text.encode(), Limits())
+    found = read(text.encode(), Limits())
     with pytest.warns(UserWarning, match="read as"):
         frame = read_frame(path, motes.TextOptions(sep=";"))
     assert found.columns == ("a", "b") and found.x.tolist() == [[1.5, 2.5], [3.25, 4.0], [5.0, 6.5]]
     assert all(np.array_equal(frame.columns[name].values, found.x[:, k]) for k, name in enumerate(("a", "b")))
     assert read(b"1;2\n3;4\n", Limits()).columns == ("x", "y")
+
+
+def test_what_is_read_otherwise_than_it_is_written_is_said_to_the_page_and_not_in_the_terminal(client, recwarn):
+    text = "# by hand, in 2026\na;b;<i>day</i>\n1,5;2,5;2020-01-02\n3,25;4;2020-01-03\n5;6,5;2020-01-04\n"
+    status, found = post(client, text.encode())
+    assert status == 200 and found["columns"] == ["a", "b"] and not recwarn.list
+    assert "'the file', column 'a': read as numbers with the decimal sign ','." in found["notes"]
+    assert found["notes"][-1] == "Columns that do not hold numbers alone are left out: <i>day</i>."
+    assert post(client, POINTS_CSV.encode())[1]["notes"] == [
+        "Columns that do not hold numbers alone are left out: name."
+    ]
+    assert post(client, b"1,2\n3,4\n")[1]["notes"] == []
 
 
 def test_a_file_that_is_too_large_is_not_read(shelf):

@@ -1,9 +1,8 @@
-"""Streaks, the warped grid and the difference on the explorer's page in a real browser, and how accessible it is."""
+"""Streaks, the warped grid and the difference on the explorer's page in a real browser."""
 
 import numpy as np
-import pytest
 
-from browsers import IN_CHROMIUM, SEEN, lit, picture, state, until
+from browsers import IN_CHROMIUM, lit, picture, state, until
 
 pytestmark = IN_CHROMIUM
 EMPTY = "#model=small&n=500&show=data&at=430&layers="
@@ -55,36 +54,3 @@ def test_the_difference_has_both_colours(visit):
         page.locator("#models button[value=moons]").click()
         until(page, "explorer.about.name === 'moons'")
         assert state(page)["layers"] == ["difference"]
-
-
-def serious(page):
-    """What axe-core finds that keeps somebody out."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [
-        (one["id"], [node["html"][:120] for node in one["nodes"]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_axe_finds_nothing_serious(visit, width, height, theme):
-    with visit(
-        "#model=small&n=500&at=300&layers=points,arrows", width=width, height=height, color_scheme=theme
-    ) as page:
-        page.locator("#table").scroll_into_view_if_needed()
-        until(page, "Boolean(explorer.table.answer)", 60)
-        page.locator("#unmask").click()
-        until(page, "Object.keys(explorer.table.answer.header.cells).length === 1")
-        page.locator("#shape").select_option("your drawing")
-        assert serious(page) == []
-        page.locator("#tour").click()
-        until(page, "!document.getElementById('stop').hidden")
-        page.locator("#keys").click()
-        assert serious(page) == []
-        if str(SEEN) != ".":
-            page.keyboard.press("Escape")
-            page.locator("#picture").screenshot(path=SEEN / f"layers-{theme}-{width}.png")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import motes
-from browsers import IN_CHROMIUM, QUICK, SEEN, easel, go, lit, picture, state, until
+from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
 from motes.explorer import Limits, Shelf, Subject
 from motes.explorer._answers import Answers, log_density
+from motes.explorer._requests import Request
 from motes.models._points import PointModel
 
 pytestmark = IN_CHROMIUM
@@ -41,8 +42,8 @@ def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
         first = page.evaluate("explorer.state.place")
         until(page, f"explorer.direction === -1 && explorer.state.place < {first} - 30")
         assert lit(page, 0) > 300 and lit(page, 1) > 300
-        shown = picture(page, ".panel:nth-child(2) .frame")
-        page.wait_for_timeout(400)
+        shown, place = picture(page, ".panel:nth-child(2) .frame"), state(page)["place"]
+        until(page, f"Math.abs(explorer.state.place - {place}) > 30")
         assert (picture(page, ".panel:nth-child(2) .frame") != shown).any()
         assert not page.evaluate("explorer.panels.some((panel) => panel.painter.gl)")  # here no card draws
 
@@ -84,6 +85,7 @@ def test_time_is_scrubbed_and_played_in_both_directions(visit):
         near = lit(page, 0)
         go(page, 1024)
         assert lit(page, 0) > 1.05 * near  # points of a cloud lie on one another less often
+        page.locator("#speed").fill("-2")  # so that it does not turn at an end meanwhile
         page.locator("#to-data").click()
         until(page, "explorer.state.place < 1000")
         assert page.locator("#to-data").get_attribute("aria-pressed") == "true"
@@ -94,6 +96,20 @@ def test_time_is_scrubbed_and_played_in_both_directions(visit):
         still = state(page)["place"]
         page.wait_for_timeout(200)
         assert state(page)["place"] == still
+        moved = {speed: page.evaluate(MOVED, speed) for speed in (-2, 0, 2)}
+        assert moved == {speed: pytest.approx(0.05 * 1024 / 7 * 2**speed) for speed in moved}
+
+
+MOVED = """(speed) => {  // places of the clock in a frame of 50 ms
+  document.getElementById("speed").value = speed;
+  explorer.go(0);
+  explorer.play(1);
+  explorer.before = 1000;
+  explorer.tick(1050);
+  const { exact } = explorer;
+  explorer.play(0);
+  return exact;
+}"""
 
 
 def test_everything_has_a_key(visit):
@@ -195,13 +211,15 @@ def test_a_particle_flows_from_under_the_pointer(visit):
         page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.4 * box["height"], steps=4)
         until(page, f"Math.abs(explorer.particle.learned[0] - {first[0]}) > 1e-4")
         page.mouse.up()
+        said = page.locator("#particle-note").inner_text()
+        assert said.startswith("From the noise at x = ") and "training points, with a ring, is " in said
         page.mouse.move(1, 1)
         until(page, "!explorer.pointed && !explorer.stale")
         assert lit(page) > 60  # its way
         page.locator("#futures").check()
         until(page, "explorer.particle?.futures?.shape[0] === 32")
         page.locator("#clear").click()
-        until(page, "!explorer.particle && !explorer.stale")
+        until(page, "!explorer.particle && !explorer.stale && !document.getElementById('particle-note').textContent")
         page.wait_for_timeout(100)
         assert lit(page) < 20
 
@@ -269,13 +287,41 @@ def test_a_file_is_dropped_and_trained_on(visit):
         page.set_input_files("#file", {"name": "../../x.csv", "mimeType": "text/csv", "buffer": text.encode()})
         until(page, "document.getElementById('train-note').textContent.startsWith('80 rows')")
         assert page.locator("#first option").all_inner_texts() == ["<b>a</b>", "c"]
+        note = page.locator("#file-note")
+        assert note.inner_text() == "Columns that do not hold numbers alone are left out: label."
+        assert note.get_attribute("role") == "status"
         page.locator("#until").select_option("500")
         page.locator("#train").click()
         until(page, "explorer.state.model === 'training' && explorer.panels.every((one) => one.loaded)", 90)
         assert page.evaluate("explorer.about.columns") == ["<b>a</b>", "c"]
         assert 60 < page.evaluate("explorer.panels[0].painter.count") < 76  # about a tenth is held out
-        page.set_input_files("#file", {"name": "y.csv", "mimeType": "text/csv", "buffer": b"no\nnumbers\nhere\n"})
+        page.evaluate(DROP, "no\nnumbers\nhere\n")
         until(page, "document.getElementById('train-note').textContent.includes('expected')")
+
+
+DROP = """(text) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], "y.csv"));
+  document.querySelector(".train").dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+}"""
+
+
+def test_whether_it_is_learned_by_heart_and_what_it_may_be_asked_for_is_said(visit, answers):
+    with visit("#model=small&n=500&show=data&at=0") as page:
+        page.locator("#memory").click()
+        until(page, "document.getElementById('memory-note').textContent.includes('Mean log p')", 90)
+        found = answers.answer(MEMORY, lambda done: None).header
+        said = page.locator("#memory-note").inner_text()
+        assert f"{found['training']:.3g} nats on training points".replace("-", "−") in said and "drawn point" in said
+        limits = page.locator("#limits").inner_text()
+        assert all(f"{getattr(Limits(), name):,}" in limits for name in STATED) and "4 MB" in limits
+
+
+STATED = [
+    "points", "steps", "cells", "futures", "sockets", "trainings", "training_steps", "rows", "batch", "width", "depth",
+    "columns",
+]  # fmt: skip
+MEMORY = Request.of('{"what": "memory", "number": 1, "model": "small", "seed": 0}', ["memory"])
 
 
 def test_type_is_large_for_an_audience(visit):
@@ -423,26 +469,6 @@ def test_the_page_without_a_server_computes_what_the_library_does(visit, chromiu
 
 
 LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]
-WIDTHS = [(1440, 900), (1024, 768), (390, 844)]
-
-
-@pytest.mark.parametrize(("width", "height"), WIDTHS)
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_the_screen(visit, width, height, theme):
-    with visit("#model=small&n=1000&at=260&layers=points,lines&side=exact", width=width, height=height,
-               color_scheme=theme) as page:  # fmt: skip
-        until(page, "Boolean(explorer.last?.['density exact'])")
-        page.wait_for_timeout(150)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert page.evaluate("document.documentElement.dataset.theme") == theme
-        if str(SEEN) != ".":
-            page.screenshot(path=SEEN / f"{theme}-{width}.png", full_page=True)
-        if width == 390:
-            small = page.evaluate(
-                "[...document.querySelectorAll('button, select')].filter((one) => one.offsetParent && "
-                "one.getBoundingClientRect().height < 36).map((one) => one.id || one.textContent)"
-            )
-            assert small == []
 
 
 def test_who_does_not_see_it_is_told_the_state(visit):

@@ -28,15 +28,9 @@ SMALL = {"training.steps": 40, "training.batch": 64, "network.width": 16, "netwo
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    """Of the moons, with next to no training."""
-    return motes.fit("moons", changes=SMALL | {"data.label": "class", "grid.steps": 6}, seed=2, verbose=False).inner
-
-
-@pytest.fixture(scope="module")
-def answers(small_model, labelled):
+def answers(small_model, labelled_model):
     shelf = Shelf(Subject("small", small_model))
-    shelf._subjects["labelled"] = Subject("labelled", labelled)
+    shelf._subjects["labelled"] = Subject("labelled", labelled_model)
     shelf.names.insert(1, "labelled")
     return Answers(shelf, LIMITS)
 
@@ -199,30 +193,30 @@ def test_the_python_of_a_training_trains_the_same(averaged):
 # --- classes, guidance, a known coordinate ---------------------------------------------------------------------------
 
 
-def test_a_class_is_what_the_library_draws_of_it(answers, labelled):
+def test_a_class_is_what_the_library_draws_of_it(answers, labelled_model):
     how = {"sampler": "heun", "steps": 4}
     question = dict(what="chain", model="labelled", n=200, seed=5, **how)
     whole = ask(answers, **question).arrays["points"][-1]
-    assert np.array_equal(whole, labelled.sample(200, seed=5, how=how))
+    assert np.array_equal(whole, labelled_model.sample(200, seed=5, how=how))
     for label, guidance in [(0, 1.0), (1, 1.0), (1, 3.0)]:
         found = ask(answers, **question, label=label, guidance=guidance).arrays["points"][-1]
         own = how if guidance == 1 else how | {"guidance": guidance}
-        assert np.array_equal(found, labelled.sample(200, seed=5, label=label, how=own))
+        assert np.array_equal(found, labelled_model.sample(200, seed=5, label=label, how=own))
     assert ask(answers, what="open", model="labelled").header["about"]["classes"] == ["0", "1"]
     assert ask(answers, what="open", model="small").header["about"]["classes"] == []
 
 
-def test_layers_are_those_of_the_class(answers, labelled):
+def test_layers_are_those_of_the_class(answers, labelled_model):
     subject = answers.shelf.subject("labelled").of_class(1, 1.0)
     u = np.array([[1.0, -0.4], [0.0, 0.9]])
     exact = motes.truth("moons").of_class(1).log_density(u)
     assert log_density(subject, subject.oracle, u, 0.0, print) == pytest.approx(exact, abs=1e-3)
-    learned = labelled.score_samples(u, label=1)
+    learned = labelled_model.score_samples(u, label=1)
     assert log_density(subject, subject.denoiser, u, 0.0, print) == pytest.approx(learned, abs=0.05)
     x = subject.data(100, seed=1)
     assert len(x) == 100 and (motes.truth("moons").labels(x) == 1).mean() > 0.98
     z = subject.standardised(u, 0.6)
-    (_, weak), (_, strong) = (scores(one, z, 0.6) for one in (labelled.denoiser, subject.denoiser))
+    (_, weak), (_, strong) = (scores(one, z, 0.6) for one in (labelled_model.denoiser, subject.denoiser))
     guided = scores(answers.shelf.subject("labelled").of_class(1, 2.5).denoiser, z, 0.6)[1]
     assert guided == pytest.approx(weak + 2.5 * (strong - weak), abs=1e-4)
 
@@ -255,9 +249,9 @@ def test_a_class_that_there_is_not_is_refused(answers, wrong):
 
 
 @pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
-def test_points_on_a_line_are_those_of_the_library(answers, labelled, axis, column):
+def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis, column):
     found = ask(answers, what="given", model="labelled", axis=axis, value=0.3, seed=4, label=1, guidance=1.0)
-    points, effective = sample_given(labelled, 600, {column: 0.3}, seed=4, label=1)
+    points, effective = sample_given(labelled_model, 600, {column: 0.3}, seed=4, label=1)
     assert np.array_equal(found.arrays["points"], points) and found.header["effective"] == effective
     assert (points[:, axis] == 0.3).all() and found.header["column"] == column
     along, density = found.arrays["along"], found.arrays["density"]
@@ -294,7 +288,7 @@ def test_a_film_is_a_gif_that_moves(answers):
     assert (np.asarray(film.convert("RGB")) != first).mean() > 0.05
 
 
-def test_a_page_alone_shows_a_class(answers, labelled):
+def test_a_page_alone_shows_a_class(answers, labelled_model):
     html = ask(answers, what="export", model="labelled", form="page", seed=0, label=1, guidance=1.0).header["text"]
     assert html.count("</script>") == 2
     with pytest.raises(UsageError, match="is another"):

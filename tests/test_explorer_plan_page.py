@@ -9,21 +9,19 @@ import pytest
 from PIL import Image
 
 import motes
-from browsers import IN_CHROMIUM, SEEN, SHORT, choose, lit, picture, state, until
+from browsers import IN_CHROMIUM, SHORT, choose, lit, picture, state, until
 from motes.diagnosis._prior import prior_kl
 from motes.explorer import Limits, Shelf, Subject
 from motes.explorer._answers import Answers
 
 pytestmark = [IN_CHROMIUM]
-SMALL = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
 PLANNED = "Boolean(explorer.planner.plan)"
 
 
 @pytest.fixture(scope="module")
-def shelf(small_model):
-    labelled = motes.fit("moons", changes=SMALL | {"data.label": "class", "grid.steps": 6}, verbose=False).inner
+def shelf(small_model, labelled_model):
     shelf = Shelf(Subject("small", small_model))
-    shelf._subjects["labelled"] = Subject("labelled", labelled)
+    shelf._subjects["labelled"] = Subject("labelled", labelled_model)
     shelf.names.insert(1, "labelled")
     return shelf
 
@@ -305,15 +303,3 @@ def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
 def test_a_film_is_taken_away(visit):
     with visit() as page, Image.open(saved(page, "save-film").path()) as film:
         assert film.format == "GIF" and film.n_frames > 100
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_the_schedule_fits_the_screen(visit, width, theme):
-    with visit("#model=labelled&n=500&class=1.2&known=0.0.5&recipe=tutorial&set=training.steps%3D2000", width=width,
-               color_scheme=theme) as page:  # fmt: skip
-        planned(page, "document.querySelectorAll('#findings li').length > 1")
-        until(page, "Boolean(explorer.conditions.answer)")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        if str(SEEN) != ".":
-            page.screenshot(path=SEEN / f"plan-{theme}-{width}.png", full_page=True)

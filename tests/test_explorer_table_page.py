@@ -6,7 +6,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
+from browsers import IN_CHROMIUM, QUICK, opened, picture, until
 from explorers import serving
 from motes.explorer import Limits, Shelf
 from motes.explorer._answers import Answers
@@ -127,21 +127,21 @@ def test_the_address_holds_the_row(visit):
             until(page, f"{READY} || document.getElementById('table-note').textContent !== ''")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (1024, "light"), (390, "dark"), (390, "light")])
-def test_the_table_fits_the_screen(visit, width, theme):
-    with visit(f"{QUICK}&row={quote(json.dumps({'species': 'Gentoo'}))}", width=width, color_scheme=theme) as page:
-        seen(page)
-        answered(page, ["species"])
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        if str(SEEN) != ".":
-            page.locator("#table").screenshot(path=SEEN / f"table-{theme}-{width}.png")
-
-
-def test_a_table_of_your_own_is_at_the_top(chromium, small_model, answers):
-    from browsers import opened
-
-    table = Answers(Shelf(answers.shelf.table("penguins")), Limits())
-    with serving(table.shelf, table) as client, opened(chromium, client, "#n=500&show=data,euler.4") as page:
+def test_a_table_of_your_own_is_at_the_top_and_its_dates_are_picked(chromium, dated):
+    """A date is chosen in a calendar or by a click on a bar; one that cannot be is told so and fixes nothing."""
+    own = Answers(Shelf(dated), Limits())
+    with serving(own.shelf, own) as client, opened(chromium, client, QUICK.replace("small", "moons")) as page:
         until(page, READY, 60)
         top, below = (page.locator(one).bounding_box()["y"] for one in ("#table", "#picture"))
         assert top < below
+        day = page.get_by_label("day", exact=True)
+        assert (day.get_attribute("type"), day.get_attribute("min")) == ("date", "2024-01-01")
+        day.fill("2024-03-13")
+        answered(page, ["day"])
+        assert row(page) == {"day": "2024-03-13"} and page.evaluate("explorer.table.answer.header.log_p") < 0
+        day.fill("2031-01-01")
+        until(page, "document.getElementById('table-note').textContent.startsWith('day: ')")
+        assert row(page) == {"day": "2024-03-13"}
+        page.locator("#cells .cell:nth-child(2) canvas").click()
+        answered(page, ["day", "at"])
+        assert page.locator("#cell-1").input_value() == row(page)["at"].removesuffix(":00")

@@ -133,6 +133,22 @@ def test_a_table_of_your_own_comes_first(tmp_path):
     assert isinstance(own_subject("penguins", print), TableSubject)
 
 
+def test_a_date_is_typed_within_its_ends_and_a_click_on_a_bar_gives_one_that_can_be(dated):
+    """A bar of weeks has the first day of the week that occurs, and says its last one as well."""
+    day, at = dated.about()["columns"]
+    assert (day["input"], day["first"], day["last"]) == ("date", "2024-01-01", "2024-12-27")
+    assert (at["input"], at["first"]) == ("time", "2024-01-01T00:00:00.000")
+    assert [part.name for part in dated.model.schema.parts][:2] == ["day: week", "day: weekday"]
+    for column in (day, at):
+        assert len(column["values"]) == len(column["texts"]) > 8 and None not in column["values"]
+        for k in (0, len(column["values"]) // 2, -1):
+            bars = dated.conditionals({column["name"]: column["values"][k]})
+            assert bars[[day, at].index(column)][k] == 1  # the date lies in its bar
+    assert all(np.datetime64(one).astype("M8[D]").item().weekday() == 0 for one in day["values"][1:-1])
+    first, _, last = day["texts"][2].partition(" to ")
+    assert (np.datetime64(first).item().weekday(), np.datetime64(last).item().weekday()) == (0, 4)
+
+
 def test_a_warm_answer_takes_one_compiled_program(subject):
     from motes.sampling import _conditionals
 

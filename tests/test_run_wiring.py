@@ -316,7 +316,7 @@ def test_a_request_reaches_the_model(labelled, table, monkeypatch):
     assert (sampled.named["seed"], sampled.named["how"], sampled.named["label"].tolist()) == (5, how, [1, 1])
     blocks = Spy([])
     monkeypatch.setattr(type(table), "blocks", lambda self, *given, **named: blocks(*given, **named))
-    samples.write_samples(table, samples.Request(2, {}, 5, True), print, QUIET)
+    samples.write_samples(table, samples.Request(2, seed=5, exact=True), print, QUIET)
     assert blocks.named == {"given": {}, "seed": 5, "exact": True}
 
 
@@ -478,7 +478,7 @@ def test_options_of_sample_reach_the_draw(spy, saved, capsys):
     words = ("-n", "5", "--seed", 7, "--given", "x=0.5..1", "--sampler", "heun", "--steps", 9, "--grid", "uniform")
     assert command("sample", saved, *words) == 0
     request = write.given[1]
-    assert request == samples.Request(5, {"x": (0.5, 1)}, 7, False, False, Sampling("heun", 9, "uniform"), None)
+    assert request == samples.Request(5, given={"x": (0.5, 1)}, seed=7, how=Sampling("heun", 9, "uniform"))
     command("sample", saved, "--label", "1", "--out", saved / "rows.csv")
     assert write.given[1].label == "1" and f"1,000 rows in {saved / 'rows.csv'}" in capsys.readouterr().out
 

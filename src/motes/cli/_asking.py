@@ -71,7 +71,8 @@ def sample(
     if rows.out is not None:
         check_writable(rows.out, types_of(trained))
     known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
-    request = Request(n, known, seed, exact, points.iid is not None, points.how(), points.label)
+    iid = points.iid is not None
+    request = Request(n, given=known, seed=seed, exact=exact, iid=iid, how=points.how(), label=points.label)
     with _written(rows.out) as write:
         found = write_samples(trained, request, write, Reporter(quiet))
     if found is not None:

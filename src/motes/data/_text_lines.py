@@ -5,6 +5,8 @@ import csv
 import io
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from motes.errors import DataError
 
 LOOKED_AT = 4096  # bytes, by which a file that is no text is known
 SHOWN = 20  # bytes of what is no text
+_said: ContextVar[list[str] | None] = ContextVar("said", default=None)  # where `say` leaves its texts; None: it warns
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
 
 
@@ -173,7 +176,22 @@ def _decimal_comma(entry: str, options: TextOptions) -> bool:
 
 def say(text: str) -> None:
     """Warn that something is read otherwise than it is written. Python says the same text once."""
-    warnings.warn(text, UserWarning, stacklevel=1)
+    said = _said.get()
+    if said is None:
+        warnings.warn(text, UserWarning, stacklevel=1)
+    else:
+        said.append(text)
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """A list of what `say` is given in this thread meanwhile, in the place of warnings, which belong to all threads."""
+    texts: list[str] = []
+    token = _said.set(texts)
+    try:
+        yield texts
+    finally:
+        _said.reset(token)
 
 
 def say_read(path: TextFile, column: str, way: Numbers | Dates, options: TextOptions) -> None:

@@ -55,6 +55,20 @@ def sliced_w2_of(pair: Pair, directions: int = DIRECTIONS) -> Metric:
     return _over_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
 
 
+def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS) -> float:
+    """The value of `sliced_w2` without its interval, of two sets of one size (n, d): what is shown while it moves.
+
+    Raises:
+        ValueError: as `sliced_w2`, or sets of different sizes.
+    """
+    pair = Pair.of(a, b)
+    if len(pair.a) != len(pair.b):
+        raise ValueError(f"got {len(pair.a)} and {len(pair.b)} points; expected as many of each. Use sliced_w2.")
+    axes = directions_in(pair.a.shape[1], directions, pair.rng_for_any_points(1))
+    p, q = (np.sort(axes.T @ x.T, axis=1) for x in (pair.a, pair.b))  # (directions, n)
+    return float(np.sqrt(np.mean((p - q) ** 2) / pair.scale))
+
+
 def sliced_w2_permuted(pair: Pair) -> Array:
     """The square along some of the directions, of all permutations (1 + p,), what was drawn first."""
     x, first = np.concatenate([pair.a, pair.b]), pair.permutations.rows

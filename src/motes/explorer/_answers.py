@@ -23,14 +23,14 @@ from motes.data._classes import MOST
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._later import Later
 from motes.errors import UsageError
-from motes.evaluation._transport import sliced_w2
+from motes.explorer._distances import distances, real_points
 from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
 from motes.explorer._findings import diagnosed
 from motes.explorer._frames import Answer
 from motes.explorer._given import on_line
 from motes.explorer._limits import Limits
 from motes.explorer._live import NAME
-from motes.explorer._memory import ROWS, by_heart
+from motes.explorer._memory import ROWS, by_heart, nearest_row
 from motes.explorer._requests import Request
 from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
 from motes.explorer._tables import TableSubject, known_cells, row_answer
@@ -47,9 +47,6 @@ OnBlock = Callable[[int], None]
 
 STOPS = 65  # places of a chain that are kept, at most
 LEGS = 48  # steps of a path from its point to data, and as many to noise
-COMPARED = 2_000  # points of a distance
-LOOKS = 17  # times of a distance
-DIRECTIONS = 64
 BLOCK = 512  # rows of a compiled program of scores
 LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
 TOLERANCE = 0.01  # nats of a likelihood
@@ -139,8 +136,15 @@ class Answers:
         """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
         subject, chain = self._subject(request), self._chain_of(request, on_block)
         _check_data(subject)
-        key = ("distance", subject.key, chain.sampler, chain.steps, chain.points.shape[1], self._seed(request))
-        return self._kept.get(key, lambda: _distances(subject, chain, on_block))
+        n, times = chain.points.shape[1], chain.times
+        key = ("distance", subject.key, chain.sampler, chain.steps, n, self._seed(request))
+        rows = ("real", subject.family, times.tobytes(), n)
+
+        def compute() -> Answer:
+            real = self._kept.get(rows, lambda: real_points(subject, times, n, on_block))
+            return distances(subject, times, chain.points, real, on_block)
+
+        return self._kept.get(key, compute)
 
     def _score(self, request: Request, on_block: OnBlock) -> Answer:
         """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
@@ -208,7 +212,8 @@ class Answers:
     def _paths(self, request: Request, on_block: OnBlock) -> Answer:
         """The way of one point: by the flow to the data and to noise, and many random ways to the data.
 
-        Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data.
+        Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data. Said is
+        which training point is nearest to where it ends.
         """
         subject, of = self._subject(request), request.word("of", SIDES)
         many = request.whole("many", 0, self.limits.futures, 0)
@@ -228,7 +233,8 @@ class Answers:
             keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
-        return Answer({"place": place}, found)
+        end = next(found[name] for name in ("learned", "exact") if name in found)[0]
+        return Answer({"place": place, "nearest": nearest_row(subject, end)}, found)
 
     def _memory(self, request: Request, on_block: OnBlock) -> Answer:
         """Whether the training points are known by heart."""
@@ -345,28 +351,6 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block
     key = seed_key(seed, "sample")
     _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_block=on_block)
     return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
-
-
-def _distances(subject: Subject, chain: Chain, on_block: OnBlock) -> Answer:
-    assert subject.origin is not None  # it has been checked
-    real, other = (subject.model.standardiser.forward(x) for x in subject.origin.real(COMPARED))
-    n = min(len(real), chain.points.shape[1])
-    rng = np.random.default_rng([subject.model.seed, 2])
-    noises = rng.standard_normal((2, n, real.shape[1]))
-    looks = np.unique(np.linspace(0, len(chain.times) - 1, min(LOOKS, len(chain.times))).round().astype(int))
-    schedule, found = subject.denoiser.schedule, []
-    for k in looks:
-        t = chain.times[k]
-        alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
-        blurred, again = (
-            (alpha * x[:n] + sigma * noise) / zoom for x, noise in zip((real, other), noises, strict=True)
-        )
-        drawn = chain.points[k, :n].astype(float) / zoom
-        found.append([float(sliced_w2(one, blurred, directions=DIRECTIONS)) for one in (drawn, again)])
-        on_block(0)
-    distance, reference = np.array(found).T
-    clock = subject.places(chain.times[looks])
-    return Answer({"compared": n}, {"clock": clock, "distance": distance, "reference": reference})
 
 
 def _check_data(subject: Subject) -> None:

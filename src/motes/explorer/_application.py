@@ -97,7 +97,8 @@ def application(
             found = await loop.run_in_executor(threads, read, bytes(data), limits)
         except MotesError as error:
             return JSONResponse({"error": str(error)}, 422)
-        return JSONResponse({"upload": uploads.keep(found), "columns": found.columns, "rows": len(found.x)})
+        word = uploads.keep(found)
+        return JSONResponse({"upload": word, "columns": found.columns, "rows": len(found.x), "notes": found.notes})
 
     async def nothing(request: Request, error: Exception) -> Response:
         return PlainTextResponse("There is nothing at this address.\n", 404)

@@ -174,11 +174,12 @@ class Live:
         if found is None:
             raise UsageError(f"got snapshot = {step}; expected one of {', '.join(map(str, sorted(self.snapshots)))}.")
         denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
-        key = f"{NAME} {self.number} {step} {averaged}"
+        family = f"{NAME} {self.number}"
         model = self._model.with_denoiser(denoiser)
         whole = step == self.recipe.training.steps and not self.changes
         python = self._python("averaged" if averaged else "last") if whole else ""
-        return Subject(NAME, model, origin=self.origin, key=key, python=python)
+        key = f"{family} {step} {averaged}"
+        return Subject(NAME, model, origin=self.origin, key=key, family=family, python=python)
 
     # --- the thread ---
 

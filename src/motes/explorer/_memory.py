@@ -52,7 +52,19 @@ def by_heart(subject: Subject, drawn: Array, log_prob: Callable[[Array], Array])
         "training": float(own.mean()),
         "fresh": float(others.mean()),
         "gap": gap,
-        "error": error,
+        "standard_error": error,
         "nearest": near,
         "sure": gap > SURE * error,
     }
+
+
+def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:
+    """The training point that is nearest to `point` (2,), in the data's units; {} where the training is not here.
+
+    The distance is in standard deviations.
+    """
+    if subject.origin is None:
+        return {}
+    training, units = subject.origin.training.x, subject.model.standardiser
+    away = np.linalg.norm(units.forward(training) - units.forward(point[None]), axis=1)
+    return {"at": training[away.argmin()].tolist(), "distance": float(away.min()), "rows": len(training)}

@@ -76,6 +76,7 @@ class Subject:
         model: of points, of at least two columns. The first two are drawn.
         origin: what it was trained on; None: it is looked for by the model's own account.
         key: by which what is computed of it is known; None: the name.
+        family: by which the rows are known that it is compared with, and its schedule; None: the key.
         python: the expression whose value is the model in Python; "" where there is none.
         label: the number of the class that is shown, of a model that knows classes; None: all together.
         guidance: the weight by which points are led to that class; 1 is none.
@@ -97,6 +98,7 @@ class Subject:
         *,
         origin: PointSource | Sketch | OneClass | None = None,
         key: str | None = None,
+        family: str | None = None,
         python: str = "",
         label: int | None = None,
         guidance: float = 1.0,
@@ -104,7 +106,7 @@ class Subject:
         if model.dim < 2:
             raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
         self.name, self.model, self.key, self._origin = name, model, key or name, origin
-        self.python, self.label, self.guidance = python, label, guidance
+        self.family, self.python, self.label, self.guidance = family or self.key, python, label, guidance
 
     def of_class(self, label: int, guidance: float) -> Subject:
         """The same model, showing one of its classes.
@@ -128,9 +130,15 @@ class Subject:
         origin = self.origin
         if origin is not None and not isinstance(origin, OneClass) and origin.training.labels is not None:
             origin = OneClass(origin, classes.names[label])
-        key = f"{self.key} {label} {guidance:g}"
         return Subject(
-            self.name, self.model, origin=origin, key=key, python=self.python, label=label, guidance=guidance
+            self.name,
+            self.model,
+            origin=origin,
+            key=f"{self.key} {label} {guidance:g}",
+            family=f"{self.family} {label}",
+            python=self.python,
+            label=label,
+            guidance=guidance,
         )
 
     @property

@@ -8,10 +8,9 @@ All of it is the library's: the conditionals of `motes.sampling._conditionals`, 
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,46 +20,17 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.errors import UsageError, unknown
+from motes.explorer._bars import Bars, bars_of, cuts_of, plain, typed
 from motes.models._tables import TableModel
 from motes.sampling._conditionals import Conditionals, Pieces, pieces_of
 from motes.sampling._constraint import observed_sides
 from motes.tables._conditions import one_value
 from motes.tables._parts import Encoded
-from motes.tables.kinds._base import Kind
-from motes.tables.kinds._labels import Categorical
-from motes.tables.kinds._lines import Few, Line
 
 Array = NDArray[np.float64]
 
-BARS = 24  # of a column of numbers, about
-OUTER = 0.004  # of the training rows, which the first and the last of these bars have at least
 LONGEST = 400  # characters of a cell
-LABELS = 500  # that a page lists, of one column
-EDGE = 1e-6  # of a piece, by which its least number lies above its end
 ROW = "the row"
-
-
-@dataclass(frozen=True)
-class Bars:
-    """The chart of one column.
-
-    Attributes:
-        column: its name.
-        kind: in words.
-        of_piece: (m,), in which bar each piece of the column's first part lies.
-        texts: what each bar stands for.
-        values: a value of each bar, by which a click fixes the cell; None where there is none.
-    """
-
-    column: str
-    kind: str
-    of_piece: NDArray[np.int64]
-    texts: tuple[str, ...]
-    values: tuple[Any, ...]
-
-    def heights(self, masses: Array) -> Array:
-        """p of each bar, from that of each piece (m,)."""
-        return np.bincount(self.of_piece, masses, len(self.texts)).astype(np.float64)
 
 
 class TableSubject:
@@ -91,10 +61,10 @@ class TableSubject:
         for kind in schema.kinds:
             at = schema.parts_of(kind.column)
             for j in range(at.start, at.stop):
-                cuts = _cuts(kind.lines[j - at.start], schema.parts[j].masses, scales[j])
+                cuts = cuts_of(kind.lines[j - at.start], schema.parts[j].masses, scales[j])
                 pieces.append(pieces_of(schema.parts[j], scales[j], cuts))
                 if j == at.start:
-                    bars.append(_bars(kind, pieces[-1], cuts, missing=schema.parts[j].missing))
+                    bars.append(bars_of(kind, pieces[-1], cuts, missing=schema.parts[j].missing))
         return Conditionals(self.model.orders, pieces), tuple(bars)
 
     @property
@@ -114,17 +84,8 @@ class TableSubject:
         schema = self.model.schema
         columns = []
         for kind, one in zip(schema.kinds, self.bars, strict=True):
-            labels = _labels(kind)
-            columns.append(
-                {
-                    "name": one.column,
-                    "kind": one.kind,
-                    "texts": list(one.texts),
-                    "values": list(one.values),
-                    "labels": labels if labels is not None and len(labels) <= LABELS else None,
-                    "number": type(kind).__name__ != "Date" and labels is None,
-                }
-            )
+            said = {"name": one.column, "kind": one.kind, "texts": list(one.texts), "values": list(one.values)}
+            columns.append(said | typed(kind))
         order = [schema.parts[j].column for j in self.model.order]
         return {
             "name": self.name,
@@ -132,7 +93,7 @@ class TableSubject:
             "rows": schema.rows,
             "parameters": self.model.parameters,
             "columns": columns,
-            "constant": {name: _plain(one.cells()[0]) for name, one in schema.kept.items()},
+            "constant": {name: plain(one.cells()[0]) for name, one in schema.kept.items()},
             "order": list(dict.fromkeys(order)),
             "python": self.python,
         }
@@ -234,7 +195,7 @@ class TableSubject:
         """
         (row,) = self.model.impute(self.frame(given), seed=seed, name=ROW)
         order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.order)
-        return {name: _plain(row.columns[name].cells()[0]) for name in order if name not in given}
+        return {name: plain(row.columns[name].cells()[0]) for name in order if name not in given}
 
 
 # --- what a page asks ---
@@ -247,8 +208,8 @@ def known_cells(row: object, most: int) -> dict[str, Any]:
         UsageError: it says something else.
     """
     cells: dict[str, Any] = row if isinstance(row, dict) and len(row) <= most else {"": None}
-    plain = str, int, float, bool
-    if not all(isinstance(value, plain) and len(str(value)) <= LONGEST for value in cells.values()):
+    kinds = str, int, float, bool
+    if not all(isinstance(value, kinds) and len(str(value)) <= LONGEST for value in cells.values()):
         raise UsageError(f"got row = {json.dumps(row)[:60]}; expected columns with one word or number each.")
     return dict(cells)
 
@@ -263,102 +224,3 @@ def row_answer(
         return {"log_p": None, "cells": {}}, {"p": np.concatenate(heights)}
     each = subject.log_probs(given)
     return {"log_p": subject.log_prob(given, each), "cells": each}, {"p": np.concatenate(heights)}
-
-
-# --- how a column is drawn ---
-
-
-def _cuts(line: Line | None, masses: Array, scale: Any) -> Array:
-    """Where the bars of a line end, in y: at equal distances, but for the outer ones, and never within a value."""
-    if line is None or scale is None or isinstance(line, Few):
-        return np.zeros(0)
-    upto = np.cumsum(masses[: len(scale.points)])
-    low = scale.ends[:-1][np.searchsorted(upto, OUTER * upto[-1])]
-    high = scale.ends[1:][min(int(np.searchsorted(upto, (1 - OUTER) * upto[-1])), len(upto) - 1)]
-    cuts = np.linspace(low, high, BARS + 1)[1:-1]
-    codes = np.clip(np.searchsorted(scale.ends, cuts, side="right") - 1, 0, len(scale.points) - 1).astype(np.int32)
-    cells = line.encode(line.decode(codes, cuts))  # of a rounded number the whole cell lies on one side
-    return np.unique(np.where(cells.high > cells.low, cells.high, cuts))
-
-
-def _bars(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
-    """The pieces of a column's first part, put together."""
-    word = kind.name
-    last = len(pieces.codes) - missing
-    if isinstance(kind, Categorical):
-        labels = list(kind.labels[: kind.own])
-        texts = [str(label) for label in labels] + ["rare ones"] * (last - len(labels))
-        values: list[Any] = [_plain(label) for label in labels] + [None] * (last - len(labels))
-        of_piece = np.arange(last)
-    else:
-        of_piece = _together(kind.lines[0], pieces, cuts, last)
-        texts, values = _said(kind, pieces, of_piece)
-    if missing:
-        texts, values, of_piece = [*texts, "missing"], [*values, None], np.append(of_piece, len(texts))
-    return Bars(kind.column, word, of_piece.astype(np.int64), tuple(texts), tuple(values))
-
-
-def _together(line: Line | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
-    """In which bar each of the first `count` pieces lies: a point, and each of a few values, has one of its own."""
-    low, high, codes = pieces.low[:count], pieces.high[:count], pieces.codes[:count]
-    if isinstance(line, Few):
-        shares = np.arange(1, BARS) / BARS if count > 2 * BARS else np.arange(1, count) / count
-        place = np.searchsorted(shares, (codes + 0.5) / count)
-    else:
-        place = np.searchsorted(cuts, pieces.y[:count], side="right")
-    point = low == high
-    starts = np.append(True, (np.diff(place) > 0) | point[1:] | point[:-1])
-    return np.cumsum(starts) - 1
-
-
-def _said(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list[str], list[Any]]:
-    """The words and a value of each bar of numbers or dates."""
-    q, texts, values = len(kind.parts), [], []
-
-    def value_at(piece: int, y: float) -> Any:
-        codes, places = np.zeros((1, q), np.int32), np.zeros((1, q))
-        codes[0, 0], places[0, 0] = pieces.codes[piece], y
-        found = kind.decode(codes, places, np.full((1, q), 0.5))
-        return _plain(kind.series(found, np.zeros(1, bool)).cells()[0])
-
-    for bar in range(int(of_piece[-1]) + 1):
-        mine = np.flatnonzero(of_piece == bar)
-        first, last, middle = int(mine[0]), int(mine[-1]), int(mine[len(mine) // 2])
-        ends, value = [pieces.low[first], pieces.high[last]], value_at(middle, pieces.y[middle])
-        few = isinstance(kind.lines[0], Few)  # a value for each piece, and nothing beside them
-        width = EDGE * (ends[1] - ends[0]) if np.isfinite(ends).all() else 0.0
-        low = value_at(first, ends[0] + width) if few or np.isfinite(ends[0]) else None
-        high = value_at(last, ends[1] - width) if few or np.isfinite(ends[1]) else None
-        texts.append(_range(low, high, value))
-        values.append(value if q == 1 else None)
-    return texts, values
-
-
-def _range(low: Any, high: Any, value: Any) -> str:
-    if low is None and high is None:
-        return _text(value)
-    if low is None:
-        return f"up to {_text(high)}"
-    if high is None:
-        return f"from {_text(low)}"
-    return _text(value) if _text(low) == _text(high) else f"{_text(low)} to {_text(high)}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if abs(value) >= 1e4:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)  # 2007 is a year as well
-
-
-def _labels(kind: Kind) -> list[Any] | None:
-    """The labels of a column, as a page sends them back."""
-    return [_plain(label) for label in kind.labels] if isinstance(kind, Categorical) else None
-
-
-def _plain(value: Any) -> Any:
-    """A cell as JSON has it."""
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat()
-    return value.item() if isinstance(value, np.generic) else value

@@ -5,6 +5,7 @@ Nothing is written to a disk, and no name that comes with a file is used.
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections import OrderedDict
 from threading import Lock
@@ -13,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._frames import Frame
 from motes.data._series import Series
-from motes.data._text_lines import TextInMemory, header_of
+from motes.data._text_lines import TextInMemory, collected, header_of
 from motes.data._text_options import TextOptions
 from motes.data._texts import read_text
 from motes.errors import DataError, UsageError
@@ -31,6 +33,8 @@ class Upload(NamedTuple):
 
     columns: tuple[str, ...]
     x: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    """What is read otherwise than it is written, and what is left out."""
 
 
 class Uploads:
@@ -67,23 +71,28 @@ def read(data: bytes, limits: Limits) -> Upload:
     Raises:
         DataError: it is no such file, or too large.
     """
-    file = TextInMemory(NAME, data)
-    text = TextOptions(sep=_separator(data))
-    width = len(header_of(file, text).names)
-    if width > limits.columns:
-        raise DataError(f"{NAME} has {width} columns; expected at most {limits.columns}.")
-    frame = read_text(file, text)
+    with collected() as notes:
+        frame = _frame(TextInMemory(NAME, data), TextOptions(sep=_separator(data)), limits)
     if not FEWEST <= len(frame) <= limits.rows:
         raise DataError(f"{NAME} has {len(frame):,} rows; expected {FEWEST} to {limits.rows:,}.")
     columns = {name: series.values for name, series in frame.columns.items() if _holds_numbers(series)}
     if len(columns) < 2:
         raise DataError(f"{len(columns)} columns of {NAME} hold numbers alone; expected at least two.")
-    return Upload(tuple(columns), np.array(list(columns.values()), float).T)
+    if others := [name for name in frame.columns if name not in columns]:
+        notes.append(f"Columns that do not hold numbers alone are left out: {', '.join(others)}.")
+    return Upload(tuple(columns), np.array(list(columns.values()), float).T, tuple(dict.fromkeys(notes)))
+
+
+def _frame(file: TextInMemory, text: TextOptions, limits: Limits) -> Frame:
+    width = len(header_of(file, text).names)
+    if width > limits.columns:
+        raise DataError(f"{NAME} has {width} columns; expected at most {limits.columns}.")
+    return read_text(file, text)
 
 
 def _separator(data: bytes) -> str:
-    """What separates entries, by the first line: a comma may be a decimal sign where something else does."""
-    first = data.partition(b"\n")[0]
+    """What separates entries, by the first line that is no comment: a comma may be a decimal sign beside another."""
+    first = next((line for line in io.BytesIO(data) if not line.lstrip().startswith(b"#")), b"")
     return next((mark for mark in ("\t", ";", ",") if mark.encode() in first), ",")
 
 

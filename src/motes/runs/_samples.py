@@ -1,7 +1,7 @@
 """Rows of a model, drawn with their progress shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ class Request:
     """
 
     n: int
+    _: KW_ONLY
     given: Any = field(default_factory=dict)
     seed: int = 0
     exact: bool = False

@@ -94,8 +94,8 @@ export class Conditions {
   /** Ask for points on the line. */
   ask() {
     const { explorer } = this, line = this.#line;
-    if (!line) return;
-    explorer.link.ask("given", { ...explorer.named, ...line, seed: explorer.state.seed }).then((found) => {
+    if (!line) return null;
+    return explorer.link.ask("given", { ...explorer.named, ...line, seed: explorer.state.seed }).then((found) => {
       this.answer = { ...found.header, points: found.points, along: found.along, density: found.density };
       this.#tell();
       explorer.redraw();

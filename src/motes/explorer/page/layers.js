@@ -147,6 +147,13 @@ export function path(context, answer, place, sides, colours, box, width, height,
     follow(points, 0, points.shape[0]);
     dot(context, onCanvas(at(answer.clock, points, place), box, width, height), 6 * ratio);
   }
+  const { nearest } = answer.header;
+  if (!nearest.at) return;
+  context.strokeStyle = css(colours.exact, 1);
+  context.lineWidth = 2 * ratio;
+  context.beginPath();
+  context.arc(...onCanvas(nearest.at, box, width, height), 8 * ratio, 0, 2 * Math.PI);
+  context.stroke();
 }
 
 /** The point of a path at a place of the clock, which rises along it. */

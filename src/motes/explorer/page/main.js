@@ -14,7 +14,7 @@ import { count, make, number, roam } from "/words.js";
 
 const SECONDS = 7; // of a whole way at speed 0
 const REST = 1.6; // seconds at either end
-const CALM = 2; // times as long as a new picture takes, the training has the machine to itself
+const CALM = 9; // times as long as new pictures take, the training has the machine to itself: nine tenths of the time
 const LOOKS = 16; // places of the clock between two layers while it runs
 const FIELDS = { // layer -> what it asks for, and under which name it is known
   arrows: { what: "score", known: "score", cells: 22 },
@@ -44,6 +44,8 @@ class Explorer {
     this.past = new Past();
     this.panels = [];
     this.fields = new Map();
+    this.asking = new Set(); // questions about layers
+    this.hurry = () => {}; // called where somebody waits for new pictures
     this.paint();
     const hello = (await this.link.ask("hello")).header;
     Object.assign(this, { models: hello.models, samplers: hello.samplers, limits: hello.limits, shapes: hello.shapes });
@@ -61,7 +63,6 @@ class Explorer {
     this.show();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!still && !location.hash) this.play(-1);
-    requestAnimationFrame((now) => this.tick(now));
   }
 
   /** Take a model: its schedule, and what is known of it. */
@@ -70,6 +71,7 @@ class Explorer {
     Object.assign(this, { about: found.header.about, t: found.t, alpha: found.alpha, sigma: found.sigma });
     this.fields.clear();
     this.pointed = this.probed = this.particle = this.dropped = null;
+    id("particle-note").textContent = "";
     id("clear").disabled = true;
   }
 
@@ -86,6 +88,7 @@ class Explorer {
       id("models").append(make("button", "your training", { type: "button", role: "radio", value: TRAINING }));
     }
     if (this.state.model !== TRAINING) this.past.keep(this.state);
+    this.took = undefined;
     await this.open(TRAINING);
     Object.assign(this.state, { model: TRAINING, ...UNCONDITIONED });
     this.#withoutTruth();
@@ -94,19 +97,35 @@ class Explorer {
 
   /** Draw again from other weights. What is wanted meanwhile is drawn once, at the end. */
   async renew() {
-    this.fields.clear();
-    this.conditions.ask();
     this.renewed = false;
     if (this.renewing) return;
     this.renewing = true;
     while (!this.renewed) {
       this.renewed = true;
       const begin = performance.now();
-      await Promise.all(this.panels.filter((panel) => !panel.isData).map((panel) => panel.load()));
-      this.dropAgain();
-      if (this.trainer.news?.plays) await new Promise((done) => setTimeout(done, CALM * (performance.now() - begin)));
+      await this.#again();
+      const took = performance.now() - begin;
+      await this.#calm(CALM * Math.min(took, this.took ?? 0)); // the first pictures compile, which says nothing of the next
+      this.took = took;
     }
     this.renewing = false;
+  }
+
+  /** New answers for all that is shown of the model. */
+  async #again() {
+    this.fields.clear();
+    this.draw();
+    const clouds = this.panels.filter((panel) => !panel.isData).map((panel) => panel.load());
+    await Promise.all([...clouds, ...this.asking, this.conditions.ask(), this.dropAgain()]);
+  }
+
+  /** Leave the machine to a training at full speed for a while, or until `hurry` is called. */
+  #calm(milliseconds) {
+    if (!this.trainer.hurries) return null;
+    return new Promise((done) => {
+      this.hurry = done;
+      setTimeout(done, milliseconds);
+    });
   }
 
   // --- what is chosen ---
@@ -166,9 +185,11 @@ class Explorer {
     for (const n of [...new Set([...COUNTS, this.state.n])].filter((n) => n <= this.limits.points).sort((a, b) => a - b)) {
       id("count").append(make("option", count(n), { value: n }));
     }
-    const { points, steps, sockets, trainings, training_steps: longest, rows } = this.limits;
-    id("limits").textContent = `This page asks for at most ${count(points)} points, ${count(steps)} steps of a sampler, and a training of `
-      + `${count(longest)} steps on ${count(rows)} points. ${sockets} pages may be open at once, and ${trainings} of them train. `
+    const { points, steps, futures, cells, sockets, trainings, training_steps: longest, rows, batch, width, depth, upload, columns } = this.limits;
+    id("limits").textContent = `This page asks for at most ${count(points)} points, ${count(steps)} steps of a sampler, ${futures} random `
+      + `futures, ${cells} cells along a side of a layer, and a training of ${count(longest)} steps on ${count(rows)} points, in batches of `
+      + `${count(batch)}, with a network of ${depth} layers of width ${width}. A file has at most ${number(upload / 1e6)} MB and ${columns} columns. `
+      + `${sockets} pages may be open at once, and ${trainings} of them train. `
       + "Its work ends when it is closed. Nothing leaves this machine.";
   }
 
@@ -349,28 +370,40 @@ class Explorer {
   }
 
   tick(now) {
+    this.awaited = false;
     const passed = Math.min((now - (this.before ?? now)) / 1000, 0.1);
-    this.before = now;
-    if (this.direction) {
-      if (this.resting > 0) {
-        this.resting -= passed;
-        if (this.resting <= 0) this.play(-this.direction);
-      } else {
-        this.exact += this.direction * passed * PLACES / SECONDS * 2 ** Number(id("speed").value);
-        this.state.place = Math.min(Math.max(Math.round(this.exact), 0), PLACES);
-        if (this.exact <= 0 || this.exact >= PLACES) this.resting = REST;
-      }
-      this.stale = true;
-    }
+    this.before = this.direction ? now : undefined;
+    if (this.direction) this.#move(passed);
     if (this.stale) {
       this.stale = false;
       this.draw();
     }
-    requestAnimationFrame((later) => this.tick(later));
+    if (this.direction) this.#await();
   }
 
+  /** Move the clock by some seconds. */
+  #move(passed) {
+    if (this.resting > 0) {
+      this.resting -= passed;
+      if (this.resting <= 0) this.play(-this.direction);
+      return;
+    }
+    this.exact += this.direction * passed * PLACES / SECONDS * 2 ** Number(id("speed").value);
+    this.state.place = Math.min(Math.max(Math.round(this.exact), 0), PLACES);
+    if (this.exact <= 0 || this.exact >= PLACES) this.resting = REST;
+    this.stale = true;
+  }
+
+  /** Draw in the next frame. A page on which nothing moves asks for none. */
   redraw() {
     this.stale = true;
+    this.#await();
+  }
+
+  #await() {
+    if (this.awaited) return;
+    this.awaited = true;
+    requestAnimationFrame((now) => this.tick(now));
   }
 
   draw() {
@@ -404,7 +437,7 @@ class Explorer {
     if (this.waiting?.[known] !== key) {
       (this.waiting ??= {})[known] = key;
       const asked = { ...this.named, of, place, cells, ...ways };
-      this.link.ask(what, asked, slot).then((answer) => {
+      const answered = this.link.ask(what, asked, slot).then((answer) => {
         this.fields.set(key, answer);
         if (this.fields.size > 400) this.fields.delete(this.fields.keys().next().value);
         this.last = { ...this.last, [name]: { model: asked.model, quantity: ways.quantity, answer } };
@@ -414,7 +447,8 @@ class Explorer {
       }, (error) => {
         if (this.waiting[known] === key) this.waiting[known] = null;
         if (error) id("layer-note").textContent = error.message;
-      });
+      }).finally(() => this.asking.delete(answered));
+      this.asking.add(answered);
       if (what === "density" && of !== "exact") {
         id("layer-note").textContent = "A learned density takes a second: it is integrated along the flow.";
       }
@@ -446,22 +480,34 @@ class Explorer {
     id("clear").disabled = !this.dropped;
     if (!this.dropped) {
       this.particle = null;
+      id("particle-note").textContent = "";
       this.redraw();
       return;
     }
     const { side, seed } = this.state, many = id("futures").checked ? this.limits.futures : 0;
     try {
       const found = await this.link.ask("paths", { ...this.named, of: side, seed, many, ...this.dropped });
-      if (this.dropped) this.particle = found;
+      if (!this.dropped) return;
+      this.particle = found;
+      this.#tellParticle();
       this.redraw();
     } catch (error) {
       if (error) id("probe-note").textContent = error.message;
     }
   }
 
+  /** Where the particle comes from, where it goes, and which training point it comes near to. */
+  #tellParticle() {
+    const { particle, about } = this, way = particle.learned ?? particle.exact, { nearest } = particle.header;
+    const pair = (values) => about.columns.map((name, k) => `${name} = ${number(values[k])}`).join(", ");
+    const near = nearest.at
+      ? ` The nearest of the ${count(nearest.rows)} training points, with a ring, is ${number(nearest.distance, 2)} standard deviations from there.` : "";
+    id("particle-note").textContent = `From the noise at ${pair(way.slice(-2))} to the data at ${pair(way.slice(0, 2))}.${near}`;
+  }
+
   /** The same particle, after what it depends on was changed. */
   dropAgain() {
-    if (this.dropped) this.drop(this.dropped.at);
+    return this.dropped && this.drop(this.dropped.at);
   }
 
   pointByKey(event) {

@@ -6,6 +6,12 @@ import { count, make, number } from "/words.js";
 const PACE = 900; // milliseconds between two columns that are unmasked one after the other
 const LABELLED = 12; // bars that have their words beside them
 const LINE = 24; // pixels of one of these
+const INPUTS = {
+  number: { type: "number", step: "any", inputMode: "decimal" },
+  text: { type: "text" },
+  date: { type: "date" },
+  time: { type: "datetime-local", step: "any" },
+};
 
 const id = (name) => document.getElementById(name);
 
@@ -72,7 +78,7 @@ export class TableView {
       this.cards.forEach((card) => card.tell(this.row));
       id("mask-all").disabled = !Object.keys(this.row).length;
       if (!this.isSeen) return; // but its cells are there: nothing below them moves when they are filled
-      const waiting = setTimeout(() => this.#note("Making the network ready …"), 500);
+      const waiting = setTimeout(() => this.note("Making the network ready …"), 500);
       const found = await this.explorer.link.ask("row", { table: this.name, row: this.row }).finally(() => clearTimeout(waiting));
       this.#take(found);
     } catch (error) {
@@ -102,7 +108,7 @@ export class TableView {
       card.take(p.subarray(place, place + length), header.cells[card.column.name]);
       place += length;
     }
-    this.#note("");
+    this.note("");
     this.#tell();
   }
 
@@ -116,10 +122,11 @@ export class TableView {
 
   #wrong(error) {
     this.run(false);
-    this.#note(error.message);
+    this.note(error.message);
   }
 
-  #note(text) {
+  /** What is said below the cells. */
+  note(text) {
     id("table-note").textContent = text;
   }
 
@@ -174,14 +181,13 @@ class Card {
     const name = `cell-${view.about.columns.indexOf(column)}`;
     this.element = make("div", "", { className: "cell" });
     const head = make("div", "", { className: "cell-head" });
-    this.input = column.labels ? make("select", "", { id: name }) : make("input", "", { id: name, placeholder: "unknown" });
-    if (column.labels) {
+    if (column.input === "label") {
+      this.input = make("select", "", { id: name });
       this.input.append(make("option", "unknown", { value: "" }));
       column.labels.forEach((label, k) => this.input.append(make("option", String(label), { value: k })));
-    } else if (column.number) {
-      Object.assign(this.input, { type: "number", step: "any", inputMode: "decimal" });
     } else {
-      this.input.type = "text";
+      this.input = make("input", "", { id: name, placeholder: "unknown", ...INPUTS[column.input] });
+      if (column.first) Object.assign(this.input, { min: column.first, max: column.last });
     }
     this.hide = make("button", "×", { type: "button", className: "quiet close", title: "Hide this cell again" });
     this.hide.setAttribute("aria-label", `Hide ${column.name} again`);
@@ -203,10 +209,10 @@ class Card {
   #listen() {
     const { view, column } = this;
     this.input.addEventListener("change", () => {
-      const text = this.input.value;
-      if (text === "") view.free(column.name);
-      else if (column.labels) view.fix(column.name, column.labels[Number(text)]);
-      else view.fix(column.name, column.number ? Number(text) : text);
+      const text = this.input.value, of = { label: () => column.labels[Number(text)], number: () => Number(text) };
+      if (!this.input.checkValidity()) view.note(`${column.name}: ${this.input.validationMessage}`);
+      else if (text === "") view.free(column.name);
+      else view.fix(column.name, (of[column.input] ?? (() => text))());
     });
     this.hide.addEventListener("click", () => {
       this.input.focus();
@@ -240,7 +246,7 @@ class Card {
     this.known = known;
     this.hide.hidden = !known;
     this.element.classList.toggle("known", known);
-    if (column.labels) this.input.value = known ? String(column.labels.indexOf(value)) : "";
+    if (column.input === "label") this.input.value = known ? String(column.labels.indexOf(value)) : "";
     else this.input.value = known ? String(value) : "";
   }
 

@@ -36,8 +36,14 @@ export class Trainer {
     id("train").addEventListener("click", () => this.press());
     id("one-step").addEventListener("click", () => this.#do({ do: "step", count: 1 }));
     id("pace").addEventListener("change", () => this.news?.plays && this.#do({ do: "play", pace: Number(id("pace").value) }));
-    id("moment").addEventListener("input", () => this.show(Number(id("moment").value)));
-    id("weights").addEventListener("change", () => this.explorer.renew());
+    id("moment").addEventListener("input", () => {
+      this.show(Number(id("moment").value));
+      this.explorer.hurry();
+    });
+    id("weights").addEventListener("change", () => {
+      this.explorer.renew();
+      this.explorer.hurry();
+    });
     id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
@@ -71,6 +77,7 @@ export class Trainer {
     this.#note(found.error ?? `${count(found.rows)} rows; about a tenth of them is kept to compare with.`);
     if (found.error) return;
     this.file = found;
+    id("file-note").textContent = found.notes.join(" ");
     if (![...id("shape").options].some((one) => one.value === FILE)) id("shape").append(make("option", FILE, { value: FILE }));
     for (const [k, name] of ["first", "second"].entries()) {
       id(name).replaceChildren(...found.columns.map((column, place) => make("option", column, { value: place })));
@@ -101,7 +108,7 @@ export class Trainer {
     id("shape").value = known ? learn : id("shape").options[0].value; // a file is known to this page alone
     const isFile = id("shape").value === FILE;
     id("easel").hidden = !this.draws;
-    id("file-columns").hidden = !isFile;
+    id("file-columns").hidden = id("file-note").hidden = !isFile;
     id("noise").disabled = id("rows").disabled = isFile;
     if (this.draws) this.pad.draw();
   }
@@ -186,7 +193,7 @@ export class Trainer {
     note.textContent = "Computing likelihoods of 300 points of each kind …";
     try {
       const { header } = await this.explorer.link.ask("memory", { ...this.explorer.named, seed: this.explorer.state.seed });
-      const { rows, training, fresh, gap, error, nearest, sure } = header;
+      const { rows, training, fresh, gap, standard_error: error, nearest, sure } = header;
       note.textContent = `${sure ? "Yes, at least in part." : "No sign of it."} Mean log p is ${number(training)} nats on training points `
         + `and ${number(fresh)} on others: a difference of ${number(gap, 2)} ± ${number(error, 2)}. To the nearest of the ${count(rows)} `
         + `training points it is ${number(nearest.drawn, 2)} standard deviations from a drawn point and ${number(nearest.fresh, 2)} from another real one (medians).`;
@@ -207,6 +214,7 @@ export class Trainer {
     if (news.error) this.#note(news.error);
     if (this.follows && this.begun && news.run === this.run) this.show(news.snapshots.length - 1);
     else this.#tell();
+    if (!news.plays) this.explorer.hurry(); // nothing is trained that new pictures could hold up
   }
 
   /** Draw from the snapshot of that index. */
@@ -216,6 +224,11 @@ export class Trainer {
     this.shown = step;
     this.#tell();
     if (changed && this.explorer.state.model === TRAINING) this.explorer.renew();
+  }
+
+  /** Whether it takes as many steps as the machine allows. */
+  get hurries() {
+    return Boolean(this.begun && this.news?.plays) && id("pace").value === "0";
   }
 
   /** What a question about this model has to say. */
