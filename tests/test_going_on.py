@@ -12,9 +12,12 @@ from tests.tables import TINY
 import motes
 from motes import DiffusionModel
 from motes.errors import TrainingError, UsageError
+from motes.learning._optimisers import with_inputs
 from motes.learning._weights import weights_of
 from motes.models._point_fitting import fit_points
 from motes.models._table_fitting import TableSession, fit_table
+
+pytestmark = pytest.mark.brief
 
 FLAT = SMALL | {"training.decay": "constant", "training.warmup": 10, "training.averages": 8}
 FEW = TINY | {"table.learning_rate": 0.02, "table.ema": 0.9}
@@ -170,10 +173,8 @@ def test_tables_go_on_as_a_run_does(tmp_path):
 
 
 def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
-    import optax
-
-    constant = lambda start, peak, warm, steps: optax.constant_schedule(peak)
-    monkeypatch.setattr("motes.learning.tables._training.optax.warmup_cosine_decay_schedule", constant)
+    constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
+    monkeypatch.setattr("motes.learning.tables._training.with_inputs", constant)
     # No look falls on step 20 in one fit, where the first of two fits ends with one; so no rows say when to stop.
     rows = table(8)
     two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both

@@ -9,6 +9,8 @@ import jax
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LEVEL = 1  # of LLVM's passes, of 3
+
 
 def training_program(function: F) -> F:
     """`equinox.filter_jit` with fewer of LLVM's passes and one thread for products of matrices, on a processor.
@@ -19,12 +21,13 @@ def training_program(function: F) -> F:
     """
 
     @cache  # where JAX runs is not asked before there is something to run
-    def program() -> Callable[..., Any]:
-        to_jax: Any = {"compiler_options": {"xla_backend_optimization_level": 1, "xla_cpu_multi_thread_eigen": False}}
+    def program(level: int) -> Callable[..., Any]:
+        options = {"xla_backend_optimization_level": level, "xla_cpu_multi_thread_eigen": False}
+        to_jax: Any = {"compiler_options": options}
         return eqx.filter_jit(function, **to_jax if jax.default_backend() == "cpu" else {})
 
     @wraps(function)
     def run(*arguments: Any) -> Any:
-        return program()(*arguments)
+        return program(LEVEL)(*arguments)
 
     return cast(F, run)

@@ -12,7 +12,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ from motes.errors import TrainingError
 from motes.learning._averages import LENGTHS, rates
 from motes.learning._batches import Batches
 from motes.learning._divergence import Guard
+from motes.learning._optimisers import rising_and_falling, with_inputs
 from motes.learning._programs import training_program
 from motes.learning._resuming import Session, interruptible
 from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
@@ -39,25 +40,32 @@ OTHERS = 2  # orders beside that of drawing, in which validation rows are looked
 CHUNK = 25  # steps of one call of the compiled program, at most
 FIRST = 5  # steps of the first call, before it is known how long one takes
 PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
+PADDED = 512  # of which the number of rows is a multiple, in the compiled program
 WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
 
-@dataclass(frozen=True)
-class _Program:
-    """What compiled programs do not trace."""
+class _Program(NamedTuple):
+    """What a program that trains is given beside its state. The numbers are inputs: others need no other program."""
 
     layout: Layout
-    options: Options
+    groups: int  # orders of a step
+    fixed: NDArray[np.integer]  # groups that have the order in which rows are drawn, ()
+    ema: NDArray[np.floating]  # ()
+    optimiser: optax.GradientTransformation  # of the network's weights
 
-    @property
-    def optimiser(self) -> optax.GradientTransformation:
-        """Of the network's weights."""
-        options = self.options
+    @classmethod
+    def of(cls, layout: Layout, options: Options) -> "_Program":
         warm = min(50, options.steps // 4)
-        rate = optax.warmup_cosine_decay_schedule(0.0, options.learning_rate, warm, options.steps)
-        adam = optax.adamw(rate, b2=0.99, weight_decay=options.weight_decay, mask=decayed)
-        return optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
+        numbers = (options.learning_rate, warm, options.steps - warm, options.weight_decay, options.clip_norm)
+        fixed = np.asarray(round(options.fixed * options.groups), np.int32)
+        ema = np.asarray(options.ema, jnp.result_type(float))
+        return cls(layout, options.groups, fixed, ema, with_inputs(_adamw, *numbers))
+
+
+def _adamw(rate: Any, warm: Any, falls: Any, weight_decay: Any, clip_norm: Any) -> optax.GradientTransformation:
+    adam = optax.adamw(rising_and_falling(rate, warm, falls), b2=0.99, weight_decay=weight_decay, mask=decayed)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adam)
 
 
 def random_order(units: jax.Array, key: jax.Array) -> jax.Array:
@@ -111,23 +119,23 @@ def _train(
 
     `index` (CHUNK, members, groups, n) has the rows of the first of these steps first, and room for a whole chunk.
     """
-    options, p = program.options, program.layout.parts
-    fixed = jnp.arange(options.groups) < round(options.fixed * options.groups)
+    p, groups = program.layout.parts, program.groups
+    fixed = jnp.arange(groups) < program.fixed
 
     def member(state: Members, base: Any, index: jax.Array, key: jax.Array) -> Any:
         orders_key, prefix_key, drop = jax.random.split(key, 3)
         rows = jax.tree.map(lambda part: part[index], data)
-        orders = jax.vmap(partial(random_order, plan.units))(jax.random.split(orders_key, options.groups))
+        orders = jax.vmap(partial(random_order, plan.units))(jax.random.split(orders_key, groups))
         orders = jnp.where(fixed[:, None], plan.order, orders)
         n = index.shape[1]
-        share = (jnp.arange(n) + jax.random.uniform(prefix_key, (options.groups, 1))) / n
+        share = (jnp.arange(n) + jax.random.uniform(prefix_key, (groups, 1))) / n
         prefix = jnp.minimum(jnp.floor(p * share).astype(int), p - 1)
         loss, slopes = eqx.filter_value_and_grad(
             lambda network: masked_loss(MaskedModel(network, base), program.layout, rows, orders, prefix, drop)
         )(state.network)
         updates, optimiser = program.optimiser.update(slopes, state.optimiser, eqx.filter(state.network, eqx.is_array))
         network = eqx.apply_updates(state.network, updates)
-        decay = jnp.minimum(options.ema, (1 + state.step) / (10 + state.step))
+        decay = jnp.minimum(program.ema, (1 + state.step) / (10 + state.step))
         averaged = jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, state.averaged, network)
         powers = None if state.powers is None else _tracked(state.powers, network, state.step + 1)
         return Members(network, averaged, optimiser, state.step + 1, powers), loss
@@ -167,10 +175,9 @@ def decayed(network: MaskedNetwork) -> MaskedNetwork:
 
 @eqx.filter_jit
 def _held_out(
-    program: _Program, networks: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array, order: jax.Array
+    layout: Layout, networks: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array, order: jax.Array
 ) -> jax.Array:
     """Nats a row (members,) of validation rows (members, n, p), by the parts after (members, n, r) prefixes."""
-    layout = program.layout
 
     def member(network: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array) -> jax.Array:
         model, place = MaskedModel(network, base), jnp.argsort(order)
@@ -215,11 +222,12 @@ def train(
         TrainingError: the training diverged; its `result` is what was learned before.
         ModelFileError: the keeper's state is that of another training.
     """
-    program, base = _Program(layout, options), models.base
-    rows, plan = jax.device_put((data.rows, plan))
-    held = _validation(rows, split.hold, layout.parts, seed)
-    nats = None if held is None else partial(_checked, program, base, held, plan)
-    course = _begun(program, models, data, split, seed, nats)
+    layout = layout.on_device
+    program, base = _Program.of(layout, options), models.base
+    rows, plan = jax.device_put((_padded(data.rows), plan))
+    held = _validation(data.rows, split.hold, layout.parts, seed)
+    nats = None if held is None else partial(_checked, layout, options.fixed, base, held, plan)
+    course = _begun(program, models, data, split, options, seed, nats)
     if session.keeper is not None and session.keeper.state is not None:
         course.go_on(session.keeper.state)
     _tell(session, course)
@@ -272,13 +280,16 @@ def _refuse(fault: str | None, course: Course) -> None:
     )
 
 
-def _begun(program: _Program, models: MaskedModel, data: Data, split: Split, seed: int, nats: Nats | None) -> Course:
+def _begun(
+    program: _Program, models: MaskedModel, data: Data, split: Split, options: Options, seed: int, nats: Nats | None
+) -> Course:
     """A training before its first step."""
-    options, networks = program.options, models.network
+    networks = models.network
     powers = None
     if options.averages:
-        powers = jax.tree.map(lambda part: jnp.zeros((len(part), len(LENGTHS), *part.shape[1:])), networks)
-    state = Members(networks, networks, _opened(program, networks), jnp.zeros(len(split.learn), int), powers)
+        empty = lambda part: np.zeros((len(part), len(LENGTHS), *part.shape[1:]), part.dtype)
+        powers = jax.device_put(jax.tree.map(empty, networks))
+    state = Members(networks, networks, _opened(program.optimiser, networks), jnp.zeros(len(split.learn), int), powers)
     streams = _batches(split.learn, data.weights, options.groups * (options.batch // options.groups), seed)
     return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
 
@@ -301,6 +312,12 @@ class _Some:
     def holds_a_look(self, options: Options) -> bool:
         """Whether validation rows are looked at where this chunk ends."""
         return self.end % options.check_every < self.end - self.begin or self.end == options.steps
+
+
+def _padded(rows: Rows) -> Rows:
+    """The rows with empty ones behind them that nobody asks for, so that some more or fewer need no other program."""
+    more = -len(rows.codes) % PADDED
+    return jax.tree.map(lambda part: np.pad(np.asarray(part), ((0, more), *[(0, 0)] * (np.ndim(part) - 1))), rows)
 
 
 def _next_rows(course: Course, groups: int, most: int) -> _Some:
@@ -350,11 +367,10 @@ def _best_share(networks: MaskedNetwork, nats: Nats) -> float:
 
 
 def _checked(
-    program: _Program, base: Any, held: tuple[Rows, jax.Array], plan: Plan, networks: MaskedNetwork
+    layout: Layout, fixed: float, base: Any, held: tuple[Rows, jax.Array], plan: Plan, networks: MaskedNetwork
 ) -> NDArray[np.float64]:
     """Nats a row of the validation rows, (members,): in the order of drawing and in others, as often as in training."""
-    found = lambda order: -np.asarray(_held_out(program, networks, base, *held, order), np.float64)
-    fixed = program.options.fixed
+    found = lambda order: -np.asarray(_held_out(layout, networks, base, *held, order), np.float64)
     mean = fixed * found(plan.order) if fixed else np.zeros(1)
     if fixed < 1:
         others = [_random_order(plan.units, jax.random.key(k)) for k in range(OTHERS)]
@@ -363,9 +379,9 @@ def _checked(
 
 
 @eqx.filter_jit
-def _opened(program: _Program, networks: MaskedNetwork) -> Any:
+def _opened(optimiser: optax.GradientTransformation, networks: MaskedNetwork) -> Any:
     """The first state of each member's optimiser."""
-    return eqx.filter_vmap(lambda network: program.optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
+    return eqx.filter_vmap(lambda network: optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
 
 
 def _batches(
@@ -390,4 +406,6 @@ def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: i
     index = np.stack(hold)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
-    return jax.tree.map(lambda part: part[index], data), jax.device_put(np.minimum(prefix, parts - 1))
+    # NumPy takes the rows: JAX would compile a program for each part of them.
+    rows = jax.tree.map(lambda part: np.asarray(part)[index], data)
+    return jax.device_put((rows, np.minimum(prefix, parts - 1)))
