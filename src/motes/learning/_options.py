@@ -1,12 +1,13 @@
 """How points are trained: the section `[training]` of a recipe."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import optax
 
 from motes._ranges import Checked, number
+from motes.learning._optimisers import rising_and_falling, with_inputs
 
 SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
 
@@ -39,7 +40,9 @@ class Training(Checked):
     snapshots: int = number(5, 0)  # of the weights, each after twice as many steps as the one before; 0: none
 
     def optimiser(self) -> optax.GradientTransformation:
-        """Adam with the clipping and the learning rate that these options say; the same object for the same options.
+        """Adam with the clipping and the learning rate that these options say.
+
+        `equinox.filter_jit` takes its numbers as inputs: other options need no other program.
 
         Example:
             >>> from motes.learning import Training
@@ -49,7 +52,8 @@ class Training(Checked):
             >>> change.tolist()  # Adam's first step is as long for every weight
             [-0.001, 0.001]
         """
-        return _optimiser(self)
+        falls = self.steps - self.warmup if self.decay == "cosine" else np.inf
+        return with_inputs(_adam, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
 
     def snapshot_steps(self) -> tuple[int, ...]:
         """The steps after which a snapshot of the weights is taken: as much happens from each to the next.
@@ -64,13 +68,5 @@ class Training(Checked):
         return (*sorted(rounded - {self.steps}), self.steps) if self.snapshots else ()
 
 
-@cache  # the same object again, so that a compiled training program is found again
-def _optimiser(options: Training) -> optax.GradientTransformation:
-    # Always a schedule, so that the optimiser's state has the same parts whatever the options are.
-    rate = optax.constant_schedule(options.learning_rate)
-    if options.decay == "cosine":
-        rate = optax.cosine_decay_schedule(options.learning_rate, max(options.steps - options.warmup, 1))
-    if options.warmup:
-        rise = optax.linear_schedule(0.0, options.learning_rate, options.warmup)
-        rate = optax.join_schedules([rise, rate], [options.warmup])
-    return optax.chain(optax.clip_by_global_norm(options.clip_norm), optax.adam(rate))
+def _adam(rate: Any, warmup: Any, falls: Any, clip_norm: Any) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(rising_and_falling(rate, warmup, falls)))

@@ -61,7 +61,7 @@ class OnDevice(NamedTuple):
     labels: jax.Array | None  # (n,)
     context: jax.Array | None  # (n, c)
     masks: jax.Array | None  # (m, d)
-    dropout: float
+    dropout: NDArray[np.floating]  # (), an input of programs
 
     @classmethod
     def of(cls, rows: Rows, dropout: float) -> "OnDevice":
@@ -77,7 +77,8 @@ class OnDevice(NamedTuple):
         numbers = lambda part: put(np.asarray(part, jnp.result_type(float)))
         context = None if rows.context is None else numbers(rows.context)
         masks = None if rows.masks is None else jax.device_put(np.asarray(rows.masks, jnp.result_type(float)))
-        return cls(numbers(rows.x), None if rows.labels is None else put(rows.labels), context, masks, dropout)
+        labels = None if rows.labels is None else put(rows.labels)
+        return cls(numbers(rows.x), labels, context, masks, np.asarray(dropout, jnp.result_type(float)))
 
     def losses(
         self,

@@ -141,7 +141,8 @@ class Stepwise:
             )
         lengths = LENGTHS if options.averages else ()
         on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
-        self._task = _Task(denoiser, loss, times, optimiser, options.ema, lengths, on_device, key)
+        moves = np.asarray(1 - options.ema, jnp.result_type(float))  # an input of the program, as all such numbers
+        self._task = _Task(denoiser, loss, times, optimiser, moves, lengths, on_device, key)
         batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
         watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
         self.course = Course(denoiser, self._task.start(), options, batches, watch, lengths=lengths)
@@ -166,7 +167,7 @@ class _Task(NamedTuple):
     loss: Loss
     times: Times
     optimiser: optax.GradientTransformation
-    ema: float
+    moves: NDArray[np.floating]  # the share of the way to the weights by which their average moves at a step, ()
     lengths: tuple[float, ...]  # of the averages that are stored
     rows: OnDevice
     key: jax.Array
@@ -228,7 +229,7 @@ def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches
 @training_program
 def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) -> tuple[Weights, jax.Array, jax.Array]:
     """`count` steps of training on the batches `index` (ROOM, batch); their losses; whether all weights are finite."""
-    denoiser, loss, times, optimiser, ema, lengths, rows, key = task
+    denoiser, loss, times, optimiser, moves, lengths, rows, key = task
 
     def objective(weights: jax.Array, places: jax.Array, state: Weights) -> tuple[jax.Array, Any]:
         model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
@@ -248,7 +249,7 @@ def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) ->
         (value, seen), slope = jax.value_and_grad(objective, has_aux=True)(state.weights, index[i], state)
         change, memory = optimiser.update(slope, state.optimiser, state.weights)
         weights = optax.apply_updates(state.weights, change)
-        average = ema * state.average + (1 - ema) * weights
+        average = (1 - moves) * state.average + moves * weights
         powers = state.powers + rates(lengths, state.step + 1)[:, None] * (weights - state.powers)
         return Weights(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
 

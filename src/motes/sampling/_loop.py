@@ -31,7 +31,7 @@ from motes.sampling._grids import check_grid
 State = Any
 A = TypeVar("A")
 B = TypeVar("B")
-BLOCK = 2048
+BLOCK = 512  # many rows take as long as in larger blocks, and a few a quarter of that
 
 
 class Sampler(eqx.Module):

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.diffusion._denoiser import Given
-from motes.sampling._loop import BLOCK, ReverseProcess, sample
+from motes.sampling._loop import ReverseProcess, sample
 
 ATTEMPTS = 50  # rows that may be drawn for each that is requested
+ROUND = 2048  # rows that are drawn at once, or a multiple of them
 
 
 def rows_inside(
@@ -41,12 +42,12 @@ def rows_inside(
     low, high = bounds
     if (low == high).any():
         return None
-    most = max(ATTEMPTS * n, BLOCK)
+    most = max(ATTEMPTS * n, ROUND)
     kept, found, drawn = [], 0, 0
     # It goes on while the share of rows that are kept says that `most` will do.
     while found < n and drawn < most and found * most >= drawn * n:
-        wanted = (n - found) * drawn / found if found else BLOCK
-        m = BLOCK * math.ceil(min(wanted, max(n, BLOCK)) / BLOCK)  # a block takes as long as a part of it
+        wanted = (n - found) * drawn / found if found else ROUND
+        m = ROUND * math.ceil(min(wanted, max(n, ROUND)) / ROUND)
         known = jax.tree.map(partial(np.take, indices=np.arange(drawn, drawn + m) % n, axis=0), given)
         rows, _ = sample(process, m, key=key, given=known, skip=drawn)
         kept.append(rows[((low <= rows) & (rows <= high)).all(axis=1)])
