@@ -26,9 +26,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
-# program compiles in 0.37 of the time; programs that train keep theirs (`learning/_programs.py`), and so do modules
-# marked `optimised`, which run longer than they compile. The older code generator saves another 14 per cent, where XLA
-# still has it.
+# program compiles in 0.37 of the time. Programs that train keep theirs (`learning/_programs.py`) but in modules marked
+# `brief`; all programs of modules marked `optimised` do, which run longer than they compile. The older code generator
+# saves another 14 per cent, where XLA still has it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     flags = [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
@@ -43,6 +43,7 @@ from motes.evaluation._own_metrics import OWN
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.tables.kinds import KINDS
+from trained import learned_posterior  # noqa: F401, a fixture
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
@@ -79,6 +80,28 @@ def programs_of_a_module(request):
     jax.config.update("jax_disable_most_optimizations", usual)
     if optimised or crowded():
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def brief_trainings(request):
+    """In modules so marked: no optimisation of programs that train, and a rough estimate of the least loss."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("brief"):
+            briefly(patch)
+        yield
+
+
+@pytest.fixture
+def quick_run(monkeypatch):
+    """The same for one test, whose runs in this process draw few samples as well."""
+    briefly(monkeypatch)
+    monkeypatch.setattr("motes.runs._run.SAMPLES", 200)
+
+
+def briefly(patch: pytest.MonkeyPatch) -> None:
+    """What a training costs that nobody asks the quality of."""
+    patch.setattr("motes.learning._programs.LEVEL", 0)
+    patch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 0)
 
 
 def crowded() -> bool:

@@ -10,6 +10,8 @@ from motes.models._table_fitting import fit_table
 from motes.sampling._rows import log_prob_parts
 from tables import TINY, of_random_weights, untrained
 
+pytestmark = pytest.mark.brief
+
 ROWS = 2400
 KNOWN = [{}, {"size": "M"}, {"x": 0.3, "count": 2}, {"size": "S", "x": -0.4, "count": 5, "amount": 21, "gone": 3}]
 

@@ -17,6 +17,8 @@ from motes.learning._weights import weights_of
 from motes.models._point_fitting import fit_points
 from motes.models._table_fitting import TableSession, fit_table
 
+pytestmark = pytest.mark.brief
+
 FLAT = SMALL | {"training.decay": "constant", "training.warmup": 10, "training.averages": 8}
 FEW = TINY | {"table.learning_rate": 0.02, "table.ema": 0.9}
 STILL = {"table.learning_rate": 1e-12}

@@ -20,6 +20,7 @@ from tests.tables import TINY
 
 import motes
 from motes._progress import Reporter
+from motes.diagnosis._evaluating import LEAST_LOSS_PAIRS
 from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
 from motes.learning import _training as training
 from motes.learning._batches import Batches
@@ -31,7 +32,9 @@ from motes.models._table_fitting import TableSession, fit_table
 from motes.recipes import load_recipe
 from motes.runs._folder import Checkpoints, Training, begun, checkpoints_in, locked, seed_of
 from motes.runs._options import Options
-from motes.runs._run import train_run
+from motes.runs._run import SAMPLES, train_run
+
+pytestmark = pytest.mark.brief
 
 MOTES = [sys.executable, "-m", "motes"]
 
@@ -92,7 +95,7 @@ def table(n):
 OF_TABLES = {
     "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
-    "weights": (120, {}, {"weights": np.random.default_rng(1).random(120)}),
+    "weights": (120, {}, {"weights": 1 + np.random.default_rng(1).random(120)}),  # as many codes as without them
     "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
 }
 
@@ -329,10 +332,13 @@ def test_a_folder_has_one_training_at_a_time_and_says_whose(tmp_path):
 RUN = {name: value for name, value in SMALL.items() if name != "training.steps"} | {"data.rows": 400}
 
 
-def run(out, steps=60, reporter=None, **options):
+def run(out, steps=60, reporter=None, samples=200, **options):
     options = {"figures": False, "seed": 1} | options
     recipe = out / "recipe.toml" if options.get("resume") else "default"
-    return train_run("moons", out, recipe, RUN | {"training.steps": steps}, Options(**options), reporter or Told())
+    changes, reporter = RUN | {"training.steps": steps}, reporter or Told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motes.runs._run.SAMPLES", samples)
+        return train_run("moons", out, recipe, changes, Options(**options), reporter)
 
 
 @pytest.fixture(scope="module")
@@ -527,9 +533,12 @@ LONG = RUN | {"training.steps": 30_000}
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
-    """A complete run of many steps."""
+    """A complete run of many steps, as a process of its own takes them."""
     out = tmp_path_factory.mktemp("runs") / "long"
-    run(out, steps=30_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motes.learning._programs.LEVEL", 1)
+        patch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", LEAST_LOSS_PAIRS)
+        run(out, steps=30_000, samples=SAMPLES)
     return out
 
 
@@ -556,7 +565,7 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, starte
 
 
 def test_a_second_ctrl_c_ends_at_once_and_a_second_process_is_refused(started, tmp_path):
-    process = started(tmp_path, "--set=training.steps=100000000")
+    process = started(tmp_path, *(f"--set={name}={value}" for name, value in (RUN | {"training.steps": 10**8}).items()))
     under_way(process)
     second = started(tmp_path, "--overwrite")
     _, err = second.communicate(timeout=60)

@@ -13,6 +13,8 @@ from motes.learning._weights import weights_of, with_weights
 from motes.models._table_fitting import TableSession, fit_table
 from motes.models._tables import read_model
 
+pytestmark = pytest.mark.brief
+
 STEPS = 60
 CHANGES = TINY | {"table.steps": STEPS, "table.learning_rate": 0.05, "table.patience": 1000}
 

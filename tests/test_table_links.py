@@ -17,6 +17,8 @@ from motes.sampling._rows import log_prob_parts
 from motes.tables._schema import Schema
 from tables import TINY, of_random_weights, untrained
 
+pytestmark = pytest.mark.brief
+
 # --- relations --------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """A network part by part is the network at once; what is drawn is what is scored; every distribution sums to one."""
 
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +70,7 @@ def made():
     return Made()
 
 
-@partial(jax.jit, static_argnums=1)
+@jax.jit
 def at_once(model, layout, rows, visible):
     """log p of all parts of rows of which some are visible, (n, p)."""
     base = ordered(model.base, jnp.asarray(ORDER), layout)

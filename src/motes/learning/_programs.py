@@ -9,19 +9,21 @@ import jax
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LEVEL = 1  # of LLVM's passes, of 3
 
-def _compiled(function: F, **options: Any) -> F:
+
+def _compiled(function: F, level: Callable[[], int], **options: Any) -> F:
     """`equinox.filter_jit` with options of the compiler, on a processor."""
 
     @cache  # where JAX runs is not asked before there is something to run
-    def program() -> Callable[..., Any]:
-        to_jax: Any = {"compiler_options": options}
+    def program(level: int) -> Callable[..., Any]:
+        to_jax: Any = {"compiler_options": {"xla_backend_optimization_level": level, **options}}
         return eqx.filter_jit(function, **to_jax if jax.default_backend() == "cpu" else {})
 
     @wraps(function)
     def run(*arguments: Any) -> Any:
         inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-        return function(*arguments) if inside else program()(*arguments)  # a part of a program has no options
+        return function(*arguments) if inside else program(level())(*arguments)  # a part of a program has no options
 
     return cast(F, run)
 
@@ -33,7 +35,7 @@ def training_program(function: F) -> F:
     (`benchmarks/passes.py`). The matrices of a step are small: a step of a table of 11 columns takes 41 ms with one
     thread and 64 ms with two.
     """
-    return _compiled(function, xla_backend_optimization_level=1, xla_cpu_multi_thread_eigen=False)
+    return _compiled(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False)
 
 
 def brief_program(function: F) -> F:
@@ -41,4 +43,4 @@ def brief_program(function: F) -> F:
 
     The initial weights of the default network are there in 0.5 s in the place of 2.0 s.
     """
-    return _compiled(function, xla_backend_optimization_level=0)
+    return _compiled(function, lambda: 0)

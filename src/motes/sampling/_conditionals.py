@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -103,7 +102,8 @@ class Conditionals:
         orders, row = self.orders, self.orders.reader.read(encoded)
         visible = np.asarray(row.observed)[0]
         order = orders.order[np.argsort(~visible[orders.order], kind="stable")]
-        log_p = np.asarray(_log_probs(orders.models, orders.layout, self._rows(row, encoded, visible), visible, order))
+        rows, layout = self._rows(row, encoded, visible), orders.layout.on_device
+        log_p = np.asarray(_log_probs(orders.models, layout, rows, visible, order))
         made = np.exp(np.where(self._real, log_p, -np.inf).astype(np.float64))
         made *= self._kept(frame, encoded)
         return [column[: len(one.codes)] / column.sum() for column, one in zip(made.T, self.pieces, strict=True)]
@@ -150,7 +150,7 @@ class Conditionals:
         return made
 
 
-@partial(jax.jit, static_argnums=1)
+@jax.jit
 def _log_probs(models: MaskedModel, layout: Layout, rows: Rows, visible: Any, order: Any) -> jax.Array:
     """log p of each entry (K, p) given the visible parts (p,), the mean of the members' p."""
 

@@ -97,7 +97,7 @@ class Unmasker:
         ranges: Sequence[tuple[float, float] | None],
     ) -> "Unmasker":
         """Members made ready for an order."""
-        prepared = _prepared(models, layout, jax.device_put(order))
+        prepared = _prepared(models, layout.on_device, jax.device_put(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
@@ -141,7 +141,7 @@ class Unmasker:
         """The part in place k of the order is seen in the rows `here`."""
         place, spot = self._turn(k)
         entry = Entry(put(codes, np.int32), put(y), put(u), put(here, bool))
-        return _show(self.layout, self.prepared, seen, place, spot, entry)
+        return _show(self.layout.on_device, self.prepared, seen, place, spot, entry)
 
     def draw(
         self,
@@ -230,13 +230,13 @@ class Unmasker:
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
         near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
-        views = _view(self.layout, self.prepared, seen, place, spot, near)
+        views = _view(self.layout.on_device, self.prepared, seen, place, spot, near)
         return np.asarray(_log_prob(views, self._bins(int(self.order[k])), entry), np.float64)
 
     def view(self, seen: Seen, k: int, derived: Sequence[Derived]) -> Outlook:
         """The members' distributions of the part in place k, (M, n, ...); arguments as those of `draw`."""
         place, spot = self._turn(k)
-        return _view(self.layout, self.prepared, seen, place, spot, self._near(derived))
+        return _view(self.layout.on_device, self.prepared, seen, place, spot, self._near(derived))
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
         """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
@@ -341,7 +341,7 @@ def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array
     return jax.device_put(fits)
 
 
-@partial(jax.jit, static_argnums=1)
+@jax.jit
 def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     return prepare(models, layout, order)
 
@@ -357,13 +357,13 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@partial(jax.jit, static_argnums=4)
 def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
     one = lambda prepared, seen: seen_after(layout, prepared, seen, place, spot, entry)
     return each_member(one)(prepared, seen)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@partial(jax.jit, static_argnums=4)
 def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Any:
     one = lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near)
     return each_member(one)(prepared, seen)

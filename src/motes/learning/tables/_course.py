@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from motes.learning._averages import LENGTHS, Averages
 from motes.learning._batches import Batches
 from motes.learning._resuming import BATCHES, WATCH, Arrays, State, named, tree_state
-from motes.learning._weights import weights_of
 from motes.learning.tables._network import MaskedNetwork
 
 
@@ -181,9 +180,10 @@ class Course:
     def _averages(self, share: float) -> Averages | None:
         if self.state.powers is None or not self.step:
             return None
-        scale = weights_of(moved_by(jax.tree.map(jnp.ones_like, self.state.network), share))
+        ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), self.state.network)
+        scale = _raveled(moved_by(ones, share))
         stored = self.stored | {self.step: _flat(self.state.powers)}
-        return Averages.of(LENGTHS, {step: powers * np.asarray(scale) for step, powers in stored.items()})
+        return Averages.of(LENGTHS, {step: powers * scale for step, powers in stored.items()})
 
     @property
     def joined(self) -> NDArray[np.float32]:
@@ -225,14 +225,20 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     """Networks that move the normals of the base by a share of what they say."""
     if share == 1:
         return networks
-    moves = networks.lines * share, networks.line_bias.at[..., 1:].multiply(share)
+    gates = np.arange(networks.line_bias.shape[-1]) == 0
+    moves = networks.lines * share, networks.line_bias * np.where(gates, 1.0, share).astype(networks.line_bias.dtype)
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
 def _flat(powers: MaskedNetwork) -> NDArray[np.float32]:
-    """The weights (l, p) of all members, of averages (M, l, ...)."""
-    each = range(len(LENGTHS))
-    return np.stack([np.asarray(weights_of(jax.tree.map(lambda part, k=k: part[:, k], powers))) for k in each])
+    """The weights (l, p) of all members, of averages (M, l, ...). NumPy does it, which compiles nothing."""
+    powers = jax.tree.map(np.asarray, powers)
+    return np.stack([_raveled(jax.tree.map(lambda part, k=k: part[:, k], powers)) for k in range(len(LENGTHS))])
+
+
+def _raveled(networks: MaskedNetwork) -> NDArray[np.float32]:
+    """The weights (p,) in the order of `weights_of`."""
+    return np.concatenate([np.ravel(part) for part in jax.tree.leaves(networks)])
 
 
 @eqx.filter_jit

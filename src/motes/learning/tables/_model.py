@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from motes._precision import put
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables._density import Near, log_mixture, log_value, moved
 from motes.learning.tables._layout import Layout, has_density
@@ -120,11 +121,11 @@ def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
 def base_alone(models: MaskedModel) -> MaskedModel:
     """Members without what their networks say of the visible parts; how much each number follows the base stays."""
     network = models.network
-    gate = network.line_bias.at[..., 1:].set(0.0)
+    gate = network.line_bias * (np.arange(network.line_bias.shape[-1]) == 0)
     outputs = lambda network: (
         network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.line_bias,
     )  # fmt: skip
-    nothing = jax.tree.map(jnp.zeros_like, outputs(network)[:-1])
+    nothing = jax.tree.map(lambda part: np.zeros(part.shape, part.dtype), outputs(network)[:-1])
     return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
 
 
@@ -143,6 +144,6 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> M
     outputs, depth = tensors["network.line_bias"].shape[2], sum(name.startswith("network.into") for name in tensors)
     network = MaskedNetwork(layout, width, depth, outputs, dropout, key=jax.random.key(0))
     components, axes = tensors["base.means"].shape[1:]
-    base = Base(*(jnp.zeros((components, *(axes,) * k)) for k in range(3)))
+    base = Base(*(put(np.zeros((components, *(axes,) * k))) for k in range(3)))
     shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
     return jax.tree.map(shape, MaskedModel(network, base))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from motes.learning.tables._base import Components, Ordered
 from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
@@ -142,9 +141,9 @@ def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spo
     network, base = prepared.model.network, prepared.base
     codes, y, u, here = entry
     j = place.part
-    loose = np.isin(np.arange(layout.parts), layout.loose)
-    slot = jnp.where(jnp.asarray(loose)[j] & here, jnp.asarray(layout.offsets)[j] + codes, 0)
-    found = (jnp.asarray(loose)[j] * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
+    loose = (layout.loose == j).any()
+    slot = jnp.where(loose & here, jnp.asarray(layout.offsets)[j] + codes, 0)
+    found = (loose * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
     found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
     found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)

@@ -40,6 +40,7 @@ OTHERS = 2  # orders beside that of drawing, in which validation rows are looked
 CHUNK = 25  # steps of one call of the compiled program, at most
 FIRST = 5  # steps of the first call, before it is known how long one takes
 PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
+PADDED = 512  # of which the number of rows is a multiple, in the compiled program
 WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
@@ -221,9 +222,10 @@ def train(
         TrainingError: the training diverged; its `result` is what was learned before.
         ModelFileError: the keeper's state is that of another training.
     """
+    layout = layout.on_device
     program, base = _Program.of(layout, options), models.base
-    rows, plan = jax.device_put((data.rows, plan))
-    held = _validation(rows, split.hold, layout.parts, seed)
+    rows, plan = jax.device_put((_padded(data.rows), plan))
+    held = _validation(data.rows, split.hold, layout.parts, seed)
     nats = None if held is None else partial(_checked, layout, options.fixed, base, held, plan)
     course = _begun(program, models, data, split, options, seed, nats)
     if session.keeper is not None and session.keeper.state is not None:
@@ -285,7 +287,8 @@ def _begun(
     networks = models.network
     powers = None
     if options.averages:
-        powers = jax.tree.map(lambda part: jnp.zeros((len(part), len(LENGTHS), *part.shape[1:])), networks)
+        empty = lambda part: np.zeros((len(part), len(LENGTHS), *part.shape[1:]), part.dtype)
+        powers = jax.device_put(jax.tree.map(empty, networks))
     state = Members(networks, networks, _opened(program.optimiser, networks), jnp.zeros(len(split.learn), int), powers)
     streams = _batches(split.learn, data.weights, options.groups * (options.batch // options.groups), seed)
     return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
@@ -309,6 +312,12 @@ class _Some:
     def holds_a_look(self, options: Options) -> bool:
         """Whether validation rows are looked at where this chunk ends."""
         return self.end % options.check_every < self.end - self.begin or self.end == options.steps
+
+
+def _padded(rows: Rows) -> Rows:
+    """The rows with empty ones behind them that nobody asks for, so that some more or fewer need no other program."""
+    more = -len(rows.codes) % PADDED
+    return jax.tree.map(lambda part: np.pad(np.asarray(part), ((0, more), *[(0, 0)] * (np.ndim(part) - 1))), rows)
 
 
 def _next_rows(course: Course, groups: int, most: int) -> _Some:
@@ -397,4 +406,6 @@ def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: i
     index = np.stack(hold)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
-    return jax.tree.map(lambda part: part[index], data), jax.device_put(np.minimum(prefix, parts - 1))
+    # NumPy takes the rows: JAX would compile a program for each part of them.
+    rows = jax.tree.map(lambda part: np.asarray(part)[index], data)
+    return jax.device_put((rows, np.minimum(prefix, parts - 1)))
