@@ -32,7 +32,7 @@ def test_under_exact_posteriors_the_tests_have_their_size_and_intervals_their_co
     for level in (0.05, 0.2):
         error = np.sqrt(level * (1 - level) / repeats)
         assert (np.abs((p < level).mean(axis=0) - level) < Z * error).all()
-    assert np.mean([not one.calibrated for one in found]) < 0.01 + Z * np.sqrt(0.01 / repeats)
+    assert np.mean([not one.calibrated for one in found]) < 0.05 + Z * np.sqrt(0.05 / repeats)
     ranks = np.concatenate([one.ranks for one in found])
     counts = np.stack([np.bincount(column, minlength=50) for column in ranks.T])
     expected = len(ranks) / 50
@@ -48,22 +48,24 @@ def test_under_exact_posteriors_the_tests_have_their_size_and_intervals_their_co
 @pytest.mark.parametrize(
     ("error", "says", "width"),
     [
-        ({"scale": 0.8}, r"over-confident: posteriors of 'a' are (1[5-9]|2[0-5])% too narrow", 0.8),
-        ({"scale": 1.4}, r"under-confident: posteriors of 'a' are (3\d|4\d|5\d)% too wide", 1.4),
+        ({"scale": 0.8}, r"posteriors of 'a' are (1[5-9]|2[0-5])% too narrow \(over-confident\)\. Train on more", 0.8),
+        ({"scale": 1.4}, r"posteriors of 'a' are (3\d|4\d|5\d)% too wide \(under-confident\)\. Train for", 1.4),
         ({"shift": 0.35}, "posteriors of 'a' are", None),
-        ({"correlation": 0.9}, "the columns depend on one another in another way", 1.0),
+        ({"correlation": 0.9}, "posteriors of all columns together are of another form", 1.0),
     ],
 )
 def test_each_kind_of_error_is_found_and_named(error, says, width):
     import re
 
     found = exact(np.random.default_rng(2), 2000, **error)
-    assert not found.calibrated and re.search(says, found.findings[0]), found.findings
-    assert says.startswith("the columns") == (len(found.p_values) * found.p_values[:2].min() > 0.01)
+    assert not found.calibrated and any(re.search(says, one) for one in found.findings), found.findings
     if width is not None:
         assert all(one.low < width < one.high for one in found.widths)
     assert found.findings[0] in str(found) and "90% holds" in str(found)
     assert found.to_dict()["findings"] == found.findings
+    worst = min(found.verdicts, key=lambda name: found.verdicts[name].p_value)
+    assert worst == "all columns" or "correlation" not in error
+    assert len(found.findings) == sum(one.differs for one in found.verdicts.values())
 
 
 def test_too_narrow_posteriors_hold_the_truth_too_rarely():

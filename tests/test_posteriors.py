@@ -1,9 +1,12 @@
 """Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 from tests.conftest import SMALL
 from tests.posteriors import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
@@ -274,6 +277,13 @@ MISUSE = {
     "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "knows no classes"),
     "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
+    "a picture with data": (lambda m: m.plot(X, given=X[0], n=5), UsageError, r"Mark the true parameters: truth="),
+    "the truth of a part": (
+        lambda m: m.plot(given=X[0], truth=[1.0], n=5),
+        UsageError,
+        "expected a number for each of",
+    ),
+    "the truth of another": (lambda m: m.plot(given=X[0], truth={"w": 1.0}, n=5), UsageError, "unknown column 'w'"),
     "a picture of several": (lambda m: m.plot(given=X, n=5), UsageError, "got 3 observations; expected one"),
     "filling in": (lambda m: m.impute([[0.0, np.nan]]), UsageError, "impute: this model is of points given a"),
     "a bound": (lambda m: m.bound([[0.0, 0.0]]), UsageError, "bound: this model is of points given a"),
@@ -285,6 +295,19 @@ def test_misuse_is_told(name, exact):
     call, error, says = MISUSE[name]
     with pytest.raises(error, match=says):
         call(exact)
+
+
+def test_a_picture_of_a_posterior_shows_its_draws_in_pairs_and_the_truth(exact):
+    figure = exact.plot(given=X[0], truth={"v": 0.3, "u": -9.0}, n=500, seed=2)
+    one, pair, other = figure.axes
+    np.testing.assert_allclose(
+        sorted(pair.collections[0].get_offsets()[:, 0]), sorted(exact.inner.sample(500, given=X[0], seed=2)[:, 0])
+    )
+    assert [line.get_xydata().tolist() for line in pair.get_lines()] == [[[-9.0, 0.3]]]
+    assert pair.get_xlim()[0] < -9.0 and len(pair.collections) == 3  # points, and a line for each of two shares
+    assert [ax.get_lines()[0].get_xdata()[0] for ax in (one, other)] == [-9.0, 0.3]
+    assert "500 samples · lines hold 50 % and 90 % of the rows" in [text.get_text() for text in figure.findobj(Text)]
+    assert exact.plot(given=X[0], truth=[1.0, 2.0], n=50).axes[1].get_lines()[0].get_xydata().tolist() == [[1.0, 2.0]]
 
 
 def test_what_cannot_be_conditioned_on_is_refused(small_model):
@@ -465,6 +488,12 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
     np.testing.assert_allclose(found, model.sample(4, given=x[:3, [1, 0, 2]], iid=True).to_numpy(), atol=1e-5)
     expected = model.score_samples(theta, given=x[:, [1, 0, 2]])
     np.testing.assert_allclose(np.loadtxt("p.csv", skiprows=1), expected)
+    code, out, err = motes_command(
+        "plot", "run", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2", "--seed", "3"
+    )
+    assert code == 0, err
+    assert [Path(line).name for line in out.splitlines()] == ["pairs.png", "loss.png"]
+    assert all((tmp_path / line).is_file() for line in out.splitlines())
     for words, says in [
         (["sample", "run"], "points given b, a, c; got no observation"),
         (["sample", "run", "--given", "a=1"], "no 'b'; expected all of b, a, c"),
@@ -473,7 +502,8 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         (["sample", "run", "--iid", "p.csv"], "given has no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the number"),
         (["evaluate", "run"], "simulations; expected at least 50"),
-        (["plot", "run"], "this model is of points given b, a, c"),
+        (["plot", "run"], "points given b, a, c; got no observation"),
+        (["plot", "run", "s.csv", "--given", "a=1"], "got the data 's.csv'; expected --given alone"),
         (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this model is of points given b, a, c"),
         (["score", "run", "moons", "--out", "q.csv"], "this model is of points given b, a, c"),
         (["train", "s.csv", "--given-columns", "a,d"], "unknown given column 'd'"),

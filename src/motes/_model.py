@@ -16,7 +16,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._shapes import SHAPES
 from motes.data._tables import Standardiser, Table
 from motes.data._templates import keep, kept, template_of
-from motes.errors import ModelFileError, UsageError, check_count
+from motes.errors import ModelFileError, UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None] | None
 ROWS = 10_000  # that an evaluation draws
+CONTOURS = (0.5, 0.9)  # shares of the draws of a posterior that lines hold
 
 
 class Model:
@@ -511,13 +512,22 @@ class Model:
         return diagnose_model(self.inner, self._source(data), n=n, seed=seed)
 
     def plot(
-        self, data: Any = None, *, given: Any = None, n: int = 2000, seed: int = 0, style: str = "light"
+        self,
+        data: Any = None,
+        *,
+        given: Any = None,
+        truth: Any = None,
+        n: int = 2000,
+        seed: int = 0,
+        style: str = "light",
     ) -> Axes | Figure:
-        """A picture of samples: points of the plane, or the distribution of each column.
+        """A picture of samples: points of the plane, the distribution of each column, or pairs of parameters.
 
         Args:
             data: real rows of these columns, in any kind of table, for the columns of a table: drawn as areas.
-            given: the observation, of a model that was trained `given` x.
+            given: the observation, of a model that was trained `given` x: its draws are shown in pairs of columns, with
+                lines around the smallest regions that hold 50 and 90 % of them.
+            truth: the point (d,) that the observation is of, where it is known, or a mapping column -> number: marked.
             n: samples.
             seed: of the samples.
             style: "light" or "dark".
@@ -537,6 +547,11 @@ class Model:
             if rows.ndim > 2:
                 raise UsageError(f"plot: got {len(rows)} observations; expected one, such as given=x[0].")
         title = f"{n:,} samples"
+        if isinstance(self.inner, PointModel) and self.inner.context is not None:
+            self._refuse({"data": data}, "plot", "Mark the true parameters: truth=theta[0].")
+            columns, marks = dict(zip(self.columns, rows.T, strict=True)), self._marks(truth)
+            return figures.pairs(columns, contours=CONTOURS, truth=marks, title=title, seed=seed, style=style)
+        self._refuse({"truth": truth}, "plot", "It is for a model of points given what was observed.")
         if self.kind == "points" and len(self.columns) == 2:
             self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
             return figures.scatter(rows, title=title, style=style)
@@ -668,6 +683,30 @@ class Model:
         if isinstance(self.inner, PointModel):
             raise UsageError(f"{call} is for models of tables; this one is of points. {instead}")
         return self.inner
+
+    def _marks(self, truth: Any) -> dict[str, float] | None:
+        """Column -> the number to mark, of a point (d,) or a mapping.
+
+        Raises:
+            UsageError: another number of columns, an unknown one, or what is not a finite number.
+        """
+        if truth is None:
+            return None
+        named = {str(name): truth[name] for name in truth} if hasattr(truth, "keys") else None
+        try:
+            numbers = np.asarray(truth if named is None else list(named.values()), np.float64)
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        for name in named or ():
+            if name not in self.columns:
+                raise UsageError(f"plot, truth: {unknown('column', name, self.columns)}")
+        names = self.columns if named is None else tuple(named)
+        if numbers.shape != (len(names),) or not np.isfinite(numbers).all():
+            raise UsageError(
+                f"plot: got truth = {truth!r}; expected a number for each of {', '.join(self.columns)}, such as "
+                "truth=theta[0]."
+            )
+        return dict(zip(names, numbers.tolist(), strict=True))
 
     def _refuse(self, options: Mapping[str, Any], call: str, instead: str, **usual: Any) -> None:
         """Refuse options of the other kind of model that differ from their default."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from motes.cli._common import (
+    Given,
     Quiet,
     Reference,
     Run,
@@ -134,17 +135,20 @@ def plot(
     source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
     /,
     *,
+    given: Given = [],  # noqa: B006 - never changed
     pictures: Pictures = Pictures(),
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Draw the pictures of a model; of points also the animation."""
+    """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs."""
     start_jax()
     from motes._progress import Reporter
+    from motes.cli._condition_words import conditions
+    from motes.models._points import PointModel
     from motes.models._sources import source_of
     from motes.models._tables import read_model
-    from motes.runs._plots import draw_run, refuse_pictures
+    from motes.runs._plots import draw_posterior, draw_run, refuse_pictures
 
     if pictures.video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
@@ -154,10 +158,21 @@ def plot(
     if out.resolve() != home.resolve() and not pictures.overwrite:
         refuse_pictures(out)
     refuse_others(trained, points={"--video": pictures.video}, tables={})
-    origin, reporter = source_of(trained, source), Reporter(quiet)
-    paths = draw_run(
-        trained, origin, out, reporter, drawing=pictures.drawing, seed=seed, home=home, video=pictures.video
-    )
+    reporter, look = Reporter(quiet), pictures.drawing
+    if isinstance(trained, PointModel) and trained.context is not None:
+        if source is not None or pictures.video:
+            what = f"the data '{source}'" if source is not None else "--video"
+            raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")
+        known = conditions(given, trained)
+        paths = draw_posterior(trained, known, out, reporter, drawing=look, seed=seed, home=home)
+    else:
+        if given:
+            raise UsageError(
+                f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
+                "under conditions with `motes sample`."
+            )
+        origin = source_of(trained, source)
+        paths = draw_run(trained, origin, out, reporter, drawing=look, seed=seed, home=home, video=pictures.video)
     for path in paths:
         print(path)
     return 0

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed
+from motes.evaluation._families import ALPHA
+from motes.evaluation._posteriors import calibration_verdict
 from motes.evaluation._results import Metric, Z, share
+from motes.evaluation._verdicts import Verdict
 from motes.models._columns import matrix_of
 from motes.models._contexts import Context
 from motes.models._points import PointModel
@@ -30,7 +33,6 @@ Array = NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of intervals
 JOINT = "all columns"
 FEWEST = 50  # simulations
-LEVEL = 0.01  # of the test of all ranks together, at which a model is called miscalibrated
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,17 @@ class Calibration:
 
     @property
     def calibrated(self) -> bool:
-        """Whether these simulations show no miscalibration, at the level 0.01."""
-        return self.p_value >= LEVEL
+        """Whether these simulations show no miscalibration, at the level 0.05 of all tests together."""
+        return self.p_value >= ALPHA
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What an evaluation says of each column, and then of all together."""
+        widths = [*self.widths, None]
+        adjusted = np.minimum(1.0, len(self.p_values) * self.p_values).tolist()
+        return {
+            name: calibration_verdict(width, p) for name, width, p in zip(self.names, widths, adjusted, strict=True)
+        }
 
     def coverage(self, level: float) -> dict[str, Metric]:
         """How often an interval of this level holds the true value: of each column, central; of all, by the distance.
@@ -105,29 +116,15 @@ class Calibration:
 
     @property
     def findings(self) -> list[str]:
-        """A sentence for each column whose posteriors are too narrow, too wide or shifted, and what to do."""
+        """A sentence for each column whose posteriors differ, and for all together if they do, and what to do."""
         if self.calibrated:
             return []
-        found = []
-        for name, width, p in zip(self.columns, self.widths, self.p_values, strict=False):
-            if width.high < 1:
-                found.append(
-                    f"over-confident: posteriors of '{name}' are {1 - width:.0%} too narrow. Train on more "
-                    "simulations, or stop earlier: training.validation = 0.1."
-                )
-            elif width.low > 1:
-                found.append(
-                    f"under-confident: posteriors of '{name}' are {width - 1:.0%} too wide. Train for more steps, "
-                    "training.steps, or with a wider network, network.width."
-                )
-            elif len(self.p_values) * p < LEVEL:
-                found.append(
-                    f"posteriors of '{name}' are shifted or of another form: ranks are not uniform (p = {p:.1g}). "
-                    "Train for more steps, training.steps, or on more simulations."
-                )
-        return found or [
-            f"the columns depend on one another in another way (p = {self.p_values[-1]:.1g}). Train for more steps, "
-            "training.steps, or on more simulations."
+        widths = dict(zip(self.columns, self.widths, strict=True))
+        whose = {name: f"'{name}'" for name in self.columns} | {JOINT: f"{JOINT} together"}
+        return [
+            f"posteriors of {whose[name]} are {verdict.text}. Train {_remedy(widths.get(name))}."
+            for name, verdict in self.verdicts.items()
+            if verdict.differs
         ]
 
     def plot(self, style: str = "light") -> Axes:
@@ -268,6 +265,14 @@ def _width(theta: Array, drawn: Array) -> Metric:
     away = variance / total - errors / wrong
     half = Z * float(away.std(ddof=1)) / 2 / np.sqrt(len(theta))  # of the logarithm
     return Metric("width", value, value * float(np.exp(-half)), value * float(np.exp(half)))
+
+
+def _remedy(width: Metric | None) -> str:
+    if width is not None and width.high < 1:
+        return "on more simulations, or stop earlier: training.validation = 0.1"
+    if width is not None and width.low > 1:
+        return "for more steps, training.steps, or with a wider network, network.width"
+    return "for more steps, training.steps, or on more simulations"
 
 
 def _ends(metric: Metric) -> str:

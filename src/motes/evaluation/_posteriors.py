@@ -77,7 +77,7 @@ def evaluation_of_posteriors(
         width, adjusted = widths.get(name), min(1.0, len(p_values) * p)
         measure = "draws as wide as their errors; 1 is right" if width is not None else "ranks of distances (TARP)"
         reference = None if width is None else RIGHT
-        entries.append(Entry.of("calibration", name, measure, _verdict(width, adjusted), width, reference))
+        entries.append(Entry.of("calibration", name, measure, calibration_verdict(width, adjusted), width, reference))
     mean, half = float(-log_prob.mean()), 1.96 * float(log_prob.std(ddof=1) / np.sqrt(len(log_prob)))
     value = Metric("negative_log_likelihood", mean, mean - half, mean + half)
     about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
@@ -86,14 +86,19 @@ def evaluation_of_posteriors(
     return Evaluation("", "rows with what was observed", rows, tuple(entries), details, (), seed)
 
 
-def _verdict(width: Metric | None, p_value: float) -> Verdict:
-    """Of one column, or of all together."""
+def calibration_verdict(width: Metric | None, p_value: float) -> Verdict:
+    """Of the posteriors of one column, or of all columns together, which have no width.
+
+    Args:
+        width: the standard deviation of the draws over that which the errors of their means call for.
+        p_value: that the ranks are uniform, adjusted for all tests of the model; below `ALPHA` there is a difference.
+    """
     if p_value >= ALPHA:
         return Verdict("good", NO_DIFFERENCE, p_value)
     if width is None:
-        return Verdict("moderate", "the columns depend on one another in another way", p_value)
+        return Verdict("moderate", "of another form", p_value)
     if width.low <= 1 <= width.high:
-        return Verdict("moderate", "posteriors are shifted or of another form", p_value)
+        return Verdict("moderate", "shifted or of another form", p_value)
     narrow = width.high < 1
     text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if narrow else 'wide (under-confident)'}"
     return Verdict(graded(abs(1 - width), "width"), text, p_value)

@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.figures._arrays import Curve, Points, as_field, as_grid, as_points
 from motes.figures._canvas import colour_bar, dress, dress_text, fit, new_axes, new_figure, plane
+from motes.figures._contours import LINES, Field, as_shares, legend_of, levels_of
 from motes.figures._style import Style, as_style
 
-Field = NDArray[np.float64]
-
 _FLOOR = 12.0  # nats below the maximum: a density of 6e-6 of the highest one
-_LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)))  # of the contours, from the innermost out
 
 
 def density_map(
@@ -59,7 +57,7 @@ def density_map(
     field = as_field(log_p, (len(at_x), len(at_y)), "log_p")
     scale = _scale([field], ["log_p"], floor)
     cloud = None if points is None else as_points(points, "points")
-    shares = _as_shares(contours)
+    shares = as_shares(contours)
     own = ax is None
     if ax is None:
         ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
@@ -70,7 +68,7 @@ def density_map(
     if title is not None:
         ax.set_title(title, pad=8)
     if shares:
-        dress_text(ax.set_xlabel(_legend(shares)), look.muted, 9)
+        dress_text(ax.set_xlabel(legend_of(shares)), look.muted, 9)
     if own:
         fit([ax], 4.6)
     return ax
@@ -113,7 +111,7 @@ def density_row(
     fields = [as_field(field, (len(at_x), len(at_y)), name) for field, name in zip(maps, names, strict=True)]
     scale = _scale(fields, names, floor)
     cloud = None if points is None else as_points(points, "points")
-    shares = _as_shares(contours)
+    shares = as_shares(contours)
     inches = min(max(12 / len(fields), 2.0), 3.6)
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, len(fields), i) for i in range(1, 1 + len(fields))]
@@ -123,7 +121,7 @@ def density_row(
         plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
     colour_bar(axes[-1], mesh, "log p, nats", look)  # one scale, one bar
-    note = figure.supxlabel(_legend(shares)) if shares else None
+    note = figure.supxlabel(legend_of(shares)) if shares else None
     if note:
         dress_text(note, look.muted, 9)
     fit(axes, inches, note=note)
@@ -163,8 +161,8 @@ def _draw(
         rasterized=True,
         zorder=1,
     )
-    levels = _levels(x, y, log_p, shares)
-    for level, dashes in zip(levels, _LINES, strict=False):
+    levels = levels_of(x, y, log_p, shares)
+    for level, dashes in zip(levels, LINES, strict=False):
         # Where the density ends at once, halfway between the last point that has one and the first that has none.
         known = np.where(np.isfinite(log_p), log_p, 2 * level - log_p.max())
         ax.contour(x, y, known.T, [level], colors=[look.background], linewidths=1.1, linestyles=[dashes], zorder=2)
@@ -175,28 +173,3 @@ def _draw(
         )
     ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]])
     return mesh
-
-
-def _levels(x: Curve, y: Curve, log_p: Field, shares: Sequence[float]) -> list[float]:
-    """The log-density at the rim of the smallest region that holds each share of the mass on the grid."""
-    cells = np.outer(np.gradient(x), np.gradient(y)).ravel()
-    log_p = log_p.ravel()
-    order = np.argsort(-log_p)
-    mass = np.cumsum(np.exp(log_p[order] - log_p.max()) * cells[order])
-    rims = log_p[order[np.searchsorted(mass, np.asarray(shares) * mass[-1])]]
-    return (rims - 1e-6).tolist()  # just below: where the density is flat, its rim is the edge of the flat
-
-
-def _as_shares(contours: Sequence[float]) -> list[float]:
-    shares = sorted(float(share) for share in contours)
-    if len(shares) > len(_LINES) or not all(0 < share < 1 for share in shares):
-        raise ValueError(
-            f"contours are {tuple(contours)}; expected at most {len(_LINES)} shares of the mass, between 0 and 1."
-        )
-    return shares
-
-
-def _legend(shares: Sequence[float]) -> str:
-    *others, last = (f"{100 * share:g} %" for share in shares)
-    names = f"{', '.join(others)} and {last}" if others else last
-    return f"{'lines hold' if others else 'the line holds'} {names} of the mass"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures._canvas import dress, dress_text, new_axes, new_figure
+from motes.figures._contours import CELLS, LINES, as_shares, legend_of, levels_of, smoothed
 from motes.figures._distributions import (
     heading,
     histogram_or_bars,
@@ -36,6 +37,8 @@ def pairs(
     columns: Mapping[str, NDArray[Any]],
     reference: Mapping[str, NDArray[Any]] | None = None,
     *,
+    contours: Sequence[float] = (),
+    truth: Mapping[str, float] | None = None,
     title: str | None = None,
     seed: int = 0,
     style: str | Style = "light",
@@ -45,9 +48,15 @@ def pairs(
     Args:
         columns: name -> entries (n,): numbers or dates, or objects with None where missing; the first five are shown.
         reference: the same columns of real rows; without them the panels above the diagonal stay empty.
+        contours: shares of the rows, at most 3, such as (0.5, 0.9): lines around the smallest region that holds each,
+            in panels of two columns of numbers.
+        truth: name -> a number that is marked, such as the parameters of which draws of a posterior are guesses.
         title: drawn above.
         seed: of which points are shown, and of the jitter of labels.
         style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: more shares than 3, or one that is not between 0 and 1.
 
     Example:
         >>> from motes.figures import pairs
@@ -55,9 +64,12 @@ def pairs(
         >>> len(figure.axes)
         3
     """
-    look, names = as_style(style), list(columns)[:COLUMNS]
+    look, names, shares = as_style(style), list(columns)[:COLUMNS], as_shares(contours)
+    marks = {} if truth is None else dict(truth)
     size, rng = len(names), np.random.default_rng([seed, 577215])
-    scales = {name: _Scale(columns[name], None if reference is None else reference[name]) for name in names}
+    scales = {
+        name: _Scale(columns[name], None if reference is None else reference[name], marks.get(name)) for name in names
+    }
     figure = new_figure(2.1 * size + 0.6, 1.9 * size + 0.6, look)
     for i, row in enumerate(names):
         for j, column in enumerate(names):
@@ -69,15 +81,22 @@ def pairs(
                 real = None if reference is None else known_entries(reference[row])
                 histogram_or_bars(ax, known_entries(columns[row]), real, look)
                 dress_text(ax.set_title(short(row, 22), loc="left", pad=3), look.foreground, 9)
+                if row in marks:
+                    ax.axvline(marks[row], color=look.accent, linewidth=1.4)
             else:
                 colour = look.synthetic if i > j else look.real
-                _points(ax, (scales[column], rows[column]), (scales[row], rows[row]), colour, rng)
+                sides = (scales[column], rows[column]), (scales[row], rows[row])
+                _points(ax, *sides, colour, rng)
+                _lines(ax, *sides, shares, look)
+                if row in marks and column in marks:
+                    ax.plot(marks[column], marks[row], "+", color=look.accent, markersize=11, markeredgewidth=1.8)
                 _ticks(ax, scales[column], scales[row], bottom=i == size - 1, left=j == 0)
             dress(ax, look, size=8)
     if len(columns) > COLUMNS:
         title = f"{title + ' · ' if title else ''}{COLUMNS} of {len(columns)} columns"
-    if title:
-        heading(figure, title, look)
+    notes = [note for note in (title, legend_of(shares, "rows") if shares else None) if note]
+    if notes:
+        heading(figure, " · ".join(notes), look)
     if reference is not None:
         key(figure, look)
     return figure
@@ -86,7 +105,7 @@ def pairs(
 class _Scale:
     """How the entries of a column become places on an axis."""
 
-    def __init__(self, entries: NDArray[Any], real: NDArray[Any] | None):
+    def __init__(self, entries: NDArray[Any], real: NDArray[Any] | None, mark: float | None = None):
         every = known_entries(entries if real is None else np.concatenate([entries, real]))
         self.labels: list[str] | None = None
         if is_label(every):
@@ -101,8 +120,15 @@ class _Scale:
         inner = np.quantile(numbers, INSIDE) if len(numbers) else np.zeros(2)
         if np.ptp(inner) > 0 and high - low > STRETCH * np.ptp(inner):
             low, high = inner
+        if mark is not None:
+            low, high = min(low, mark), max(high, mark)
         room = 0.04 * (high - low) or 0.5
         self.limits = (float(low - room), float(high + room))
+
+    @property
+    def numbers(self) -> bool:
+        """Whether entries are numbers, and neither labels nor dates."""
+        return self.labels is None and not self.dates
 
     def places(self, entries: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
         """(n,), NaN where missing."""
@@ -129,6 +155,21 @@ def _points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Genera
     ax.scatter(x, y, s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
     # Labels from the top down, as on the diagonal.
     ax.set(xlim=across[0].limits, ylim=up[0].limits[:: 1 if up[0].labels is None else -1])
+
+
+def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Style) -> None:
+    """Around the smallest regions that hold these shares of the rows, where both columns are numbers."""
+    if not shares or not (across[0].numbers and up[0].numbers):
+        return
+    known = is_known(across[1]) & is_known(up[1])
+    x, y = (entries[known].astype(np.float64) for _, entries in (across, up))
+    limits = [across[0].limits, up[0].limits]
+    at_x, at_y = (np.linspace(*ends, 2 * CELLS + 1)[1::2] for ends in limits)
+    log_p = smoothed(x, y, limits)
+    for level, dashes in zip(levels_of(at_x, at_y, log_p, shares), LINES, strict=False):
+        # As deep outside as the rim is below the maximum, or the line would lie far out where the density ends at once.
+        field = np.maximum(log_p, 2 * level - log_p.max())
+        ax.contour(at_x, at_y, field.T, [level], colors=[look.foreground], linewidths=1.1, linestyles=[dashes])
 
 
 def _ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: bool) -> None:

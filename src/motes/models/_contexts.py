@@ -22,6 +22,7 @@ from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
 from motes.models._priors import Prior
+from motes.models._regressions import Regression
 from motes.tables._states import from_json, to_json
 from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 
@@ -41,12 +42,14 @@ class Context:
         curves: the map of each.
         prior: of the points, whatever is observed.
         gaps: whether each has missing entries in the training, which observations may have then as well.
+        regression: of the points on them, of which a network learns what is left; None: all.
     """
 
     columns: tuple[str, ...]
     curves: tuple[Curve, ...]
     prior: Prior
     gaps: tuple[bool, ...]
+    regression: Regression | None = None
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -66,6 +69,14 @@ class Context:
         counts = np.ones(len(table)) if weights is None else weights
         curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
         return cls(table.columns, tuple(curves), prior, gaps)
+
+    def left(self, z: Array, context: Array) -> Array:
+        """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""
+        return z if self.regression is None else self.regression.forward(z, context)
+
+    def whole(self, u: Array, context: Array) -> Array:
+        """The inverse of `left`."""
+        return u if self.regression is None else self.regression.inverse(u, context)
 
     def forward(self, rows: Array) -> Array:
         """Data units (n, c) -> what the network is given, (n, inputs)."""
@@ -125,14 +136,20 @@ class Context:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        curves = to_json(self.curves, {})
-        return {"columns": self.columns, "curves": curves, "prior": self.prior.to_dict(), "gaps": self.gaps}
+        return {
+            "columns": self.columns,
+            "curves": to_json(self.curves, {}),
+            "prior": self.prior.to_dict(),
+            "gaps": self.gaps,
+            "regression": None if self.regression is None else self.regression.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Context:
         """What `to_dict` gave."""
-        prior = Prior.from_dict(values["prior"])
-        return cls(tuple(values["columns"]), from_json(values["curves"], {}), prior, tuple(values["gaps"]))
+        prior, found = Prior.from_dict(values["prior"]), values["regression"]
+        regression = None if found is None else Regression.from_dict(found)
+        return cls(tuple(values["columns"]), from_json(values["curves"], {}), prior, tuple(values["gaps"]), regression)
 
     @property
     def _example(self) -> str:

@@ -28,6 +28,7 @@ from motes.models._going_on import ahead_of, mark, run_of
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.models._provenance import Provenance
+from motes.models._regressions import Regression
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
@@ -123,12 +124,12 @@ def fit_points(
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
     prior = Prior.fit(z, table.columns, weights)
-    context = _context(observed and observed.take(counted), prior, weights, start, chosen)
+    context, numbers, left = _context(observed and observed.take(counted), z, prior, weights, start, chosen)
     rows = Rows(
-        z,
+        left,
         None if classes is None else classes.numbers(table.labels, len(z)),
         weights,
-        context=None if context is None or observed is None else context.forward(observed.x[counted]),
+        context=numbers,
         masks=_masks(table, chosen, seed),
     )
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -280,19 +281,36 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
 
 
 def _context(
-    table: Table | None, prior: Prior, weights: Array | None, start: PointModel | None, recipe: Recipe
-) -> Context | None:
-    """What the points are conditioned on, as `start` has it, if it is, or as the rows say."""
+    table: Table | None,
+    z: Array,
+    prior: Prior,
+    weights: Array | None,
+    start: PointModel | None,
+    recipe: Recipe,
+) -> tuple[Context | None, Array | None, Array]:
+    """What points z (n, d) are conditioned on, as `start` has it, if it is, or as the rows say.
+
+    Beside it what the network is given of each row (n, c), and what there is to learn of z.
+    """
     before = None if start is None else start.context
     if table is None:
-        return None
+        return None, None, z
     _check_takes(recipe, "`given`", "it")
     if before is not None and before.columns != table.columns:
         raise UsageError(
             f"given has the columns {', '.join(table.columns)}; start is conditioned on {', '.join(before.columns)}. "
             "Give these."
         )
-    return before or Context.fit(table, prior, weights, standardise=recipe.data.standardise)
+    standardise = recipe.data.standardise
+    context = before or Context.fit(table, prior, weights, standardise=standardise)
+    numbers = context.forward(table.x)
+    if not standardise:
+        return context, numbers, z
+    # A start has the regression of its own rows, which may be these; what it leaves of them is the same to the bit.
+    found, left = Regression.fit(z, numbers, weights)
+    if before is None:
+        return replace(context, regression=found), numbers, left
+    return context, numbers, left if context.regression == found else context.left(z, numbers)
 
 
 def _first(

@@ -268,8 +268,14 @@ class PointModel:
         points, kept = sample(
             process, math.prod(shape), key=seed_key(seed, "sample"), given=known, record=record, on_block=on_block
         )
-        inverse = self.standardiser.inverse
-        return inverse(points.reshape(*shape, self.dim)), inverse(kept.reshape(len(record), *shape, self.dim))
+        whole = self._whole(points, known), self._whole(kept, known)
+        return whole[0].reshape(*shape, self.dim), whole[1].reshape(len(record), *shape, self.dim)
+
+    def _whole(self, points: NDArray[Any], known: Given | None) -> NDArray[np.float64]:
+        """Points in the units of the network (..., n, d), of which so much is known, in the data's units."""
+        if self.context is not None:
+            points = self.context.whole(np.asarray(points, np.float64), _numbers(known))
+        return self.standardiser.inverse(points)
 
     def _known(self, label: Any, given: Any, n: int) -> Given | None:
         """What is known of `n` points of each observation, one observation after another."""
@@ -495,8 +501,11 @@ class PointModel:
 
     def _likelihood(self, rows: NDArray[np.float64], known: Given | None, **options: Any) -> Likelihood:
         """log p of rows of which so much is known."""
-        found = log_likelihood(self.denoiser, self.standardiser.forward(rows), given=known, **options)
-        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
+        z, log_det = self.standardiser.forward(rows), self.standardiser.log_det(rows)
+        if self.context is not None and self.context.regression is not None:
+            z, log_det = self.context.left(z, _numbers(known)), log_det + self.context.regression.log_det
+        found = log_likelihood(self.denoiser, z, given=known, **options)
+        return found._replace(log_prob=found.log_prob + log_det)
 
     def _names_of(self, given: Any) -> tuple[str, ...]:
         """The columns that log p is given, of a model that has learned any conditional distribution."""
@@ -681,6 +690,12 @@ class PointModel:
         denoiser = filled(_skeleton(recipe, len(columns), classes, context), tensors, path)
         model = cls(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
         return model._with(folder=path.parent, length=length)
+
+
+def _numbers(known: Given | None) -> NDArray[np.float64]:
+    """What points are conditioned on, (n, c)."""
+    assert known is not None and known.context is not None  # of a model with a context
+    return np.asarray(known.context, np.float64)
 
 
 def model_path(path: str | Path) -> Path:

@@ -67,20 +67,35 @@ def sample_several(
     rows, _ = model.context.rows(given)
     prior, known = model.context.prior, model.given(label, len(rows), rows)
     assert known is not None  # there is an observation
-    precision = np.asarray(np.linalg.inv(prior.covariance), np.float64)
+    # One zero and one unit for all: each posterior was learned beside a prediction of its own, in units of its error.
+    means, root = _predictions(model, rows)
+    zero = means.mean(axis=0)
+    precision = root @ np.linalg.inv(prior.covariance) @ root
     precisions = at_least(_precisions(model, rows, label, seed), precision)
     with_arrays = jax.tree.map(jax.numpy.asarray, known)
-    composed = Composed(model.denoiser, with_arrays, precisions, np.array(prior.mean), precision)
+    of = lambda z: np.linalg.solve(root, (z - zero).T).T
+    composed = Composed(model.denoiser, with_arrays, precisions, of(np.array(prior.mean)), precision, of(means))
     process = replace(model.reverse_process(how, None), denoiser=composed)
     points, _ = sample(process, n, key=seed_key(seed, "sample"), on_block=on_block)
-    return model.standardiser.inverse(points)
+    return model.standardiser.inverse(np.asarray(points, np.float64) @ root + zero)
+
+
+def _predictions(model: PointModel, rows: Array) -> tuple[Array, Array]:
+    """The point that the regression predicts for each observation, (m, d), and the root of its errors (d, d)."""
+    assert model.context is not None  # or there are no observations
+    regression = model.context.regression
+    if regression is None:
+        return np.zeros((len(rows), model.dim)), np.eye(model.dim)
+    return regression.mean(model.context.forward(rows)), regression.root
 
 
 def _precisions(model: PointModel, rows: Array, label: Any, seed: int) -> Array:
     """The inverse covariance of the posterior of each observation, in the units of the network, (m, d, d)."""
     word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
     drawn = model.sample(DRAWS, given=rows, label=label, seed=word)
-    z = model.standardiser.forward(drawn.reshape(-1, model.dim)).reshape(drawn.shape)
+    assert model.context is not None  # or there are no observations
+    context = np.repeat(model.context.forward(rows), DRAWS, axis=0)
+    z = model.context.left(model.standardiser.forward(drawn.reshape(-1, model.dim)), context).reshape(drawn.shape)
     away = z - z.mean(axis=1, keepdims=True)
     covariance = np.einsum("mli,mlj->mij", away, away) / (DRAWS - 1)
     unbiased = (DRAWS - model.dim - 2) / (DRAWS - 1)  # of the inverse of a covariance of so many draws

@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from motes._model import CONTOURS
 from motes._progress import Reporter
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._calibration import Calibration
@@ -29,6 +31,9 @@ from motes.runs._folder import (
     snapshots_in,
     write,
 )
+
+DRAWS = 5000  # of a posterior
+NAMED = 4  # entries of an observation in the title of a figure
 
 # matplotlib is slow to load, so that each function imports the figures that it draws.
 
@@ -85,6 +90,44 @@ def draw_run(
             animate(film, paths[-1], style=drawing.look, on_frame=count)
         said += f" and {paths[-1].name}"
     reporter.say(f"{said} in {time.perf_counter() - begin:.1f} s")
+    return paths
+
+
+def draw_posterior(
+    model: PointModel,
+    given: Mapping[str, Any],
+    out: Path,
+    reporter: Reporter,
+    *,
+    drawing: Drawing,
+    seed: int,
+    home: Path | None = None,
+) -> list[Path]:
+    """Write the pairs of columns of a model given one observation, and its loss, into `out`/figures; returns the paths.
+
+    Args:
+        model: of points that are conditioned on something.
+        given: column -> what was observed.
+        out, reporter, drawing, seed, home: as for `draw_run`.
+
+    Raises:
+        UsageError: no observation, or other columns.
+    """
+    from motes.figures import pairs
+    from motes.runs._point_figures import loss_figure
+
+    begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
+    drawn = model.sample(DRAWS, given=given, seed=seed)
+    assert model.context is not None  # or no observation would have been taken
+    for warning in model.context.far(model.context.rows(given)[0]):
+        reporter.say(f"warning: {warning}")
+    album.folder.mkdir(parents=True, exist_ok=True)
+    words = [f"{name} = {value:g}" for name, value in given.items()]
+    title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")
+    columns = dict(zip(model.columns, drawn.T, strict=True))
+    figure = pairs(columns, contours=CONTOURS, title=title, seed=seed, style=album.look)
+    paths = [album.save(figure, "pairs", f"{DRAWS:,} draws"), *loss_figure(history_in(home or out), album)]
+    reporter.say(f"drew {len(paths)} figures in {time.perf_counter() - begin:.1f} s")
     return paths
 
 

@@ -9,7 +9,7 @@ product is a Gaussian as well, and its mean is the composed denoiser:
     Lambda x0_hat = (1 - m) (P + r I) x0_hat_prior + sum_i (Q_i + r I) x0_hat_i,
     Lambda = (1 - m) P + sum_i Q_i + r I
 
-It is exact for Gaussian posteriors under a Gaussian prior.
+It is exact for Gaussian posteriors under a Gaussian prior. Each denoiser may have a zero of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Composed(Denoiser):
         precisions: Q_i (m, d, d), the inverse covariances of the posteriors.
         mean: of the prior (d,).
         precision: P (d, d).
+        origins: of each observation (m, d), what the denoiser has less than the points that are drawn; None: nothing.
     """
 
     denoiser: Denoiser
@@ -43,23 +44,34 @@ class Composed(Denoiser):
     precisions: jax.Array
     mean: jax.Array
     precision: jax.Array
+    origins: jax.Array
     schedule: Schedule
 
-    def __init__(self, denoiser: Denoiser, known: Given, precisions: Array, mean: Array, precision: Array):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        known: Given,
+        precisions: Array,
+        mean: Array,
+        precision: Array,
+        origins: Array | None = None,
+    ):
         self.denoiser, self.known, self.schedule = denoiser, known, denoiser.schedule
         self.precisions, self.mean, self.precision = map(jnp.asarray, (precisions, mean, precision))
+        self.origins = jnp.zeros((len(precisions), len(mean))) if origins is None else jnp.asarray(origins)
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        y, r = x_t / self.schedule.alpha(t), jnp.exp(self.schedule.log_snr(t))
+        alpha, r = self.schedule.alpha(t), jnp.exp(self.schedule.log_snr(t))
+        y = x_t / alpha
         eye, more = jnp.eye(x_t.size), len(self.precisions) - 1
 
-        def moved(part: tuple[Given, jax.Array]) -> jax.Array:
-            known, q = part
-            return (q + r * eye) @ (self.denoiser.given(known)(x_t, t) - y)
+        def moved(part: tuple[Given, jax.Array, jax.Array]) -> jax.Array:
+            known, q, origin = part
+            return (q + r * eye) @ (self.denoiser.given(known)(x_t - alpha * origin, t) + origin - y)
 
         # All means are taken from y, or large numbers would cancel where there is little noise. That of the prior is
         # known: (P + r I) (x0_hat - y) = P (mean - y).
-        total = jax.lax.map(moved, (self.known, self.precisions), batch_size=AT_ONCE).sum(axis=0)
+        total = jax.lax.map(moved, (self.known, self.precisions, self.origins), batch_size=AT_ONCE).sum(axis=0)
         total = total - more * self.precision @ (self.mean - y)
         return y + jnp.linalg.solve(self.precisions.sum(axis=0) - more * self.precision + r * eye, total)
 
