@@ -200,7 +200,8 @@ def test_lengths_are_compared_on_unseen_points(saved):
     assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
 
 
-def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command):
+def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
+    monkeypatch.setattr("motes.diagnosis._ema_lengths.ROWS", 1024)
     code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
     assert code == 0
     lines = out.splitlines()

@@ -29,6 +29,8 @@ from motes.errors import DataError, ModelFileError, MotesError, UsageError
 from motes.models._point_fitting import fit_points
 from motes.tables import Between, Not
 
+pytestmark = pytest.mark.brief
+
 Z = 4.5  # standard errors: by chance a comparison fails once in 100,000 times, and seeds are fixed
 
 
@@ -92,7 +94,7 @@ def handed_on(monkeypatch, of_letters):
 def old_or_young(people):
     """Its frame, its classes, and a model that knows that the class depends on the age."""
     X, y = people, np.where(people.age > 50, "old", "young")
-    changes = TINY | {"table.width": 32, "table.learning_rate": 1e-2, "table.calibrate": True}
+    changes = TINY | {"table.width": 32, "table.learning_rate": 1e-2}
     return X, y, tiny(max_steps=100, changes=changes).fit(X, y)
 
 

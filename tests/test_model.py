@@ -8,6 +8,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from tests.conftest import SMALL
+from tests.tables import TINY, untrained
 
 import motes
 from motes.data._frames import as_frame
@@ -16,10 +18,11 @@ from motes.learning._weights import weights_of
 from motes.models._points import PointModel
 from motes.models._tables import TableModel, read_model
 from motes.sampling import SAMPLERS
-from tables import untrained
 
-POINTS = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
-TABLE = {"table.steps": 2, "table.width": 16, "table.depth": 1, "table.calibrate": False}
+pytestmark = pytest.mark.brief
+
+POINTS = SMALL | {"training.steps": 40}
+TABLE = TINY | {"table.steps": 2}
 RNG = np.random.default_rng(3)
 PEOPLE = {
     "age": RNG.integers(18, 80, 60),
@@ -108,7 +111,7 @@ def test_a_column_that_is_dropped_does_not_come_back(tmp_path, quick_tables):
     assert list(motes.load(tmp_path / "m.safetensors").sample(3)) == ["height", "city"]
 
 
-def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command, quick_tables):
+def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command, quick_tables, quick_run):
     code, _, err = motes_command("train", "penguins", "-q", "--no-figures", "--set", "table.steps=2", "--set",
                                  "table.width=8", "--set", "table.calibrate=false")  # fmt: skip
     assert code == 0, err
@@ -222,8 +225,8 @@ def test_names_and_kinds_of_columns(people, quick_tables):
 
 def test_weights_count():
     twice = [1.0] * 30 + [0.0] * 30
-    model = few(PEOPLE, weights=twice)
-    assert model.inner.schema.rows == 30
+    with untrained():
+        assert few(PEOPLE, weights=twice).inner.schema.rows == 30
     x = motes.make_shape("moons", 60)
     weighed, half = (
         motes.fit(part, changes=POINTS, weights=by, verbose=False) for part, by in ((x, twice), (x[:30], None))
@@ -314,7 +317,7 @@ def test_the_chain_of_points_is_that_of_its_grid(moons):
 
 def test_a_condition_that_is_hardly_ever_met_is_warned_of():
     many = {"n": np.r_[np.zeros(30_000), np.ones(2)].astype(int), "x": np.arange(30_002) % 3}
-    model = motes.fit(many, changes=TABLE | {"table.calibrate": True, "table.width": 8}, verbose=False)
+    model = motes.fit(many, changes=TABLE | {"table.calibrate": True}, verbose=False)
     with pytest.warns(UserWarning, match="below 1 in 10,000: the training held hardly any such row"):
         model.sample(20, given={"n": 1})
     found = model.evidence({"n": 1})

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
-from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model, simulated
+from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
 
 import motes
 from motes.diffusion._continuous import CosineVP, VarianceExploding
@@ -87,12 +87,9 @@ def test_one_observation_is_a_posterior_as_ever(exact):
     np.testing.assert_allclose(exact.sample(200, given=x, iid=True).to_numpy(), one, atol=2e-3)
 
 
-def test_a_learned_posterior_is_composed():
-    theta, x = simulated(4000, 11)
-    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
-    model = motes.fit(theta, given=x, changes=changes, seed=2, verbose=False)
+def test_a_learned_posterior_is_composed(learned_posterior):
     seen = observations(5)
-    drawn = model.sample(2000, given=seen, iid=True)
+    drawn = learned_posterior.sample(2000, given=seen, iid=True)
     mean, covariance = together(seen)
     deviation = np.sqrt(np.diag(covariance))
     # What the network has wrong of one posterior counts five times: seeds 2 and 3 were off by 0.67 and 0.91 deviations.
