@@ -8,6 +8,8 @@ import pytest
 from tests.marks import long_except
 
 import motes
+from motes.data._identity import fingerprint_of
+from motes.data._points import frame_of
 from motes.data._tables import Standardiser
 from motes.diagnosis._after import _by_part, _modes, diagnose_model
 from motes.diagnosis._causes import visits
@@ -41,10 +43,14 @@ def moons():
     return trained("moons")
 
 
+@pytest.fixture(scope="module")
+def diagnosed(moons):
+    return diagnose_model(moons, n=N)
+
+
 @pytest.mark.parametrize("shape", long_except(motes.SHAPES, "moons"))
 def test_nothing_is_wrong_with_the_default_recipe(shape, request):
-    model = request.getfixturevalue("moons") if shape == "moons" else trained(shape)
-    found = diagnose_model(model, n=N)
+    found = request.getfixturevalue("diagnosed") if shape == "moons" else diagnose_model(trained(shape), n=N)
     assert names(found) == []
     assert found.notes == []
     assert found.evaluated_against == "a fresh draw"
@@ -94,7 +100,7 @@ def test_a_planted_fault_is_found(fault):
 def test_data_times_a_thousand(tmp_path):
     path = str(tmp_path / "big.npy")
     np.save(path, 1000 * motes.make_shape("moons", 4000, seed=0))
-    found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=N)
+    found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=512)
     assert names(found)[0] == "unscaled_columns" and "prior_mismatch" in names(found)
     (undertrained,) = (finding for finding in found.findings if finding.name == "undertrained")
     assert "See unscaled_columns" in undertrained.meaning
@@ -115,9 +121,12 @@ def test_two_hundred_points_learned_by_heart(few):
 
 
 def test_who_knows_the_rows_by_heart_is_found(moons):
-    rows = read_points("moons", moons.recipe, 0).training
+    recipe = motes.load_recipe(moons.recipe, {"data.rows": 1000})
+    rows = read_points("moons", recipe, 0).training
     by_heart = EmpiricalOracle(moons.standardiser.forward(rows.x), moons.denoiser.schedule)
-    found = {finding.name: finding for finding in diagnose_model(moons.with_denoiser(by_heart), n=N).findings}
+    known = Provenance("moons", fingerprint_of(frame_of(rows)))
+    model = PointModel(by_heart, moons.standardiser, moons.columns, recipe, provenance=known)
+    found = {finding.name: finding for finding in diagnose_model(model, n=512).findings}
     assert found["memorising"].value > 0.95
     assert "overtrained" in found
 
@@ -146,10 +155,10 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     x = read_points("moons", moons.recipe, 0).training.x
     known = Provenance(fingerprint=moons.fingerprint)
     model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, provenance=known)
-    found = diagnose_model(model, x, n=N)
+    found = diagnose_model(model, x, n=256)
     assert found.evaluated_against == "the training rows"
     assert "no rows were kept from the training" in found.notes[0]
-    other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=N)
+    other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=256)
     assert other.evaluated_against == "rows of the data"
     assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.errors.UsageError, match="Give these, or a shape"):
@@ -269,8 +278,8 @@ def test_findings_are_in_the_order_of_the_parts_of_the_error():
     assert _by_part(two, wild)[0].name == "coarse_grid"
 
 
-def test_what_is_found_goes_into_json(moons):
-    plain = diagnose_model(moons, n=N).to_dict()
+def test_what_is_found_goes_into_json(diagnosed):
+    plain = diagnosed.to_dict()
     assert plain["findings"] == []
     assert list(plain["split"]["parts"]) == ["prior", "learning", "discretisation"]
     assert len(plain["excess"]["noise"]) == len(plain["excess"]["excess"]) == 25

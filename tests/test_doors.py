@@ -1,6 +1,7 @@
 """The doors: what each room names, that it loads and is explained by examples, and that documents use nothing else."""
 
 import doctest
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -150,7 +151,26 @@ def check(test):
 
 
 @pytest.fixture(scope="module")
-def known():
+def diagnosed_once():
+    """A diagnosis that several examples show is made for the first of them."""
+    from motes.diagnosis import _after as after
+
+    real, kept = after.diagnose_model, {}
+
+    @functools.wraps(real)
+    def once(model, source=None, **options):
+        which = id(model), source, *sorted(options.items())
+        if which not in kept:
+            kept[which] = model, real(model, source, **options)
+        return kept[which][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(after, "diagnose_model", once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def known(diagnosed_once):
     """What every example knows: `motes`, `np`, `jax` and `jnp`, and models that have hardly been trained."""
     people = {"age": [31, 47, 25, 62] * 10, "smoker": ["no", "yes", "no", "no"] * 10}
     ages, smokers = np.array(people["age"], float)[:, None], people["smoker"]

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
+from tests.marks import long_except
 from threadpoolctl import threadpool_limits
 
 import motes
@@ -224,7 +225,7 @@ def between(repeats, share, error=0.001):
     return binom.ppf(error / 2, repeats, share), binom.isf(error / 2, repeats, share)
 
 
-@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("name", long_except(HEAVY, "ties"))
 def test_real_draws_raise_an_alarm_in_one_of_twenty_closing_lines(name):
     low, high = between(150, ALPHA)  # wrong once in 1000 seeds
     assert low <= alarms(HEAVY[name], 150, 100, seed=len(name), brief=True) <= high
@@ -237,7 +238,7 @@ def test_real_draws_raise_an_alarm_in_one_of_twenty_evaluations(name):
     assert low <= alarms(HEAVY[name], 300, 150, seed=len(name)) <= high
 
 
-@pytest.mark.parametrize("rows", [300])
+@pytest.mark.parametrize("rows", [100, pytest.param(300, marks=pytest.mark.long)])
 def test_what_would_have_been_seen_is_seen_in_80_of_100_cases(rows):
     # The size of a shift for which the verdicts of real draws say that they would have seen it; 0.6 to 0.95 of 60
     # cases, which a power of 0.8 leaves with probability 0.001.
