@@ -24,7 +24,7 @@ from motes.models._point_conditions import sample_given
 from motes.models._points import PointModel
 
 LIMITS = Limits(points=500, steps=16, cells=8)
-SMALL = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
+SMALL = {"training.steps": 60, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,8 @@ def test_the_python_of_a_training_trains_the_same(averaged):
     live = begun(asked, Limits(), Uploads(), lambda: None)
     try:
         live.play(0)
-        wait_for(lambda: 40 in live.snapshots and not live.plays, 90)
-        end = live.subject(40, averaged=averaged)
+        wait_for(lambda: 60 in live.snapshots and not live.plays, 90)
+        end = live.subject(60, averaged=averaged)
         same = eval(end.python, {"motes": motes})
         assert np.array_equal(same.sample(20, label=1), end.model.sample(20, label=1))
         assert not live.subject(0, averaged=averaged).python

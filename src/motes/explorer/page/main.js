@@ -390,7 +390,7 @@ class Explorer {
     }
     this.exact += this.direction * passed * PLACES / SECONDS * 2 ** Number(id("speed").value);
     this.state.place = Math.min(Math.max(Math.round(this.exact), 0), PLACES);
-    if (this.exact <= 0 || this.exact >= PLACES) this.resting = REST;
+    if (this.direction < 0 ? this.exact <= 0 : this.exact >= PLACES) this.resting = REST;
     this.stale = true;
   }
 

@@ -181,7 +181,7 @@ export class Panel {
     const { explorer } = this;
     if (this.loaded === "data") {
       const alpha = explorer.alpha[place], sigma = explorer.sigma[place];
-      this.said.textContent = `x = ${number(alpha)} · data + ${number(sigma)} · noise`;
+      this.said.textContent = `xₜ = ${number(alpha)} · data + ${number(sigma)} · noise`;
       this.value.textContent = "";
       this.curve.hidden = true;
       return;
