@@ -1,10 +1,12 @@
 """Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py"""
 
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 import motes
 from motes import figures
@@ -18,6 +20,7 @@ def main() -> None:
     film()
     guidance()
     posterior()
+    predicted()
     diagnosis("rings", "ddpm", ("excess", "scores", "densities"))
     diagnosis("moons", "tutorial", ("error_split",))
 
@@ -68,6 +71,48 @@ def posterior() -> None:
     found = motes.calibration(model, fresh, simulate(fresh))
     figures.rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
     figure.savefig(OUT / "posterior.png", dpi=110)
+
+
+def predicted() -> None:
+    """A damped oscillation: its parameters given 12 noisy readings, and readings simulated again from the draws."""
+    rng, times = np.random.default_rng(0), np.linspace(0, 6, 12)
+    low, high = np.array([0.5, 0.0, 1.0]), np.array([2.0, 0.8, 4.0])
+
+    def simulate(theta: np.ndarray) -> np.ndarray:
+        a, c, w = theta.T[..., None]
+        return a * np.exp(-c * times) * np.cos(w * times) + 0.15 * rng.normal(size=(len(theta), 12))
+
+    theta = rng.uniform(low, high, (10_000, 3))
+    names = ["amplitude", "damping", "frequency"]
+    bounds = {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+    model = motes.fit(theta, columns=names, given=simulate(theta), bounds=bounds)
+    truth = np.array([[1.2, 0.35, 1.9]])
+    seen = simulate(truth)[0]
+    draws = model.inner.sample(5_000, given=seen)
+    shown = dict(zip(names, draws.T, strict=True))
+    marks = dict(zip(names, truth[0], strict=True))
+    left = figures.pairs(shown, contours=(0.5, 0.9), truth=marks)
+    again = simulate(draws)
+    right = plt.figure(figsize=(5, 4), layout="constrained")
+    ax = right.subplots()
+    for share in (0.95, 0.5):
+        ends = np.quantile(again, [(1 - share) / 2, (1 + share) / 2], axis=0)
+        ax.fill_between(times, *ends, color="#2f7fd0", alpha=0.25, linewidth=0, label=f"{share:.0%} of simulated data")
+    ax.plot(times, seen, "o", color="#c8541a", label="observed")
+    ax.set(xlabel="time", ylabel="reading")
+    ax.legend(frameon=False)
+    images = []
+    for figure in (left, right):
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=100, facecolor="white")
+        images.append(Image.open(file).convert("RGB"))
+    height = max(image.height for image in images)
+    whole = Image.new("RGB", (sum(image.width for image in images), height), "white")
+    at = 0
+    for image in images:
+        whole.paste(image, (at, (height - image.height) // 2))
+        at += image.width
+    whole.save(OUT / "predicted.png", optimize=True)
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:

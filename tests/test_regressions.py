@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from tests.conftest import SMALL
-from tests.posteriors import GAIN, POSTERIOR, log_posterior, simulated
+from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
 from motes.models._regressions import Regression
+from motes.models._several import sample_several
 
 
 def test_the_regression_of_a_linear_simulator_is_its_posterior():
@@ -56,18 +57,19 @@ def test_points_that_are_given_exactly_have_a_width():
     assert np.isfinite(left).all()
 
 
-def test_what_is_linear_and_normal_is_exact_before_any_training(tmp_path):
+@pytest.fixture(scope="module")
+def untrained_model():
+    """The first weights answer 0, which is N(0, I) of what is left."""
     theta, x = simulated(20_000, 3)
-    # The first weights answer 0, which is N(0, I) of what is left.
-    model = motes.fit(
-        theta,
-        given=x,
-        changes=SMALL | {"training.steps": 1, "training.learning_rate": 1e-9, "grid.steps": 64},
-        verbose=False,
-    )
-    at, seen = simulated(50, 4)
+    hardly = {"training.steps": 1, "training.learning_rate": 1e-9, "grid.steps": 64, "schedule.sigma_max": 40.0}
+    return motes.fit(theta, given=x, changes=SMALL | hardly, verbose=False)
+
+
+def test_what_is_linear_and_normal_is_exact_before_any_training(untrained_model, tmp_path):
+    model, (at, seen) = untrained_model, simulated(50, 4)
     np.testing.assert_allclose(model.score_samples(at, given=seen), log_posterior(at, seen), atol=0.1)
-    drawn = model.inner.sample(4000, given=seen[0])
+    drawn, last = model.inner.chain(4000, [64], given=seen[0])
+    np.testing.assert_array_equal(last[0], drawn)
     np.testing.assert_allclose(drawn.mean(axis=0), GAIN @ seen[0], atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), POSTERIOR, atol=0.02)
     many = model.inner.sample(500, given=seen[:3])
@@ -75,6 +77,19 @@ def test_what_is_linear_and_normal_is_exact_before_any_training(tmp_path):
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.inner.sample(50, given=seen[0]), model.inner.sample(50, given=seen[0]))
+
+
+def test_several_observations_are_composed_in_one_unit(untrained_model):
+    theta = np.array([1.5, -1.2])
+    x = theta @ A.T + np.random.default_rng(0).multivariate_normal(np.zeros(3), NOISE, 6)
+    drawn = sample_several(untrained_model.inner, 4000, x, seed=1)
+    precision = np.linalg.inv(PRIOR) + 6 * A.T @ np.linalg.inv(NOISE) @ A
+    mean = np.linalg.solve(precision, A.T @ np.linalg.inv(NOISE) @ x.sum(axis=0))
+    deviation = np.sqrt(np.diag(np.linalg.inv(precision)))
+    # Covariances of the single posteriors are known from 1,000 draws each.
+    assert (np.abs(drawn.mean(axis=0) - mean) < 0.2 * deviation).all()
+    white = np.linalg.cholesky(precision).T @ (drawn - mean).T
+    assert np.abs(np.cov(white) - np.eye(2)).max() < 0.15
 
 
 def test_units_of_their_own_are_left_alone_without_standardising():

@@ -154,6 +154,8 @@ def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances
 
 def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
     """(n,), of rows y (n, A); 0 where there is no axis."""
+    if not y.shape[1]:  # LAPACK of before SciPy 1.14 refuses a matrix without rows
+        return np.zeros(len(y))
     terms = []
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
         factor = cholesky(covariance, lower=True)
