@@ -139,7 +139,7 @@ def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeyp
 
 
 def test_a_warning_breaks_between_words_in_a_terminal_and_nowhere_else(capsys, monkeypatch):
-    text = "Training ends in another distribution than sampling starts from. " * 4
+    text = " ".join(["Training ends in another distribution than sampling starts from."] * 4)
     monkeypatch.setenv("COLUMNS", "40")
     progress.Reporter().warn(text)
     assert capsys.readouterr().err == f"warning: {text}\n"  # a program that reads it gets one line

@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -14,6 +15,7 @@ from PIL import Image
 
 from motes import figures
 
+DRAWN_BY, VERSION = (3, 11), tuple(map(int, matplotlib.__version__.split(".")[:2]))
 FOLDER = Path(__file__).parent / "images"
 DPI = 30
 TOLERANCE = 4.0  # root mean square over pixels and colours, of 255: what other versions of fonts and layouts may change
@@ -87,6 +89,7 @@ def kept(name, style):
     return Image.open(FOLDER / f"{name}-{style}.png").convert("RGB")
 
 
+@pytest.mark.skipif(DRAWN_BY > VERSION, reason="matplotlib measures texts otherwise, so axes have other places")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_looks_as_it_did(name, style):

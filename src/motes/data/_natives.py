@@ -73,6 +73,8 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
     gone = series.is_null().to_numpy().astype(bool)
     if isinstance(dtype, nw.Unknown) and gone.all():
         return Series("real", np.full(len(gone), np.nan), gone)
+    if isinstance(dtype, nw.Unknown) and (half := series.to_numpy()).dtype == np.float16:  # narwhals before 2.24
+        return Series("real", half.astype(np.float64), np.isnan(half))
     if dtype.is_float() or isinstance(dtype, nw.Decimal):
         values = series.cast(nw.Float64).to_numpy().astype(np.float64, copy=False)
         return Series("real", values, np.isnan(values))
