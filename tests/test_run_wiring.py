@@ -38,6 +38,8 @@ from motes.runs._drawing import Album, Drawing
 from motes.runs._options import Options
 from motes.sampling._options import Sampling
 
+pytestmark = pytest.mark.brief
+
 TINIEST = {
     "network.width": 6, "network.depth": 1, "training.steps": 5, "training.batch": 4, "training.averages": 0,
     "grid.steps": 4, "data.rows": 60,

@@ -18,6 +18,8 @@ from motes.models._tables import TableModel, read_model
 from motes.runs._options import Options
 from motes.runs._run import train_run
 
+pytestmark = pytest.mark.brief
+
 ROWS = 39  # of which a few are held out
 TINY = {
     "table.steps": 60,

@@ -8,7 +8,9 @@ from motes.models._table_fitting import fit_table
 from motes.tables._conditions import Not
 from tables import TINY, of_random_weights, untrained
 
-FREE = 60_000
+pytestmark = pytest.mark.brief
+
+FREE = 32_768  # four blocks
 
 
 def cells(rows, column):
