@@ -26,6 +26,7 @@ from motes.errors import RecipeError
 from motes.learning._denoisers import LearnedVariance
 from motes.learning._networks import ResidualMLP, each_alone, thinned
 from motes.learning._weights import weights_of
+from motes.learning.tables import _training as training
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._sources import read_points
 from motes.models._table_fitting import fit_table
@@ -825,6 +826,17 @@ def looks_of_a_table():
     assert found.looks[:, 0].tolist() == [0, 50, 100, 120]
     found = learned("two", steps=200, check_every=50, patience=2, averages=0, learning_rate=2.0)  # which spoils all
     assert found.state.numbers["watch/waited"] == 2 and found.steps < 200
+
+
+def test_other_numbers_of_a_table_need_no_other_program(monkeypatch):
+    made, real = [], training._adamw
+    monkeypatch.setattr(training, "_adamw", lambda *numbers: made.append(numbers) or real(*numbers))
+    same = {"averages": 3, "batch": 16, "dropout": 0.0}
+    table(NINE, **same, steps=6, fixed=1.0)
+    traced = len(made)
+    found = table(NINE, **same, steps=3, fixed=0.0, learning_rate=0.02, weight_decay=3.0, clip_norm=9.0, ema=0.5)
+    assert found.training.steps == 3
+    assert len(made) == traced > 0  # each program that trains makes its optimiser where it is traced
 
 
 @effect("table.calibrate")
