@@ -38,6 +38,7 @@ from motes.explorer._starting import Seats, begun
 from motes.explorer._subjects import OURS, PLACES, own_subject
 from motes.explorer._uploads import KEPT, Upload, Uploads, read
 from motes.models._point_fitting import fit_points
+from motes.sampling._divergence import on_grid
 from motes.sampling._likelihood import log_likelihood
 from motes.sampling._paths import flow_path
 
@@ -333,9 +334,18 @@ def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, 
     subject = answers.shelf.subject("small")
     u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.5, 0.8]])
     units = subject.model.standardiser
-    later = Later.of(subject.oracle, np.float32(t))  # no constant of the program
-    flow = log_likelihood(later, units.forward(u), r_min=0.01).log_prob + units.log_det(u)
+    flow = log_likelihood(Later.of(subject.oracle, t), units.forward(u), r_min=0.01).log_prob + units.log_det(u)
     assert flow == pytest.approx(log_density(subject, subject.oracle, u, t, print), abs=0.02)
+
+
+def test_the_density_of_another_moment_needs_no_other_program(answers):
+    """Or each place of the clock would wait for a compiler."""
+    subject, u = answers.shelf.subject("small"), np.array([[0.1, 0.2]])
+    log_density(subject, subject.denoiser, u, 0.5, print)
+    count = on_grid._cached._cache_size()
+    for t in (0.4, 0.6, 0.9):
+        log_density(subject, subject.denoiser, u, t, print)
+    assert on_grid._cached._cache_size() == count
 
 
 def test_the_process_from_a_time_on_is_the_same_process(small_model):

@@ -77,19 +77,28 @@ class Hutchinson(eqx.Module):
 Divergence = Literal["exact"] | Hutchinson
 
 
+def v_of(r: float) -> float:
+    """Where a noise level lies on the grid."""
+    return math.asinh((math.log(r) - CENTRE) / BEND)
+
+
 class Flow(NamedTuple):
-    """What to integrate, and from which r to which."""
+    """What to integrate, and from which r to which.
+
+    `end` is an array (), so that schedules which differ in their numbers alone, such as those from a time on, share one
+    compiled program.
+    """
 
     denoiser: Denoiser
     r_min: float
-    r_max: float
+    end: jax.Array
+    """v at r_max; see `v_of`."""
     divergence: Divergence
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """v at r_min and at r_max."""
-        begin, end = (math.asinh((math.log(r) - CENTRE) / BEND) for r in (self.r_min, self.r_max))
-        return begin, end
+    def begin(self) -> float:
+        """v at r_min."""
+        return v_of(self.r_min)
 
     def block(self, dim: int) -> int:
         """Points in a block."""
@@ -207,9 +216,8 @@ def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> 
     def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
         z, before = _to_r_min(flow, x, directions)
-        begin, end = flow.ends
         field, weight = partial(_field, flow.denoiser), partial(_gregory, steps)
-        z, total = _integrate(field, z, directions, begin, (end - begin) / steps, steps, weight)
+        z, total = _integrate(field, z, directions, flow.begin, (flow.end - flow.begin) / steps, steps, weight)
         return z, _total(flow, before + total)
 
     return _of_each(flow, x, given, one)
@@ -223,13 +231,12 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
     def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         directions = _directions(flow, x)
         z, before = _to_r_min(flow, x, directions)
-        begin, end = flow.ends
         field = partial(_field, flow.denoiser)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda v, state, _: _slope_and_divergence(field, state[0], jnp.asarray(v), directions)),
             diffrax.Dopri8(),
-            begin,
-            end,
+            flow.begin,
+            flow.end,
             None,
             (z, jnp.zeros(len(directions))),
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),

@@ -24,7 +24,7 @@ from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._discrete import DiscreteVP
 from motes.learning._denoisers import Learned, LearnedVariance
 from motes.learning._networks import InSingle
-from motes.sampling._divergence import GREGORY, Divergence, Flow, Hutchinson, adaptively, on_grid
+from motes.sampling._divergence import GREGORY, Divergence, Flow, Hutchinson, adaptively, on_grid, v_of
 from motes.sampling._loop import on_all_cores
 
 Array = NDArray[np.float64]
@@ -110,9 +110,10 @@ def log_likelihood(
     with float64():
         denoiser = _in_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
+        end = jnp.asarray(v_of(noise))
     if not 0 < r_min < noise:
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
-    flow = Flow(denoiser, r_min, noise, divergence)
+    flow = Flow(denoiser, r_min, end, divergence)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
         found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_block or _nothing)
     finite = np.isfinite(found.log_prob)
@@ -171,8 +172,9 @@ class _Carried(NamedTuple):
 def _on_grids(
     flow: Flow, rows: Array, given: Given | None, tolerance: float, on_block: Callable[[int], None]
 ) -> Likelihood:
-    begin, end = flow.ends
-    steps = max(math.ceil((end - begin) / STEP), 2 * len(GREGORY))  # enough for the weights of both ends
+    steps = max(
+        math.ceil((float(flow.end) - flow.begin) / STEP), 2 * len(GREGORY)
+    )  # enough for the weights of both ends
     columns = flow.probes or 1
     z, integral, error = np.empty_like(rows), np.empty((len(rows), columns)), np.empty(len(rows))
     shrinks = SHRINKS_WITH_KINKS if isinstance(flow.denoiser.schedule, DiscreteVP) else SHRINKS
