@@ -95,28 +95,20 @@ def test_a_far_observation_is_a_guess(exact):
 # --- learned ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def learned():
-    """Trained for a few seconds on 4,000 simulations."""
-    theta, x = simulated(4000, 11)
-    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
-    return motes.fit(theta, given=x, changes=changes, seed=2, verbose=False)
-
-
-def test_the_learned_posterior_is_near_the_exact_one(learned):
+def test_the_learned_posterior_is_near_the_exact_one(learned_posterior):
     theta, x = simulated(400, 12)
-    exact, found = log_posterior(theta, x), learned.score_samples(theta, given=x)
+    exact, found = log_posterior(theta, x), learned_posterior.score_samples(theta, given=x)
     # The mean over fresh rows is the excess in nats: from above 0 but for chance, and small.
     excess = exact - found
     assert -Z * excess.std() / 20 < excess.mean() < 0.08
     # What a model would have that ignores x, or takes that of another row, is nats away.
     assert (exact - stats.multivariate_normal(np.zeros(2), PRIOR).logpdf(theta)).mean() > 1
-    assert (exact - learned.score_samples(theta, given=x[::-1])).mean() > 1
+    assert (exact - learned_posterior.score_samples(theta, given=x[::-1])).mean() > 1
 
 
-def test_learned_draws_have_the_exact_mean_and_spread(learned):
+def test_learned_draws_have_the_exact_mean_and_spread(learned_posterior):
     _, x = simulated(40, 13)
-    drawn = learned.sample(400, given=x)
+    drawn = learned_posterior.sample(400, given=x)
     assert drawn.shape == (40, 400, 2)
     deviation = np.sqrt(np.diag(POSTERIOR))
     away = (drawn.mean(axis=1) - x @ GAIN.T) / deviation

@@ -23,8 +23,11 @@ from motes.runs._plots import draw_run, keep_diagnosis
 from motes.runs._table_figures import linked_columns
 from tables import untrained
 
+pytestmark = pytest.mark.brief
+
 TINY = {"table.width": 16, "table.depth": 1, "table.components": 2, "table.own": 0, "table.batch": 32}
 RHO = 0.8
+PLAIN = {"table.calibrate": False}
 MUTUAL = -0.5 * np.log(1 - RHO**2)  # nats that one of two normal numbers says of the other
 
 
@@ -126,8 +129,8 @@ def test_fewer_than_ten_rows_are_refused(model):
 
 def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     path = tmp_path / "t.csv"
-    table(300, 4).to_csv(path, index=False)
-    model = motes.fit(str(path), "table", changes=TINY | {"table.steps": 20}, verbose=False)
+    table(2400, 4).to_csv(path, index=False)  # as many as those of `model`, whose programs serve here as well
+    model = motes.fit(str(path), "table", changes=TINY | PLAIN | {"table.steps": 20}, verbose=False)
     found = model.diagnose()
     origin = source_of(model.inner)
     assert found.rows == len(origin.held_out)
@@ -152,7 +155,7 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
 
 def test_a_table_in_memory_needs_rows_that_were_not_seen():
     with untrained():
-        model = motes.fit(table(60, 5), changes=TINY | {"table.steps": 5}, verbose=False)
+        model = motes.fit(table(60, 5), changes=TINY | PLAIN | {"table.steps": 5}, verbose=False)
     with pytest.raises(UsageError, match="rows that the model has not seen"):
         model.diagnose(table(60, 5))
     assert model.diagnose(table(80, 6)).training is None
@@ -162,7 +165,7 @@ def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
     rows = table(500, 7)
     wide = rows.assign(**{f"noise{k}": np.random.default_rng(k).standard_normal(500) for k in range(4)})
     with untrained():
-        schema = fit_table(wide, changes=TINY).schema
+        schema = fit_table(wide, changes=TINY | PLAIN).schema
 
     class Named:
         pass

@@ -293,7 +293,7 @@ def test_few_rows_are_learned_by_several_members():
     assert np.isfinite(model.score_samples(iris)).all()
 
 
-def test_the_order_of_the_rows_has_no_bearing(data):
+def test_the_order_of_the_rows_has_no_bearing(data, quick_run):
     quick, some = TINY | {"table.steps": 10, "table.calibrate": True}, data[["size", "x"]]
     first = fit_table(some.head(100), changes=quick, seed=3)
     second = fit_table(some.head(100).iloc[::-1], changes=quick, seed=3)

@@ -1,5 +1,6 @@
 """The command line on text files of the world: options reach the reader, a run remembers them, no output is lost."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from tests.conftest import SMALL
 
 import motes
 from motes import cli
@@ -24,11 +26,14 @@ TINY = [
     "--set=table.steps=30", "--set=table.width=16", "--set=table.depth=1", "--set=table.bins=8",
     "--set=table.components=1", "--set=table.calibrate=false", "--no-figures", "-q",
 ]  # fmt: skip
-QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
+QUICK = [f"--set={name}={value}" for name, value in SMALL.items()]
 OPTIONS = ["--sep", ";", "--decimal", ",", "--na=?", "--na", "-", "--date-format", "%d/%m/%y", "--encoding", "latin-1"]
 TEXT = TextOptions(sep=";", decimal=",", na=("?", "-"), date_format=("%d/%m/%y",), encoding="latin-1")
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what is said of a reading
+pytestmark = [
+    pytest.mark.brief,
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # what is said of a reading
+]
 
 
 def german():
@@ -202,10 +207,18 @@ def test_a_missing_source_ends_with_2_and_asks_for_it(run, motes_command):
         assert "'t.csv', is not here. Give it as SOURCE" in err or "there is no file 'none.csv'" in err
 
 
-@pytest.mark.parametrize("how", ["closed", "full", "full, unbuffered", "pipe"])
-@pytest.mark.parametrize(
-    "words", [["recipes"], ["--help"], ["--version"], ["columns", "t.csv"], ["sample", "RUN", "-n", "9"]]
-)
+HOW = ["closed", "full", "full, unbuffered", "pipe"]
+SLOW = ["columns", "t.csv"], ["sample", "RUN", "-n", "9"]  # seconds, of which JAX takes most
+LOST = [
+    *itertools.product((["recipes"], ["--help"], ["--version"]), HOW),
+    (SLOW[0], "full"),
+    *((SLOW[1], how) for how in ("full", "pipe")),
+    *(pytest.param(SLOW[0], how, marks=pytest.mark.long) for how in HOW if how != "full"),
+    *(pytest.param(SLOW[1], how, marks=pytest.mark.long) for how in ("closed", "full, unbuffered")),
+]
+
+
+@pytest.mark.parametrize(("words", "how"), LOST)
 def test_lost_output_is_never_success(words, how, run, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,5\n")
     words = [*MOTES, *(str(run) if word == "RUN" else word for word in words)]
