@@ -618,6 +618,7 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
     assert f"{history[-1]['step']:,} of 1,000,000" in stderr
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_a_loss_that_breaks_down_fails_with_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):
     code, out, err = motes_command(
         "train", "moons", "--out", "bad", "--set", "training.learning_rate=1e30", "--set", "training.steps=400"
