@@ -26,8 +26,10 @@ from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer import Limits, Shelf, Subject, serve, shipped
-from motes.explorer._answers import LEGS, Answers, draw, log_density, scores
+from motes.explorer._answers import LEGS, Answers
 from motes.explorer._application import FULL, page_files
+from motes.explorer._chains import draw
+from motes.explorer._densities import log_density, scores
 from motes.explorer._exporting import page_alone
 from motes.explorer._frames import Answer, frame, parts
 from motes.explorer._guard import HEADERS, accepted, is_loopback

@@ -9,7 +9,8 @@ import pytest
 
 from motes.errors import UsageError
 from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers, scores
+from motes.explorer._answers import Answers
+from motes.explorer._densities import scores
 from motes.explorer._fields import DOTS, LINES, REACH, STOPS, grid_at_noise, vectors
 from motes.explorer._requests import Request
 from motes.explorer._subjects import PLACES

@@ -9,7 +9,8 @@ import motes
 from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
 from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers, log_density
+from motes.explorer._answers import Answers
+from motes.explorer._densities import log_density
 from motes.explorer._requests import Request
 from motes.models._points import PointModel
 

@@ -15,7 +15,8 @@ from motes.diagnosis._after import diagnose_model
 from motes.diagnosis._prior import PRIOR_NATS, prior_kl
 from motes.errors import MotesError, UsageError
 from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers, log_density, scores
+from motes.explorer._answers import Answers
+from motes.explorer._densities import log_density, scores
 from motes.explorer._planning import RECIPES, fix_of, planned
 from motes.explorer._requests import Request
 from motes.explorer._starting import begun, looked_ahead

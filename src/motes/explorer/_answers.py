@@ -10,9 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 from motes._seeds import seed_key
 from motes.data._classes import MOST
 from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._later import Later
 from motes.errors import UsageError
+from motes.explorer._chains import Chain, draw
+from motes.explorer._densities import log_density, scores
 from motes.explorer._distances import distances, real_points
 from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
 from motes.explorer._findings import diagnosed
@@ -37,20 +37,12 @@ from motes.explorer._tables import TableSubject, known_cells, row_answer
 from motes.explorer._taking import FORMS, taken
 from motes.recipes._registry import kinds_of
 from motes.sampling._diffusion import EulerMaruyama
-from motes.sampling._likelihood import log_likelihood
-from motes.sampling._loop import sample
-from motes.sampling._options import Sampling
 from motes.sampling._paths import flow_path, sampled_paths
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]
 
-STOPS = 65  # places of a chain that are kept, at most
 LEGS = 48  # steps of a path from its point to data, and as many to noise
-BLOCK = 512  # rows of a compiled program of scores
-LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
-TOLERANCE = 0.01  # nats of a likelihood
-LATEST = 1 - 1e-3  # from here on x_t is the prior
 KEPT_BYTES = 120_000_000
 WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
@@ -142,7 +134,7 @@ class Answers:
 
         def compute() -> Answer:
             real = self._kept.get(rows, lambda: real_points(subject, times, n, on_block))
-            return distances(subject, times, chain.points, real, on_block)
+            return distances(subject, chain, real, on_block)
 
         return self._kept.get(key, compute)
 
@@ -320,39 +312,6 @@ class Answers:
         return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_block))
 
 
-class Chain(NamedTuple):
-    """Points on their way from noise to data."""
-
-    sampler: str
-    steps: int
-    stops: NDArray[np.int64]
-    """How many steps were done, (k,)."""
-    times: Array
-    """After these steps, falling, (k,)."""
-    points: NDArray[np.float32]
-    """x_t in standardised units, (k, n, d)."""
-
-
-def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block: OnBlock) -> Chain:
-    """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
-
-    Of a class that is shown it has the `label`, and its guidance. Samplers of one seed start from the same noise.
-
-    Raises:
-        MotesError: a sampler that the model cannot be sampled by.
-    """
-    model = subject.model
-    own = steps == len(model.grid) - 1  # the recipe's own times, which may be given one by one
-    guidance = None if subject.guidance == 1 else subject.guidance
-    known, how = subject.known(n), Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
-    process = model.reverse_process(how, known)
-    last = len(process.grid) - 1
-    stops = np.unique(np.linspace(0, last, min(STOPS, last + 1)).round().astype(int))
-    key = seed_key(seed, "sample")
-    _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_block=on_block)
-    return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
-
-
 def _check_data(subject: Subject) -> None:
     if subject.origin is None:
         raise UsageError(f"the rows that '{subject.name}' was trained on are not here, so nothing is compared with it.")
@@ -374,36 +333,6 @@ def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
     """The denoisers that a layer needs, by their names."""
     both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
     return [(side, one) for side, one in both if one is not None and of in (side, "both")]
-
-
-def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
-    """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
-    padded = np.pad(z, ((0, -len(z) % BLOCK), (0, 0)), mode="edge")
-    parts = [
-        _scores(denoiser, jnp.asarray(padded[i : i + BLOCK]), jnp.asarray(t)) for i in range(0, len(padded), BLOCK)
-    ]
-    x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
-    return x0, score
-
-
-@eqx.filter_jit
-def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
-
-
-def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_block: OnBlock) -> Array:
-    """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
-    units, zoom = subject.model.standardiser, float(subject.zoom(t))
-    if t >= LATEST:
-        z = units.forward(u)
-        return units.log_det(u) - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
-    if denoiser is subject.oracle:
-        assert subject.oracle is not None
-        log_q = np.asarray(subject.oracle.rows(subject.standardised(u, t), t).log_prob, float)
-        return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
-    later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
-    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_block=on_block)
-    return found.log_prob + units.log_det(u)
 
 
 class _Kept:

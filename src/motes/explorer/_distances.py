@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.evaluation._transport import sliced_w2_value
+from motes.explorer._chains import Chain
 from motes.explorer._frames import Answer
 from motes.explorer._subjects import Subject
 
@@ -47,16 +48,14 @@ def real_points(subject: Subject, times: Array, n: int, on_block: Callable[[int]
     return RealPoints(looks, np.stack(found), np.array(between))
 
 
-def distances(
-    subject: Subject, times: Array, points: NDArray[np.float32], real: RealPoints, on_block: Callable[[int], None]
-) -> Answer:
-    """Of a chain's points (stops, n, d), in standardised units, at its times (stops,)."""
-    zoom, found = subject.zoom(times), []
+def distances(subject: Subject, chain: Chain, real: RealPoints, on_block: Callable[[int], None]) -> Answer:
+    """Of a chain, at some of its stops."""
+    zoom, found = subject.zoom(chain.times), []
     for k, blurred in zip(real.looks, real.blurred, strict=True):
-        drawn = points[k, : len(blurred)].astype(float) / zoom[k]
+        drawn = chain.points[k, : len(blurred)].astype(float) / zoom[k]
         found.append(sliced_w2_value(drawn, blurred, directions=DIRECTIONS))
         on_block(0)
-    clock = subject.places(times[real.looks])
+    clock = subject.places(chain.times[real.looks])
     return Answer(
         {"compared": real.blurred.shape[1]}, {"clock": clock, "distance": np.array(found), "reference": real.reference}
     )

@@ -203,7 +203,9 @@ export function curve(canvas, answer, place, places, colours, soft) {
 
 /** The loss of a training on a scale of ratios, the least that there can be, and the step that is shown. */
 export function lossCurve(canvas, points, { steps, floor, shown }, colours, soft) {
-  const ratio = fitted(canvas), context = canvas.getContext("2d"), { width, height } = canvas, size = 12 * ratio;
+  // By the processor, as the points are where no graphics card draws: it is a few lines beside a training that needs it.
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const ratio = fitted(canvas), { width, height } = canvas, size = 12 * ratio;
   const [left, right, top, bottom] = [46 * ratio, width - 8 * ratio, 10 * ratio, height - 24 * ratio];
   context.clearRect(0, 0, width, height);
   const values = [...points.map(([, value]) => value), ...(floor ? [floor] : [])].filter((value) => value > 0);

@@ -8,6 +8,7 @@ export const TRAINING = "training"; // the name of its model
 const DRAWN = "your drawing";
 const DRAWN_NOISE = 0.05;
 const SMOOTHED = 60; // points of the curve
+const EVERY = 500; // milliseconds between two curves while it trains
 
 const FILE = "your file";
 
@@ -253,6 +254,9 @@ export class Trainer {
     const changed = news.changes.length ? `, changed at step ${news.changes.map(count).join(", ")}` : "";
     id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}${changed}; the pictures show step ${count(this.shown)}`;
     id("course-value").textContent = recent.length ? `loss ${number(mean)}${floor}` : "";
+    const now = performance.now();
+    if (plays && now < (this.drawn ?? 0) + EVERY) return;
+    this.drawn = now;
     this.draw();
   }
 
