@@ -164,7 +164,8 @@ def test_samples_that_are_no_numbers_are_a_doubt():
             return x_t * jnp.nan
 
     broken = Broken(np.zeros(2), np.eye(2), model.denoiser.schedule)
-    found = split_of(model.with_denoiser(broken), source_of(model), 256)
+    with pytest.warns(UserWarning, match="256 of 256 points are not finite"):
+        found = split_of(model.with_denoiser(broken), source_of(model), 256)
     assert any("not finite" in doubt for doubt in found.doubts)
     assert "nan" in str(found)
 

@@ -344,8 +344,8 @@ def test_training_learns_eight_gaussians_better_than_one_gaussian():
 
 def test_two_processes_agree_to_the_bit(small_model):
     code = (
-        "import motes; from tests.conftest import SMALL; from motes.models._point_fitting import fit_points;"
-        "model = fit_points(motes.make_shape('moons', 400, seed=3), changes=SMALL, seed=1);"
+        "import motes; from motes.models._point_fitting import fit_points;"
+        f"model = fit_points(motes.make_shape('moons', 400, seed=3), changes={SMALL}, seed=1);"
         "print(model.sample(64).tobytes().hex())"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from motes.errors import UsageError
 from motes.evaluation._pairs import Pair
-from motes.evaluation._point_tests import Worse
 from motes.evaluation._results import Array, Metric, Z
+
+if TYPE_CHECKING:
+    from motes.evaluation._point_tests import Worse
 
 RESAMPLES = 50
 STREAM = 100  # of `Pair.rng`, for resamples; the metrics of motes have those below it

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
-from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -17,19 +16,14 @@ from motes.diffusion import _knots as knots
 from motes.diffusion._discrete import Betas
 from motes.diffusion._schedules import Schedule
 from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
-from motes.evaluation._entries import SECTIONS
-from motes.evaluation._own_metrics import OWN, PointMetric
-from motes.evaluation._point_verdicts import MEASURES
 from motes.learning._denoisers import DENOISERS, Prediction
 from motes.learning._losses import LOSSES
 from motes.learning._networks import NETWORKS
 from motes.learning._times import TIMES, Times
+from motes.recipes._classes import check_class
 from motes.sampling._grids import GRIDS
 from motes.sampling._loop import Sampler
 from motes.sampling._samplers import SAMPLERS
-from motes.tables._states import PARTS
-from motes.tables.kinds._base import Kind
-from motes.tables.kinds._kinds import BUILT_IN, DROP, add_kind
 
 C = TypeVar("C", bound=type)
 
@@ -62,37 +56,7 @@ _SECTIONS = {
     "sampler": _Section(SAMPLERS, _a(Sampler), "a subclass of motes.sampling.Sampler"),
     "grid": _Section(GRIDS, _with("__call__"), "a method __call__(schedule)"),
 }
-
-
-class _Beside(NamedTuple):
-    """What is registered and is no part of a recipe."""
-
-    built_in: Collection[str]
-    base: type
-    path: str
-    add: Callable[[str, Any], None]
-
-
-def _add_column(kind: str, cls: type[Kind]) -> None:
-    if cls.__name__ in {part.__name__ for part in PARTS}:
-        raise UsageError(f"got a class called {cls.__name__}, as one of motes is; expected another name.")
-    cls.name = kind
-    add_kind(cls)
-
-
-def _add_metric(kind: str, cls: type[PointMetric]) -> None:
-    if cls.section not in SECTIONS or not isinstance(getattr(cls, "about", None), str):
-        raise UsageError(
-            f"got {cls.__name__} with section = {cls.section!r} and about = {getattr(cls, 'about', None)!r}; expected "
-            f"one of {', '.join(SECTIONS)}, and what it measures in a phrase."
-        )
-    OWN[kind] = cls()
-
-
-_BESIDE = {
-    "column": _Beside({*BUILT_IN, DROP}, Kind, "motes.tables.kinds.Kind", _add_column),
-    "metric": _Beside(MEASURES, PointMetric, "motes.evaluation.PointMetric", _add_metric),
-}
+BESIDE = ("column", "metric")  # are registered, and are no parts of a recipe
 _KINDS: dict[str, dict[str, type]] = {name: dict(section.built_in) for name, section in _SECTIONS.items()}
 _NAMES = {(section, cls): kind for section, kinds in _KINDS.items() for kind, cls in kinds.items()}
 
@@ -127,22 +91,20 @@ def register(section: str, kind: str) -> Callable[[C], C]:
         >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
         Halving(steps=4)
     """
-    if section not in (*_SECTIONS, *_BESIDE):
-        raise UsageError(unknown("section", str(section), (*_SECTIONS, *_BESIDE)))
+    if section not in (*_SECTIONS, *BESIDE):
+        raise UsageError(unknown("section", str(section), (*_SECTIONS, *BESIDE)))
     if not (isinstance(kind, str) and kind.isidentifier()):
         raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
-    built_in = _SECTIONS[section].built_in if section in _SECTIONS else _BESIDE[section].built_in
-    if kind in built_in:
+    if section in BESIDE:
+        from motes.recipes._beside import adding  # it needs SciPy
+
+        return adding(section, kind)
+    if kind in _SECTIONS[section].built_in:
         raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
 
     def add(cls: C) -> C:
-        if section in _BESIDE:
-            beside = _BESIDE[section]
-            _check_class(section, cls, _a(beside.base), f"a subclass of {beside.path}")
-            beside.add(kind, cls)
-        else:
-            _check(section, cls)
-            _KINDS[section][kind], _NAMES[section, cls] = cls, kind
+        _check(section, cls)
+        _KINDS[section][kind], _NAMES[section, cls] = cls, kind
         return cls
 
     return add
@@ -183,19 +145,6 @@ def kind_of(section: str, part: object) -> str:
     return _NAMES[section, type(part)]
 
 
-def _check_class(section: str, cls: Any, fits: Callable[[type], bool], expected: str) -> None:
-    """Refuse what is not of the base of its section, or has not written all that the base asks for."""
-    name = getattr(cls, "__name__", repr(cls))
-    if not (isinstance(cls, type) and fits(cls)):
-        raise UsageError(f"got {name} for [{section}]; expected {expected}.")
-    lists = ("__abstractmethods__", "__abstractclassvars__", "__abstractvars__")  # the last two are Equinox's
-    if lacking := sorted({*chain.from_iterable(getattr(cls, names, ()) for names in lists)}):
-        raise UsageError(
-            f"got {name} for [{section}], which lacks {', '.join(lacking)}; expected {expected}, with all that it asks "
-            "for. Write what is lacking."
-        )
-
-
 def keys_of(cls: type) -> Mapping[str, Any]:
     """The fields of a section's class that are keys of the section, each with its type."""
     return _keys_of(cls)
@@ -228,7 +177,7 @@ def _is_plain(annotation: Any) -> bool:
 def _check(section: str, cls: Any) -> None:
     name = getattr(cls, "__name__", repr(cls))
     if isinstance(cls, type):
-        _check_class(section, cls, _SECTIONS[section].fits, _SECTIONS[section].expected)
+        check_class(section, cls, _SECTIONS[section].fits, _SECTIONS[section].expected)
     frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
     if not (isinstance(cls, type) and (frozen or issubclass(cls, eqx.Module))):
         raise UsageError(

@@ -12,6 +12,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -223,21 +224,14 @@ def sample(
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
 
-    try:
+    with _faults_named(process):
         for done in on_all_cores(work, range(0, n, block)):
             if on_block:
                 on_block(done)
-    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
-        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
-            raise UsageError(fault) from error
-        raise
-    lost = int((~np.isfinite(points)).any(axis=1).sum())
-    if lost:
-        warnings.warn(
-            f"{lost:,} of {n:,} points are not finite: {type(process.sampler).__name__} or the network lost them. Take "
-            "more steps or another sampler.",
-            stacklevel=2,
-        )
+    if lost := int((~np.isfinite(points)).any(axis=1).sum()):
+        who = type(process.sampler).__name__
+        said = f"{lost:,} of {n:,} points are not finite: {who} or the network lost them."
+        warnings.warn(f"{said} Take more steps or another sampler.", stacklevel=2)
     return points, chain[[places.index(place) for place in record]]
 
 
@@ -255,6 +249,17 @@ def _check_rows(
     for known in jax.tree.leaves(given):
         if len(known) != n:
             raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
+
+
+@contextmanager
+def _faults_named(process: ReverseProcess) -> Iterator[None]:
+    """Say of an error in here what is wrong with the step of the sampler, where that is what is wrong."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
+        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
+            raise UsageError(fault) from error
+        raise
 
 
 def _fault(process: ReverseProcess) -> str | None:

@@ -232,11 +232,10 @@ def train(
         course.go_on(session.keeper.state)
     _tell(session, course)
     guard = Guard(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
-    interrupted, key, stride = False, jax.random.key(seed), _Stride()
+    interrupted, key, stride, saved = False, jax.random.key(seed), _Stride(), course.step
     try:
         with interruptible() as stop:
             course.first_look()
-            saved = course.step
             while course.step < options.steps and course.waited < options.patience and not stop:
                 some, tick = _next_rows(course, options.groups, stride.steps), time.perf_counter()
                 within = np.array([course.step - some.begin, some.count], np.int32)
