@@ -174,7 +174,7 @@ export class Planner {
       const places = [...betas].map((_, k) => (betas.length > 1 ? k / (betas.length - 1) : 0));
       plot(id("betas"), places, betas, { low: 0, high: Math.max(...betas), words: ["step 1", `step ${count(steps)}`], name: id("betas-said").textContent });
     }
-    const power = left < 0.0005 ? "less than 0.05%" : `${number(100 * left, 2)}%`;
+    const power = left < 0.0005 ? "Less than 0.05 %" : left > 0.995 ? "All" : `${number(100 * left, 2)} %`;
     id("prior-value").textContent = `${number(prior, 2)} nats`;
     id("prior-value").className = prior > allowed ? "value wrong" : "value";
     id("prior-said").textContent = prior > allowed
