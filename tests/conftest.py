@@ -36,6 +36,8 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
+from tests.trained import learned_posterior  # noqa: F401, a fixture
+
 import motes
 from motes import cli
 from motes.cli import _imports as imports
@@ -43,7 +45,6 @@ from motes.evaluation._own_metrics import OWN
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.tables.kinds import KINDS
-from trained import learned_posterior  # noqa: F401, a fixture
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
