@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.posteriors import simulated
 
 import motes
-from posteriors import simulated
 
 
 def kept(factory: pytest.TempPathFactory, name: str, make: Callable[[], motes.Model]) -> motes.Model:
