@@ -33,6 +33,7 @@ class PointMetric(abc.ABC):
         worse: which values speak for a difference: "high", "low" or "both".
         small, large: a difference from the reference value below `small` is small, from `large` on large.
         seen: what its test would have found, with {} for a number.
+        words: a difference in words, with {0} for the value and {1} for the reference value.
 
     Example:
         >>> from dataclasses import dataclass
@@ -55,6 +56,7 @@ class PointMetric(abc.ABC):
     small: ClassVar[float] = 0.05
     large: ClassVar[float] = 0.2
     seen: ClassVar[str] = "a difference of {}"
+    words: ClassVar[str] = "{0:.3g}, where a real draw has {1:.3g}"
 
     @abc.abstractmethod
     def __call__(self, a: Array, b: Array) -> float:
@@ -70,26 +72,14 @@ class PointMetric(abc.ABC):
             1.414
         """
 
-    def words(self, value: float, reference: float) -> str:
-        """A difference that was found, in words.
-
-        Example:
-            >>> from motes.evaluation import PointMetric
-            >>> class Gap(PointMetric):
-            ...     about = "distance of the means"
-            ...     def __call__(self, a, b):
-            ...         return float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
-            >>> Gap().words(0.5, 0.01)
-            '0.5, where a real draw has 0.01'
-        """
-        return f"{value:.3g}, where a real draw has {reference:.3g}"
-
 
 OWN: dict[str, PointMetric] = {}
 
 
 def own_metrics_of(pair: Pair) -> list[Metric]:
     """Those that are registered, in that order, each with its interval."""
+    if not OWN:
+        return []
     rng, (a, b) = pair.rng(STREAM), pair.scaled
     resamples = [(rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))) for _ in range(RESAMPLES)]
     found = []

@@ -48,7 +48,7 @@ def measure_of(name: str) -> Measure:
     if name in MEASURES:
         return MEASURES[name]
     own = OWN[name]
-    return Measure(own.section, own.about, (own.small, own.large), own.words, own.seen, own.worse)
+    return Measure(own.section, own.about, (own.small, own.large), own.words.format, own.seen, own.worse)
 
 
 def verdict(row: Row, tested: Tested, columns: int) -> Verdict:

@@ -275,14 +275,11 @@ def _fault(process: ReverseProcess) -> str | None:
             f"got {type(error).__name__} in {name}.step: {said}; expected step(denoiser, x_t, t, s, state, key) of "
             "arrays that JAX can trace, with jnp.where in the place of `if`. Correct it."
         )
-    like = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (jax.eval_shape(lambda: point), state))
-    if jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), made) == like:
+    shapes = lambda tree: jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+    wanted, got = shapes((point, state)), shapes(made)
+    if got == wanted:
         return None
-    told = lambda tree: jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
-    return (
-        f"got {told(made)} from {name}.step; expected {told((point, state))}: the point at s, and a state like that of "
-        "init. Return both."
-    )
+    return f"got {got} from {name}.step; expected {wanted}: the point at s, and a state like that of init. Return both."
 
 
 def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
