@@ -33,14 +33,11 @@ def tested(full_run, tmp_path):
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     commit(tmp_path)
-    result = {
-        "date": "2026-01-01",
-        "sources": full_run.sources(tmp_path),
-        "runs": {name: {"passed": True} for name in full_run.ENVIRONMENTS},
-    }
 
     def write(**other):
-        (tmp_path / full_run.RESULT).write_text(json.dumps(result | other))
+        one = {"date": "2026-01-01", "passed": True, "sources": full_run.sources(tmp_path)}
+        result = {name: one | other.get(name, {}) for name in full_run.RUNS if other.get(name, {}) is not None}
+        (tmp_path / full_run.RESULT).write_text(json.dumps(result))
 
     write()
     return tmp_path, write
@@ -59,20 +56,41 @@ def test_sources_that_were_not_tested_are_not_released(full_run, tested):
     (root / "src" / "a.py").write_text("a = 2\n")
     assert "not committed" in full_run.why_not(root)
     commit(root)
-    assert "other sources than those tested on 2026-01-01" in full_run.why_not(root)
-    write(sources=full_run.sources(root))
+    assert "'oldest' was of other sources, on 2026-01-01" in full_run.why_not(root)
+    assert set(full_run.missing(root)) == set(full_run.RUNS)
+    write()
     assert full_run.why_not(root) is None
     (root / "pyproject.toml").write_text("[project]\nname = 'other'\n")  # the versions that it asks for
     commit(root)
     assert "other sources" in full_run.why_not(root)
 
 
-def test_a_run_that_failed_or_was_not_whole_is_no_run(full_run, tested):
+def test_a_run_that_failed_or_was_not_made_is_named_and_the_others_are_kept(full_run, tested):
     root, write = tested
-    good = {name: {"passed": True} for name in full_run.ENVIRONMENTS}
-    write(runs=good | {"oldest": {"passed": False}})
-    assert "failed tests (oldest)" in full_run.why_not(root)
-    write(runs={"newest": {"passed": True}})
-    assert "got runs of newest; expected" in full_run.why_not(root)
+    write(oldest={"passed": False}, newest=None)
+    assert full_run.missing(root) == {"newest": "was not run", "oldest": "failed"}
+    assert "'newest' was not run, 'oldest' failed" in full_run.why_not(root)
     (root / full_run.RESULT).unlink()
-    assert "got no " in full_run.why_not(root) and "make test-all" in full_run.why_not(root)
+    assert list(full_run.missing(root)) == list(full_run.RUNS)
+    assert "make test-all" in full_run.why_not(root)
+
+
+def test_each_run_is_written_as_it_ends_and_what_passed_is_not_run_again(full_run, tested, monkeypatch):
+    root, write = tested
+    write(**{"simulations": {"passed": False}, "3.13": None})
+    ran = []
+
+    def run(name, uv):
+        ran.append((name, uv, list(full_run.results(root))))
+        return {"passed": True}
+
+    monkeypatch.setattr(full_run, "ROOT", root)
+    monkeypatch.setattr(full_run, "run", run)
+    assert full_run.main(["a uv"]) == 0
+    assert ran == [
+        ("simulations", "a uv", ["newest", "simulations", "oldest"]),
+        ("3.13", "a uv", ["newest", "simulations", "oldest"]),
+    ]
+    assert full_run.why_not(root) is None and full_run.main(["--check"]) == 0
+    assert full_run.main(["a uv"]) == 0 and len(ran) == 2
+    assert full_run.main(["a uv", "oldest"]) == 0 and ran[2][0] == "oldest"
