@@ -101,7 +101,7 @@ def said(count: int, of: int) -> str:
 def power(rows: int, seeds: range) -> None:
     """Plant what would have been seen, and count how often it is."""
     base = POINTS["eight_gaussians"]
-    names = ("sliced_w2", "precision", "mode_distance")
+    names = ("sliced_w2", "precision", "recall")
     nulls = [points_evaluated(base, rows, seed + 10**6) for seed in range(20)]
     seen = {
         name: statistics.median(
@@ -121,12 +121,10 @@ def planted(name: str, by: float, rows: int, seed: int) -> bool:
     samples, real, other = (POINTS["eight_gaussians"](rng, rows) for _ in range(3))
     if name == "sliced_w2":  # a shift by s costs s / sqrt(2), in standard deviations of a column
         samples[:, 0] += np.sqrt(2) * by * np.sqrt(real.var(axis=0).mean())
-    elif name == "precision":  # so many are where nothing is
-        samples[rng.random(rows) < by] = rng.normal(size=2) * 0.1
-    else:  # so many go from one half of the modes to the other half
-        right = np.flatnonzero(samples[:, 0] > 0.5)
-        moved = rng.permutation(right)[: round(by * rows)]
-        samples[moved, 0] *= -1
+    else:  # so many are where nothing of the others is
+        rows_of = samples if name == "precision" else real
+        away = rng.random(rows) < by
+        rows_of[away] = 0.4 * rng.normal(size=(away.sum(), 2))
     found = evaluate_points(samples, real, other, modes=Modes.at(CIRCLE))
     return next(entry.verdict.differs for entry in found.entries if entry.name == name)
 

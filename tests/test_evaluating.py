@@ -135,6 +135,7 @@ def test_a_verdict_says_which_way_and_how_much(beside, tested, severity, words):
         ("excess_loss", 0.21, "one of 0.21 nats per row"),
         ("sliced_w2", None, ""),
         ("modes_missed", 1.2, ""),
+        ("mode_distance", 0.1, ""),
     ],
 )
 def test_a_verdict_without_a_difference_says_what_would_have_been_seen(name, detectable, seen):

@@ -28,7 +28,7 @@ from motes.evaluation._families import ALPHA
 from motes.evaluation._metrics import metrics_permuted
 from motes.evaluation._pairs import Pair
 from motes.evaluation._permutations import Permutations
-from motes.evaluation._point_tests import Exchanged, Family, Single, of_excess, of_likelihoods
+from motes.evaluation._point_tests import Exchanged, Family, Single, _scores, _value_of, of_excess, of_likelihoods
 from motes.evaluation._point_tests import tests_of as all_tests
 from motes.evaluation._verdicts import NO_DIFFERENCE
 
@@ -139,6 +139,16 @@ def test_equal_values_say_nothing():
     found = Family.of({"same": Exchanged(same + 1e-17 * np.arange(200), "high")})
     assert found.p_of("same") == 1
     assert all_tests(found, {})["same"].detectable is None
+
+
+def test_a_score_is_reached_from_its_value_on():
+    others = np.random.default_rng(6).exponential(size=199)
+    for score in (*norm.ppf((np.array([60, 150, 198, 199]) + 0.5) / 200), 3.0, 4.5):
+        for side in (-1e-3, 1e-3):
+            far = np.append(0.0, others)
+            for _ in range(40):  # its own size counts in the spread of all
+                far[0] = _value_of(far, score) + side
+            assert (_scores(far)[0] >= score) == (side > 0), score
 
 
 def test_single_tests_join_the_family_by_holm():

@@ -32,6 +32,7 @@ SURE = 3.0  # standard errors that a finding is beyond its threshold
 LOST = 0.02  # nats a row: a column that the other columns make less likely by more is one
 OVERLEARNED = 0.5  # nats between rows seen and rows unseen, a row, beyond which more regularisation helps
 DISAGREED = 0.1  # nats a column: the spread of log p over orders
+ENOUGH = 10.0  # weight decay, where the recipe's own is from 0 to 1
 SMALL = 1e-3  # share of the unseen rows that the training could not have held
 
 
@@ -262,6 +263,5 @@ def _findings(found: TableDiagnosis, model: TableModel, encoded: Encoded, imposs
 
 
 def _more(model: TableModel) -> str:
-    """A weight decay above the present one."""
-    decay = model.recipe.table.weight_decay
-    return f"{3 * decay:g}" if decay else "3"
+    """A weight decay by which a network that has learned its rows by heart errs at most half as much."""
+    return f"{max(ENOUGH, 3 * (model.recipe.table.weight_decay or 0)):g}"

@@ -12,8 +12,8 @@ anew for each exchange, and what is known of the model have tests of their own; 
 
 Ranks keep a metric with heavy tails from drowning the others, and find what is most extreme even where few rows say so.
 A test finds a difference `detectable` in about 80 of 100 cases: one that moves T by as much as lies between its mean
-and the edge of the family, and 0.84 deviations beyond it. A square is about a sum of chi-squared variables; the noise
-of its root under a difference is that of the largest of them, at most (var T / 2)^(1/4).
+and the edge of the family, and 0.84 deviations beyond it. A square is about a sum of m chi-squared variables, whose
+skewness is (8 / m)^(1/2); the noise of its root under a difference is that of one of them, (var T / 2 m)^(1/4).
 """
 
 from __future__ import annotations
@@ -92,11 +92,7 @@ class Family:
     @classmethod
     def of(cls, exchanged: Mapping[str, Exchanged]) -> Family:
         """Of at least one metric."""
-        z = {}
-        for name, one in exchanged.items():
-            values = one.values if one.scale == "plain" else np.cbrt(one.values)
-            far = {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
-            z[name] = _scores(far)
+        z = {name: _scores(_far(one)) for name, one in exchanged.items()}
         return cls(exchanged, {name: float(far[0]) for name, far in z.items()}, np.max(list(z.values()), axis=0))
 
     @property
@@ -119,12 +115,34 @@ def _detectable(one: Exchanged, edge: float) -> float | None:
     """What a test finds in 80 of 100 cases that asks for a z of `edge`."""
     if _constant(one.values):
         return None
+    far = _far(one)
+    asked = _value_of(far, edge)
     if one.scale == "plain":
-        return float(one.origin + (edge + ndtri(POWER)) * one.values.std())
-    roots, largest = np.cbrt(one.values), one.values.std() / np.sqrt(2)  # of the weights of the sum
-    critical = (roots.mean() + edge * roots.std()) ** 3
-    distance = np.sqrt(max(critical - one.values.mean() + largest, 0.0)) + ndtri(POWER) * np.sqrt(largest)
+        middle = 0.0 if one.worse == "both" else far.mean()
+        return float(one.origin + asked - middle + ndtri(POWER) * one.values.std())
+    variables = max(8 / max(_skewness(one.values) ** 2, 1e-9), 1.0)
+    noise = ndtri(POWER) ** 2 * one.values.std() / np.sqrt(2 * variables)
+    distance = np.sqrt(max(asked**3 - one.values.mean(), 0.0) + noise) + np.sqrt(noise)
     return float(distance if one.scale == "root" else distance**2)
+
+
+def _skewness(values: Array) -> float:
+    away = (values - values.mean()) / values.std()
+    return float(np.mean(away**3))
+
+
+def _far(one: Exchanged) -> Array:
+    """What speaks for a difference where it is large: the values as they are counted, of a square its cube root."""
+    values = one.values if one.scale == "plain" else np.cbrt(one.values)
+    return {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
+
+
+def _value_of(far: Array, score: float) -> float:
+    """From where on the first of `far` has a score among the others, as `_scores` gives it."""
+    others = np.sort(far[1:])
+    places = ndtri((np.arange(len(others)) + 1.5) / len(far))  # of a value that is just above each of them
+    beyond = max(score - float(places[-1]), 0.0)
+    return float(np.interp(score, places, others) + beyond * far.std())
 
 
 def _constant(values: Array) -> bool:

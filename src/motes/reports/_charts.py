@@ -316,10 +316,12 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
             parts.append(element("rect", tip, attributes=attributes))
             if differences and side >= 24:
                 dark = " on-dark" if shade > 0.6 else ""
-                inside = {"class": f"number{dark}", "x": f"{box['x'] + side / 2 - 0.5:.1f}",
-                          "y": f"{y + side / 2 + 3:.1f}", "text-anchor": "middle"}  # fmt: skip
+                size = " roomy" if side >= 32 else ""
+                inside = {"class": f"number{size}{dark}", "x": f"{box['x'] + side / 2 - 0.5:.1f}",
+                          "y": f"{y + side / 2 + 3.5:.1f}", "text-anchor": "middle"}  # fmt: skip
                 parts.append(element("text", _hundredths(value), attributes=inside))
-    return picture(left + d * side + 4 if differences else width, top + d * side + 4, said, parts)
+    whole = left + d * side + 4 if differences else width
+    return picture(whole, top + d * side + 4, said, parts, shrinks=not differences)
 
 
 def colour_scale() -> Markup:
@@ -335,7 +337,7 @@ def colour_scale() -> Markup:
     parts += [
         written(f"{value:g}".replace("-", "−"), (i + 1) * side, y + 26, "middle") for i, value in enumerate(steps)
     ]
-    return picture((2 * len(STEPS) + 1) * side, 34, "Colours from below -0.5 to above 0.5.", parts)
+    return picture((2 * len(STEPS) + 1) * side, 34, "Colours from below -0.5 to above 0.5.", parts, shrinks=False)
 
 
 def _shade(value: float) -> float:

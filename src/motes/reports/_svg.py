@@ -23,14 +23,16 @@ def element(name: str, *children: str, attributes: Mapping[str, object]) -> Mark
     return Markup("<{0}{1}>{2}</{0}>").format(name, said, inside)
 
 
-def picture(width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart") -> Markup:
-    """An SVG that says to those who cannot see it what is on it."""
+def picture(
+    width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart", shrinks: bool = True
+) -> Markup:
+    """An SVG that says to those who cannot see it what is on it. What does not shrink is scrolled on a narrow page."""
     attributes = {
         "class": classes,
         "viewBox": f"0 0 {width:g} {height:g}",
         "role": "img",
         "aria-label": said,
-        "style": f"max-width:{width:g}px",
+        "style": f"{'max-width' if shrinks else 'width'}:{width:g}px",
     }
     return element("svg", *parts, attributes=attributes)
 
