@@ -70,7 +70,7 @@ def exact_model():
     units = Standardiser(np.array([0.3, -0.2]), np.array([1.5, 0.6]))
     unit, centre = np.array([2.0, 0.5, 1.0]), np.array([0.1, 0.0, -0.4])
     covariance = tuple(map(tuple, PRIOR / np.outer(units.scale, units.scale)))
-    prior = Prior(tuple(-units.mean / units.scale), covariance)
+    prior = Prior(tuple(-units.mean / units.scale), covariance, (None, None))
     curves = tuple(Straight(m, s) for m, s in zip(centre, unit, strict=True))
     context = Context(("a", "b", "c"), curves, prior, (False,) * 3)
     spread, axes = np.linalg.eigh(POSTERIOR / np.outer(units.scale, units.scale))

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from motes._precision import float64
-from motes.diffusion._cut_normal import draw, log_mass
+from motes.diffusion._cut_normal import draw, log_mass, moments
 
 INF = np.inf
 INTERVALS = [
@@ -88,3 +88,25 @@ def test_every_number_between_0_and_1_gives_one_in_the_interval():
         z = draw(ends, jnp.float32(a), jnp.float32(b))
         assert np.isfinite(z).all()
         assert ((np.float32(a) <= z) & (z <= np.float32(b))).all()
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_the_moments_are_right(double):
+    a = np.array([-60.0, -1.0, -0.3, 0.1, -40.0, 2.0, -7.0, -0.2, 1.0])
+    width = np.array([57.0, 3.0, 0.6, 1e-4, 80.0, 1.0, 4.0, 2.5, 6.0])
+    if double:
+        with float64():
+            mean, variance = jax.jit(moments)(jnp.asarray(a), jnp.asarray(width))
+    else:
+        mean, variance = jax.jit(moments)(jnp.asarray(a, np.float32), jnp.asarray(width, np.float32))
+    exact = []
+    nodes, weights = np.polynomial.legendre.leggauss(1000)
+    for low, high in zip(a, a + width, strict=True):
+        c = np.clip(0.0, low, high)  # where the density is largest
+        low, high = np.clip([c - 12, c + 12], low, high)
+        step = (low + high) / 2 - c + (high - low) / 2 * nodes
+        share = weights * np.exp(-step * (c + step / 2))
+        share /= share.sum()
+        exact.append((c + share @ step, share @ (step - share @ step) ** 2))
+    np.testing.assert_allclose(mean, np.transpose(exact)[0], rtol=1e-9 if double else 1e-5, atol=1e-6)
+    np.testing.assert_allclose(variance, np.transpose(exact)[1], rtol=1e-6 if double else 2e-4)

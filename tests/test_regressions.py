@@ -23,6 +23,22 @@ def test_the_regression_of_a_linear_simulator_is_its_posterior():
     assert Regression.from_dict(found.to_dict()) == found
 
 
+def test_columns_that_are_alone_keep_to_their_axes():
+    theta, x = simulated(2000, 3)
+    theta = np.column_stack([theta, theta[:, 0] - 0.2 * theta[:, 1] + 0.3 * np.random.default_rng(1).normal(size=2000)])
+    alone = np.array([False, True, False])
+    found, left = Regression.fit(theta, x, alone=alone)
+    mixed, _ = Regression.fit(theta, x)
+    errors = left @ found.root
+    covariance = errors.T @ errors / 2000
+    np.testing.assert_array_equal(found.root[1, [0, 2]], 0)
+    np.testing.assert_array_equal(found.root[[0, 2], 1], 0)
+    expected = np.where(np.outer(~alone, ~alone) | np.eye(3, dtype=bool), covariance, 0)
+    np.testing.assert_allclose(found.root @ found.root, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found.slope, mixed.slope)
+    assert abs(mixed.root[0, 1]) > 0.03
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_what_is_left_of_a_row_is_its_error_where_it_is_predicted_from_the_others(weighted):
     theta, x = simulated(12, 2)

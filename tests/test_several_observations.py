@@ -1,21 +1,31 @@
 """Several independent observations of one point: exact on Gaussians, with the prior counted once."""
 
+import json
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from tests.conftest import SMALL
 from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
 
 import motes
+from motes.data import Standardiser, Support
+from motes.data._edges import SMOOTH, log_density, quantile, shares
 from motes.diffusion._continuous import CosineVP, VarianceExploding
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
+from motes.models._contexts import Context
+from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.models._several import sample_several
-from motes.sampling._composition import Composed, at_least
+from motes.recipes import load_recipe
+from motes.sampling._composition import Composed, NoisyPrior, added_precisions
+from motes.tables.kinds._curves import Straight
 
 THETA = np.array([1.5, -1.2])
 
@@ -50,9 +60,9 @@ class OfOne(Denoiser):
 @pytest.mark.parametrize("m", [1, 2, 40])
 def test_the_composed_denoiser_is_that_of_the_exact_posterior(schedule, m):
     x = observations(m)
-    precisions = np.tile(np.linalg.inv(POSTERIOR), (m, 1, 1))
+    added = np.tile(A.T @ np.linalg.inv(NOISE) @ A, (m, 1, 1))
     known = Given(context=jnp.asarray(x))
-    composed = Composed(OfOne(schedule), known, precisions, np.zeros(2), np.linalg.inv(PRIOR))
+    composed = Composed(OfOne(schedule), known, added, NoisyPrior(np.zeros(2), np.linalg.inv(PRIOR)))
     mean, covariance = together(x)
     exact = GaussianOracle(mean, covariance, schedule)
     for t in (0.05, 0.3, 0.7, 1.0):
@@ -100,8 +110,86 @@ def test_a_learned_posterior_is_composed(learned_posterior):
 
 def test_a_posterior_that_is_wider_than_its_prior_adds_nothing_there():
     prior = np.linalg.inv(PRIOR)
-    some = np.stack([0.5 * prior, 2 * prior, np.linalg.inv(POSTERIOR)])
-    np.testing.assert_allclose(at_least(some, prior), [prior, 2 * prior, np.linalg.inv(POSTERIOR)], rtol=1e-9)
+    some, priors = np.stack([0.5 * prior, 2 * prior, np.linalg.inv(POSTERIOR)]), np.tile(prior, (3, 1, 1))
+    expected = [0 * prior, prior, np.linalg.inv(POSTERIOR) - prior]
+    np.testing.assert_allclose(added_precisions(some, priors, prior), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.03, 0.4, 30.0])
+def test_a_prior_in_noise_has_the_exact_mean_and_precision(tau):
+    # Columns: normal, uniform, normal; the normal ones together.
+    covariance = np.array([[1.0, 0.6], [0.6, 2.0]])
+    precision = np.zeros((3, 3))
+    precision[np.ix_([0, 2], [0, 2])] = np.linalg.inv(covariance)
+    low, high = np.array([-np.inf, -1.0, -np.inf]), np.array([np.inf, 3.0, np.inf])
+    prior = NoisyPrior(np.array([0.5, 0.0, -1.0]), precision, low, high)
+    smooth = 4 * SMOOTH
+    x = np.linspace(-4, 6, 40_001)
+    density = stats.norm.cdf((x + 1) / smooth) - stats.norm.cdf((x - 3) / smooth)
+    for at in (-1.2, -0.9, 1.0, 3.1):
+        y = np.array([0.3, at, 0.7])
+        moved, found = prior(jnp.asarray(y), jnp.asarray(tau))
+        np.testing.assert_allclose(np.delete(moved, 1), np.linalg.solve(covariance, [0.2, -1.7]), rtol=1e-5)
+        np.testing.assert_allclose(np.delete(np.delete(found, 1, 0), 1, 1), np.linalg.inv(covariance), rtol=1e-5)
+        np.testing.assert_array_equal(np.delete(found[1], 1), 0)
+        if tau == 0:  # the slope and the curvature of log p, by differences
+            fall = lambda x: np.log(stats.norm.cdf((x + 1) / smooth) - stats.norm.cdf((x - 3) / smooth))
+            step = 1e-3
+            slope = (fall(at + step) - fall(at - step)) / (2 * step)
+            curvature = (2 * fall(at) - fall(at + step) - fall(at - step)) / step**2
+            np.testing.assert_allclose([moved[1], found[1, 1]], [slope, curvature], rtol=1e-3, atol=1e-3)
+            continue
+        log_share = np.log(density + 1e-300) - (at - x) ** 2 / (2 * tau**2)
+        share = np.exp(log_share - log_share.max())
+        share /= share.sum()
+        mean = share @ x
+        precise = 1 / (share @ (x - mean) ** 2)
+        np.testing.assert_allclose(found[1, 1], precise - tau**-2, rtol=2e-3, atol=2e-3 + 1e-5 * precise)
+        np.testing.assert_allclose(moved[1], precise * (mean - at), rtol=2e-3, atol=2e-3)
+
+
+class OfOneWithin(Denoiser):
+    """E[z | z_t, x] of a uniform parameter and x = parameter + noise, by sums over a grid."""
+
+    schedule: Schedule
+    z: np.ndarray
+    log_prior: np.ndarray
+    theta: np.ndarray
+    noise: float
+    x: jnp.ndarray | None = None
+
+    def given(self, known):
+        return OfOneWithin(self.schedule, self.z, self.log_prior, self.theta, self.noise, known.context[0])
+
+    def __call__(self, x_t, t):
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        log_p = -((x_t[0] - alpha * self.z) ** 2) / (2 * sigma**2)
+        log_p = log_p + self.log_prior - (self.theta - self.x) ** 2 / (2 * self.noise**2)
+        return (jax.nn.softmax(log_p) @ self.z)[None]
+
+
+def model_within(noise):
+    """A model of a parameter that is uniform on (0, 2), of which x is a measurement; its denoiser is exact."""
+    units = Standardiser(np.array([0.4]), np.array([0.3]), Support(np.array([0.0]), np.array([2.0])))
+    z = np.linspace(-0.4 - 8 * SMOOTH, 0.6 + 8 * SMOOTH + 0.4, 3000) / 0.3
+    y = 0.4 + 0.3 * z
+    denoiser = OfOneWithin(VarianceExploding(10.0, 7.0), z, log_density(y), 2 * shares(y)[0], noise)
+    variance = (1 / 12 + SMOOTH**2) / 0.3**2
+    prior = Prior((0.1 / 0.3,), ((variance,),), units.intervals)
+    context = Context(("x",), (Straight(0.0, 1.0),), prior, (False,))
+    recipe = load_recipe("default", {"grid.steps": 64, "sampler.kind": "heun"})
+    return PointModel(denoiser, units, ("theta",), recipe, context=context)
+
+
+@pytest.mark.parametrize(("noise", "theta"), [(0.4, 1.0), (1.2, 1.9), (1.2, 0.1)])
+def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_normal(noise, theta):
+    m = 8
+    x = theta + noise * np.random.default_rng(0).normal(size=(m, 1))
+    drawn = sample_several(model_within(noise), 4000, x, seed=1)
+    deviation = noise / np.sqrt(m)
+    exact = stats.truncnorm(*((np.array([0.0, 2.0]) - x.mean()) / deviation), loc=x.mean(), scale=deviation)
+    assert abs(drawn.mean() - exact.mean()) < 0.12 * exact.std()
+    assert abs(drawn.std() / exact.std() - 1) < 0.12
 
 
 def test_what_prior_is_not_normal_is_known():
@@ -122,14 +210,31 @@ def test_what_prior_is_not_normal_is_known():
     assert few.odd == ()
 
 
-def test_bounds_make_a_uniform_prior_normal():
+def test_a_uniform_prior_is_known_by_its_bounds():
+    rng = np.random.default_rng(0)
+    u = rng.uniform(0, 1, (5000, 4))
+    u[:, 3] = (u[:, 2] + 0.3 * u[:, 3]) % 1  # uniform, and not independent
+    y = quantile(u, 1 - u)
+    ends = [(0.0, 1.0)] * 4
+    prior = Prior.fit(y, "abcd", intervals=[(0.0, 1.0), None, *ends[2:]])
+    assert prior.intervals == ((0.0, 1.0), None, None, None) and prior.uniform.tolist() == [True, False, False, False]
+    assert prior.odd == ("b", "c", "d")
+    assert Prior.from_dict(json.loads(json.dumps(prior.to_dict()))) == prior
+    normal = Prior.fit(0.5 + 0.1 * rng.normal(size=(5000, 1)), "a", intervals=ends[:1])
+    assert normal.odd == () and not normal.uniform.any()
+    assert Prior.fit(3 * y[:, :1] - 1, "a", intervals=[(-1.0, 2.0)]).uniform.all()
+
+
+def test_bounds_make_a_uniform_prior_one_that_is_composed():
     theta = np.random.default_rng(0).uniform(0, 1, (4000, 2))
     x = theta + 0.3 * np.random.default_rng(1).normal(size=theta.shape)
     free = motes.fit(theta, given=x, changes=SMALL, verbose=False)
-    with pytest.warns(UserWarning, match=r"the prior of x, y is not normal .* bounds=\{\.\.\.\}"):
+    with pytest.warns(UserWarning, match=r"the prior of x, y is not normal, nor uniform .* bounds=\{\.\.\.\}"):
         free.sample(2, given=x[:2], iid=True)
     bounded = motes.fit(theta, given=x, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
-    assert bounded.inner.context.prior.odd == ()
+    assert bounded.inner.context.prior.odd == () and bounded.inner.context.prior.uniform.all()
+    root = bounded.inner.context.regression.root
+    np.testing.assert_array_equal(root, np.diag(np.diag(root)))
     frame = motes.Model(bounded.inner, pd.DataFrame({"x": [0.0], "y": [0.0]})[:0]).sample(3, given=x[:2], iid=True)
     assert list(frame) == ["x", "y"] and frame.shape == (3, 2)
 

@@ -1,11 +1,11 @@
 """Columns that stay within bounds: increasing maps of an interval to the whole line.
 
-    low < x < high    y = Phi^-1((x - low) / (high - low))
+    low < x < high    y = F^-1((x - low) / (high - low))
     low < x           y = log(x - low)
           x < high    y = -log(high - x)
 
-Phi is the distribution function of N(0, 1), so that a column that is uniform on its interval becomes exactly normal.
-Whatever y a model draws, x is within the bounds.
+F is the distribution function of U(0, 1) + N(0, s^2) (`_edges.py`): a column that is uniform on its interval stays
+uniform, with smooth edges in the place of two jumps. Whatever y a model draws, x is within the bounds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._edges import log_density, quantile, shares
 from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
 
-LEAST = 2.0**-53  # of an interval: a number at an end counts as that far inside
 EXPECTED = "expected COLUMN=LOW..HIGH, COLUMN=LOW.. or COLUMN=..HIGH, such as rate=0..1"
 
 
@@ -35,8 +35,8 @@ class Support:
     Example:
         >>> from motes.data import Support
         >>> unit = Support(np.array([0.0]), np.array([1.0]))
-        >>> unit.inverse(np.array([[-9.0], [0.0], [9.0]])).round(3).tolist()
-        [[0.0], [0.5], [1.0]]
+        >>> unit.inverse(np.array([[-9.0], [0.3], [0.5], [9.0]])).round(3).tolist()
+        [[0.0], [0.3], [0.5], [1.0]]
     """
 
     low: Array
@@ -119,11 +119,10 @@ class Support:
             >>> Support(np.array([0.0]), np.array([np.inf])).forward(np.array([[1.0]])).tolist()
             [[0.0]]
         """
-        from scipy.special import ndtri
-
         y = np.array(x, np.float64)
         both, below, above = self._kinds
-        y[..., both] = ndtri(self._share(y)[..., both])
+        low, high = self.low[both], self.high[both]
+        y[..., both] = quantile((y[..., both] - low) / (high - low), (high - y[..., both]) / (high - low))
         y[..., below] = np.log(self._above(y[..., below] - self.low[below]))
         y[..., above] = -np.log(self._above(self.high[above] - y[..., above]))
         return y
@@ -136,12 +135,12 @@ class Support:
             >>> Support(np.array([0.0]), np.array([np.inf])).inverse(np.array([[0.0], [-1000.0]])).tolist()
             [[1.0], [0.0]]
         """
-        from scipy.special import ndtr
-
         x = np.array(y, np.float64)
         both, below, above = self._kinds
+        low, high = self.low[both], self.high[both]
         with np.errstate(over="ignore"):
-            x[..., both] = self.low[both] + (self.high - self.low)[both] * ndtr(x[..., both])
+            of_low, of_high = shares(x[..., both])
+            x[..., both] = np.where(of_low < of_high, low + (high - low) * of_low, high - (high - low) * of_high)
             x[..., below] = self.low[below] + np.exp(x[..., below])
             x[..., above] = self.high[above] - np.exp(-x[..., above])
         return np.clip(x, np.maximum(self.low, -MOST), np.minimum(self.high, MOST))
@@ -152,28 +151,32 @@ class Support:
         Example:
             >>> from motes.data import Support
             >>> Support(np.array([0.0]), np.array([1.0])).log_slope(np.array([[0.5]])).round(4).tolist()
-            [0.9189]
+            [0.0]
         """
         both, below, above = self._kinds
         y = self.forward(x)
         found = np.zeros(x.shape)
-        normal = -0.5 * (y**2 + np.log(2 * np.pi))  # log of the slope of Phi
-        found[..., both] = (-normal - np.log(np.where(both, self.high - self.low, 1.0)))[..., both]
+        found[..., both] = -log_density(y[..., both]) - np.log((self.high - self.low)[both])
         found[..., below], found[..., above] = -y[..., below], y[..., above]
         total: Array = found.sum(axis=-1)
         return total
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        """Whether each column has both bounds, (d,).
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0, 0.0]), np.array([1.0, np.inf])).both.tolist()
+            [True, False]
+        """
+        return self._kinds[0]
 
     @property
     def _kinds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Columns with both bounds, with a lower one alone, and with an upper one alone, (d,) each."""
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         return low & high, low & ~high, high & ~low
-
-    def _share(self, x: Array) -> Array:
-        both = self._kinds[0]
-        width = np.where(both, self.high - self.low, 1.0)
-        share: Array = np.clip((x - np.where(both, self.low, 0.0)) / width, LEAST, 1 - LEAST)
-        return share
 
     @staticmethod
     def _above(distance: Array) -> Array:

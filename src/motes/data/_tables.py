@@ -127,6 +127,20 @@ class Standardiser:
         support = None if self.support is None else Support(self.support.low[some], self.support.high[some])
         return Standardiser(self.mean[some], self.scale[some], support)
 
+    @property
+    def intervals(self) -> tuple[tuple[float, float] | None, ...]:
+        """The bounds of each column in standardised units, within which it has its shape; None where it has not both.
+
+        Example:
+            >>> from motes.data import Standardiser, Support
+            >>> support = Support(np.array([0.0, 0.0]), np.array([8.0, np.inf]))
+            >>> Standardiser(np.array([0.5, 0.0]), np.array([0.25, 1.0]), support).intervals
+            ((-2.0, 2.0), None)
+        """
+        both = [False] * len(self.mean) if self.support is None else self.support.both
+        ends = zip(-self.mean / self.scale, (1 - self.mean) / self.scale, both, strict=True)
+        return tuple((float(low), float(high)) if bounded else None for low, high, bounded in ends)
+
     def forward(self, x: Array) -> Array:
         """Data units (n, d) -> standardised (n, d).
 

@@ -31,12 +31,29 @@ def mean_density(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(short, log_mean_short, log_mean_long), sign * jnp.where(short, z_short, z_long)
 
 
+def moments(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """E[z] and the variance of a normal cut to [a, a + width]."""
+    # An interval that moves by da takes the mean along by (1 - variance) da.
+    mean, moved = jax.jvp(lambda a: mean_density(a, width)[1], (a,), (jnp.ones_like(a),))
+    middle = a + width / 2
+    short = (width < 2) & (width * jnp.abs(middle) < 8)  # where 1 - moved has no digits left
+    weight, step = _nodes(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
+    share = weight / weight.sum(axis=-1, keepdims=True)
+    away = step - (share * step).sum(axis=-1, keepdims=True)
+    return mean, jnp.where(short, (share * away**2).sum(axis=-1), 1 - moved)
+
+
 def _mean_density_short(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    step = width[..., None] / 2 * jnp.asarray(NODES, float)
-    weight = jnp.asarray(NODE_WEIGHTS, float) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2)
+    weight, step = _nodes(middle, width)
     mean = weight.sum(axis=-1)  # over the density in the middle
     z = middle + (weight * step).sum(axis=-1) / mean
     return jnp.log(mean) - middle**2 / 2 - LOG_2PI / 2, z
+
+
+def _nodes(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weights of Gauss's rule for the density over that in the middle, and the steps from there, (..., 16)."""
+    step = width[..., None] / 2 * jnp.asarray(NODES, float)
+    return jnp.asarray(NODE_WEIGHTS, float) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2), step
 
 
 def _mean_density_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -123,7 +123,7 @@ def fit_points(
     classes = _classes(table, weights, start)
     units = start.standardiser if start else standardiser_of(table, chosen, weights)
     z = units.forward(table.x)
-    prior = Prior.fit(z, table.columns, weights)
+    prior = Prior.fit(z, table.columns, weights, units.intervals)
     context, numbers, left = _context(observed and observed.take(counted), z, prior, weights, start, chosen)
     rows = Rows(
         left,
@@ -307,7 +307,7 @@ def _context(
     if not standardise:
         return context, numbers, z
     # A start has the regression of its own rows, which may be these; what it leaves of them is the same to the bit.
-    found, left = Regression.fit(z, numbers, weights)
+    found, left = Regression.fit(z, numbers, weights, context.prior.uniform)
     if before is None:
         return replace(context, regression=found), numbers, left
     return context, numbers, left if context.regression == found else context.left(z, numbers)

@@ -1,10 +1,11 @@
 """The linear part of points given what was observed; a network learns the rest.
 
-    z = c A + b + u L,    u of mean 0 and covariance I
+    z = c A + b + u L,    u of mean 0 and variance 1
 
 c A + b is the least-squares prediction of the points z from what is known of them, and L the symmetric root of the
-covariance of what it leaves. A posterior may be 100 times as narrow as the prior: u has its width, and where posteriors
-are normal with a mean that is linear in c, nothing is left to learn.
+covariance of what it leaves. Columns with a uniform prior keep to their own axes, or it would not be one of u: there L
+is diagonal. A posterior may be 100 times as narrow as the prior: u has its width, and where posteriors are normal with
+a mean that is linear in c, nothing is left to learn.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ class Regression:
         return isinstance(other, Regression) and all(map(np.array_equal, vars(self).values(), vars(other).values()))
 
     @classmethod
-    def fit(cls, z: Array, context: Array, weights: Array | None = None) -> tuple[Regression, Array]:
+    def fit(
+        cls, z: Array, context: Array, weights: Array | None = None, alone: NDArray[np.bool_] | None = None
+    ) -> tuple[Regression, Array]:
         """That of rows z (n, d) and what is known of each (n, c), which count by `weights` (n,), or once each.
+
+        Columns that are `alone` (d,) are mixed with no other one.
 
         The ridge is the one by which each row is predicted best from all others. The second part is u (n, d) of the
         rows, each by its error where it is predicted from all others: the errors of rows that are in a fit are smaller
@@ -62,11 +67,13 @@ class Regression:
             return float((count @ errors**2).sum()), axes @ slope, errors
 
         _, slope, errors = min(map(tried, RIDGES), key=lambda one: one[0])
-        squares, directions = np.linalg.eigh((errors * count[:, None]).T @ errors / n)
+        mixed = np.ones(z.shape[1], bool) if alone is None else ~alone
+        pairs = np.outer(mixed, mixed) | np.eye(len(mixed), dtype=bool)
+        squares, directions = np.linalg.eigh(np.where(pairs, (errors * count[:, None]).T @ errors / n, 0.0))
         least = NARROWEST**2 * float((count @ y**2).max()) / n
-        root = (directions * np.sqrt(np.maximum(squares, least))) @ directions.T
+        root: Array = np.where(pairs, (directions * np.sqrt(np.maximum(squares, least))) @ directions.T, 0.0)
         found = cls(slope, mean - middle @ slope, root)
-        return found, np.linalg.solve(root, errors.T).T
+        return found, np.asarray(np.linalg.solve(root, errors.T).T, np.float64)
 
     def forward(self, z: Array, context: Array) -> Array:
         """z (..., n, d) -> u (..., n, d), where so much is known of each, (n, c)."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from motes._seeds import seed_key
 from motes.errors import UsageError, check_count, check_seed
 from motes.models._points import PointModel
-from motes.sampling._composition import Composed, at_least
+from motes.models._priors import Prior
+from motes.sampling._composition import Composed, NoisyPrior, added_precisions
 from motes.sampling._loop import sample
 from motes.sampling._options import Sampling
 
@@ -23,15 +24,15 @@ DRAWS = 1000  # of each posterior, by which its covariance is known
 
 
 def prior_warnings(model: PointModel) -> list[str]:
-    """A sentence if the prior is not normal in the units of the network."""
+    """A sentence if the prior is neither normal nor uniform in the units of the network."""
     assert model.context is not None  # or nothing is observed
     odd = model.context.prior.odd
     if not odd:
         return []
     return [
-        f"the prior of {', '.join(odd)} is not normal in the units of the network, as it has to be where several "
-        "observations are composed. The answer is a guess. Train with the bounds of the prior, bounds={...}, if it has "
-        "any."
+        f"the prior of {', '.join(odd)} is not normal, nor uniform between two bounds, in the units of the network, as "
+        "it has to be where several observations are composed. The answer is a guess. Train with the bounds of the "
+        "prior, bounds={...}, if it has any."
     ]
 
 
@@ -70,11 +71,10 @@ def sample_several(
     # One zero and one unit for all: each posterior was learned beside a prediction of its own, in units of its error.
     means, root = _predictions(model, rows)
     zero = means.mean(axis=0)
-    precision = root @ np.linalg.inv(prior.covariance) @ root
-    precisions = at_least(_precisions(model, rows, label, seed), precision)
+    noisy, whole = _prior_of(prior, zero, root)
+    added = _added(noisy, whole, _drawn(model, rows, label, seed, zero, root))
     with_arrays = jax.tree.map(jax.numpy.asarray, known)
-    of = lambda z: np.linalg.solve(root, (z - zero).T).T
-    composed = Composed(model.denoiser, with_arrays, precisions, of(np.array(prior.mean)), precision, of(means))
+    composed = Composed(model.denoiser, with_arrays, added, noisy, np.linalg.solve(root, (means - zero).T).T)
     process = replace(model.reverse_process(how, None), denoiser=composed)
     points, _ = sample(process, n, key=seed_key(seed, "sample"), on_block=on_block)
     return model.standardiser.inverse(np.asarray(points, np.float64) @ root + zero)
@@ -89,14 +89,35 @@ def _predictions(model: PointModel, rows: Array) -> tuple[Array, Array]:
     return regression.mean(model.context.forward(rows)), regression.root
 
 
-def _precisions(model: PointModel, rows: Array, label: Any, seed: int) -> Array:
-    """The inverse covariance of the posterior of each observation, in the units of the network, (m, d, d)."""
+def _prior_of(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array]:
+    """The prior of u, z = zero + u root, and the inverse of its covariance (d, d)."""
+    uniform = prior.uniform
+    apart = uniform[:, None] | uniform
+    covariance = np.where(apart & ~np.eye(len(zero), dtype=bool), 0.0, np.array(prior.covariance))
+    whole = np.asarray(root @ np.linalg.inv(covariance) @ root, np.float64)
+    ends = np.array([(-np.inf, np.inf) if ends is None else ends for ends in prior.intervals])
+    low, high = ((end - zero) / np.diag(root) for end in ends.T)  # the root is diagonal where the prior is uniform
+    mean = np.asarray(np.linalg.solve(root, np.array(prior.mean) - zero), np.float64)
+    return NoisyPrior(mean, np.where(apart, 0.0, whole), low, high), whole
+
+
+def _drawn(model: PointModel, rows: Array, label: Any, seed: int, zero: Array, root: Array) -> Array:
+    """Draws u (m, DRAWS, d) of the posterior of each observation."""
     word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
     drawn = model.sample(DRAWS, given=rows, label=label, seed=word)
-    assert model.context is not None  # or there are no observations
-    context = np.repeat(model.context.forward(rows), DRAWS, axis=0)
-    z = model.context.left(model.standardiser.forward(drawn.reshape(-1, model.dim)), context).reshape(drawn.shape)
-    away = z - z.mean(axis=1, keepdims=True)
-    covariance = np.einsum("mli,mlj->mij", away, away) / (DRAWS - 1)
-    unbiased = (DRAWS - model.dim - 2) / (DRAWS - 1)  # of the inverse of a covariance of so many draws
-    return np.asarray(unbiased * np.linalg.inv(covariance), np.float64)
+    z = model.standardiser.forward(drawn.reshape(-1, model.dim))
+    return np.asarray(np.linalg.solve(root, (z - zero).T).T.reshape(drawn.shape), np.float64)
+
+
+def _added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:
+    """What each observation adds to the precision of the prior, (m, d, d), by draws (m, n, d) of its posterior.
+
+    A uniform prior has no precision inside, but for its edges. There it is taken for as precise as it is as a whole.
+    """
+    n, dim = drawn.shape[1:]
+    away = drawn - drawn.mean(axis=1, keepdims=True)
+    covariance = np.einsum("mli,mlj->mij", away, away) / (n - 1)
+    unbiased = (n - dim - 2) / (n - 1)  # of the inverse of a covariance of so many draws
+    there = jax.vmap(jax.vmap(lambda u: prior(u, jax.numpy.zeros(()))[1]))(jax.numpy.asarray(drawn, np.float32))
+    priors = np.minimum(np.asarray(there, np.float64).mean(axis=1), whole)
+    return added_precisions(unbiased * np.linalg.inv(covariance), priors, whole)
