@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ from motes.learning._course import Progress, Trained
 from motes.learning._networks import StepGated
 from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._rows import Rows
+from motes.learning._stopping import with_validation
 from motes.learning._training import train
 from motes.models._contexts import Context, context_table
 from motes.models._going_on import ahead_of, mark, run_of
@@ -32,8 +33,6 @@ from motes.models._regressions import Regression
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
-
-MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,53 +105,39 @@ def fit_points(
             "`motes.fit`, which takes any table."
         )
     data = data if isinstance(data, PointData) else PointData(data)
-    whole = data.table
-    given = whole.given if data.given is None else data.given
-    if given is None and chosen.data.given and not chosen.conditions.learned:
-        raise UsageError(
-            f"data.given = {list(chosen.data.given)} names columns of a file or a data frame; got an array. Give "
-            "`fit(..., given=...)`."
-        )
-    observed = None if given is None else context_table(given, len(whole), whole.columns)
-    if chosen.conditions.learned:
-        whole, chosen, observed = _joined(whole, chosen, observed), _given_named(chosen, observed), None
-    whole = replace(whole, given=observed)
-    labelled = _labelled(whole, data.labels, chosen)
-    counted, weights = _counting(len(whole), data.weights)
-    table = labelled.take(counted)
-    classes = _classes(table, weights, start)
-    units = start.standardiser if start else standardiser_of(table, chosen, weights)
-    z = units.forward(table.x)
-    prior = Prior.fit(z, table.columns, weights)
-    context, numbers, left = _context(observed and observed.take(counted), z, prior, weights, start, chosen)
-    rows = Rows(
-        left,
-        None if classes is None else classes.numbers(table.labels, len(z)),
-        weights,
-        context=numbers,
-        masks=_masks(table, chosen, seed),
-    )
+    whole, chosen = _whole(data, chosen)
+    points = _as_learned(whole, data.weights, start, chosen, seed)
+    rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
-    denoiser = _first(start, chosen, z.shape[1], classes, context, seed)
+    denoiser = _first(start, chosen, points, seed)
+    ahead = ahead_of(_training_of(start, chosen), run, training.steps, "training.steps")
+    if training.validation:
+        rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
     def model_of(trained: Trained) -> PointModel:
         mark(trained, run)
         return PointModel(
-            trained.averaged if chosen.training.weights == "averaged" else trained.last,
-            units,
-            table.columns,
+            trained.averaged if training.weights == "averaged" else trained.last,
+            points.units,
+            whole.columns,
             chosen,
-            classes=classes,
-            context=context,
+            classes=points.classes,
+            context=points.context,
             provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
-    ahead = ahead_of(_training_of(start, chosen), run, chosen.training.steps, "training.steps")
-    keeper = keeper or (None if ahead.state is None else GoingOn(ahead.state))
-    whole_run = replace(chosen, training=replace(chosen.training, steps=ahead.steps))
     try:
-        return model_of(_train(denoiser, rows, whole_run, seed, keeper, on_progress))
+        return model_of(train(
+            denoiser,
+            rows,
+            key=seed_key(seed, "training"),
+            loss=chosen.loss,
+            times=chosen.times,
+            options=replace(training, steps=ahead.steps),
+            keeper=keeper or (None if ahead.state is None else GoingOn(ahead.state)),
+            on_progress=on_progress,
+        ))  # fmt: skip
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
@@ -171,7 +156,52 @@ def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
     return trained if own and alike else None
 
 
-def _joined(points: Table, recipe: Recipe, observed: Table | None) -> Table:
+def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
+    """All rows with their labels and what they are given, and the recipe with the names of what it is."""
+    whole = data.table
+    given = whole.given if data.given is None else data.given
+    if given is None and recipe.data.given and not recipe.conditions.learned:
+        raise UsageError(
+            f"data.given = {list(recipe.data.given)} names columns of a file or a data frame; got an array. Give "
+            "`fit(..., given=...)`."
+        )
+    observed = None if given is None else context_table(given, len(whole), whole.columns)
+    if recipe.conditions.learned:
+        whole, recipe, observed = _joined(whole, observed), _given_named(recipe, observed), None
+    return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
+
+
+class _Points(NamedTuple):
+    """Points as they are learned.
+
+    Attributes:
+        rows: those that count, in the units of the network.
+        units: between those and the data's.
+        classes, context: what the rows are given; None: nothing.
+    """
+
+    rows: Rows
+    units: Standardiser
+    classes: Classes | None
+    context: Context | None
+
+
+def _as_learned(
+    whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: Recipe, seed: int
+) -> _Points:
+    """The rows with a weight above 0, in the units of the network, each with what the network is given."""
+    counted, heavy = _counting(len(whole), weights)
+    table = whole.take(counted)
+    classes = _classes(table, heavy, start)
+    units = start.standardiser if start else standardiser_of(table, recipe, heavy)
+    z = units.forward(table.x)
+    context, numbers, left = _context(table, z, heavy, start, recipe)
+    labels = None if classes is None else classes.numbers(table.labels, len(z))
+    masks = _masks(table, recipe, seed)
+    return _Points(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
+
+
+def _joined(points: Table, observed: Table | None) -> Table:
     """All columns as points, where any are learned given any others."""
     if observed is None:
         return points
@@ -248,10 +278,10 @@ def _check_takes(recipe: Recipe, what: str, them: str) -> None:
         raise RecipeError(f"denoiser.variance = 'learned' goes with no {what}. Set 'fixed', or train without {them}.")
 
 
-def _checked(n: int, weights: ArrayLike | None) -> Array | None:
-    """Weights of the rows; None: 1 each."""
+def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
+    """The numbers of those of `n` rows that count, and their weights; None: 1 each."""
     if weights is None:
-        return None
+        return np.arange(n), None
     numbers = np.asarray(weights, np.float64)
     if numbers.shape != (n,):
         raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")
@@ -261,14 +291,6 @@ def _checked(n: int, weights: ArrayLike | None) -> Array | None:
         raise DataError(f"the weight of row {row + 1} is {numbers[row]}; expected a finite number at least 0.")
     if (numbers > 0).sum() < 2:
         raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
-    return numbers
-
-
-def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
-    """The numbers of those of `n` rows that count, and their weights."""
-    numbers = _checked(n, weights)
-    if numbers is None:
-        return np.arange(n), None
     rows = np.flatnonzero(numbers)
     return rows, numbers[rows]
 
@@ -281,18 +303,13 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
 
 
 def _context(
-    table: Table | None,
-    z: Array,
-    prior: Prior,
-    weights: Array | None,
-    start: PointModel | None,
-    recipe: Recipe,
+    points: Table, z: Array, weights: Array | None, start: PointModel | None, recipe: Recipe
 ) -> tuple[Context | None, Array | None, Array]:
-    """What points z (n, d) are conditioned on, as `start` has it, if it is, or as the rows say.
+    """What points are conditioned on, as `start` has it, if it is, or as the rows say; `z` are the points (n, d).
 
     Beside it what the network is given of each row (n, c), and what there is to learn of z.
     """
-    before = None if start is None else start.context
+    table, before = points.given, None if start is None else start.context
     if table is None:
         return None, None, z
     _check_takes(recipe, "`given`", "it")
@@ -302,6 +319,7 @@ def _context(
             "Give these."
         )
     standardise = recipe.data.standardise
+    prior = Prior.fit(z, points.columns, weights)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
     numbers = context.forward(table.x)
     if not standardise:
@@ -313,15 +331,9 @@ def _context(
     return context, numbers, left if context.regression == found else context.left(z, numbers)
 
 
-def _first(
-    start: PointModel | None,
-    recipe: Recipe,
-    dim: int,
-    classes: Classes | None,
-    context: Context | None,
-    seed: int,
-) -> Denoiser:
+def _first(start: PointModel | None, recipe: Recipe, points: _Points, seed: int) -> Denoiser:
     """The denoiser that training begins with."""
+    dim, classes, context = points.rows.x.shape[1], points.classes, points.context
     counts = [len(classes) if classes else 0, context.inputs if context else 0]
     if start is None:
         return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
@@ -333,45 +345,3 @@ def _first(
             "on from. Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
         )
     return start.denoiser
-
-
-def _train(
-    denoiser: Denoiser,
-    rows: Rows,
-    recipe: Recipe,
-    seed: int,
-    keeper: Keeper | None,
-    on_progress: Callable[[Progress], None] | None,
-) -> Trained:
-    """Train `denoiser` on all rows, or on those that are not held out."""
-    part = recipe.training
-    if part.validation:
-        unseen = _held_out(np.asarray(rows.x), part.validation, seed)
-        # By weights of 0, so that the compiled program is the one of a training on all rows.
-        weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
-        weights[unseen] = 0
-        rows = replace(rows, weights=weights, held=rows[unseen])
-    return train(
-        denoiser,
-        rows,
-        key=seed_key(seed, "training"),
-        loss=recipe.loss,
-        times=recipe.times,
-        options=part,
-        keeper=keeper,
-        on_progress=on_progress,
-    )
-
-
-def _held_out(x: NDArray[Any], validation: float, seed: int) -> NDArray[np.int64]:
-    """The rows of `x` (n, d) that training is stopped by, in their order; equal rows are all among them, or none is."""
-    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation")))), len(x)
-    most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
-    m = int(np.clip(round(validation * n), 1, most))
-    _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-    value, order = value.reshape(-1), rng.permutation(n)
-    _, first = np.unique(value[order], return_index=True)
-    values = value[order][np.sort(first)]  # in the order in which they come
-    before = np.cumsum(copies[values]) - copies[values]
-    chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
-    return np.flatnonzero(np.isin(value, chosen))
