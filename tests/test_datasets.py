@@ -14,7 +14,8 @@ from motes.data._blocks import Blocks
 from motes.data._datasets import DATASETS, read_dataset
 from motes.data._files import read_frame
 from motes.models._point_fitting import fit_points
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 from motes.models._tables import read_model
 from tables import TINY, untrained
 

@@ -8,7 +8,8 @@ from motes.data._frames import as_frame
 from motes.data._writing import write_frame
 from motes.evaluation._modes import mode_coverage
 from motes.models._point_fitting import fit_points
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 from motes.models._tables import read_model
 
 RECIPE = motes.load_recipe("default")

@@ -17,7 +17,8 @@ from motes.diffusion import GaussianOracle
 from motes.evaluation import sliced_w2
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 
 N = 2048
 
