@@ -24,6 +24,7 @@ from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
 from motes.learning._weights import weights_of
 from motes.models._evidence import Evidence
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
@@ -80,7 +81,9 @@ def spy(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    return fit_points(motes.make_shape("moons", 60, seed=0), changes=TINIEST, seed=1, source="moons")
+    return fit_points(
+        motes.make_shape("moons", 60, seed=0), changes=TINIEST, seed=1, session=FitSession(source="moons")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +257,8 @@ def test_seed_source_start_and_keeper_reach_the_training(spy, model, tmp_path, t
     keeper = object()
     pipeline.trained(ready, 5, QUIET, start=model, keeper=keeper)
     assert fitted.given[0] is ready.origin.training and fitted.given[1] is ready.recipe
-    named = {name: fitted.named[name] for name in ("seed", "source", "start", "keeper")}
-    assert named == {"seed": 5, "source": "moons", "start": model, "keeper": keeper}
+    session = fitted.named["session"]
+    assert (session.keeper, session.source, session.start) == (keeper, "moons", model) and fitted.named["seed"] == 5
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(60)))
     fitted = spy("motes._pipeline.fit_table", table)
@@ -630,9 +633,9 @@ def test_motes_fit_hands_on_what_it_is_given(spy, model, table):
     motes.fit(x, "default", labels=labels, weights=weights, seed=7, source="here", verbose=False)
     data = of_points.given[0]
     assert data.points is x and data.labels is labels and data.weights is weights
-    assert (of_points.named["seed"], of_points.named["source"]) == (7, "here")
+    assert (of_points.named["seed"], of_points.named["session"].source) == (7, "here")
     started = motes.fit(x, "default", start=motes.Model(model), verbose=False)
-    assert of_points.named["seed"] == model.seed == 1 and of_points.named["start"] is model
+    assert of_points.named["seed"] == model.seed == 1 and of_points.named["session"].start is model
     assert started.inner is model
     people = {"x": list(range(20)), "label": ["u", "v"] * 10}
     motes.fit(people, columns={"x": "real"}, weights=weights, seed=7, verbose=False)

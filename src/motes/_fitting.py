@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._model import Model
-from motes._pipeline import NATS, are_points, point_start, prepared, suited, table_start, trained
+from motes._pipeline import NATS, are_points, prepared, suited, trained
 from motes._progress import Reporter, watching
 from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
@@ -21,9 +21,10 @@ from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 
@@ -121,7 +122,7 @@ def fit(
             raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            session = TableSession(on_progress=show, source=source, start=table_start(before))
+            session = FitSession(on_progress=show, source=source, start=before)
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
@@ -136,10 +137,8 @@ def fit(
         else points_of(frame, "the data", chosen.data.label, chosen.data.given)
     )
     with watching(reporter, on_progress) as show:
-        fitted = fit_points(
-            PointData(rows, columns, labels, weights, given), chosen, start=point_start(before), seed=seed,
-            source=source, on_progress=show,
-        )  # fmt: skip
+        session = FitSession(on_progress=show, source=source, start=before)
+        fitted = fit_points(PointData(rows, columns, labels, weights, given), chosen, seed=seed, session=session)
     return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
 
 

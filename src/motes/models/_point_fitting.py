@@ -1,6 +1,6 @@
 """From points to a trained model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +18,13 @@ from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
-from motes.learning._course import Progress, Trained
+from motes.learning._course import Trained
 from motes.learning._networks import StepGated
-from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._rows import Rows
 from motes.learning._stopping import with_validation
 from motes.learning._training import train
 from motes.models._contexts import Context, context_table
-from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._going_on import FitSession, ahead_of, mark, run_of
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.models._provenance import Provenance
@@ -69,11 +68,8 @@ def fit_points(
     recipe: str | Path | Recipe = "default",
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
-    start: PointModel | None = None,
     seed: int = 0,
-    source: str = "",
-    keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    session: FitSession = FitSession(),
 ) -> PointModel:
     """Train a model of points on the rows of `data`.
 
@@ -81,13 +77,9 @@ def fit_points(
         data: numbers (n, d), a `Table`, or `PointData`, which may also hold columns, classes, weights and `given`.
         recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
         changes: to it, such as {"training.steps": 8000}.
-        start: a model of the same network and columns to go on from, with its units, its classes and the complete state
-            of its training; see `motes.models._going_on`. A model that was loaded has its weights alone. So has a
-            training with another loss, other times, or averages where the start has none.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file.
-        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
-        on_progress: called a few times a second with a `Progress`.
+        session: what the data is called, a model to go on from, checkpoints and progress. A training with another loss,
+            other times, or averages where the start has none goes on from the weights of the start alone.
 
     Returns:
         The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
@@ -98,7 +90,7 @@ def fit_points(
         UsageError: a `start` of another network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
-    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
     if chosen.data.encode:
         raise RecipeError(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
@@ -110,7 +102,7 @@ def fit_points(
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _first(start, chosen, points, seed)
-    ahead = ahead_of(_training_of(start, chosen), run, training.steps, "training.steps")
+    ahead = ahead_of(_training_of(start, chosen), run, training.steps, "training.steps", more=session.more)
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
@@ -123,7 +115,7 @@ def fit_points(
             chosen,
             classes=points.classes,
             context=points.context,
-            provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
+            provenance=Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
@@ -135,8 +127,8 @@ def fit_points(
             loss=chosen.loss,
             times=chosen.times,
             options=replace(training, steps=ahead.steps),
-            keeper=keeper or (None if ahead.state is None else GoingOn(ahead.state)),
-            on_progress=on_progress,
+            keeper=session.going_on(ahead.state).keeper,
+            on_progress=session.on_progress,
         ))  # fmt: skip
     except TrainingError as error:
         if isinstance(error.result, Trained):
