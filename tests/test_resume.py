@@ -31,7 +31,8 @@ from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
-from motes.runs._folder import Checkpoints, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._checkpoints import Checkpoints, Training, begun, checkpoints_in, seed_of
+from motes.runs._folder import locked
 from motes.runs._options import Options
 from motes.runs._run import SAMPLES, train_run
 
@@ -255,13 +256,13 @@ def test_the_last_two_are_kept_and_the_last_one_of_a_complete_run(tmp_path):
 
 def test_checkpoints_take_at_most_two_per_cent_of_the_time(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("motes.runs._folder.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("motes.runs._checkpoints.time.perf_counter", lambda: now[0])
     keeper = checkpoints(tmp_path, every=30.0)
     now[0] = 129.0
     assert not keeper.due()
     now[0] = 130.0
     assert keeper.due()
-    monkeypatch.setattr("motes.runs._folder.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr("motes.runs._checkpoints.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
     keeper.save(8, state_of(8))  # takes two seconds, which are two per cent of a hundred
     now[0] = 132.0 + 99.0
     assert not keeper.due()

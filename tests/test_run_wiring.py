@@ -29,8 +29,8 @@ from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
 from motes.recipes._drawing import sampler_and_grid
+from motes.runs import _checkpoints as checkpoints
 from motes.runs import _film as films
-from motes.runs import _folder as folders
 from motes.runs import _point_figures as point_figures
 from motes.runs import _run as runs
 from motes.runs import _samples as samples
@@ -173,7 +173,7 @@ def test_an_interrupted_run_keeps_the_model_and_evaluates_nothing(run, model, mo
 def test_a_run_gives_the_training_its_keeper_and_the_least_loss(run, model, spy):
     trained = spy("motes.runs._run.trained", model)
     out, *_ = run(figures=False)
-    assert isinstance(trained.named["keeper"], folders.Checkpoints)
+    assert isinstance(trained.named["keeper"], checkpoints.Checkpoints)
     least = json.loads((out / "metrics.json").read_text())["least_loss"]
     assert trained.named["least"] == least
 
@@ -186,30 +186,30 @@ def test_history_says_how_far_losses_are_above_the_least(model):
 
 
 def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_path):
-    folders.write_recipe(tmp_path, folders.Training("my file.csv", "table", load_recipe("table"), 3, ""))
+    checkpoints.write_recipe(tmp_path, checkpoints.Training("my file.csv", "table", load_recipe("table"), 3, ""))
     assert "motes train 'my file.csv' --recipe recipe.toml --seed 3\n" in (tmp_path / "recipe.toml").read_text()
 
 
 def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp_path):
     (tmp_path / "model.safetensors").write_text("")
     with pytest.raises(UsageError, match="holds another run"):
-        folders.prepare(tmp_path, overwrite=False)
-    folders.prepare(tmp_path, overwrite=True)
+        checkpoints.prepare(tmp_path, overwrite=False)
+    checkpoints.prepare(tmp_path, overwrite=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
     recipe = load_recipe("default", TINIEST)
-    texts = folders.Training("moons", "default", recipe, 3, "rows").about
-    same = folders.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
-    folders._check_same(tmp_path, same, texts)
+    texts = checkpoints.Training("moons", "default", recipe, 3, "rows").about
+    same = checkpoints.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
+    checkpoints._check_same(tmp_path, same, texts)
     for other, says in (
         (replace(same, seed=4), "got --seed 4"),
         (replace(same, recipe=load_recipe(recipe, {"training.batch": 5})), "got training.batch = 5"),
         (replace(same, fingerprint="others"), "are not those that the run"),
     ):
         with pytest.raises(UsageError, match=says):
-            folders._check_same(tmp_path, other, texts)
+            checkpoints._check_same(tmp_path, other, texts)
 
 
 # --- from a source to a model --------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_a_film_runs_from_data_to_noise_and_back_and_rests_at_its_ends(film, mon
 def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, run):
     changes = TINIEST | {"training.weights": which, "training.steps": 8, "training.ema": 0.9}
     out, model, _ = run(changes, figures=False)
-    found, kept = folders.snapshots_in(out, model), model.training.snapshots
+    found, kept = checkpoints.snapshots_in(out, model), model.training.snapshots
     assert [step for step, _ in found] == [shot.step for shot in kept] and len(found) > 2
     other = {"averaged": "last", "last": "averaged"}[which]
     for (_, denoiser), shot in zip(found, kept, strict=True):
@@ -465,7 +465,7 @@ def test_options_of_train_reach_the_run(spy, tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("a;b\n" + "1;u\n2;v\n" * 20)
     command("train", "t.csv", "--sep", ";", "--overwrite", "--out", "here")
     assert train.given[1:4] == (Path("here"), "table", ['text.sep=";"']) and train.given[4].overwrite
-    resumed = spy("motes.runs._folder.seed_of", 9)
+    resumed = spy("motes.runs._checkpoints.seed_of", 9)
     command("train", "moons", "--resume")
     assert resumed.given == (Path("runs/moons"),) and train.given[4].seed == 9 and train.given[4].resume
     assert train.given[1:3] == (Path("runs/moons"), "runs/moons/recipe.toml")
@@ -707,7 +707,7 @@ def test_a_model_hands_on_what_it_is_given(table, monkeypatch, spy):
 
 def test_a_complete_run_is_said_to_be(run, monkeypatch):
     finish = Spy()
-    monkeypatch.setattr(folders.Checkpoints, "finish", lambda self: finish())
+    monkeypatch.setattr(checkpoints.Checkpoints, "finish", lambda self: finish())
     run(figures=False)
     assert len(finish.calls) == 1
 
