@@ -175,7 +175,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
 
 def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
     constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
-    monkeypatch.setattr("motes.learning.tables._training.with_inputs", constant)
+    monkeypatch.setattr("motes.learning.tables._step.with_inputs", constant)
     # No look falls on step 20 in one fit, where the first of two fits ends with one; so no rows say when to stop.
     rows = table(8)
     two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both
