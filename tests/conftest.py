@@ -42,6 +42,7 @@ import motes
 from motes import cli
 from motes.cli import _imports as imports
 from motes.evaluation._own_metrics import OWN
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.tables.kinds import KINDS
@@ -134,7 +135,7 @@ def own_kinds(monkeypatch):
 @pytest.fixture(scope="session")
 def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""
-    return fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1, source="moons")
+    return fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1, session=FitSession(source="moons"))
 
 
 @pytest.fixture(scope="session")

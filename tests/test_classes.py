@@ -16,6 +16,7 @@ from motes.diffusion._denoiser import Given
 from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle, MixtureOracle
 from motes.errors import DataError, RecipeError, UsageError
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._tables import read_model
 from motes.sampling import DPMSolver2M, Heun, sample
@@ -159,7 +160,9 @@ def test_a_worse_copy_is_told_the_class_as_well():
 def moons():
     """Trained for a few seconds with labels; 4,000 rows."""
     x, labels = motes.make_labelled_shape("moons", 4000, seed=11)
-    return fit_points(PointData(x, labels=labels), changes={"training.steps": 1500}, seed=2, source="moons")
+    return fit_points(
+        PointData(x, labels=labels), changes={"training.steps": 1500}, seed=2, session=FitSession(source="moons")
+    )
 
 
 def test_the_learned_classes_have_the_exact_densities(moons):

@@ -13,8 +13,10 @@ import motes
 from motes.data._blocks import Blocks
 from motes.data._datasets import DATASETS, read_dataset
 from motes.data._files import read_frame
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 from motes.models._tables import read_model
 from tables import TINY, untrained
 
@@ -196,7 +198,7 @@ def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
 def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
     table = read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 3).training
     changes = {"training.steps": 1, "data.label": "species"}
-    model = fit_points(table, changes=changes, seed=3, source="iris")
+    model = fit_points(table, changes=changes, seed=3, session=FitSession(source="iris"))
     assert source_of(model).known and len(source_of(model).held_out) == 150 - len(table)
     model.save("iris.safetensors")
     words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")

@@ -18,6 +18,7 @@ from motes.diagnosis._learned import undertrained
 from motes.diagnosis._split import ErrorSplit, Part
 from motes.diffusion._blurred_oracles import EmpiricalOracle
 from motes.evaluation._excess import ExcessLoss, noise_levels
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
 from motes.models._sources import read_points
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.optimised
 def trained(source, recipe="default", changes=()):
     """Trained as `motes train` does."""
     chosen = motes.load_recipe(recipe, dict(changes))
-    return fit_points(read_points(source, chosen, 0).training, chosen, seed=0, source=source)
+    return fit_points(read_points(source, chosen, 0).training, chosen, seed=0, session=FitSession(source=source))
 
 
 def names(found):

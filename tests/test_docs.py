@@ -1,5 +1,6 @@
 """What the documents say is run: a document that does not work is a defect like any other."""
 
+import ast
 import contextlib
 import importlib
 import io
@@ -246,3 +247,17 @@ def test_the_table_of_keys_names_every_key_with_its_default():
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_the_walk_from_the_shell_to_the_model_names_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### From the shell to the model")[2]
+    places = re.findall(r"^\| `([\w/]+\.py)` \| ([^|]+) \|", text, re.MULTILINE)
+    assert len(places) > 10
+    for file, names in places:
+        tree = ast.parse((ROOT / "src" / "motes" / file).read_text(encoding="utf-8"))
+        for name in re.findall(r"`([\w.]+)`", names):
+            within = tree
+            for part in name.split("."):
+                found = [one for one in within.body if getattr(one, "name", None) == part]
+                assert found, f"{file}: {name}"
+                within = found[0]

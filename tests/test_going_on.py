@@ -14,8 +14,9 @@ from motes import DiffusionModel
 from motes.errors import TrainingError, UsageError
 from motes.learning._optimisers import with_inputs
 from motes.learning._weights import weights_of
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 
 pytestmark = pytest.mark.brief
 
@@ -83,10 +84,10 @@ def test_validation_rows_and_importance_go_on_too():
 def test_points_with_a_falling_rate_go_on_as_a_run_does(tmp_path):
     changes = SMALL | {"training.steps": 20, "training.warmup": 5}
     keeper = Memory(tmp_path)
-    first = fit_points(X, changes=changes, seed=1, keeper=keeper)
+    first = fit_points(X, changes=changes, seed=1, session=FitSession(keeper))
     more = changes | {"training.steps": 40}
-    resumed = fit_points(X, changes=more, seed=1, keeper=Memory(tmp_path, keeper.kept))
-    again = fit_points(X, changes=more, seed=1, start=first)
+    resumed = fit_points(X, changes=more, seed=1, session=FitSession(Memory(tmp_path, keeper.kept)))
+    again = fit_points(X, changes=more, seed=1, session=FitSession(start=first))
     assert bits(both(resumed.training)) == bits(both(again.training))
     np.testing.assert_array_equal(resumed.training.averages.weights, again.training.averages.weights)
 
@@ -156,8 +157,8 @@ def test_tables_go_on_as_a_run_does(tmp_path):
     """The learning rate of a table falls over all steps, so that two fits are not one; but they are a run resumed."""
     changes = FEW | {"table.steps": 20}
     keeper = Memory(tmp_path)
-    fit_table(ROWS, changes=changes, seed=1, session=TableSession(keeper))
-    session = TableSession(Memory(tmp_path, keeper.kept))
+    fit_table(ROWS, changes=changes, seed=1, session=FitSession(keeper))
+    session = FitSession(Memory(tmp_path, keeper.kept))
     resumed = fit_table(ROWS, changes=changes | {"table.steps": 40}, seed=1, session=session)
     model = estimator(20, warm_start=True).fit(ROWS)
     model.set_params(max_steps=40).fit(ROWS)
@@ -174,7 +175,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
 
 def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
     constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
-    monkeypatch.setattr("motes.learning.tables._training.with_inputs", constant)
+    monkeypatch.setattr("motes.learning.tables._step.with_inputs", constant)
     # No look falls on step 20 in one fit, where the first of two fits ends with one; so no rows say when to stop.
     rows = table(8)
     two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both

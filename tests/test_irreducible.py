@@ -18,6 +18,7 @@ from motes.evaluation._irreducible import BOUND, EXACT, LEARNED, expected_loss, 
 from motes.evaluation._truth import truth
 from motes.learning._losses import EDM, LOSSES, Simple
 from motes.learning._times import LogNormalTimes, StepTimes
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
@@ -119,7 +120,9 @@ def test_the_stated_error_is_the_error():
 def test_no_network_is_below_it():
     # A short training of the default recipe, on fresh points: it must not beat the exact denoiser.
     changes = SMALL | {"training.steps": 1500, "network.width": 32}
-    model = fit_points(motes.make_shape("moons", 5000, seed=1), changes=changes, seed=0, source="moons")
+    model = fit_points(
+        motes.make_shape("moons", 5000, seed=1), changes=changes, seed=0, session=FitSession(source="moons")
+    )
     loss, times, denoiser = model.recipe.loss, model.recipe.times, model.denoiser
     z = model.standardiser.forward(motes.make_shape("moons", 20_000, seed=2))
     oracle = truth("moons").oracle(denoiser.schedule, model.standardiser)

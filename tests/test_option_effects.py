@@ -26,7 +26,7 @@ from motes.errors import RecipeError
 from motes.learning._denoisers import LearnedVariance
 from motes.learning._networks import ResidualMLP, each_alone, thinned
 from motes.learning._weights import weights_of
-from motes.learning.tables import _training as training
+from motes.learning.tables import _step
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._sources import read_points
 from motes.models._table_fitting import fit_table
@@ -829,8 +829,8 @@ def looks_of_a_table():
 
 
 def test_other_numbers_of_a_table_need_no_other_program(monkeypatch):
-    made, real = [], training._adamw
-    monkeypatch.setattr(training, "_adamw", lambda *numbers: made.append(numbers) or real(*numbers))
+    made, real = [], _step._adamw
+    monkeypatch.setattr(_step, "_adamw", lambda *numbers: made.append(numbers) or real(*numbers))
     same = {"averages": 3, "batch": 16, "dropout": 0.0}
     table(NINE, **same, steps=6, fixed=1.0)
     traced = len(made)

@@ -27,10 +27,12 @@ from motes.learning._batches import Batches
 from motes.learning._checkpoints import read_checkpoint
 from motes.learning._resuming import State, interruptible
 from motes.learning._weights import weights_of
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
-from motes.runs._folder import Checkpoints, Training, begun, checkpoints_in, locked, seed_of
+from motes.runs._checkpoints import Checkpoints, Training, begun, checkpoints_in, seed_of
+from motes.runs._folder import locked
 from motes.runs._options import Options
 from motes.runs._run import SAMPLES, train_run
 
@@ -67,7 +69,9 @@ def test_points_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
     changes, options = OF_POINTS[name]
     x = motes.make_shape("moons", 300, seed=3)
-    fit = lambda keeper: fit_points(PointData(x, **options), changes=POINTS | changes, seed=1, keeper=keeper)
+    fit = lambda keeper: fit_points(
+        PointData(x, **options), changes=POINTS | changes, seed=1, session=FitSession(keeper)
+    )
     ends = sorted(random.Random(name).sample(range(1, 50), 3))
     whole, again = fit(None), ended_and_resumed(fit, tmp_path, ends)
     for one in ("losses", "averages.steps", "averages.weights"):
@@ -104,7 +108,7 @@ OF_TABLES = {
 def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     n, changes, options = OF_TABLES[name]
     changes = TINY | {"table.steps": 60, "table.learning_rate": 0.05} | changes
-    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=TableSession(keeper), **options)
+    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=FitSession(keeper), **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
     monkeypatch.setattr("motes.learning.tables._training.PATIENCE", 1e-9)  # a step a call, after the first ones
@@ -140,13 +144,13 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
     x = motes.make_shape("moons", 300, seed=3)
     still = {"training.learning_rate": 1e-12, "training.steps": 80}
     first = Memory(tmp_path)
-    fit_points(x, changes=POINTS, seed=1, keeper=first)
+    fit_points(x, changes=POINTS, seed=1, session=FitSession(first))
     assert first.saved[-1] == 60
     state = first.kept
-    more = fit_points(x, changes=POINTS | {"training.steps": 80}, seed=1, keeper=Memory(tmp_path, state))
+    more = fit_points(x, changes=POINTS | {"training.steps": 80}, seed=1, session=FitSession(Memory(tmp_path, state)))
     assert more.training.steps == 80 and more.training.averages.steps.max() == 80
     # The learning rate is that of the new number of steps: nothing moves where that is next to nothing.
-    kept = fit_points(x, changes=POINTS | still, seed=1, keeper=Memory(tmp_path, state))
+    kept = fit_points(x, changes=POINTS | still, seed=1, session=FitSession(Memory(tmp_path, state)))
     np.testing.assert_allclose(weights_of(kept.training.last), state.arrays["state/.weights"], atol=1e-6)
     assert np.abs(weights_of(more.training.last) - state.arrays["state/.weights"]).max() > 1e-3
 
@@ -155,10 +159,10 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
 def test_patience_counts_anew_with_more_steps(tmp_path):
     changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.3}
     keeper = Memory(tmp_path)
-    stopped = fit_table(table(120), changes=changes, seed=1, session=TableSession(keeper))
+    stopped = fit_table(table(120), changes=changes, seed=1, session=FitSession(keeper))
     steps, state = len(stopped.training.losses), keeper.kept
     assert steps < 100
-    again = lambda: TableSession(Memory(tmp_path, state))
+    again = lambda: FitSession(Memory(tmp_path, state))
     same = fit_table(table(120), changes=changes, seed=1, session=again())
     assert len(same.training.losses) == steps and bits(same.models) == bits(stopped.models)
     more = fit_table(table(120), changes=changes | {"table.steps": 200}, seed=1, session=again())
@@ -167,9 +171,9 @@ def test_patience_counts_anew_with_more_steps(tmp_path):
 
 def test_the_state_of_another_training_is_refused(tmp_path):
     x, keeper = motes.make_shape("moons", 300, seed=3), Memory(tmp_path)
-    fit_points(x, changes=POINTS, seed=1, keeper=keeper)
+    fit_points(x, changes=POINTS, seed=1, session=FitSession(keeper))
     with pytest.raises(ModelFileError, match=r"state.*weights: got float32 .*expected float32"):
-        fit_points(x, changes=POINTS | {"network.width": 8}, seed=1, keeper=Memory(tmp_path, keeper.kept))
+        fit_points(x, changes=POINTS | {"network.width": 8}, seed=1, session=FitSession(Memory(tmp_path, keeper.kept)))
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -204,17 +208,14 @@ def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_
         def due(self):
             return False
 
-    def of_table(rows, changes, keeper, on_progress):
-        return fit_table(rows, changes=changes, session=TableSession(keeper, on_progress))
-
     keeper, before = Late(tmp_path), signal.signal(signal.SIGTERM, handler)
     fit, rows, changes = {
         "points": (fit_points, motes.make_shape("moons", 300), POINTS | {"training.steps": 10**8}),
-        "table": (of_table, table(120), TINY | {"table.steps": 10**8}),
+        "table": (fit_table, table(120), TINY | {"table.steps": 10**8}),
     }[kind]
     try:
         with pytest.raises(Terminated):
-            fit(rows, changes=changes, keeper=keeper, on_progress=press)
+            fit(rows, changes=changes, session=FitSession(keeper, press))
         assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -255,13 +256,13 @@ def test_the_last_two_are_kept_and_the_last_one_of_a_complete_run(tmp_path):
 
 def test_checkpoints_take_at_most_two_per_cent_of_the_time(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("motes.runs._folder.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("motes.runs._checkpoints.time.perf_counter", lambda: now[0])
     keeper = checkpoints(tmp_path, every=30.0)
     now[0] = 129.0
     assert not keeper.due()
     now[0] = 130.0
     assert keeper.due()
-    monkeypatch.setattr("motes.runs._folder.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr("motes.runs._checkpoints.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
     keeper.save(8, state_of(8))  # takes two seconds, which are two per cent of a hundred
     now[0] = 132.0 + 99.0
     assert not keeper.due()

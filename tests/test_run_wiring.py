@@ -24,12 +24,13 @@ from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT, Estimate
 from motes.learning._weights import weights_of
 from motes.models._evidence import Evidence
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
 from motes.recipes._drawing import sampler_and_grid
+from motes.runs import _checkpoints as checkpoints
 from motes.runs import _film as films
-from motes.runs import _folder as folders
 from motes.runs import _point_figures as point_figures
 from motes.runs import _run as runs
 from motes.runs import _samples as samples
@@ -80,7 +81,9 @@ def spy(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    return fit_points(motes.make_shape("moons", 60, seed=0), changes=TINIEST, seed=1, source="moons")
+    return fit_points(
+        motes.make_shape("moons", 60, seed=0), changes=TINIEST, seed=1, session=FitSession(source="moons")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +173,7 @@ def test_an_interrupted_run_keeps_the_model_and_evaluates_nothing(run, model, mo
 def test_a_run_gives_the_training_its_keeper_and_the_least_loss(run, model, spy):
     trained = spy("motes.runs._run.trained", model)
     out, *_ = run(figures=False)
-    assert isinstance(trained.named["keeper"], folders.Checkpoints)
+    assert isinstance(trained.named["keeper"], checkpoints.Checkpoints)
     least = json.loads((out / "metrics.json").read_text())["least_loss"]
     assert trained.named["least"] == least
 
@@ -183,30 +186,30 @@ def test_history_says_how_far_losses_are_above_the_least(model):
 
 
 def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_path):
-    folders.write_recipe(tmp_path, folders.Training("my file.csv", "table", load_recipe("table"), 3, ""))
+    checkpoints.write_recipe(tmp_path, checkpoints.Training("my file.csv", "table", load_recipe("table"), 3, ""))
     assert "motes train 'my file.csv' --recipe recipe.toml --seed 3\n" in (tmp_path / "recipe.toml").read_text()
 
 
 def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp_path):
     (tmp_path / "model.safetensors").write_text("")
     with pytest.raises(UsageError, match="holds another run"):
-        folders.prepare(tmp_path, overwrite=False)
-    folders.prepare(tmp_path, overwrite=True)
+        checkpoints.prepare(tmp_path, overwrite=False)
+    checkpoints.prepare(tmp_path, overwrite=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
     recipe = load_recipe("default", TINIEST)
-    texts = folders.Training("moons", "default", recipe, 3, "rows").about
-    same = folders.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
-    folders._check_same(tmp_path, same, texts)
+    texts = checkpoints.Training("moons", "default", recipe, 3, "rows").about
+    same = checkpoints.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
+    checkpoints._check_same(tmp_path, same, texts)
     for other, says in (
         (replace(same, seed=4), "got --seed 4"),
         (replace(same, recipe=load_recipe(recipe, {"training.batch": 5})), "got training.batch = 5"),
         (replace(same, fingerprint="others"), "are not those that the run"),
     ):
         with pytest.raises(UsageError, match=says):
-            folders._check_same(tmp_path, other, texts)
+            checkpoints._check_same(tmp_path, other, texts)
 
 
 # --- from a source to a model --------------------------------------------------------------------------------------
@@ -254,8 +257,8 @@ def test_seed_source_start_and_keeper_reach_the_training(spy, model, tmp_path, t
     keeper = object()
     pipeline.trained(ready, 5, QUIET, start=model, keeper=keeper)
     assert fitted.given[0] is ready.origin.training and fitted.given[1] is ready.recipe
-    named = {name: fitted.named[name] for name in ("seed", "source", "start", "keeper")}
-    assert named == {"seed": 5, "source": "moons", "start": model, "keeper": keeper}
+    session = fitted.named["session"]
+    assert (session.keeper, session.source, session.start) == (keeper, "moons", model) and fitted.named["seed"] == 5
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(60)))
     fitted = spy("motes._pipeline.fit_table", table)
@@ -377,7 +380,7 @@ def test_a_film_runs_from_data_to_noise_and_back_and_rests_at_its_ends(film, mon
 def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, run):
     changes = TINIEST | {"training.weights": which, "training.steps": 8, "training.ema": 0.9}
     out, model, _ = run(changes, figures=False)
-    found, kept = folders.snapshots_in(out, model), model.training.snapshots
+    found, kept = checkpoints.snapshots_in(out, model), model.training.snapshots
     assert [step for step, _ in found] == [shot.step for shot in kept] and len(found) > 2
     other = {"averaged": "last", "last": "averaged"}[which]
     for (_, denoiser), shot in zip(found, kept, strict=True):
@@ -462,7 +465,7 @@ def test_options_of_train_reach_the_run(spy, tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("a;b\n" + "1;u\n2;v\n" * 20)
     command("train", "t.csv", "--sep", ";", "--overwrite", "--out", "here")
     assert train.given[1:4] == (Path("here"), "table", ['text.sep=";"']) and train.given[4].overwrite
-    resumed = spy("motes.runs._folder.seed_of", 9)
+    resumed = spy("motes.runs._checkpoints.seed_of", 9)
     command("train", "moons", "--resume")
     assert resumed.given == (Path("runs/moons"),) and train.given[4].seed == 9 and train.given[4].resume
     assert train.given[1:3] == (Path("runs/moons"), "runs/moons/recipe.toml")
@@ -630,9 +633,9 @@ def test_motes_fit_hands_on_what_it_is_given(spy, model, table):
     motes.fit(x, "default", labels=labels, weights=weights, seed=7, source="here", verbose=False)
     data = of_points.given[0]
     assert data.points is x and data.labels is labels and data.weights is weights
-    assert (of_points.named["seed"], of_points.named["source"]) == (7, "here")
+    assert (of_points.named["seed"], of_points.named["session"].source) == (7, "here")
     started = motes.fit(x, "default", start=motes.Model(model), verbose=False)
-    assert of_points.named["seed"] == model.seed == 1 and of_points.named["start"] is model
+    assert of_points.named["seed"] == model.seed == 1 and of_points.named["session"].start is model
     assert started.inner is model
     people = {"x": list(range(20)), "label": ["u", "v"] * 10}
     motes.fit(people, columns={"x": "real"}, weights=weights, seed=7, verbose=False)
@@ -704,7 +707,7 @@ def test_a_model_hands_on_what_it_is_given(table, monkeypatch, spy):
 
 def test_a_complete_run_is_said_to_be(run, monkeypatch):
     finish = Spy()
-    monkeypatch.setattr(folders.Checkpoints, "finish", lambda self: finish())
+    monkeypatch.setattr(checkpoints.Checkpoints, "finish", lambda self: finish())
     run(figures=False)
     assert len(finish.calls) == 1
 

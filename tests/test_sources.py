@@ -7,8 +7,10 @@ import motes
 from motes.data._frames import as_frame
 from motes.data._writing import write_frame
 from motes.evaluation._modes import mode_coverage
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 from motes.models._tables import read_model
 
 RECIPE = motes.load_recipe("default")
@@ -96,7 +98,7 @@ def test_what_is_neither_shape_nor_file_is_told():
 def model(file):
     """Trained on the file, as `motes train` does."""
     table = read_points(str(file), RECIPE, 5).training
-    return fit_points(table, changes={"training.steps": 1}, seed=5, source=str(file))
+    return fit_points(table, changes={"training.steps": 1}, seed=5, session=FitSession(source=str(file)))
 
 
 def test_its_own_file_is_divided_as_for_the_training(model, file):

@@ -15,9 +15,11 @@ from motes.diagnosis._split import split_error
 from motes.diagnosis._steps import coarse_grid, steps_fix
 from motes.diffusion import GaussianOracle
 from motes.evaluation import sliced_w2
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
-from motes.models._sources import read_points, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_points
 
 N = 2048
 
@@ -81,7 +83,9 @@ def test_few_steps_are_the_discretisation_s_alone():
 
 
 def test_an_untrained_network_is_the_learning_s_alone():
-    model = fit_points(motes.make_shape("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, source="moons")
+    model = fit_points(
+        motes.make_shape("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, session=FitSession(source="moons")
+    )
     found = split_of(model, source_of(model), N)
     assert found.parts["learning"].value > 0.9 * (found.total - found.reference_value)
 
@@ -90,12 +94,14 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, motes.make_shape("moons", 5000, seed=1))
     source = read_points(str(path), motes.load_recipe(), 0)
-    model = fit_points(source.training, changes=SMALL | {"grid.steps": 64}, source=str(path))
+    model = fit_points(source.training, changes=SMALL | {"grid.steps": 64}, session=FitSession(source=str(path)))
     found = split_of(model, source, N)
     assert list(found.parts) == ["prior", "discretisation", "learning"]
     assert found.rows == len(source.held_out)
     assert found.parts["learning"].value > 0.7 * (found.total - found.reference_value)
-    tutorial = fit_points(source.training, "tutorial", changes={"training.steps": 20}, source=str(path))
+    tutorial = fit_points(
+        source.training, "tutorial", changes={"training.steps": 20}, session=FitSession(source=str(path))
+    )
     assert list(split_of(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
 

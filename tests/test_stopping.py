@@ -15,9 +15,11 @@ from motes.learning import _training as training
 from motes.learning._losses import EDM
 from motes.learning._options import Training
 from motes.learning._rows import Rows
+from motes.learning._stopping import validation_rows
 from motes.learning._times import LogNormalTimes
 from motes.learning._training import train
 from motes.learning._weights import weights_of
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.recipes import load_recipe
 from test_training import X, train_point
@@ -207,7 +209,7 @@ def test_validation_evaluates_averaged_weights():
 def test_a_fit_goes_on_from_a_model(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
-    on = fit_points(x, changes=still, start=small_model)
+    on = fit_points(x, changes=still, session=FitSession(start=small_model))
     last, average = (weights_of(getattr(small_model.training, one)) for one in ("last", "averaged"))
     np.testing.assert_allclose(weights_of(on.training.last), last, atol=1e-6)
     np.testing.assert_allclose(weights_of(on.denoiser), 0.8 * average + 0.2 * last, atol=1e-6)  # which goes on as well
@@ -218,21 +220,20 @@ def test_a_start_that_does_not_fit_is_refused(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):
         with pytest.raises(UsageError, match="not a model of this recipe"):
-            fit_points(x, changes=SMALL | changes, start=small_model)
+            fit_points(x, changes=SMALL | changes, session=FitSession(start=small_model))
 
 
 def test_equal_rows_are_all_among_the_validation_rows_or_none_is():
-    from motes.models._point_fitting import _held_out
-
+    held_out = lambda x, share, seed: validation_rows(x, share, jax.random.key(seed))
     rng = np.random.default_rng(0)
     once = rng.standard_normal((300, 2))
     x = rng.permutation(np.repeat(once, rng.integers(1, 6, 300), axis=0))
     for seed in range(5):
         out = np.zeros(len(x), bool)
-        out[_held_out(x, 0.2, seed)] = True
+        out[held_out(x, 0.2, seed)] = True
         seen, unseen = ({tuple(row) for row in rows} for rows in (x[~out], x[out]))
         assert not seen & unseen
         assert 0.2 * len(x) <= out.sum() < 0.2 * len(x) + 5
     # Of different rows so many as are requested; and of two rows one is learned, however often they come.
-    assert len(_held_out(once, 0.2, 0)) == 60
-    assert len(np.unique(np.array([[0.0], [1.0]] * 50)[_held_out(np.array([[0.0], [1.0]] * 50), 0.9, 0)])) == 1
+    assert len(held_out(once, 0.2, 0)) == 60
+    assert len(np.unique(np.array([[0.0], [1.0]] * 50)[held_out(np.array([[0.0], [1.0]] * 50), 0.9, 0)])) == 1

@@ -10,7 +10,8 @@ from motes.diagnosis._ema_lengths import compare_ema_lengths
 from motes.errors import ModelFileError, UsageError
 from motes.learning._averages import LENGTHS, gamma_of
 from motes.learning._weights import weights_of, with_weights
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._going_on import FitSession
+from motes.models._table_fitting import fit_table
 from motes.models._tables import read_model
 
 pytestmark = pytest.mark.brief
@@ -48,7 +49,7 @@ def kept():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("FIRST", 1), ("PATIENCE", 1e-9)):  # a step a call
             patch.setattr(f"motes.learning.tables._training.{name}", value)
-        model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=TableSession(keeper))
+        model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=FitSession(keeper))
     return model, np.stack([keeper.weights[step] for step in range(1, STEPS + 1)]).astype(np.float64)
 
 

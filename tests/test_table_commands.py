@@ -13,7 +13,7 @@ import motes
 from motes._progress import Reporter
 from motes.data._files import read_frame
 from motes.models._evidence import evidence_of
-from motes.models._sources import source_of
+from motes.models._references import source_of
 from motes.models._tables import TableModel, read_model
 from motes.runs._options import Options
 from motes.runs._run import train_run

@@ -16,7 +16,7 @@ from motes.diagnosis._of_tables import diagnose_table
 from motes.errors import UsageError
 from motes.learning.tables._course import moved_by
 from motes.learning.tables._training import SHARES, _best_share
-from motes.models._sources import source_of
+from motes.models._references import source_of
 from motes.models._table_fitting import fit_table
 from motes.runs._drawing import Drawing
 from motes.runs._plots import draw_run, keep_diagnosis

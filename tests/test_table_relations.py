@@ -11,7 +11,8 @@ import pytest
 import motes.models._table_fillings
 from motes.errors import UsageError
 from motes.models._evidence import evidence_of
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._going_on import FitSession
+from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel, read_model
 from motes.sampling._constraint import Constraint
 from motes.tables._conditions import NotMissing
@@ -446,9 +447,9 @@ def test_training_that_goes_on_with_rows_that_break_an_inequality_gives_it_up(pa
     a = np.random.default_rng(1).integers(0, 6, 300)
     frame = pd.DataFrame({"a": a, "b": a})
     with untrained():
-        kept = fit_table(frame, changes=TINY | {"table.bins": 64}, session=TableSession(start=pair))
+        kept = fit_table(frame, changes=TINY | {"table.bins": 64}, session=FitSession(start=pair))
         frame.loc[0] = [5, 4]
-        given_up = fit_table(frame, changes=TINY | {"table.bins": 64}, session=TableSession(start=pair))
+        given_up = fit_table(frame, changes=TINY | {"table.bins": 64}, session=FitSession(start=pair))
     assert kept.constraint.words == "a <= b"
     assert not given_up.schema.inequalities
     assert given_up.score_samples(frame.head(1))[0] == pytest.approx(free(pair).score_samples(frame.head(1))[0])

@@ -16,7 +16,8 @@ from motes import cli
 from motes._pipeline import suited
 from motes.data._files import read_frame
 from motes.data._text_options import TextOptions
-from motes.models._sources import read_rows, source_of
+from motes.models._references import source_of
+from motes.models._sources import read_rows
 from motes.models._tables import read_model
 from tables import untrained
 

@@ -13,7 +13,7 @@ from motes.learning.tables._layout import layout_of
 from motes.learning.tables._model import MaskedModel, on_axes, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
 from motes.learning.tables._rows import Reader
-from motes.learning.tables._training import decayed, masked_loss, random_order
+from motes.learning.tables._step import decayed, masked_loss, random_order
 from motes.sampling._choosing import picked, spread_evenly
 from motes.sampling._rows import again, draw_block, log_prob_parts
 from motes.sampling._unmasking import Unmasker, Within, cut_normal

@@ -27,6 +27,7 @@ from motes.learning._resuming import State, named
 from motes.learning._rows import Rows
 from motes.learning._times import DRAWS, LogNormalTimes, UniformTimes
 from motes.learning._training import train
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._sources import read_points
 from motes.models._table_fitting import fit_table
@@ -117,7 +118,9 @@ def test_two_batches_have_other_times(draw):
 def test_the_seed_decides_the_batches_and_not_the_first_weights_alone():
     start = points(training__weights="last")
     changes = TINIEST | {"training.steps": 4, "training.weights": "last"}
-    one, other = (fit_points(MOONS[:11], changes=changes, start=start, seed=seed) for seed in (1, 2))
+    one, other = (
+        fit_points(MOONS[:11], changes=changes, seed=seed, session=FitSession(start=start)) for seed in (1, 2)
+    )
     assert not np.array_equal(one.training.losses[2:], other.training.losses[2:])
 
 

@@ -38,8 +38,9 @@ from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.models._going_on import FitSession
 from motes.models._points import model_path
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel, of_checkpoint
 from motes.recipes import Recipe
 from motes.sampling._rows import log_prob_rows
@@ -125,7 +126,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
             ['no', 'yes']
         """
-        return self._fit(X, y, sample_weight, TableSession(start=self._before if self.warm_start else None))
+        return self._fit(X, y, sample_weight, FitSession(start=self._before if self.warm_start else None))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Go on learning, from these rows; the first call decides what the columns and classes are. See `fit`.
@@ -142,10 +143,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> longer.partial_fit(ages, smokers).partial_fit(ages, smokers).n_iter_
             4
         """
-        return self._fit(X, y, sample_weight, TableSession(start=self._before, more=True))
+        return self._fit(X, y, sample_weight, FitSession(start=self._before, more=True))
 
-    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: TableSession) -> Self:
-        start = session.start
+    def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: FitSession) -> Self:
+        start = session.table_start
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
         labels = None if y is None else _labels(y, n)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._model import Model
-from motes._pipeline import NATS, are_points, point_start, prepared, suited, table_start, trained
+from motes._pipeline import NATS, are_points, prepared, suited, trained
 from motes._progress import Reporter, watching
 from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
@@ -21,9 +21,10 @@ from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without
 from motes.errors import UsageError
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 
@@ -96,32 +97,21 @@ def fit(
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
         beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
-        if any(part is not None for part in beside.values()):
-            what = next(name for name, part in beside.items() if part is not None)
+        what = next((name for name, part in beside.items() if part is not None), None)
+        if what is not None:
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
         return _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
-    points = given is not None or bounds is not None
-    suits = recipe if recipe is not None else "default" if points else _suited(frame, reporter)
-    if recipe is None and given is not None:
-        suits = "posterior"
-        reporter.say("recipe 'posterior', for points given what was observed")
-    chosen = load_recipe(suits, changes)
+    chosen = load_recipe(_suited(frame, given, bounds, reporter) if recipe is None else recipe, changes)
     if bounds is not None:
         chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
     if chosen.data.encode:
-        if given is not None:
-            raise UsageError(
-                "given is for points; the columns of a table are conditioned on when rows are drawn. Put them into the "
-                "data, and give sample(n, given=...) what is known; or leave out the recipe."
-            )
-        if labels is not None:
-            raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
+        _refuse_in_table(given, labels)
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            session = TableSession(on_progress=show, source=source, start=table_start(before))
+            session = FitSession(on_progress=show, source=source, start=before)
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
@@ -130,16 +120,11 @@ def fit(
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:
         raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
-    rows = (
-        data
-        if is_array or isinstance(data, Table)
-        else points_of(frame, "the data", chosen.data.label, chosen.data.given)
-    )
+    whole = is_array or isinstance(data, Table)
+    rows = data if whole else points_of(frame, "the data", chosen.data.label, chosen.data.given)
     with watching(reporter, on_progress) as show:
-        fitted = fit_points(
-            PointData(rows, columns, labels, weights, given), chosen, start=point_start(before), seed=seed,
-            source=source, on_progress=show,
-        )  # fmt: skip
+        session = FitSession(on_progress=show, source=source, start=before)
+        fitted = fit_points(PointData(rows, columns, labels, weights, given), chosen, seed=seed, session=session)
     return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
 
 
@@ -148,8 +133,24 @@ def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
     return without(template_of(data), [j for j, name in enumerate(names) if name not in kept])
 
 
-def _suited(frame: Frame, reporter: Reporter) -> str:
-    """The recipe that suits rows in memory."""
+def _refuse_in_table(given: Any, labels: Any) -> None:
+    """Refuse what belongs to points and is a column of a table."""
+    if given is not None:
+        raise UsageError(
+            "given is for points; the columns of a table are conditioned on when rows are drawn. Put them into the "
+            "data, and give sample(n, given=...) what is known; or leave out the recipe."
+        )
+    if labels is not None:
+        raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
+
+
+def _suited(frame: Frame, given: Any, bounds: Any, reporter: Reporter) -> str:
+    """The recipe that suits rows in memory: that of points where they are given something, or have bounds."""
+    if given is not None:
+        reporter.say("recipe 'posterior', for points given what was observed")
+        return "posterior"
+    if bounds is not None:
+        return "default"
     if are_points(frame.columns):
         reporter.say("recipe 'default', for points: two columns of real numbers")
         return "default"

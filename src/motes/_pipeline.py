@@ -14,13 +14,14 @@ from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.data._shapes import SHAPES
 from motes.diagnosis._before import diagnose
-from motes.errors import DataError, UsageError
+from motes.errors import DataError
 from motes.learning._resuming import Keeper
 from motes.models._columns import columns_of, warnings_of
+from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
 from motes.models._sources import Source, divided, read_points, read_rows
-from motes.models._table_fitting import TableSession, fit_table
+from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.tables._schema import Schema
@@ -136,38 +137,14 @@ def trained(
     """
     for warning in ready.warnings:
         reporter.warn(warning)
-    rows, recipe, source = ready.origin.training, ready.recipe, ready.origin.name
+    rows, recipe = ready.origin.training, ready.recipe
     model: PointModel | TableModel
     with watching(reporter, on_progress, unit="" if ready.schema is None else NATS, least=least) as show:
+        session = FitSession(keeper, show, source=ready.origin.name, start=start)
         if ready.schema is None:
-            model = fit_points(
-                rows, recipe, seed=seed, source=source, start=point_start(start), keeper=keeper, on_progress=show
-            )
+            model = fit_points(rows, recipe, seed=seed, session=session)
         else:
-            session = TableSession(keeper, show, source=source, start=table_start(start))
             model = fit_table(rows, recipe, schema=ready.schema, seed=seed, session=session)
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model
-
-
-def point_start(start: PointModel | TableModel | None) -> PointModel | None:
-    """The model of points that a training goes on from.
-
-    Raises:
-        UsageError: it is of a table.
-    """
-    if isinstance(start, TableModel):
-        raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-    return start
-
-
-def table_start(start: PointModel | TableModel | None) -> TableModel | None:
-    """The model of a table that a training goes on from.
-
-    Raises:
-        UsageError: it is of points.
-    """
-    if isinstance(start, PointModel):
-        raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
-    return start

@@ -146,7 +146,7 @@ def plot(
     from motes._progress import Reporter
     from motes.cli._condition_words import conditions
     from motes.models._points import PointModel
-    from motes.models._sources import source_of
+    from motes.models._references import source_of
     from motes.models._tables import read_model
     from motes.runs._plots import draw_posterior, draw_run, refuse_pictures
 

@@ -61,7 +61,7 @@ def train(
     with loading():
         from motes._pipeline import suited
         from motes._progress import Reporter
-        from motes.runs._folder import seed_of
+        from motes.runs._checkpoints import seed_of
         from motes.runs._options import Options
         from motes.runs._run import train_run
 

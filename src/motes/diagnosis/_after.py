@@ -21,7 +21,8 @@ from motes.diagnosis._steps import coarse_grid
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._modes import mode_coverage
 from motes.models._points import PointModel
-from motes.models._sources import PointSource, compared_with
+from motes.models._references import compared_with
+from motes.models._sources import PointSource
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from motes.errors import UsageError
 from motes.evaluation._excess import excess_loss, noise_levels
 from motes.evaluation._irreducible import expected_loss
 from motes.models._points import PointModel
-from motes.models._sources import source_of
+from motes.models._references import source_of
 from motes.models._tables import TableModel
 
 LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training

@@ -21,7 +21,8 @@ from motes.evaluation._tables import evaluate_tables, with_unlikely
 from motes.learning._networks import StepGated
 from motes.models._point_fitting import standardiser_of
 from motes.models._points import PointModel
-from motes.models._sources import PointSource, Source, compared_with, source_of
+from motes.models._references import compared_with, source_of
+from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
 from motes.sampling._unmasking import ROWS

@@ -19,7 +19,7 @@ from motes.data._frames import Frame
 from motes.diagnosis._bins import few_bins
 from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError
-from motes.models._sources import source_of
+from motes.models._references import source_of
 from motes.models._tables import TableModel
 from motes.tables._parts import IMPOSSIBLE, Encoded
 

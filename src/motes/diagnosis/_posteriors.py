@@ -13,7 +13,7 @@ from motes.errors import DataError, UsageError
 from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
 from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
-from motes.models._sources import simulations_of_source
+from motes.models._references import simulations_of_source
 
 Array = NDArray[np.float64]
 

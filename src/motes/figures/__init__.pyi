@@ -5,7 +5,8 @@ from ._comparison import comparison
 from ._curves import loss_curve, schedule_curves
 from ._densities import density_map, density_row
 from ._distributions import marginals
-from ._excess import error_split, excess_curve
+from ._error_split import error_split
+from ._excess import excess_curve
 from ._gains import column_gains
 from ._pair_matrix import pairs
 from ._points import grid, row, scatter, sheet

@@ -22,6 +22,8 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 Box = Limits | tuple[float, float]
 """The same, or (low, high) for both axes."""
 
+INTERVAL = 1.96  # standard errors to each side of a 95 % interval
+
 
 @dataclass(frozen=True)
 class View:

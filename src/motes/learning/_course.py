@@ -175,7 +175,7 @@ class Course:
     @property
     def joined(self) -> NDArray[np.float32]:
         """The losses of all steps."""
-        return _joined(self.losses)
+        return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
 
     @property
     def seconds(self) -> float:
@@ -240,10 +240,6 @@ class Course:
         in_order = lambda name: sorted((int(step), one) for step, one in own.part(name).arrays.items())
         self.snapshots = [(step, *both) for step, both in in_order("snapshots")]
         self.stored = dict(in_order("stored"))
-
-
-def _joined(losses: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(losses) if losses else np.zeros(0, np.float32)
 
 
 def _next(done: int, every: int) -> int:

@@ -6,6 +6,7 @@ The times, the noise and the withheld labels are the same at every look, so that
 of the network alone: far smaller differences show than the losses are sure to.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +26,30 @@ from motes.learning._weights import with_weights
 
 LEAST = 2048  # rows times draws for a look
 BLOCK = 512
+MANY, ENOUGH, MOST = 500, 0.05, 2_000  # held-out rows: a share of many rows, within these bounds
 APART = 1  # beside the numbers of the key, so that these draws are not those of the training
+
+
+def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
+    """Rows of which a share is held out of the training, by weights of 0: the compiled program is that of all rows."""
+    unseen = validation_rows(np.asarray(rows.x), share, key)
+    weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
+    weights[unseen] = 0
+    return replace(rows, weights=weights, held=rows[unseen])
+
+
+def validation_rows(x: NDArray[Any], share: float, key: jax.Array) -> NDArray[np.int64]:
+    """Numbers of rows of `x` (n, d) to hold out, in their order; equal rows are all among them, or none is."""
+    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x)
+    most = np.clip(round(ENOUGH * n), MANY, MOST)
+    m = int(np.clip(round(share * n), 1, most))
+    _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    value, order = value.reshape(-1), rng.permutation(n)
+    _, first = np.unique(value[order], return_index=True)
+    values = value[order][np.sort(first)]  # in the order in which they come
+    before = np.cumsum(copies[values]) - copies[values]
+    chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
+    return np.flatnonzero(np.isin(value, chosen))
 
 
 class HeldOut(NamedTuple):

@@ -155,8 +155,16 @@ class Stepwise:
         Raises:
             TrainingError: the training diverged.
         """
-        count = self.course.next_stop(min(most, ROOM)) - self.course.done
-        _go(self._task, self.course, self.guard, count)
+        course, guard = self.course, self.guard
+        count = course.next_stop(min(most, ROOM)) - course.done
+        index = np.stack([next(course.batches) for _ in range(count)])
+        index = np.pad(index, ((0, ROOM - count), (0, 0)))
+        after, losses, finite = _advance(self._task, course.state, index, np.int32(count))
+        fresh = np.asarray(losses)[:count]
+        _refuse(guard.fault(course.done, fresh, bool(finite)), course)
+        course.took(after, fresh)
+        if guard.sound:
+            course.mark_sound()
         return count
 
 
@@ -177,22 +185,6 @@ class _Task(NamedTuple):
         flat = weights_of(self.denoiser)
         powers = jnp.zeros((len(self.lengths), flat.size), flat.dtype)
         return Weights(flat, flat, powers, self.optimiser.init(flat), self.times.init(), jnp.zeros((), int))
-
-
-def _go(task: _Task, course: Course, guard: Guard, count: int) -> None:
-    """The next `count` steps.
-
-    Raises:
-        TrainingError: the training diverged.
-    """
-    index = np.stack([next(course.batches) for _ in range(count)])
-    index = np.pad(index, ((0, ROOM - count), (0, 0)))
-    after, losses, finite = _advance(task, course.state, index, np.int32(count))
-    fresh = np.asarray(losses)[:count]
-    _refuse(guard.fault(course.done, fresh, bool(finite)), course)
-    course.took(after, fresh)
-    if guard.sound:
-        course.mark_sound()
 
 
 def _refuse(fault: str | None, course: Course) -> None:

@@ -8,12 +8,15 @@ no state, as in a model that was loaded    `steps` steps of a new training, whic
 
 import hashlib
 import json
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from motes.errors import UsageError
-from motes.learning._resuming import State
+from motes.learning._resuming import GoingOn, Session, State
+from motes.models._points import PointModel
+from motes.models._tables import TableModel
 from motes.recipes import Recipe
 
 OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has no bearing on the training
@@ -36,6 +39,53 @@ class Ahead(NamedTuple):
 
     state: State | None
     steps: int
+
+
+@dataclass(frozen=True)
+class FitSession(Session):
+    """How a model is fitted, beside what it learns.
+
+    Attributes:
+        source: what the rows are called in the model file and in messages.
+        start: a model of the same columns and network to go on from, with its units, its classes or its schema, and
+            with the complete state of its training. A model that was loaded has its weights alone.
+        more: take the recipe's steps on top of those of the start, though all rows are the same.
+    """
+
+    source: str = ""
+    start: PointModel | TableModel | None = None
+    more: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the rows, in messages."""
+        return f"'{self.source}'" if self.source else "the data"
+
+    @property
+    def point_start(self) -> PointModel | None:
+        """The start, where points are learned.
+
+        Raises:
+            UsageError: it is of a table.
+        """
+        if isinstance(self.start, TableModel):
+            raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
+        return self.start
+
+    @property
+    def table_start(self) -> TableModel | None:
+        """The start, where a table is learned.
+
+        Raises:
+            UsageError: it is of points.
+        """
+        if isinstance(self.start, PointModel):
+            raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
+        return self.start
+
+    def going_on(self, state: State | None) -> "FitSession":
+        """The same, of a training that goes on from `state`, unless a keeper has one of its own."""
+        return self if self.keeper or state is None else replace(self, keeper=GoingOn(state))
 
 
 def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:

@@ -1,9 +1,9 @@
 """From points to a trained model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,13 +18,13 @@ from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
-from motes.learning._course import Progress, Trained
+from motes.learning._course import Trained
 from motes.learning._networks import StepGated
-from motes.learning._resuming import GoingOn, Keeper
 from motes.learning._rows import Rows
+from motes.learning._stopping import with_validation
 from motes.learning._training import train
 from motes.models._contexts import Context, context_table
-from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._going_on import FitSession, ahead_of, mark, run_of
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.models._provenance import Provenance
@@ -32,8 +32,6 @@ from motes.models._regressions import Regression
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
-
-MANY_HELD, ENOUGH, MOST_HELD = 500, 0.05, 2_000  # rows that say when to stop: a share of many, within these bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +68,8 @@ def fit_points(
     recipe: str | Path | Recipe = "default",
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
-    start: PointModel | None = None,
     seed: int = 0,
-    source: str = "",
-    keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    session: FitSession = FitSession(),
 ) -> PointModel:
     """Train a model of points on the rows of `data`.
 
@@ -82,13 +77,9 @@ def fit_points(
         data: numbers (n, d), a `Table`, or `PointData`, which may also hold columns, classes, weights and `given`.
         recipe: a name (see `motes.recipes.recipe_names`), a `.toml` file or a `Recipe`.
         changes: to it, such as {"training.steps": 8000}.
-        start: a model of the same network and columns to go on from, with its units, its classes and the complete state
-            of its training; see `motes.models._going_on`. A model that was loaded has its weights alone. So has a
-            training with another loss, other times, or averages where the start has none.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        source: what the data is called in the model file.
-        keeper: keeps the complete state of the training, and may have one to go on from; see `learning.resuming`.
-        on_progress: called a few times a second with a `Progress`.
+        session: what the data is called, a model to go on from, checkpoints and progress. A training with another loss,
+            other times, or averages where the start has none goes on from the weights of the start alone.
 
     Returns:
         The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
@@ -99,60 +90,46 @@ def fit_points(
         UsageError: a `start` of another network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
-    chosen, seed = load_recipe(recipe, changes), check_seed(seed)
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
     if chosen.data.encode:
         raise RecipeError(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
             "`motes.fit`, which takes any table."
         )
     data = data if isinstance(data, PointData) else PointData(data)
-    whole = data.table
-    given = whole.given if data.given is None else data.given
-    if given is None and chosen.data.given and not chosen.conditions.learned:
-        raise UsageError(
-            f"data.given = {list(chosen.data.given)} names columns of a file or a data frame; got an array. Give "
-            "`fit(..., given=...)`."
-        )
-    observed = None if given is None else context_table(given, len(whole), whole.columns)
-    if chosen.conditions.learned:
-        whole, chosen, observed = _joined(whole, chosen, observed), _given_named(chosen, observed), None
-    whole = replace(whole, given=observed)
-    labelled = _labelled(whole, data.labels, chosen)
-    counted, weights = _counting(len(whole), data.weights)
-    table = labelled.take(counted)
-    classes = _classes(table, weights, start)
-    units = start.standardiser if start else standardiser_of(table, chosen, weights)
-    z = units.forward(table.x)
-    prior = Prior.fit(z, table.columns, weights, units.intervals)
-    context, numbers, left = _context(observed and observed.take(counted), z, prior, weights, start, chosen)
-    rows = Rows(
-        left,
-        None if classes is None else classes.numbers(table.labels, len(z)),
-        weights,
-        context=numbers,
-        masks=_masks(table, chosen, seed),
-    )
+    whole, chosen = _whole(data, chosen)
+    points = _as_learned(whole, data.weights, start, chosen, seed)
+    rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
-    denoiser = _first(start, chosen, z.shape[1], classes, context, seed)
+    denoiser = _first(start, chosen, points, seed)
+    ahead = ahead_of(_training_of(start, chosen), run, training.steps, "training.steps", more=session.more)
+    if training.validation:
+        rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
     def model_of(trained: Trained) -> PointModel:
         mark(trained, run)
         return PointModel(
-            trained.averaged if chosen.training.weights == "averaged" else trained.last,
-            units,
-            table.columns,
+            trained.averaged if training.weights == "averaged" else trained.last,
+            points.units,
+            whole.columns,
             chosen,
-            classes=classes,
-            context=context,
-            provenance=Provenance(source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
+            classes=points.classes,
+            context=points.context,
+            provenance=Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
-    ahead = ahead_of(_training_of(start, chosen), run, chosen.training.steps, "training.steps")
-    keeper = keeper or (None if ahead.state is None else GoingOn(ahead.state))
-    whole_run = replace(chosen, training=replace(chosen.training, steps=ahead.steps))
     try:
-        return model_of(_train(denoiser, rows, whole_run, seed, keeper, on_progress))
+        return model_of(train(
+            denoiser,
+            rows,
+            key=seed_key(seed, "training"),
+            loss=chosen.loss,
+            times=chosen.times,
+            options=replace(training, steps=ahead.steps),
+            keeper=session.going_on(ahead.state).keeper,
+            on_progress=session.on_progress,
+        ))  # fmt: skip
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
@@ -171,7 +148,53 @@ def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
     return trained if own and alike else None
 
 
-def _joined(points: Table, recipe: Recipe, observed: Table | None) -> Table:
+def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
+    """All rows with their labels and what they are given, and the recipe with the names of what it is."""
+    whole = data.table
+    given = whole.given if data.given is None else data.given
+    if given is None and recipe.data.given and not recipe.conditions.learned:
+        raise UsageError(
+            f"data.given = {list(recipe.data.given)} names columns of a file or a data frame; got an array. Give "
+            "`fit(..., given=...)`."
+        )
+    observed = None if given is None else context_table(given, len(whole), whole.columns)
+    if recipe.conditions.learned:
+        whole, recipe, observed = _joined(whole, observed), _given_named(recipe, observed), None
+    return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
+
+
+class _Points(NamedTuple):
+    """Points as they are learned.
+
+    Attributes:
+        rows: those that count, in the units of the network.
+        units: between those and the data's.
+        classes, context: what the rows are given; None: nothing.
+    """
+
+    rows: Rows
+    units: Standardiser
+    classes: Classes | None
+    context: Context | None
+
+
+def _as_learned(
+    whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: Recipe, seed: int
+) -> _Points:
+    """The rows with a weight above 0, in the units of the network, each with what the network is given."""
+    counted, heavy = _counting(len(whole), weights)
+    table = whole.take(counted)
+    classes = _classes(table, heavy, start)
+    units = start.standardiser if start else standardiser_of(table, recipe, heavy)
+    z = units.forward(table.x)
+    prior = Prior.fit(z, table.columns, heavy, units.intervals)
+    context, numbers, left = _context(table.given, z, prior, heavy, start, recipe)
+    labels = None if classes is None else classes.numbers(table.labels, len(z))
+    masks = _masks(table, recipe, seed)
+    return _Points(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
+
+
+def _joined(points: Table, observed: Table | None) -> Table:
     """All columns as points, where any are learned given any others."""
     if observed is None:
         return points
@@ -248,10 +271,10 @@ def _check_takes(recipe: Recipe, what: str, them: str) -> None:
         raise RecipeError(f"denoiser.variance = 'learned' goes with no {what}. Set 'fixed', or train without {them}.")
 
 
-def _checked(n: int, weights: ArrayLike | None) -> Array | None:
-    """Weights of the rows; None: 1 each."""
+def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
+    """The numbers of those of `n` rows that count, and their weights; None: 1 each."""
     if weights is None:
-        return None
+        return np.arange(n), None
     numbers = np.asarray(weights, np.float64)
     if numbers.shape != (n,):
         raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")
@@ -261,14 +284,6 @@ def _checked(n: int, weights: ArrayLike | None) -> Array | None:
         raise DataError(f"the weight of row {row + 1} is {numbers[row]}; expected a finite number at least 0.")
     if (numbers > 0).sum() < 2:
         raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
-    return numbers
-
-
-def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
-    """The numbers of those of `n` rows that count, and their weights."""
-    numbers = _checked(n, weights)
-    if numbers is None:
-        return np.arange(n), None
     rows = np.flatnonzero(numbers)
     return rows, numbers[rows]
 
@@ -288,7 +303,7 @@ def _context(
     start: PointModel | None,
     recipe: Recipe,
 ) -> tuple[Context | None, Array | None, Array]:
-    """What points z (n, d) are conditioned on, as `start` has it, if it is, or as the rows say.
+    """What points are conditioned on, as `start` has it, if it is, or as the rows say; `z` are the points (n, d).
 
     Beside it what the network is given of each row (n, c), and what there is to learn of z.
     """
@@ -313,15 +328,9 @@ def _context(
     return context, numbers, left if context.regression == found else context.left(z, numbers)
 
 
-def _first(
-    start: PointModel | None,
-    recipe: Recipe,
-    dim: int,
-    classes: Classes | None,
-    context: Context | None,
-    seed: int,
-) -> Denoiser:
+def _first(start: PointModel | None, recipe: Recipe, points: _Points, seed: int) -> Denoiser:
     """The denoiser that training begins with."""
+    dim, classes, context = points.rows.x.shape[1], points.classes, points.context
     counts = [len(classes) if classes else 0, context.inputs if context else 0]
     if start is None:
         return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
@@ -333,45 +342,3 @@ def _first(
             "on from. Take its own recipe, start.recipe; only [training], [loss] and [times] may differ."
         )
     return start.denoiser
-
-
-def _train(
-    denoiser: Denoiser,
-    rows: Rows,
-    recipe: Recipe,
-    seed: int,
-    keeper: Keeper | None,
-    on_progress: Callable[[Progress], None] | None,
-) -> Trained:
-    """Train `denoiser` on all rows, or on those that are not held out."""
-    part = recipe.training
-    if part.validation:
-        unseen = _held_out(np.asarray(rows.x), part.validation, seed)
-        # By weights of 0, so that the compiled program is the one of a training on all rows.
-        weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
-        weights[unseen] = 0
-        rows = replace(rows, weights=weights, held=rows[unseen])
-    return train(
-        denoiser,
-        rows,
-        key=seed_key(seed, "training"),
-        loss=recipe.loss,
-        times=recipe.times,
-        options=part,
-        keeper=keeper,
-        on_progress=on_progress,
-    )
-
-
-def _held_out(x: NDArray[Any], validation: float, seed: int) -> NDArray[np.int64]:
-    """The rows of `x` (n, d) that training is stopped by, in their order; equal rows are all among them, or none is."""
-    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "validation")))), len(x)
-    most = np.clip(round(ENOUGH * n), MANY_HELD, MOST_HELD)
-    m = int(np.clip(round(validation * n), 1, most))
-    _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-    value, order = value.reshape(-1), rng.permutation(n)
-    _, first = np.unique(value[order], return_index=True)
-    values = value[order][np.sort(first)]  # in the order in which they come
-    before = np.cumsum(copies[values]) - copies[values]
-    chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
-    return np.flatnonzero(np.isin(value, chosen))

@@ -1,35 +1,31 @@
 """The rows that a model is trained on, and real rows that it has never seen.
 
 A shape is drawn afresh as often as one likes. The rows of a file or a data set are all there is, so a part of them is
-held out, by their content (`motes.data._identity`), and every evaluation uses that part. A model knows the rows of its
-training by their fingerprint.
+held out, by their content (`motes.data._identity`), and every evaluation uses that part.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from motes.data._datasets import DATASETS, is_here
+from motes.data._datasets import DATASETS
 from motes.data._files import read_frame
 from motes.data._frames import Frame
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
 from motes.data._points import frame_of, read_table
 from motes.data._series import Mask
 from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
-from motes.data._tables import Standardiser, Table, as_table
+from motes.data._tables import Standardiser, Table
 from motes.data._text_lines import default_columns
 from motes.diffusion._blurred_oracles import EmpiricalOracle
 from motes.diffusion._oracles import Oracle
 from motes.diffusion._schedules import Schedule
-from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
+from motes.errors import DataError, RecipeError, UsageError, unknown
 from motes.evaluation._modes import Modes
 from motes.evaluation._truth import Truth, truth
-from motes.models._columns import order_of
-from motes.models._points import PointModel
-from motes.models._tables import TableModel
 from motes.recipes import Recipe
 from motes.tables.kinds import DROP
 from motes.tables.kinds._columns import check_finite
@@ -41,7 +37,6 @@ FEWEST = 20  # rows of a file
 LEAST = 10  # rows to learn from, and points to compare with
 SPARE = 5  # times as many points has a file that can spare them
 LABELLED = 20_000  # points that stand for the modes of a shape of curves
-MEMORY = "the data"
 
 
 @dataclass(frozen=True)
@@ -140,9 +135,6 @@ class PointSource(Source[Table]):
         return reference[:n], other[:n]
 
 
-# --- reading and dividing -------------------------------------------------------------------------------------------
-
-
 def reference_seeds(seed: int) -> list[int]:
     """The seeds of two real draws, for a source of this seed."""
     words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
@@ -162,12 +154,12 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
             if getattr(recipe.data, key):
                 raise UsageError(f"data.{key} is for columns of a file; '{name}' is a shape. Leave data.{key} out.")
         return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
-    return PointSource(**vars(divided(name, _points_of_file(name, recipe), recipe, seed)))
+    return PointSource(**vars(divided(name, points_of_file(name, recipe), recipe, seed)))
 
 
-def _points_of_file(name: str, recipe: Recipe) -> Table:
-    """In an order of their own, so that the order of the file has no bearing on what is learned."""
-    table = _table_of(name, recipe, to_learn=True)
+def points_of_file(name: str, recipe: Recipe) -> Table:
+    """The points of a file or a data set, in an order of their own: that of the file has no bearing on a training."""
+    table = table_of(name, recipe, to_learn=True)
     _check_enough(table, name)
     return table.take(np.argsort(content_keys(_frame(table)), kind="stable"))
 
@@ -194,13 +186,14 @@ def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
 
     Of points at least 10 are held out, or none of fewer than 50. None are where fewer than 10 would be left.
     """
-    out = _held_out(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
+    out = held_out_mask(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
     if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
         return Source(name, rows, None, seed)
     return Source(name, rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out)), seed)
 
 
-def _held_out(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
+def held_out_mask(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
+    """Which rows (n,) are held out, at least so many, where any are."""
     frame = _frame(rows)
     kept = [column for column in frame.names if recipe.columns.get(column) not in (DROP, {"kind": DROP})]
     return held_out_of(frame.select(kept), recipe.data.held_out, seed, least)
@@ -216,7 +209,7 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
     return Table(x, default_columns(2), labels)
 
 
-def _table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
+def table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
     label, path = recipe.data.label, Path(name)
     given = () if recipe.conditions.learned else recipe.data.given  # where any columns are learned given any others
@@ -236,168 +229,3 @@ def _check_enough(rows: Table | Frame, name: str) -> None:
 
 def _frame(rows: Table | Frame) -> Frame:
     return frame_of(rows) if isinstance(rows, Table) else rows
-
-
-# --- what a model is evaluated against ------------------------------------------------------------------------------
-
-
-@overload
-def source_of(model: PointModel, given: Any = None) -> PointSource: ...
-
-
-@overload
-def source_of(model: TableModel, given: Any = None) -> Source[Frame]: ...
-
-
-def source_of(model: PointModel | TableModel, given: Any = None) -> Source[Any]:
-    """What a model is evaluated against: what it was trained on, or the shape, file or rows that are given instead.
-
-    Rows of a file that the model was trained on are divided as they were for the training.
-
-    Raises:
-        UsageError: the model's own rows are not to be had, or a file or a data set that is not there.
-        DataError: rows that cannot be used, or with other columns than the model's.
-    """
-    if isinstance(model, PointModel):
-        model.refuse_context("comparing with real rows")
-    if given is not None and not isinstance(given, str | Path):
-        found = _in_memory(model, _like(model, given, MEMORY))
-    else:
-        name = _name_of(model, given)
-        text = model.recipe.text.fitting(name)
-        data = replace(model.recipe.data, noise=model.recipe.data.noise if name == model.source else None)
-        recipe = replace(model.recipe, data=data, text=text)
-        if isinstance(model, PointModel) and name in SHAPES:
-            drawn = read_points(name, recipe, model.seed)
-            drawn = replace(drawn, training=_like(model, drawn.training, f"'{name}'"))
-            return replace(drawn, known=_is_known(model, drawn.training))
-        rows: Any = _points_of_file(name, recipe) if isinstance(model, PointModel) else read_rows(name, recipe)
-        found = _recognised(model, name, rows, recipe)
-    return PointSource(**vars(found)) if isinstance(model, PointModel) else found
-
-
-def _name_of(model: PointModel | TableModel, given: str | Path | None) -> str:
-    """Of the shape, the file or the data set."""
-    name = str(given or model.source)
-    if not name:
-        raise UsageError(
-            "this model was trained on rows in memory. Give these, or a shape, a data set or a file as SOURCE."
-        )
-    if given is None and not is_here(name) and name not in SHAPES:
-        raise UsageError(f"the data of this model, '{name}', is not here. Give it as SOURCE.")
-    return name
-
-
-def _like(model: PointModel | TableModel, rows: Any, name: str) -> Any:
-    """Rows with the columns of a model, in its order: a `Table` of points, or a `Frame`."""
-    if isinstance(model, TableModel):
-        return model.schema.frame(rows, name=name)
-    table = rows if isinstance(rows, Table) else as_table(rows)
-    return Table(table.x[:, order_of(model, table.columns, name)], model.columns)
-
-
-def _is_known(model: PointModel | TableModel, training: Table | Frame) -> bool:
-    """Whether these are the rows that a model has learned from."""
-    return fingerprint_of(_frame(training)) == model.fingerprint
-
-
-def _in_memory(model: PointModel | TableModel, rows: Rows) -> Source[Rows]:
-    """Rows in memory: those of the training, or rows to be compared with."""
-    if _is_known(model, rows):
-        return Source(MEMORY, rows, None, model.seed)
-    return _halves(model, MEMORY, rows)
-
-
-def _recognised(model: PointModel | TableModel, name: str, rows: Rows, recipe: Recipe) -> Source[Any]:
-    """The rows of a file: is it that of the training, has it changed since, or is it another one?"""
-    whole = _like(model, rows, f"'{name}'")
-    parts = divided(name, rows, recipe, model.seed)
-    held_out = None if parts.held_out is None else _like(model, parts.held_out, f"'{name}'")
-    found: Source[Any] = replace(parts, training=_like(model, parts.training, f"'{name}'"), held_out=held_out)
-    if _is_known(model, found.training):
-        return found
-    if name == model.source and (
-        isinstance(model, TableModel) or _held_out(rows, recipe, model.seed, 0).sum() >= LEAST
-    ):
-        note = (
-            f"'{name}' has changed since the training. Its held-out rows are new or were held out then, but among the "
-            "training rows are some that the model did not learn from."
-        )
-        return replace(found, notes=(note,), known=False)
-    if isinstance(model, TableModel) and is_here(model.source):
-        return _beside_training(model, found, whole)
-    return _halves(model, name, whole)
-
-
-def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
-    """All rows of another file as held-out ones, beside the training rows."""
-    there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
-    home = divided(model.source, there, model.recipe, model.seed)
-    training = model.schema.frame(home.training, name=f"'{model.source}'")
-    equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
-    note = f"{equal:,} of the {len(rows):,} rows of '{found.name}' equal a training row"
-    if found.held_out is not None and 2 * equal > len(found.training):
-        # Another version of the table, of which the training may have seen what is not on the other side.
-        note += f", so that only the {len(found.held_out):,} are held out that never were among training rows."
-        return replace(found, training=training, notes=(note,))
-    return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
-
-
-def _halves(model: PointModel | TableModel, name: str, rows: Rows) -> Source[Rows]:
-    """All rows as real ones: one half stands for the training rows, which are not here."""
-    note = (
-        "the rows of the training are not here, so that one half of the rows given stands for them: what is said of "
-        "distances and copies says nothing about memory."
-    )
-    notes = (note,) if isinstance(model, TableModel) else ()
-    order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
-    one, other = (rows.take(np.sort(half)) for half in (order[::2], order[1::2]))
-    return Source(name, one, other, model.seed, notes, known=False)
-
-
-def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[PointSource, Array, Array]:
-    """What a model is compared with, and two real sets of it, of `n` rows each at most; see `PointSource.real`.
-
-    Raises:
-        UsageError: data that is not to be had, has other columns than the model, or fewer than 10 rows.
-        DataError: data that cannot be used.
-    """
-    n, origin = check_count(n, "samples"), source_of(model, given)
-    reference, other = origin.real(n)
-    if len(reference) < LEAST:
-        raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {LEAST}.")
-    return origin, reference, other
-
-
-def simulations_of_source(model: PointModel, given: str | None) -> tuple[Table, str, str]:
-    """Rows with what was observed with each, the name of their file, and what they are in words.
-
-    Of the file that the model was trained on they are the held-out ones; of another file they are all.
-
-    Raises:
-        UsageError: no such file, or the model's own is not to be had.
-        DataError: a file that cannot be used.
-    """
-    name = _name_of(model, given)
-    if name != model.source:
-        return rows_to_score(name, model, 0), name, "all rows"
-    assert model.context is not None  # or there would be nothing observed
-    data = replace(model.recipe.data, given=model.context.columns)
-    origin = read_points(name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name)), model.seed)
-    return origin.training if origin.held_out is None else origin.held_out, name, origin.evaluated_against
-
-
-def rows_to_score(name: str, model: PointModel, n: int) -> Table:
-    """Rows to look at with a model, and what they are given: `n` fresh ones of a shape, or all of a file, in its order.
-
-    Raises:
-        UsageError: neither a shape nor a file, or other columns than the model's.
-        DataError: a file that cannot be used.
-    """
-    if name in SHAPES:
-        table = Table(source_of(model, name).real(n)[0], default_columns(2))
-    else:
-        data = replace(model.recipe.data, given=model.context.columns if model.context else ())
-        recipe = replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
-        table = _table_of(name, recipe, to_learn=False)
-    return replace(table, x=table.x[:, order_of(model, table.columns, f"'{name}'")], columns=model.columns)

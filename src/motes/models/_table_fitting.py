@@ -1,7 +1,7 @@
 """From the rows of a table of any columns to a trained model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import fingerprint_of, words_of
 from motes.errors import RecipeError, TrainingError, UsageError, check_seed
-from motes.learning._resuming import GoingOn, Session
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import FEW, fit, options_of, plan_of, worth_of
 from motes.learning.tables._layout import layout_of
@@ -20,7 +19,7 @@ from motes.learning.tables._model import MaskedModel, knows_labels
 from motes.learning.tables._network import Rows
 from motes.learning.tables._plan import Data, Plan
 from motes.learning.tables._rows import Reader
-from motes.models._going_on import ahead_of, mark, run_of
+from motes.models._going_on import FitSession, ahead_of, mark, run_of
 from motes.models._provenance import Provenance
 from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
@@ -35,27 +34,6 @@ from motes.tables._schema import Schema
 NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network
 
 
-@dataclass(frozen=True)
-class TableSession(Session):
-    """How a model is fitted, beside what it learns.
-
-    Attributes:
-        source: what the rows are called in the model file and in messages.
-        start: a model of the same columns to go on from, with its schema and the complete state of its training; see
-            `motes.models._going_on`. A model that was loaded has its weights alone.
-        more: take the recipe's steps on top of those of the start, though all rows are the same.
-    """
-
-    source: str = ""
-    start: TableModel | None = None
-    more: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of the rows, in messages."""
-        return f"'{self.source}'" if self.source else "the data"
-
-
 def fit_table(
     data: Any,
     recipe: str | Path | Recipe = "table",
@@ -65,7 +43,7 @@ def fit_table(
     weights: ArrayLike | None = None,
     seed: int = 0,
     schema: Schema | None = None,
-    session: TableSession = TableSession(),
+    session: FitSession = FitSession(),
 ) -> TableModel:
     """Train a model on the rows of a table of any columns.
 
@@ -85,7 +63,7 @@ def fit_table(
             network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
-    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.start
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.table_start
     if not chosen.data.encode:
         raise RecipeError(
             "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."
@@ -105,7 +83,6 @@ def fit_table(
     network, options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, np.frombuffer(table.fingerprint.encode(), np.uint8), table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
-    keeper = session.keeper or (None if ahead.state is None else GoingOn(ahead.state))
 
     def model_of(models: MaskedModel, trained: Trained) -> TableModel:
         mark(trained, run)
@@ -121,7 +98,7 @@ def fit_table(
     try:
         return model_of(*fit(
             table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
-            start=None if start is None else start.models, session=Session(keeper, session.on_progress),
+            start=None if start is None else start.models, session=session.going_on(ahead.state),
         ))  # fmt: skip
     except TrainingError as error:
         if isinstance(error.result, tuple):

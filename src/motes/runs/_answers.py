@@ -22,7 +22,7 @@ from motes.errors import UsageError
 from motes.models._columns import matrix_of
 from motes.models._point_conditions import impute_draws
 from motes.models._points import PointModel
-from motes.models._sources import rows_to_score
+from motes.models._references import rows_to_score
 from motes.models._table_predictions import rows_without
 from motes.models._tables import RowLikelihood, TableModel
 from motes.runs._samples import SAMPLES

@@ -1,33 +1,16 @@
-"""The folder of a run: one process at a time, and the training that goes on after an end that came too early.
-
-    checkpoints/000000001200.safetensors    the complete state of the training after 1200 steps; the last two are kept
-
-A run that is complete keeps the last one, from which a training with more steps goes on.
-"""
+"""The folder of a run: its files by their names, which one process at a time may write."""
 
 import json
 import os
-import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from motes._progress import Reporter
 from motes.data._replacing import replacing
-from motes.diffusion._denoiser import Denoiser
-from motes.errors import ModelFileError, MotesError, Terminated, TrainingError, UsageError
+from motes.errors import UsageError
 from motes.evaluation._irreducible import BOUND, EXACT
-from motes.learning._checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from motes.learning._resuming import State
-from motes.learning._weights import with_weights
 from motes.models._kept_averages import AVERAGES
-from motes.models._points import PointModel
-from motes.recipes import Recipe
-from motes.runs._drawing import FORMATS, flat
-from motes.runs._options import Options
+from motes.runs._drawing import FORMATS
 
 MODEL = "model.safetensors"
 HISTORY = "history.jsonl"
@@ -49,141 +32,18 @@ DIAGNOSIS = (
     *(f"{name}.{end}" for name in DIAGNOSED for end in FORMATS),
 )
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made of a model
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
-LAST = 2  # checkpoints that are kept
-COST = 0.02  # share of the time that writing them takes, at most
+LOCK = ".lock"
 
 
-@dataclass(frozen=True)
-class Training:
-    """What is trained, by which a training is known again.
-
-    Attributes:
-        source: the shape, the data set or the file.
-        named: the recipe, as whoever trains names it.
-        recipe: of the training.
-        seed: of everything random.
-        fingerprint: of the rows that are trained on.
-    """
-
-    source: str
-    named: str
-    recipe: Recipe
-    seed: int
-    fingerprint: str
-
-    @property
-    def steps(self) -> int | None:
-        """As the recipe says; None: what suits the rows."""
-        return self.recipe.table.steps if self.recipe.data.encode else self.recipe.training.steps
-
-    @property
-    def about(self) -> dict[str, str]:
-        """As texts of a file."""
-        recipe = json.dumps(self.recipe.to_dict())
-        return {"named": self.named, "recipe": recipe, "seed": str(self.seed), "fingerprint": self.fingerprint}
-
-
-class Checkpoints:
-    """Keeps the state of a training in the folder of a run: a `motes.learning._resuming.Keeper`.
-
-    Args:
-        out: the folder.
-        about: of the training.
-        state: to go on from; None: the training begins.
-        every: seconds from one checkpoint to the next, at least: writing them takes at most 2 per cent of the time.
-        warn: called with a sentence where a checkpoint cannot be written. The training goes on: the last one is whole.
-    """
-
-    def __init__(
-        self, out: Path, about: Mapping[str, str], state: State | None, *, every: float, warn: Callable[[str], None]
-    ):
-        self.state, self.about = state, about
-        self._out, self._every, self._warn = out, every, warn
-        self._last = self._asked = time.perf_counter()
-        self._wait = every
-
-    def due(self) -> bool:
-        """Whether it is time for another one."""
-        self._asked = time.perf_counter()
-        return self._asked - self._last >= self._wait
-
-    def save(self, step: int, state: State) -> None:
-        """Write the state after `step` steps, whole or not at all, and remove all but the last two."""
-        folder = self._out / CHECKPOINTS
-        try:
-            folder.mkdir(exist_ok=True)
-            texts = {**self.about, "numbers": json.dumps(state.numbers)}
-            write_checkpoint(folder / f"{step:012d}{SUFFIX}", state.arrays, texts)
-            self._keep(LAST)
-        except OSError as error:
-            files = checkpoints_in(self._out)
-            still = f"that of step {step_of(files[0]):,} is there" if files else "there is none yet"
-            self._warn(f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training goes on.")
-        self._last = time.perf_counter()
-        self._wait = max(self._every, (self._last - self._asked) / COST)
-
-    def finish(self) -> None:
-        """The run is complete: only the last checkpoint is of use, to go on with more steps."""
-        self._keep(1)
-
-    def _keep(self, count: int) -> None:
-        for path in checkpoints_in(self._out)[count:]:
-            path.unlink()
-
-
-def checkpoints_in(out: Path) -> list[Path]:
-    """The checkpoints in the folder of a run, the newest first."""
-    found = (out / CHECKPOINTS).glob(f"[0-9]*{SUFFIX}")
-    return sorted(found, key=step_of, reverse=True)
-
-
-def step_of(path: Path) -> int:
-    """After how many steps a checkpoint was written."""
-    return int(path.stem)
-
-
-def seed_of(out: Path) -> int:
-    """The seed of the run in a folder, to go on with it.
+def make_folder(out: Path) -> None:
+    """Make the folder of results.
 
     Raises:
-        UsageError: there is nothing to go on from.
+        UsageError: it is a file.
     """
-    return int(_newest(out)[1]["seed"])
-
-
-@contextmanager
-def begun(out: Path, training: Training, options: Options, reporter: Reporter) -> Iterator[Checkpoints]:
-    """Yields what keeps the states of a training in the folder `out`, which no other process may use meanwhile.
-
-    A training that ends before anything was learned leaves nothing that stands in the way of the next.
-
-    Raises:
-        UsageError: another process uses the folder; it holds another run; or there is nothing to go on with, or
-            something else than this training.
-    """
-    if options.resume:
-        _newest(out)  # before a folder is made
-    make_folder(out)
-    with locked(out, reporter.warn):
-        state, about = None, training.about
-        if options.resume:
-            state, named = _gone_on(out, training, reporter)
-            about["named"] = named
-        else:
-            prepare(out, options.overwrite)
-        write_recipe(out, training)
-        try:
-            yield Checkpoints(out, about, state, every=options.checkpoint_every, warn=reporter.warn)
-        except (KeyboardInterrupt, MotesError) as error:
-            if isinstance(error, TrainingError) and not options.resume:
-                _clear_checkpoints(out)  # from each of them it would break down again
-            files = checkpoints_in(out)
-            if isinstance(error, Terminated) and files:
-                error.args = (f"{error} The training after {step_of(files[0]):,} steps is kept: go on with --resume.",)
-            if not files and not (out / MODEL).exists():
-                (out / "recipe.toml").unlink(missing_ok=True)
-            raise
+    if out.is_file():
+        raise UsageError(f"'{out}' is a file; expected the name of a folder.")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -232,33 +92,6 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def prepare(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds a run, or clear that run away.
-
-    Raises:
-        UsageError: it holds one, and nobody asked to replace it.
-    """
-    there, files = present(out, ARTEFACTS + PICTURES), checkpoints_in(out)
-    if files and not overwrite and not (out / METRICS).exists():
-        raise UsageError(
-            f"'{out}' holds a run that was cut short after {step_of(files[0]):,} steps. Go on with it with --resume, "
-            "replace it with --overwrite, or choose another --out."
-        )
-    if (there or files) and not overwrite:
-        name = (there or files)[0].relative_to(out)
-        raise UsageError(f"'{out}' holds another run ({name}). Choose another --out, or replace it with --overwrite.")
-    for path in there:
-        path.unlink()
-    _clear_checkpoints(out)
-
-
-def write_recipe(out: Path, training: Training) -> None:
-    """What ran, and how to run it again."""
-    again = f"motes train {shlex.quote(training.source)} --recipe recipe.toml --seed {training.seed}"
-    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
-    write(out / "recipe.toml", header + training.recipe.to_toml())
-
-
 def write(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
     with replacing(path) as temporary:
@@ -270,128 +103,9 @@ def present(out: Path, names: Sequence[str]) -> list[Path]:
     return [out / name for name in names if (out / name).exists()]
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder of results.
-
-    Raises:
-        UsageError: it is a file.
-    """
-    if out.is_file():
-        raise UsageError(f"'{out}' is a file; expected the name of a folder.")
-    out.mkdir(parents=True, exist_ok=True)
-
-
 def history_in(out: Path) -> list[dict[str, float]]:
     """The lines of history.jsonl in a folder, as `motes.runs._run.history` made them; nothing where there is none."""
     path = out / HISTORY
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
-    """Step and denoiser of each snapshot of a model's training, the model itself last; of the newest checkpoint.
-
-    Nothing where no checkpoint can be read, or where the folder is that of another training.
-    """
-    for path in checkpoints_in(out):
-        try:
-            arrays, texts = read_checkpoint(path)
-            state = State(arrays, json.loads(texts["numbers"]))
-            training = json.loads(texts["recipe"]), int(texts["seed"]), texts["fingerprint"]
-        except (ModelFileError, KeyError, ValueError):
-            continue
-        if training != (model.recipe.to_dict(), model.seed, model.fingerprint):
-            return []
-        end = int(arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
-        which = 0 if model.recipe.training.weights == "averaged" else 1
-        shots = state.part("course").part("snapshots").arrays
-        before = [step for step in sorted(map(int, shots)) if step < end]
-        return [
-            *((step, with_weights(model.denoiser, shots[str(step)][which])) for step in before),
-            (end, model.denoiser),
-        ]
-    return []
-
-
-def _clear_checkpoints(out: Path) -> None:
-    folder = out / CHECKPOINTS
-    if folder.is_dir():
-        for path in [*checkpoints_in(out), *folder.glob(f".*{SUFFIX}")]:
-            path.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tuple[State, dict[str, str], list[Path]]:
-    """The newest whole state in the folder of a run, the texts beside it, and the damaged files that are newer.
-
-    Raises:
-        UsageError: there is none.
-    """
-    damaged: list[Path] = []
-    for path in checkpoints_in(out):
-        try:
-            arrays, texts = read_checkpoint(path)
-            found = State(arrays, json.loads(texts["numbers"])), texts, damaged
-        except (ModelFileError, KeyError, ValueError) as error:
-            damaged.append(path)
-            warn(f"{error} Going back to the checkpoint before it.")
-            continue
-        if texts["motes"] != version("motes"):
-            raise UsageError(
-                f"the run in '{out}' was trained by motes {texts['motes']}; this is motes {version('motes')}, which "
-                "cannot go on with it. Train anew: --overwrite, or another --out."
-            )
-        return found
-    if damaged:
-        raise UsageError(f"all checkpoints in '{out}' are damaged. Train anew: --overwrite, or another --out.")
-    raise UsageError(
-        f"there is no checkpoint in '{out}' to go on from: no run, or one that ended before its first. Leave out "
-        "--resume, with --overwrite where the folder holds files of a run."
-    )
-
-
-def _gone_on(out: Path, training: Training, reporter: Reporter) -> tuple[State, str]:
-    """The state to go on from, and how the recipe was named when the run began.
-
-    What was made of the model so far is removed, since it will be another one.
-    """
-    state, texts, damaged = _newest(out, reporter.warn)
-    _check_same(out, training, texts)
-    done, complete = state.numbers["course/step"], (out / METRICS).exists()
-    section = "table" if training.recipe.data.encode else "training"
-    before = json.loads(texts["recipe"]).get(section, {}).get("steps")
-    if complete and training.steps == before:
-        raise UsageError(
-            f"the run in '{out}' is complete after {done:,} steps; nothing is left to do. For more steps: --resume "
-            f"--set {section}.steps={2 * state.numbers['course/steps']}."
-        )
-    if training.steps is not None and (training.steps < done or (complete and training.steps == done)):
-        raise UsageError(
-            f"got {section}.steps = {training.steps:,}; the run in '{out}' has taken {done:,} already. Give more."
-        )
-    for path in [*damaged, *(out / CHECKPOINTS).glob(f".*{SUFFIX}"), *present(out, RESULTS)]:
-        path.unlink()
-    reporter.say(f"going on after {done:,} steps")
-    return state, texts["named"]
-
-
-def _check_same(out: Path, training: Training, texts: Mapping[str, str]) -> None:
-    """Refuse to go on with another training, of which the steps alone may differ."""
-    anew = "Train anew: --overwrite, or another --out."
-    if training.seed != int(texts["seed"]):
-        raise UsageError(f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Give that. {anew}")
-    ours, theirs = flat(training.recipe.to_dict()), flat(json.loads(texts["recipe"]))
-    for key in sorted(ours.keys() | theirs.keys()):
-        got, kept = (json.dumps(values[key]) if key in values else "nothing" for values in (ours, theirs))
-        if got != kept and key not in ("about", "training.steps", "table.steps"):
-            raise UsageError(
-                f"got {key} = {got}; the run in '{out}' has {kept}. Only the number of steps may change with --resume. "
-                f"{anew}"
-            )
-    if training.fingerprint != texts["fingerprint"]:
-        raise UsageError(
-            f"the rows of '{training.source}' are not those that the run in '{out}' was trained on. Give the same "
-            f"data. {anew}"
-        )

@@ -16,8 +16,10 @@ from motes.errors import UsageError
 from motes.evaluation._posteriors import PosteriorDetails
 from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
-from motes.models._sources import PointSource, Source, source_of
+from motes.models._references import source_of
+from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
+from motes.runs._checkpoints import snapshots_in
 from motes.runs._drawing import Album, Drawing, origin_words
 from motes.runs._folder import (
     DIAGNOSIS,
@@ -28,7 +30,6 @@ from motes.runs._folder import (
     history_in,
     make_folder,
     present,
-    snapshots_in,
     write,
 )
 

@@ -27,7 +27,8 @@ from motes.models._sources import PointSource
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.reports._page import write_page
-from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, Training, begun, write
+from motes.runs._checkpoints import Training, begun
+from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, write
 from motes.runs._options import Options
 from motes.runs._plots import draw_run
 from motes.runs._samples import SAMPLES, Request, drawn
