@@ -9,11 +9,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from motes.errors import MotesError, RecipeError, unknown
+from motes.errors import MotesError, RecipeError, UnknownKindError, unknown
 from motes.recipes._changes import split_change
 from motes.recipes._files import values_of
 from motes.recipes._recipe import Recipe
-from motes.recipes._registry import class_of, keys_of, kinds_of, members_of
+from motes.recipes._registry import keys_of, kinds_of, members_of
 
 
 def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
@@ -71,10 +71,16 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
 
 
 def _class(section: str, kind: Any, where: str) -> type:
-    """The class of a section, chosen by its `kind`."""
-    if kind is None or not kinds_of(section):
+    """The class of a section, chosen by its `kind`; left out, it is that of the default."""
+    kinds = kinds_of(section)
+    if kind is None or not kinds:
         return type(Recipe.__dataclass_fields__[section].default)
-    return class_of(section, kind, where)
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind]
+    raise UnknownKindError(
+        f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own has to be registered first: "
+        "import the file that does so, on the command line with --import FILE.py."
+    )
 
 
 def _keys(cls: type, section: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from motes.diffusion import _discrete as discrete
 from motes.diffusion import _knots as knots
 from motes.diffusion._discrete import Betas
 from motes.diffusion._schedules import Schedule
-from motes.errors import RecipeError, UnknownKindError, UsageError, unknown
+from motes.errors import RecipeError, UsageError, unknown
 from motes.learning._denoisers import DENOISERS, Prediction
 from motes.learning._losses import LOSSES
 from motes.learning._networks import NETWORKS
@@ -113,21 +113,6 @@ def register(section: str, kind: str) -> Callable[[C], C]:
 def kinds_of(section: str) -> Mapping[str, type]:
     """The classes of a section by their kinds; none for a section without kinds."""
     return _KINDS.get(section, {})
-
-
-def class_of(section: str, kind: Any, where: str) -> type:
-    """The class that is `kind` of a section.
-
-    Raises:
-        UnknownKindError: there is none; the message begins with `where` and says what to do.
-    """
-    kinds = kinds_of(section)
-    if isinstance(kind, str) and kind in kinds:
-        return kinds[kind]
-    raise UnknownKindError(
-        f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own has to be registered first: "
-        "import the file that does so, on the command line with --import FILE.py."
-    )
 
 
 def kind_of(section: str, part: object) -> str:

@@ -77,6 +77,7 @@ def page(found: Evaluation[Details]) -> str:
     from markupsafe import Markup
 
     from motes.reports import _charts as charts
+    from motes.reports import _planes as planes
     from motes.reports import _point_views as point_views
     from motes.reports import _table_views as table_views
 
@@ -101,6 +102,7 @@ def page(found: Evaluation[Details]) -> str:
         quantiles=quantiles,
         views=views,
         charts=charts,
+        planes=planes,
         sections=SECTIONS,
         severities=SEVERITIES,
         explanations=EXPLAINED,

@@ -11,6 +11,7 @@ from motes.evaluation._points import PointDetails
 from motes.evaluation._text import number
 from motes.figures._arrays import density_difference
 from motes.reports import _charts as charts
+from motes.reports import _planes as planes
 from motes.reports._charts import Mark
 from motes.reports._table_views import Card
 
@@ -43,7 +44,7 @@ def clouds(found: PointDetails) -> list[Card]:
     for points, colour in ((found.real, "real"), (found.synthetic, "synthetic")):
         title = f"{colour.capitalize()} points"
         some = points[:SHOWN]
-        picture = charts.cloud(some, low, high, colour, f"{title}: {names}.")
+        picture = planes.cloud(some, low, high, colour, f"{title}: {names}.")
         shown = f"{len(some):,} of {len(points):,} points" if len(some) < len(points) else f"{len(points):,} points"
         cards.append(Card(title, None, f"{shown}; {names}", picture))
     limits = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
@@ -52,7 +53,7 @@ def clouds(found: PointDetails) -> list[Card]:
         f"Synthetic minus real density, of all points, as a share of the highest real one: from {share.min():.2f} to "
     )
     said += f"{share.max():.2f}; by chance up to ± {chance:.2g}."
-    cards.append(Card("Difference of the densities", None, said, charts.difference_map(share, low, high, said)))
+    cards.append(Card("Difference of the densities", None, said, planes.difference_map(share, low, high, said)))
     return cards
 
 
