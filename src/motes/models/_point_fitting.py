@@ -187,8 +187,7 @@ def _as_learned(
     classes = _classes(table, heavy, start)
     units = start.standardiser if start else standardiser_of(table, recipe, heavy)
     z = units.forward(table.x)
-    prior = Prior.fit(z, table.columns, heavy, units.intervals)
-    context, numbers, left = _context(table.given, z, prior, heavy, start, recipe)
+    context, numbers, left = _context(table, z, units, heavy, start, recipe)
     labels = None if classes is None else classes.numbers(table.labels, len(z))
     masks = _masks(table, recipe, seed)
     return _Points(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
@@ -296,18 +295,18 @@ def _classes(table: Table, weights: Array | None, start: PointModel | None) -> C
 
 
 def _context(
-    table: Table | None,
+    points: Table,
     z: Array,
-    prior: Prior,
+    units: Standardiser,
     weights: Array | None,
     start: PointModel | None,
     recipe: Recipe,
 ) -> tuple[Context | None, Array | None, Array]:
-    """What points are conditioned on, as `start` has it, if it is, or as the rows say; `z` are the points (n, d).
+    """What points are conditioned on: as `start` has it, or as the rows say. `z` (n, d) are the points in `units`.
 
     Beside it what the network is given of each row (n, c), and what there is to learn of z.
     """
-    before = None if start is None else start.context
+    table, before = points.given, None if start is None else start.context
     if table is None:
         return None, None, z
     _check_takes(recipe, "`given`", "it")
@@ -317,6 +316,7 @@ def _context(
             "Give these."
         )
     standardise = recipe.data.standardise
+    prior = Prior.fit(z, points.columns, weights, units.intervals)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
     numbers = context.forward(table.x)
     if not standardise:
