@@ -12,7 +12,7 @@ from tests.reference import Z
 import motes
 from motes.data._supports import Support
 from motes.data._tables import Standardiser
-from motes.diffusion._continuous import VarianceExploding
+from motes.diffusion._continuous import CosineVP, VarianceExploding
 from motes.diffusion._denoiser import Given
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning._conditions import AnyConditional, Conditions
@@ -106,6 +106,15 @@ def test_missing_entries_are_filled_in_given_the_others_of_their_row(exact):
     np.testing.assert_array_equal(np.asarray(filled)[there], rows[there])
     both = np.cov(np.asarray(filled).T)
     assert np.abs(both / np.outer(SCALE, SCALE) - COVARIANCE / np.outer(SCALE, SCALE)).max() < 0.1
+
+
+def test_the_network_sees_observed_columns_without_their_noise():
+    schedule, t = CosineVP(), jnp.array(0.5)
+    seen = lambda x_t, t, context: jnp.full_like(x_t, x_t[1])  # its answer everywhere
+    denoiser = AnyConditional(X0Predictor(seen, schedule), dim=2)
+    known = denoiser.given(Given(context=jnp.array([0.0, 0.5, 0.0, 1.0])))
+    np.testing.assert_allclose(known(jnp.array([2.0, 9.0]), t), [0.5 * schedule.alpha(t), 0.5], rtol=1e-6)
+    assert denoiser(jnp.array([2.0, 9.0]), t)[0] == 9.0  # nothing is observed
 
 
 def test_observed_columns_have_no_loss_and_take_no_part():

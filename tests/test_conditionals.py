@@ -102,7 +102,7 @@ def test_a_bar_of_whole_numbers_holds_the_probabilities_of_its_values(subject, c
 def test_what_follows_from_known_columns_is_nearly_sure(subject):
     given = {"count": 3, "amount": 21}
     found = heights(subject, "total", given)
-    assert found.argmax() == bars_of(subject, "total", [24])[0]
+    assert found[bars_of(subject, "total", [24])[0]] > 0.999  # 0.98 where the sum is known by the network alone
     assert any("total" in one for one in subject.model.schema.related)
 
 
@@ -112,6 +112,7 @@ def test_a_bar_of_real_numbers_holds_the_integral_of_its_density(subject, known)
     bar, p = bars_of(subject, "x", domain[::20]), scored(subject, "x", domain, known)
     inside = [k for k in np.unique(bar) if (bar == k).sum() > 3][1:-1]
     texts = subject.bars[1].texts
+    assert len(texts) == 24  # of one width, where the codes hold equal shares of the rows
     for k in inside[:6]:
         low, high = (float(word) for word in texts[k].split(" to "))
         some = (domain >= low) & (domain <= high)
@@ -155,7 +156,7 @@ def test_an_inequality_rules_out_what_breaks_it():
     subject = TableSubject("ordered", model)
     highs = next(one for one in subject.bars if one.column == "high")
     found = heights(subject, "high", {"low": 35})
-    below = np.array([isinstance(value, int) and value < 30 for value in highs.values])
-    assert found.sum() == pytest.approx(1) and below.any() and found[below].sum() < 0.02
+    below = np.array([isinstance(value, int) and value < 35 for value in highs.values])
+    assert found.sum() == pytest.approx(1) and below.any() and found[below].sum() < 1e-3  # by the base alone 0.05
     free = heights(subject, "high", {})
     assert free[below].sum() > 0.2

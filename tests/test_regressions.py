@@ -6,8 +6,10 @@ from tests.conftest import SMALL
 from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
+from motes.models import _several
 from motes.models._regressions import Regression
 from motes.models._several import sample_several
+from motes.sampling._composition import Composed
 
 
 def test_the_regression_of_a_linear_simulator_is_its_posterior():
@@ -106,6 +108,18 @@ def test_several_observations_are_composed_in_one_unit(untrained_model):
     assert (np.abs(drawn.mean(axis=0) - mean) < 0.2 * deviation).all()
     white = np.linalg.cholesky(precision).T @ (drawn - mean).T
     assert np.abs(np.cov(white) - np.eye(2)).max() < 0.15
+
+
+def test_each_posterior_is_composed_about_its_own_prediction(untrained_model, monkeypatch):
+    # Posteriors of one covariance have the same product about one prediction, so the origins themselves are looked at.
+    made = []
+    monkeypatch.setattr(_several, "Composed", lambda *parts: made.append(parts) or Composed(*parts))
+    x = np.random.default_rng(1).normal(size=(3, 3))
+    sample_several(untrained_model.inner, 2, x, seed=0)
+    context = untrained_model.inner.context
+    means = context.regression.mean(context.forward(x))
+    np.testing.assert_allclose(made[0][4] @ context.regression.root, means - means.mean(axis=0), atol=1e-6)
+    assert np.ptp(made[0][4], axis=0).min() > 0.1
 
 
 def test_units_of_their_own_are_left_alone_without_standardising():

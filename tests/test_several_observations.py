@@ -22,7 +22,7 @@ from motes.errors import UsageError
 from motes.models._contexts import Context
 from motes.models._points import PointModel
 from motes.models._priors import Prior
-from motes.models._several import sample_several
+from motes.models._several import _prior_of, sample_several
 from motes.recipes import load_recipe
 from motes.sampling._composition import Composed, NoisyPrior, added_precisions
 from motes.tables.kinds._curves import Straight
@@ -190,6 +190,17 @@ def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_nor
     exact = stats.truncnorm(*((np.array([0.0, 2.0]) - x.mean()) / deviation), loc=x.mean(), scale=deviation)
     assert abs(drawn.mean() - exact.mean()) < 0.12 * exact.std()
     assert abs(drawn.std() / exact.std() - 1) < 0.12
+
+
+def test_the_prior_is_that_of_the_unit_in_which_points_are_composed():
+    prior = Prior((0.2, 1.0), ((4.0, 0.0), (0.0, 0.25)), ((-1.0, 3.0), None))
+    zero, root = np.array([0.5, -1.0]), np.diag([2.0, 0.5])  # z = zero + u root
+    noisy, whole = _prior_of(prior, zero, root)
+    np.testing.assert_allclose(noisy.low, [-0.75, -np.inf])
+    np.testing.assert_allclose(noisy.high, [1.25, np.inf])
+    np.testing.assert_allclose(noisy.mean[1], 4.0)
+    np.testing.assert_allclose(whole, np.eye(2))
+    np.testing.assert_allclose(noisy.precision, np.diag([0.0, 1.0]))
 
 
 def test_what_prior_is_not_normal_is_known():
