@@ -171,7 +171,7 @@ class OfOneWithin(Denoiser):
 def model_within(noise):
     """A model of a parameter that is uniform on (0, 2), of which x is a measurement; its denoiser is exact."""
     units = Standardiser(np.array([0.4]), np.array([0.3]), Support(np.array([0.0]), np.array([2.0])))
-    z = np.linspace(-0.4 - 8 * SMOOTH, 0.6 + 8 * SMOOTH + 0.4, 3000) / 0.3
+    z = np.linspace(-0.4 - 8 * SMOOTH, 0.6 + 8 * SMOOTH + 0.4, 600) / 0.3
     y = 0.4 + 0.3 * z
     denoiser = OfOneWithin(VarianceExploding(10.0, 7.0), z, log_density(y), 2 * shares(y)[0], noise)
     variance = (1 / 12 + SMOOTH**2) / 0.3**2
@@ -185,7 +185,7 @@ def model_within(noise):
 def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_normal(noise, theta):
     m = 8
     x = theta + noise * np.random.default_rng(0).normal(size=(m, 1))
-    drawn = sample_several(model_within(noise), 4000, x, seed=1)
+    drawn = sample_several(model_within(noise), 2000, x, seed=1)
     deviation = noise / np.sqrt(m)
     exact = stats.truncnorm(*((np.array([0.0, 2.0]) - x.mean()) / deviation), loc=x.mean(), scale=deviation)
     assert abs(drawn.mean() - exact.mean()) < 0.12 * exact.std()
