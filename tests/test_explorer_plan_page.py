@@ -296,7 +296,7 @@ def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
         drawn = page.evaluate("[...explorer.panels[0].painter.data.slice(-600)]")
         found = {}
         exec(page.locator("#python").inner_text(), found)
-    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), abs=1e-5)
+    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), rel=1e-5, abs=1e-5)  # of float32
     assert (found["on_the_line"][:, 1] == 0.25).all()
 
 
