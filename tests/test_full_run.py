@@ -94,3 +94,5 @@ def test_each_run_is_written_as_it_ends_and_what_passed_is_not_run_again(full_ru
     assert full_run.why_not(root) is None and full_run.main(["--check"]) == 0
     assert full_run.main(["a uv"]) == 0 and len(ran) == 2
     assert full_run.main(["a uv", "oldest"]) == 0 and ran[2][0] == "oldest"
+    write(**{"3.13": {"passed": False}})  # of which this run says nothing
+    assert full_run.main(["a uv", "oldest"]) == 0

@@ -31,7 +31,7 @@ from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
-from motes.runs._checkpoints import Checkpoints, Training, begun, checkpoints_in, seed_of
+from motes.runs._checkpoints import Checkpoints, Training, checkpoints_in, keeping_checkpoints, seed_of
 from motes.runs._folder import locked
 from motes.runs._options import Options
 from motes.runs._run import SAMPLES, train_run
@@ -462,7 +462,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
     training = Training("moons", "default", load_recipe("default", RUN), 0, "")
 
     def broken():
-        with begun(tmp_path / "run", training, Options(), Told()) as keeper:
+        with keeping_checkpoints(tmp_path / "run", training, Options(), Told()) as keeper:
             keeper.save(8, state_of(8))
             raise TrainingError("the loss was not finite")
 

@@ -10,7 +10,6 @@ in logarithms, and is right to the last digits at both ends.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, log_ndtr, ndtr
 
 Array = NDArray[np.float64]
 
@@ -42,6 +41,8 @@ def shares(y: Array) -> tuple[Array, Array]:
 
 def log_density(y: Array) -> Array:
     """log f(y)."""
+    from scipy.special import log_ndtr
+
     inner = np.minimum(y, 1 - y)
     near = log_ndtr(inner / SMOOTH)
     return np.asarray(near + np.log1p(-np.exp(log_ndtr((inner - 1) / SMOOTH) - near)))
@@ -56,6 +57,8 @@ def _log_cdf(y: Array) -> Array:
 
 def _log_g(z: Array) -> Array:
     """log G(z), below 0 by the ratio of Phi to phi, of which neither is 0."""
+    from scipy.special import erfcx, ndtr
+
     low, high = np.minimum(z, 0.0), np.maximum(z, 0.0)
     density = lambda z: np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     below = -(low**2) / 2 - np.log(2 * np.pi) / 2 + np.log1p(low * np.sqrt(np.pi / 2) * erfcx(-low / np.sqrt(2)))

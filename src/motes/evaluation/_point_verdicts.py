@@ -165,7 +165,7 @@ MEASURES = {
     "coverage": Measure(
         "coverage", "share of the real points with a sample near", "share", _uncovered, SHARE, "low"
     ),
-    # An exchange brings half of a difference with it here, so that what would have been seen is not to be told from it.
+    # An exchange brings half of a difference with it here, so that it does not say what would have been seen.
     "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced, ""),
     "modes_missed": Measure("modes", "modes without a sample", "missed", _missed, ""),
     "negative_log_likelihood": Measure(

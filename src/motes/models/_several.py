@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,11 @@ def _added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:
     away = drawn - drawn.mean(axis=1, keepdims=True)
     covariance = np.einsum("mli,mlj->mij", away, away) / (n - 1)
     unbiased = (n - dim - 2) / (n - 1)  # of the inverse of a covariance of so many draws
-    there = jax.vmap(jax.vmap(lambda u: prior(u, jax.numpy.zeros(()))[1]))(jax.numpy.asarray(drawn, np.float32))
-    priors = np.minimum(np.asarray(there, np.float64).mean(axis=1), whole)
-    return added_precisions(unbiased * np.linalg.inv(covariance), priors, whole)
+    there = [np.asarray(_precisions_at(prior, one), np.float64).mean(axis=0) for one in drawn.astype(np.float32)]
+    return added_precisions(unbiased * np.linalg.inv(covariance), np.minimum(there, whole), whole)
+
+
+@eqx.filter_jit
+def _precisions_at(prior: NoisyPrior, drawn: Array) -> jax.Array:
+    """Of a prior at points (n, d) without noise, (n, d, d); one program for all numbers of observations."""
+    return jax.vmap(lambda u: prior(u, jax.numpy.zeros(()))[1])(drawn)

@@ -130,7 +130,7 @@ def seed_of(out: Path) -> int:
 
 
 @contextmanager
-def begun(out: Path, training: Training, options: Options, reporter: Reporter) -> Iterator[Checkpoints]:
+def keeping_checkpoints(out: Path, training: Training, options: Options, reporter: Reporter) -> Iterator[Checkpoints]:
     """Yields what keeps the states of a training in the folder `out`, which no other process may use meanwhile.
 
     A training that ends before anything was learned leaves nothing that stands in the way of the next.

@@ -27,7 +27,7 @@ from motes.models._sources import PointSource
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.reports._page import write_page
-from motes.runs._checkpoints import Training, begun
+from motes.runs._checkpoints import Training, keeping_checkpoints
 from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, write
 from motes.runs._options import Options
 from motes.runs._plots import draw_run
@@ -66,7 +66,7 @@ def train_run(
     """
     ready = prepared(source, load_recipe(recipe, changes), options.seed)
     training = Training(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
-    with begun(out, training, options, reporter) as checkpoints:
+    with keeping_checkpoints(out, training, options, reporter) as checkpoints:
         least = _least(ready, options.seed, reporter)
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
