@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release uv bench clean
+.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
@@ -51,7 +51,7 @@ check: venv-test
 
 test: check
 	@command -v chromium >/dev/null || echo "The page of the explorer is not tested here. To test it: apt-get install chromium"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not slow"
 
 mutants: venv-test
 	$(BIN)/python scripts/mutants.py --jobs 2
@@ -63,18 +63,15 @@ format: venv-test
 notebook: venv-test
 	$(BIN)/jupytext --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 
-uv:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-uv .uv "uv" ""
+test-all: check
+	$(BIN)/python scripts/full_run.py $(BIN)/uv
 
-test-all: check uv
-	$(BIN)/python scripts/full_run.py .venv-uv/bin/uv
+test-lowest: venv-test
+	$(BIN)/python scripts/full_run.py $(BIN)/uv oldest
 
-test-lowest: venv-test uv
-	$(BIN)/python scripts/full_run.py .venv-uv/bin/uv oldest
-
-release: venv-test uv
+release: venv-test
 	@$(BIN)/python scripts/full_run.py --check
-	.venv-uv/bin/uv build -q
+	$(BIN)/uv build -q
 
 test-peers:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
@@ -98,4 +95,4 @@ bench:
 	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)",@echo "without TABLES=FOLDER: no tables_protocol.py")
 
 clean:
-	rm -rf $(VENV) .venv-uv .venv-newest .venv-oldest .venv-3.13 .venv-bench .cache dist runs
+	rm -rf $(VENV) .venv-newest .venv-oldest .venv-3.13 .venv-bench .cache dist runs

@@ -4,7 +4,7 @@ Each task has a prior and a simulator, which are written here, and ten observati
 posterior of each, which are files in the wheel of sbibm (MIT). Get it once, without its dependencies, and unpack it:
 
     pip download sbibm --no-deps && unzip sbibm-*.whl 'sbibm/tasks/*' -d FOLDER
-    python benchmarks/posteriors.py FOLDER [--tasks two_moons ...] [--simulations 10000] [--seeds 1]
+    python benchmarks/posteriors.py FOLDER [--tasks two_moons ...] [--simulations 10000] [--seeds 0 1 2]
                                     [--observations 10] [--unbounded] [--set schedule.sigma_max=80 ...]
 
 C2ST is that of the field: the accuracy, in 5 folds, of a perceptron with two layers of 10 d units that tells the draws
@@ -179,7 +179,7 @@ def reference(folder: Path, task: str, number: int) -> tuple[np.ndarray, np.ndar
 def c2st(real: np.ndarray, ours: np.ndarray) -> float:
     """The classifier two-sample test of sbibm."""
     mean, scale, dim = real.mean(axis=0), real.std(axis=0, ddof=1), real.shape[1]
-    both = np.concatenate([(real - mean) / scale, (ours - mean) / scale])
+    both = np.concatenate([(real - mean) / scale, (ours - mean) / scale]).astype(np.float32)  # 0.6 of the time
     target = np.repeat([0.0, 1.0], [len(real), len(ours)])
     classifier = MLPClassifier(hidden_layer_sizes=(10 * dim, 10 * dim), max_iter=10_000, random_state=1)
     folds = KFold(n_splits=5, shuffle=True, random_state=1)
@@ -204,14 +204,17 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
     cpu.append(time.process_time())
     draws = [model.sample(DRAWS, given=observation[varies], seed=seed) for observation, _ in found]
     cpu.append(time.process_time())
-    values = np.array([c2st(real, ours) for (_, real), ours in zip(found, draws, strict=True)])
     print(
-        f"{name:<26}{n:>8,}{seed:>5}{values.mean() if len(values) else np.nan:8.3f}   "
-        f"{log_p.mean():8.4f} ± {log_p.std() / FRESH**0.5:.3f}"
-        f"{cpu[1] - cpu[0]:8.1f} s{(cpu[3] - cpu[2]) / max(len(found), 1):7.1f} s   "
-        f"{' '.join(f'{value:.3f}' for value in values)}",
+        f"{name:<26}{n:>8,}{seed:>5}{log_p.mean():10.4f} ± {log_p.std() / FRESH**0.5:.3f}"
+        f"{cpu[1] - cpu[0]:8.1f} s{(cpu[3] - cpu[2]) / max(len(found), 1):7.1f} s  ",
+        end="",
         flush=True,
     )
+    values = []
+    for (_, real), ours in zip(found, draws, strict=True):
+        values.append(c2st(real, ours))
+        print(f" {values[-1]:.3f}", end="", flush=True)
+    print(f"   mean {np.mean(values):.3f}" if values else "", flush=True)
 
 
 def main() -> None:
@@ -219,18 +222,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--simulations", nargs="+", type=int, default=[10_000])
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--observations", type=int, default=10, help="the first so many of ten; 0: log p alone")
     parser.add_argument("--unbounded", action="store_true", help="say nothing of the bounds of a uniform prior")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()
     print(
-        f"{'':<26}{'simul.':>8}{'seed':>5}{'C2ST':>8}{'log p, fresh':>20}{'CPU, fit':>10}{'draws':>9}"
-        "   of each observation"
+        f"{'':<26}{'simul.':>8}{'seed':>5}{'log p, fresh':>18}{'CPU, fit':>10}{'draws':>9}   C2ST of each observation"
     )
     for name in arguments.tasks:
         for n in arguments.simulations:
-            for seed in range(arguments.seeds):
+            for seed in arguments.seeds:
                 run(arguments, name, n, seed)
         for method, values in zip(("NPE", "NPSE", "Simformer"), PUBLISHED.get(name, ()), strict=False):
             print(f"    published at 1,000, 10,000 and 100,000 simulations, {method}: {values}")

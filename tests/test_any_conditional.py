@@ -77,6 +77,7 @@ MASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", MASKS)
 def test_the_exact_conditional_is_scored_and_drawn(exact, which):
     there = np.array(MASKS[which])
@@ -96,6 +97,7 @@ def test_the_exact_conditional_is_scored_and_drawn(exact, which):
     assert np.abs(np.cov(white) - np.eye(len(white))).max() < Z * np.sqrt(2 / n) + 0.01
 
 
+@pytest.mark.slow
 def test_missing_entries_are_filled_in_given_the_others_of_their_row(exact):
     rows = np.hstack(simulated(4000, 3))
     gaps = rows.copy()
@@ -117,6 +119,7 @@ def test_the_network_sees_observed_columns_without_their_noise():
     assert denoiser(jnp.array([2.0, 9.0]), t)[0] == 9.0  # nothing is observed
 
 
+@pytest.mark.slow
 def test_observed_columns_have_no_loss_and_take_no_part():
     seen = []
 
@@ -174,6 +177,7 @@ def test_one_learned_model_is_near_all_exact_conditionals():
         assert -Z * excess.std() / np.sqrt(500) < excess.mean() < 0.15, which
 
 
+@pytest.mark.slow
 def test_columns_of_both_are_one_table_that_travels(tmp_path):
     theta, x = simulated(300, 5)
     rows = pd.DataFrame(np.hstack([theta, x]), columns=list(NAMES))
@@ -193,6 +197,7 @@ def test_columns_of_both_are_one_table_that_travels(tmp_path):
     assert ((inside["a"] >= -0.2) & (inside["a"] <= 0.4)).all()
 
 
+@pytest.mark.slow
 def test_bounds_hold_and_count_in_log_p():
     theta = np.random.default_rng(0).uniform(0, 1, (300, 2))
     x = theta + 0.3 * np.random.default_rng(1).normal(size=theta.shape)
@@ -208,6 +213,7 @@ def test_bounds_hold_and_count_in_log_p():
     assert units.of(np.array([True, False, False, False])).support == Support(np.zeros(1), np.ones(1))
 
 
+@pytest.mark.slow
 def test_a_file_is_learned_and_any_column_is_given(motes_command):
     theta, x = simulated(300, 5)
     pd.DataFrame(np.hstack([theta, x]), columns=list(NAMES)).to_csv("s.csv", index=False)

@@ -83,6 +83,7 @@ def wander(steps=1600, *, averages=32, on_progress=None):
     )
 
 
+@pytest.mark.slow
 def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     made = wander()
     lengths = (0.03, 0.075, 0.14, 0.2)
@@ -97,6 +98,7 @@ def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     assert np.linalg.norm(made.averages.weights[-1] - tracked.weights[-1]) > 0.2 * spread
 
 
+@pytest.mark.slow
 def test_stored_profiles_come_back_exactly():
     stored = wander().averages
     assert np.array_equal(np.unique(stored.steps), np.arange(50, 1601, 50))
@@ -106,6 +108,7 @@ def test_stored_profiles_come_back_exactly():
         assert np.allclose(stored.over(length), stored.weights[place], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow(but=["0.25"])
 @pytest.mark.parametrize("length", [SHORTEST, 0.06, LONGEST])
 def test_shares_add_up_to_1_and_their_profile_is_the_one_asked_for(length):
     stored = wander(averages=32, steps=64).averages
@@ -119,6 +122,7 @@ def test_shares_add_up_to_1_and_their_profile_is_the_one_asked_for(length):
     assert np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2)) < 0.05
 
 
+@pytest.mark.slow
 def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for(monkeypatch):
     with_them, without = wander(), wander(averages=0)
     assert np.array_equal(with_them.last.where, without.last.where)
@@ -136,6 +140,7 @@ def test_a_length_out_of_range_is_an_error(length):
         wander(steps=64).averages.over(length)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_still_has_averages():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
     try:
@@ -187,6 +192,7 @@ def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
         read_model(tmp_path).averaged_over(0.1)
 
 
+@pytest.mark.slow
 def test_lengths_are_compared_on_unseen_points(saved):
     model = read_model(saved)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
@@ -200,6 +206,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
     assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
 
 
+@pytest.mark.slow
 def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
     monkeypatch.setattr("motes.diagnosis._ema_lengths.ROWS", 1024)
     code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")

@@ -58,6 +58,7 @@ def test_each_term_agrees_with_monte_carlo(variance):
     assert (bound.kl > -1e-5).all()
 
 
+@pytest.mark.slow
 def test_the_prior_term_agrees_with_monte_carlo():
     alpha_bar = np.prod(1 - BETAS)
     mean, variance = alpha_bar**0.5 * POINT, 1 - alpha_bar
@@ -79,6 +80,7 @@ def test_the_bound_lies_above_what_the_model_says_of_a_point(variance, place):
     assert nats.mean() > nll - Z * nats.std() / np.sqrt(ROWS)  # a false alarm in 10^6
 
 
+@pytest.mark.slow
 def test_the_gap_to_the_entropy_shrinks_with_more_steps():
     rng = np.random.default_rng(2)
     x = MEAN + STD * rng.standard_normal((20_000, 2))
@@ -104,6 +106,7 @@ def test_nats_are_the_sum_of_the_terms_and_bits_are_per_column():
     assert np.allclose(bound.bits_per_dim, total / 2 / math.log(2))
 
 
+@pytest.mark.slow
 def test_more_draws_leave_the_mean_and_quarter_the_variance():
     denoiser = ExactGaussian(DiscreteVP(BETAS), MEAN, STD)
     points = np.tile(POINT, (4000, 1))
@@ -116,6 +119,7 @@ def test_more_draws_leave_the_mean_and_quarter_the_variance():
     assert Z * relative < 0.5
 
 
+@pytest.mark.slow
 def test_one_step_is_all_reconstruction():
     bound = bound_of(POINT[None], "posterior", np.array([0.9]))
     assert bound.kl.shape == (1, 0)

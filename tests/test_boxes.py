@@ -46,6 +46,7 @@ def test_what_is_observed_is_conditioned_on(which, noise):
     assert log_density == pytest.approx(exact, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_covariance_stays_as_it_is_and_any_other_matrix_becomes_one():
     np.testing.assert_allclose(as_covariance(jnp.asarray(COVARIANCE), 1e-9), COVARIANCE, rtol=1e-12, atol=1e-12)
     for scale in (0.1, 1.0, 30.0):
@@ -68,6 +69,7 @@ def test_which_cells_are_known_and_which_are_intervals():
     np.testing.assert_array_equal(requested.cut, [True, False, True, False])
 
 
+@pytest.mark.slow
 def test_probabilities_of_intervals_apart_and_in_turn():
     requested, std = box(LOW, HIGH), np.sqrt(np.diag(COVARIANCE))
     mass = lambda low, high, mean, std: np.log(stats.norm.cdf(high, mean, std) - stats.norm.cdf(low, mean, std))
@@ -83,6 +85,7 @@ def test_probabilities_of_intervals_apart_and_in_turn():
     assert found == pytest.approx(first + third, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_draws_weighted_by_the_probabilities_met_are_the_law_in_the_box():
     n, requested = 20_000, box(LOW, HIGH)
     conditioned, _ = observe(gaussian(), requested.low, requested.known)

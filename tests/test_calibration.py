@@ -108,6 +108,7 @@ def test_under_exact_posteriors_the_local_test_has_its_size():
         assert (np.abs((p <= level).mean(axis=0) - level) < Z * np.sqrt(level * (1 - level) / repeats)).all(), level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -137,6 +138,7 @@ def posterior():
     return motes.fit(theta, given=theta + rng.normal(size=(300, 2)), changes=SMALL, verbose=False)
 
 
+@pytest.mark.slow
 def test_a_model_is_asked_for_draws_of_each_row(posterior):
     rng = np.random.default_rng(5)
     theta = rng.normal(size=(60, 2))
@@ -150,6 +152,7 @@ def test_a_model_is_asked_for_draws_of_each_row(posterior):
     assert (found.p_value, repr(found)) == (again.p_value, repr(again))
 
 
+@pytest.mark.slow
 def test_a_model_is_asked_at_observations(posterior):
     rng = np.random.default_rng(5)
     theta = rng.normal(size=(60, 2))
@@ -168,6 +171,7 @@ def test_a_model_is_asked_at_observations(posterior):
         local_calibration(posterior, theta, x, given=None)
 
 
+@pytest.mark.slow
 def test_misuse_is_told(posterior, small_model):
     theta = np.random.default_rng(5).normal(size=(60, 2))
     for model, rows, x, error, says in [

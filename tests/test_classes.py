@@ -43,6 +43,7 @@ def of(label):
 # --- exact -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_all_classes_together_are_the_mixture_and_one_is_its_gaussian(name):
     oracle, t = three(SCHEDULES[name]), 0.4
@@ -78,6 +79,7 @@ def test_each_row_is_drawn_from_its_own_class_and_knows_nothing_of_the_others():
     np.testing.assert_array_equal(draw(np.zeros(6000, int))[labels == 0], points[labels == 0])
 
 
+@pytest.mark.slow
 def test_the_likelihood_given_a_label_is_that_of_its_class():
     rng = np.random.default_rng(5)
     x, labels = 0.7 * rng.standard_normal((30, 2)), rng.integers(0, 3, 30)
@@ -89,6 +91,7 @@ def test_the_likelihood_given_a_label_is_that_of_its_class():
     np.testing.assert_allclose(log_likelihood(whole, x, given=Given(np.full(30, -1))).log_prob, together, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_shape_knows_the_law_of_each_of_its_classes():
     truth = motes.truth("moons")
     x = motes.make_shape("moons", 50, seed=7)
@@ -127,6 +130,7 @@ def test_a_weight_of_0_is_no_class_and_of_1_no_guidance(weight, label):
     np.testing.assert_allclose(guided(x, 0.5), three().given(of(label))(x, 0.5), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_weight_moves_points_away_from_the_other_classes():
     # Two Gaussians of one width: the guided score leads beyond the mean of the class, away from the other.
     parts = [GaussianOracle([m, 0.0], 0.25 * np.eye(2), SCHEDULE) for m in (-0.5, 0.5)]
@@ -144,6 +148,7 @@ def test_more_weight_moves_points_away_from_the_other_classes():
     assert means[0] + 0.1 < means[1] < means[2] - 0.1
 
 
+@pytest.mark.slow
 def test_a_worse_copy_is_told_the_class_as_well():
     # Away from a wider distribution of the same class: narrower than the class is, about the same mean.
     wide = LabelledOracle([GaussianOracle([m, 0.0], np.eye(2), SCHEDULE) for m in (-0.5, 0.5)], [1, 1])
@@ -165,6 +170,7 @@ def moons():
     )
 
 
+@pytest.mark.slow
 def test_the_learned_classes_have_the_exact_densities(moons):
     truth = motes.truth("moons")
     x, labels = motes.make_labelled_shape("moons", 400, seed=12)
@@ -178,6 +184,7 @@ def test_the_learned_classes_have_the_exact_densities(moons):
     assert -Z * together.std() / 20 < together.mean() < 0.15
 
 
+@pytest.mark.slow
 def test_the_classifier_is_the_exact_one(moons):
     x, labels = motes.make_labelled_shape("moons", 400, seed=13)
     truth = motes.truth("moons")
@@ -193,6 +200,7 @@ def test_the_classifier_is_the_exact_one(moons):
     np.testing.assert_allclose(found[:50, 0], 1 / (1 + np.exp(joint[:, 1] - joint[:, 0])), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_of_a_class_are_of_that_class(moons):
     truth = motes.truth("moons")
     for label in (0, 1):
@@ -202,6 +210,7 @@ def test_samples_of_a_class_are_of_that_class(moons):
     np.testing.assert_allclose(mixed[1::2], moons.sample(6, label=1, seed=21)[1::2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
     points, log_prob = moons.sample(50, label="1", seed=4, return_log_prob=True)
     np.testing.assert_array_equal(log_prob, moons.score_samples(points, label=1))
@@ -270,6 +279,7 @@ MISUSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISUSE)
 def test_misuse_is_told(name, moons, small_model):
     call, says = MISUSE[name]
@@ -308,6 +318,7 @@ def test_classes_are_named_by_what_came_and_counted():
 QUICK = [f"--set={name}={value}" for name, value in SMALL.items()]
 
 
+@pytest.mark.slow
 def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_run, tmp_path):
     x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
     rows = [f"{a},{['low', 'high'][y]},{b}" for (a, b), y in zip(x.tolist(), numbers, strict=True)]
@@ -337,6 +348,7 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_r
         assert says in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_a_shape_with_classes_is_trained_on_them(motes_command, quick_run):
     code, _, err = motes_command(
         "train", "moons", "--out", "run", "--no-figures", "--set=data.label=class", "--set=data.rows=300", *QUICK

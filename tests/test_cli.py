@@ -64,6 +64,7 @@ def small_figures(monkeypatch):
     monkeypatch.setattr("motes.runs._diagnosis_figures.GRID", 24)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_that_is_promised(run_folder):
     out, done = run_folder
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
@@ -83,6 +84,7 @@ def test_a_run_leaves_everything_that_is_promised(run_folder):
     assert "sliced_w2" in done.stdout
 
 
+@pytest.mark.slow
 def test_its_metrics_history_and_samples_can_be_read(run_folder):
     out, _ = run_folder
     metrics = json.loads((out / "metrics.json").read_text())
@@ -108,6 +110,7 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     )
 
 
+@pytest.mark.slow
 def test_the_recipe_beside_the_model_runs_again_to_the_same_model(run_folder, motes_command, tmp_path):
     out, _ = run_folder
     recipe = tomllib.loads((out / "recipe.toml").read_text())
@@ -120,6 +123,7 @@ def test_the_recipe_beside_the_model_runs_again_to_the_same_model(run_folder, mo
     assert not (tmp_path / "again" / "figures").exists()
 
 
+@pytest.mark.slow
 def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
     _, done = run_folder
     assert "training: 40/40 steps loss" in done.stderr
@@ -127,6 +131,7 @@ def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.slow
 def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SOON", 0.02)
     with progress.Reporter().counting("training", 10**9, "steps") as count:
@@ -163,6 +168,7 @@ def test_the_time_that_is_left_says_nothing_of_compiling(capsys, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(run_folder, tmp_path, user_environment):
     import pty
 
@@ -185,6 +191,7 @@ def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(run_fo
     assert any((tmp_path / "cache" / "motes" / "compiled").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, few_samples, tmp_path):
     out, _ = run_folder
     before = (out / "model.safetensors").read_bytes()
@@ -203,6 +210,7 @@ def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, few_sampl
     assert (mine / "notes.txt").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, few_samples, tmp_path):
     for name in ("moons", "moons-2"):
         code, out, _ = motes_command("train", "moons", "--no-figures", "-q", *QUICK)
@@ -211,6 +219,7 @@ def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, few_sampl
         assert (tmp_path / "runs" / name / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_path):
     model = run_folder[0] / "model.safetensors"
     code, out, _ = motes_command("sample", model, "-n", 7, "--out", "s.csv", "--seed", 5)
@@ -224,6 +233,7 @@ def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_
     assert motes_command("sample", model, "-n", 7, "--seed", 6)[1] != out
 
 
+@pytest.mark.slow
 def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_path):
     model = run_folder[0] / "model.safetensors"
     x = motes.make_shape("moons", 30, seed=9)
@@ -244,6 +254,7 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
     assert "±" not in out
 
 
+@pytest.mark.slow
 def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
     monkeypatch.setattr("motes.runs._answers.SAMPLES", 50)
     monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", 2)
@@ -256,6 +267,7 @@ def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, mo
     assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
 
 
+@pytest.mark.slow
 def test_plot_makes_the_pictures_of_a_saved_model(run_folder, motes_command, small_figures, tmp_path):
     code, out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", "pictures", "--style", "light")
     assert code == 0, err
@@ -264,6 +276,7 @@ def test_plot_makes_the_pictures_of_a_saved_model(run_folder, motes_command, sma
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_figures")
 def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(run_folder, motes_command, tmp_path):
     shutil.copy(run_folder[0] / "model.safetensors", tmp_path / "alone.safetensors")
@@ -296,6 +309,7 @@ def test_plot_makes_a_video(run_folder, motes_command, tmp_path):
     assert b"ftyp" in (tmp_path / "diffusion.mp4").read_bytes()[:32]
 
 
+@pytest.mark.slow
 def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
     code, out, _ = motes_command("shapes", "-n", 500)
     assert code == 0
@@ -329,6 +343,7 @@ def test_samplers_are_listed_with_order_price_and_advice(motes_command):
     assert max(map(len, out.splitlines())) <= 120
 
 
+@pytest.mark.slow
 def test_one_draw_takes_another_sampler_steps_and_grid(motes_command, run_folder):
     model = run_folder[0] / "model.safetensors"
     words = ["sample", model, "-n", "4", "--quiet"]
@@ -340,6 +355,7 @@ def test_one_draw_takes_another_sampler_steps_and_grid(motes_command, run_folder
     np.testing.assert_allclose(np.loadtxt(other.splitlines(), delimiter=",", skiprows=1), here, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_version_and_help_are_quick_since_jax_stays_out(environment):
     code = (
         "import sys; from motes import cli; codes = [cli._run(words, False) for words in {lines}]; "
@@ -397,6 +413,7 @@ MISUSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISUSES)
 def test_misuse_is_told_on_one_screen(name, motes_command, run_folder, tmp_path):
     words, message = MISUSES[name]
@@ -440,6 +457,7 @@ def test_bad_data_is_named_with_its_place(name, motes_command, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [("a,b,c\n1,2,3\n", "3 columns; the model has 2"), ("a,b\n1,red\n", "'red'"), ("a,b\n", "has no rows")],
@@ -452,6 +470,7 @@ def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_c
     assert not (tmp_path / "s.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, few_samples, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
     motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
@@ -467,11 +486,13 @@ def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_c
     assert "steps a day" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_as_good_as_the_model_in_it(run_folder, motes_command):
     out, _ = run_folder
     assert motes_command("sample", out, "-n", 3)[1] == motes_command("sample", out / "model.safetensors", "-n", 3)[1]
 
 
+@pytest.mark.slow
 def test_draw_refuses_the_pictures_of_another_run(run_folder, motes_command, tmp_path):
     model, other = run_folder[0] / "model.safetensors", tmp_path / "other"
     (other / "figures").mkdir(parents=True)
@@ -482,6 +503,7 @@ def test_draw_refuses_the_pictures_of_another_run(run_folder, motes_command, tmp
     assert (other / "figures" / "data.png").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_draw_without_its_data_asks_for_it(motes_command, few_samples, tmp_path):
     x = np.random.default_rng(0).normal(size=(100, 2))
     np.save(tmp_path / "gone.npy", x)
@@ -492,6 +514,7 @@ def test_draw_without_its_data_asks_for_it(motes_command, few_samples, tmp_path)
     assert "'gone.npy', is not here. Give it as SOURCE" in err
 
 
+@pytest.mark.slow
 def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command):
     code, table, err = motes_command("evaluate", run_folder[0], "-n", 500)
     assert code == 0, err
@@ -509,6 +532,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
     assert other["source"] == "circles"
 
 
+@pytest.mark.slow
 def test_evaluate_writes_a_report_of_points(run_folder, motes_command, tmp_path):
     code, table, err = motes_command("evaluate", run_folder[0], "-n", 200, "--report", "points.html")
     assert code == 0 and "report in points.html" in err
@@ -520,6 +544,7 @@ def test_evaluate_writes_a_report_of_points(run_folder, motes_command, tmp_path)
     assert code == 2 and "ends in .html" in err
 
 
+@pytest.mark.slow
 def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_figures, tmp_path):
     code, text, err = motes_command("diagnose", run_folder[0], "--out", "look", "-n", 500, "--t", 0.5)
     assert code == 0, err
@@ -549,6 +574,7 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
+@pytest.mark.slow(but=["motes.runs._run.prepared"])
 @pytest.mark.parametrize("phase", ["motes.runs._run.prepared", "motes.runs._run.drawn", "motes.runs._run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few_samples, monkeypatch):
     def interrupted(*arguments, **options):
@@ -593,6 +619,7 @@ def test_a_damaged_model_is_one_line(motes_command, tmp_path):
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
     process = subprocess.Popen(
         [sys.executable, "-c", SOON, "train", "moons", "--out", "runs/long", *QUICK, "--set=training.steps=1000000"],
@@ -618,6 +645,7 @@ def test_ctrl_c_keeps_what_was_learned_and_says_so(tmp_path, environment):
     assert f"{history[-1]['step']:,} of 1,000,000" in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_samples")
 def test_a_loss_that_breaks_down_fails_with_the_step_and_leaves_the_last_good_model(motes_command, tmp_path):
     code, out, err = motes_command(
@@ -628,6 +656,7 @@ def test_a_loss_that_breaks_down_fails_with_the_step_and_leaves_the_last_good_mo
     assert motes.load(tmp_path / "bad" / "model.safetensors").parameters > 0
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error_message(environment, run_folder):
     model = run_folder[0] / "model.safetensors"
     for words in (["shapes"], ["sample", str(model), "-n", "20000"]):
@@ -652,6 +681,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(motes_command, 
     assert str(locked) in err and "training" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("room", "kept"), [(20_000, set()), (150_000, {"model.safetensors", "history.jsonl"})])
 def test_a_full_disk_is_one_line_and_leaves_no_half_files(room, kept, run_folder, tmp_path, environment):
     # The limit makes the operating system refuse to let a file grow, as a full disk does.
@@ -681,6 +711,7 @@ def test_a_full_standard_output_is_one_line(unbuffered, environment):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_debug_brings_the_traceback(environment, tmp_path):
     for words in (["shapes", "mons"], ["--debug", "shapes", "mons"]):
         done = subprocess.run([*MOTES, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -688,6 +719,7 @@ def test_debug_brings_the_traceback(environment, tmp_path):
         assert done.returncode in (1, 2)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_does_no_harm(run_folder, tmp_path, user_environment):
     (tmp_path / "cache").write_text("a file where the cache's folder should be")
     done = subprocess.run(

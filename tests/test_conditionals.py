@@ -65,6 +65,7 @@ def bars_of(subject, column, domain):
     return np.array([int(heights(subject, column, {column: value}).argmax()) for value in domain])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", KNOWN)
 def test_each_distribution_sums_to_one(subject, known):
     for bars, found in zip(subject.bars, subject.conditionals(known), strict=True):
@@ -89,6 +90,7 @@ def test_a_hidden_cell_is_not_a_missing_one(subject, known):
 DOMAINS = {"count": np.arange(-60, 80), "amount": np.arange(-60, 110), "total": np.arange(-60, 120)}
 
 
+@pytest.mark.slow(but=["count-known1"])
 @pytest.mark.parametrize("known", KNOWN)
 @pytest.mark.parametrize("column", DOMAINS)
 def test_a_bar_of_whole_numbers_holds_the_probabilities_of_its_values(subject, column, known):
@@ -106,6 +108,7 @@ def test_what_follows_from_known_columns_is_nearly_sure(subject):
     assert any("total" in one for one in subject.model.schema.related)
 
 
+@pytest.mark.slow(but=["known1"])
 @pytest.mark.parametrize("known", KNOWN[:2])
 def test_a_bar_of_real_numbers_holds_the_integral_of_its_density(subject, known):
     domain = np.linspace(-0.5, 2.0, 2001)
@@ -119,6 +122,7 @@ def test_a_bar_of_real_numbers_holds_the_integral_of_its_density(subject, known)
         assert heights(subject, "x", known)[k] == pytest.approx(trapezoid(p[some], domain[some]), rel=0.06), texts[k]
 
 
+@pytest.mark.slow
 def test_a_frequent_value_and_a_missing_one_have_bars_of_their_own(subject):
     zero, gone = (next(one for one in subject.bars if one.column == name) for name in ("zero", "gone"))
     assert zero.texts[0] == "0" and zero.values[0] == 0
@@ -127,6 +131,7 @@ def test_a_frequent_value_and_a_missing_one_have_bars_of_their_own(subject):
     assert gone.texts[-1] == "missing" and gone.values[-1] is None
 
 
+@pytest.mark.slow
 def test_a_click_on_a_bar_fixes_a_value_that_lies_in_it(subject):
     for bars in subject.bars:
         for k, value in enumerate(bars.values):
@@ -134,6 +139,7 @@ def test_a_click_on_a_bar_fixes_a_value_that_lies_in_it(subject):
                 assert heights(subject, bars.column, {bars.column: value}).argmax() == k, (bars.column, bars.texts[k])
 
 
+@pytest.mark.slow
 def test_a_date_is_drawn_by_its_coarsest_part():
     days = pd.to_datetime("2024-01-01") + pd.to_timedelta(np.random.default_rng(1).integers(0, 300, 400), unit="D")
     with untrained():

@@ -58,6 +58,7 @@ def test_the_mass_is_right_in_single_precision():
     np.testing.assert_allclose(found, exact, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 def test_draws_are_spread_as_the_cut_normal_is(double):
     # The cdf of what u is turned into is u, from the mass below it over the whole mass.
@@ -82,6 +83,7 @@ def test_draws_are_spread_as_the_cut_normal_is(double):
             assert np.exp(exact_log_mass(a, row[k]) - whole) == pytest.approx(below, abs=1e-5 + rounding)
 
 
+@pytest.mark.slow
 def test_every_number_between_0_and_1_gives_one_in_the_interval():
     ends = jnp.array([jnp.finfo(jnp.float32).tiny, 1 - 2.0**-24])
     for a, b in INTERVALS:
@@ -90,6 +92,7 @@ def test_every_number_between_0_and_1_gives_one_in_the_interval():
         assert ((np.float32(a) <= z) & (z <= np.float32(b))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 def test_the_moments_are_right(double):
     a = np.array([-60.0, -1.0, -0.3, 0.1, -40.0, 2.0, -7.0, -0.2, 1.0])

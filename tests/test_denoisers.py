@@ -28,6 +28,7 @@ def says(quantity):
     return lambda schedule: lambda x, t: getattr(ExactMixture(schedule), quantity)(x, t)
 
 
+@pytest.mark.slow(but=["X0Predictor-__call__-exploding"])
 @each
 @pytest.mark.parametrize(
     ("predictor", "quantity"),
@@ -43,6 +44,7 @@ def test_whatever_a_network_says_the_estimates_are_the_same(schedule, predictor,
                 assert np.allclose(getattr(learned, read)(X_T, t), getattr(exact, read)(X_T, t), **loose), read
 
 
+@pytest.mark.slow(only=["functions", "knots", "tutorial"])
 @each
 def test_a_preconditioned_network_that_knows_the_rest_gives_the_same_estimate(schedule):
     def rest(x, c_noise):
@@ -108,6 +110,7 @@ def test_a_reading_costs_one_call_of_the_network():
         assert program(read).count("chlo.sinh") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DENOISERS)
 @pytest.mark.parametrize("t", [1e-4, 0.5, 1.0])
 def test_a_fresh_network_of_any_kind_is_finite_in_single_precision(kind, t):

@@ -12,6 +12,7 @@ def names(*arguments, **options):
     return [finding.name for finding in diagnose(*arguments, **options)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "nats"), [("moons", 0.31), ("s_curve", 0.70), ("swiss_roll", 0.14)])
 def test_the_tutorials_prior_does_not_match(shape, nats):
     x = motes.make_shape(shape, 10_000)

@@ -49,6 +49,7 @@ def diagnosed(moons):
     return diagnose_model(moons, n=N)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", long_except(motes.SHAPES, "moons"))
 def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     found = request.getfixturevalue("diagnosed") if shape == "moons" else diagnose_model(trained(shape), n=N)
@@ -89,6 +90,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", long_except(FAULTS, "ten steps"))
 def test_a_planted_fault_is_found(fault):
     recipe, changes, expected = FAULTS[fault]
@@ -98,6 +100,7 @@ def test_a_planted_fault_is_found(fault):
     assert all("See " + next(iter(expected)) in f.meaning and not f.fix for f in found if f.name not in expected)
 
 
+@pytest.mark.slow
 def test_data_times_a_thousand(tmp_path):
     path = str(tmp_path / "big.npy")
     np.save(path, 1000 * motes.make_shape("moons", 4000, seed=0))
@@ -121,6 +124,7 @@ def test_two_hundred_points_learned_by_heart(few):
     assert found.evaluated_against == "held-out rows"
 
 
+@pytest.mark.slow
 def test_who_knows_the_rows_by_heart_is_found(moons):
     recipe = motes.load_recipe(moons.recipe, {"data.rows": 1000})
     rows = read_points("moons", recipe, 0).training
@@ -138,6 +142,7 @@ def test_nothing_is_wrong_with_who_knows_the_distribution(moons):
     assert names(diagnose_model(moons.with_denoiser(distribution), n=N)) == []
 
 
+@pytest.mark.slow
 def test_mass_in_the_wrong_mode():
     # An exact denoiser of eight Gaussians whose weights are wrong.
     model = trained("eight_gaussians", changes={"training.steps": 1})
@@ -152,6 +157,7 @@ def test_mass_in_the_wrong_mode():
     assert "mode 0 has" in found["misplaced_mass"].meaning
 
 
+@pytest.mark.slow
 def test_an_array_has_no_unseen_rows_and_says_so(moons):
     x = read_points("moons", moons.recipe, 0).training.x
     known = Provenance(fingerprint=moons.fingerprint)
@@ -166,6 +172,7 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
         diagnose_model(model)
 
 
+@pytest.mark.slow
 def test_misplaced_mass_follows_from_where_the_error_is():
     model = untaught({})
     origin = read_points("eight_gaussians", model.recipe, 0)
@@ -187,6 +194,7 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     assert found([], "learning").fix == "--set training.steps=8000 --set network.width=128"
 
 
+@pytest.mark.slow
 def test_few_rows_far_off_hide_no_network_that_has_learned_nothing(moons):
     # A learning rate that is far too high leaves weights whose error at some rows is beyond all others.
     excess = found_excess(moons, np.concatenate([np.full(2000, 0.5), [4e5]]))
@@ -232,6 +240,7 @@ def untaught(recipe):
     return PointModel(denoiser, Standardiser.fit(motes.make_shape("moons", 500)), ("x", "y"), recipe)
 
 
+@pytest.mark.slow
 def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
     model = untaught({"training.steps": 300, "network.width": 4})
     (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [])
@@ -279,6 +288,7 @@ def test_findings_are_in_the_order_of_the_parts_of_the_error():
     assert _by_part(two, wild)[0].name == "coarse_grid"
 
 
+@pytest.mark.slow
 def test_what_is_found_goes_into_json(diagnosed):
     plain = diagnosed.to_dict()
     assert plain["findings"] == []

@@ -114,6 +114,7 @@ def follow(commands, trained):
             Path(shlex.split(out, comments=True)[0]).write_text(message.getvalue())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in PAGES if "```sh" in path.read_text()], ids=lambda path: path.stem)
 def test_the_commands_of_a_page_run_in_an_empty_folder(path, quick, trained, own_kinds, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -133,6 +134,7 @@ def test_no_command_hides_in_a_block_that_is_not_run(path):
         assert language == "sh" or not re.search(r"^\s*(\$ )?motes ", text, re.MULTILINE), text
 
 
+@pytest.mark.slow
 def test_what_the_demo_says_to_type_can_be_typed(quick, trained, monkeypatch, tmp_path):
     # The demo itself, in an environment that seems to be there; its `motes` writes down how it was called.
     for name in ("Makefile", "pyproject.toml", "scripts"):
@@ -169,6 +171,7 @@ def test_the_lines_of_the_readme_learn_what_they_say(quick_tables, monkeypatch, 
     assert 0.45 < ours < 0.55
 
 
+@pytest.mark.slow
 def test_the_lines_on_classes_run(quick, monkeypatch):
     whole = motes.make_labelled_shape
     monkeypatch.setattr(motes, "make_labelled_shape", lambda name, n: whole(name, n // 50))  # each row is integrated
@@ -182,6 +185,7 @@ def test_nothing_is_installed_from_where_it_is_not():
         assert not re.search(r"pip install [-\w ]*['\"]?motes", path.read_text(encoding="utf-8")), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", ["conditions", "extending", "diagnosis", "likelihood", "posteriors", "report", "tables"]
 )
@@ -213,6 +217,7 @@ def test_the_tutorial_runs_and_leaves_its_film(tmp_path):
     assert "0.778" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_tutorial_becomes_a_notebook(tmp_path):
     path = tmp_path / "tutorial.ipynb"
     tool = [sys.executable, "-m", "jupytext", "--to", "notebook", "--output", path, ROOT / "docs" / "tutorial.py"]
@@ -249,6 +254,7 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_walk_from_the_shell_to_the_model_names_what_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### From the shell to the model")[2]
     places = re.findall(r"^\| `([\w/]+\.py)` \| ([^|]+) \|", text, re.MULTILINE)

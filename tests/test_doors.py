@@ -186,6 +186,8 @@ def known(diagnosed_once):
     }
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_repr_is_a_short_line(known):
     x, people, rng = motes.make_shape("moons", 100), known["people"], np.random.default_rng(0)
     model, table = known["model"], known["table"]
@@ -211,13 +213,86 @@ def test_everything_public_has_an_example():
     assert not [place for place, doc in PUBLIC.items() if ">>>" not in doc]
 
 
+SLOW = {  # they train, draw many points or diagnose
+    "motes._estimator.DiffusionModel",
+    "motes._estimator.DiffusionModel.fit",
+    "motes._estimator.DiffusionModel.partial_fit",
+    "motes._fitting.fit",
+    "motes._model.Model",
+    "motes._model.Model.bound",
+    "motes._model.Model.evaluate",
+    "motes._model.Model.report",
+    "motes._model.Model.sample",
+    "motes._model.Model.score_samples",
+    "motes.diagnosis._after.Diagnosis",
+    "motes.diagnosis._after.diagnose_model",
+    "motes.diagnosis._calibration.Calibration",
+    "motes.diagnosis._calibration.calibration",
+    "motes.diagnosis._ema_lengths.EmaLengths",
+    "motes.diagnosis._ema_lengths.compare_ema_lengths",
+    "motes.diagnosis._local.LocalCalibration",
+    "motes.diagnosis._local.local_calibration",
+    "motes.diffusion._blurred_oracles.BoxesOracle",
+    "motes.diffusion.masked._bound.Bound",
+    "motes.diffusion.masked._bound.discrete_bound",
+    "motes.diffusion.masked._oracles.EnumeratedOracle",
+    "motes.diffusion.masked._oracles.MaskedOracle.log_prob_visible",
+    "motes.diffusion.masked._oracles.ProductMixtureOracle",
+    "motes.evaluation._excess.ExcessLoss",
+    "motes.evaluation._points.evaluate_points",
+    "motes.explorer._subjects.Subject.of_class",
+    "motes.learning._bounds.Bound",
+    "motes.learning._bounds.variational_bound",
+    "motes.learning._conditions.AnyConditional.given",
+    "motes.learning._networks.ResidualMLP",
+    "motes.learning._networks.StepGatedMLP",
+    "motes.learning._times.LogitNormalTimes",
+    "motes.learning._training.train",
+    "motes.models._points.PointModel.bound",
+    "motes.models._points.PointModel.likelihood",
+    "motes.models._points.PointModel.observed",
+    "motes.models._points.PointModel.predict_proba",
+    "motes.models._points.PointModel.sample",
+    "motes.models._tables.TableModel.averaged_over",
+    "motes.models._tables.TableModel.check_averages",
+    "motes.models._tables.TableModel.save_averages",
+    "motes.reports._page.write_page",
+    "motes.runs._diagnosis_figures.diagnosis_figures",
+    "motes.runs._run.train_run",
+    "motes.sampling._chains.Ancestral",
+    "motes.sampling._diffusion.Churn",
+    "motes.sampling._diffusion.StochasticHeun",
+    "motes.sampling._divergence.Hutchinson",
+    "motes.sampling._flow.Adaptive",
+    "motes.sampling._guidance.Guidance",
+    "motes.sampling._langevin.AnnealedLangevin",
+    "motes.sampling._langevin.PredictorCorrector",
+    "motes.sampling._likelihood.Likelihood",
+    "motes.sampling._particles.conditional_rows",
+    "motes.sampling._particles.conditional_sample",
+}
+
+
+def test_the_slow_examples_are_there():
+    assert PUBLIC.keys() >= SLOW
+
+
 @pytest.mark.usefixtures("own_kinds")
-@pytest.mark.parametrize("place", [place for place, doc in PUBLIC.items() if ">>>" in doc])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, marks=pytest.mark.slow) if place in SLOW else place
+        for place, doc in PUBLIC.items()
+        if ">>>" in doc
+    ],
+)
 def test_examples_do_what_they_show(place, known, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(doctest.DocTestParser().get_doctest(PUBLIC[place], dict(known), place, None, None))
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_kinds")
 def test_so_do_those_of_what_is_not_public(known, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

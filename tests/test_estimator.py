@@ -98,6 +98,7 @@ def old_or_young(people):
     return X, y, tiny(max_steps=100, changes=changes).fit(X, y)
 
 
+@pytest.mark.slow
 def test_a_classifier(old_or_young):
     X, y, model = old_or_young
     assert list(model.classes_) == ["old", "young"]
@@ -110,6 +111,7 @@ def test_a_classifier(old_or_young):
     assert -model.score(X) - 1 < model.history_[-10:].mean() < -model.score(X) + 3
 
 
+@pytest.mark.slow
 def test_rows_of_a_class(old_or_young):
     X, _, model = old_or_young
     old = model.sample(200, y="old")
@@ -152,6 +154,7 @@ def test_scores_of_rows_and_of_rows_given_their_class(old_or_young):
     assert model.score(X, y) == pytest.approx(model.score_samples(X).mean())
 
 
+@pytest.mark.slow
 def test_exact_is_handed_on(old_or_young):
     _, _, model = old_or_young
     given = {"age": 40}
@@ -199,6 +202,7 @@ def test_rows_come_in_the_type_names_and_dtypes_of_what_came_in(people, kind, tm
     np.testing.assert_array_equal(loaded.history_, model.history_)
 
 
+@pytest.mark.slow
 def test_a_dtype_does_not_depend_on_how_many_rows_are_drawn():
     rng = np.random.default_rng(0)
     dtypes = ["int8", "uint8", "float16", "Int64", "boolean", "string"]
@@ -211,6 +215,7 @@ def test_a_dtype_does_not_depend_on_how_many_rows_are_drawn():
         assert all(set(drawn[one]) <= set(X[one]) for one in dtypes)
 
 
+@pytest.mark.slow
 def test_a_pickled_and_a_loaded_model_answer_alike(old_or_young, tmp_path):
     X, y, model = old_or_young
     model.save(tmp_path / "model.safetensors")
@@ -330,6 +335,7 @@ def test_a_class_of_its_own_and_rows_without_one(letters):
     assert not hasattr(model, "predict") and model.model_.columns == ("b",)
 
 
+@pytest.mark.slow
 def test_weights_of_rows(letters):
     X, y = letters
     weights = np.where(np.arange(60) < 57, np.where(y == "no", 3.0, 1.0), 0.0)
@@ -365,6 +371,7 @@ def test_what_the_training_did_not_see_has_no_probability(letters):
     np.testing.assert_allclose(model.predict_proba(strange), np.full((4, 2), [19 / 57, 38 / 57]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_validation_in_folds_of_a_table_with_rare_labels(letters):
     """Each of the rare labels is in one row: whichever fold holds it, the others never saw it."""
     X, y = letters
@@ -382,6 +389,7 @@ def test_validation_in_folds_of_a_table_with_rare_labels(letters):
 # --- the rest ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_in_the_units_of_the_data():
     """log p of a normal distribution without any training: a model begins with the data's Gaussian."""
     distribution = stats.multivariate_normal([100.0, -3e-3], [[25.0, 1e-3], [1e-3, 1e-6]])
@@ -398,6 +406,7 @@ def test_in_the_units_of_the_data():
         pipe[1].sample(9, given={2: 0.5})
 
 
+@pytest.mark.slow
 def test_missing_entries(old_or_young):
     frame, _, model = old_or_young
     frame = frame.astype({"age": "float64"})
@@ -414,6 +423,7 @@ def test_missing_entries(old_or_young):
     assert not several[0].equals(model.impute(frame, random_state=2))
 
 
+@pytest.mark.slow
 def test_conditions(old_or_young):
     _, _, model = old_or_young
     one, effective = model.sample(40, given={"city": "Wien", "age": (30, 60)}, return_effective=True)
@@ -425,6 +435,7 @@ def test_conditions(old_or_young):
         model.sample(3, given={"city": None})
 
 
+@pytest.mark.slow
 def test_missing_entries_as_a_value_of_their_own():
     rng = np.random.default_rng(1)
     X = pd.DataFrame({"a": rng.choice(list("uv"), 80), "b": rng.choice(np.array(["p", "q", None], object), 80)})
@@ -441,6 +452,7 @@ def test_missing_entries_as_a_value_of_their_own():
     np.testing.assert_allclose(found[X.b.isna()], np.log(share * missing_share)[X.b.isna()], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_columns_named_by_numbers(letters):
     named = fitted(letters[0].set_axis([7, 8], axis=1)).sample(9, given={8: "q"})
     assert (named[8] == "q").all() and list(named) == [7, 8]
@@ -490,6 +502,7 @@ def test_what_fit_hands_on(handed_on, letters, of_letters):
     )
 
 
+@pytest.mark.slow
 def test_seeds(letters, of_letters):
     model = of_letters
     same = lambda a, b: a.equals(b)
@@ -522,6 +535,7 @@ def test_the_recipe_in_a_file_is_whole(people, tmp_path):
     assert again.recipe.table.width == again.model_.recipe.table.width == TINY["table.width"]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
     x = np.random.default_rng(0).normal(size=(200, 2))
     with pytest.raises(DataError, match="row 3, column 'y'"):
@@ -576,6 +590,7 @@ def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
         DiffusionModel.load(tmp_path / "points.safetensors")
 
 
+@pytest.mark.slow
 def test_a_file_with_classes_is_a_model_whose_rows_have_them(tmp_path):
     X, y = pd.DataFrame({"a": np.arange(60) % 7, "b": ["x", "z", "z"] * 20}), np.array(["u", "v"] * 30)
     fitted(X, y).save(tmp_path / "m.safetensors")
@@ -597,6 +612,7 @@ def test_set_output_keeps_the_types_whatever_came_in(library, came):
         assert (column == np.asarray(values)).all()
 
 
+@pytest.mark.slow
 def test_a_column_of_no_kind_is_in_nobodys_way_once_it_is_dropped():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(

@@ -29,6 +29,7 @@ def perfect():
     return PointModel(exact, z_of, ("x", "y"), recipe, provenance=Provenance("eight_gaussians"))
 
 
+@pytest.mark.slow
 def test_exact_samples_are_like_a_real_draw(perfect):
     found = evaluate(perfect, n=2000)
     # All verdicts are one family of tests: a false alarm with one seed in twenty.
@@ -56,6 +57,7 @@ def test_json_and_text_are_the_same_record(perfect):
     assert len(plain["details"]["excess"]["noise"]) == 25 and len(plain["details"]["columns"]) == 2
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_beside_that_of_the_exact_distribution(perfect):
     entry = next(one for one in evaluate(perfect, n=1000).entries if one.name == "negative_log_likelihood")
     # The same rows under the same distribution, by the flow and by its formula.
@@ -178,6 +180,7 @@ def test_too_few_rows_are_an_error(perfect):
         evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))
 
 
+@pytest.mark.slow
 def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 1e7)
     recipe = motes.load_recipe("default", {"data.rows": 500})

@@ -118,6 +118,7 @@ def test_known_values_of_gaussians_far_apart():
     assert prdc(a, b).precision == prdc(a, b).coverage == prdc(a, b).density == prdc(a, b).recall == 0
 
 
+@pytest.mark.slow
 def test_energy_and_mmd_of_two_gaussians_on_a_line_in_closed_form():
     a, b = normal(4000, 1, seed=1, shift=1), normal(4000, 1, seed=2)
     mean_distance = lambda mu: 2 * np.exp(-(mu**2) / 4) / np.sqrt(np.pi) + mu * (1 - 2 * stats.norm.cdf(-mu / 2**0.5))
@@ -217,6 +218,7 @@ def test_boosting_rejects_one_null_in_twenty():
     assert 0.03 <= rejections(c2st_boosting, 150, 150) <= 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", long_except(["energy", "mmd"], "mmd"))
 @pytest.mark.parametrize("parts", long_except([1, 3], 3))
 def test_blocks_and_parts_of_rows_keep_the_size(name, parts, monkeypatch):
@@ -242,6 +244,7 @@ def covered(draw, truth, times=200):
     return sum(m.low <= truth <= m.high for m in metrics)
 
 
+@pytest.mark.slow
 def test_intervals_of_sliced_w2_cover():
     # A shift by 2 of two columns: 2 / sqrt(2), for an exact unit of 1. The finite sample adds 0.005.
     draw = lambda rng: sliced_w2(
@@ -250,11 +253,13 @@ def test_intervals_of_sliced_w2_cover():
     assert 180 <= covered(draw, 2**0.5) < 200
 
 
+@pytest.mark.slow
 def test_intervals_of_w2_cover():
     draw = lambda rng: w2(rng.standard_normal((100, 1)) + 3, rng.standard_normal((100, 1)))
     assert 180 <= covered(draw, 3.0) < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", long_except([1.0, 3.0], 1.0))
 def test_intervals_of_energy_distance_cover(shift):
     mean_distance = lambda mu: 2 * np.exp(-(mu**2) / 4) / np.sqrt(np.pi) + mu * (1 - 2 * stats.norm.cdf(-mu / 2**0.5))
@@ -267,6 +272,7 @@ def test_intervals_of_the_likelihood_cover():
     assert 180 <= covered(draw, 0.5 * np.log(2 * np.pi * np.e), times=200) < 200
 
 
+@pytest.mark.slow
 def test_intervals_of_mode_shares_cover_where_nothing_is_missing():
     truth = np.full(8, 1 / 8)
     modes = Modes.at(np.arange(8.0)[:, None], truth)
@@ -399,6 +405,7 @@ def test_two_draws_from_a_table_have_no_row_in_common():
     assert np.array_equal(first, again[0]) and not np.array_equal(first, two_draws(x, 8, 12, seed=4)[0])
 
 
+@pytest.mark.slow
 def test_the_whole_set_beside_its_reference_values():
     draws = [motes.make_shape("eight_gaussians", 600, seed=s) for s in (1, 2, 3)]
     rows = compare(draws[0] * 1.3, draws[1], draws[2], draws[1], modes=EIGHT)

@@ -31,6 +31,7 @@ def level(schedule):
         return float(schedule.sigma(1.0)) / float(schedule.alpha(1.0))
 
 
+@pytest.mark.slow
 @each
 def test_oracles_are_finite_from_0_to_1_in_single_precision(schedule):
     oracles = (
@@ -46,6 +47,7 @@ def test_oracles_are_finite_from_0_to_1_in_single_precision(schedule):
                 assert all(np.isfinite(reading).all() for reading in readings(oracle, jnp.asarray(POINTS, float), t))
 
 
+@pytest.mark.slow(but=["dpmpp_2m-rectified_flow"])
 @each
 @pytest.mark.parametrize("name", long_except(["heun", "dpmpp_2m", "ddim", "adaptive"], "heun", "dpmpp_2m", "ddim"))
 def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
@@ -61,6 +63,7 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
     assert np.allclose(found, expected, atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", long_except(CONTINUOUS, "continuous_cosine"))
 def test_ancestral_sampling_has_the_moments_of_the_data(name):
     schedule, n = CONTINUOUS[name], 20_000
@@ -72,6 +75,7 @@ def test_ancestral_sampling_has_the_moments_of_the_data(name):
     assert (np.abs(found.std(axis=0) / STD - 1) < 5 / np.sqrt(2 * n) + 0.02).all()
 
 
+@pytest.mark.slow
 @each
 def test_the_likelihood_of_a_gaussian_is_exact(schedule):
     found = log_likelihood(ExactGaussian(schedule, MEAN, STD), POINTS, tolerance=1e-5)

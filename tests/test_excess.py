@@ -37,6 +37,7 @@ class Off(Denoiser):
         return self.exact.eps(x_t, t) + self.by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["linear", "exploding"])
 def test_nothing_is_above_the_exact_denoiser(schedule):
     exact = gaussian(1.0, SCHEDULES[schedule])
@@ -59,6 +60,7 @@ def test_a_constant_error_costs_its_square_times_the_range_of_log_noise(exact):
     assert abs(found.nats - cost) < (1e-4 if exact else Z * found.nats_error)
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_wrong_variance_is_its_integral_and_bounds_the_divergence():
     # Data N(0, I), a denoiser for N(0, v I): eps_hat - eps* = r y (1/(r^2 + v) - 1/(r^2 + 1)), y ~ N(0, r^2 + 1).
     v = 2.0
@@ -71,6 +73,7 @@ def test_the_cost_of_a_wrong_variance_is_its_integral_and_bounds_the_divergence(
     assert found.worst == pytest.approx(noise[np.argmax(at(noise))], rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_that_of_independent_rows():
     oracle, few = gaussian(1.0), X[:100]
     t, _ = noise_levels(VE, 0.1, 5)
@@ -85,6 +88,7 @@ def test_the_stated_error_is_that_of_independent_rows():
     assert abs(np.std(runs) / once.nats_error - 1) < 0.45
 
 
+@pytest.mark.slow
 def test_levels_run_from_the_lowest_to_that_of_the_end():
     t, noise = noise_levels(VE, 0.01, 10)
     np.testing.assert_allclose(noise, np.geomspace(0.01, 10.0, 10), rtol=1e-4)
@@ -109,6 +113,7 @@ def test_blocks_hold_all_rows(rows):
     assert len(np.unique(found.nats_of_row)) == rows  # no row has the noise of another
 
 
+@pytest.mark.slow(but=["t0"])
 @pytest.mark.parametrize("t", [[0.5], [0.0, 0.5], [0.5, 0.4], [0.5, 1.1]])
 def test_times_out_of_range_are_an_error(t):
     with pytest.raises(UsageError, match="rising times"):

@@ -316,6 +316,7 @@ def test_the_distance_is_that_of_the_library(answers, small_model):
     assert found.header["compared"] == 200 and (found.arrays["reference"] > 0).all()
 
 
+@pytest.mark.slow
 def test_scores_and_densities_are_those_of_the_library(answers, small_model):
     subject, t = answers.shelf.subject("small"), 0.6
     u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.8, 0.9]])
@@ -330,6 +331,7 @@ def test_scores_and_densities_are_those_of_the_library(answers, small_model):
     assert log_density(subject, denoiser, u, 0.0, print) == pytest.approx(learned, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [0.2, 0.6, 0.95])
 def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, t):
     """The flow of the oracle from t on against its own log q_t."""
@@ -350,6 +352,7 @@ def test_the_density_of_another_moment_needs_no_other_program(answers):
     assert on_grid._cached._cache_size() == count
 
 
+@pytest.mark.slow
 def test_the_process_from_a_time_on_is_the_same_process(small_model):
     later, whole = Later.of(small_model.denoiser, 0.4), small_model.denoiser.schedule
     s = jnp.linspace(0.05, 1, 8)
@@ -457,6 +460,7 @@ def test_one_page_too_many_is_told_so(client):
     wait_for(is_free)  # the server learns of it a moment later
 
 
+@pytest.mark.slow
 def test_a_hundred_pages_hold_up_no_training(client):
     """Those beyond the limit are closed at once, and take no memory."""
     with client.socket() as page, ExitStack() as others:
@@ -554,6 +558,7 @@ def test_what_is_kept_is_bounded(monkeypatch, shelf):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_models_that_ship_are_small_and_good():
     assert {"moons", "swiss_roll"} <= set(shipped())
     for name in shipped():
@@ -617,6 +622,7 @@ def test_without_a_server_installed_the_command_says_what_to_install(motes_comma
     assert code == 2 and not out and "the explorer needs uvicorn" in err and ".[explore]" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_server_within_two_seconds(environment, number):
     def wakeful():
@@ -710,6 +716,7 @@ def test_a_training_on_the_page_is_that_of_fit():
     assert not live._thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_training_is_paused_and_goes_on():
     live = started(WHOLE)
     try:
@@ -728,6 +735,7 @@ def test_a_training_is_paused_and_goes_on():
     assert not live._thread.is_alive() and live.done < 20_000
 
 
+@pytest.mark.slow
 def test_snapshots_are_few_and_evenly_spread():
     live = started(WHOLE)
     try:
@@ -871,6 +879,7 @@ def test_another_network_has_no_page_alone(small_model):
         page_alone(Subject("other", other))
 
 
+@pytest.mark.slow
 def test_the_python_that_the_page_says_gives_the_same_model():
     known = eval(Shelf().subject("moons").python, {"motes": motes})
     assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
@@ -1034,6 +1043,7 @@ def test_a_model_whose_schedule_and_network_know_steps_is_shown():
             assert all(np.isfinite(array).all() for array in answer.arrays.values()), (what, place)
 
 
+@pytest.mark.slow
 def test_of_a_model_of_more_columns_two_are_drawn():
     x = np.random.default_rng(0).standard_normal((60, 3))
     model = motes.fit(x, "default", changes={"training.steps": 2, "network.width": 8}, verbose=False).inner
@@ -1046,6 +1056,7 @@ def test_of_a_model_of_more_columns_two_are_drawn():
         ask(answers, what="score", model="own", of="learned", place=500, cells=4)
 
 
+@pytest.mark.slow
 def test_times_that_a_recipe_gives_are_kept():
     given = {"training.steps": 2, "network.width": 8, "grid.kind": "given", "grid.times": [1.0, 0.7, 0.4, 0.0]}
     model = motes.fit("moons", changes=given, verbose=False).inner

@@ -30,6 +30,7 @@ def points(page):
     return np.array(page.evaluate("explorer.trainer.pad.points")), page.evaluate("explorer.trainer.pad.colours")
 
 
+@pytest.mark.slow
 def test_a_line_is_straight_whatever_way_the_pointer_took(visit):
     with visit(STILL, reduced_motion="reduce") as page:
         at = easel(page)
@@ -41,6 +42,7 @@ def test_a_line_is_straight_whatever_way_the_pointer_took(visit):
         assert page.locator("#line").get_attribute("aria-pressed") == "true"
 
 
+@pytest.mark.slow
 def test_colours_are_classes_and_are_erased_with_their_points(visit):
     with visit(STILL, reduced_motion="reduce") as page:
         at = two_classes(page)
@@ -57,6 +59,7 @@ def test_colours_are_classes_and_are_erased_with_their_points(visit):
         assert page.evaluate("Object.keys(explorer.trainer.pad.asked).sort().join()") == "colours,sketch"
 
 
+@pytest.mark.slow
 def test_the_keyboard_draws_too(visit):
     with visit(STILL, reduced_motion="reduce") as page:
         easel(page)

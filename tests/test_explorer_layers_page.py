@@ -1,6 +1,7 @@
 """Streaks, the warped grid and the difference on the explorer's page in a real browser."""
 
 import numpy as np
+import pytest
 
 from browsers import IN_CHROMIUM, lit, picture, state, until
 
@@ -14,6 +15,7 @@ def drawn(page, known):
     return picture(page, ".frame")[4:-4, 4:-4]
 
 
+@pytest.mark.slow
 def test_streaks_cover_the_picture_and_turn_with_what_they_show(visit):
     with visit(EMPTY) as page:
         assert lit(page) < 20
@@ -31,6 +33,7 @@ def test_streaks_cover_the_picture_and_turn_with_what_they_show(visit):
         assert (exact[..., 2] - exact[..., 0]).max() > 40 and (exact[..., 0] - exact[..., 2]).max() < 40
 
 
+@pytest.mark.slow
 def test_the_grid_is_carried_with_the_clock(visit):
     with visit(EMPTY.replace("at=430", "at=1024")) as page:
         page.locator("#layer-grid").check()
@@ -46,6 +49,7 @@ def test_the_grid_is_carried_with_the_clock(visit):
         assert shown.sum() > 500 and (shown.mean(axis=1) > 0.5).sum() < 3
 
 
+@pytest.mark.slow
 def test_the_difference_has_both_colours(visit):
     with visit(EMPTY) as page:
         page.locator("body").press("7")

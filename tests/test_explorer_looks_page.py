@@ -42,6 +42,7 @@ def seen_at(page, width, name):
         page.screenshot(path=SEEN / f"{name}-{width}.png", full_page=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_every_screen_and_axe_finds_nothing_serious(visit, theme):
     with visit(FULL, color_scheme=theme) as page:

@@ -49,6 +49,7 @@ def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
         assert not page.evaluate("explorer.panels.some((panel) => panel.painter.gl)")  # here no card draws
 
 
+@pytest.mark.slow
 def test_both_ways_to_draw_points_show_the_same(visit):
     with visit("#model=small&n=2000&show=data&at=300") as page:
         page.evaluate(BOTH_WAYS)
@@ -74,12 +75,14 @@ BOTH_WAYS = """(async () => {
 })()"""
 
 
+@pytest.mark.slow
 def test_reduced_motion_opens_at_rest(visit):
     with visit("", reduced_motion="reduce") as page:
         page.wait_for_timeout(300)
         assert not page.evaluate("explorer.direction") and state(page)["place"] == 1024
 
 
+@pytest.mark.slow
 def test_time_is_scrubbed_and_played_in_both_directions(visit):
     with visit() as page:
         go(page, 0)
@@ -113,6 +116,7 @@ MOVED = """(speed) => {  // places of the clock in a frame of 50 ms
 }"""
 
 
+@pytest.mark.slow
 def test_everything_has_a_key(visit):
     with visit() as page:
         go(page, 512)
@@ -139,6 +143,7 @@ def test_everything_has_a_key(visit):
         assert page.locator("#help").is_visible()
 
 
+@pytest.mark.slow
 def test_samplers_stand_side_by_side_with_their_cost_and_their_distance(visit, small_model, answers):
     with visit("#model=small&n=500&show=euler.4,heun.8&at=0") as page:
         until(page, "explorer.panels.every((one) => one.distance)")
@@ -164,6 +169,7 @@ def test_samplers_stand_side_by_side_with_their_cost_and_their_distance(visit, s
         until(page, "explorer.panels.length === 2")
 
 
+@pytest.mark.slow
 def test_layers_are_drawn_over_the_points(visit):
     with visit("#model=small&n=500&show=data&at=500&layers=") as page:
         until(page, "!explorer.stale")
@@ -183,6 +189,7 @@ def test_layers_are_drawn_over_the_points(visit):
         assert (seen[..., 2] - seen[..., 0]).max() > 40 and (seen[..., 0] - seen[..., 2]).max() < 40  # blue alone
 
 
+@pytest.mark.slow
 def test_the_numbers_under_the_pointer_are_those_of_the_library(visit, small_model, answers):
     with visit("#model=small&n=500&show=data&at=600") as page:
         box = page.locator(".frame").bounding_box()
@@ -202,6 +209,7 @@ def test_the_numbers_under_the_pointer_are_those_of_the_library(visit, small_mod
         until(page, f"explorer.pointed && explorer.pointed[1] > {at[1]}")
 
 
+@pytest.mark.slow
 def test_a_particle_flows_from_under_the_pointer(visit):
     with visit("#model=small&n=500&show=data&at=700&layers=") as page:
         box = page.locator(".frame").bounding_box()
@@ -259,6 +267,7 @@ def test_a_training_is_watched_paused_and_gone_back_in(visit):
         assert page.evaluate("explorer.panels[1].distance.distance.length") > 1
 
 
+@pytest.mark.slow
 def test_a_shape_is_drawn_and_erased_by_hand(visit):
     with visit("#model=small&n=500&show=data&at=0") as page:
         at = easel(page)
@@ -282,6 +291,7 @@ def test_a_shape_is_drawn_and_erased_by_hand(visit):
         until(page, "document.getElementById('train-note').textContent.includes('expected at least 8')")
 
 
+@pytest.mark.slow
 def test_a_file_is_dropped_and_trained_on(visit):
     with visit() as page:
         text = "<b>a</b>,c,label\n" + "".join(f"{k % 7},{k % 5},z{k}\n" for k in range(80))
@@ -307,6 +317,7 @@ DROP = """(text) => {
 }"""
 
 
+@pytest.mark.slow
 def test_whether_it_is_learned_by_heart_and_what_it_may_be_asked_for_is_said(visit, answers):
     with visit("#model=small&n=500&show=data&at=0") as page:
         page.locator("#memory").click()
@@ -325,6 +336,7 @@ STATED = [
 MEMORY = Request.of('{"what": "memory", "number": 1, "model": "small", "seed": 0}', ["memory"])
 
 
+@pytest.mark.slow
 def test_type_is_large_for_an_audience(visit):
     with visit() as page:
         small = page.locator("h1").bounding_box()["height"]
@@ -335,6 +347,7 @@ def test_type_is_large_for_an_audience(visit):
         assert page.locator("h1").bounding_box()["height"] == small
 
 
+@pytest.mark.slow
 def test_the_tour_has_eight_stops(visit):
     with visit("#model=small&n=500&show=data,euler.4", reduced_motion="reduce") as page:
         page.locator("#tour").click()
@@ -350,6 +363,7 @@ def test_the_tour_has_eight_stops(visit):
         until(page, "explorer.state.side === 'both'")  # the stop before
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_state(visit, client):
     with visit("#model=moons&n=1000&seed=7&at=300&show=data,heun.8,euler.2&layers=points,arrows&side=exact") as page:
         until(page, "location.hash.includes('seed=7')")
@@ -368,6 +382,7 @@ def test_the_address_holds_the_state(visit, client):
         assert page.locator("#undo").is_disabled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     ["#model=../../etc/passwd&n=1e9&seed=-1&at=x&show=nobody.3,euler.999999&layers=<b>&side=both2", "#%%%", "#"],
@@ -378,6 +393,7 @@ def test_what_an_address_says_wrongly_is_as_at_first(visit, wrong):
         assert [one["sampler"] for one in state(page)["panels"]] == ["data", "dpmpp_3m"]
 
 
+@pytest.mark.slow
 def test_another_model_is_a_click_away(visit):
     with visit() as page:
         page.locator("#models button[value=moons]").click()
@@ -416,6 +432,7 @@ def test_the_end_of_the_server_is_told(shelf, answers, chromium):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_closed_page_is_forgotten(visit, client):
     with visit():
         pass
@@ -423,6 +440,7 @@ def test_a_closed_page_is_forgotten(visit, client):
         assert page.evaluate("explorer.link.socket.readyState") == 1
 
 
+@pytest.mark.slow
 def test_the_page_without_a_server_computes_what_the_library_does(visit, chromium, small_model, tmp_path):
     with visit("#model=moons&n=500&show=data,euler.4") as page:
         with page.expect_download() as saved:
@@ -472,6 +490,7 @@ def test_the_page_without_a_server_computes_what_the_library_does(visit, chromiu
 LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]
 
 
+@pytest.mark.slow
 def test_who_does_not_see_it_is_told_the_state(visit):
     with visit("#model=small&n=500&show=data,euler.4&at=500") as page:
         until(page, "Boolean(explorer.panels[1].distance)")

@@ -51,6 +51,7 @@ def look(**options):
 # --- the recipe ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_page_shows_of_a_schedule_is_the_librarys():
     changes = {"schedule.kind": "knots", "schedule.alphas": [0.8, 0.3, 0.1], "schedule.sigmas": [0.5, 0.9, 1.0]}
     found = look(changes=changes)
@@ -66,6 +67,7 @@ def test_what_a_page_shows_of_a_schedule_is_the_librarys():
     assert tomllib.loads(found.header["toml"])["schedule"]["alphas"] == [0.8, 0.3, 0.1]
 
 
+@pytest.mark.slow
 def test_betas_are_shown_of_a_schedule_of_steps():
     found = look(recipe="ddpm", changes={"schedule.steps": 20})
     expected = motes.load_recipe("ddpm", {"schedule.steps": 20}).make_schedule().betas
@@ -75,6 +77,7 @@ def test_betas_are_shown_of_a_schedule_of_steps():
     assert not look().arrays["betas"].size
 
 
+@pytest.mark.slow
 def test_findings_come_with_changes_that_mend_them():
     found = look(recipe="tutorial", changes={"training.steps": 2_000}).header["findings"]
     expected = motes.diagnose(motes.make_shape("moons", 10_000)[:2_000], "tutorial", changes={"training.steps": 2_000})
@@ -174,6 +177,7 @@ def test_what_cannot_be_changed_on_the_way_is_refused(live):
             live.change(planned(request(changes=SMALL | changes), Limits()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaged", [True, False])
 def test_the_python_of_a_training_trains_the_same(averaged):
     changes = SMALL | {"data.label": "class", "times.kind": "uniform", "grid.steps": 4, "schedule.kind": "knots"}
@@ -194,6 +198,7 @@ def test_the_python_of_a_training_trains_the_same(averaged):
 # --- classes, guidance, a known coordinate ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_class_is_what_the_library_draws_of_it(answers, labelled_model):
     how = {"sampler": "heun", "steps": 4}
     question = dict(what="chain", model="labelled", n=200, seed=5, **how)
@@ -249,6 +254,7 @@ def test_a_class_that_there_is_not_is_refused(answers, wrong):
         ask(answers, **fine | wrong)
 
 
+@pytest.mark.slow(but=["1-y"])
 @pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
 def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis, column):
     found = ask(answers, what="given", model="labelled", axis=axis, value=0.3, seed=4, label=1, guidance=1.0)
@@ -280,6 +286,7 @@ def test_a_recipe_and_a_model_are_those_that_are_shown(answers, small_model, tmp
     assert np.array_equal(same.sample(20, seed=1), small_model.sample(20, seed=1))
 
 
+@pytest.mark.slow
 def test_a_film_is_a_gif_that_moves(answers):
     found = b64decode(ask(answers, what="export", model="small", form="film", seed=0).header["base64"])
     film = Image.open(BytesIO(found))

@@ -42,6 +42,7 @@ def planned(page, condition):
 # --- the schedule ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_schedule_is_picked_and_what_follows_is_shown_at_once(visit):
     with visit() as page:
         planned(page, "explorer.planner.plan.recipe.schedule.kind === 'exploding'")
@@ -66,6 +67,7 @@ def test_a_schedule_is_picked_and_what_follows_is_shown_at_once(visit):
         assert changes(page) == {}
 
 
+@pytest.mark.slow
 def test_curves_are_dragged_and_moved_by_keys(visit):
     with visit() as page:
         page.locator("#schedule").select_option("continuous_cosine")
@@ -101,6 +103,7 @@ def test_curves_are_dragged_and_moved_by_keys(visit):
         assert state(page)["place"] == 1024  # the keys of the page are not theirs
 
 
+@pytest.mark.slow
 def test_a_recipe_of_steps_is_dragged_into_one_without(visit):
     """Its times, its network and its grid know the steps of its schedule alone, and are changed with it."""
     with visit("#model=small&n=500&recipe=tutorial&set=training.steps%3D500") as page:
@@ -116,6 +119,7 @@ def test_a_recipe_of_steps_is_dragged_into_one_without(visit):
         assert changes(page) == {"training.steps": 500}
 
 
+@pytest.mark.slow
 def test_knots_give_way_to_the_one_that_is_moved(visit):
     with visit() as page:
         found = page.evaluate("""async () => {
@@ -129,6 +133,7 @@ def test_knots_give_way_to_the_one_that_is_moved(visit):
             motes.diffusion.KnotSchedule(tuple(one["alphas"]), tuple(one["sigmas"]))  # which refuses what is none
 
 
+@pytest.mark.slow
 def test_a_fix_is_applied_and_trained_with(visit):
     with visit() as page:
         planned(page, "true")
@@ -152,6 +157,7 @@ def test_a_fix_is_applied_and_trained_with(visit):
 # --- the recipe ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
     with visit("#model=small&n=500&show=data,euler.4&learn=circles&recipe=ddpm&set=training.steps%3D500"
                "&set=network.width%3D16&set=nothing&set=../x%3D1&set=loss.kind%3D%22min_snr%22") as page:  # fmt: skip
@@ -196,6 +202,7 @@ def test_a_learning_rate_is_changed_while_it_trains(visit):
 # --- classes and a known coordinate ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_class_is_chosen_and_guided(visit, shelf):
     with visit("#model=labelled&n=300&show=data,euler.4&at=0") as page:
         page.locator("#classes button[value='1']").click()
@@ -223,6 +230,7 @@ def test_a_class_is_chosen_and_guided(visit, shelf):
         assert page.locator("#class-part").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_known_coordinate_is_a_line_that_is_dragged(visit, shelf):
     with visit("#model=small&n=300&show=data&at=500&layers=") as page:
         until(page, "!explorer.stale")
@@ -266,6 +274,7 @@ def saved(page, button):
     return found.value
 
 
+@pytest.mark.slow
 def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hash = "#model=labelled&n=300&seed=3&show=data,heun.4&at=400&layers=points,arrows&class=1.2&known=0.0.5"
@@ -291,6 +300,7 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
 
 
+@pytest.mark.slow
 def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
     with visit("#model=pinwheel&n=300&seed=3&show=heun.4&at=0&class=2.3&known=1.0.25") as page:
         drawn = page.evaluate("[...explorer.panels[0].painter.data.slice(-600)]")
@@ -300,6 +310,7 @@ def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
     assert (found["on_the_line"][:, 1] == 0.25).all()
 
 
+@pytest.mark.slow
 def test_a_film_is_taken_away(visit):
     with visit() as page, Image.open(saved(page, "save-film").path()) as film:
         assert film.format == "GIF" and film.n_frames > 100

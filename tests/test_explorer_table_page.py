@@ -32,6 +32,7 @@ def answered(page, known):
     until(page, f"Object.keys(explorer.table.answer.header.cells).join() === {','.join(known)!r}")
 
 
+@pytest.mark.slow
 def test_a_row_is_unmasked_column_by_column(visit, answers):
     with visit() as page:
         seen(page)
@@ -50,6 +51,7 @@ def test_a_row_is_unmasked_column_by_column(visit, answers):
         until(page, "Object.keys(explorer.table.row).length === 7")
 
 
+@pytest.mark.slow
 def test_a_click_on_a_bar_fixes_a_cell_and_the_others_answer(visit, answers):
     with visit() as page:
         seen(page)
@@ -76,6 +78,7 @@ def test_a_click_on_a_bar_fixes_a_cell_and_the_others_answer(visit, answers):
         until(page, "explorer.table.answer.header.log_p === null")
 
 
+@pytest.mark.slow
 def test_cells_are_fixed_with_the_keyboard_alone(visit):
     with visit() as page:
         seen(page)
@@ -93,6 +96,7 @@ def test_cells_are_fixed_with_the_keyboard_alone(visit):
         assert said.startswith("species, Gentoo: ")
 
 
+@pytest.mark.slow
 def test_what_a_cell_cannot_be_is_said(visit):
     with visit() as page:
         seen(page)
@@ -103,6 +107,7 @@ def test_what_a_cell_cannot_be_is_said(visit):
         until(page, "document.getElementById('table-note').textContent === ''")
 
 
+@pytest.mark.slow
 def test_all_of_them_follow_in_a_random_order(visit, answers):
     with visit(f"{QUICK}&seed=3") as page:
         seen(page)
@@ -113,6 +118,7 @@ def test_all_of_them_follow_in_a_random_order(visit, answers):
         assert list(row(page)) != order and sorted(row(page)) == sorted(order)
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_row(visit):
     fixed = {"species": "Adelie", "year": 2008}
     with visit(f"{QUICK}&table=penguins&row={quote(json.dumps(fixed))}") as page:
@@ -127,6 +133,7 @@ def test_the_address_holds_the_row(visit):
             until(page, f"{READY} || document.getElementById('table-note').textContent !== ''")
 
 
+@pytest.mark.slow
 def test_a_table_of_your_own_is_at_the_top_and_its_dates_are_picked(chromium, dated):
     """A date is chosen in a calendar or by a click on a bar; one that cannot be is told so and fixes nothing."""
     own = Answers(Shelf(dated), Limits())

@@ -56,6 +56,7 @@ def test_log_p_of_a_row_is_that_of_the_library(answers, subject):
     assert ask(answers, what="row", table="penguins", row={}).header == {"log_p": None, "cells": {}}
 
 
+@pytest.mark.slow
 def test_bars_are_those_of_predictions(answers, subject):
     p = ask(answers, what="row", table="penguins", row=ROW).arrays["p"]
     assert len(p) == sum(len(one.texts) for one in subject.bars)
@@ -115,6 +116,7 @@ def test_a_name_of_a_table_is_never_a_path(answers, name):
         ask(answers, what="table", table=name)
 
 
+@pytest.mark.slow
 def test_a_table_of_your_own_comes_first(tmp_path):
     from tables import TINY, untrained
 

@@ -186,6 +186,7 @@ POINT_FIGURES = {
 }
 
 
+@pytest.mark.slow(but=["scatter"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_points_have_axes_where_the_style_has_them(name):
     for style in (figures.STYLES["light"], figures.STYLES["dark"]):
@@ -205,6 +206,7 @@ def cut_off(figure):
     return max(-tight.x0, -tight.y0, tight.x1 - page.x1, tight.y1 - page.y1)
 
 
+@pytest.mark.slow(only=["20.0-comparison", "20.0-row"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 @pytest.mark.parametrize("width", [3.5, 20.0])
 def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name, width):
@@ -216,6 +218,7 @@ def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name,
     assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) > 2
 
 
+@pytest.mark.slow
 def test_a_map_of_another_width_is_laid_out_anew():
     x = np.linspace(-3, 3, 16)
     for width in (4.0, 20.0):
@@ -225,6 +228,7 @@ def test_a_map_of_another_width_is_laid_out_anew():
         assert cut_off(figure) < 0.02
 
 
+@pytest.mark.slow(but=["scatter"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_a_footnote_stands_below_all_that_there_is(name):
     figure = POINT_FIGURES[name]("light")
@@ -304,6 +308,7 @@ def test_row_titles_count_the_steps_of_a_discrete_schedule():
     assert [(int(k), int(of)) for k, of in read] == [(k, T) for k in range(T + 1)]
 
 
+@pytest.mark.slow
 def test_every_panel_of_a_row_and_of_a_grid_has_the_same_box():
     for columns in (None, ("a", "b")):
         view = View(columns=columns)
@@ -344,6 +349,7 @@ def test_what_is_returned_shows_itself_in_a_notebook():
         assert shown._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_in_threads():
     shown = []
     threads = [
@@ -526,6 +532,7 @@ def test_gif_of_many_colours_takes_the_nearest(tmp_path):
     assert error.mean() < 6
 
 
+@pytest.mark.slow
 def test_mp4_reads_back(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
     shown = film(hold=3)

@@ -404,6 +404,7 @@ def test_the_small_print_states_the_compression_and_the_largest_score():
     )
 
 
+@pytest.mark.slow(but=["given3-$t$ = 4/100"])
 @pytest.mark.parametrize(
     ("given", "title"),
     [
@@ -454,6 +455,7 @@ def every_figure(style):
     yield figures.score_fields((X, Y), LEARNED, EXACT, style=style)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_every_figure_is_of_its_style_and_shows_itself_in_a_notebook(style):
     look = figures.STYLES[style]
@@ -464,6 +466,7 @@ def test_every_figure_is_of_its_style_and_shows_itself_in_a_notebook(style):
         assert shown._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_in_threads():
     """Each with a formula of its own: matplotlib reads them all with one parser, and no cache helps here."""
     shown = []

@@ -207,6 +207,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("files")
 
 
+@pytest.mark.slow
 @property_test
 @given(
     st.lists(st.tuples(st.floats(-1e300, 1e300), st.integers(-(2**53), 2**53)), min_size=1, max_size=5),
@@ -255,6 +256,7 @@ def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_ragged_line_does_not_end_the_process_with_it(file):
     """pyarrow must have no thread at work when a process that has JAX's ends."""
     path = file("a,b\n" + "1,2\n" * 50 + "1,2,3\n")

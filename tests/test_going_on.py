@@ -63,6 +63,7 @@ def twenty():
     return points(20, seed=1)
 
 
+@pytest.mark.slow
 def test_points_in_two_fits_are_those_of_one(twenty):
     whole, again = points(40, seed=1).training, points(40, start=twenty).training  # with the seed of the start
     assert bits(both(whole)) == bits(both(again))
@@ -73,6 +74,7 @@ def test_points_in_two_fits_are_those_of_one(twenty):
     np.testing.assert_array_equal(whole.averages.over(0.1), again.averages.over(0.1))
 
 
+@pytest.mark.slow
 def test_validation_rows_and_importance_go_on_too():
     changes = FLAT | {"training.validation": 0.3, "training.check_every": 10, "times.draw": "importance"}
     whole, first = points(40, changes, seed=2), points(20, changes, seed=2)
@@ -81,6 +83,7 @@ def test_validation_rows_and_importance_go_on_too():
     np.testing.assert_array_equal(whole.training.held_out.losses, again.training.held_out.losses)
 
 
+@pytest.mark.slow
 def test_points_with_a_falling_rate_go_on_as_a_run_does(tmp_path):
     changes = SMALL | {"training.steps": 20, "training.warmup": 5}
     keeper = Memory(tmp_path)
@@ -117,6 +120,7 @@ def test_the_best_weights_for_other_points_may_be_those_before():
     assert kept.steps[:2].tolist() == [first.training.held_out.best, 20]
 
 
+@pytest.mark.slow
 def test_other_losses_begin_from_the_weights_alone(twenty):
     for changes in ({"training.averages": 0}, {"times.draw": "importance"}):
         on = points(3, FLAT | {"training.learning_rate": 1e-12} | changes, start=twenty)
@@ -153,6 +157,7 @@ def first():
     return estimator(20).fit(ROWS)
 
 
+@pytest.mark.slow
 def test_tables_go_on_as_a_run_does(tmp_path):
     """The learning rate of a table falls over all steps, so that two fits are not one; but they are a run resumed."""
     changes = FEW | {"table.steps": 20}
@@ -173,6 +178,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
         model.fit(ROWS)
 
 
+@pytest.mark.slow
 def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
     constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
     monkeypatch.setattr("motes.learning.tables._step.with_inputs", constant)
@@ -221,6 +227,7 @@ def test_members_and_base_stay_however_many_rows_come(first):
     assert many.n_iter_ == 6 and np.isfinite(many.history_).all()
 
 
+@pytest.mark.slow
 def test_files_pickles_and_clones_have_no_state(first, tmp_path):
     from sklearn.base import clone
 
@@ -237,6 +244,7 @@ def test_files_pickles_and_clones_have_no_state(first, tmp_path):
         np.testing.assert_allclose(of_networks(one, ".network.embed"), weights, atol=1e-6)
 
 
+@pytest.mark.slow(only=["change2"])
 @pytest.mark.parametrize("change", [{"table.width": 9}, {"table.bins": 5}, {"table.relations": False}])
 def test_another_network_is_refused(first, change):
     (key,) = change

@@ -89,6 +89,7 @@ def kept(name, style):
     return Image.open(FOLDER / f"{name}-{style}.png").convert("RGB")
 
 
+@pytest.mark.slow(only=["excess_curve-dark", "excess_curve-light", "score_fields-light"])
 @pytest.mark.skipif(DRAWN_BY > VERSION, reason="matplotlib measures texts otherwise, so axes have other places")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", FIGURES)
@@ -101,6 +102,7 @@ def test_the_film_looks_as_it_did(style):
     assert difference(film(style), kept("film", style)) < TOLERANCE
 
 
+@pytest.mark.slow(only=["comparison-light", "excess_curve-dark", "pairs-dark"])
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_swapped_colour_is_seen(name, style):

@@ -75,6 +75,7 @@ def assert_mean(values, expected):
     assert Z * error < 0.1 * expected  # which says something
 
 
+@pytest.mark.slow(only=["importance-log_normal", "importance-logit_normal", "importance-steps", "uniform-steps"])
 @each_distribution
 @pytest.mark.parametrize("draw", DRAWS)
 def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(distribution, draw):
@@ -83,6 +84,7 @@ def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(distributio
     assert_mean((weight * peak(t)).mean(axis=1), mean(peak))
 
 
+@pytest.mark.slow
 @each_distribution
 def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
     # As in a short batch, of which only the first rows count.
@@ -91,6 +93,7 @@ def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
     assert_mean((weight * peak(t))[:, :3].mean(axis=1), mean(peak))
 
 
+@pytest.mark.slow(but=["uniform"])
 @each_distribution
 def test_called_as_others_are_it_draws_from_the_law(distribution):
     make, schedule, mean = DISTRIBUTIONS[distribution]
@@ -99,12 +102,14 @@ def test_called_as_others_are_it_draws_from_the_law(distribution):
     assert abs(peak(t).mean() - mean(peak)) < Z * peak(t).std() / np.sqrt(len(t))
 
 
+@pytest.mark.slow
 def test_nothing_is_preferred_until_every_cell_has_been_seen_often_enough():
     seen = uneven()._replace(number=jnp.full(CELLS, 50.0).at[3].set(ENOUGH - 1))
     assert np.allclose(chances(seen), 1 / CELLS)
     assert (batches(BY_IMPORTANCE, nothing_seen(), 1, 64)[1] == 1).all()
 
 
+@pytest.mark.slow
 def test_chances_are_the_roots_of_the_mean_squares_and_a_uniform_share():
     seen = uneven()
     root = np.sqrt(np.asarray(seen.squares, float))
@@ -130,6 +135,7 @@ def test_what_is_remembered_is_the_mean_of_the_squares_then_one_that_forgets():
     assert np.allclose(memory.squares, squares, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loss_with_a_sharp_peak_is_estimated_with_less_noise():
     rng, noise = np.random.default_rng(2), lambda shape: rng.exponential(size=shape)  # a row's loss is a random one
     times = BY_IMPORTANCE
@@ -179,6 +185,7 @@ def test_a_recipe_draws_by_importance(kind):
     assert motes.recipes.parse(recipe.to_dict()) == recipe
 
 
+@pytest.mark.slow
 def test_training_by_importance_learns_and_is_reproducible():
     x, fresh = motes.make_shape("moons", 2000, seed=0), motes.make_shape("moons", 2000, seed=1)
     changes = {"training.steps": 400, "grid.steps": 20, "training.ema": 0.95, "times.draw": "importance"}

@@ -42,6 +42,7 @@ def closed_form(schedule, loss, t):
     return (weight * VARIANCES * sigma2 / total).mean(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", WEIGHTED)
 @pytest.mark.parametrize("schedule", ["linear", "exploding"])
 def test_a_gaussians_is_its_closed_form(schedule, loss):
@@ -55,6 +56,7 @@ def test_a_gaussians_is_its_closed_form(schedule, loss):
     assert curve.label == EXACT
 
 
+@pytest.mark.slow
 def test_the_expectation_is_that_of_the_times():
     schedule = SCHEDULES["linear"]
     oracle, x0 = gaussian(schedule)
@@ -94,6 +96,7 @@ def six_columns():
     return MixtureOracle(np.ones(3), means, np.tile(0.25 * np.eye(6), (3, 1, 1)), SCHEDULES["linear"]), x0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", long_except(WEIGHTED, "simple", "edm"))
 @pytest.mark.parametrize("distribution", [moons, six_columns])
 def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
@@ -134,6 +137,7 @@ def test_no_network_is_below_it():
     assert (ours.mean > least.mean - Z * least.error).all()
 
 
+@pytest.mark.slow
 def test_the_bound_for_memorising_is_below_the_truth():
     schedule = SCHEDULES["exploding"]
     x = motes.make_shape("moons", 500, seed=1)

@@ -128,6 +128,7 @@ def test_a_calendar_is_that_of_numpy():
     assert not Calendar("month").exists(june, np.array([31]))[0]
 
 
+@pytest.mark.slow
 def test_dates_without_a_pattern_are_hardly_ever_split():
     """Two tests at `LEVEL` of each of 200 columns: more than 4 splits in fewer than one of 10,000 sets of seeds."""
     rng = np.random.default_rng(0)

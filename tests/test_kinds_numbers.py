@@ -101,6 +101,7 @@ LATTICES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow(only=["rounded zeros", "signed"])
 @pytest.mark.parametrize("name", LATTICES)
 def test_the_probabilities_of_a_lattice_sum_to_1(name):
     """Those of whole numbers are masses, those of rounded ones densities: times the distance they are masses."""

@@ -49,6 +49,7 @@ def learned(eps, v, kind=NoisePredictor):
 # --- between the bounds --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(but=["2"])
 @pytest.mark.parametrize("steps", [1, 2, 12])
 def test_shares_0_and_1_are_the_tables_of_the_schedule(steps):
     schedule, k = DiscreteVP(BETAS[:steps]), np.arange(steps)
@@ -58,6 +59,7 @@ def test_shares_0_and_1_are_the_tables_of_the_schedule(steps):
     assert np.allclose(of(0.3), 0.3 * of(1.0) + 0.7 * of(0.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_between_every_third_step_they_are_those_of_the_schedule_of_these_steps():
     bar = np.cumprod(1 - BETAS)[2::3]
     short = DiscreteVP(1 - bar / np.concatenate([[1.0], bar[:-1]]))
@@ -67,6 +69,7 @@ def test_between_every_third_step_they_are_those_of_the_schedule_of_these_steps(
     assert np.allclose(of(1.0), np.log(short.betas), rtol=1e-4)
 
 
+@pytest.mark.slow(but=["1.0-beta-12"])
 @pytest.mark.parametrize("steps", [12, 4])
 @pytest.mark.parametrize(("v", "variance"), [(-1.0, "posterior"), (1.0, "beta")])
 def test_a_network_that_says_a_bound_samples_as_that_bound(v, variance, steps):
@@ -111,6 +114,7 @@ def test_a_term_is_the_divergence_written_by_hand(k):
     assert np.allclose(ours, expected, rtol=1e-4)
 
 
+@pytest.mark.slow(but=["1"])
 @pytest.mark.parametrize("k", [0, 1, 11])
 def test_the_mean_learns_nothing_from_the_bound_and_the_variance_nothing_from_the_simple_loss(k):
     x0, eps, t = jnp.array([0.5, -1.0]), jnp.array([0.8, -0.1]), jnp.asarray((k + 1) / 12)
@@ -160,6 +164,7 @@ def test_the_exact_denoiser_knows_the_best_variance():
     assert (exact < BETAS[:, None]).all()
 
 
+@pytest.mark.slow
 def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     # Reverse steps of independent Gaussian columns are Gaussian: with both moments right, the distribution at every
     # step is.
@@ -172,6 +177,7 @@ def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     assert_moments(points, MEAN, variances)
 
 
+@pytest.mark.slow
 def test_the_least_hybrid_loss_is_its_closed_form():
     variances = np.array([0.25, 0.04])
     oracle = GaussianOracle(np.zeros(2), np.diag(variances), SCHEDULE)
@@ -195,6 +201,7 @@ class EveryStep(StepTimes):
         return schedule.t_of_step(jnp.arange(n) % schedule.steps)
 
 
+@pytest.mark.slow
 def test_training_finds_a_variance_between_the_bounds_that_lowers_the_bound():
     std, rng = 0.4, np.random.default_rng(5)
     x, fresh = std * rng.standard_normal((4000, 2)), std * rng.standard_normal((4000, 2)).astype(np.float32)
@@ -249,6 +256,7 @@ def test_parts_that_do_not_fit_are_explained(recipe, changes, says):
         motes.load_recipe(recipe, changes)
 
 
+@pytest.mark.slow
 def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     changes = SMALL | LEARNED | {"schedule.steps": 12, "sampler.variance": "learned"}
     x = motes.make_shape("moons", 400, seed=3)

@@ -53,6 +53,7 @@ def gaussian_through(schedule, x, mean, std):
     return np.sum(-0.5 * (y**2 / (1 + r**2) + np.log(2 * np.pi * (1 + r**2))) + np.log(widening), axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_gaussian_is_exact_under_every_schedule(name):
     # Schedules that do not end in noise too: this is the distribution of the flow from the prior, not that of the data.
@@ -62,6 +63,7 @@ def test_a_gaussian_is_exact_under_every_schedule(name):
     assert not found.standard_error.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", [GaussianOracle([0.0, 0.0], COVARIANCE, WIDE), MIXTURE], ids=["gaussian", "mixture"])
 def test_exact_denoisers_give_the_density_of_the_data(oracle):
     found = log_likelihood(oracle, POINTS, tolerance=1e-6)
@@ -70,6 +72,7 @@ def test_exact_denoisers_give_the_density_of_the_data(oracle):
     np.testing.assert_allclose(found.log_prob, exact, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_twenty_columns_are_exact():
     root = RNG.normal(size=(20, 20)) / 5
     x = RNG.normal(size=(20, 20)) @ root.T
@@ -102,6 +105,7 @@ def test_scipy_arrives_at_the_same_number():
 # --- the errors that it states --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_stated_error_covers_the_true_one():
     found = log_likelihood(MIXTURE, POINTS)
     with float64():
@@ -112,6 +116,7 @@ def test_the_stated_error_covers_the_true_one():
     assert (found.error <= 1e-4).all()
 
 
+@pytest.mark.slow
 def test_the_grid_agrees_with_the_adaptive_solver(trained):
     x = motes.make_shape("moons", 60, seed=5)
     reference = trained.likelihood(x, solver="adaptive", tolerance=1e-8)
@@ -123,6 +128,7 @@ def test_the_grid_agrees_with_the_adaptive_solver(trained):
         assert (true <= 10 * tolerance).all()
 
 
+@pytest.mark.slow
 def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
     # Both on the same two grids: it is the tolerance that decides about the precision.
     monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", 1)
@@ -131,6 +137,7 @@ def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained
     assert 0 < np.abs(single - double).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     # A network with a jump in time at each step has no smooth slope.
     model = fit_points(
@@ -161,6 +168,7 @@ def test_a_point_beyond_all_numbers_is_nan_with_an_infinite_error(small_model):
 # --- the random divergence ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", ["rademacher", "gaussian"])
 def test_hutchinson_is_unbiased_within_its_standard_error(divergence):
     exact = log_likelihood(MIXTURE, POINTS).log_prob
@@ -173,6 +181,7 @@ def test_hutchinson_is_unbiased_within_its_standard_error(divergence):
     assert 1.5 < np.median(found.standard_error / more.standard_error) < 2.7
 
 
+@pytest.mark.slow
 def test_probes_belong_to_the_row_and_the_key():
     draw = lambda x, key: log_likelihood(MIXTURE, x, divergence=Hutchinson("gaussian", key, 8)).log_prob
     found = draw(POINTS, KEY)
@@ -187,6 +196,7 @@ def test_probes_belong_to_the_row_and_the_key():
 # --- blocks ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_its_neighbours(trained):
     x = motes.make_shape("moons", 1200, seed=5)
     found = trained.score_samples(x)
@@ -196,6 +206,7 @@ def test_a_row_does_not_depend_on_its_neighbours(trained):
         np.testing.assert_allclose(trained.score_samples(x[rows]), found[rows], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_blocks_are_counted_as_they_are_done(trained):
     done = []
     trained.score_samples(motes.make_shape("moons", 1200, seed=5), on_block=done.append)
@@ -206,6 +217,7 @@ def test_blocks_are_counted_as_they_are_done(trained):
 # --- a trained model ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_density_of_a_trained_model_integrates_to_1(trained):
     middle, spread = trained.standardiser.mean, trained.standardiser.scale
     step = 0.1
@@ -225,6 +237,7 @@ def test_other_units_shift_it_by_their_jacobian(trained, factor):
     np.testing.assert_allclose(shift, -2 * np.log(factor), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
     # A power of two changes no digit on the way.
     x = motes.make_shape("moons", 300, seed=3)
@@ -232,6 +245,7 @@ def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
     np.testing.assert_allclose(there - here, -2 * 20 * np.log(2), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_samples_come_with_the_log_prob_that_scoring_gives_them(small_model):
     points, log_prob = small_model.sample(30, seed=2, return_log_prob=True)
     assert np.array_equal(points, small_model.sample(30, seed=2))
@@ -239,6 +253,7 @@ def test_samples_come_with_the_log_prob_that_scoring_gives_them(small_model):
     assert log_prob.dtype == np.float64
 
 
+@pytest.mark.slow
 def test_the_bound_lies_below_the_likelihood_on_average():
     # They are of two distributions, of the chain of noisy steps and of the flow, so it need not be so for every row.
     # With the exact denoiser both are near that of the data, and the bound gives away what a hundred steps cost.

@@ -43,6 +43,7 @@ def assert_mean(rows, expected):
 # --- losses --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each
 def test_a_denoiser_that_is_always_right_has_no_loss(schedule):
     x0 = np.full((8, DIM), 0.7, np.float32)  # data of a single point: E[x_0 | x_t] is that point
@@ -61,6 +62,7 @@ def test_the_simple_loss_of_silence_is_the_mean_square_of_the_noise(schedule):
     assert np.allclose(rows, np.mean(eps**2, axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tutorial", "linear", "cosine"])
 def test_the_least_simple_loss_on_a_gaussian_is_alpha_squared(name):
     # For x_0 ~ N(0, I), Var(eps | x_t) = 1 - sigma_t^2: what no denoiser can know.
@@ -76,6 +78,7 @@ def test_the_least_edm_loss_on_a_gaussian_is_1(schedule):
     assert_mean(rows, 1.0)
 
 
+@pytest.mark.slow(only=["normal-cosine", "normal-knots", "normal-tutorial", "signs-linear", "signs-tutorial"])
 @each
 @pytest.mark.parametrize("data", ["normal", "signs"])
 def test_the_edm_loss_of_a_fresh_network_is_1_at_every_time(schedule, data):
@@ -89,6 +92,7 @@ def test_the_edm_loss_of_a_fresh_network_is_1_at_every_time(schedule, data):
 # --- weights -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(only=["loss0-<lambda>-tutorial"])
 @each
 @pytest.mark.parametrize(
     ("loss", "weight"),
@@ -130,6 +134,7 @@ def test_the_elbo_weight_is_half_the_fall_of_the_snr(schedule):
         assert np.allclose(ours, (snr(t - h) - snr(t + h)) / (4 * h), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_elbo_loss_is_the_bound_of_many_steps():
     # Between t = 0.1 and 1, in nats a point; data N(0.5, 0.7^2 I), and a denoiser that takes it for a standard normal.
     # A step counts the error at its later, larger end: with 1600 of them the sum, by hand, is 0.25% too large.
@@ -157,6 +162,7 @@ def test_the_elbo_loss_is_the_bound_of_many_steps():
     assert Z * gap.std() / np.sqrt(len(x0)) < 0.02 * by_loss.mean()
 
 
+@pytest.mark.slow
 def test_the_terms_of_a_custom_loss_are_summed():
     near = lambda denoiser, x0, t, eps: jnp.sum((denoiser.where - x0) ** 2)
     small = lambda denoiser, x0, t, eps: 0.3 * jnp.sum(denoiser.where**2)
@@ -230,6 +236,7 @@ def test_draws_lie_strictly_within_0_and_1(draw, levels):
         assert np.allclose((u * levels) % 1, 0.5, atol=1e-5)
 
 
+@pytest.mark.slow
 @each
 def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule):
     # The tutorial's noise runs from 0.003 to 0.53 of the signal only.
@@ -250,6 +257,7 @@ def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule)
         assert stats.kstest(levels, stats.norm(mean, std).cdf).pvalue > 1e-6
 
 
+@pytest.mark.slow
 def test_antithetic_log_noise_mirrors_about_its_mean():
     times, schedule = LogNormalTimes(-1.2, 1.2, "antithetic"), SCHEDULES["exploding"]
     log_noise = -np.asarray(schedule.log_snr(times(schedule, jax.random.key(1), 64))) / 2

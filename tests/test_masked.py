@@ -370,6 +370,7 @@ def estimates(kind, denoiser, x0, keys):
     return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
 
 
+@pytest.mark.slow(but=["cosine", "terms"])
 @pytest.mark.parametrize("kind", ["linear", "cosine", "order", "terms"])
 def test_one_sample_estimates_are_unbiased(kind):
     """Means of 20,000, beyond Z standard errors once in 10^6 where they are right."""
@@ -380,6 +381,7 @@ def test_one_sample_estimates_are_unbiased(kind):
     assert abs(values.mean() - truth) < Z * values.std() / np.sqrt(len(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "order", "terms"])
 def test_the_bound_of_a_row_with_missing_entries_is_that_of_its_observed_columns(kind):
     """Means of 20,000 as above; the oracle's bound is tight."""
@@ -399,6 +401,7 @@ def test_keep_visible_keeps_that_many_at_random(count):
     assert (abs(kept - count / 4) <= Z * np.sqrt(count / 4 * (1 - count / 4) / n)).all()
 
 
+@pytest.mark.slow
 def test_terms_are_infinite_and_not_nan_where_the_row_is_impossible():
     equal = EnumeratedOracle([[0.5, 0.0], [0.0, 0.5]])
     row, order = jnp.array([0, 1]), jnp.array([1, 0])
@@ -512,6 +515,7 @@ def of_sampler(denoiser, name, steps, codes=(MASK,) * 3):
     return np.array([p[(row == STATES).all(axis=1)][0] for row in ROWS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("denoiser", "name", "steps", "codes"),
     [
@@ -537,6 +541,7 @@ def test_the_error_of_sampling_by_schedule_falls_with_its_steps():
     assert of_name[0] > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 5])
 def test_independent_columns_are_exact_in_any_number_of_steps(steps):
     """Chi-squared over all rows; a right sampler fails once in a million."""
@@ -546,6 +551,7 @@ def test_independent_columns_are_exact_in_any_number_of_steps(steps):
     assert_sampled(rows, ROWS, np.prod([np.array(columns[j])[ROWS[:, j]] for j in range(3)], axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64])
 def test_codes_of_any_integer_type_are_taken_in_either_precision(dtype):
     codes, order, key = np.array([1, 2, 0], dtype), np.arange(3, dtype=dtype), jax.random.key(0)
@@ -556,6 +562,7 @@ def test_codes_of_any_integer_type_are_taken_in_either_precision(dtype):
         assert rows[:2].tolist() == others[:2].tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_sampler_goes_on_where_its_own_row_is_impossible():
     # In one step of two equal columns half of the rows are impossible; the third column is drawn all the same.
     table = np.zeros((2, 2, 2))

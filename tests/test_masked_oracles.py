@@ -74,6 +74,7 @@ def test_every_conditional_is_the_sum_over_all_rows(oracle, double, rtol):
     assert (np.asarray(ours.log_prob)[total == 0] == -np.inf).all()
 
 
+@pytest.mark.slow
 def test_both_oracles_agree_on_larger_rows():
     rng = np.random.default_rng(1)
     weights, probs = rng.random(5), rng.random((5, 6, 4))

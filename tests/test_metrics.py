@@ -52,6 +52,7 @@ def test_the_same_rows_in_any_order_are_at_distance_0(dim):
     assert sliced_w2(np.concatenate([a, a]), a) < 1e-12
 
 
+@pytest.mark.slow
 @property_test
 @given(arrays(float, (5, 2), elements=coordinates), arrays(float, (2,), elements=coordinates))
 def test_a_shift_in_the_plane_costs_its_length_over_root_2(points, shift):
@@ -68,6 +69,7 @@ def test_a_shift_in_many_columns_costs_its_length_over_the_root_of_their_number(
     assert abs(square - 0.1) < 0.0097
 
 
+@pytest.mark.slow
 @property_test
 @given(
     arrays(float, (6, 2), elements=coordinates),
@@ -83,6 +85,7 @@ def test_units_origin_and_order_do_not_matter(a, factor, shift, random):
     assert np.isclose(moved, expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_wider_gaussian_is_as_far_as_the_difference_of_the_deviations():
     # W2 between N(0, s^2) and N(0, 1) on a line is |s - 1|. A sample deviation of n = 10^5 points in two columns is
     # right to 1 / sqrt(4 n) of itself, so 2.5 times the quotient of two of them to 0.0056: 5 times that is 0.028.

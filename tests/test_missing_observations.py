@@ -36,6 +36,7 @@ def learned():
     return motes.fit(theta, given=with_gaps(x, 22), changes=changes, seed=2, verbose=False)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_the_one_given_what_was_observed(learned):
     assert learned.inner.context.gaps == GAPS and learned.inner.context.inputs == 5
     theta, x = simulated(600, 23)
@@ -51,6 +52,7 @@ def test_the_posterior_is_the_one_given_what_was_observed(learned):
         assert rows.sum() > 50 and excess[rows].mean() < 0.15, pattern
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_none_or_nan(learned):
     one = learned.sample(4, given=[np.nan, 0.5, -1.0])
     frame = pd.DataFrame({"given0": [np.nan], "given1": [0.5], "given2": [-1.0]})
@@ -78,6 +80,7 @@ def test_gaps_travel_and_units_are_those_of_what_is_there(tmp_path):
         np.testing.assert_allclose([column[~out].mean(), column[~out].std()], [0, 1], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_file_has_empty_cells(motes_command):
     theta, x = simulated(300, 5)
     names = ["u", "v", "a", "b", "c"]

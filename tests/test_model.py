@@ -70,6 +70,7 @@ def kinds():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kinds())
 def test_rows_come_back_in_the_kind_they_were_given_in(name, tmp_path):
     data, types = kinds()[name]
@@ -88,6 +89,7 @@ def test_rows_come_back_in_the_kind_they_were_given_in(name, tmp_path):
     assert repr(same.columns) == repr(as_frame(rows).columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_points_come_back_in_the_kind_they_were_given_in(dtype):
     x = motes.make_shape("moons", 200, seed=1)
@@ -104,6 +106,7 @@ def test_points_come_back_in_the_kind_they_were_given_in(dtype):
         model.score_samples(pd.DataFrame({"east": ["a"], "north": [1.0]}))
 
 
+@pytest.mark.slow
 def test_a_column_that_is_dropped_does_not_come_back(tmp_path, quick_tables):
     model = few(pd.DataFrame(PEOPLE), columns={"age": "drop"})
     assert list(model.sample(3)) == ["height", "city"]
@@ -111,6 +114,7 @@ def test_a_column_that_is_dropped_does_not_come_back(tmp_path, quick_tables):
     assert list(motes.load(tmp_path / "m.safetensors").sample(3)) == ["height", "city"]
 
 
+@pytest.mark.slow
 def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command, quick_tables, quick_run):
     code, _, err = motes_command("train", "penguins", "-q", "--no-figures", "--set", "table.steps=2", "--set",
                                  "table.width=8", "--set", "table.calibrate=false")  # fmt: skip
@@ -126,6 +130,7 @@ def test_rows_of_a_file_belong_to_no_library(tmp_path, motes_command, quick_tabl
     assert code == 0 and out == rows.to_pandas().to_csv(index=False), err
 
 
+@pytest.mark.slow
 def test_a_shape_and_a_data_set_go_by_their_names(quick_tables):
     model = motes.fit("moons", changes=POINTS, seed=4, verbose=False)
     assert (model.kind, model.source) == ("points", "moons") and isinstance(model.sample(3), np.ndarray)
@@ -137,6 +142,7 @@ def test_a_shape_and_a_data_set_go_by_their_names(quick_tables):
 # --- the recipe -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(only=["iris-table-recipe 'table' for 'iris'", "moons-points-recipe 'default' for 'moons'"])
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
@@ -155,6 +161,7 @@ def test_the_data_chooses_the_recipe_and_it_is_said(data, kind, message, capsys,
     assert message in err and "training:" in err
 
 
+@pytest.mark.slow
 def test_quiet_where_nobody_looks_and_the_request_wins(capsys, quick_tables):
     x = motes.make_shape("moons", 100)
     assert motes.fit(x, "table", changes=TABLE).kind == "table"
@@ -162,6 +169,7 @@ def test_quiet_where_nobody_looks_and_the_request_wins(capsys, quick_tables):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, capsys, quick_tables):
     frame = pd.DataFrame(PEOPLE).assign(number=range(60))
     frame.to_csv(tmp_path / "p.csv", index=False)
@@ -177,6 +185,7 @@ def test_progress_reaches_the_callback():
     assert {now.steps for now in seen} == {40, 2} and seen[-1].step == 2
 
 
+@pytest.mark.slow
 def test_a_training_goes_on(moons, people):
     with pytest.raises(UsageError, match="start is a model of a table; expected one of points"):
         motes.fit(motes.make_shape("moons", 100), changes=POINTS, start=people, verbose=False)
@@ -237,6 +246,7 @@ def test_weights_count():
 # --- the same questions -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_model_answers_is_what_is_inside(moons, people):
     assert isinstance(moons.inner, PointModel) and isinstance(people.inner, TableModel)
     np.testing.assert_array_equal(moons.sample(9, seed=5), moons.inner.sample(9, seed=5))
@@ -251,6 +261,7 @@ def test_what_a_model_answers_is_what_is_inside(moons, people):
     assert moons.parameters == moons.inner.parameters and len(moons.training.losses) == 40
 
 
+@pytest.mark.slow
 def test_samplers_and_conditions_of_points(moons):
     how = {"sampler": "heun", "steps": 3, "grid": "karras"}
     np.testing.assert_array_equal(moons.sample(9, how=how), moons.inner.sample(9, how=how))
@@ -265,12 +276,14 @@ def test_samplers_and_conditions_of_points(moons):
     assert one[0, 1] != two[0, 1]
 
 
+@pytest.mark.slow
 def test_progress_counts_the_rows_of_all_draws(moons):
     seen = []
     moons.impute(np.array([[0.5, np.nan]] * 3), draws=3, on_block=seen.append)
     assert seen == sorted(seen) and seen[-1] == 9
 
 
+@pytest.mark.slow
 def test_classes_of_points():
     x, labels = motes.make_labelled_shape("moons", 300, seed=1)
     model = motes.fit(x, labels=labels, changes=POINTS, verbose=False)
@@ -283,6 +296,7 @@ def test_classes_of_points():
     np.testing.assert_array_equal(model.score_samples(x[:5], label=1), model.inner.score_samples(x[:5], label=1))
 
 
+@pytest.mark.slow
 def test_one_column_of_a_table_given_the_others(people):
     frame = pd.DataFrame(PEOPLE)[:6].set_index(pd.Index(list("abcdef")))
     found = people.predict(frame, "city")
@@ -315,6 +329,7 @@ def test_the_chain_of_points_is_that_of_its_grid(moons):
     assert len(moons.grid) == 7
 
 
+@pytest.mark.slow
 def test_a_condition_that_is_hardly_ever_met_is_warned_of():
     many = {"n": np.r_[np.zeros(30_000), np.ones(2)].astype(int), "x": np.arange(30_002) % 3}
     model = motes.fit(many, changes=TABLE | {"table.calibrate": True}, verbose=False)
@@ -356,6 +371,7 @@ def test_what_the_other_kind_answers_is_refused_with_what_to_do(ask, message, pe
 # --- how good it is ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
     rows = pd.DataFrame(PEOPLE)
     same = people.evaluate(rows, n=200)
@@ -367,6 +383,7 @@ def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
     assert "<html" in path.read_text()
 
 
+@pytest.mark.slow
 def test_points_are_evaluated_and_diagnosed(moons):
     x = motes.make_shape("moons", 300, seed=1)
     found = moons.evaluate(x, n=200)
@@ -374,6 +391,7 @@ def test_points_are_evaluated_and_diagnosed(moons):
     assert {finding.name for finding in moons.diagnose(x, n=200).findings}
 
 
+@pytest.mark.slow
 def test_the_report_of_points_is_one_page(moons, tmp_path):
     path = moons.report(str(tmp_path / "points.html"), motes.make_shape("moons", 300, seed=1), n=200)
     text = html.unescape(path.read_text())
@@ -438,6 +456,7 @@ def test_a_dict_of_uneven_columns_is_refused():
         as_frame({"a": [[1, 2], [3, 4]]})
 
 
+@pytest.mark.slow
 def test_the_models_inside_read_what_a_model_wrote(moons, people, tmp_path):
     for model, read in ((moons, PointModel.load), (people, read_model)):
         path = tmp_path / f"{model.kind}.safetensors"

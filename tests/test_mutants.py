@@ -1,5 +1,6 @@
 """The list of mutants fits the code; `make mutants` tries them."""
 
+import ast
 import importlib.util
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def mutants():
     return module
 
 
+@pytest.mark.slow
 def test_the_text_of_every_mutant_stands_in_the_code(mutants):
     every = mutants.read()
     assert [f"{one.file}: {one.fault}: {why}" for one in every if (why := one.wrong(ROOT))] == []
@@ -39,3 +41,30 @@ def test_there_are_enough_mutants_in_every_room_and_half_are_in_the_wiring(mutan
 
 def test_survivors_are_among_them(mutants):
     assert mutants.reasons().keys() <= {one.fault for one in mutants.read()}
+
+
+@pytest.mark.slow
+def test_make_test_leaves_out_no_test_that_alone_notices_a_mutant(mutants):
+    every = [one for one in mutants.read() if one.fault not in mutants.reasons()]
+    alone = [one.fault for one in every if not any(is_quick(test) for test in one.tests)]
+    assert len(alone) <= len(every) / 50, alone
+
+
+def is_quick(test: str) -> bool:
+    """Whether `make test` runs this test, or one of its cases."""
+    file, _, name = test.partition("::")
+    name, _, case = name.partition("[")
+    found = [
+        node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
+    ]
+    found = [node for node in found if node.name == name or (not name and node.name.startswith("test_"))]
+    return any(quick_case(node, case.removesuffix("]")) for node in found)
+
+
+def quick_case(node: ast.FunctionDef, case: str) -> bool:
+    """Whether it runs this case of a test, or one of its cases where none is named."""
+    marks = [ast.unparse(mark) for mark in node.decorator_list]
+    slow = [mark for mark in marks if mark.startswith("pytest.mark.slow")]
+    if not slow or "pytest.mark.long" in marks:
+        return "pytest.mark.long" not in marks
+    return "=[" in slow[0] and (not case or (repr(case) in slow[0]) == ("but=" in slow[0]))

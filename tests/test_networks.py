@@ -18,6 +18,7 @@ def network():
     return eqx.filter_jit(StepGatedMLP)(2, steps=STEPS, key=jax.random.key(0))  # one program for all its draws
 
 
+@pytest.mark.slow
 def test_the_tutorials_network_has_72066_parameters(network):
     assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_array))) == 72_066
 
@@ -44,6 +45,7 @@ def test_linear_layers_start_uniform_within_one_over_the_root_of_their_inputs(ne
             assert stats.kstest(values, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-6
 
 
+@pytest.mark.slow
 def test_the_network_is_the_tutorials_formula(network):
     x = np.array([0.3, -1.2])
     for k in (1, 2, 57, 100):
@@ -108,6 +110,7 @@ def test_softplus_has_a_second_derivative():
 # --- the residual network ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 13])
 def test_the_residual_network_maps_a_point_to_a_point(dim):
     @jax.jit
@@ -119,6 +122,7 @@ def test_the_residual_network_maps_a_point_to_a_point(dim):
     assert np.isfinite(out).all()
 
 
+@pytest.mark.slow
 def test_in_single_precision_no_matrix_is_of_double():
     network = ResidualMLP(2, 8, 2, context=3, key=jax.random.key(0))
     arguments = np.array([0.3, -1.2]), np.array(0.7), np.ones(3)

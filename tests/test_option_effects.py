@@ -828,6 +828,7 @@ def looks_of_a_table():
     assert found.state.numbers["watch/waited"] == 2 and found.steps < 200
 
 
+@pytest.mark.slow
 def test_other_numbers_of_a_table_need_no_other_program(monkeypatch):
     made, real = [], _step._adamw
     monkeypatch.setattr(_step, "_adamw", lambda *numbers: made.append(numbers) or real(*numbers))
@@ -852,6 +853,7 @@ def calibrate():
 SEEN = set()  # a function looks at all of its options at once
 
 
+@pytest.mark.slow(only=["conditions.joint", "times.log_normal.draw", "training.batch"])
 @pytest.mark.parametrize("option", EFFECTS)
 def test_an_option_changes_what_it_says(option, request, tmp_path):
     look, kind = EFFECTS[option], option.split(".")[1]

@@ -109,6 +109,7 @@ def prior(name):
     return nodes[keep], density[keep] * area
 
 
+@pytest.mark.slow(but=["sharp boxes-exploding"])
 @both
 @pytest.mark.parametrize("name", ["gaussian", "mixture", "boxes", "sharp boxes"])
 def test_bayes_rule_summed_over_a_grid_agrees(name, schedule):
@@ -136,6 +137,7 @@ def test_a_finite_data_set_is_bayes_rule_itself(schedule):
             np.testing.assert_allclose(ours.log_prob, log_q, rtol=1e-9)
 
 
+@pytest.mark.slow
 @both
 def test_the_denoisers_of_the_other_tests_agree(schedule):
     x = jnp.array([0.4, -1.1])
@@ -150,6 +152,7 @@ def test_the_denoisers_of_the_other_tests_agree(schedule):
 # --- against one another -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_special_cases_of_one_another_agree():
     schedule = VP
     x = RNG.standard_normal((6, 2)) * 2
@@ -179,6 +182,7 @@ def test_special_cases_of_one_another_agree():
                 assert_same(one.rows(x, t), other.rows(x, t), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @each
 def test_float32_keeps_what_float64_has(name):
     schedule = VE
@@ -193,6 +197,7 @@ def test_float32_keeps_what_float64_has(name):
         np.testing.assert_allclose(single.log_prob, double.log_prob, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_blocks_and_the_order_of_atoms_change_nothing():
     x = RNG.standard_normal((5, 3))
     atoms, weights = RNG.standard_normal((1001, 3)), RNG.random(1001)
@@ -209,6 +214,7 @@ def test_blocks_and_the_order_of_atoms_change_nothing():
                 assert_same(whole.rows(x, t), other.rows(x, t), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_the_rows_beside_it():
     oracle = EmpiricalOracle(POINTS, VP)
     x = RNG.standard_normal((2500, 2)).astype(np.float32)
@@ -219,6 +225,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 # --- one truth, said four ways -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each
 def test_score_gradient_tweedies_formula_and_noise_are_one_truth(name):
     schedule = VP  # its alpha_t is not 1
@@ -258,6 +265,7 @@ def test_the_variance_keeps_its_digits_in_float32_where_there_is_little_noise(sc
     np.testing.assert_allclose(found, 1e-6, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_one_point_at_a_time_says_the_same():
     oracle, x, t = oracles(VP)["mixture"], jnp.array([0.3, -0.7]), jnp.asarray(0.4)
     exact = oracle.exact(x, t)
@@ -272,6 +280,7 @@ def test_one_point_at_a_time_says_the_same():
 # --- the ends of time, and far away --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize(
     ("schedule", "double"),
@@ -289,6 +298,7 @@ def test_everything_is_finite_everywhere(name, schedule, double):
             assert (np.abs(exact.x0) <= np.abs(x).max(axis=1, keepdims=True) + 3).all(), t
 
 
+@pytest.mark.slow
 def test_a_schedule_with_next_to_no_signal_left_is_fine():
     schedule = CosineBetas(100).schedule()  # alpha_1 = 5e-4
     for name, oracle in oracles(schedule).items():
@@ -323,6 +333,7 @@ def test_at_time_0_atoms_and_boxes_give_their_nearest_point():
     np.testing.assert_allclose(oracles(VP)["sharp boxes"].denoise(x, 0.0), inside[np.arange(30), which], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_at_time_1_of_a_wide_schedule_the_mean_is_left():
     for name in ["gaussian", "empirical", "boxes"]:
         far = oracles(VarianceExploding(1e3))[name].denoise(np.zeros((1, 2)), 1.0)
@@ -332,6 +343,7 @@ def test_at_time_1_of_a_wide_schedule_the_mean_is_left():
 # --- size ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_a_hundred_thousand_atoms_fit_in_a_gibibyte():
     code = (

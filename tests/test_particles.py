@@ -99,6 +99,7 @@ def assert_white(white, tolerance):
 # --- known entries: every subset --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_of_a_gaussian_every_subset_has_its_conditional_law_and_no_particle_is_lost():
     rng, repeats = np.random.default_rng(2), 8
     known = np.tile(SUBSETS, (repeats, 1))
@@ -134,6 +135,7 @@ def drawn():
     return Drawn(x, known, *found)
 
 
+@pytest.mark.slow
 def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent_and_chance(drawn):
     for i, subset in enumerate(SUBSETS):
         places = range(i, len(drawn.x), len(SUBSETS))
@@ -146,6 +148,7 @@ def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent_and
     assert abs(white.std() - 1) < 0.02 + Z / np.sqrt(2 * n)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_draws_cover_the_truth_as_often_as_they_say(drawn):
     ranks = (drawn.rows < drawn.x[:, None, :]).sum(axis=1)[~drawn.known]  # uniform on 0 ... 128 for exact draws
     inside = (ranks >= 6) & (ranks <= PARTICLES - 6)
@@ -154,6 +157,7 @@ def test_intervals_of_the_draws_cover_the_truth_as_often_as_they_say(drawn):
     assert abs(inside.mean() - expected) < 0.02  # 2 per cent: 2.6 standard errors if the cells of a row tell the same
 
 
+@pytest.mark.slow
 def test_known_cells_come_back_bit_for_bit(drawn):
     shown = np.broadcast_to(drawn.x[:, None], drawn.rows.shape)
     mask = np.broadcast_to(drawn.known[:, None], drawn.rows.shape)
@@ -168,6 +172,7 @@ def test_known_cells_come_back_bit_for_bit(drawn):
     np.testing.assert_array_equal(rows[mask[:2]], np.broadcast_to(x[:, None], rows.shape)[mask[:2]])
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_its_neighbours(drawn):
     options = {"grid": GRID, "draws": PARTICLES, "particles": PARTICLES, "key": jax.random.key(5)}
     rows, ess = conditional_rows(MIXED, drawn.x[:20], drawn.known[:20], **options)
@@ -175,6 +180,7 @@ def test_a_row_does_not_depend_on_its_neighbours(drawn):
     np.testing.assert_array_equal(ess, drawn.ess[:20])
 
 
+@pytest.mark.slow
 def test_the_sample_size_that_is_told_is_the_one_that_the_means_have():
     # At twice a likely row few particles are left to tell, though in the end nearly all weigh the same.
     known, likely, found = np.array([1, 1, 0, 1, 1, 0], bool), MIXTURE.draw(1, np.random.default_rng(7))[0], []
@@ -205,6 +211,7 @@ def on(column, low, high):
     return lows, highs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b"), [(-1.0, 0.5), (1.0, INF), (-INF, -2.0), (6.0, INF), (1.0, 1.01), (-INF, 5.0), (30.0, 31.0)]
 )
@@ -228,6 +235,7 @@ def test_a_gaussian_in_an_interval_is_a_truncated_gaussian(a, b):
     assert abs(found.log_evidence - log_p) < 0.01 + 1e-4 * abs(log_p)
 
 
+@pytest.mark.slow
 def test_several_intervals_of_correlated_columns_beside_a_known_one():
     low, high = np.full(D, -INF), np.full(D, INF)
     low[0], high[0], high[2], low[4], low[5], high[5] = 0.8, 2.0, -0.3, 0.4, -0.5, -0.5
@@ -245,6 +253,7 @@ def test_several_intervals_of_correlated_columns_beside_a_known_one():
     assert abs(found.log_evidence - log_p - np.log(len(exact) / len(every))) < 5 / np.sqrt(len(exact)) + 0.05
 
 
+@pytest.mark.slow
 def test_populations_count_by_their_evidence():
     """Of two particles each: if all counted alike, a mean would be off by 0.23 standard deviations."""
     low, high = np.full(D, -INF), np.full(D, INF)
@@ -256,6 +265,7 @@ def test_populations_count_by_their_evidence():
     assert (np.abs(found.rows.mean(axis=0) - exact.mean(axis=0)) < chance * exact.std(axis=0)).all()
 
 
+@pytest.mark.slow
 def test_the_evidence_is_the_density_of_the_known_cells():
     for subset in SUBSETS[::10]:
         x = GAUSSIAN.draw(1, np.random.default_rng(10))[0]
@@ -264,6 +274,7 @@ def test_the_evidence_is_the_density_of_the_known_cells():
         assert abs(found.log_evidence - GAUSSIAN.given(x, subset)[0]) < 0.01
 
 
+@pytest.mark.slow
 def test_the_rarer_the_event_the_fewer_rows_are_left():
     found = [of_box(*on(1, a, INF), denoiser=MIXED, grid=GRID, n=1024) for a in (-INF, 1.0, 2.5, 4.0)]
     ess = [each.ess for each in found]
@@ -272,6 +283,7 @@ def test_the_rarer_the_event_the_fewer_rows_are_left():
     assert (np.diff([each.log_evidence for each in found]) < 0).all()
 
 
+@pytest.mark.slow
 def test_where_there_is_no_data_the_evidence_says_so_and_all_is_finite():
     found = of_box(*on(1, 60.0, 61.0), denoiser=MIXED, grid=GRID, n=1024)
     assert np.isfinite(found.rows).all()
@@ -288,6 +300,7 @@ class Broken(Denoiser):
         return jnp.full_like(x_t, jnp.nan)
 
 
+@pytest.mark.slow
 def test_where_no_particle_survives_it_is_an_error():
     options = {"key": jax.random.key(0), "grid": jnp.array([1.0, 0.5, 0.0]), "particles": 4}
     with pytest.raises(UsageError, match="none of 8 particles survived"):
@@ -299,6 +312,7 @@ def test_where_no_particle_survives_it_is_an_error():
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_of_a_class_are_drawn_from_its_distribution():
     # On the steps of a discrete schedule, which ends in a little less noise.
     classes = LabelledOracle([GaussianOracle(MEAN + away, COVARIANCE, COSINE) for away in (-2.0, 0.0)], [0.7, 0.3])

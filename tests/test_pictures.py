@@ -29,6 +29,7 @@ def sliced_w2(a, b):
     return np.sqrt(((np.sort(a @ directions, axis=0) - np.sort(b @ directions, axis=0)) ** 2).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_panels_are_equal_steps_of_the_distance_to_the_data_apart(x, recipe):
     made = model(recipe, x)
@@ -41,6 +42,7 @@ def test_panels_are_equal_steps_of_the_distance_to_the_data_apart(x, recipe):
     assert steps.min() > 0.2 * steps.mean()
 
 
+@pytest.mark.slow(only=["swiss_roll-ddpm"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_times_of_panels_are_round(x, recipe):
     made = model(recipe, x)
@@ -53,6 +55,7 @@ def test_the_times_of_panels_are_round(x, recipe):
     assert len(fives) >= 5
 
 
+@pytest.mark.slow(but=["moons"])
 def test_a_sampler_of_few_steps_has_panels_at_its_own(x):
     made = model("ddpm", x, grid_steps=5)
     times = Distances.of(made, x).panels(10)

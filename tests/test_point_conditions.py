@@ -61,6 +61,7 @@ def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):
         assert message.startswith("the condition on 'x' is 7 standard deviations")
 
 
+@pytest.mark.slow
 def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
     x, effective = sample_given(gaussian, ROWS, {"x": 7.0}, seed=1)
     assert (x[:, 0] == 7.0).all() and 0.3 * ROWS < effective <= ROWS
@@ -104,6 +105,7 @@ def test_rows_that_cannot_be_filled_in_are_named(small_model):
         impute_points(small_model, [[0, 0], [0, np.inf]], name="'f'")
 
 
+@pytest.mark.slow
 def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
     small_model.save(tmp_path / "m.safetensors")
     code, message, err = motes_command("sample", "m.safetensors", "-n", 40, "--given", "x=0.5", "--out", "s.csv", "-q")

@@ -32,6 +32,7 @@ def written(request, tmp_path_factory):
     return found, path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow(but=["1"])
 def test_the_page_needs_nothing_else_can_be_heard_and_its_numbers_are_numbers(written):
     check_alone(written[1])
     check_heard(written[1])
@@ -60,6 +61,7 @@ def test_the_worst_row_is_seen(written):
     assert len(clouds) == (3 if width == 2 else 0)  # real and synthetic points of the plane, and their difference
 
 
+@pytest.mark.slow
 def test_the_map_of_differences_has_the_colour_of_those_that_are_too_many():
     rng = np.random.default_rng(0)
     left, right = (rng.uniform(size=(3000, 2)) * [0.5, 1] + [0.5 * side, 0] for side in (0, 1))
@@ -92,6 +94,7 @@ def test_the_axis_of_years_has_years(years):
     assert all(years[0] <= int(tick) <= years[1] for tick in ticks)
 
 
+@pytest.mark.slow
 def test_the_loss_is_drawn_beside_the_irreducible_one():
     model = motes.fit("moons", recipe="tutorial", changes={"training.steps": 2}, verbose=False)
     found = model.evaluate(n=200)
@@ -105,6 +108,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
     check_numbers(text)
 
 
+@pytest.mark.slow
 def test_a_page_in_the_wrong_place_is_refused_before_the_work(tmp_path, monkeypatch):
     model = motes.fit(motes.make_shape("moons", 60), changes={"training.steps": 2}, verbose=False)
     monkeypatch.setattr(

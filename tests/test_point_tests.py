@@ -183,6 +183,7 @@ def found_by(samples, reference, other, **options):
     return {entry.name: entry for entry in evaluate_points(samples, reference, other, **options).entries}
 
 
+@pytest.mark.slow
 def test_a_few_rows_far_out_are_found_although_the_interval_reaches_0():
     # D5.3: 30 times as far as a real draw, with an interval that holds the reference value.
     rng = np.random.default_rng(5)
@@ -208,6 +209,7 @@ def test_one_row_alone_is_no_difference_and_the_verdict_says_why():
     assert "chance could bring" in entry.verdict.text
 
 
+@pytest.mark.slow
 def test_copies_of_the_reference_rows_are_suspected():
     reference, other = drawn(10, 300), drawn(11, 300)
     copies = reference + 1e-6 * drawn(12, 300)
@@ -235,6 +237,7 @@ def between(repeats, share, error=0.001):
     return binom.ppf(error / 2, repeats, share), binom.isf(error / 2, repeats, share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", long_except(HEAVY, "ties"))
 def test_real_draws_raise_an_alarm_in_one_of_twenty_closing_lines(name):
     low, high = between(150, ALPHA)  # wrong once in 1000 seeds
@@ -264,6 +267,7 @@ def test_what_would_have_been_seen_is_seen_in_80_of_100_cases(rows):
     assert 36 <= hits <= 57
 
 
+@pytest.mark.slow
 def test_p_values_of_all_metrics_are_those_of_the_same_exchanges():
     pair = Pair.of(drawn(13), drawn(14))
     _, permuted = metrics_permuted(pair, None, brief=False)
@@ -277,6 +281,7 @@ def test_the_normal_score_of_the_largest_of_199_is_what_tables_say():
     assert norm.ppf(1 - 0.5 / 200) == pytest.approx(2.807, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [sliced_w2, w2, energy_distance, mmd_squared, c2st])
 def test_metrics_alone_do_not_depend_on_the_family(metric):
     a, b = drawn(15), drawn(16)

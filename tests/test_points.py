@@ -36,6 +36,7 @@ def test_a_loaded_model_samples_the_same_points_to_the_bit(small_model, saved):
     assert loaded.training is None
 
 
+@pytest.mark.slow
 def test_a_column_alone_is_learned_sampled_and_scored():
     rng = np.random.default_rng(3)
     x = np.concatenate([rng.normal(-2, 0.5, 1500), rng.normal(2, 0.5, 1500)])[:, None]
@@ -62,6 +63,7 @@ def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_mode
         small_model.save(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_the_file_opens_in_another_process(saved, small_model):
     code = f"import motes; print(motes.load({str(saved)!r}).sample(4, seed=9).tobytes().hex())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -101,6 +103,7 @@ def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
     assert abs((z**2).mean() / sigma**2 - 1) < 5 * np.sqrt(2 / 400)
 
 
+@pytest.mark.slow
 def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
     usual = small_model.sample(50)
     # The recipe's own.
@@ -152,6 +155,7 @@ def test_how_points_are_drawn_is_one_value():
     assert Sampling.of(times) is times and Sampling.of(None) == Sampling()
 
 
+@pytest.mark.slow
 def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
     model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
@@ -244,6 +248,7 @@ def test_saving_leaves_the_old_file_or_the_new_one(small_model, tmp_path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_three_columns_and_their_names_come_back(tmp_path):
     x = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100]
     model = fit_points(PointData(x, ["a", "b", "c"]), changes=SMALL)

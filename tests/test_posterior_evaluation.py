@@ -26,6 +26,7 @@ def found(exact):
     return exact.evaluate(theta, given=x)
 
 
+@pytest.mark.slow
 def test_exact_posteriors_are_calibrated(exact, found):
     theta, x = simulated(200, 4)
     assert found.severity == "good" and list(found.verdicts) == ["calibration", "fit"]
@@ -64,6 +65,7 @@ def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):
     assert ("the calibration of 1 of 2 posteriors (a)" in found.headline) == (severity != "good")
 
 
+@pytest.mark.slow
 def test_the_record_is_text_json_and_a_page(found):
     assert "all columns" in str(found) and "negative_log_likelihood" in str(found)
     written = json.loads(json.dumps(found.to_dict()))

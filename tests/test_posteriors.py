@@ -61,6 +61,7 @@ def test_the_exact_log_p_is_that_of_the_posterior(exact):
     np.testing.assert_allclose(exact.score_samples(theta, given=x[:1]), log_posterior(theta, one), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_draws_come_with_their_log_p(exact):
     points, log_prob = exact.inner.sample(5, given=X[:2], seed=1, return_log_prob=True)
     assert points.shape == (2, 5, 2) and log_prob.shape == (2, 5)
@@ -96,6 +97,7 @@ def test_a_far_observation_is_a_guess(exact):
 # --- learned ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_learned_posterior_is_near_the_exact_one(learned_posterior):
     theta, x = simulated(400, 12)
     exact, found = log_posterior(theta, x), learned_posterior.score_samples(theta, given=x)
@@ -107,6 +109,7 @@ def test_the_learned_posterior_is_near_the_exact_one(learned_posterior):
     assert (exact - learned_posterior.score_samples(theta, given=x[::-1])).mean() > 1
 
 
+@pytest.mark.slow
 def test_learned_draws_have_the_exact_mean_and_spread(learned_posterior):
     _, x = simulated(40, 13)
     drawn = learned_posterior.sample(400, given=x)
@@ -117,6 +120,7 @@ def test_learned_draws_have_the_exact_mean_and_spread(learned_posterior):
     assert np.abs((drawn.std(axis=1) / deviation).mean(axis=0) - 1).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_posterior_travels(tmp_path):
     theta, x = simulated(300, 5)
     skewed = pd.DataFrame({"p": np.exp(2 * x[:, 0]), "q": np.sinh(3 * x[:, 1]), "r": x[:, 2]})
@@ -152,6 +156,7 @@ def test_heavy_tails_are_mapped_as_in_tables():
     np.testing.assert_array_equal(plain.forward(columns), columns)
 
 
+@pytest.mark.slow
 def test_classes_and_observations_go_together(tmp_path):
     theta, x = simulated(300, 5)
     labels = np.where(theta[:, 0] > 0, "high", "low")
@@ -194,6 +199,7 @@ def test_the_weak_side_of_guidance_has_the_observation_and_not_the_class():
     assert both(x_t, 0.5)[0] == pytest.approx(20.5)
 
 
+@pytest.mark.slow
 def test_every_row_meets_its_own_class_and_context_in_training():
     rng = np.random.default_rng(0)
     rows = Rows(np.zeros((600, 1)), np.arange(600) % 3, context=rng.normal(size=(600, 2)))
@@ -330,6 +336,7 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
         motes.Model(small_model).score_samples([[0.0, 0.0]], given=[0.0])
 
 
+@pytest.mark.slow
 def test_a_weak_model_has_the_same_observations():
     theta, x = simulated(100, 1)
     one = motes.fit(theta, given=x, changes=SMALL, verbose=False)
@@ -383,6 +390,7 @@ def test_log_p_of_bounded_points_is_that_of_their_distribution():
     np.testing.assert_array_equal(model.score_samples(outside), -np.inf)
 
 
+@pytest.mark.slow
 def test_the_density_of_a_bounded_column_integrates_to_one():
     rng = np.random.default_rng(4)
     theta = rng.uniform(-2, 3, (500, 1))
@@ -474,6 +482,7 @@ def simulations(tmp_path):
     return theta, x
 
 
+@pytest.mark.slow
 def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simulations, tmp_path):
     bounds = '--set=data.bounds=["u=-9..9"]'
     code, out, err = motes_command("train", "s.csv", "--out", "run", "--given-columns", "b,a, c", bounds, *QUICK)

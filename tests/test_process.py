@@ -53,6 +53,7 @@ def test_all_steps_one_after_another_are_q_of_x_t_given_x_0(schedule):
     assert np.isclose(whole.variance, variance, rtol=1e-9)
 
 
+@pytest.mark.slow
 @property_test
 @given(schedules, st.floats(0, 0.3), st.floats(0.31, 0.6), st.floats(0.61, 1), st.floats(-5, 5))
 def test_transitions_compose(schedule, r, s, t, x):
@@ -102,6 +103,7 @@ def test_the_posterior_at_time_0_is_x_0_itself(schedule):
     assert float(variance) == 0
 
 
+@pytest.mark.slow
 @each_discrete
 def test_the_posterior_tables_are_the_posterior(schedule):
     with float64():
@@ -136,6 +138,7 @@ def test_conversions_go_there_and_back(schedule, t, x0, x_t):
             assert np.allclose(again, x0, rtol=1e-9, atol=1e-14 / float(schedule.alpha(t)))
 
 
+@pytest.mark.slow
 @property_test
 @given(schedules, times, points, points)
 def test_eps_from_v_and_from_the_velocity_is_eps(schedule, t, x0, eps):
@@ -196,6 +199,7 @@ def test_tweedies_formula_gives_the_posterior_mean(schedule):
         assert np.allclose(x0_hat, ExactGaussian(schedule, mean, std)(x_t, t), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_points_of_any_shape_broadcast_against_their_times():
     schedule, t = SCHEDULES["linear"], jnp.array([[0.2], [0.9]])
     x0, eps = jnp.ones((2, 3)), jnp.zeros((2, 3))

@@ -179,6 +179,7 @@ def test_every_kind_can_be_chosen(section, kind):
     assert type(getattr(recipe, section)) is kinds_of(section)[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "kind"), [pair for pair in KINDS if pair[0] in ("schedule", "network", "denoiser", "loss", "times")]
 )
@@ -375,6 +376,7 @@ def test_each_part_of_a_recipe_has_the_defaults_of_its_class(section, kind):
     assert made == kinds_of(section)[kind]()
 
 
+@pytest.mark.slow
 def test_the_recipe_and_the_classes_have_one_default():
     # The numbers of the recipe, and no others in Python.
     assert LogNormalTimes() == load_recipe("default").times
@@ -468,6 +470,7 @@ def test_a_section_that_is_none_is_explained_even_with_a_change(file, text):
         load_recipe(file(text), ["training.steps=5"])
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match=r"no recipe file .*none\.toml"):
         load_recipe(tmp_path / "none.toml")

@@ -166,6 +166,7 @@ def test_betas_of_your_own_are_a_schedule_of_steps():
         load_recipe(recipe, {"schedule.steps": 1000, "schedule.beta": 0.5})
 
 
+@pytest.mark.slow
 def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     register_all()
     changes = CHANGES | {"training.steps": 20, "training.batch": 32}
@@ -368,6 +369,7 @@ def wind():
     return {"wind": rng.uniform(-40, 400, 300).round(1), "gust": rng.choice(["no", "yes"], 300)}
 
 
+@pytest.mark.slow
 def test_a_column_kind_of_your_own_is_inferred_fitted_saved_and_read(tmp_path):
     motes.register("column", "angle")(Angle)
     table = motes.fit(wind(), columns={"wind": "angle"}, changes=TINY, seed=0)
@@ -531,6 +533,7 @@ def trained(motes_command, monkeypatch):
     return motes_command
 
 
+@pytest.mark.slow
 def test_a_model_file_runs_no_code_and_says_which_kind_is_missing(trained):
     with pytest.raises(motes.errors.ModelFileError) as error:
         motes.load("runs/moons")
@@ -545,6 +548,7 @@ def test_a_model_file_runs_no_code_and_says_which_kind_is_missing(trained):
     assert "unknown grid.kind 'thirds'" in err
 
 
+@pytest.mark.slow
 def test_with_the_file_imported_the_model_is_read(trained):
     for words in (["--import", "parts.py", "sample"], ["sample", "--import=parts.py"]):
         code, out, err = trained(*words, "runs/moons", "-n", "2", "-q")

@@ -97,6 +97,7 @@ def test_what_is_linear_and_normal_is_exact_before_any_training(untrained_model,
     np.testing.assert_array_equal(again.inner.sample(50, given=seen[0]), model.inner.sample(50, given=seen[0]))
 
 
+@pytest.mark.slow
 def test_several_observations_are_composed_in_one_unit(untrained_model):
     theta = np.array([1.5, -1.2])
     x = theta @ A.T + np.random.default_rng(0).multivariate_normal(np.zeros(3), NOISE, 6)

@@ -43,6 +43,7 @@ def test_rows_are_those_of_the_truncated_law(low, high):
     assert len(np.unique(rows, axis=0)) == 2000
 
 
+@pytest.mark.slow
 def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
     for low, expected in ((0.0, True), (stats.norm.isf(1.5 / ATTEMPTS), True), (stats.norm.isf(0.6 / ATTEMPTS), False)):
         rows, done = inside(low, np.inf, 1500)
@@ -53,6 +54,7 @@ def test_it_draws_no_more_than_it_needs_and_gives_up_where_that_is_too_much():
     assert inside(1.0, 1.0, 1) == (None, [])  # a number that is known is never drawn
 
 
+@pytest.mark.slow
 def test_rows_are_of_the_class_that_is_given():
     far = [GaussianOracle(np.array([centre, 0.0]), np.eye(2), VE) for centre in (-9.0, 9.0)]
     classes, low, high = LabelledOracle(far, [1.0, 1.0]), np.array([-np.inf, -0.3]), np.array([np.inf, 0.3])

@@ -64,6 +64,7 @@ OF_POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_POINTS)
 def test_points_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
@@ -104,6 +105,7 @@ OF_TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_TABLES)
 def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     n, changes, options = OF_TABLES[name]
@@ -169,6 +171,7 @@ def test_patience_counts_anew_with_more_steps(tmp_path):
     assert len(more.training.losses) > steps
 
 
+@pytest.mark.slow
 def test_the_state_of_another_training_is_refused(tmp_path):
     x, keeper = motes.make_shape("moons", 300, seed=3), Memory(tmp_path)
     fit_points(x, changes=POINTS, seed=1, session=FitSession(keeper))
@@ -195,6 +198,7 @@ def test_a_handler_of_sigterm_is_called_once_the_steps_are_done():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow(but=["points"])
 @pytest.mark.parametrize("kind", ["points", "table"])
 def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_path):
     def handler(number, frame):
@@ -400,6 +404,7 @@ def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(m
     assert code == 2 and "expected seconds" in err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_goes_on(whole, cut):
     assert {path.name for path in cut.iterdir()} == {"recipe.toml", "checkpoints"}
     assert [int(path.stem) for path in checkpoints_in(cut)] == [30, 28] and seed_of(cut) == 1
@@ -410,6 +415,7 @@ def test_a_run_that_was_cut_short_goes_on(whole, cut):
     assert [int(path.stem) for path in checkpoints_in(cut)] == [60]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     newest, before = checkpoints_in(cut)
     newest.write_bytes(newest.read_bytes()[:-9])  # torn
@@ -427,6 +433,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
         run(cut, resume=True)
 
 
+@pytest.mark.slow
 def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
     run(cut, resume=True)
     with pytest.raises(UsageError, match=r"complete after 60 steps; nothing is left to do.*training.steps=120"):
@@ -443,6 +450,7 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
     np.testing.assert_array_equal(model.training.losses[:60].astype(float).round(3), first.round(3))
 
 
+@pytest.mark.slow
 def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
     with pytest.raises(UsageError, match=r"got --seed 2; the run in .* has seed 1"):
         run(cut, resume=True, seed=2)
@@ -471,6 +479,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
@@ -543,6 +552,7 @@ def long(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", long_except([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
 def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, started, tmp_path):
     out = tmp_path / "run"
@@ -565,6 +575,7 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, starte
     same_results(out, long)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_a_second_process_is_refused(started, tmp_path):
     process = started(tmp_path, *(f"--set={name}={value}" for name, value in (RUN | {"training.steps": 10**8}).items()))
     under_way(process)

@@ -116,6 +116,7 @@ def test_every_sampler_has_a_test_of_its_order_or_is_named_with_those_that_have_
     assert measured | OTHERWISE == SAMPLERS.keys()
 
 
+@pytest.mark.slow
 @each_schedule
 @pytest.mark.parametrize(
     ("sampler", "counts"), FLOWS, ids=lambda value: repr(value) if isinstance(value, eqx.Module) else ""
@@ -133,6 +134,7 @@ def test_the_flow_is_solved_with_the_order_that_is_declared(solved, schedule, sa
     assert abs(order_measured(errors, counts) - sampler.order) < 0.3
 
 
+@pytest.mark.slow
 def test_the_adaptive_solver_keeps_to_its_tolerance(solved):
     start, exact = solved[VE]
     errors, requested = [], []
@@ -195,6 +197,7 @@ def _alpha_and_sigma(schedule, grid):
     return schedule.alpha(grid), schedule.sigma(grid)
 
 
+@pytest.mark.slow
 @each_schedule
 @pytest.mark.parametrize(
     ("sampler", "counts"),
@@ -236,6 +239,7 @@ def test_the_law_converges_with_the_order_that_is_declared_at_the_end_and_on_the
 N = 4_000
 
 
+@pytest.mark.slow
 @each_sampler
 def test_mean_covariance_and_transport_end_at_the_truth(sampler):
     # A mixture, by enough steps for the sampler's own error to be smaller than what N points can tell.
@@ -250,6 +254,7 @@ def test_mean_covariance_and_transport_end_at_the_truth(sampler):
     assert motes.sliced_w2(x, large, directions=50) < 0.08  # twelve fresh draws: 0.019 to 0.057
 
 
+@pytest.mark.slow
 def test_a_covariance_of_full_shape_is_reproduced():
     covariance = np.array([[1.0, 0.6], [0.6, 0.5]])
     for sampler in (DPMSolver3M(), DPMSolver2MSDE()):
@@ -263,6 +268,7 @@ def test_a_covariance_of_full_shape_is_reproduced():
 # --- what is the same as what ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(but=["DPMSolver1S()-DDIM(eta=0.0)-exploding"])
 @each_schedule
 @pytest.mark.parametrize(
     ("one", "other"),
@@ -284,6 +290,7 @@ def test_some_samplers_are_others_under_another_name(schedule, one, other):
     np.testing.assert_allclose(*chains, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow(but=["1-posterior-True", "10-beta-False", "10-posterior-False", "10-posterior-True"])
 @pytest.mark.parametrize("noiseless_last", [True, False])
 @pytest.mark.parametrize("variance", ["beta", "posterior"])
 @pytest.mark.parametrize("every", [1, 10])
@@ -297,6 +304,7 @@ def test_each_ancestral_step_is_that_of_ho_et_al_on_every_step_and_on_every_tent
     assert found[1][-1] == pytest.approx(theirs, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_beta_variance_is_exact_for_standard_normal_data():
     # x0_hat = alpha_t x_t makes the mean of each step sqrt(1 - beta) x_t; with variance beta x stays N(0, I).
     with float64():
@@ -309,6 +317,7 @@ def test_beta_variance_is_exact_for_standard_normal_data():
 # --- the last step, few steps, many steps ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow(but=["exploding-euler"])
 @each_sampler
 @each_schedule
 def test_the_last_step_ends_in_x0_hat(schedule, sampler):
@@ -321,6 +330,7 @@ def test_the_last_step_ends_in_x0_hat(schedule, sampler):
     np.testing.assert_allclose(chain[-1, 0], x0, atol=5e-4 if isinstance(sampler, Adaptive) else 1e-5)
 
 
+@pytest.mark.slow
 @each_sampler
 @each_schedule
 def test_one_step_two_steps_and_ten_thousand_are_finite(schedule, sampler):
@@ -375,6 +385,7 @@ def same_family(samplers):
     ]
 
 
+@pytest.mark.slow(but=["DPMSolver1S()"])
 @of_each(same_family([kind() for kind in SAMPLERS.values() if kind is not Adaptive]))
 def test_a_step_asks_as_often_as_it_says_and_when_it_says(sampler):
     denoiser = Counted(ExactGaussian(VE, 0.5, 0.7))
@@ -415,6 +426,7 @@ def test_an_option_out_of_range_is_an_error(make, says):
         make()
 
 
+@pytest.mark.slow
 def test_churn_adds_no_noise_outside_its_levels():
     x, t, s = jnp.array([0.3, -0.8]), jnp.asarray(0.6), jnp.asarray(0.5)
     grid = UniformGrid(10)(VE)

@@ -28,6 +28,7 @@ def small(n=10, *, sampler=ANCESTRAL, grid=GRID, block=8, key=KEY, **options):
     return sample(ReverseProcess(DENOISER, sampler, grid, 2, block), n, key=key, **options)
 
 
+@pytest.mark.slow
 def test_the_first_rows_are_those_of_a_smaller_draw():
     x = small(21)[0]
     assert x.shape == (21, 2)
@@ -35,12 +36,14 @@ def test_the_first_rows_are_those_of_a_smaller_draw():
         assert np.array_equal(small(m)[0], x[:m])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 5, 64])
 def test_the_size_of_the_blocks_does_not_matter(block):
     # Programs of different widths may round differently.
     assert np.allclose(small(21, block=block)[0], small(21)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_differ_and_so_do_keys():
     x = small(30)[0]
     assert len(np.unique(x, axis=0)) == 30
@@ -68,6 +71,7 @@ def test_recorded_places_are_kept_in_the_order_asked_for():
     assert small(10)[1].shape == (0, 10, 2)
 
 
+@pytest.mark.slow
 def test_a_recorded_place_is_the_point_at_that_time():
     # Going on from a recorded place by hand arrives at the next one: place i belongs to grid[i].
     _, chain = small(1, sampler=Heun(), record=range(6))
@@ -77,6 +81,7 @@ def test_a_recorded_place_is_the_point_at_that_time():
         assert np.allclose(x_s, chain[i + 1, 0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_place_recorded_twice_is_returned_twice():
     _, chain = small(3, record=[0, 2, 0, 2])
     assert np.array_equal(chain, small(3, record=[0, 2])[1][[0, 1, 0, 1]])
@@ -124,6 +129,7 @@ def test_every_block_is_computed_in_the_callers_precision():
         assert np.array_equal(small(21, sampler=Width())[0], np.full((21, 2), 8.0))
 
 
+@pytest.mark.slow
 def test_single_rows_and_single_columns_are_fine():
     x, chain = sample(ReverseProcess(ExactGaussian(VP), ANCESTRAL, GRID, 1), 1, key=KEY, record=[5])
     assert x.shape == (1, 1)

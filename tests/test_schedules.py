@@ -156,6 +156,7 @@ def test_alpha_and_sigma_at_the_steps_are_the_tables(schedule):
     assert np.allclose(schedule.sigma(t), np.sqrt(1 - np.cumprod(1 - schedule.betas)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @property_test
 @given(discrete_schedules())
 def test_variance_is_preserved_at_every_time(schedule):
@@ -165,6 +166,7 @@ def test_variance_is_preserved_at_every_time(schedule):
         assert np.isclose(float(schedule.prior_std), 1, atol=1e-14)
 
 
+@pytest.mark.slow
 @property_test
 @given(discrete_schedules())
 def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
@@ -173,6 +175,7 @@ def test_noise_comes_in_at_a_constant_rate_within_a_step(schedule):
     assert np.allclose(integrated_beta, -np.log1p(-schedule.betas[0]) * np.array([0, 0.25, 0.5, 1]), rtol=1e-9)
 
 
+@pytest.mark.slow
 @property_test
 @given(st.one_of(discrete_schedules(), exploding_schedules, continuous_schedules))
 def test_log_snr_strictly_falls(schedule):
@@ -204,6 +207,7 @@ def test_a_log_snr_out_of_reach_gives_the_nearest_end(schedule):
     assert 0 <= float(schedule.t_of_log_snr(1e3)) < 1e-3
 
 
+@pytest.mark.slow(only=["continuous_linear", "knots", "tutorial"])
 @each
 def test_rates_are_the_slopes_of_alpha_and_sigma(schedule):
     # Not at a step of a discrete schedule, where the slope jumps.
@@ -258,6 +262,7 @@ def test_what_is_left_of_the_signal_is_what_was_asked_for_in_single_precision(ki
     assert np.isfinite(float(schedule.log_snr(1.0)))
 
 
+@pytest.mark.slow
 @each_continuous
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_all_is_finite_from_0_to_1(schedule, precision):

@@ -170,6 +170,7 @@ def test_so_do_those_of_other_libraries(frame, kind):
         polars.testing.assert_frame_equal(back.like(table), table)
 
 
+@pytest.mark.slow(but=["diabetes"])
 @pytest.mark.parametrize("load", ["wine", "breast_cancer", "digits", "diabetes"])
 def test_real_tables_come_back_and_their_masses_are_their_shares(load):
     table = getattr(datasets, f"load_{load}")(as_frame=True).frame
@@ -185,6 +186,7 @@ def test_real_tables_come_back_and_their_masses_are_their_shares(load):
     assert np.isfinite(log_prob(schema, table)).all()
 
 
+@pytest.mark.slow
 @property_test
 @given(st.data())
 def test_a_column_of_anything_comes_back(data):

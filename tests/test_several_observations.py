@@ -56,6 +56,7 @@ class OfOne(Denoiser):
         )
 
 
+@pytest.mark.slow(but=["1-schedule1"])
 @pytest.mark.parametrize("schedule", [VarianceExploding(10.0), CosineVP()])
 @pytest.mark.parametrize("m", [1, 2, 40])
 def test_the_composed_denoiser_is_that_of_the_exact_posterior(schedule, m):
@@ -90,6 +91,7 @@ def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
     assert (np.abs(np.linalg.solve(precision, A.T @ np.linalg.inv(NOISE) @ x.sum(axis=0)) - mean) > deviation).any()
 
 
+@pytest.mark.slow
 def test_one_observation_is_a_posterior_as_ever(exact):
     x = observations(1)
     one = exact.inner.sample(200, given=x[0])
@@ -97,6 +99,7 @@ def test_one_observation_is_a_posterior_as_ever(exact):
     np.testing.assert_allclose(exact.sample(200, given=x, iid=True).to_numpy(), one, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_learned_posterior_is_composed(learned_posterior):
     seen = observations(5)
     drawn = learned_posterior.sample(2000, given=seen, iid=True)
@@ -115,6 +118,7 @@ def test_a_posterior_that_is_wider_than_its_prior_adds_nothing_there():
     np.testing.assert_allclose(added_precisions(some, priors, prior), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow(but=["30.0"])
 @pytest.mark.parametrize("tau", [0.0, 0.03, 0.4, 30.0])
 def test_a_prior_in_noise_has_the_exact_mean_and_precision(tau):
     # Columns: normal, uniform, normal; the normal ones together.
@@ -181,6 +185,7 @@ def model_within(noise):
     return PointModel(denoiser, units, ("theta",), recipe, context=context)
 
 
+@pytest.mark.slow(but=["1.2-0.1"])
 @pytest.mark.parametrize(("noise", "theta"), [(0.4, 1.0), (1.2, 1.9), (1.2, 0.1)])
 def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_normal(noise, theta):
     m = 8
@@ -250,6 +255,7 @@ def test_bounds_make_a_uniform_prior_one_that_is_composed():
     assert list(frame) == ["x", "y"] and frame.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_misuse_is_told(exact, small_model):
     for call, says in [
         (lambda: exact.sample(2, iid=True), "got no observation"),

@@ -101,6 +101,7 @@ def model(file):
     return fit_points(table, changes={"training.steps": 1}, seed=5, session=FitSession(source=str(file)))
 
 
+@pytest.mark.slow
 def test_its_own_file_is_divided_as_for_the_training(model, file):
     again, first = source_of(model), read_points(str(file), RECIPE, 5)
     assert again.known

@@ -42,6 +42,7 @@ def perfect():
     return split_of(model, source_of(model), N)
 
 
+@pytest.mark.slow
 def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
     for part in perfect.parts.values():
         assert abs(part.value) < 5 * part.error + 2e-5
@@ -53,6 +54,7 @@ def test_the_exact_denoiser_with_many_steps_is_at_the_reference_value(perfect):
     assert 0.67 * min(real) < perfect.reference_value < 1.5 * max(real)
 
 
+@pytest.mark.slow
 def test_the_parts_and_the_reference_value_are_the_total(perfect):
     assert perfect.reference_value + sum(part.value for part in perfect.parts.values()) == pytest.approx(
         perfect.total, abs=1e-12
@@ -74,6 +76,7 @@ def test_a_wrong_start_is_the_prior_s_alone():
     assert abs(found.parts["learning"].value) < 1e-9  # it is the exact denoiser that is swapped for itself
 
 
+@pytest.mark.slow
 def test_few_steps_are_the_discretisation_s_alone():
     model = exact_model("eight_gaussians", changes={"grid.steps": 4})
     found = split_of(model, source_of(model), N)
@@ -82,6 +85,7 @@ def test_few_steps_are_the_discretisation_s_alone():
     assert part.value > 0.9 * (found.total - found.reference_value)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_is_the_learning_s_alone():
     model = fit_points(
         motes.make_shape("moons", 2000, seed=0), changes=SMALL | {"grid.steps": 64}, session=FitSession(source="moons")
@@ -105,6 +109,7 @@ def test_without_a_law_what_is_left_above_real_rows_is_learning(tmp_path):
     assert list(split_of(tutorial, source, N).parts) == ["prior", "learning, discretisation"]
 
 
+@pytest.mark.slow
 def test_a_shift_is_its_square_and_the_error_is_the_scatter():
     # Along u a shift c costs (c u)^2; the mean over directions of the plane is |c|^2 / 2.
     values, errors = [], []
@@ -118,6 +123,7 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
     assert abs(np.mean(values) - 0.3**2 / 2) < 4 * np.std(values) / np.sqrt(40) + 0.003  # divided by a drawn variance
 
 
+@pytest.mark.slow
 def test_it_counts_as_it_goes():
     counts = []
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
@@ -148,6 +154,7 @@ def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
     assert list(coarse_grid(Setting.of(model, source_of(model), N, 0), found)) == []
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_not_as_far_as_real_points_is_a_doubt(monkeypatch):
     model = exact_model("eight_gaussians")
     origin = source_of(model)
@@ -162,6 +169,7 @@ def test_a_reference_that_is_not_as_far_as_real_points_is_a_doubt(monkeypatch):
     assert "that of two real draws is" in doubt
 
 
+@pytest.mark.slow
 def test_samples_that_are_no_numbers_are_a_doubt():
     model = exact_model("eight_gaussians", changes={"grid.steps": 4})
 
@@ -191,6 +199,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow(but=["four steps"])
 @pytest.mark.parametrize("steps", STEPS)
 def test_a_fix_of_the_steps_is_one_that_the_recipe_takes_and_that_helps(steps):
     recipe, changes, expected = STEPS[steps]

@@ -48,6 +48,7 @@ def test_equal_weights_are_epochs_of_every_row_once():
     assert (drawn(np.full(9, 0.3), 50) == 1).all()
 
 
+@pytest.mark.slow
 def test_a_weight_is_a_repetition_and_none_is_no_row():
     # Large batches of a loss that has its least at the mean: it ends at that of the rows, repeated.
     weights = np.array([2.0, 1.0, 0.0, 1.0])
@@ -58,6 +59,7 @@ def test_a_weight_is_a_repetition_and_none_is_no_row():
     assert np.abs(X.mean(axis=0) - mean).min() > 0.2
 
 
+@pytest.mark.slow
 def test_a_fit_with_weights_learns_the_weighted_law():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(-3, 0.5, (300, 2)), rng.normal(3, 0.5, (300, 2))])
@@ -92,6 +94,7 @@ def test_weights_that_are_none_are_refused(weights, says):
         fit_points(PointData(motes.make_shape("moons", 40), weights=weights), changes=SMALL)
 
 
+@pytest.mark.slow
 def test_classes_count_by_weight():
     x = motes.make_shape("moons", 40)
     model = fit_points(PointData(x, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2), changes=SMALL)
@@ -139,6 +142,7 @@ def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
     np.testing.assert_array_equal(weights_of(again.denoiser), weights_of(overfitted.denoiser))
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing_of_the_training():
     recipe = load_recipe("default", SMALL)
     options = replace(recipe.training, batch=50, steps=60, check_every=25, patience=100)
@@ -168,6 +172,7 @@ def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_snapshots_and_averages_end_with_the_best():
     far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
     options = {"check_every": 5, "patience": 3, "averages": 4}
@@ -189,6 +194,7 @@ def test_progress_tells_the_held_out_loss():
     assert told[-1].held_out == trained.held_out.losses[-1]
 
 
+@pytest.mark.slow
 def test_labels_are_held_out_too():
     x, labels = motes.make_labelled_shape("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
@@ -206,6 +212,7 @@ def test_validation_evaluates_averaged_weights():
 # --- going on --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_from_a_model(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}

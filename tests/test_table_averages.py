@@ -59,6 +59,7 @@ def tracked(weights, length):
     return np.einsum("s,s...->...", np.diff(edges ** (gamma_of(length) + 1)), weights)
 
 
+@pytest.mark.slow
 def test_averages_are_what_tracking_would_have_given(kept):
     model, weights = kept
     spread = np.abs(weights - weights[-1]).max()
@@ -68,6 +69,7 @@ def test_averages_are_what_tracking_would_have_given(kept):
     assert np.abs(tracked(weights, 0.05) - tracked(weights, 0.2)).max() > 0.1 * spread
 
 
+@pytest.mark.slow
 def test_averages_change_nothing_else_and_there_are_none_by_default(kept):
     model, _ = kept
     plain = fit_table(table(120), changes=CHANGES, seed=1)
@@ -77,6 +79,7 @@ def test_averages_change_nothing_else_and_there_are_none_by_default(kept):
         plain.averaged_over(0.1)
 
 
+@pytest.mark.slow
 def test_averages_move_the_normals_by_the_share_that_suits_few_rows(monkeypatch):
     changes = CHANGES | {"table.averages": 4, "table.steps": 20}
     monkeypatch.setattr("motes.learning.tables._training.SHARES", (1.0,))
@@ -119,6 +122,7 @@ def run(tmp_path_factory):
     return folder, model
 
 
+@pytest.mark.slow
 def test_averages_are_found_beside_a_loaded_table(run, tmp_path):
     folder, model = run
     ours, theirs = read_model(folder).averaged_over(0.07), model.averaged_over(0.07)
@@ -135,6 +139,7 @@ def test_averages_are_found_beside_a_loaded_table(run, tmp_path):
         motes.load(tmp_path).averaged_over(0.1)
 
 
+@pytest.mark.slow
 def test_lengths_are_compared_by_nats_of_held_out_rows(run):
     folder, _ = run
     model = read_model(folder)
@@ -147,6 +152,7 @@ def test_lengths_are_compared_by_nats_of_held_out_rows(run):
     assert np.isfinite(other.losses).all() and "50 held-out rows of the data" in other.evaluated_against
 
 
+@pytest.mark.slow
 def test_the_command_compares_lengths_of_a_table_and_writes_the_best(run, motes_command):
     folder, _ = run
     code, out, _ = motes_command("ema", folder, "--out", "best.safetensors", "-q")

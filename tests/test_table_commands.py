@@ -91,6 +91,7 @@ def model(run):
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_have_the_numbers_of_the_file(people, run, motes_command, tmp_path):
     people.assign(h=people.h.where(people.index != 8, np.inf)).to_csv("inf.csv", index=False)
     people.assign(age=people.age.where(people.index != 8, 20.5)).to_csv("half.csv", index=False)
@@ -118,6 +119,7 @@ def test_columns_are_shown_with_the_option_that_drops_row_numbers(people, motes_
 # --- drawing under conditions ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, model, motes_command):
     words = ("--given", "city=Graz,Wien", "--given", "age=..40", "--given", "h=0.25")
     code, message, err = motes_command("sample", run, "-n", 50, *words, "-q")
@@ -224,6 +226,7 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
     np.testing.assert_allclose(smooth[[3, 30]], model.score_samples(gone) - [2 * mass, mass], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
     people[:20].to_csv("some.csv", index=False)
     code, message, err = motes_command("score", run, "some.csv", "--out", "s.csv", "--orders", 3)
@@ -249,6 +252,7 @@ def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_co
     assert found.label.tolist() == [labels[k] for k in p.argmax(axis=1)]
 
 
+@pytest.mark.slow
 def test_predictions_of_a_number_take_every_option(people, run, model, motes_command):
     people.to_csv("people.csv", index=False)
     words = ("predict", run, "people.csv", "--column", "income", "-q")
@@ -268,6 +272,7 @@ def test_predictions_of_a_number_take_every_option(people, run, model, motes_com
     assert (changed["mean"] != usual["mean"]).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_model, tmp_path):
     people.assign(city=people.city.where(people.index != 3, "Bonn")).to_csv("strange.csv", index=False)
     code, message, err = motes_command("predict", run, "strange.csv", "--column", "h", "-q", "--out", "h.npy")
@@ -313,6 +318,7 @@ def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(comm
     assert (tmp_path / "there.csv").read_text() == "mine" and (run / "people.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_overwrite_replaces(people, run, motes_command, tmp_path):
     for _ in range(2):
         code, message, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv", "--overwrite")
@@ -322,6 +328,7 @@ def test_overwrite_replaces(people, run, motes_command, tmp_path):
     pd.testing.assert_frame_equal(whole.drop(columns="income"), people.drop(columns="income"))
 
 
+@pytest.mark.slow
 def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, motes_command, monkeypatch):
     """In blocks of 12 the answers are those of one block, and what does not fit is said with its row in the file."""
     people.to_parquet("people.parquet", row_group_size=11)
@@ -391,11 +398,13 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     assert metrics["version"] in page and "people.csv" in page and "calibrate" in page
 
 
+@pytest.mark.slow
 def test_evaluate_writes_a_report(run, motes_command, tmp_path):
     code, message, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
     assert (code, err) == (0, "") and "200 synthetic rows" in message and (tmp_path / "r.html").is_file()
 
 
+@pytest.mark.slow
 def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     code, out, err = motes_command("plot", run, "--out", "pictures", "--style", "light")
     assert code == 0, err
@@ -407,6 +416,7 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     assert code == 2 and "--video is for models of points" in err
 
 
+@pytest.mark.slow
 def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_command, tmp_path):
     code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
     assert code == 2 and "unseen rows; expected at least 10" in err
@@ -431,6 +441,7 @@ def test_options_of_points_are_refused_before_the_work(run, motes_command, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
     class Interrupted(Reporter):
         @contextmanager
@@ -471,6 +482,7 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
     assert code == 130 and "motes plot" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "worse", "message"),
     [
@@ -539,6 +551,7 @@ def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
     assert keys(part.training) == training and "only the" in part.notes[0]
 
 
+@pytest.mark.slow
 def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "source", str(tmp_path / "gone.csv"))
     with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):

@@ -42,12 +42,14 @@ def test_the_mass_of_a_cell_is_that_of_scipy(low, high, mean, sd):
         assert float(log_mass_of(*map(np.float64, (low, high, mean, sd)))) == pytest.approx(exact, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cell_without_width_has_the_density():
     x = np.linspace(-3, 3, 7)
     found = log_mass(jnp.asarray(x), jnp.asarray(x), jnp.float32(0.5), jnp.float32(0.7), jnp.zeros(7))
     np.testing.assert_allclose(found, stats.norm(0.5, 0.7).logpdf(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_cells_that_tile_the_line_sum_to_one():
     edges = np.concatenate([[-1e4], np.linspace(-2, 2, 41), [1e4]]).astype(np.float32)
     normals = Normals(jnp.log(jnp.array([0.3, 0.7])), jnp.array([-1.0, 0.5]), jnp.array([0.03, 1.2]))
@@ -55,6 +57,7 @@ def test_cells_that_tile_the_line_sum_to_one():
     assert float(jnp.exp(masses).sum()) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
     low, high = (jnp.array([cell[side] for cell in CELLS]) for side in (0, 1))
     for mean, sd in ((0.0, 1.0), (9e3, 1e-4), (-50.0, 0.01)):
@@ -95,6 +98,7 @@ def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
     np.testing.assert_allclose(base.means, np.zeros((1, columns)))
 
 
+@pytest.mark.slow
 def test_outputs_of_zero_leave_the_base_as_it_is(base):
     gate, normals = moved(base, jnp.zeros((5, 3, 1 + 3 * 2)), Near(jnp.zeros((5, 3, 0)), jnp.zeros((5, 3, 0), bool)))
     np.testing.assert_allclose(gate, np.log(0.5), rtol=1e-6)
@@ -104,6 +108,7 @@ def test_outputs_of_zero_leave_the_base_as_it_is(base):
     np.testing.assert_allclose(jnp.exp(normals.log_weights).sum(-1), 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_normals_begin_at_what_relations_give_and_have_no_weight_where_they_give_nothing(base):
     y = jnp.broadcast_to(jnp.array([0.7, -1.2]), (5, 3, 2))
     could = jnp.zeros((5, 3, 2), bool).at[:, 1, 0].set(True).at[:, 2].set(True)
@@ -162,6 +167,7 @@ def conditional(mixture, y, seen, j):
     return logs - np.logaddexp.reduce(logs), centres, sds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1), (3, 2, 1, 0)])
 def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, order):
     order = np.array(order)
@@ -202,6 +208,7 @@ def labelled(n):
     return label, np.column_stack([numbers, ((label[:, None] == [0, 1]) - masses[:2])])
 
 
+@pytest.mark.slow
 def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_hidden():
     label, y = labelled(3000)
     base = fit_base(y, 3, Shape(1, 0.0, 1e-6), 0)
@@ -218,6 +225,7 @@ def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_h
         np.testing.assert_allclose(hidden.sds[k, :3, 0], y[:, :3].std(axis=0), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_components_are_chosen_for_the_numbers_and_not_for_the_labels():
     # Three labels are three modes, and say nothing of the numbers: one normal does for these.
     label, y = labelled(400)
@@ -241,6 +249,7 @@ def test_gates_begin_with_the_labels_known():
     assert first_gates(fit_base(shuffled, 1, Shape(1, 0.0, 1e-6), 0), shuffled, number, number, even)[0] > 0.2
 
 
+@pytest.mark.slow
 def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
     rng = np.random.default_rng(0)
     one = rng.standard_normal((200, 2))
@@ -250,6 +259,7 @@ def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
     assert choose_shape(two, 2, folds, 8, 0).components == 2
 
 
+@pytest.mark.slow
 def test_a_base_does_not_end_in_a_bad_optimum():
     # Of this mixture one start in three ends 0.27 nats short, and k-means finds the same start again.
     rng = np.random.default_rng(1)
@@ -267,6 +277,7 @@ def test_a_base_does_not_end_in_a_bad_optimum():
         assert log_density(fresh, base) > log_density(fresh, best) - 0.02
 
 
+@pytest.mark.slow
 def test_the_density_of_a_fitted_base_integrates_to_one():
     y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
     base = fit_base(y, 1, Shape(2, 0.3, 1e-2), 0)
@@ -275,6 +286,7 @@ def test_the_density_of_a_fitted_base_integrates_to_one():
     assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_of_many_rows_left_out_ones_choose_as_few_components_as_will_do():
     # At most one choice in six is too large by chance: "to one standard error" of left-out rows.
     rng = np.random.default_rng(3)

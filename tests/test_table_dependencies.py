@@ -66,6 +66,7 @@ def test_independent_labels_follow_from_nothing():
         assert Schema.fit(frame).dependencies == ()
 
 
+@pytest.mark.slow
 def test_a_row_has_what_follows_in_nearly_all_draws(model, data):
     # The network has learned nothing: without dependencies about two thirds of the rows would break them.
     rows = model.sample(5000, seed=3).like(data)
@@ -76,6 +77,7 @@ def test_a_row_has_what_follows_in_nearly_all_draws(model, data):
     assert (given["class"] == "bird").mean() > 0.98
 
 
+@pytest.mark.slow
 def test_all_rows_together_have_probability_one_and_those_that_break_it_next_to_none(model, data):
     cells = pd.DataFrame(itertools.product(*(sorted(set(data[name])) for name in data)), columns=list(data))
     p = np.exp(model.score_samples(cells))
@@ -107,6 +109,7 @@ def test_what_follows_comes_after_that_from_which_it_follows(model):
     assert order_of(entropies, units, {0: [2], 2: [0]}).tolist() == [2, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_file_keeps_them_and_an_option_leaves_them_out(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
     again = read_model(tmp_path / "m.safetensors")

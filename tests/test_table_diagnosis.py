@@ -48,6 +48,7 @@ def found(model):
     return diagnose_table(model, as_frame(table(2000, 1)), as_frame(table(2400, 0)), evaluated_against="fresh rows")
 
 
+@pytest.mark.slow
 def test_gains_are_the_mutual_information(found):
     gain = dict(zip(found.columns, found.gain, strict=True))
     first, second = sorted(("a", "b"), key=lambda name: gain[name])
@@ -57,6 +58,7 @@ def test_gains_are_the_mutual_information(found):
     assert gain["side"] + gain["sign"] == pytest.approx(np.log(2), abs=0.03)
 
 
+@pytest.mark.slow
 def test_totals_are_those_of_the_likelihood(found, model):
     fresh = table(2000, 1)
     assert found.held_out == pytest.approx(model.score_samples(fresh).mean(), rel=1e-6)
@@ -65,12 +67,14 @@ def test_totals_are_those_of_the_likelihood(found, model):
     assert found.findings == ()
 
 
+@pytest.mark.slow
 def test_the_mixture_knows_what_it_is_fitted_to_and_no_labels(found):
     simple = dict(zip(found.columns, found.mixture - found.alone, strict=True))
     assert max(simple["a"], simple["b"]) == pytest.approx(MUTUAL, abs=0.06)
     assert found.rows == 2000 and found.evaluated_against == "fresh rows"
 
 
+@pytest.mark.slow
 def test_columns_alone_have_the_density_of_their_own_distribution(model):
     # Quantile bins of a standard normal lose little: entropy 1.419 nats; 2,000 rows, a false alarm in 10^4.
     encoded = model.schema.encode(table(2000, 1))
@@ -82,6 +86,7 @@ def test_columns_alone_have_the_density_of_their_own_distribution(model):
     np.testing.assert_allclose(side, np.log(0.5), atol=0.05)
 
 
+@pytest.mark.slow
 def test_rows_that_the_training_could_not_have_held_are_a_finding(model):
     other = table(400, 2).assign(side=lambda frame: np.where(frame.a > 1.5, "middle", frame.side))
     found = diagnose_table(model, as_frame(other), None, evaluated_against="other rows")
@@ -163,11 +168,13 @@ def fit_by_heart(model, seen):
     return fitting.MaskedModel(learned.networks, model.models.base)
 
 
+@pytest.mark.slow
 def test_fewer_than_ten_rows_are_refused(model):
     with pytest.raises(UsageError, match="got 4 unseen rows; expected at least 10"):
         diagnose_table(model, as_frame(table(4, 2)), None, evaluated_against="few rows")
 
 
+@pytest.mark.slow
 def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     path = tmp_path / "t.csv"
     table(2400, 4).to_csv(path, index=False)  # as many as those of `model`, whose programs serve here as well
@@ -194,6 +201,7 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     assert drawn == ["marginals.svg", "pairs.svg"]  # there is no history of a training in the folder
 
 
+@pytest.mark.slow
 def test_a_table_in_memory_needs_rows_that_were_not_seen():
     with untrained():
         model = motes.fit(table(60, 5), changes=TINY | PLAIN | {"table.steps": 5}, verbose=False)
@@ -202,6 +210,7 @@ def test_a_table_in_memory_needs_rows_that_were_not_seen():
     assert model.diagnose(table(80, 6)).training is None
 
 
+@pytest.mark.slow
 def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
     rows = table(500, 7)
     wide = rows.assign(**{f"noise{k}": np.random.default_rng(k).standard_normal(500) for k in range(4)})
@@ -218,6 +227,7 @@ def test_the_matrix_of_pairs_shows_the_columns_that_belong_together(model):
     assert found == [name for name in wide if name in found]
 
 
+@pytest.mark.slow
 def test_validation_rows_choose_how_much_a_network_moves_the_normals(model):
     network = model.models.network
     network = jax.tree.map(lambda part: part + 0.1, network)

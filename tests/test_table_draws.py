@@ -45,6 +45,7 @@ def free(model):
     return pd.DataFrame({name: cells(rows, name) for name in rows.names})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [
@@ -74,6 +75,7 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
         assert mine == pytest.approx(real, abs=error)
 
 
+@pytest.mark.slow
 def test_without_conditions_exact_changes_nothing(model):
     usual, exact = (model.sample(300, exact=exact, seed=2) for exact in (False, True))
     assert all((cells(usual, name) == cells(exact, name)).all() for name in usual.names)

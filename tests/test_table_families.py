@@ -137,6 +137,7 @@ def found_in(change, n=4000, m=600):
     return compare(synthetic, real)
 
 
+@pytest.mark.slow
 def test_each_kind_of_difference_is_found_and_named():
     def merged(x):
         x[x[:, 1] == 2, 1] = 1

@@ -48,11 +48,13 @@ def share_of(model, column, rows):
     return unmasker, 1 / (1 + np.exp(-rho))
 
 
+@pytest.mark.slow
 def test_a_relation_is_found_and_every_column_of_it_can_be_the_one_it_gives(model):
     assert [relation.columns for relation in model.schema.relations] == [("c", "a", "b")]
     assert sorted(model.reader.linker.of_part) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["a", "b", "c"])
 def test_with_a_relation_the_values_of_a_column_still_sum_to_one(model, data, column):
     some = data.iloc[:8]
@@ -67,6 +69,7 @@ def test_with_a_relation_the_values_of_a_column_still_sum_to_one(model, data, co
     np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-3)  # what lies beyond the domain
 
 
+@pytest.mark.slow
 def test_a_relation_gives_its_value_with_the_share_that_the_network_says(model):
     given = {"a": 12, "b": 8, "side": "left"}
     row = pd.DataFrame([{"a": 12, "b": 8, "c": 20, "side": "left"}])
@@ -80,6 +83,7 @@ def test_a_relation_gives_its_value_with_the_share_that_the_network_says(model):
     assert found == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))  # one in 16,000 by chance
 
 
+@pytest.mark.slow
 def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data):
     encoded = model.schema.encode(data.iloc[:50])
     whole = model.reader.read(encoded)
@@ -89,6 +93,7 @@ def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data
     np.testing.assert_array_equal(whole.holds[:, 2] > 0, holds)
 
 
+@pytest.mark.slow
 def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, data):
     rows = data.iloc[:60].astype(dict.fromkeys("abc", float))
     rows.loc[:19, "a"], rows.loc[10:29, "b"], rows.loc[25:34, "c"] = np.nan, np.nan, np.nan
@@ -113,12 +118,14 @@ def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, 
         seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
 
 
+@pytest.mark.slow
 def test_what_a_relation_gives_and_no_value_of_the_column_is_never_drawn(model):
     drawn = model.sample(2000, given={"c": 3, "side": "left"}, seed=2)
     a, b = (drawn.columns[name].values for name in "ab")
     assert a.min() >= 0 and b.min() >= 0  # c - a is below 0 in most rows
 
 
+@pytest.mark.slow
 def test_what_is_predicted_of_a_column_knows_its_relation(data):
     with untrained():
         plain = fit_table(data, changes=TINY, seed=1)  # the relation has its share of the training rows, 0.8
@@ -145,12 +152,14 @@ def test_values_near_to_what_a_relation_gives_are_learned_as_near():
     np.testing.assert_allclose(shares(drawn["x"].values, drawn["y"].values), shares(x, y), atol=error)
 
 
+@pytest.mark.slow
 def test_of_several_relations_each_has_its_share():
     rho, could = jnp.log(jnp.array([2.0, 5.0, 3.0])), jnp.array([True, False, True])
     p = [float(jnp.exp(log_linked(rho, could, jnp.arange(3) == r, jnp.log(0.4)))) for r in range(3)]
     assert p == pytest.approx([(0.4 + 2) / 6, 0.4 / 6, (0.4 + 3) / 6])
 
 
+@pytest.mark.slow
 def test_relations_are_kept_on_disk(model, data, tmp_path):
     model.save(tmp_path / "model.safetensors")
     again = read_model(tmp_path / "model.safetensors")

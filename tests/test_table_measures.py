@@ -170,6 +170,7 @@ def test_a_column_that_does_not_vary_has_no_association():
     assert nothing.distance[:3].max() == 0 and nothing.p_value == 1
 
 
+@pytest.mark.slow
 def test_intervals_of_associations_hold_the_truth():
     # 60 times at 95 %, three pairs: fewer than 160 of 180 with probability 0.0003 if they were independent.
     truth = associations(mixed(200_000, 50), DISCRETE, LEVELS) - associations(mixed(200_000, 51), DISCRETE, LEVELS)
@@ -202,6 +203,7 @@ def test_a_pair_with_the_same_association_in_which_other_values_go_together_is_f
     assert found.p_values[5] < 0.01 and found.distance[5] > 0.5
 
 
+@pytest.mark.slow
 def test_the_family_of_pairs_holds_its_size(monkeypatch):
     # With 19 permutations P(smallest p <= 0.1) is 0.1: of 150, fewer than 5 or more than 27 with probability 0.005.
     monkeypatch.setattr(interactions, "PERMUTATIONS", 19)
@@ -248,6 +250,7 @@ def test_missing_entries_are_seen_too():
     assert found.accuracy.p_value < 1e-6 and found.importance.argmax() == 0
 
 
+@pytest.mark.slow
 def test_a_classifier_on_equal_distributions_holds_its_size():
     # 25 times at 5 %: more than 6 rejections with probability 0.0002.
     found = [
@@ -283,6 +286,7 @@ def task_of(x, target, classes):
     return Task(x[:, others], x[:, target]), DISCRETE[others], classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "classes"), [(0, None), (2, 3)])
 def test_a_target_that_was_shuffled_teaches_nothing(target, classes):
     real, discrete, _ = task_of(mixed(seed=7), target, classes)
@@ -424,6 +428,7 @@ def test_copies_are_tested_as_fisher_did_against_held_out_and_repeated_rows():
     assert found.copied.sum() == 10 and found.copied[:10].all() and found.known[0] and found.known.sum() == 1
 
 
+@pytest.mark.slow
 def test_copies_in_a_table_of_few_labels_are_no_news():
     # Rows of one distribution over 40 values. 200 times at 5 %, cautious: more than 20 with probability 0.002. The
     # same where rows were held out by their values, so that no held-out row equals a training row.

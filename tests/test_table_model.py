@@ -54,6 +54,7 @@ def labels(data):
     return fit_table(data[["color", "size", "pair"]], changes=QUICK, seed=1)
 
 
+@pytest.mark.slow
 def test_shares_of_labels_are_those_of_the_data(model, data):
     # 20,000 rows: the standard error of independent ones is at most 0.0035.
     rows = model.sample(20_000, seed=3)
@@ -63,6 +64,7 @@ def test_shares_of_labels_are_those_of_the_data(model, data):
         assert (real - drawn).abs().max() < 0.01
 
 
+@pytest.mark.slow
 def test_log_p_is_near_the_truth_on_average(model, data, truth):
     # The entropy of the three labels; x given them has a density that is known as well.
     whole = truth / truth.sum()
@@ -77,6 +79,7 @@ def test_log_p_is_near_the_truth_on_average(model, data, truth):
     assert np.abs(found - exact).mean() < 0.25
 
 
+@pytest.mark.slow
 def test_conditional_shares_are_near_the_truth(labels, truth, data):
     whole = truth / truth.sum()
     exact = whole[:, :, 2].sum(0) / whole[:, :, 2].sum()
@@ -103,6 +106,7 @@ def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model,
     assert 300 < rows.effective <= 3000
 
 
+@pytest.mark.slow
 def test_exact_draws_weigh_rows_by_the_fixed_order(model):
     plain, exact = (model.sample(2000, given={"x": 1.0}, seed=2, exact=exact) for exact in (False, True))
     assert exact.effective <= 2000
@@ -114,6 +118,7 @@ def test_exact_draws_weigh_rows_by_the_fixed_order(model):
     assert plain.log_evidence == pytest.approx(share, abs=0.35)
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_however_many_are_drawn(model):
     few, some, many = (model.sample(n, seed=4) for n in (100, 9000, 20_000))
     for column in few.names:
@@ -122,6 +127,7 @@ def test_rows_are_the_same_however_many_are_drawn(model):
     assert (cells(model.sample(100, seed=5), "x") != cells(model.sample(100, seed=6), "x")).any()
 
 
+@pytest.mark.slow
 def test_dtypes_and_ranges_are_those_of_the_data(data, model):
     for n in (3, 500):
         rows = model.sample(n, seed=1).like(data.iloc[:0])
@@ -147,6 +153,7 @@ def test_more_orders_have_a_spread_and_one_has_none(model, data):
     assert three.log_prob.mean() == pytest.approx(one.log_prob.mean(), abs=0.3)
 
 
+@pytest.mark.slow
 def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     holes = data.head(600).copy()
     holes.loc[::2, "size"] = None
@@ -164,6 +171,7 @@ def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     assert same[gone].mean() == pytest.approx(real, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
     whole = truth / truth.sum()
     found, names = labels.predict_proba(data[["color", "size", "pair"]].head(300), "color")
@@ -293,6 +301,7 @@ def test_few_rows_are_learned_by_several_members():
     assert np.isfinite(model.score_samples(iris)).all()
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_has_no_bearing(data, quick_run):
     quick, some = TINY | {"table.steps": 10, "table.calibrate": True}, data[["size", "x"]]
     first = fit_table(some.head(100), changes=quick, seed=3)
@@ -302,6 +311,7 @@ def test_the_order_of_the_rows_has_no_bearing(data, quick_run):
     assert (first.score_samples(some.tail(20)) != other.score_samples(some.tail(20))).all()
 
 
+@pytest.mark.slow
 def test_a_step_of_a_wide_table_has_fewer_rows():
     table = load_recipe("table").table
     rows = [options_of(table, 10_000, parts)[1].batch for parts in (2, 48, 96, 200)]

@@ -65,6 +65,7 @@ def exact(model, data, column, domain, known):
     return total / total.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow(but=["gone-known2"])
 @pytest.mark.parametrize("known", [("size", "x", "y", "gone"), ("size", "y", "gone"), ("gone",)])
 @pytest.mark.parametrize("column", ["count", "amount", "when", "gone"])
 def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, known):
@@ -90,6 +91,7 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, 
         assert (upto[place] > share - 0.07).all() and ((upto - p)[place] < share + 0.07).all()
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_every_value_scored(model, data):
     known = ["x", "count", "amount", "when", "gone"]
     p = exact(model, data.head(40), "size", np.array(["L", "M", "S"]), known)
@@ -97,6 +99,7 @@ def test_labels_are_those_of_every_value_scored(model, data):
     np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
     p, labels = model.predict_proba(data.head(300), "size")
     found = model.predict(data.head(300), "size")
@@ -108,6 +111,7 @@ def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
     assert set(found.columns["label"].cells()) == {"L", "M", "S"}
 
 
+@pytest.mark.slow
 def test_the_column_itself_is_not_looked_at(model, data):
     for column in ("size", "count", "x"):
         usual = model.predict(data.head(20), column)
@@ -117,6 +121,7 @@ def test_the_column_itself_is_not_looked_at(model, data):
     assert (model.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
 
 
+@pytest.mark.slow
 def test_an_interval_covers_a_known_conditional():
     """y given x is normal with mean 0.8 x and sd 0.6, which the Gaussian mixture of a new network knows."""
     rng = np.random.default_rng(0)
@@ -132,6 +137,7 @@ def test_an_interval_covers_a_known_conditional():
     assert values(found, "sd").mean() == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.slow
 def test_what_is_said_has_the_types_of_the_column(model, data):
     counts, dates = (model.predict(data.head(9), column) for column in ("count", "when"))
     assert counts.names == dates.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
@@ -142,6 +148,7 @@ def test_what_is_said_has_the_types_of_the_column(model, data):
     assert (values(dates, "sd") > 20).all() and (values(dates, "sd") < 200).all()  # days
 
 
+@pytest.mark.slow
 def test_every_option_does_what_it_says(model, data):
     some, done = data.head(60), []
     usual = model.predict(some, "x", on_block=done.append)
@@ -196,6 +203,7 @@ def test_what_does_not_fit_is_refused_by_name(model, data):
         model.predict(data.head(3).assign(x="a"), "y")
 
 
+@pytest.mark.slow
 def test_rows_of_an_array_have_all_columns():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 2)) @ np.array([[1.0, 0.9], [0.0, 0.4]])

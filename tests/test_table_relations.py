@@ -63,6 +63,7 @@ def test_a_sum_copies_and_a_linear_relation_are_found():
     np.testing.assert_allclose(found.value("minute", {"clock": np.array([1259]), "hour": np.array([12])}), [59])
 
 
+@pytest.mark.slow
 def test_nothing_is_looked_for_where_the_recipe_says_so():
     a = np.random.default_rng(0).integers(0, 500, 400)
     frame = pd.DataFrame({"a": a, "b": a + np.arange(400) % 3})
@@ -95,6 +96,7 @@ def test_an_inequality_is_found(gap):
     assert not Schema.fit(frame).related
 
 
+@pytest.mark.slow
 def test_independent_columns_have_nothing():
     """A pair is looked at if 12 rows would break it by chance, so that none does in exp(-12) of such tables.
 
@@ -127,6 +129,7 @@ def test_one_row_in_thousands_breaks_an_inequality():
     assert not Schema.fit(frame).inequalities
 
 
+@pytest.mark.slow
 def test_columns_far_apart_have_no_border():
     # In 30 of 1,000 tables no row breaks x <= y, though no border is there: rows do not lie close to it.
     found = 0
@@ -172,6 +175,7 @@ def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
     assert np.exp(model.score_samples(PAIRS)).sum() == pytest.approx(1, abs=0.04)
 
 
+@pytest.mark.slow
 def test_rows_that_keep_an_inequality_have_the_shares_of_the_training_rows():
     # A network that knows nothing of the other column breaks low <= high in a third of its rows. If calibration did not
     # know of it, the shares of `high` would be off by 0.119, and those of `low` by 0.078.
@@ -188,6 +192,7 @@ def test_rows_that_keep_an_inequality_have_the_shares_of_the_training_rows():
     assert max(apart.values()) < 0.06
 
 
+@pytest.mark.slow
 def test_drawn_rows_have_the_shares_that_are_scored(pair):
     n, p = 60_000, np.exp(pair.score_samples(PAIRS))
     bad = (PAIRS.a > PAIRS.b).to_numpy()
@@ -198,6 +203,7 @@ def test_drawn_rows_have_the_shares_that_are_scored(pair):
     assert counts[bad].sum() > 0  # rows of the part without inequalities
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_however_many_are_drawn(pair):
     for given in ({}, {"a": 3}):
         few, many = pair.sample(100, seed=4, given=given), pair.sample(17_000, seed=4, given=given)
@@ -208,6 +214,7 @@ def test_rows_are_the_same_however_many_are_drawn(pair):
     assert pair.sample(100, seed=5).log_evidence == 0.0
 
 
+@pytest.mark.slow(but=["no condition-False", "set and interval-False", "value-False"])
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize(
     ("given", "met"),
@@ -241,6 +248,7 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
     assert not any("breaks" in one for one in evidence_of(pair, {"a": 1, "b": 2}, [-3.0], 40.0).warnings)
 
 
+@pytest.mark.slow
 def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.sampling._constraint.draw_block", None)
     pair.save(tmp_path / "m.safetensors")
@@ -276,6 +284,7 @@ def model(data):
         return fit_table(data, changes=TINY | {"table.bins": 32}, seed=1)
 
 
+@pytest.mark.slow
 def test_dates_and_real_numbers_are_kept(model, data):
     assert [one.words for one in model.schema.inequalities] == ["low <= high in all rows", "start <= end in all rows"]
     rows, loose = (one.sample(8000, seed=2).like(data) for one in (model, free(model)))
@@ -306,12 +315,14 @@ def test_the_share_that_keeps_them_counts_numbers_beyond_the_observed_range(monk
     assert (p * kept)[inside].sum() / p[inside].sum() > (p * kept).sum() + 2.5e-3
 
 
+@pytest.mark.slow
 def test_exact_rows_keep_them(model, data):
     for given in ({"start": data.start[0]}, {"low": (0.5, None), "label": {"x", "y"}}):
         rows = model.sample(1500, given=given, seed=2, exact=True).like(data)
         assert ((rows.start > rows.end) | (rows.low > rows.high)).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
     rows = data.head(8).copy()
     rows.loc[0:1, "end"] = pd.NaT
@@ -334,6 +345,7 @@ def test_an_impossible_entry_breaks_nothing(pair):
     assert found == pytest.approx(loose)
 
 
+@pytest.mark.slow
 def test_missing_entries_are_filled_in_so_that_rows_keep_them(model, data):
     holes = data.head(700).copy()
     holes.loc[::3, "end"] = pd.NaT
@@ -351,6 +363,7 @@ def test_missing_entries_are_filled_in_so_that_rows_keep_them(model, data):
     assert once.low[5] > once.high[5]
 
 
+@pytest.mark.slow
 def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkeypatch):
     # Each column has its own curve, so that its codes and places give a number back only to its last digits.
     rows = data.head(250).assign(label=None)
@@ -370,6 +383,7 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
         assert found == pytest.approx(loose + kept)
 
 
+@pytest.mark.slow
 def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
     monkeypatch.setattr(Constraint, "accepted", lambda self, sides, hopeless, u: np.zeros(len(u), bool))
     monkeypatch.setattr("motes.models._table_fillings.TRIES", 3)
@@ -377,6 +391,7 @@ def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
     assert not model.impute(holes, seed=1)[0].columns["end"].missing.any()
 
 
+@pytest.mark.slow
 def test_predictions_keep_them(model, data):
     some = data.head(30).copy()
     some.loc[:9, "start"] = pd.NaT  # which leaves the date free
@@ -395,6 +410,7 @@ def test_predictions_keep_them(model, data):
     np.testing.assert_array_equal(found, loose)
 
 
+@pytest.mark.slow
 def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
     frame = data[["low", "high"]].round(0).astype("Int64")
     frame["high"] = frame.low + np.random.default_rng(2).integers(0, 4, len(frame))
@@ -415,6 +431,7 @@ def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
 # --- where the inequalities are hard to keep --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
     monkeypatch.setattr("motes.sampling._constraint.LEAST", 0.6)
     rng = np.random.default_rng(0)
@@ -433,6 +450,7 @@ def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
     assert len(fewer.constraint.inequalities) == len(model.constraint.inequalities) - 1
 
 
+@pytest.mark.slow
 def test_a_condition_that_hardly_any_row_keeps_is_refused_by_name():
     rng = np.random.default_rng(0)
     a = np.where(np.arange(6000) < 2, 9, rng.integers(0, 4, 6000))
@@ -455,6 +473,7 @@ def test_training_that_goes_on_with_rows_that_break_an_inequality_gives_it_up(pa
     assert given_up.score_samples(frame.head(1))[0] == pytest.approx(free(pair).score_samples(frame.head(1))[0])
 
 
+@pytest.mark.slow
 def test_interrupting_the_estimate_keeps_the_model(pair, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

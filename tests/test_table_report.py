@@ -93,6 +93,7 @@ def bad(parts, fast):
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_draw_raises_no_alarm(good):
     assert good.severity == "good" and good.p_value > 0.05
     assert good.headline == "No difference between synthetic and real rows was found."
@@ -101,6 +102,7 @@ def test_a_second_draw_raises_no_alarm(good):
     assert all(one.seen for one in good.verdicts.values())  # each says what it would have seen
 
 
+@pytest.mark.slow
 def test_every_fault_is_found(bad):
     assert {key for key, one in bad.verdicts.items() if one.differs} == set(bad.verdicts)
     columns = {column.name: column for column in bad.details.columns}
@@ -144,6 +146,7 @@ def split(frame, held_out):
     return as_frame(frame.iloc[:held_out]), as_frame(frame.iloc[held_out:])
 
 
+@pytest.mark.slow
 def test_penguins_with_a_share_of_14_instead_of_20_per_cent_are_different(fast):
     held_out, training = split(penguins(344, 1), 34)
     schema = Schema.fit(training)
@@ -213,6 +216,7 @@ def test_twenty_copies_among_a_thousand_rows_are_called_by_name(fast):
     )
 
 
+@pytest.mark.slow
 def test_a_likelihood_alone_does_not_make_synthetic_rows_different(parts, fast):
     training, held_out, schema = parts
     rng = np.random.default_rng(8)
@@ -222,6 +226,7 @@ def test_a_likelihood_alone_does_not_make_synthetic_rows_different(parts, fast):
     assert found.headline.startswith("No difference between synthetic and real rows was found. Training rows are ")
 
 
+@pytest.mark.slow
 def test_rows_without_missing_entries_are_compared_by_their_values(parts, fast):
     training, held_out, _ = parts
     synthetic, whole = rows(N, 3), rows(N, 4)
@@ -234,6 +239,7 @@ def test_rows_without_missing_entries_are_compared_by_their_values(parts, fast):
     assert found.details.utility is None and found.details.likelihood is None
 
 
+@pytest.mark.slow
 def test_one_column_and_labels_alone(fast):
     frame = [as_frame(pd.DataFrame({"x": np.random.default_rng(k).normal(size=60)})) for k in range(3)]
     found = evaluate_tables(*frame, Schema.fit(frame[2]))
@@ -244,6 +250,7 @@ def test_one_column_and_labels_alone(fast):
     assert not found.verdicts["copies"].differs and found.verdicts["dcr"].severity == "unknown"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_one_another_choice(good, parts, fast):
     training, held_out, schema = parts
     again, other = (evaluate_tables(as_frame(rows(2 * N, 3)), held_out, training, schema, seed=seed) for seed in (0, 1))
@@ -267,6 +274,7 @@ def test_more_rows_than_are_compared_are_named(fast, monkeypatch):
     assert found.details.columns[0].contrast.error < 0.06  # of all 300 and 500 rows
 
 
+@pytest.mark.slow
 def test_labels_and_numbers_that_training_did_not_see_are_compared(parts, fast):
     training, _, schema = parts
     other = rows(N, 5)
@@ -277,6 +285,7 @@ def test_labels_and_numbers_that_training_did_not_see_are_compared(parts, fast):
     assert next(c for c in found.details.columns if c.name == "count").quantiles[1][-1] == 60
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(parts):
     training, held_out, schema = parts
     with pytest.raises(UsageError, match="unknown column 'tell'"):
@@ -299,6 +308,7 @@ def test_what_does_not_fit_is_refused(parts):
         evaluate_tables(held_out, as_frame(endless), training, schema)
 
 
+@pytest.mark.slow
 def test_impossible_rows_are_counted(parts, fast):
     training, held_out, _ = parts
     two = [frame.select(["age", "count"]) for frame in (held_out, held_out, training)]
@@ -321,6 +331,7 @@ def test_numbers_near_the_largest_float_are_no_error(fast):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_in_json_and_in_a_terminal(good, bad):
     for found in (good, bad):
         plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -442,6 +453,7 @@ def test_text_is_text(text):
         assert page.tags == [("p", {"title": expected})]
 
 
+@pytest.mark.slow
 def test_a_page_in_the_wrong_place_is_refused(good, tmp_path):
     with pytest.raises(UsageError, match=r"ends in \.html"):
         write_page(good, tmp_path / "report.pdf")
@@ -449,6 +461,7 @@ def test_a_page_in_the_wrong_place_is_refused(good, tmp_path):
         write_page(good, tmp_path / "nowhere" / "report.html")
 
 
+@pytest.mark.slow
 def test_a_real_number_that_comes_often_is_compared_like_any_other(fast):
     def part(seed):
         rng = np.random.default_rng([1618, seed])

@@ -133,6 +133,7 @@ def test_ten_independent_labels_are_independent():
         assert np.abs(pairs - 1 / 16).max() < 5 * np.sqrt(1 / 16 * (1 / 3000 + 1 / DRAWN)) + 0.002
 
 
+@pytest.mark.slow
 def test_hair_and_eyes_are_learned_as_they_go_together(students):
     cells, model = students
     assert STUDENTS.sum() == 592
@@ -147,6 +148,7 @@ def test_hair_and_eyes_are_learned_as_they_go_together(students):
     assert (p.ravel() * np.log(q)).sum() == pytest.approx((p * np.log(p)).sum(), abs=0.02)
 
 
+@pytest.mark.slow
 def test_drawn_students_have_the_shares_of_the_real_ones(students):
     cells, model = students
     found, p, q = shares_of(drawn(model, cells), cells), STUDENTS.ravel() / 592, np.exp(model.score_samples(cells))
@@ -338,6 +340,7 @@ def extremes():
         return frame, fit_table(frame, changes=TINY, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50, 5000])
 def test_drawn_extremes_have_the_types_and_the_ranges_of_the_data(extremes, n):
     # D10: bytes were given back as int64 and reached 339, halves were infinite, dates raised, and 1e308 became 1.8e308.
@@ -350,6 +353,7 @@ def test_drawn_extremes_have_the_types_and_the_ranges_of_the_data(extremes, n):
     assert np.isfinite(rows.half).all()
 
 
+@pytest.mark.slow
 def test_what_was_never_seen_is_scored_and_refuses_nothing():
     # D10: one count of 6 where 0 to 5 were seen, or one number below 0 where all were above, refused a whole table.
     rng = np.random.default_rng(0)
@@ -369,6 +373,7 @@ def test_what_was_never_seen_is_scored_and_refuses_nothing():
     assert smooth.log_prob[3] == pytest.approx(known[3] - 2 * np.log(81), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_that_has_not_been_trained_is_as_likely_as_its_base():
     # The base of one normal distribution is exact. What training begins with costs next to nothing.
     rng = np.random.default_rng(0)

@@ -70,6 +70,7 @@ def here(run, motes_command, tmp_path):
 # --- options --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_remembers_how_its_source_was_read(run):
     assert read_model(run).recipe.text == TEXT
     written = tomllib.loads((run / "recipe.toml").read_text())["text"]
@@ -78,6 +79,7 @@ def test_a_run_remembers_how_its_source_was_read(run):
     assert types == {"größe": "whole", "preis": "real", "tag": "date", "ort": "label"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", ["--sep", "--decimal", "--na=?", "--date-format", "--encoding", None])
 def test_every_option_reaches_the_reader_of_columns(here, left_out):
     words = [*OPTIONS]
@@ -89,6 +91,7 @@ def test_every_option_reaches_the_reader_of_columns(here, left_out):
     assert (kinds == ["integer", "real", "date", "categorical"]) == (left_out is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -112,6 +115,7 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
     monkeypatch.chdir(run.parent)
     source = source_of(read_model(run))
@@ -119,11 +123,13 @@ def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
     assert len(source.training) + len(source.held_out) == ROWS
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_run_reads_its_source_again(here, run):
     again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")))
     assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
 
 
+@pytest.mark.slow
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.runs._run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
@@ -172,6 +178,7 @@ def test_options_for_what_is_no_text_are_refused(words, motes_command, tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_what_is_read_otherwise_is_said_once(tmp_path):
     rows = "".join(f"{k % 28 + 1:02d}.03.2020,{k} %,{k % 5},{k % 3 or '?'}\n" for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,rate,n,m\n" + rows)
@@ -201,6 +208,7 @@ def test_what_is_not_there_ends_with_2_in_every_command(words, motes_command):
     assert "there is no" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_missing_source_ends_with_2_and_asks_for_it(run, motes_command):
     for words in (["evaluate", run], ["score", run, "none.csv", "--out", "s.csv"]):
         code, _, err = motes_command(*words)
@@ -219,6 +227,7 @@ LOST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "how"), LOST)
 def test_lost_output_is_never_success(words, how, run, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,5\n")
@@ -248,6 +257,7 @@ def test_lost_output_is_never_success(words, how, run, tmp_path):
 # --- single values ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "rows"), [("1e1", 10), ("12", 12), ("1.5", None), ("1.5e0", None), ("1e99", None), ("ten", None)]
 )
@@ -259,6 +269,7 @@ def test_a_number_of_rows_may_be_written_with_an_exponent(n, rows, run, motes_co
         assert (code, out) == (2, "") and f"got {n}; expected a whole number" in err
 
 
+@pytest.mark.slow
 def test_a_seed_is_whole(run, motes_command):
     code, out, err = motes_command("sample", run, "-q", "--seed", "1.5")
     assert (code, out) == (2, "") and "got 1.5; expected a whole number" in err
@@ -270,6 +281,7 @@ def test_too_few_points_of_a_shape_are_refused_with_what_is_needed(motes_command
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
     rng = np.random.default_rng(0)
     species = ["a" if one else "b" for one in rng.random(400) < 0.75]

@@ -290,6 +290,7 @@ def test_points_are_read_by_the_same_options(file):
     assert read_table(file("a,b\n1.5,1\n8,2\n".encode("utf-16")), text=TextOptions(encoding="utf-16")).x[0, 0] == 1.5
 
 
+@pytest.mark.slow
 def test_parts_are_read_as_the_whole_is_and_memory_stays_flat(file):
     rows = 150_000
     path = file(

@@ -119,6 +119,7 @@ def test_the_learning_rate_rises_and_falls_as_written():
     np.testing.assert_allclose(rates, np.where(k < 10, 0.5 * k / 10, falling), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(small_model):
     again = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1)
     other = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=2)
@@ -133,6 +134,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others
     )
 
 
+@pytest.mark.slow
 def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_model):
     monkeypatch.setattr(training, "PATIENCE", 1e-9)  # eight steps a call
     again = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1)
@@ -140,6 +142,7 @@ def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_mod
     assert np.array_equal(again.sample(50), small_model.sample(50))
 
 
+@pytest.mark.slow
 def test_other_numbers_of_a_training_need_no_other_program(monkeypatch):
     made, real = [], options._adam
     monkeypatch.setattr(options, "_adam", lambda *numbers: made.append(numbers) or real(*numbers))
@@ -272,6 +275,7 @@ def test_the_limit_is_above_the_first_loss_whatever_its_sign(first, limit):
     assert times_the_first(first) == limit
 
 
+@pytest.mark.slow
 def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_command, monkeypatch, tmp_path):
     monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 1e6)  # which is not what is looked at
     # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This should not happen".
@@ -333,6 +337,7 @@ def test_purposes_of_a_seed_do_not_share_randomness():
     assert len(set(draws.values())) == len(draws)
 
 
+@pytest.mark.slow
 def test_training_learns_eight_gaussians_better_than_one_gaussian():
     # A relation rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
     # data's mean and covariance is, by a wide margin.
@@ -342,6 +347,7 @@ def test_training_learns_eight_gaussians_better_than_one_gaussian():
     assert motes.sliced_w2(model.sample(2000, seed=3), fresh) < 0.5 * motes.sliced_w2(gauss, fresh)
 
 
+@pytest.mark.slow
 def test_two_processes_agree_to_the_bit(small_model):
     code = (
         "import motes; from motes.models._point_fitting import fit_points;"

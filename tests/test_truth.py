@@ -45,6 +45,7 @@ def box(name, noise, margin=6.0):
 # --- density, score, entropy ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each
 def test_the_density_integrates_to_1(name):
     # Steps below the noise, where a sum is the integral to many digits; a board without noise is cut along its lines.
@@ -56,6 +57,7 @@ def test_the_density_integrates_to_1(name):
     assert abs(total - 1) < 1e-3
 
 
+@pytest.mark.slow(but=["0.6-eight_gaussians"])
 @each
 @pytest.mark.parametrize("noise", [None, 0.6])
 def test_points_that_are_drawn_have_that_density(name, noise):
@@ -77,6 +79,7 @@ def test_points_that_are_drawn_have_that_density(name, noise):
     assert stats.chi2.sf(statistic, len(found) - 1) > 1e-5
 
 
+@pytest.mark.slow(but=["eight_gaussians", "moons"])
 @each
 def test_the_score_is_the_slope_of_the_log_density(name):
     exact = truth(name, noise=0.1 if name == "checkerboard" else None)
@@ -87,6 +90,7 @@ def test_the_score_is_the_slope_of_the_log_density(name):
     assert np.allclose(slope, score, rtol=1e-4, atol=1e-4 / exact.distribution.spread)
 
 
+@pytest.mark.slow
 @each
 def test_the_entropy_is_the_mean_of_the_drawn_points_surprise(name):
     exact = truth(name)
@@ -121,6 +125,7 @@ def test_a_board_without_noise_has_a_hard_edge():
     assert np.array_equal(exact.score(x), [[0, 0], [np.nan] * 2, [np.nan] * 2], equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CURVES)
 def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
     x = np.concatenate([motes.make_shape(name, 300, seed=4), cells(name, 15)[0]])
@@ -144,6 +149,7 @@ def test_samples_of_the_truth_are_like_the_drawn_points(name):
     assert np.array_equal(a, truth(name).sample(4000, seed=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["moons", "checkerboard", "eight_gaussians", "two_spirals"])
 def test_the_likeliest_label_is_nearly_always_the_true_one(name):
     x, labels = motes.make_labelled_shape(name, 2000, seed=6)
@@ -181,6 +187,7 @@ def heun(oracle, x, grid):
     return jax.lax.scan(step, x, (grid[:-1], grid[1:]))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [

@@ -77,6 +77,7 @@ def at_once(model, layout, rows, visible):
     return model.log_probs(layout, model.network.heads(layout), base, rows, visible)
 
 
+@pytest.mark.slow
 def test_part_by_part_is_the_network_at_once(made):
     n = 50
     rows = jax.tree.map(lambda part: part[:n], made.rows)
@@ -91,6 +92,7 @@ def test_part_by_part_is_the_network_at_once(made):
         seen = made.unmasker.show(seen, k, *entry, np.ones(n, bool))
 
 
+@pytest.mark.slow
 def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_these_come_first(made):
     patterns = np.array([*itertools.product([False, True], repeat=4)])
     observed = np.repeat(patterns, 3, axis=0)
@@ -132,6 +134,7 @@ def test_the_network_sees_nothing_of_what_is_hidden(made):
     np.testing.assert_array_equal(state(rows), state(mixed))
 
 
+@pytest.mark.slow
 def test_all_values_of_a_lattice_sum_to_one(made):
     kind = made.schema.kinds[2]
     assert kind.column == "whole"
@@ -144,6 +147,7 @@ def test_all_values_of_a_lattice_sum_to_one(made):
     assert np.exp(found[possible]).sum() == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 1.0], ids=["as learned", "calibrated"])
 def test_the_density_of_two_columns_integrates_to_one(scale):
     # The issue asks for 1e-3 on two columns.
@@ -185,6 +189,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
         assert p_second @ wb == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_what_is_scored(made):
     # Shares of the codes of each part among 4,096 rows, against their probabilities given what was drawn before.
     # 4 standard errors of independent draws: a false alarm in 1e-3 of seeds at most, and rows are spread more evenly.
@@ -216,6 +221,7 @@ def test_what_is_drawn_is_what_is_scored(made):
         seen = made.unmasker.show(seen, k, codes, y, u, np.ones(n, bool))
 
 
+@pytest.mark.slow
 def test_nothing_is_drawn_outside_of_what_may_be(made):
     shares = np.array([0.0, 1.0, 0.0])
     spot = int(np.flatnonzero(ORDER == 0)[0])
@@ -228,6 +234,7 @@ def test_nothing_is_drawn_outside_of_what_may_be(made):
     np.testing.assert_allclose(np.exp(log_within), view, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_block_and_another_one_another(made):
     draw = lambda seed, block: draw_block(made.unmasker, made.schema, 256, seed, block)
     np.testing.assert_array_equal(draw(1, 0).y, draw(1, 0).y)
@@ -235,6 +242,7 @@ def test_the_same_seed_gives_the_same_block_and_another_one_another(made):
     assert (draw(1, 0).codes != draw(2, 0).codes).any()
 
 
+@pytest.mark.slow
 def test_uniform_numbers_are_uniform_and_even():
     expected = jnp.asarray(np.random.default_rng(0).random(4096))
     u = np.asarray(spread_evenly(expected, jax.random.key(3)))
@@ -263,6 +271,7 @@ def test_a_cut_normal_is_that_of_scipy(low, high):
     np.testing.assert_allclose(found, truncnorm(low, high).ppf(u), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     seen = made.unmasker.start(64)
     spot = int(np.flatnonzero(ORDER == 0)[0])

@@ -75,6 +75,7 @@ def test_every_step_has_times_and_noise_of_its_own():
     assert len(np.unique(train_point(6).losses)) == 6
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_training_is_that_of_its_losses():
     times = UniformTimes(draw="importance")
     seen = {
@@ -146,6 +147,7 @@ def test_a_state_for_other_rows_has_nothing_of_the_earlier_ones():
     assert list(state.arrays) == ["state/w"] and not state.numbers
 
 
+@pytest.mark.slow
 def test_a_table_that_breaks_down_says_so():
     data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}
     with pytest.raises(TrainingError, match=r"diverged.*a smaller table\.learning_rate.*step \d+ are kept"):
