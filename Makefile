@@ -9,7 +9,7 @@ TABLES ?=
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
-	@echo "make test      lint, types, import directions and the test suite without its simulations"
+	@echo "make test      lint, types, import directions and the tests that are neither slow nor simulations"
 	@echo "make test-all  all tests, and the suite with the oldest and newest dependencies; it writes tests/full_run.json, and"
 	@echo "               goes on where it was ended"
 	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"

@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULT = Path("tests", "full_run.json")
 SOURCES = ("src", "pyproject.toml")
+QUICK = "not long and not slow"  # as in `make test`
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "scipy", "scikit-learn", "pandas")
 
 
@@ -34,12 +35,12 @@ class Environment:
     tests: str  # an expression of markers
 
 
-# Simulations are run once: of the versions of the dependencies the other tests say enough.
+# Slow tests and simulations are run once: of the versions of the dependencies the other tests say enough.
 RUNS = {
     "newest": Environment("3.11", "highest", "not long"),
     "simulations": Environment("3.11", "highest", "long"),
-    "oldest": Environment("3.11", "lowest-direct", "not long"),
-    "3.13": Environment("3.13", "highest", "not long"),
+    "oldest": Environment("3.11", "lowest-direct", QUICK),
+    "3.13": Environment("3.13", "highest", QUICK),
 }
 
 

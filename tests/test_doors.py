@@ -225,6 +225,7 @@ SLOW = {  # they train, draw many points or diagnose
     "motes._model.Model.sample",
     "motes._model.Model.score_samples",
     "motes.diagnosis._after.Diagnosis",
+    "motes.diagnosis._after.Diagnosis.to_dict",
     "motes.diagnosis._after.diagnose_model",
     "motes.diagnosis._calibration.Calibration",
     "motes.diagnosis._calibration.calibration",

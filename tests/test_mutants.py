@@ -54,11 +54,9 @@ def is_quick(test: str) -> bool:
     """Whether `make test` runs this test, or one of its cases."""
     file, _, name = test.partition("::")
     name, _, case = name.partition("[")
-    found = [
-        node for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
-    ]
-    found = [node for node in found if node.name == name or (not name and node.name.startswith("test_"))]
-    return any(quick_case(node, case.removesuffix("]")) for node in found)
+    body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+    tests = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return any(quick_case(node, case.removesuffix("]")) for node in tests if name in ("", node.name))
 
 
 def quick_case(node: ast.FunctionDef, case: str) -> bool:

@@ -89,6 +89,7 @@ def test_misuse_is_told(exact, small_model):
             call()
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     theta, x = simulated(800, 5)
     pd.DataFrame(np.hstack([theta, x]), columns=[*"uvabc"]).to_csv("s.csv", index=False)

@@ -67,6 +67,7 @@ def test_the_parts_and_the_reference_value_are_the_total(perfect):
     )  # 64 directions or 200
 
 
+@pytest.mark.slow
 def test_a_wrong_start_is_the_prior_s_alone():
     model = exact_model("moons", "ddpm", {"schedule.end": 0.003})  # nine tenths of the signal's power stay
     found = split_of(model, source_of(model), 2 * N)  # its error is that of few points that are far off

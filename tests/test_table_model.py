@@ -94,6 +94,7 @@ def test_conditional_shares_are_near_the_truth(labels, truth, data):
         assert rows.effective <= 8000
 
 
+@pytest.mark.slow
 def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model, data):
     rows = model.sample(3000, given={"color": {"red", "blue"}, "x": (0.5, 1.5), "size": Not("L")}, seed=2)
     assert set(cells(rows, "color")) == {"red", "blue"}
@@ -135,6 +136,7 @@ def test_dtypes_and_ranges_are_those_of_the_data(data, model):
         assert rows.x.between(data.x.min(), data.x.max()).all()
 
 
+@pytest.mark.slow
 def test_an_impossible_entry_has_no_probability_or_a_small_one(model, data):
     rows = data.head(4).copy()
     rows.loc[1, "color"] = "purple"
@@ -146,6 +148,7 @@ def test_an_impossible_entry_has_no_probability_or_a_small_one(model, data):
     assert smooth.log_prob[1] == pytest.approx(model.score_samples(without)[0] - np.log(6001), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_more_orders_have_a_spread_and_one_has_none(model, data):
     one, three = (model.likelihood(data.head(50), orders=orders) for orders in (1, 3))
     assert np.isnan(one.spread).all()
@@ -183,6 +186,7 @@ def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
     assert np.abs(mine - exact).mean() < 0.04
 
 
+@pytest.mark.slow
 def test_a_file_gives_the_same_model(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
     same = read_model(tmp_path / "m.safetensors")
@@ -195,6 +199,7 @@ def test_a_file_gives_the_same_model(model, data, tmp_path):
         read_model(tmp_path / "m.safetensors")
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_by_name(model, data):
     with pytest.raises(UsageError, match="colour"):
         model.sample(3, given={"colour": "red"})
