@@ -70,10 +70,12 @@ def test_averages_are_what_tracking_would_have_given(kept):
 
 
 @pytest.mark.slow
-def test_averages_change_nothing_else_and_there_are_none_by_default(kept):
-    model, _ = kept
-    plain = fit_table(table(120), changes=CHANGES, seed=1)
-    np.testing.assert_array_equal(weights_of(model.models.network), weights_of(plain.models.network))
+def test_averages_change_nothing_else_and_there_are_none_by_default():
+    few = CHANGES | {"table.steps": 3}
+    plain = fit_table(table(120), changes=few, seed=1)
+    kept = fit_table(table(120), changes=few | {"table.averages": 3}, seed=1)
+    # A step moves a weight by 0.05 or so; two programs may round it otherwise, as those of JAX 0.7 do.
+    np.testing.assert_allclose(weights_of(kept.models.network), weights_of(plain.models.network), atol=1e-5)
     assert plain.averages is None
     with pytest.raises(UsageError, match=r"no averages to choose from.*--set table\.averages=32"):
         plain.averaged_over(0.1)

@@ -1,16 +1,19 @@
 """What points are conditioned on: columns of numbers x beside the points theta, in p(theta | x).
 
     c_j = T_j(x_j),    or 0, and 1 in a place of its own, where x_j is missing
+    e / sqrt(1 + e^2),    e = (end - prediction) / width    for both ends of some columns of theta
 
-T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1,
-and by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
-tails.
+T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1, and
+by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
+tails. Where posteriors are narrow beside a uniform prior, it is told as well how far from the predicted theta the
+interval ends: far from both ends a posterior keeps its shape, and near one it is cut, within a step of x that is small
+beside 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ Array = NDArray[np.float64]
 
 FEW = 20  # distinct numbers, of which fewer show no shape
 FAR = 5.0  # standard deviations, after the map
+NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
 NAME = "given"
 
 
@@ -43,6 +47,7 @@ class Context:
         prior: of the points, whatever is observed.
         gaps: whether each has missing entries in the training, which observations may have then as well.
         regression: of the points on them, of which a network learns what is left; None: all.
+        edges: numbers of the columns of the points, of whose ends the network is told.
     """
 
     columns: tuple[str, ...]
@@ -50,14 +55,15 @@ class Context:
     prior: Prior
     gaps: tuple[bool, ...]
     regression: Regression | None = None
+    edges: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns)
 
     @property
     def inputs(self) -> int:
-        """How many numbers the network is given: one for each column, and one more for each with gaps."""
-        return len(self) + sum(self.gaps)
+        """How many numbers the network is given: one for each column, one more for each with gaps, two for ends."""
+        return len(self) + sum(self.gaps) + 2 * len(self.edges)
 
     @classmethod
     def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> Context:
@@ -69,6 +75,12 @@ class Context:
         counts = np.ones(len(table)) if weights is None else weights
         curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
         return cls(table.columns, tuple(curves), prior, gaps)
+
+    def with_regression(self, regression: Regression) -> Context:
+        """The same with a regression of the points on these columns, and the ends that matter then."""
+        deviation = np.sqrt(np.diag(np.array(self.prior.covariance)))
+        narrow = self.prior.uniform & (np.diag(regression.root) < NARROW * deviation)
+        return replace(self, regression=regression, edges=tuple(np.flatnonzero(narrow).tolist()))
 
     def left(self, z: Array, context: Array) -> Array:
         """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""
@@ -84,7 +96,8 @@ class Context:
         known = np.where(missing, 0.0, rows)
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be no number of the column
             mapped = np.stack([one.forward(column) for one, column in zip(self.curves, known.T, strict=True)], axis=1)
-        return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
+        numbers = np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
+        return np.concatenate([numbers, *self._ends(numbers)], axis=1)
 
     def rows(self, given: Any) -> tuple[Array, bool]:
         """Observations (m, c) in the data's units, and whether it is a single one without an axis of its own.
@@ -142,6 +155,7 @@ class Context:
             "prior": self.prior.to_dict(),
             "gaps": self.gaps,
             "regression": None if self.regression is None else self.regression.to_dict(),
+            "edges": self.edges,
         }
 
     @classmethod
@@ -149,7 +163,19 @@ class Context:
         """What `to_dict` gave."""
         prior, found = Prior.from_dict(values["prior"]), values["regression"]
         regression = None if found is None else Regression.from_dict(found)
-        return cls(tuple(values["columns"]), from_json(values["curves"], {}), prior, tuple(values["gaps"]), regression)
+        curves, gaps, edges = from_json(values["curves"], {}), tuple(values["gaps"]), tuple(values.get("edges", ()))
+        return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges)
+
+    def _ends(self, numbers: Array) -> list[Array]:
+        """Where the intervals of `edges` end, from the prediction of each row of `numbers` (n, c)."""
+        if self.regression is None:
+            return []
+        predicted, width = self.regression.mean(numbers), np.diag(self.regression.root)
+        made = []
+        for j in self.edges:
+            away = (np.array(self.prior.intervals[j]) - predicted[:, j, None]) / width[j]
+            made.append(away / np.sqrt(1 + away**2))
+        return made
 
     @property
     def _example(self) -> str:

@@ -322,9 +322,10 @@ def _context(
     if not standardise:
         return context, numbers, z
     # A start has the regression of its own rows, which may be these; what it leaves of them is the same to the bit.
-    found, left = Regression.fit(z, numbers, weights, context.prior.uniform)
+    found, left = Regression.fit(z, numbers[:, : len(context) + sum(context.gaps)], weights, context.prior.uniform)
     if before is None:
-        return replace(context, regression=found), numbers, left
+        context = context.with_regression(found)
+        return context, context.forward(table.x), left
     return context, numbers, left if context.regression == found else context.left(z, numbers)
 
 

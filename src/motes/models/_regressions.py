@@ -84,8 +84,8 @@ class Regression:
         return np.asarray(u @ self.root + self.mean(context))
 
     def mean(self, context: Array) -> Array:
-        """The prediction of z, (n, d)."""
-        return np.asarray(context @ self.slope + self.offset)
+        """The prediction of z, (n, d), from the first c numbers of what is known, (n, at least c)."""
+        return np.asarray(context[..., : len(self.slope)] @ self.slope + self.offset)
 
     @property
     def log_det(self) -> float:
