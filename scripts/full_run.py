@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULT = Path("tests", "full_run.json")
 SOURCES = ("src", "pyproject.toml")
+FAULTS = "tests/test_faults.py"  # some 200 trainings: a run of their own
 QUICK = "not long and not slow"  # as in `make test`
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "scipy", "scikit-learn", "pandas")
 
@@ -33,12 +34,14 @@ class Environment:
     python: str
     resolution: str  # as uv calls it
     tests: str  # an expression of markers
+    words: tuple[str, ...] = ()  # more of pytest's
 
 
 # Slow tests and simulations are run once: of the versions of the dependencies the other tests say enough.
 RUNS = {
     "newest": Environment("3.11", "highest", "not long"),
-    "simulations": Environment("3.11", "highest", "long"),
+    "simulations": Environment("3.11", "highest", "long", (f"--ignore={FAULTS}",)),
+    "faults": Environment("3.11", "highest", "long", (FAULTS,)),
     "oldest": Environment("3.11", "lowest-direct", QUICK),
     "3.13": Environment("3.13", "highest", QUICK),
 }
@@ -94,11 +97,11 @@ def run(name: str, uv: str) -> dict[str, Any]:
     subprocess.run([uv, "venv", "-q", "--clear", "--python", one.python, str(venv)], check=True)
     options = ["--python", str(python), "--resolution", one.resolution, "--compile-bytecode"]
     subprocess.run([uv, "pip", "install", "-q", *options, "-e", ".[test]"], cwd=ROOT, check=True)
-    words = [str(python), "-m", "pytest", "-n", "2", "--dist", "worksteal", f"--junitxml={report}", "-m", one.tests]
+    pytest = [str(python), "-m", "pytest", "-n", "2", "--dist", "worksteal", f"--junitxml={report}"]
     started = time.perf_counter()
     # What another Python says of the tools of this one is no concern of the tests.
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    code = subprocess.run(words, cwd=ROOT, env=clean).returncode
+    code = subprocess.run([*pytest, "-m", one.tests, *one.words], cwd=ROOT, env=clean).returncode
     seconds = time.perf_counter() - started
     counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     if report.exists():

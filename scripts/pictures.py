@@ -95,9 +95,9 @@ def predicted() -> None:
     again = simulate(draws)
     right = plt.figure(figsize=(5, 4), layout="constrained")
     ax = right.subplots()
-    for share in (0.95, 0.5):
+    for share, alpha in ((0.95, 0.2), (0.5, 0.5)):
         ends = np.quantile(again, [(1 - share) / 2, (1 + share) / 2], axis=0)
-        ax.fill_between(times, *ends, color="#2f7fd0", alpha=0.25, linewidth=0, label=f"{share:.0%} of simulated data")
+        ax.fill_between(times, *ends, color="#2f7fd0", alpha=alpha, linewidth=0, label=f"{share:.0%} of simulated data")
     ax.plot(times, seen, "o", color="#c8541a", label="observed")
     ax.set(xlabel="time", ylabel="reading")
     ax.legend(frameon=False)

@@ -88,11 +88,18 @@ def test_each_run_is_written_as_it_ends_and_what_passed_is_not_run_again(full_ru
     monkeypatch.setattr(full_run, "run", run)
     assert full_run.main(["a uv"]) == 0
     assert ran == [
-        ("simulations", "a uv", ["newest", "simulations", "oldest"]),
-        ("3.13", "a uv", ["newest", "simulations", "oldest"]),
+        ("simulations", "a uv", ["newest", "simulations", "faults", "oldest"]),
+        ("3.13", "a uv", ["newest", "simulations", "faults", "oldest"]),
     ]
     assert full_run.why_not(root) is None and full_run.main(["--check"]) == 0
     assert full_run.main(["a uv"]) == 0 and len(ran) == 2
     assert full_run.main(["a uv", "oldest"]) == 0 and ran[2][0] == "oldest"
     write(**{"3.13": {"passed": False}})  # of which this run says nothing
     assert full_run.main(["a uv", "oldest"]) == 0
+
+
+def test_each_long_test_is_in_one_of_two_runs(full_run):
+    simulations, faults = full_run.RUNS["simulations"], full_run.RUNS["faults"]
+    assert simulations.tests == faults.tests == "long"
+    assert simulations.words == (f"--ignore={full_run.FAULTS}",) and faults.words == (full_run.FAULTS,)
+    assert (Path(__file__).parents[1] / full_run.FAULTS).is_file()
