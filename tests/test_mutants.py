@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ def mutants():
     return module
 
 
-@pytest.mark.slow
 def test_the_text_of_every_mutant_stands_in_the_code(mutants):
     every = mutants.read()
     assert [f"{one.file}: {one.fault}: {why}" for one in every if (why := one.wrong(ROOT))] == []
@@ -43,7 +43,6 @@ def test_survivors_are_among_them(mutants):
     assert mutants.reasons().keys() <= {one.fault for one in mutants.read()}
 
 
-@pytest.mark.slow
 def test_make_test_leaves_out_no_test_that_alone_notices_a_mutant(mutants):
     every = [one for one in mutants.read() if one.fault not in mutants.reasons()]
     alone = [one.fault for one in every if not any(is_quick(test) for test in one.tests)]
@@ -54,9 +53,13 @@ def is_quick(test: str) -> bool:
     """Whether `make test` runs this test, or one of its cases."""
     file, _, name = test.partition("::")
     name, _, case = name.partition("[")
+    return any(quick_case(node, case.removesuffix("]")) for node in functions_of(file) if name in ("", node.name))
+
+
+@cache
+def functions_of(file: str) -> list[ast.FunctionDef]:
     body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-    tests = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-    return any(quick_case(node, case.removesuffix("]")) for node in tests if name in ("", node.name))
+    return [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
 
 
 def quick_case(node: ast.FunctionDef, case: str) -> bool:

@@ -1,5 +1,6 @@
 """Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from tests.reference import Z
 import motes
 from motes.data._edges import SMOOTH, log_density, quantile
 from motes.data._supports import Support
-from motes.data._tables import Standardiser
+from motes.data._tables import Standardiser, as_table
 from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.diffusion._oracles import GaussianOracle
@@ -23,8 +24,8 @@ from motes.diffusion._schedules import Schedule
 from motes.errors import DataError, RecipeError, UsageError
 from motes.learning._denoisers import Conditional, NoisePredictor
 from motes.learning._rows import OnDevice, Rows
-from motes.models._contexts import Context
-from motes.models._point_fitting import PointData, fit_points
+from motes.models._contexts import Context, context_table
+from motes.models._point_fitting import PointData, _as_learned, fit_points
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.recipes import load_recipe
@@ -554,25 +555,41 @@ def narrow_simulations(n, seed):
     return theta, theta + np.array([0.1, 1.0, 0.05]) * rng.normal(size=theta.shape)
 
 
-def test_a_network_is_told_how_far_the_ends_of_a_narrow_posteriors_interval_are(tmp_path):
+def test_a_network_is_conditioned_on_the_ends_of_a_narrow_posteriors_interval(tmp_path):
     theta, x = narrow_simulations(2000, 0)
     changes = {"training.steps": 2, "network.width": 16, "network.depth": 1, "network.members": 1}
     bounds = {"a": (2, 6), "b": (-1, 1)}
     found = motes.fit(theta, given=x, columns=["a", "b", "c"], bounds=bounds, changes=changes, verbose=False)
     inner = found.inner
     assert inner.context.edges == (0,)  # b is seen in too much noise, and c has no ends
-    told = inner.context.forward(np.array([[2.3, 0.0, 0.0], [4.0, 0.0, 0.0]]))
-    assert told.shape == (2, 5) and inner.context.inputs == 5
+    context = inner.context.forward(np.array([[2.3, 0.0, 0.0], [4.0, 0.0, 0.0]]))
+    assert context.shape == (2, 5) and inner.context.inputs == 5
     units, regression = inner.standardiser, inner.context.regression
-    predicted = units.inverse(regression.mean(told))[:, 0]
+    predicted = units.inverse(regression.mean(context))[:, 0]
     np.testing.assert_allclose(predicted, [2.3, 4.0], atol=0.03)
     width = units.scale[0] * regression.root[0, 0] * 4  # of the data: the map keeps a uniform column but near its ends
     for row, end in enumerate(predicted):
         ends = (np.array([2.0, 6.0]) - end) / width
-        np.testing.assert_allclose(told[row, 3:], ends / np.sqrt(1 + ends**2), atol=5e-3)
+        np.testing.assert_allclose(context[row, 3:], ends / np.sqrt(1 + ends**2), atol=5e-3)
     found.save(tmp_path / "m.safetensors")
     again = motes.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(again.sample(3, given=x[0]), found.sample(3, given=x[0]))
+
+
+def test_a_start_that_is_conditioned_on_ends_recognises_its_own_rows():
+    theta, x = narrow_simulations(500, 2)
+    names = ["a", "b", "c"]
+    data = replace(as_table(theta, names), given=context_table(x, 500, names))
+    changes = {"training.steps": 1, "network.width": 16, "network.depth": 1, "network.members": 1}
+    changes["data.bounds"] = ["a=2..6", "b=-1..1"]
+    recipe = load_recipe("posterior", changes)
+    start = fit_points(data, recipe, seed=1)
+    assert start.context.edges == (0,)
+    first, again = (_as_learned(data, None, one, recipe, 1) for one in (None, start))
+    np.testing.assert_array_equal(
+        again.rows.x, first.rows.x
+    )  # errors of a prediction from all others
+    np.testing.assert_array_equal(again.rows.context, first.rows.context)
 
 
 @pytest.mark.long

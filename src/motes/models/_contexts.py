@@ -5,9 +5,8 @@
 
 T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1, and
 by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
-tails. Where posteriors are narrow beside a uniform prior, it is told as well how far from the predicted theta the
-interval ends: far from both ends a posterior keeps its shape, and near one it is cut, within a step of x that is small
-beside 1.
+tails. Where posteriors are narrow beside a uniform prior, the network is also conditioned on the distances from the
+predicted theta to both ends of the interval. Far from the ends a posterior keeps its shape; near one it is cut.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Context:
         prior: of the points, whatever is observed.
         gaps: whether each has missing entries in the training, which observations may have then as well.
         regression: of the points on them, of which a network learns what is left; None: all.
-        edges: numbers of the columns of the points, of whose ends the network is told.
+        edges: indices of the columns of the points whose ends the network is conditioned on.
     """
 
     columns: tuple[str, ...]
@@ -92,12 +91,26 @@ class Context:
 
     def forward(self, rows: Array) -> Array:
         """Data units (n, c) -> what the network is given, (n, inputs)."""
+        return self.with_ends(self.mapped(rows))
+
+    def mapped(self, rows: Array) -> Array:
+        """Data units (n, c) -> what the regression takes: each column by its map, and where entries are missing."""
         missing = np.isnan(rows)
         known = np.where(missing, 0.0, rows)
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be no number of the column
             mapped = np.stack([one.forward(column) for one, column in zip(self.curves, known.T, strict=True)], axis=1)
-        numbers = np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
-        return np.concatenate([numbers, *self._ends(numbers)], axis=1)
+        return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
+
+    def with_ends(self, numbers: Array) -> Array:
+        """What `mapped` gives, with the distances from the prediction to the ends of `edges`: (n, inputs)."""
+        if self.regression is None:
+            return numbers
+        predicted, width = self.regression.mean(numbers), np.diag(self.regression.root)
+        made = [numbers]
+        for j in self.edges:
+            away = (np.array(self.prior.intervals[j]) - predicted[:, j, None]) / width[j]
+            made.append(away / np.sqrt(1 + away**2))
+        return np.concatenate(made, axis=1)
 
     def rows(self, given: Any) -> tuple[Array, bool]:
         """Observations (m, c) in the data's units, and whether it is a single one without an axis of its own.
@@ -165,17 +178,6 @@ class Context:
         regression = None if found is None else Regression.from_dict(found)
         curves, gaps, edges = from_json(values["curves"], {}), tuple(values["gaps"]), tuple(values.get("edges", ()))
         return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges)
-
-    def _ends(self, numbers: Array) -> list[Array]:
-        """Where the intervals of `edges` end, from the prediction of each row of `numbers` (n, c)."""
-        if self.regression is None:
-            return []
-        predicted, width = self.regression.mean(numbers), np.diag(self.regression.root)
-        made = []
-        for j in self.edges:
-            away = (np.array(self.prior.intervals[j]) - predicted[:, j, None]) / width[j]
-            made.append(away / np.sqrt(1 + away**2))
-        return made
 
     @property
     def _example(self) -> str:

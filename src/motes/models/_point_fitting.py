@@ -318,15 +318,16 @@ def _context(
     standardise = recipe.data.standardise
     prior = Prior.fit(z, points.columns, weights, units.intervals)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
-    numbers = context.forward(table.x)
+    numbers = context.mapped(table.x)
     if not standardise:
         return context, numbers, z
     # A start has the regression of its own rows, which may be these; what it leaves of them is the same to the bit.
-    found, left = Regression.fit(z, numbers[:, : len(context) + sum(context.gaps)], weights, context.prior.uniform)
+    found, left = Regression.fit(z, numbers, weights, context.prior.uniform)
     if before is None:
         context = context.with_regression(found)
-        return context, context.forward(table.x), left
-    return context, numbers, left if context.regression == found else context.left(z, numbers)
+    elif context.regression != found:
+        left = context.left(z, numbers)
+    return context, context.with_ends(numbers), left
 
 
 def _first(start: PointModel | None, recipe: Recipe, points: _Points, seed: int) -> Denoiser:
