@@ -586,9 +586,7 @@ def test_a_start_that_is_conditioned_on_ends_recognises_its_own_rows():
     start = fit_points(data, recipe, seed=1)
     assert start.context.edges == (0,)
     first, again = (_as_learned(data, None, one, recipe, 1) for one in (None, start))
-    np.testing.assert_array_equal(
-        again.rows.x, first.rows.x
-    )  # errors of a prediction from all others
+    np.testing.assert_array_equal(again.rows.x, first.rows.x)  # errors of a prediction from all others
     np.testing.assert_array_equal(again.rows.context, first.rows.context)
 
 
