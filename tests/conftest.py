@@ -62,18 +62,18 @@ SMALL = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """The cases that are not slow lose the mark. A case that is not there would leave a law to none: an error."""
+    """Cases that are not slow, or not long, lose the mark; a mark of a case that is not there is an error."""
     unknown = {}
     for item in items:
-        for mark in item.iter_markers("slow"):
-            function, case = item.nodeid.partition("[")[0], getattr(item, "callspec", None) and item.callspec.id
+        function, case = item.nodeid.partition("[")[0], getattr(item, "callspec", None) and item.callspec.id
+        for mark in [*item.iter_markers("slow"), *item.iter_markers("long")]:
             named = mark.kwargs.get("but") or mark.kwargs.get("only") or []
-            unknown.setdefault(function, set(named)).discard(case)
+            unknown.setdefault((function, mark.name), set(named)).discard(case)
             if named and (case in named) == ("but" in mark.kwargs):
-                item.own_markers = [each for each in item.own_markers if each.name != "slow"]
+                item.own_markers = [each for each in item.own_markers if each.name != mark.name]
     unknown = {function: cases for function, cases in unknown.items() if cases}
     if unknown and not any("::" in word for word in config.args):
-        raise pytest.UsageError(f"mark slow: got cases that are not there: {unknown}")
+        raise pytest.UsageError(f"a mark names cases that are not there: {unknown}")
 
 
 @pytest.fixture(scope="session", autouse=True)

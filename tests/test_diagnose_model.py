@@ -5,7 +5,6 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from tests.marks import long_except
 
 import motes
 from motes.data._identity import fingerprint_of
@@ -50,7 +49,8 @@ def diagnosed(moons):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", long_except(motes.SHAPES, "moons"))
+@pytest.mark.long(but=["moons"])
+@pytest.mark.parametrize("shape", motes.SHAPES)
 def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     found = request.getfixturevalue("diagnosed") if shape == "moons" else diagnose_model(trained(shape), n=N)
     assert names(found) == []
@@ -91,7 +91,8 @@ FAULTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", long_except(FAULTS, "ten steps"))
+@pytest.mark.long(but=["ten steps"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault):
     recipe, changes, expected = FAULTS[fault]
     found = diagnose_model(trained("moons", recipe, changes), n=N).findings

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.marks import long_except
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
 from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
@@ -49,7 +48,7 @@ def test_oracles_are_finite_from_0_to_1_in_single_precision(schedule):
 
 @pytest.mark.slow(but=["dpmpp_2m-rectified_flow"])
 @each
-@pytest.mark.parametrize("name", long_except(["heun", "dpmpp_2m", "ddim", "adaptive"], "heun", "dpmpp_2m", "ddim"))
+@pytest.mark.parametrize("name", ["heun", "dpmpp_2m", "ddim", pytest.param("adaptive", marks=pytest.mark.long)])
 def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
     # In y = x / alpha the flow keeps (y - MEAN) / sqrt(STD^2 + r^2).
     r = level(schedule)
@@ -64,7 +63,8 @@ def test_samplers_follow_the_flow_of_a_gaussian(schedule, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", long_except(CONTINUOUS, "continuous_cosine"))
+@pytest.mark.long(but=["continuous_cosine"])
+@pytest.mark.parametrize("name", CONTINUOUS)
 def test_ancestral_sampling_has_the_moments_of_the_data(name):
     schedule, n = CONTINUOUS[name], 20_000
     grid = LogSNRGrid(200, 1e-3)(schedule)

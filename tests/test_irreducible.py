@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 from tests.conftest import SMALL
-from tests.marks import long_except
 from tests.reference import SCHEDULES, Z
 
 import motes
@@ -97,7 +96,9 @@ def six_columns():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", long_except(WEIGHTED, "simple", "edm"))
+@pytest.mark.parametrize(
+    "loss", [name if name in ("simple", "edm") else pytest.param(name, marks=pytest.mark.long) for name in WEIGHTED]
+)
 @pytest.mark.parametrize("distribution", [moons, six_columns])
 def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
     oracle, x0 = distribution()

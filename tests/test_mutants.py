@@ -65,7 +65,5 @@ def functions_of(file: str) -> list[ast.FunctionDef]:
 def quick_case(node: ast.FunctionDef, case: str) -> bool:
     """Whether it runs this case of a test, or one of its cases where none is named."""
     marks = [ast.unparse(mark) for mark in node.decorator_list]
-    slow = [mark for mark in marks if mark.startswith("pytest.mark.slow")]
-    if not slow or "pytest.mark.long" in marks:
-        return "pytest.mark.long" not in marks
-    return "=[" in slow[0] and (not case or (repr(case) in slow[0]) == ("but=" in slow[0]))
+    marks = [mark for mark in marks if mark.startswith(("pytest.mark.slow", "pytest.mark.long"))]
+    return all("=[" in mark and (not case or (repr(case) in mark) == ("but=" in mark)) for mark in marks)

@@ -8,7 +8,6 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
-from tests.marks import long_except
 from threadpoolctl import threadpool_limits
 
 import motes
@@ -238,7 +237,8 @@ def between(repeats, share, error=0.001):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", long_except(HEAVY, "ties"))
+@pytest.mark.long(but=["ties"])
+@pytest.mark.parametrize("name", HEAVY)
 def test_real_draws_raise_an_alarm_in_one_of_twenty_closing_lines(name):
     low, high = between(150, ALPHA)  # wrong once in 1000 seeds
     assert low <= alarms(HEAVY[name], 150, 100, seed=len(name), brief=True) <= high

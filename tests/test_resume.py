@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
-from tests.marks import long_except
 from tests.states import Ended, Memory, bits
 from tests.tables import TINY
 
@@ -553,10 +552,11 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", long_except([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
-def test_a_process_that_is_ended_at_a_random_moment_goes_on(number, long, started, tmp_path):
-    out = tmp_path / "run"
-    words = [f"--set={name}={value}" for name, value in LONG.items()]
+@pytest.mark.long(but=["SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started, tmp_path):
+    out, number = tmp_path / "run", signal.Signals[name]
+    words = [f"--set={key}={value}" for key, value in LONG.items()]
     process = started(tmp_path, *words, "--seed", "1", "--checkpoint-every", "0")
     under_way(process)
     time.sleep(0.05 + 0.5 * random.Random(int(number)).random())
