@@ -117,6 +117,15 @@ FAULTS = {
 }
 
 
+def test_a_learning_rate_that_never_falls_and_hardly_an_average_are_both_mended():
+    def fixes(ema):
+        changes = {"training.steps": 1000, "training.ema": ema, "training.decay": "constant"}
+        return [options(one.fix) for one in diagnose(MOONS, "default", changes=changes) if one.name == "ema_too_short"]
+
+    assert fixes(0.98) == []  # 50 steps are averaged
+    assert fixes(0.8) == [["training.ema=0.992", "training.decay=cosine"]]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found_alone_and_its_fix_mends_it(fault):
     name, x, recipe, changes = FAULTS[fault]

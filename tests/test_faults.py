@@ -24,7 +24,19 @@ faults = read()
 CASES = list(faults.cases(""))
 
 
+@pytest.mark.long  # the longest, so the first
+def test_of_a_hundred_clean_trainings_one_at_most_has_a_finding(tmp_path):
+    alarms = []
+    for recipe, source, seed in faults.clean(100):
+        data = faults.prepared(faults.Fault((), faults.nats), source, tmp_path, "clean")
+        found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=faults.ROWS, seed=seed)
+        assert found.split.doubts == (), (recipe, source, seed)
+        alarms += [(recipe, source, seed, finding.name) for finding in found.findings]
+    assert len({alarm[:3] for alarm in alarms}) <= 1, alarms
+
+
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*points are not finite")  # as it is with a learning rate that is too high
 @pytest.mark.parametrize(("name", "fault", "source"), CASES, ids=[f"{name}, {source}" for name, _, source in CASES])
 def test_a_planted_fault_is_named_first_and_its_fix_halves_the_error(name, fault, source, tmp_path):
     case = faults.run(name, fault, source, tmp_path)
@@ -34,17 +46,6 @@ def test_a_planted_fault_is_named_first_and_its_fix_halves_the_error(name, fault
     assert case["findings"], case
     assert case["findings"][0] in fault.findings, case
     assert case["after"] <= case["before"] / 2, case
-
-
-@pytest.mark.long
-def test_of_a_hundred_clean_trainings_one_at_most_has_a_finding(tmp_path):
-    alarms = []
-    for recipe, source, seed in faults.clean(100):
-        data = faults.prepared(faults.Fault((), faults.nats), source, tmp_path, "clean")
-        found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=faults.ROWS, seed=seed)
-        assert found.split.doubts == (), (recipe, source, seed)
-        alarms += [(recipe, source, seed, finding.name) for finding in found.findings]
-    assert len({alarm[:3] for alarm in alarms}) <= 1, alarms
 
 
 def test_every_fault_has_three_shapes_and_a_table_or_says_why_not():

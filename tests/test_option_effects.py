@@ -258,8 +258,8 @@ def dropout_of_points(kind):
             changed("network", kind, width=64, depth=1, dropout=dropout).make_denoiser(2, jax.random.key(0)).network
         )
         network = eqx.tree_at(lambda one: one.out.weight, network, jnp.ones((2, 64)))
-        keys = jax.random.split(jax.random.key(1), 400)
-        return deviation(jax.vmap(lambda key: thinned(network, key)(x, t)[0])(keys))
+        bits = jax.random.bits(jax.random.key(1), (400, 2 * 64), jnp.uint8)
+        return deviation(jax.vmap(lambda bits: thinned(network, bits)(x, t)[0])(bits))
 
     none, few, many = map(spread, (0.0, 0.1, 0.5))
     assert none == 0 and many > 2 * few > 0

@@ -25,7 +25,7 @@ from motes.errors import DataError, RecipeError, UsageError
 from motes.learning._denoisers import Conditional, NoisePredictor
 from motes.learning._rows import OnDevice, Rows
 from motes.models._contexts import Context, context_table
-from motes.models._point_fitting import PointData, _as_learned, fit_points
+from motes.models._point_fitting import FEW, FEW_DROPOUT, PointData, _as_learned, _with_dropout, fit_points
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.recipes import load_recipe
@@ -588,6 +588,29 @@ def test_a_start_that_is_conditioned_on_ends_recognises_its_own_rows():
     first, again = (_as_learned(data, None, one, recipe, 1) for one in (None, start))
     np.testing.assert_array_equal(again.rows.x, first.rows.x)  # errors of a prediction from all others
     np.testing.assert_array_equal(again.rows.context, first.rows.context)
+
+
+def test_few_simulations_are_learned_with_dropout():
+    theta, x = simulated(100, 6)
+    changes = {"training.steps": 1, "network.width": 16, "network.depth": 1, "network.members": 1}
+    model = fit_points(PointData(theta, given=x), "posterior", changes=changes)
+    assert model.recipe.network.dropout == FEW_DROPOUT > 0 and model.denoiser.denoiser.network.dropout == FEW_DROPOUT
+
+
+def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
+    share = lambda rows, start=None, **changes: (
+        _with_dropout(
+            load_recipe("posterior", {key.replace("_", ".", 1): value for key, value in changes.items()}), rows, start
+        ).network.dropout
+    )
+    assert share(FEW - 1) == FEW_DROPOUT and share(FEW) == 0
+    assert share(FEW - 1, network_dropout=0.0) == 0 and share(FEW, network_dropout=0.3) == 0.3
+    assert share(FEW - 1, training_validation=0.0) == 0  # nothing says when to stop
+    theta, x = simulated(60, 6)
+    start = fit_points(PointData(theta, given=x), changes=SMALL | {"network.dropout": 0.2, "training.steps": 1})
+    assert share(FEW, start) == 0.2
+    gated = load_recipe("tutorial")
+    assert _with_dropout(gated, FEW - 1, None) is gated
 
 
 @pytest.mark.long

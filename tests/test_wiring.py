@@ -24,7 +24,7 @@ from motes.learning._denoisers import Conditional, NoisePredictor
 from motes.learning._losses import LOSSES
 from motes.learning._networks import ResidualMLP, StepGated
 from motes.learning._resuming import State, named
-from motes.learning._rows import Rows
+from motes.learning._rows import OnDevice, Rows
 from motes.learning._times import DRAWS, LogNormalTimes, UniformTimes
 from motes.learning._training import train
 from motes.models._going_on import FitSession
@@ -197,9 +197,20 @@ def test_dropout_keeps_the_mean():
     hidden = (eqx.tree_at(lambda one: one.bias, hidden[0], jnp.ones(16)),)
     network = eqx.tree_at(lambda one: one.hidden, network, hidden)
     x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
-    drawn = jax.vmap(lambda key: network(x, t, key=key))(jax.random.split(jax.random.key(2), 4000))
+    bits = jax.random.bits(jax.random.key(2), (4000, 2 * len(network.hidden) * network.into.out_features), jnp.uint8)
+    drawn = jax.vmap(lambda bits: network(x, t, bits=bits))(bits)
     error = np.asarray(drawn.std(axis=0)) / np.sqrt(4000)
     assert (np.abs(drawn.mean(axis=0) - network(x, t)) < 5 * error).all()
+
+
+def test_eight_rows_have_the_same_units_left_out():
+    denoiser = NoisePredictor(residual(dropout=0.5), VarianceExploding())
+    seen, index = OnDevice.of(Rows(np.ones((600, 2))), dropout=0.0), jnp.zeros(20, int)
+    same = jnp.full(20, 0.3), jnp.ones((20, 2)), jnp.ones(20)  # twenty times the same row, time and noise
+    found = np.asarray(seen.losses(denoiser, LOSSES["simple"](), index, *same, thin=jax.random.key(3)))
+    assert [len(set(part)) for part in (found[:8], found[8:16], found[16:])] == [1, 1, 1] and len(set(found)) == 3
+    whole = seen.losses(denoiser, LOSSES["simple"](), index, *same)
+    assert len(set(np.asarray(whole))) == 1 and whole[0] not in found
 
 
 def test_features_of_the_time_are_sines_and_cosines_of_four_octaves():

@@ -178,7 +178,7 @@ def _average_of_weights(table: Table, recipe: Recipe) -> Iterator[Finding]:
             0.0 if part.weights == "last" else share,
             "The learning rate never falls and hardly any steps are averaged, so the samples carry the jitter of the "
             "last steps.",
-            as_options(averaged | ema_fitting(part.ema, steps)),
+            as_options(averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"}),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import equinox as eqx
 import jax
@@ -115,7 +115,7 @@ class Residual(Checked):
 
     width: int = number(64, 1)
     depth: int = number(4, 1)
-    dropout: float = number(0.0, 0, 0.9)  # share of the units that training leaves out, others at each step
+    dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out; None: suits the rows
     members: int = number(1, 1)  # networks that learn the same rows, each by itself, and whose mean is the answer
 
     def network(
@@ -123,7 +123,7 @@ class Residual(Checked):
     ) -> ResidualMLP | Ensemble:
         """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
         of = lambda key: ResidualMLP(
-            dim_in, self.width, self.depth, context, dropout=self.dropout, outputs=dim_out, key=key
+            dim_in, self.width, self.depth, context, dropout=self.dropout or 0.0, outputs=dim_out, key=key
         )
         if self.members == 1:
             return of(key)
@@ -136,8 +136,9 @@ class ResidualMLP(eqx.Module):
     The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
     log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
 
-    With `context` = c it takes a vector (c,) as well, zeros where it is left out. With a `key`, as in training, that
-    `dropout` of the units is left out, before and after each hidden layer (Srivastava et al. 2014).
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out. With `bits`, as in training, random
+    bytes (2 depth width,), that `dropout` of the units is left out, before and after each hidden layer (Srivastava et
+    al. 2014).
 
     Example:
         >>> from motes.learning import ResidualMLP
@@ -159,7 +160,7 @@ class ResidualMLP(eqx.Module):
         depth: int = Residual.depth,
         context: int = 0,
         *,
-        dropout: float = Residual.dropout,
+        dropout: float = 0.0,
         outputs: int | None = None,
         key: jax.Array,
     ):
@@ -175,12 +176,13 @@ class ResidualMLP(eqx.Module):
         return f"{type(self).__name__}({_size(self):,} parameters)"
 
     def __call__(
-        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, bits: jax.Array | None = None
     ) -> jax.Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
         h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
-        keys = [None] * (2 * len(self.hidden)) if key is None else [*jax.random.split(key, 2 * len(self.hidden))]
-        for layer, before, after in zip(self.hidden, keys[::2], keys[1::2], strict=True):
+        count = 2 * len(self.hidden)
+        parts = [None] * count if bits is None else [*bits.reshape(count, -1)]
+        for layer, before, after in zip(self.hidden, parts[::2], parts[1::2], strict=True):
             h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
         return self.out(h)
 
@@ -215,13 +217,13 @@ class InSingle(eqx.Module):
 
 
 class Thinned(eqx.Module):
-    """A network with units left out, others for each key."""
+    """A network with units left out, others for each draw of the random bytes."""
 
     network: ResidualMLP
-    key: jax.Array
+    bits: jax.Array
 
     def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        return self.network(x, time, context, key=self.key)
+        return self.network(x, time, context, bits=self.bits)
 
 
 M = TypeVar("M", bound=eqx.Module)
@@ -239,16 +241,26 @@ def each_alone(module: M) -> list[M]:
     return [with_member(k) for k in range(len(ensembles[0].members))]
 
 
-def thinned(module: M, key: jax.Array) -> M:
+def droppable(module: eqx.Module) -> int:
+    """How many random bytes say which units of a network in it are left out; 0: none are."""
+    networks = filter(_is_dropping, jax.tree.leaves(module, is_leaf=_is_dropping))
+    return max((2 * len(one.hidden) * one.into.out_features for one in networks), default=0)
+
+
+def thinned(module: M, bits: jax.Array) -> M:
     """`module`, in which every network that has a dropout leaves units out."""
-    drops = lambda part: isinstance(part, ResidualMLP) and part.dropout > 0
-    return jax.tree.map(lambda part: Thinned(part, key) if drops(part) else part, module, is_leaf=drops)
+    return jax.tree.map(lambda part: Thinned(part, bits) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
 
 
-def _thin(h: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
-    if key is None or not dropout:
+def _is_dropping(part: Any) -> bool:
+    return isinstance(part, ResidualMLP) and part.dropout > 0
+
+
+def _thin(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
+    if bits is None or not dropout:
         return h
-    return jnp.where(jax.random.bernoulli(key, 1 - dropout, h.shape), h / (1 - dropout), 0)
+    out = round(256 * dropout)
+    return jnp.where(bits >= out, h * (256 / (256 - out)), 0)
 
 
 def _time_features(time: jax.Array) -> jax.Array:

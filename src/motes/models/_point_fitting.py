@@ -19,7 +19,7 @@ from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
 from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
 from motes.learning._course import Trained
-from motes.learning._networks import StepGated
+from motes.learning._networks import Residual, StepGated
 from motes.learning._rows import Rows
 from motes.learning._stopping import with_validation
 from motes.learning._training import train
@@ -32,6 +32,9 @@ from motes.models._regressions import Regression
 from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
+
+FEW = 3000  # rows, below which units are left out where held-out rows end the training,
+FEW_DROPOUT = 0.1  # this share of them: fewer simulations are learned by heart
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,7 @@ def fit_points(
         )
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _whole(data, chosen)
+    chosen = _with_dropout(chosen, len(whole), start)
     points = _as_learned(whole, data.weights, start, chosen, seed)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -161,6 +165,18 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
     if recipe.conditions.learned:
         whole, recipe, observed = _joined(whole, observed), _given_named(recipe, observed), None
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
+
+
+def _with_dropout(recipe: Recipe, rows: int, start: PointModel | None) -> Recipe:
+    """The recipe with a share of dropout, which is that of `start` or suits the rows where nothing is said of it."""
+    network = recipe.network
+    if not isinstance(network, Residual) or network.dropout is not None:
+        return recipe
+    if start is not None and isinstance(start.recipe.network, Residual):
+        share = start.recipe.network.dropout
+    else:  # it slows learning, so held-out rows have to say when that ends
+        share = FEW_DROPOUT if recipe.training.validation and rows < FEW else 0.0
+    return replace(recipe, network=replace(network, dropout=share))
 
 
 class _Points(NamedTuple):
