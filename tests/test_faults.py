@@ -9,6 +9,8 @@ import pytest
 
 import motes
 
+pytestmark = pytest.mark.optimised
+
 PATH = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 
 

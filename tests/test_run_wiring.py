@@ -4,6 +4,7 @@ The parts themselves are replaced by ones that write down what they are given, s
 """
 
 import json
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -386,6 +387,11 @@ def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, run):
     for (_, denoiser), shot in zip(found, kept, strict=True):
         np.testing.assert_array_equal(weights_of(denoiser), weights_of(getattr(shot, which)))
     assert not np.array_equal(weights_of(found[-2][1]), weights_of(getattr(kept[-2], other)))
+    wider = replace(model.recipe, network=replace(model.recipe.network, width=model.recipe.network.width + 1))
+    for name, value in (("recipe", wider), ("seed", 99), ("fingerprint", "of other rows")):
+        another = copy(model)
+        setattr(another, name, value)
+        assert checkpoints.snapshots_in(out, another) == []
 
 
 def test_a_row_of_snapshots_is_of_its_denoiser_and_its_seed(film, monkeypatch, spy, album):

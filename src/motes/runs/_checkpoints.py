@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from motes._progress import Reporter
 from motes.diffusion._denoiser import Denoiser
@@ -199,10 +200,10 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
         try:
             arrays, texts = read_checkpoint(path)
             state = State(arrays, json.loads(texts["numbers"]))
-            training = json.loads(texts["recipe"]), int(texts["seed"]), texts["fingerprint"]
+            recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
         except (ModelFileError, KeyError, ValueError):
             continue
-        if training != (model.recipe.to_dict(), model.seed, model.fingerprint):
+        if not _is_said(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
             return []
         end = int(arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
         which = 0 if model.recipe.training.weights == "averaged" else 1
@@ -213,6 +214,12 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
             (end, model.denoiser),
         ]
     return []
+
+
+def _is_said(some: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Whether all that a recipe says is in a whole one, which also says what suits the rows where it was left out."""
+    parts = ((part, whole.get(key)) for key, part in some.items())
+    return all(_is_said(a, b) if isinstance(a, dict) and isinstance(b, dict) else a == b for a, b in parts)
 
 
 def _clear_checkpoints(out: Path) -> None:
