@@ -10,7 +10,7 @@ import motes
 from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
 from motes.data._tables import Standardiser
-from motes.diagnosis._after import _by_part, _modes, diagnose_model
+from motes.diagnosis._after import _by_part, _memorising, _modes, diagnose_model
 from motes.diagnosis._causes import visits
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._learned import undertrained
@@ -20,6 +20,7 @@ from motes.evaluation._excess import ExcessLoss, noise_levels
 from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel, Provenance
+from motes.models._references import compared_with
 from motes.models._sources import read_points
 
 N = 2048
@@ -287,6 +288,15 @@ def test_findings_are_in_the_order_of_the_parts_of_the_error():
             ["prior_mismatch", "coarse_grid"], ["wrong_times", "coarse_grid"],
         )  # fmt: skip
     assert _by_part(two, wild)[0].name == "coarse_grid"
+
+
+def test_memorising_is_looked_for_among_the_samples_that_are_finite(small_model):
+    origin, real, _ = compared_with(small_model, "moons", 64)
+    copies = origin.training.x[:50]
+    (found,) = _memorising(small_model, origin, copies, real)
+    (again,) = _memorising(small_model, origin, np.vstack([copies, [[np.nan, 0.0], [1.0, np.inf]]]), real)
+    assert again == found and found.name == "memorising"
+    assert not list(_memorising(small_model, origin, np.full((3, 2), np.nan), real))
 
 
 @pytest.mark.slow

@@ -216,6 +216,9 @@ def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: i
 def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
+    samples = samples[np.isfinite(samples).all(axis=1)]  # a learning rate that is too high may lose some
+    if not len(samples):
+        return
     rows = model.standardiser.forward(origin.training.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
     ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
