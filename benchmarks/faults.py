@@ -54,15 +54,6 @@ def many(source: str) -> np.ndarray | None:
     return numbers(20_000) if source == "table" else None
 
 
-def comb(n: int = 3000, seed: int = 0) -> dict[str, np.ndarray]:
-    """A table of a column of sixteen narrow peaks, and a label."""
-    rng = np.random.default_rng(seed)
-    return {
-        "peaks": rng.integers(0, 16, n) ** 1.5 + 0.01 * rng.standard_normal(n),
-        "side": rng.choice(["left", "right"], n),
-    }
-
-
 @dataclass(frozen=True)
 class Fault:
     """What is planted.

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULT = Path("tests", "full_run.json")
 SOURCES = ("src", "pyproject.toml")
-FAULTS = "tests/test_faults.py"  # some 200 trainings: a run of their own
+FAULTS = "tests/test_faults.py"  # nearly 300 trainings: a run of their own
 QUICK = "not long and not slow"  # as in `make test`
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "scipy", "scikit-learn", "pandas")
 

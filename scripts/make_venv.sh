@@ -24,7 +24,8 @@ command -v "$python" >/dev/null 2>&1 || {
     echo "'$python' lacks the venv module. On Debian and Ubuntu: apt-get install python3-venv." >&2
     exit 1
 }
-# uv takes a third to two thirds of pip's time. It does not read pip's files, so where it reaches no index pip installs the packages.
+# uv takes a third to two thirds of pip's time. It does not read pip's files, so where it reaches no index pip installs the
+# packages.
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 install() {
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"

@@ -96,9 +96,8 @@ def six_columns():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "loss", [name if name in ("simple", "edm") else pytest.param(name, marks=pytest.mark.long) for name in WEIGHTED]
-)
+@pytest.mark.long(but=["moons-simple", "moons-edm", "six_columns-simple", "six_columns-edm"])
+@pytest.mark.parametrize("loss", WEIGHTED)
 @pytest.mark.parametrize("distribution", [moons, six_columns])
 def test_what_is_missed_given_x_t_is_what_is_missed(distribution, loss):
     oracle, x0 = distribution()

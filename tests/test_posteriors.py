@@ -598,17 +598,15 @@ def test_few_simulations_are_learned_with_dropout():
 
 
 def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
-    share = lambda rows, start=None, **changes: (
-        _with_dropout(
-            load_recipe("posterior", {key.replace("_", ".", 1): value for key, value in changes.items()}), rows, start
-        ).network.dropout
-    )
+    def share(rows, changes=(), start=None):
+        return _with_dropout(load_recipe("posterior", changes), rows, start).network.dropout
+
     assert share(FEW - 1) == FEW_DROPOUT and share(FEW) == 0
-    assert share(FEW - 1, network_dropout=0.0) == 0 and share(FEW, network_dropout=0.3) == 0.3
-    assert share(FEW - 1, training_validation=0.0) == 0  # nothing says when to stop
+    assert share(FEW - 1, {"network.dropout": 0.0}) == 0 and share(FEW, {"network.dropout": 0.3}) == 0.3
+    assert share(FEW - 1, {"training.validation": 0.0}) == 0  # nothing says when to stop
     theta, x = simulated(60, 6)
     start = fit_points(PointData(theta, given=x), changes=SMALL | {"network.dropout": 0.2, "training.steps": 1})
-    assert share(FEW, start) == 0.2
+    assert share(FEW, start=start) == 0.2
     gated = load_recipe("tutorial")
     assert _with_dropout(gated, FEW - 1, None) is gated
 

@@ -197,7 +197,7 @@ def test_dropout_keeps_the_mean():
     hidden = (eqx.tree_at(lambda one: one.bias, hidden[0], jnp.ones(16)),)
     network = eqx.tree_at(lambda one: one.hidden, network, hidden)
     x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
-    bits = jax.random.bits(jax.random.key(2), (4000, 2 * len(network.hidden) * network.into.out_features), jnp.uint8)
+    bits = jax.random.bits(jax.random.key(2), (4000, network.droppable), jnp.uint8)
     drawn = jax.vmap(lambda bits: network(x, t, bits=bits))(bits)
     error = np.asarray(drawn.std(axis=0)) / np.sqrt(4000)
     assert (np.abs(drawn.mean(axis=0) - network(x, t)) < 5 * error).all()

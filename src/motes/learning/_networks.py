@@ -137,7 +137,7 @@ class ResidualMLP(eqx.Module):
     log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
 
     With `context` = c it takes a vector (c,) as well, zeros where it is left out. With `bits`, as in training, random
-    bytes (2 depth width,), that `dropout` of the units is left out, before and after each hidden layer (Srivastava et
+    bytes (droppable,), that `dropout` of the units is left out, before and after each hidden layer (Srivastava et
     al. 2014).
 
     Example:
@@ -174,6 +174,11 @@ class ResidualMLP(eqx.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_size(self):,} parameters)"
+
+    @property
+    def droppable(self) -> int:
+        """How many units may be left out: those before and after each hidden layer."""
+        return 2 * sum(len(layer.weight) for layer in self.hidden)
 
     def __call__(
         self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, bits: jax.Array | None = None
@@ -244,7 +249,7 @@ def each_alone(module: M) -> list[M]:
 def droppable(module: eqx.Module) -> int:
     """How many random bytes say which units of a network in it are left out; 0: none are."""
     networks = filter(_is_dropping, jax.tree.leaves(module, is_leaf=_is_dropping))
-    return max((2 * len(one.hidden) * one.into.out_features for one in networks), default=0)
+    return max((one.droppable for one in networks), default=0)
 
 
 def thinned(module: M, bits: jax.Array) -> M:
