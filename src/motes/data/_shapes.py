@@ -154,8 +154,8 @@ def _blur(clean: Array, noise: float, rng: np.random.Generator) -> Array:
     return clean + noise * rng.standard_normal(clean.shape)
 
 
-def _plane(x: Array, y: Array) -> Array:
-    return np.stack([x, y], axis=1)  # (n, 2)
+def _plane(x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
+    return np.stack([x, y], axis=1, dtype=np.float64)  # (n, 2)
 
 
 def _polar(radius: NDArray[np.floating] | float, angle: NDArray[np.floating]) -> Array:

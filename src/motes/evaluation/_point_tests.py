@@ -93,7 +93,7 @@ class Family:
     def of(cls, exchanged: Mapping[str, Exchanged]) -> Family:
         """Of at least one metric."""
         z = {name: _scores(_far(one)) for name, one in exchanged.items()}
-        return cls(exchanged, {name: float(far[0]) for name, far in z.items()}, np.max(list(z.values()), axis=0))
+        return cls(exchanged, {name: float(far[0]) for name, far in z.items()}, np.stack(list(z.values())).max(0))
 
     @property
     def p_value(self) -> float:

@@ -259,7 +259,7 @@ def _crowd(x: Points, box: Limits) -> NDArray[np.float64]:
     across = np.clip((x[:, 0] - x_low) / (x_high - x_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
     down = np.clip((y_high - x[:, 1]) / (y_high - y_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
     crowd = raster[down, across]
-    return np.asarray(np.sqrt(crowd / max(crowd.max(), 1e-12)))
+    return np.asarray(np.sqrt(crowd / max(float(crowd.max()), 1e-12)))
 
 
 def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ...]) -> None:
@@ -271,7 +271,7 @@ def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ..
     image[..., :3] = colour
     # Light that stopped at the edge would show the panel as a box.
     fade = np.minimum(1.0, (_CELLS / 2 - abs(np.arange(_CELLS) - (_CELLS - 1) / 2)) / 8)
-    image[..., 3] = 0.4 * look.glow * (light / max(light.max(), 1e-12)) ** 0.7 * np.outer(fade, fade)
+    image[..., 3] = 0.4 * look.glow * (light / max(float(light.max()), 1e-12)) ** 0.7 * np.outer(fade, fade)
     (x_low, x_high), (y_low, y_high) = box
     # aspect='auto': imshow would otherwise change the aspect of axes that were passed in.
     ax.imshow(

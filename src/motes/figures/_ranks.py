@@ -12,6 +12,8 @@ from motes.figures._canvas import dress, new_axes, new_figure, small_print
 from motes.figures._style import Style, as_style
 
 _BAND = 1.3581  # the distance of Kolmogorov's test at the level 0.05, times the root of n
+_STROKES = ("-", "--", ":")  # where the colours are used up
+_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names in a line of the legend; what it and each line take of the height
 
 
 def rank_curves(
@@ -52,12 +54,13 @@ def rank_curves(
     ax.axhline(0.0, color=look.muted, linewidth=0.8)
     for j, (name, values) in enumerate(found.items()):
         share = np.append(0, np.cumsum(np.bincount(values, minlength=draws + 1))) / len(values)
-        ax.plot(place, share - place, color=look.classes[j % len(look.classes)], linewidth=1.6, label=name)
+        again, colour = divmod(j, len(look.classes))
+        stroke = _STROKES[again % len(_STROKES)]
+        ax.plot(place, share - place, color=look.classes[colour], linestyle=stroke, linewidth=1.6, label=name)
     ax.set(xlim=(0, 1), xlabel="place among the draws", ylabel="share of true values up to it, less the place")
-    top = max(1.3 * half, *(abs(limit) for limit in ax.get_ylim()))
-    ax.set_ylim(-top, top)
+    reach, lines = 1.05 * max(half, *(abs(limit) for limit in ax.get_ylim())), -(-len(found) // _NAMES)
+    ax.set_ylim(-reach, 2 * reach / (1 - _HEAD - _LINE * lines) - reach)
     dress(ax, look, size=9.5)
-    legend = ax.legend(frameon=False, fontsize=8.5, labelcolor=look.foreground, loc="upper right", ncols=2)
-    legend.set_zorder(4)
+    ax.legend(frameon=False, fontsize=8.5, labelcolor=look.foreground, loc="upper right", ncols=_NAMES)
     small_print(ax, f"{least:,} simulations, 95 % band", look)
     return ax

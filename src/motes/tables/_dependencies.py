@@ -116,7 +116,7 @@ def _domain(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Of which labels (k,) the other column follows, by how many rows hold each pair (k, m)."""
     total, most = counts.sum(1), counts.max(1)
     alone = (most == total) & (total > 0)
-    shares = counts.sum(0) / max(counts.sum(), 1)
+    shares = counts.sum(0) / max(int(counts.sum()), 1)
     if alone.sum() == (total > 0).sum() and (shares > 0).sum() > 1:
         size, how_many = np.unique(total[total > 0], return_counts=True)
         agree = (shares[:, None] ** size).sum(0)  # the chance that so many rows have one label of b

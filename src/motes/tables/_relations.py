@@ -294,7 +294,7 @@ def _places(frame: Frame, column: str) -> Array:
 def _by_chance(low: Array, high: Array) -> float:
     """How many of the rows would have low > high, (n,) each, if the columns were independent."""
     both = ~np.isnan(low) & ~np.isnan(high)
-    return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(both.sum(), 1))
+    return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(int(both.sum()), 1))
 
 
 def _bordered(gap: Array) -> bool:

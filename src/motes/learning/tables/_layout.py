@@ -258,7 +258,7 @@ def _free(part: Part) -> NDArray[np.float32]:
 
 def has_density(part: Part) -> bool:
     """Whether a part has normals beside its codes: its bins need them, a grid of values without a heavy one may."""
-    few = part.edges is not None and len(part.masses) >= GRID and part.masses.max() <= HEAVY
+    few = part.edges is not None and len(part.masses) >= GRID and bool(part.masses.max() <= HEAVY)
     return part.smooth or few
 
 

@@ -107,7 +107,7 @@ def train(
                 state, loss, finite = advance(
                     program, course.state, base, rows, plan, some.index, within, jax.random.fold_in(key, some.begin)
                 )
-                fresh = np.asarray(loss)[: some.count].mean(1)
+                fresh = np.asarray(loss)[: some.count].mean(1, dtype=np.float32)
                 _refuse(guard.fault(course.step, fresh, bool(finite)), course)
                 course.took(state, fresh)
                 if guard.sound:
