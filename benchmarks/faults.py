@@ -15,12 +15,13 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import motes
 
@@ -42,6 +43,16 @@ def alike(n: int = 4000, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     one = np.where(rng.random((n, 1)) < 0.5, 1.0, -1.0) + 0.3 * rng.standard_normal((n, 1))
     return one + 0.3 * rng.standard_normal((n, 8))
+
+
+def simulations(n: int, seed: int = 0) -> pd.DataFrame:
+    """Two moons of Lueckmann et al. 2021: parameters, and what is observed with them."""
+    rng = np.random.default_rng(seed)
+    theta = rng.uniform(-1, 1, (n, 2))
+    angle, radius = rng.uniform(-np.pi / 2, np.pi / 2, n), rng.normal(0.1, 0.01, n)
+    moon = np.stack([radius * np.cos(angle) + 0.25, radius * np.sin(angle)], axis=1)
+    x = moon + np.stack([-np.abs(theta.sum(axis=1)), theta[:, 1] - theta[:, 0]], axis=1) / np.sqrt(2)
+    return pd.DataFrame(np.concatenate([theta, x], axis=1), columns=["theta1", "theta2", "x1", "x2"])
 
 
 def rows_of(source: str, n: int = 4000) -> np.ndarray:
@@ -66,7 +77,6 @@ class Fault:
         sources: shapes, and "table".
         data: (source) -> rows that are trained on, or None: the source's own.
         after: what the rows become where only they can be put right.
-        unseen: sources on which it is not seen, and is not expected to be.
     """
 
     findings: tuple[str, ...]
@@ -76,7 +86,6 @@ class Fault:
     sources: tuple[str, ...] = (*SHAPES, "table")
     data: Callable[[str], Any] = lambda source: None
     after: Callable[[Any], Any] | None = None
-    unseen: tuple[str, ...] = ()
 
 
 def part(name: str) -> Callable[[dict[str, Any]], float]:
@@ -136,10 +145,7 @@ FAULTS = {
     ),
     "too few steps of training": Fault(("too_few_steps",), nats, {"training.steps": 100}),
     "ten steps of training": Fault(("too_few_steps",), nats, {"training.steps": 10}),
-    # Of a table the loss is compared with simple models, which a small network is as good as.
-    "too small a network": Fault(
-        ("network_too_small",), nats, {"network.width": 4, "network.depth": 1} | SHORT, unseen=("table",)
-    ),
+    "too small a network": Fault(("network_too_small",), nats, {"network.width": 4, "network.depth": 1} | SHORT),
     "no average of the weights": Fault(
         ("ema_too_short",), nats, {"training.decay": "constant", "training.weights": "last"} | SHORT
     ),
@@ -223,14 +229,39 @@ def cases(only: str) -> Iterator[tuple[str, Fault, str]]:
                 yield name, fault, source
 
 
-def clean(count: int) -> Iterator[tuple[str, str, int]]:
-    """Recipes and data of which nothing is wrong: (recipe, source, seed), 100 of them.
+CLEAN_SEEDS = {
+    "default": dict.fromkeys((*motes.SHAPES, "table", "alike"), 4),
+    "ddpm": {source: 4 for source in motes.SHAPES if source != "rings"},  # whose 0.4 nats are truly missing
+    "posterior": {"simulations": 3},
+    "any": {"simulations": 6},
+    "table": dict.fromkeys(("penguins", "iris", "wine", "diabetes", "table"), 3),
+}
 
-    Without `ddpm` on rings, whose 0.4 nats are truly missing.
-    """
-    found = [("default", source, seed) for seed in range(1, 7) for source in (*motes.SHAPES, "table")]
-    found += [("ddpm", shape, seed) for seed in range(1, 6) for shape in motes.SHAPES if shape != "rings"]
+
+def clean(count: int, recipes: Collection[str] = tuple(CLEAN_SEEDS)) -> Iterator[tuple[str, str, int]]:
+    """Recipes and data of which nothing is wrong: (recipe, source, seed), 100 of them."""
+    found = [
+        (recipe, source, seed)
+        for recipe in recipes
+        for source, seeds in CLEAN_SEEDS[recipe].items()
+        for seed in range(1, seeds + 1)
+    ]
     return iter(found[:count])
+
+
+def diagnosed(recipe: str, source: str, seed: int, folder: Path) -> Any:
+    """The diagnosis of a clean training."""
+    changes: dict[str, Any] = {}
+    if source == "simulations":
+        table, changes = simulations(4000), {"data.given": ["x1", "x2"]}
+        source = str(folder / "simulations.csv")
+        table.to_csv(source, index=False)
+    elif source in ("table", "alike"):
+        # By heart recipe `default` learns 3,600 rows of eight columns, a little: that would be no false alarm.
+        rows = alike(10_000) if source == "alike" else numbers(1000 if recipe == "table" else 4000)
+        source = prepared(Fault((), nats), source, folder, f"clean {recipe}", rows)
+    size = {} if recipe == "table" else {"n": ROWS}  # samples of points
+    return motes.fit(source, motes.load_recipe(recipe, changes), seed=seed, verbose=False).diagnose(seed=seed, **size)
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
@@ -280,11 +311,9 @@ def main() -> None:
         there = {(case["recipe"], case["source"], case["seed"]) for case in kept(path)}
         for recipe, source, seed in clean(chosen.clean):
             if (recipe, source, seed) not in there:
-                data = prepared(Fault((), nats), source, chosen.folder, "clean")
-                found = motes.fit(data, recipe, seed=seed, verbose=False).diagnose(n=ROWS, seed=seed).to_dict()
-                names = [one["name"] for one in found["findings"]]
-                doubts = found["split"]["doubts"]
-                write(path, {"recipe": recipe, "source": source, "seed": seed, "findings": names, "doubts": doubts})
+                found = diagnosed(recipe, source, seed, chosen.folder)
+                names = [one.name for one in found.findings]
+                write(path, {"recipe": recipe, "source": source, "seed": seed, "findings": names})
         return
     path = chosen.folder / "faults.jsonl"
     there = {(case["fault"], case["source"]) for case in kept(path)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from motes.diagnosis._findings import Finding
 from motes.diagnosis._prior import as_options
 from motes.diagnosis._setting import SURE
 from motes.diffusion._blurred_oracles import EmpiricalOracle
-from motes.diffusion._oracles import GaussianOracle, Oracle
+from motes.diffusion._oracles import GaussianOracle, MixtureOracle, Oracle
 from motes.diffusion._schedules import Schedule
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._point_verdicts import UNLEARNED
@@ -30,6 +31,8 @@ ALPHA = 1e-3  # of the test of ranks
 OVERLEARNED = 0.3  # nats between rows seen and rows unseen
 SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)  # of a kernel, in standard deviations of the data
 REFERENCE_ROWS = 10_000
+GAUSSIANS = (1, 4, 16)
+EACH = 20  # rows for each of their columns, at least
 AVERAGING = ("ema_too_long", "ema_too_short")
 
 
@@ -40,8 +43,8 @@ def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) 
         exact = origin.truth.oracle(schedule, model.standardiser)
         return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
     rows = model.standardiser.forward(origin.training.x)
-    simple = {"a Gaussian": _gaussian(rows, schedule), "a kernel density": _kernels(rows, z, schedule)}
-    found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple.items()]
+    simple = _mixture(rows, z, schedule), ("a kernel density", _kernels(rows, z, schedule))
+    found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple]
     return max(found, key=lambda pair: pair[0].nats)
 
 
@@ -52,6 +55,26 @@ def _above(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, r
 
 def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
     return GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
+
+
+def _mixture(rows: Array, unseen: Array, schedule: Schedule) -> tuple[str, Oracle]:
+    """As many Gaussians of `rows` as make the unseen ones likeliest, and what to call them."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rows = rows[:REFERENCE_ROWS]
+    counts = [count for count in GAUSSIANS if count == 1 or count * EACH * rows.shape[1] <= len(rows)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a reference need not be the best one
+        fits = [GaussianMixture(count, reg_covar=_least(count), random_state=0).fit(rows) for count in counts]
+    best = max(fits, key=lambda fit: float(fit.score(unseen)))
+    name = "a Gaussian" if best.n_components == 1 else f"a mixture of {best.n_components} Gaussians"
+    return name, MixtureOracle(best.weights_, best.means_, best.covariances_, schedule)
+
+
+def _least(count: int) -> float:
+    """The least variance: one of several Gaussians could lie on equal entries of a column, and know them by heart."""
+    return 1e-6 if count == 1 else SCALES[0] ** 2
 
 
 def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
