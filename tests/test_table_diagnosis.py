@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,7 +13,13 @@ import motes
 from motes._progress import Reporter
 from motes.data._frames import as_frame
 from motes.diagnosis._bins import few_bins
-from motes.diagnosis._of_tables import diagnose_table
+from motes.diagnosis._of_tables import (
+    TableDiagnosis,
+    _of_orders,
+    _overlearned,
+    _worse_than_mixture,
+    diagnose_table,
+)
 from motes.errors import UsageError
 from motes.learning.tables._course import moved_by
 from motes.learning.tables._training import SHARES, _best_share
@@ -264,6 +271,46 @@ def test_a_histogram_that_knows_more_than_few_bins_is_a_finding():
     assert finding.name == "few_bins" and finding.fix == "--set table.bins=128" and "'peaks'" in finding.meaning
     assert found(exact) == []
     assert found(normal, bins=128) == []  # as many as there are: it is not the bins
+
+
+def of_recipe(columns=4, **table):
+    """A model as far as findings ask: its recipe and its columns."""
+    recipe = motes.load_recipe("table", {f"table.{key}": value for key, value in table.items()})
+    return SimpleNamespace(recipe=recipe, schema=SimpleNamespace(learned=[str(k) for k in range(columns)]))
+
+
+# Means over 400 rows whose standard deviation is 0.2: standard errors are 0.01, of a difference 0.014.
+AROUND = 0.2 * np.repeat([-1.0, 1.0], 200)
+
+
+def test_who_knows_seen_rows_by_heart_and_gives_unseen_ones_nothing_has_overlearned():
+    def found(seen, unseen):
+        return list(_overlearned(AROUND + seen, AROUND + unseen, of_recipe(weight_decay=5.0)))
+
+    (finding,) = found(0.5, -0.1)
+    assert finding.name == "overlearned" and finding.value == pytest.approx(0.6)
+    assert finding.fix == "--set table.weight_decay=15"
+    for seen, unseen in ((9.0, 0.1), (0.4, -0.05), (0.49, -0.05)):  # worth it; too little; not surely enough
+        assert found(seen, unseen) == []
+
+
+def test_a_network_that_takes_likelihood_away_is_worse_than_the_mixture():
+    def found(added):
+        return list(_worse_than_mixture(AROUND + added, of_recipe(columns=4)))
+
+    (finding,) = found(-0.12)
+    assert finding.name == "worse_than_mixture" and finding.value == pytest.approx(0.12)
+    assert finding.fix == "--set table.weight_decay=10"
+    assert found(-0.10) == found(0.12) == []  # four columns at 0.02, and three standard errors
+
+
+def test_orders_that_disagree_are_a_finding_where_most_steps_had_one_order():
+    none = np.zeros(4)
+    disagree = TableDiagnosis("fresh rows", 400, tuple("abcd"), none, none, none, none, 0.0, 0.0, 0.5, ())
+    (finding,) = _of_orders(disagree, of_recipe(fixed=0.9))
+    assert finding.value == 0.5 and finding.fix == "--set table.fixed=0.5" and "90%" in finding.meaning
+    assert list(_of_orders(disagree, of_recipe(fixed=0.5))) == []
+    assert list(_of_orders(replace(disagree, spread=0.3), of_recipe(fixed=0.9))) == []
 
 
 @pytest.mark.long
