@@ -5,7 +5,9 @@
     python scripts/full_run.py --check            exit code 1 if these sources lack a run that passed (`make release`)
 
 UV is the program uv, which makes the environments. Each run is written to tests/full_run.json as it ends, so that one
-which was cut short goes on with the next. A run belongs to the sources that were tested, as git names them.
+which was cut short goes on with the next. A run belongs to the sources that were tested, as git names them. Of one that
+failed those tests alone are run again, as long as the sources are the same: it is the tests that were mended, or the
+machine that was too busy. `again` says which they were.
 """
 
 import json
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,8 +93,21 @@ def why_not(root: Path) -> str | None:
     return f"in {RESULT} {', '.join(reasons)}; expected runs of these sources that passed. Run `make test-all`."
 
 
-def run(name: str, uv: str) -> dict[str, Any]:
-    """One environment and its tests: versions, counts and seconds."""
+def those_that_failed(report: Path) -> list[str]:
+    """What pytest calls them, by its report."""
+    cases = ET.parse(report).getroot().iter("testcase")
+    failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    return [f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}" for case in failed]
+
+
+def to_run_again(root: Path, name: str) -> list[str]:
+    """The tests in which a run of the sources in `root` failed; none where it says nothing of these sources."""
+    before = results(root).get(name, {})
+    return before.get("failed", []) if before.get("sources") == sources(root) else []
+
+
+def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
+    """One environment and its tests, or these of them `again`: versions, counts and seconds."""
     one, venv = RUNS[name], ROOT / f".venv-{name}"
     python, report = venv / "bin" / "python", venv / "report.xml"
     subprocess.run([uv, "venv", "-q", "--clear", "--python", one.python, str(venv)], check=True)
@@ -101,7 +117,7 @@ def run(name: str, uv: str) -> dict[str, Any]:
     started = time.perf_counter()
     # What another Python says of the tools of this one is no concern of the tests.
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    code = subprocess.run([*pytest, "-m", one.tests, *one.words], cwd=ROOT, env=clean).returncode
+    code = subprocess.run([*pytest, "-m", one.tests, *(again or one.words)], cwd=ROOT, env=clean).returncode
     seconds = time.perf_counter() - started
     counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     if report.exists():
@@ -116,6 +132,7 @@ def run(name: str, uv: str) -> dict[str, Any]:
         "markers": one.tests,
         **counts,
         "seconds": round(seconds),
+        "failed": those_that_failed(report) if report.exists() else [],
     }
 
 
@@ -132,7 +149,12 @@ def main(words: list[str]) -> int:
     ran = names or list(missing(ROOT))
     for name in ran:
         tested = {"commit": git(ROOT, "rev-parse", "HEAD"), "sources": sources(ROOT)}
-        found = {"date": datetime.now(UTC).date().isoformat(), **tested, **run(name, uv)}
+        again = to_run_again(ROOT, name)
+        found = {"date": datetime.now(UTC).date().isoformat(), **tested, **run(name, uv, again)}
+        if again:  # the counts are those of the whole
+            whole = results(ROOT)[name]
+            counts = {key: whole[key] for key in ("tests", "skipped")}
+            found |= counts | {"seconds": whole["seconds"] + found["seconds"], "again": again}
         written = results(ROOT) | {name: found}
         ordered = {each: written[each] for each in RUNS if each in written}
         (ROOT / RESULT).write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")

@@ -250,7 +250,7 @@ def test_a_training_is_watched_paused_and_gone_back_in(visit):
         until(page, "!explorer.trainer.news.plays")
         still = page.evaluate("explorer.trainer.news.step")
         page.locator("#one-step").click()
-        until(page, f"explorer.trainer.news.step === {still + 1} && !explorer.trainer.news.plays")
+        until(page, f"explorer.trainer.news.step === {still + 1} && !explorer.trainer.news.plays", 90)
         page.locator("#pace").select_option("0")
         page.locator("body").press("p")
         until(page, "explorer.trainer.news.step === 500 && explorer.trainer.shown === 500", 60)

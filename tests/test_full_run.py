@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_each_run_is_written_as_it_ends_and_what_passed_is_not_run_again(full_ru
     write(**{"simulations": {"passed": False}, "3.13": None})
     ran = []
 
-    def run(name, uv):
+    def run(name, uv, again):
+        assert again == []
         ran.append((name, uv, list(full_run.results(root))))
         return {"passed": True}
 
@@ -103,3 +105,36 @@ def test_each_long_test_is_in_one_of_two_runs(full_run):
     assert simulations.tests == faults.tests == "long"
     assert simulations.words == (f"--ignore={full_run.FAULTS}",) and faults.words == (full_run.FAULTS,)
     assert (Path(__file__).parents[1] / full_run.FAULTS).is_file()
+
+
+def test_of_a_run_that_failed_those_tests_are_run_again_and_named(full_run, tested, monkeypatch):
+    root, write = tested
+    failed = ["tests/test_a.py::test_b[c.d-1]", "tests/test_a.py::test_e"]
+    write(newest={"passed": False, "tests": 9, "skipped": 1, "seconds": 100, "failures": 2, "failed": failed})
+    left = [failed[1:], []]
+
+    def run(name, uv, again):
+        return {"passed": not left[0], "tests": len(again), "skipped": 0, "seconds": 5, "failed": left.pop(0)}
+
+    monkeypatch.setattr(full_run, "ROOT", root)
+    monkeypatch.setattr(full_run, "run", run)
+    assert full_run.main(["uv"]) == 1
+    found = full_run.results(root)["newest"]
+    assert (found["tests"], found["skipped"], found["seconds"], found["again"]) == (9, 1, 105, failed)
+    assert full_run.main(["uv"]) == 0
+    assert full_run.results(root)["newest"]["again"] == failed[1:] and full_run.why_not(root) is None
+    write(newest={"passed": False, "failed": failed})
+    (root / "src" / "a.py").write_text("a = 2\n")
+    commit(root)
+    assert full_run.to_run_again(root, "newest") == []  # other sources: all of it
+
+
+def test_the_tests_that_failed_are_called_as_pytest_calls_them(full_run, tmp_path):
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n\n\n@pytest.mark.parametrize('k', ['a.b', 'c'])\ndef test_one(k):\n    assert k == 'c'\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 1
+    failed = full_run.those_that_failed(tmp_path / "report.xml")
+    assert failed == ["test_some.py::test_one[a.b]"]
+    assert subprocess.run([*words, *failed], cwd=tmp_path, capture_output=True).returncode == 1  # it finds it
