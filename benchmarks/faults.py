@@ -46,13 +46,12 @@ def alike(n: int = 4000, seed: int = 0) -> np.ndarray:
 
 
 def simulations(n: int, seed: int = 0) -> pd.DataFrame:
-    """Two moons of Lueckmann et al. 2021: parameters, and what is observed with them."""
-    rng = np.random.default_rng(seed)
-    theta = rng.uniform(-1, 1, (n, 2))
-    angle, radius = rng.uniform(-np.pi / 2, np.pi / 2, n), rng.normal(0.1, 0.01, n)
-    moon = np.stack([radius * np.cos(angle) + 0.25, radius * np.sin(angle)], axis=1)
-    x = moon + np.stack([-np.abs(theta.sum(axis=1)), theta[:, 1] - theta[:, 0]], axis=1) / np.sqrt(2)
-    return pd.DataFrame(np.concatenate([theta, x], axis=1), columns=["theta1", "theta2", "x1", "x2"])
+    """Two moons of sbi's benchmark: parameters, and what is observed with them."""
+    from posteriors import TASKS
+
+    rng, task = np.random.default_rng(seed), TASKS["two_moons"]
+    theta = task.prior(rng, n)
+    return pd.DataFrame(np.hstack([theta, task.simulate(rng, theta)]), columns=[*task.columns, "x1", "x2"])
 
 
 def rows_of(source: str, n: int = 4000) -> np.ndarray:
@@ -171,15 +170,19 @@ FAULTS = {
 }
 
 
-def prepared(fault: Fault, source: str, folder: Path, name: str, rows: Any = None) -> str:
-    """What is trained on: the name of a shape, or of a file that is written."""
-    rows = fault.data(source) if rows is None else rows
-    if rows is None and source != "table":
-        return source
-    rows = rows_of(source) if rows is None else rows
+def saved(rows: Any, source: str, folder: Path, name: str) -> str:
+    """The name of a file of rows, which is written."""
     path = folder / f"{''.join(c if c.isalnum() else '_' for c in name)}_{source}.npy"
     np.save(path, rows)
     return str(path)
+
+
+def prepared(fault: Fault, source: str, folder: Path, name: str) -> str:
+    """What is trained on: the name of a shape, or of a file that is written."""
+    rows = fault.data(source)
+    if rows is None and source != "table":
+        return source
+    return saved(rows_of(source) if rows is None else rows, source, folder, name)
 
 
 def least_nats(path: str, seed: int) -> float:
@@ -212,7 +215,7 @@ def run(name: str, fault: Fault, source: str, folder: Path, seed: int = 0) -> di
     if first["fix"]:
         mended = motes.load_recipe(recipe, options(first["fix"]))
     elif fault.after is not None:
-        data = prepared(fault, source, folder, name + " mended", fault.after(np.load(data)))
+        data = saved(fault.after(np.load(data)), source, folder, name + " mended")
     else:
         return case | {"after": case["before"]}
     again = motes.fit(data, mended, seed=seed, verbose=False).diagnose(n=ROWS).to_dict()
@@ -259,7 +262,7 @@ def diagnosed(recipe: str, source: str, seed: int, folder: Path) -> Any:
     elif source in ("table", "alike"):
         # By heart recipe `default` learns 3,600 rows of eight columns, a little: that would be no false alarm.
         rows = alike(10_000) if source == "alike" else numbers(1000 if recipe == "table" else 4000)
-        source = prepared(Fault((), nats), source, folder, f"clean {recipe}", rows)
+        source = saved(rows, source, folder, f"clean {recipe}")
     size = {} if recipe == "table" else {"n": ROWS}  # samples of points
     return motes.fit(source, motes.load_recipe(recipe, changes), seed=seed, verbose=False).diagnose(seed=seed, **size)
 

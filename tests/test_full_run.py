@@ -135,6 +135,7 @@ def test_the_tests_that_failed_are_called_as_pytest_calls_them(full_run, tmp_pat
     )
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
     assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 1
-    failed = full_run.those_that_failed(tmp_path / "report.xml")
+    failed = full_run.those_that_failed(1, tmp_path / "report.xml")
     assert failed == ["test_some.py::test_one[a.b]"]
+    assert full_run.those_that_failed(2, tmp_path / "report.xml") == []  # it was ended: others may fail as well
     assert subprocess.run([*words, *failed], cwd=tmp_path, capture_output=True).returncode == 1  # it finds it
