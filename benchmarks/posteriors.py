@@ -5,7 +5,7 @@ posterior of each, which are files in the wheel of sbibm (MIT). Get it once, wit
 
     pip download sbibm --no-deps && unzip sbibm-*.whl 'sbibm/tasks/*' -d FOLDER
     python benchmarks/posteriors.py FOLDER [--tasks two_moons ...] [--simulations 10000] [--seeds 0 1 2]
-                                    [--observations 10] [--unbounded] [--set schedule.sigma_max=80 ...]
+                                    [--observations 10] [--any] [--unbounded] [--set schedule.sigma_max=80 ...]
 
 C2ST is that of the field: the accuracy, in 5 folds, of a perceptron with two layers of 10 d units that tells the draws
 of the model from those of the reference, standardised; 0.5 is perfect. Beside it: the mean log p(theta | x) of fresh
@@ -195,14 +195,23 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
     x = x[:, varies]
     fresh = task.prior(rng, FRESH)
     cpu = [time.process_time()]
+    names = [f"x{j + 1}" for j in range(x.shape[1])]
     options = {"columns": task.columns, "bounds": None if arguments.unbounded else task.bounds}
-    model = motes.fit(theta, given=x, changes=arguments.changes, seed=seed, verbose=False, **options)
+    recipe = "any" if arguments.any else "posterior"
+    known = dict(zip(names, x.T, strict=True))
+    model = motes.fit(theta, recipe, given=known, changes=arguments.changes, seed=seed, verbose=False, **options)
     cpu.append(time.process_time())
-    log_p = model.score_samples(fresh, given=task.simulate(rng, fresh)[:, varies])
+    seen = task.simulate(rng, fresh)[:, varies]
+    if arguments.any:
+        log_p = model.score_samples(np.column_stack([fresh, seen]), given=names)
+    else:
+        log_p = model.score_samples(fresh, given=seen)
     found = [reference(arguments.folder, name, number + 1) for number in range(arguments.observations)]
-    model.sample(1, given=x[0])  # compiled before it is timed
+    observed = [dict(zip(names, observation[varies], strict=True)) for observation, _ in found]
+    for one in observed[:1]:
+        model.sample(DRAWS, given=one)  # compiled before it is timed
     cpu.append(time.process_time())
-    draws = [model.sample(DRAWS, given=observation[varies], seed=seed) for observation, _ in found]
+    draws = [model.sample(DRAWS, given=one, seed=seed)[:, : task.dim] for one in observed]
     cpu.append(time.process_time())
     print(
         f"{name:<26}{n:>8,}{seed:>5}{log_p.mean():10.4f} ± {log_p.std() / FRESH**0.5:.3f}"
@@ -224,6 +233,7 @@ def main() -> None:
     parser.add_argument("--simulations", nargs="+", type=int, default=[10_000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--observations", type=int, default=10, help="the first so many of ten; 0: log p alone")
+    parser.add_argument("--any", action="store_true", help="one model for any conditional, recipe any")
     parser.add_argument("--unbounded", action="store_true", help="say nothing of the bounds of a uniform prior")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()

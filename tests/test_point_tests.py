@@ -251,7 +251,8 @@ def test_real_draws_raise_an_alarm_in_one_of_twenty_evaluations(name):
     assert low <= alarms(HEAVY[name], 300, 150, seed=len(name)) <= high
 
 
-@pytest.mark.parametrize("rows", [100, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("rows", [100, 300])
 def test_what_would_have_been_seen_is_seen_in_80_of_100_cases(rows):
     # The size of a shift for which the verdicts of real draws say that they would have seen it; 0.6 to 0.95 of 60
     # cases, which a power of 0.8 leaves with probability 0.001.
