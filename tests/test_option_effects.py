@@ -268,6 +268,27 @@ def dropout_of_points(kind):
     assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
 
 
+@effect("network.residual.scales")
+def scales_of_the_context(kind):
+    make = lambda scales, context: changed("network", kind, width=8, depth=1, scales=scales).network.network(
+        2, 2, context=context, steps=None, key=jax.random.key(0)
+    )
+    network = make(3, 4)
+    assert make(0, 4).scales is None and make(3, 0).scales is None
+    assert network.into.weight.shape[1] == make(0, 4).into.weight.shape[1] + 3
+    forms, shares = network.scales.forms, np.exp(np.asarray(network.scales.shares, float))
+    context = np.array([0.5, -1.0, 2.0, 0.0])
+    squares = (np.asarray(forms.weight) @ context + np.asarray(forms.bias)) ** 2
+    exact = np.log(np.sqrt(1e-6 + (shares * squares).sum(axis=1) / shares.sum(axis=1)))
+    np.testing.assert_allclose(network.scales(jnp.array(context)), exact, rtol=1e-5)
+    # The hidden layers see them: with every other weight of the first layer 0, the context matters by its scales alone.
+    seen = jnp.zeros_like(network.into.weight).at[:, -3:].set(1.0)
+    network = eqx.tree_at(lambda one: (one.into.weight, one.out.weight), network, (seen, jnp.ones((2, 8))))
+    one, same, other = (network(jnp.ones(2), jnp.array(0.3), jnp.array(c)) for c in (context, context, 3 * context))
+    np.testing.assert_array_equal(one, same)
+    assert (np.abs(one - other) > 0.1).all()
+
+
 @effect("network.residual.members")
 def members_of_the_network(kind):
     x, t = jnp.ones(2), jnp.array(0.3)

@@ -25,9 +25,19 @@ from motes.errors import DataError, RecipeError, UsageError
 from motes.learning._denoisers import Conditional, NoisePredictor
 from motes.learning._rows import OnDevice, Rows
 from motes.models._contexts import Context, context_table
-from motes.models._point_fitting import FEW, FEW_DROPOUT, PointData, _as_learned, _with_dropout, fit_points
+from motes.models._point_fitting import (
+    FEW,
+    FEW_DROPOUT,
+    SCALES,
+    PointData,
+    _as_learned,
+    _with_dropout,
+    _with_scales,
+    fit_points,
+)
 from motes.models._points import PointModel
 from motes.models._priors import Prior
+from motes.models._regressions import widths_are_told
 from motes.recipes import load_recipe
 from motes.sampling._guidance import Guided
 from motes.tables.kinds._curves import Asinh, Power, Straight
@@ -609,6 +619,39 @@ def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     assert share(FEW, start=start) == 0.2
     gated = load_recipe("tutorial")
     assert _with_dropout(gated, FEW - 1, None) is gated
+
+
+def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_of_them():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(400, 2))
+    noise = rng.normal(size=(400, 2))
+    wide, alike = x + noise * np.exp(x[:, ::-1]), x + noise  # the correlation is 0.6; by chance 0.2 once in 10,000
+
+    def scales(theta, changes=(), start=None):
+        recipe = load_recipe("posterior", changes)
+        data = replace(as_table(theta, ["a", "b"]), given=context_table(x, 400, ["a", "b"]))
+        points = _as_learned(data, None, start, recipe, 1)
+        return _with_scales(recipe, points, start).network.scales
+
+    assert scales(wide) == SCALES > 0 and scales(alike) == 0
+    assert scales(np.column_stack([alike[:, 0], wide[:, 1]])) == SCALES  # one column is enough
+    assert scales(wide, {"network.scales": 0}) == 0 and scales(alike, {"network.scales": 3}) == 3
+    assert scales(wide, {"data.standardise": False}) == 0  # there is no regression whose errors are compared
+    changes = {"training.steps": 1, "network.width": 8, "network.depth": 1, "network.members": 1}
+    start = fit_points(PointData(wide, given=x), "posterior", changes=changes)
+    assert start.denoiser.denoiser.network.scales.shares.shape == (SCALES, 2 * SCALES)
+    assert scales(alike, start=start) == SCALES
+    gated = load_recipe("tutorial")
+    assert _with_scales(gated, None, None) is gated
+
+
+def test_rows_that_are_near_tell_widths_whatever_their_order():
+    rng = np.random.default_rng(5)
+    x = np.sort(rng.uniform(-2, 2, (6000, 1)), axis=0)
+    left = rng.normal(size=(6000, 1))
+    assert widths_are_told(left * np.exp(x), x) and not widths_are_told(left, x)
+    few = slice(None, None, 100)  # 60 rows: the limit is 0.52, four standard deviations of what chance gives
+    assert not widths_are_told(left[few], x[few])
 
 
 @pytest.mark.long

@@ -32,8 +32,8 @@ def page_alone(subject: Subject) -> str:
     """
     if not _is_known(subject):
         raise UsageError(
-            "the page without a server computes the network 'residual' with the denoiser 'edm', of two columns, "
-            f"without guidance; '{subject.name}' is another. Show it with motes explore."
+            "the page without a server computes the network 'residual' without scales, with the denoiser 'edm', of two "
+            f"columns, without guidance; '{subject.name}' is another. Show it with motes explore."
         )
     files = resources.files("motes") / "explorer"
     texts = {name: (files / name).read_text(encoding="utf-8") for name in (*MODULES, STYLE, PAGE)}
@@ -50,7 +50,10 @@ def page_alone(subject: Subject) -> str:
 
 def _is_known(subject: Subject) -> bool:
     denoiser = _plain(subject.denoiser)
-    if not (isinstance(denoiser, Preconditioned) and isinstance(_network_of(denoiser), ResidualMLP)):
+    if not isinstance(denoiser, Preconditioned):
+        return False
+    network = _network_of(denoiser)
+    if not isinstance(network, ResidualMLP) or network.scales is not None:
         return False
     return subject.model.dim == 2 and subject.model.context is None
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 
 from motes._ranges import Checked, number
 
+LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of the context is still told from 0
+
 
 @jax.custom_jvp
 def softplus(x: jax.Array) -> jax.Array:
@@ -117,13 +119,16 @@ class Residual(Checked):
     depth: int = number(4, 1)
     dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out; None: suits the rows
     members: int = number(1, 1)  # networks that learn the same rows, each by itself, and whose mean is the answer
+    scales: int | None = number(None, 0)  # logarithms of learned scales of the context; None: suits the rows
 
     def network(
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
     ) -> ResidualMLP | Ensemble:
         """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
+        scales = (self.scales or 0) if context else 0
+        dropout = self.dropout or 0.0
         of = lambda key: ResidualMLP(
-            dim_in, self.width, self.depth, context, dropout=self.dropout or 0.0, outputs=dim_out, key=key
+            dim_in, self.width, self.depth, context, dropout=dropout, scales=scales, outputs=dim_out, key=key
         )
         if self.members == 1:
             return of(key)
@@ -136,9 +141,9 @@ class ResidualMLP(eqx.Module):
     The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
     log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
 
-    With `context` = c it takes a vector (c,) as well, zeros where it is left out. With `bits`, as in training, random
-    bytes (droppable,), that `dropout` of the units is left out, before and after each hidden layer (Srivastava et
-    al. 2014).
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out, and the logarithms of `scales`
+    numbers learned from it (`LogScales`). With `bits`, as in training, random bytes (droppable,), that `dropout` of the
+    units is left out, before and after each hidden layer (Srivastava et al. 2014).
 
     Example:
         >>> from motes.learning import ResidualMLP
@@ -150,6 +155,7 @@ class ResidualMLP(eqx.Module):
     into: eqx.nn.Linear
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
+    scales: LogScales | None
     context: int = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
 
@@ -161,12 +167,14 @@ class ResidualMLP(eqx.Module):
         context: int = 0,
         *,
         dropout: float = 0.0,
+        scales: int = 0,
         outputs: int | None = None,
         key: jax.Array,
     ):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size
-        self.into = _linear(dim + features + context, width, keys[0])
+        self.into = _linear(dim + features + context + scales, width, keys[0])
+        self.scales = LogScales(context, scales, key=jax.random.fold_in(key, depth)) if scales else None
         self.context, self.dropout = context, dropout
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
         # From zero, so that the first output is the one that knows nothing, whatever the input.
@@ -184,12 +192,34 @@ class ResidualMLP(eqx.Module):
         self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, bits: jax.Array | None = None
     ) -> jax.Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
-        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context])))
+        scales = [] if self.scales is None else [self.scales(context)]
+        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context, *scales])))
         count = 2 * len(self.hidden)
         parts = [None] * count if bits is None else [*bits.reshape(count, -1)]
         for layer, before, after in zip(self.hidden, parts[::2], parts[1::2], strict=True):
             h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
         return self.out(h)
+
+
+class LogScales(eqx.Module):
+    """The logarithms of scales of what is observed, as the standard deviation of several measurements is one.
+
+        log s_i = 1/2 log(e + sum_j a_ij (w_j . c + b_j)^2),    a_i a softmax
+
+    A posterior is often as wide as observations are spread, over orders of magnitude. Layers that add what they are
+    given hardly learn a spread, and less so its logarithm.
+    """
+
+    forms: eqx.nn.Linear  # w and b, two forms for each scale
+    shares: jax.Array  # (scales, 2 scales), a before the softmax
+
+    def __init__(self, context: int, scales: int, *, key: jax.Array):
+        into, mixed = jax.random.split(key)
+        self.forms = _linear(context, 2 * scales, into)
+        self.shares = jax.random.normal(mixed, (scales, 2 * scales))
+
+    def __call__(self, context: jax.Array) -> jax.Array:
+        return jnp.log(LEAST_SQUARE + jax.nn.softmax(self.shares, axis=1) @ self.forms(context) ** 2) / 2
 
 
 class Ensemble(eqx.Module):

@@ -24,7 +24,7 @@ from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
 from motes.models._priors import Prior
-from motes.models._regressions import Regression
+from motes.models._regressions import Regression, widths_are_told
 from motes.tables._states import from_json, to_json
 from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 
@@ -80,6 +80,13 @@ class Context:
         deviation = np.sqrt(np.diag(np.array(self.prior.covariance)))
         narrow = self.prior.uniform & (np.diag(regression.root) < NARROW * deviation)
         return replace(self, regression=regression, edges=tuple(np.flatnonzero(narrow).tolist()))
+
+    def tells_widths(self, left: ArrayLike, context: ArrayLike | None) -> bool:
+        """Whether what the network is given, (n, inputs), tells how much a regression leaves of each row, (n, d)."""
+        if self.regression is None or context is None:
+            return False
+        known = np.asarray(context, np.float64)[:, : len(self.regression.slope)]
+        return widths_are_told(np.asarray(left, np.float64), known)
 
     def left(self, z: Array, context: Array) -> Array:
         """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 
 FEW = 3000  # rows, below which units are left out where held-out rows end the training,
 FEW_DROPOUT = 0.1  # this share of them: fewer simulations are learned by heart
+SCALES = 32  # that a network learns of what is observed, where that tells how wide posteriors are
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,7 @@ def fit_points(
     whole, chosen = _whole(data, chosen)
     chosen = _with_dropout(chosen, len(whole), start)
     points = _as_learned(whole, data.weights, start, chosen, seed)
+    chosen = _with_scales(chosen, points, start)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _first(start, chosen, points, seed)
@@ -192,6 +194,19 @@ class _Points(NamedTuple):
     units: Standardiser
     classes: Classes | None
     context: Context | None
+
+
+def _with_scales(recipe: Recipe, points: _Points, start: PointModel | None) -> Recipe:
+    """The recipe with learned scales, which are those of `start` or suit the rows where nothing is said of them."""
+    network = recipe.network
+    if not isinstance(network, Residual) or network.scales is not None:
+        return recipe
+    if start is not None and isinstance(start.recipe.network, Residual):
+        count = start.recipe.network.scales or 0
+    else:  # where they tell nothing, more numbers are learned by heart
+        context, rows = points.context, points.rows
+        count = SCALES if context is not None and context.tells_widths(rows.x, rows.context) else 0
+    return replace(recipe, network=replace(network, scales=count))
 
 
 def _as_learned(

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RIDGES = 10.0 ** np.arange(9)  # in rows whose context is as wide as that of the others, and whose points are 0
+NEAR, ROWS = 10, 5000  # neighbours that are asked how wide a posterior is, of so many rows
+TOLD, SURE = 0.25, 4.0  # the rank correlation from which they know it; that times the root of the rows, if it is more
 NARROWEST = 1e-3  # standard deviation of what is left, as a share of that of the points
 
 
@@ -100,3 +102,18 @@ class Regression:
     def from_dict(cls, values: Mapping[str, Any]) -> Regression:
         """What `to_dict` gave."""
         return cls(*(np.array(values[name], np.float64) for name in ("slope", "offset", "root")))
+
+
+def widths_are_told(left: Array, context: Array) -> bool:
+    """Whether what is known of rows, (n, c), tells how large that is which a regression leaves of them, (n, d).
+
+    It does where, in some column, the mean logarithm of those of rows that are near by c goes with that of the row.
+    """
+    from scipy.spatial import cKDTree
+    from scipy.stats import spearmanr
+
+    some = np.unique(np.linspace(0, len(left) - 1, ROWS).astype(int))
+    sizes, context = np.log(np.abs(left[some]) + NARROWEST), context[some]
+    near = cKDTree(context).query(context, min(NEAR, len(some) - 1) + 1)[1][:, 1:]
+    enough = max(TOLD, SURE / np.sqrt(len(some)))
+    return any(spearmanr(size[near].mean(axis=1), size).statistic > enough for size in sizes.T)
