@@ -9,7 +9,8 @@ posterior of each, which are files in the wheel of sbibm (MIT). Get it once, wit
 
 C2ST is that of the field: the accuracy, in 5 folds, of a perceptron with two layers of 10 d units that tells the draws
 of the model from those of the reference, standardised; 0.5 is perfect. Beside it: the mean log p(theta | x) of fresh
-simulations, which ranks settings in far less time, and the CPU seconds of the fit and of the draws.
+simulations, which ranks settings in far less time, how far that is below the exact one where it is known
+(`posteriors_exact.py`), and the CPU seconds of the fit and of the draws.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from posteriors_exact import EXACT
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
@@ -206,6 +208,7 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
         log_p = model.score_samples(np.column_stack([fresh, seen]), given=names)
     else:
         log_p = model.score_samples(fresh, given=seen)
+    gap = f"{(EXACT[name](fresh, seen) - log_p).mean():8.4f}" if name in EXACT else " " * 8
     found = [reference(arguments.folder, name, number + 1) for number in range(arguments.observations)]
     observed = [dict(zip(names, observation[varies], strict=True)) for observation, _ in found]
     for one in observed[:1]:
@@ -214,7 +217,7 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
     draws = [model.sample(DRAWS, given=one, seed=seed)[:, : task.dim] for one in observed]
     cpu.append(time.process_time())
     print(
-        f"{name:<26}{n:>8,}{seed:>5}{log_p.mean():10.4f} ± {log_p.std() / FRESH**0.5:.3f}"
+        f"{name:<26}{n:>8,}{seed:>5}{log_p.mean():10.4f} ± {log_p.std() / FRESH**0.5:.3f}{gap}"
         f"{cpu[1] - cpu[0]:8.1f} s{(cpu[3] - cpu[2]) / max(len(found), 1):7.1f} s  ",
         end="",
         flush=True,
@@ -237,9 +240,8 @@ def main() -> None:
     parser.add_argument("--unbounded", action="store_true", help="say nothing of the bounds of a uniform prior")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()
-    print(
-        f"{'':<26}{'simul.':>8}{'seed':>5}{'log p, fresh':>18}{'CPU, fit':>10}{'draws':>9}   C2ST of each observation"
-    )
+    parts = f"{'log p, fresh':>18}{'excess':>8}{'CPU, fit':>10}{'draws':>9}"
+    print(f"{'':<26}{'simul.':>8}{'seed':>5}{parts}   C2ST of each observation")
     for name in arguments.tasks:
         for n in arguments.simulations:
             for seed in arguments.seeds:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from tests.conftest import SMALL
-from tests.posteriors import NOISE, PRIOR, A, simulated
+from tests.linear_simulator import NOISE, PRIOR, A, simulated
 
 import motes
 from motes.errors import DataError

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tests.posteriors import exact_model, simulated
+from tests.linear_simulator import exact_model, simulated
 
 import motes
 from motes.diagnosis._posteriors import diagnose_posteriors, evaluate_posteriors

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 from scipy import special, stats
 from tests.conftest import SMALL
-from tests.posteriors import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
+from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
 from tests.reference import Z
 
 import motes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tests.conftest import SMALL
-from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
+from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
 from motes.models import _several

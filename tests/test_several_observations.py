@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from tests.conftest import SMALL
-from tests.posteriors import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
+from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
 
 import motes
 from motes.data import Standardiser, Support

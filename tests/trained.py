@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.posteriors import simulated
+from tests.linear_simulator import simulated
 
 import motes
 
