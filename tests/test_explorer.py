@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import quote
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,6 +41,7 @@ from motes.explorer._sketches import Sketch
 from motes.explorer._starting import Seats, begun
 from motes.explorer._subjects import OURS, PLACES, own_subject
 from motes.explorer._uploads import KEPT, Upload, Uploads, read
+from motes.learning._networks import LogScales
 from motes.models._point_fitting import fit_points
 from motes.sampling._divergence import on_grid
 from motes.sampling._likelihood import log_likelihood
@@ -877,6 +880,13 @@ def test_another_network_has_no_page_alone(small_model):
     other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
     with pytest.raises(UsageError, match="is another"):
         page_alone(Subject("other", other))
+
+
+def test_a_network_with_scales_has_no_page_alone(small_model):
+    scales = LogScales(1, 2, key=jax.random.key(0))
+    other = eqx.tree_at(lambda one: one.network.scales, small_model.denoiser, scales, is_leaf=lambda part: part is None)
+    with pytest.raises(UsageError, match="without scales"):
+        page_alone(Subject("other", small_model.with_denoiser(other)))
 
 
 @pytest.mark.slow
