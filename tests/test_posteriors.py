@@ -635,6 +635,9 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
 
     assert scales(wide) == SCALES > 0 and scales(alike) == 0
     assert scales(np.column_stack([alike[:, 0], wide[:, 1]])) == SCALES  # one column is enough
+    turned = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)  # one direction is known by its width, one is pure noise
+    mixed = np.column_stack([rng.choice([-3.0, 3.0], 400) * np.exp(2 * x[:, 0]), 0.1 * noise[:, 1]]) @ turned
+    assert scales(mixed) == SCALES
     assert scales(wide, {"network.scales": 0}) == 0 and scales(alike, {"network.scales": 3}) == 3
     assert scales(wide, {"data.standardise": False}) == 0  # there is no regression whose errors are compared
     changes = {"training.steps": 1, "network.width": 8, "network.depth": 1, "network.members": 1}

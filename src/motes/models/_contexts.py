@@ -85,8 +85,10 @@ class Context:
         """Whether what the network is given, (n, inputs), tells how much a regression leaves of each row, (n, d)."""
         if self.regression is None or context is None:
             return False
-        known = np.asarray(context, np.float64)[:, : len(self.regression.slope)]
-        return widths_are_told(np.asarray(left, np.float64), known)
+        known, left = np.asarray(context, np.float64)[:, : len(self.regression.slope)], np.asarray(left, np.float64)
+        # A width may be that of one direction, and a column the sum of several.
+        directions = np.linalg.eigh(self.regression.root)[1]
+        return widths_are_told(np.hstack([left, left @ directions]), known)
 
     def left(self, z: Array, context: Array) -> Array:
         """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""
