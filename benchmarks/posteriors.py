@@ -211,8 +211,7 @@ def run(arguments: argparse.Namespace, name: str, n: int, seed: int) -> None:
     gap = f"{(EXACT[name](fresh, seen) - log_p).mean():8.4f}" if name in EXACT else " " * 8
     found = [reference(arguments.folder, name, number + 1) for number in range(arguments.observations)]
     observed = [dict(zip(names, observation[varies], strict=True)) for observation, _ in found]
-    for one in observed[:1]:
-        model.sample(DRAWS, given=one)  # compiled before it is timed
+    model.sample(1, given=dict(zip(names, x[0], strict=True)))  # compiled before it is timed
     cpu.append(time.process_time())
     draws = [model.sample(DRAWS, given=one, seed=seed)[:, : task.dim] for one in observed]
     cpu.append(time.process_time())

@@ -37,7 +37,7 @@ from motes.models._point_fitting import (
 )
 from motes.models._points import PointModel
 from motes.models._priors import Prior
-from motes.models._regressions import widths_are_told
+from motes.models._regressions import widths_are_predictable
 from motes.recipes import load_recipe
 from motes.sampling._guidance import Guided
 from motes.tables.kinds._curves import Asinh, Power, Straight
@@ -652,9 +652,9 @@ def test_rows_that_are_near_tell_widths_whatever_their_order():
     rng = np.random.default_rng(5)
     x = np.sort(rng.uniform(-2, 2, (6000, 1)), axis=0)
     left = rng.normal(size=(6000, 1))
-    assert widths_are_told(left * np.exp(x), x) and not widths_are_told(left, x)
+    assert widths_are_predictable(left * np.exp(x), x) and not widths_are_predictable(left, x)
     few = slice(None, None, 100)  # 60 rows: the limit is 0.52, four standard deviations of what chance gives
-    assert not widths_are_told(left[few], x[few])
+    assert not widths_are_predictable(left[few], x[few])
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from motes._ranges import Checked, number
 
-LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of the context is still told from 0
+LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of the context still differs from 0
 
 
 @jax.custom_jvp

@@ -24,7 +24,7 @@ from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
 from motes.models._priors import Prior
-from motes.models._regressions import Regression, widths_are_told
+from motes.models._regressions import Regression, widths_are_predictable
 from motes.tables._states import from_json, to_json
 from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 
@@ -81,14 +81,14 @@ class Context:
         narrow = self.prior.uniform & (np.diag(regression.root) < NARROW * deviation)
         return replace(self, regression=regression, edges=tuple(np.flatnonzero(narrow).tolist()))
 
-    def tells_widths(self, left: ArrayLike, context: ArrayLike | None) -> bool:
-        """Whether what the network is given, (n, inputs), tells how much a regression leaves of each row, (n, d)."""
+    def predicts_widths(self, left: ArrayLike, context: ArrayLike | None) -> bool:
+        """Whether what the network is given, (n, inputs), predicts how much a regression leaves of a row, (n, d)."""
         if self.regression is None or context is None:
             return False
         known, left = np.asarray(context, np.float64)[:, : len(self.regression.slope)], np.asarray(left, np.float64)
         # A width may be that of one direction, and a column the sum of several.
         directions = np.linalg.eigh(self.regression.root)[1]
-        return widths_are_told(np.hstack([left, left @ directions]), known)
+        return widths_are_predictable(np.hstack([left, left @ directions]), known)
 
     def left(self, z: Array, context: Array) -> Array:
         """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""

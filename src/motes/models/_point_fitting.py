@@ -1,6 +1,6 @@
 """From points to a trained model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,14 +171,20 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
 
 def _with_dropout(recipe: Recipe, rows: int, start: PointModel | None) -> Recipe:
     """The recipe with a share of dropout, which is that of `start` or suits the rows where nothing is said of it."""
+    # It slows learning, so held-out rows have to say when that ends.
+    return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if recipe.training.validation and rows < FEW else 0.0)
+
+
+def _suiting(recipe: Recipe, option: str, start: PointModel | None, suits: Callable[[], float]) -> Recipe:
+    """The recipe with an option of its network, which is that of `start` or what suits, where nothing is said of it."""
     network = recipe.network
-    if not isinstance(network, Residual) or network.dropout is not None:
+    if not isinstance(network, Residual) or getattr(network, option) is not None:
         return recipe
     if start is not None and isinstance(start.recipe.network, Residual):
-        share = start.recipe.network.dropout
-    else:  # it slows learning, so held-out rows have to say when that ends
-        share = FEW_DROPOUT if recipe.training.validation and rows < FEW else 0.0
-    return replace(recipe, network=replace(network, dropout=share))
+        found = getattr(start.recipe.network, option)
+    else:
+        found = suits()
+    return replace(recipe, network=replace(network, **{option: found}))
 
 
 class _Points(NamedTuple):
@@ -198,15 +204,12 @@ class _Points(NamedTuple):
 
 def _with_scales(recipe: Recipe, points: _Points, start: PointModel | None) -> Recipe:
     """The recipe with learned scales, which are those of `start` or suit the rows where nothing is said of them."""
-    network = recipe.network
-    if not isinstance(network, Residual) or network.scales is not None:
-        return recipe
-    if start is not None and isinstance(start.recipe.network, Residual):
-        count = start.recipe.network.scales or 0
-    else:  # where they tell nothing, more numbers are learned by heart
+
+    def suits() -> int:  # where widths cannot be predicted, more numbers are learned by heart
         context, rows = points.context, points.rows
-        count = SCALES if context is not None and context.tells_widths(rows.x, rows.context) else 0
-    return replace(recipe, network=replace(network, scales=count))
+        return SCALES if context is not None and context.predicts_widths(rows.x, rows.context) else 0
+
+    return _suiting(recipe, "scales", start, suits)
 
 
 def _as_learned(

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RIDGES = 10.0 ** np.arange(9)  # in rows whose context is as wide as that of the others, and whose points are 0
-ROWS, ASKED, NEAR = 5000, 1000, 10  # of so many rows so many are asked how wide a posterior is near them, and so near
-TOLD, SURE = 0.25, 4.0  # the rank correlation from which they know it; that times the root of the rows, if it is more
+ROWS, COMPARED, NEIGHBOURS = 5000, 1000, 10  # of so many rows so many are compared with so many that are near
+LEAST, SURE = 0.25, 4.0  # the rank correlation, and that times the root of the rows, from which widths are predictable
 NARROWEST = 1e-3  # standard deviation of what is left, as a share of that of the points
 
 
@@ -104,8 +104,8 @@ class Regression:
         return cls(*(np.array(values[name], np.float64) for name in ("slope", "offset", "root")))
 
 
-def widths_are_told(left: Array, context: Array) -> bool:
-    """Whether what is known of rows, (n, c), tells how large that is which a regression leaves of them, (n, d).
+def widths_are_predictable(left: Array, context: Array) -> bool:
+    """Whether what is known of rows, (n, c), predicts how large that is which a regression leaves of them, (n, d).
 
     It does where, in some column, the mean logarithm of those of rows that are near by c goes with that of the row.
     """
@@ -113,10 +113,10 @@ def widths_are_told(left: Array, context: Array) -> bool:
     from scipy.stats import rankdata
 
     some = np.unique(np.linspace(0, len(left) - 1, ROWS).astype(int))
-    asked = np.unique(np.linspace(0, len(some) - 1, ASKED).astype(int))
+    compared = np.unique(np.linspace(0, len(some) - 1, COMPARED).astype(int))
     sizes, context = np.log(np.abs(left[some]) + NARROWEST), context[some]
-    near = cKDTree(context).query(context[asked], min(NEAR, len(some) - 1) + 1)[1][:, 1:]
-    enough = max(TOLD, SURE / np.sqrt(len(asked)))
-    with np.errstate(invalid="ignore"):  # what is the same everywhere tells nothing
-        told = (np.corrcoef(rankdata(size[near].mean(axis=1)), rankdata(size[asked]))[0, 1] for size in sizes.T)
-        return any(one > enough for one in told)
+    near = cKDTree(context).query(context[compared], min(NEIGHBOURS, len(some) - 1) + 1)[1][:, 1:]
+    least = max(LEAST, SURE / np.sqrt(len(compared)))
+    with np.errstate(invalid="ignore"):  # what is the same everywhere predicts nothing
+        pairs = ((rankdata(size[near].mean(axis=1)), rankdata(size[compared])) for size in sizes.T)
+        return any(np.corrcoef(*pair)[0, 1] > least for pair in pairs)
