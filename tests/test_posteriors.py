@@ -1,5 +1,6 @@
 """Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_a_far_observation_is_a_guess(exact):
         exact.sample(2, given=[0.0, 40.0, 0.0])
 
 
+def test_an_observation_is_far_beyond_the_rows_and_not_among_them():
+    x = np.append(np.random.default_rng(0).laplace(size=2000), [12.0, np.nan])
+    context = Context.fit(motes.data.Table(x[:, None], ("b",)), NO_PRIOR)
+    assert context.far(np.array([[12.0]])) == context.far(np.array([[-13.0]])) == []  # 9 standard deviations
+    assert Context.from_dict(json.loads(json.dumps(context.to_dict()))) == context
+    for one in (context, Context.from_dict({**context.to_dict(), "reach": ()})):  # of an old file
+        assert len(one.far(np.array([[16.0]]))) == 1
+
+
 # --- learned ---------------------------------------------------------------------------------------------------------
 
 
@@ -147,12 +157,15 @@ def test_a_posterior_travels(tmp_path):
 NO_PRIOR = Prior((), (), ())
 
 
-def test_heavy_tails_are_mapped_as_in_tables():
+def test_heavy_tails_are_mapped_as_in_tables_and_others_stay_straight():
     rng = np.random.default_rng(0)
-    columns = np.stack([np.exp(2 * rng.normal(size=2000)), rng.standard_t(1, 2000), rng.normal(size=2000)], axis=1)
+    drawn = [np.exp(2 * rng.normal(size=2000)), rng.standard_t(1, 2000), rng.normal(size=2000), rng.laplace(size=2000)]
+    columns = np.stack(drawn, axis=1)
+    context = Context.fit(motes.data.Table(columns, ("log", "cauchy", "normal", "laplace")), NO_PRIOR)
+    assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight, Straight]
+    columns = columns[:, :3]
     table = motes.data.Table(columns, ("log", "cauchy", "normal"))
     context = Context.fit(table, NO_PRIOR)
-    assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight]
     mapped = context.forward(columns)
     np.testing.assert_allclose(mapped.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(mapped.std(axis=0), 1, rtol=1e-9)

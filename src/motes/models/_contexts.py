@@ -4,8 +4,9 @@
     e / sqrt(1 + e^2),    e = (end - prediction) / width    for both ends of some columns of theta
 
 T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1, and
-by a power, a logarithm or asinh first, where that makes the column clearly more normal. The network sees no heavy
-tails. Where posteriors are narrow beside a uniform prior, the network is also conditioned on the distances from the
+by a power, a logarithm or asinh first, where that makes the column far more normal. The network sees no heavy tails.
+Other columns stay straight, even where a curve would suit them better: a mean or a spread of bent ones is harder to
+learn. Where posteriors are narrow beside a uniform prior, the network is also conditioned on the distances from the
 predicted theta to both ends of the interval. Far from the ends a posterior keeps its shape; near one it is cut.
 """
 
@@ -31,7 +32,9 @@ from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 Array = NDArray[np.float64]
 
 FEW = 20  # distinct numbers, of which fewer show no shape
+SHAPED = 0.25  # nats per row that a curve must gain: one of a Laplace distribution gains 0.08, one of t_3 0.32
 FAR = 5.0  # standard deviations, after the map
+BEYOND = 1.2  # times as far out as any row
 NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
 NAME = "given"
 
@@ -47,6 +50,7 @@ class Context:
         gaps: whether each has missing entries in the training, which observations may have then as well.
         regression: of the points on them, of which a network learns what is left; None: all.
         edges: indices of the columns of the points whose ends the network is conditioned on.
+        reach: how far from 0 each column goes, after its map; empty: not known.
     """
 
     columns: tuple[str, ...]
@@ -55,6 +59,7 @@ class Context:
     gaps: tuple[bool, ...]
     regression: Regression | None = None
     edges: tuple[int, ...] = ()
+    reach: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -73,7 +78,8 @@ class Context:
             return cls(table.columns, (Straight(0.0, 1.0),) * len(table.columns), prior, gaps)
         counts = np.ones(len(table)) if weights is None else weights
         curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
-        return cls(table.columns, tuple(curves), prior, gaps)
+        found = cls(table.columns, tuple(curves), prior, gaps)
+        return replace(found, reach=tuple(np.abs(found.mapped(table.x)[:, : len(found)]).max(axis=0).tolist()))
 
     def with_regression(self, regression: Regression) -> Context:
         """The same with a regression of the points on these columns, and the ends that matter then."""
@@ -161,12 +167,12 @@ class Context:
         return self._finite(rows), one
 
     def far(self, rows: Array) -> list[str]:
-        """A sentence for each column in which an observation lies beyond what the training held."""
+        """A sentence for each column in which an observation lies far beyond what the training held."""
         away = np.abs(self.forward(rows)[:, : len(self)]).max(axis=0)
         return [
             f"the observation's '{self.columns[j]}' lies {away[j]:.0f} standard deviations from the mean of the "
             "training, which held no such row. The answer is a guess."
-            for j in np.flatnonzero(away > FAR)
+            for j in np.flatnonzero(away > np.maximum(FAR, BEYOND * np.array(self.reach or 0.0)))
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,6 +184,7 @@ class Context:
             "gaps": self.gaps,
             "regression": None if self.regression is None else self.regression.to_dict(),
             "edges": self.edges,
+            "reach": self.reach,
         }
 
     @classmethod
@@ -185,8 +192,9 @@ class Context:
         """What `to_dict` gave."""
         prior, found = Prior.from_dict(values["prior"]), values["regression"]
         regression = None if found is None else Regression.from_dict(found)
-        curves, gaps, edges = from_json(values["curves"], {}), tuple(values["gaps"]), tuple(values.get("edges", ()))
-        return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges)
+        curves, gaps = from_json(values["curves"], {}), tuple(values["gaps"])
+        later = (tuple(values.get(name, ())) for name in ("edges", "reach"))
+        return cls(tuple(values["columns"]), curves, prior, gaps, regression, *later)
 
     @property
     def _example(self) -> str:
@@ -261,4 +269,4 @@ def _curve_of(column: Array, counts: Array) -> Curve:
     x, places = np.unique(column, return_inverse=True)
     each = np.bincount(places, counts).astype(np.float64)
     straight = Straight(float(np.median(x)), float(np.ptp(x)) or 1.0)
-    return standardised(fit_curve(x, each) if len(x) >= FEW else straight, x, each)
+    return standardised(fit_curve(x, each, gain=SHAPED) if len(x) >= FEW else straight, x, each)
