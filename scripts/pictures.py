@@ -97,7 +97,9 @@ def predicted() -> None:
     ax = right.subplots()
     for share, alpha in ((0.95, 0.2), (0.5, 0.5)):
         ends = np.quantile(again, [(1 - share) / 2, (1 + share) / 2], axis=0)
-        ax.fill_between(times, *ends, color="#2f7fd0", alpha=alpha, linewidth=0, label=f"{share:.0%} of simulated data")
+        ax.fill_between(
+            times, *ends, color="#2f7fd0", alpha=alpha, linewidth=0, label=f"{100 * share:.0f} % of simulated data"
+        )
     ax.plot(times, seen, "o", color="#c8541a", label="observed")
     ax.set(xlabel="time", ylabel="reading")
     ax.legend(frameon=False)

@@ -157,12 +157,13 @@ def test_a_posterior_travels(tmp_path):
 NO_PRIOR = Prior((), (), ())
 
 
-def test_heavy_tails_are_mapped_as_in_tables_and_others_stay_straight():
+def test_heavy_tails_are_mapped_as_in_tables_and_moderate_ones_are_not():
     rng = np.random.default_rng(0)
     drawn = [np.exp(2 * rng.normal(size=2000)), rng.standard_t(1, 2000), rng.normal(size=2000), rng.laplace(size=2000)]
+    drawn.append(np.exp(0.4 * rng.normal(size=2000)))  # skewed
     columns = np.stack(drawn, axis=1)
-    context = Context.fit(motes.data.Table(columns, ("log", "cauchy", "normal", "laplace")), NO_PRIOR)
-    assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight, Straight]
+    context = Context.fit(motes.data.Table(columns, ("log", "cauchy", "normal", "laplace", "skew")), NO_PRIOR)
+    assert [type(curve) for curve in context.curves] == [Power, Asinh, Straight, Straight, Power]
     columns = columns[:, :3]
     table = motes.data.Table(columns, ("log", "cauchy", "normal"))
     context = Context.fit(table, NO_PRIOR)

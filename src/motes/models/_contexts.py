@@ -4,8 +4,8 @@
     e / sqrt(1 + e^2),    e = (end - prediction) / width    for both ends of some columns of theta
 
 T_j is the map of a column of numbers in a table (`motes.tables.kinds._curves`): to mean 0 and standard deviation 1, and
-by a power, a logarithm or asinh first, where that makes the column far more normal. The network sees no heavy tails.
-Other columns stay straight, even where a curve would suit them better: a mean or a spread of bent ones is harder to
+by a power, a logarithm or asinh first, where that makes the column clearly more normal; by asinh where its tails are
+heavy, too. The network sees no heavy tails. Moderate ones stay as they are: a spread of bent numbers is harder to
 learn. Where posteriors are narrow beside a uniform prior, the network is also conditioned on the distances from the
 predicted theta to both ends of the interval. Far from the ends a posterior keeps its shape; near one it is cut.
 """
@@ -32,7 +32,7 @@ from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
 Array = NDArray[np.float64]
 
 FEW = 20  # distinct numbers, of which fewer show no shape
-SHAPED = 0.25  # nats per row that a curve must gain: one of a Laplace distribution gains 0.08, one of t_3 0.32
+TAILS = 0.2  # nats per row that asinh must gain beside: Laplace's distribution gains 0.08 in all, Student's t_3 0.32
 FAR = 5.0  # standard deviations, after the map
 BEYOND = 1.2  # times as far out as any row
 NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
@@ -269,4 +269,4 @@ def _curve_of(column: Array, counts: Array) -> Curve:
     x, places = np.unique(column, return_inverse=True)
     each = np.bincount(places, counts).astype(np.float64)
     straight = Straight(float(np.median(x)), float(np.ptp(x)) or 1.0)
-    return standardised(fit_curve(x, each, gain=SHAPED) if len(x) >= FEW else straight, x, each)
+    return standardised(fit_curve(x, each, tails=TAILS) if len(x) >= FEW else straight, x, each)

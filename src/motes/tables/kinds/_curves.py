@@ -16,7 +16,7 @@ import numpy as np
 from motes.tables._parts import Array
 
 POINTS = 2000  # quantiles that a curve is fitted to
-GAIN = 0.05  # nats per row: a curve that gains less is not clearly better than a straight line
+GAIN = 0.05  # nats per row that a curve must gain over a straight line, beside the price of its parameter
 STRAIGHT = (0.8, 1.2)  # exponents that are as good as 1
 FAR = 1e150  # the end of the line: the square is still a float
 
@@ -145,7 +145,7 @@ def standardised(curve: Curve, x: Array, counts: Array) -> Curve:
     return replace(curve, mean=mean, scale=deviation if deviation > 0 else 1.0)
 
 
-def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, gain: float = GAIN) -> Curve:
+def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, tails: float = 0.0) -> Curve:
     """The curve under which numbers x are most likely normal; a straight one unless another is clearly better.
 
     Args:
@@ -153,13 +153,13 @@ def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, 
         counts: (m,), how often each occurs.
         half: half the width of the cell that each number stands for; 0: real numbers.
         zero: where numbers that cannot be negative begin.
-        gain: nats per row that a curve must gain over a straight line, beside the price of its parameter.
+        tails: nats per row that asinh, which draws in both tails, must gain beyond what any curve must.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return _fitted(x, counts, half, zero, gain)
+        return _fitted(x, counts, half, zero, tails)
 
 
-def _fitted(x: Array, counts: Array, half: float, zero: float, gain: float) -> Curve:
+def _fitted(x: Array, counts: Array, half: float, zero: float, tails: float) -> Curve:
     rows = counts.sum()
     if half <= 4 * np.spacing(np.abs(x).max()):
         half = 0.0  # cells that are too narrow for floats
@@ -169,7 +169,7 @@ def _fitted(x: Array, counts: Array, half: float, zero: float, gain: float) -> C
     low, high = float(x[0]), float(x[-1])
     below = zero if 0 <= low - zero < unit else low
     best: Curve = Straight(centre, unit)
-    best_value = _likelihood(best, points, half) + gain + 0.5 * np.log(rows) / rows
+    best_value = _likelihood(best, points, half) + GAIN + 0.5 * np.log(rows) / rows
     best_value = best_value if np.isfinite(best_value) else -np.inf
     scales = _scales(unit, max(half / 2, 1e-3 * unit))
     from_below, from_above = (
@@ -185,6 +185,7 @@ def _fitted(x: Array, counts: Array, half: float, zero: float, gain: float) -> C
         curve, value = _best(family, ends, points, half)
         if isinstance(curve, Power) and STRAIGHT[0] <= curve.exponent <= STRAIGHT[1]:
             continue
+        value -= tails if isinstance(curve, Asinh) else 0.0
         if value > best_value:
             best, best_value = curve, value
     return best
