@@ -1,9 +1,11 @@
 """What several tests share: a small model that trains in a second, and the command line in this process."""
 
 import gc
+import importlib
 import os
 import platform
 import shutil
+import sys
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +60,14 @@ SMALL = {
     "network.depth": 2,
     "network.members": 1,
 }
+
+
+def benchmark(name):
+    """A module of `benchmarks/`, which finds its neighbours there too."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,15 +1,10 @@
 """The exact posteriors that `benchmarks/posteriors.py` compares log p with."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from tests.conftest import benchmark
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # where it finds its neighbours too
-EXACT = importlib.import_module("posteriors_exact").EXACT
-TASKS = importlib.import_module("posteriors").TASKS
+EXACT, TASKS = benchmark("posteriors_exact").EXACT, benchmark("posteriors").TASKS
 
 
 def simulated(name, n):

@@ -1,11 +1,9 @@
 """Each planted fault is named first, and the options that are printed with it halve that part of the error."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from tests.conftest import benchmark
 
 import motes
 from motes.diagnosis import Diagnosis
@@ -13,8 +11,7 @@ from motes.recipes import recipe_names
 
 pytestmark = pytest.mark.optimised
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # where it finds its neighbours too
-faults = importlib.import_module("faults")
+faults = benchmark("faults")
 CASES = list(faults.cases(""))
 
 

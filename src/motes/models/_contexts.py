@@ -79,7 +79,8 @@ class Context:
         counts = np.ones(len(table)) if weights is None else weights
         curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
         found = cls(table.columns, tuple(curves), prior, gaps)
-        return replace(found, reach=tuple(np.abs(found.mapped(table.x)[:, : len(found)]).max(axis=0).tolist()))
+        ends = np.stack([np.nanmin(table.x, axis=0), np.nanmax(table.x, axis=0)])  # curves rise
+        return replace(found, reach=tuple(np.abs(found.mapped(ends)[:, : len(found)]).max(axis=0).tolist()))
 
     def with_regression(self, regression: Regression) -> Context:
         """The same with a regression of the points on these columns, and the ends that matter then."""
@@ -168,7 +169,7 @@ class Context:
 
     def far(self, rows: Array) -> list[str]:
         """A sentence for each column in which an observation lies far beyond what the training held."""
-        away = np.abs(self.forward(rows)[:, : len(self)]).max(axis=0)
+        away = np.abs(self.mapped(rows)[:, : len(self)]).max(axis=0)
         return [
             f"the observation's '{self.columns[j]}' lies {away[j]:.0f} standard deviations from the mean of the "
             "training, which held no such row. The answer is a guess."
