@@ -5,15 +5,13 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all mutants test-lowest test-peers release bench clean
+.PHONY: help demo test check format notebook test-all test-lowest test-peers release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
 	@echo "make test      lint, types, import directions and the tests that are neither slow nor simulations"
 	@echo "make test-all  all tests, and the suite with the oldest and newest dependencies; it writes tests/full_run.json, and"
 	@echo "               goes on where it was ended"
-	@echo "make mutants   some 500 small faults, of which the tests should notice each: hours on two cores, and it goes on where"
-	@echo "               it was ended (see scripts/mutants.py)"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
@@ -52,9 +50,6 @@ check: venv-test
 test: check
 	@command -v chromium >/dev/null || echo "The page of the explorer is not tested here. To test it: apt-get install chromium"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not slow"
-
-mutants: venv-test
-	$(BIN)/python scripts/mutants.py --jobs 2
 
 format: venv-test
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,4 @@
-"""The wiring between parts: what each part is given is used, and nothing else in its place.
-
-Each of these tests fails with a mutant of `tests/mutants` that no other test noticed.
-"""
+"""The wiring between parts: what each part is given is used, and nothing else in its place."""
 
 import equinox as eqx
 import jax

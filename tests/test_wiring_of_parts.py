@@ -1,4 +1,4 @@
-"""Formulas and wiring of the lower rooms: each of these tests is for a mutant of `tests/mutants`."""
+"""Formulas and wiring of the lower rooms."""
 
 import os
 from itertools import pairwise
