@@ -31,6 +31,7 @@ from sklearn.utils.validation import (
 )
 
 from motes._model import Model
+from motes._pipeline import warn_if_interrupted
 from motes.data._frames import Frame, as_frame, joined, unique_names
 from motes.data._natives import collected, in_library, is_frame, names_of
 from motes.data._series import Series
@@ -170,6 +171,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         model = fit_table(
             frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, session=session
         )
+        warn_if_interrupted(model, ConvergenceWarning, stacklevel=4)
         training = model.training
         assert training is not None  # it was trained just now
         before: NDArray[np.float32] = self.history_ if apart else training.losses[:0]
@@ -184,12 +186,6 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             self.template_ = without(template_of(X), self._dropped)
             for message in model.schema.warnings:
                 warnings.warn(message, UserWarning, stacklevel=3)
-        if training.interrupted:
-            warnings.warn(
-                f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
         return self
 
     # --- rows of the model ---

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes._model import Model
-from motes._pipeline import NATS, are_points, prepared, suited, trained
+from motes._pipeline import NATS, are_points, prepared, suited, trained, warn_if_interrupted
 from motes._progress import Reporter, watching
 from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
@@ -76,7 +76,8 @@ def fit(
         on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
 
     Returns:
-        The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
+        The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model has
+        what was learned until then; before the first step it is a KeyboardInterrupt.
 
     Raises:
         DataError: data that cannot be used; the message names the row and the column.
@@ -100,7 +101,9 @@ def fit(
         what = next((name for name, part in beside.items() if part is not None), None)
         if what is not None:
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
-        return _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
+        made = _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
+        warn_if_interrupted(made.inner)
+        return made
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
@@ -115,6 +118,7 @@ def fit(
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
+        warn_if_interrupted(table)
         return Model(table, _template(data, frame.names, table.columns))
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
@@ -125,6 +129,7 @@ def fit(
     with watching(reporter, on_progress) as show:
         session = FitSession(on_progress=show, source=source, start=before)
         fitted = fit_points(PointData(rows, columns, labels, weights, given), chosen, seed=seed, session=session)
+    warn_if_interrupted(fitted)
     return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
 
 

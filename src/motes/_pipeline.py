@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,3 +149,23 @@ def trained(
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model
+
+
+def warn_if_interrupted(
+    model: PointModel | TableModel, category: type[Warning] = UserWarning, stacklevel: int = 3
+) -> None:
+    """Warn that Ctrl-C ended a training early, and that the model has what was learned until then.
+
+    Raises:
+        KeyboardInterrupt: nothing was learned.
+    """
+    training = model.training
+    if training is None or not training.interrupted:
+        return
+    if not len(training.losses):
+        raise KeyboardInterrupt
+    warnings.warn(
+        f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
+        category,
+        stacklevel=stacklevel,
+    )
