@@ -30,23 +30,25 @@ def found(exact):
 def test_exact_posteriors_are_calibrated(exact, found):
     theta, x = simulated(200, 4)
     assert found.severity == "good" and list(found.verdicts) == ["calibration", "fit"]
-    assert [entry.name for entry in found.of("calibration")] == ["u", "v", "all columns"]
     same = motes.calibration(exact, theta, x)
-    for entry, width, p in zip(found.of("calibration"), same.widths, same.p_values, strict=False):
+    names = ["width of u", "ranks of u", "width of v", "ranks of v", "ranks of all columns"]
+    assert [entry.name for entry in found.of("calibration")] == list(same.verdicts) == names
+    for entry, width in zip(found.of("calibration")[::2], same.widths, strict=False):
         assert entry.value == float(width) and entry.reference_value == 1.0
-        assert entry.verdict.p_value == min(1.0, 3 * p)
+        assert entry.verdict.p_value == min(1.0, 5 * width.p_value)
+    for entry, p in zip(found.of("calibration")[1::2], same.p_values, strict=False):
+        assert entry.value is None and entry.verdict.p_value == min(1.0, 5 * p)
     (fit,) = found.of("fit")
     np.testing.assert_allclose(fit.value, -exact.score_samples(theta, given=x).mean())
     assert fit.interval[0] < fit.value < fit.interval[1]
     assert exact.diagnose(theta, given=x).findings == []
 
 
-def record(width, p):
-    ends = {"right": (0.97, 1.04), "narrow": (0.75, 0.85), "wide": (1.05, 1.15)}[width]
+def record(width, p, of_ranks=0.5):
     value = {"right": 1.0, "narrow": 0.78, "wide": 1.1}[width]
-    widths = {"a": Metric("width", value, *ends)}
+    widths = {"a": Metric("width", value, value - 0.05, value + 0.05, p)}
     details = PosteriorDetails(("a",), 99, {0.9: {"a": Metric("coverage", 0.8, 0.7, 0.88)}})
-    return evaluation_of_posteriors(widths, {"a": p, "all columns": 0.6}, np.arange(9.0), details, seed=0)
+    return evaluation_of_posteriors(widths, {"a": of_ranks, "all columns": 0.6}, np.arange(9.0), details, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +56,17 @@ def record(width, p):
     [
         ("narrow", 1e-6, "large", "22% too narrow (over-confident)"),
         ("wide", 1e-6, "moderate", "10% too wide (under-confident)"),
-        ("right", 1e-6, "moderate", "shifted or of another form"),
-        ("narrow", 0.03, "good", "no difference found"),  # 0.06 of both tests together
+        ("right", 0.02, "good", "no difference found"),  # 0.06 of three tests together
     ],
 )
 def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):
     found = record(width, p)
     assert found.of("calibration")[0].verdict.severity == severity
     assert says in found.of("calibration")[0].verdict.text
-    assert ("the calibration of 1 of 2 posteriors (a)" in found.headline) == (severity != "good")
+    assert ("1 of 3 tests of calibration (width of a)" in found.headline) == (severity != "good")
+    shifted = record("right", 0.9, 1e-6)
+    assert shifted.of("calibration")[1].verdict.text == "shifted or of another form"
+    assert "1 of 3 tests of calibration (ranks of a)" in shifted.headline
 
 
 @pytest.mark.slow

@@ -3,8 +3,16 @@
     theta ~ p(theta),  x ~ p(x | theta),  theta_1, ..., theta_L ~ model given x
 
 Where the model is the posterior, theta is one more draw of it, so that its rank among the L draws is uniform on
-0, ..., L: in each column (simulation-based calibration, Talts et al. 2018), and in the distance to a random point,
-which sees all columns together (TARP, Lemos et al. 2023). An interval of level a then holds theta with probability a.
+0, ..., L: in each column (simulation-based calibration, Talts et al. 2018), and in the distance to a point, which sees
+all columns together (TARP, Lemos et al. 2023). An interval of level a then holds theta with probability a.
+
+    u = (rank + a uniform number) / (L + 1),    z = Phi^-1(u),    width = 1 / (standard deviation of z)
+
+z is standard normal then. Kolmogorov's test of u finds shifts, and the chi-squared test of the squares of z finds
+posteriors that are too narrow or too wide. A rank is bounded, so that a few far misses do not move the width.
+
+The point of a row is the true theta of the most similar x among the rows before it. A posterior that does not depend on
+x passes every test whose points know nothing of x either. Only rows before it, so that the ranks stay independent.
 """
 
 from __future__ import annotations
@@ -18,8 +26,9 @@ from numpy.typing import NDArray
 from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation._families import ALPHA
-from motes.evaluation._posteriors import calibration_verdict
-from motes.evaluation._results import Metric, Z, share
+from motes.evaluation._posteriors import calibration_verdicts, detectable_width
+from motes.evaluation._results import Metric, share
+from motes.evaluation._text import p_value
 from motes.evaluation._verdicts import Verdict
 from motes.models._columns import matrix_of
 from motes.models._contexts import Context
@@ -41,11 +50,11 @@ class Calibration:
 
     Attributes:
         columns: names of the d columns.
-        ranks: of each simulation, in each column and then in the distance to a random point, (m, d + 1), from 0 to
-            `draws`.
+        ranks: of each simulation, in each column and then in the distance to a point, (m, d + 1), from 0 to `draws`.
         draws: L.
-        widths: of each column, the standard deviation of the draws over that which their errors call for: 1 is right,
-            0.8 is 20 % too narrow.
+        widths: of each column, 1 / the standard deviation of the normal scores of its ranks: 1 is right, 0.8 is 20 %
+            too narrow. With the p-value of the hypothesis that it is 1, and an interval at the level of all tests
+            together (Bonferroni): it excludes 1 exactly where a difference is found.
         p_values: of the hypothesis that the ranks are uniform, (d + 1,).
 
     Example:
@@ -71,8 +80,8 @@ class Calibration:
 
     @property
     def p_value(self) -> float:
-        """Of the hypothesis that the ranks are uniform in all columns and in the distance (Bonferroni)."""
-        return float(min(1.0, len(self.p_values) * self.p_values.min()))
+        """Of the hypothesis that all widths are 1 and all ranks uniform (Bonferroni)."""
+        return min(one.p_value or 0.0 for one in self.verdicts.values())
 
     @property
     def calibrated(self) -> bool:
@@ -81,12 +90,9 @@ class Calibration:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """What an evaluation says of each column, and then of all together."""
-        widths = [*self.widths, None]
-        adjusted = np.minimum(1.0, len(self.p_values) * self.p_values).tolist()
-        return {
-            name: calibration_verdict(width, p) for name, width, p in zip(self.names, widths, adjusted, strict=True)
-        }
+        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate"."""
+        widths = dict(zip(self.columns, self.widths, strict=False))
+        return calibration_verdicts(widths, dict(zip(self.names, self.p_values.tolist(), strict=True)), len(self.ranks))
 
     def coverage(self, level: float) -> dict[str, Metric]:
         """How often an interval of this level holds the true value: of each column, central; of all, by the distance.
@@ -117,15 +123,14 @@ class Calibration:
     @property
     def findings(self) -> list[str]:
         """A sentence for each column whose posteriors differ, and for all together if they do, and what to do."""
-        if self.calibrated:
-            return []
-        widths = dict(zip(self.columns, self.widths, strict=True))
-        whose = {name: f"'{name}'" for name in self.columns} | {JOINT: f"{JOINT} together"}
-        return [
-            f"posteriors of {whose[name]} are {verdict.text}. Train {_remedy(widths.get(name))}."
-            for name, verdict in self.verdicts.items()
-            if verdict.differs
-        ]
+        found, said = self.verdicts, []
+        for name, width in zip(self.columns, self.widths, strict=False):
+            wrong = [one.text for one in (found[f"width of {name}"], found[f"ranks of {name}"]) if one.differs]
+            if wrong:
+                said.append(f"posteriors of '{name}' are {wrong[0]}. Train {_remedy(width)}.")
+        if found[f"ranks of {JOINT}"].differs:
+            said.append(f"the joint posterior of {JOINT} is miscalibrated. Train {_remedy(None)}.")
+        return said
 
     def plot(self, style: str = "light") -> Axes:
         """The ranks of each column, and of all together, beside the band in which uniform ones lie.
@@ -145,14 +150,19 @@ class Calibration:
 
     def __str__(self) -> str:
         cover = {level: self.coverage(level) for level in LEVELS}
-        lines = [f"{'':<16}{'width':>22}{'p':>8}" + "".join(f"{f'{level:.0%} holds':>14}" for level in LEVELS)]
-        for j, name in enumerate(self.names):
-            width = "" if j == len(self.columns) else f"{self.widths[j]:.3f} ({_ends(self.widths[j])})"
+        head = f"{'':<16}{'width':>22}{'p':>9}{'p of ranks':>12}"
+        lines = [head + "".join(f"{f'{level:.0%} holds':>12}" for level in LEVELS)]
+        found = self.verdicts
+        for name, width in zip(self.names, [*self.widths, None], strict=True):
+            own = "" if width is None else f"{width:.3f} ({width.low:.3f} to {width.high:.3f})"
+            p = "" if width is None else p_value(found[f"width of {name}"].p_value)
             lines.append(
-                f"{name[:15]:<16}{width:>22}{self.p_values[j]:8.2g}"
-                + "".join(f"{float(cover[level][name]):>14.1%}" for level in LEVELS)
+                f"{name[:15]:<16}{own:>22}{p:>9}{p_value(found[f'ranks of {name}'].p_value):>12}"
+                + "".join(f"{float(cover[level][name]):>12.1%}" for level in LEVELS)
             )
-        fine = f"no miscalibration shows in {len(self.ranks):,} simulations (p = {self.p_value:.2g})"
+        m = len(self.ranks)
+        fine = f"no miscalibration detected in {m:,} simulations (p = {self.p_value:.2g}). "
+        fine += f"The tests could detect widths that are {detectable_width(m, len(found)):.0%} or more off."
         return "\n".join([*lines, "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,7 +212,8 @@ def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 
     inner, _, rows, observed = simulations_of(model, theta, x, "calibration")
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     drawn = inner.sample(draws, given=observed, seed=seed)
-    return calibration_of(inner.columns, rows, drawn, np.random.default_rng([seed, 173205]))
+    x = inner.context.mapped(observed)
+    return calibration_of(inner.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
 
 
 def simulations_of(model: Any, theta: Any, x: Any, call: str) -> tuple[PointModel, Context, Array, Array]:
@@ -227,44 +238,56 @@ def simulations_of(model: Any, theta: Any, x: Any, call: str) -> tuple[PointMode
     return inner, inner.context, rows, observed
 
 
-def calibration_of(columns: tuple[str, ...], theta: Array, drawn: Array, rng: np.random.Generator) -> Calibration:
+def calibration_of(
+    columns: tuple[str, ...], theta: Array, drawn: Array, x: Array, rng: np.random.Generator
+) -> Calibration:
     """That of parameters theta (m, d), and of draws (m, L, d) from the posterior of each.
 
     Args:
         columns: d names.
         theta: the parameters that each observation was simulated with.
         drawn: what a model thinks they are.
-        rng: breaks ties, places the points that distances are taken to, and spreads ranks for the test.
+        x: what was simulated (m, c), each column of about the same spread.
+        rng: breaks ties, spreads ranks for the tests, and makes the points of the first rows.
     """
     from scipy import stats
 
-    scale = theta.std(axis=0)
-    # Points that know nothing of the theta and the draws that they are compared with.
-    points = theta.mean(axis=0) + scale * rng.standard_normal(theta.shape)
-    away = lambda values, point: np.linalg.norm((values - point) / np.where(scale > 0, scale, 1.0), axis=-1)
+    scale = np.where(theta.std(axis=0) > 0, theta.std(axis=0), 1.0)
+    away = lambda values, point: np.linalg.norm((values - point) / scale, axis=-1)
+    points = _points(theta, x, rng)
     true = np.column_stack([theta, away(theta, points)])
     others = np.concatenate([drawn, away(drawn, points[:, None])[..., None]], axis=2)
     equal = (others == true[:, None]).sum(axis=1)
     ranks = (others < true[:, None]).sum(axis=1) + rng.integers(0, equal + 1)
-    # A uniform place within the rank makes the test of a continuous uniform distribution exact.
+    # A uniform place within the rank makes the tests of a continuous uniform distribution exact.
     places = (ranks + rng.random(ranks.shape)) / (drawn.shape[1] + 1)
     p_values = np.array([stats.kstest(column, "uniform").pvalue for column in places.T])
-    return Calibration(columns, ranks, drawn.shape[1], tuple(map(_width, theta.T, np.moveaxis(drawn, 2, 0))), p_values)
+    tests = 2 * len(columns) + 1
+    return Calibration(columns, ranks, drawn.shape[1], tuple(_width(u, tests) for u in places.T[:-1]), p_values)
 
 
-def _width(theta: Array, drawn: Array) -> Metric:
-    """The root of the variance of draws (m, L) over the squared errors of their means; interval by the delta method.
+def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
+    """What distances are taken to, (m, d): the theta of a similar x among earlier rows, in rounds of twice as many."""
+    from scipy.spatial import cKDTree
 
-    The mean of L draws has an error of its own, a share 1 / L of the variance.
-    """
-    errors = (theta - drawn.mean(axis=1)) ** 2
-    variance = drawn.var(axis=1, ddof=1) * (1 + 1 / drawn.shape[1])
-    tiny = float(np.finfo(np.float64).tiny)  # of draws that are all the truth
-    total, wrong = max(float(variance.mean()), tiny), max(float(errors.mean()), tiny)
-    value = float(np.sqrt(total / wrong))
-    away = variance / total - errors / wrong
-    half = Z * float(away.std(ddof=1)) / 2 / np.sqrt(len(theta))  # of the logarithm
-    return Metric("width", value, value * float(np.exp(-half)), value * float(np.exp(half)))
+    m = len(theta)
+    points = theta.mean(axis=0) + theta.std(axis=0) * rng.standard_normal(theta.shape)
+    for start, end in ((m // 8, m // 4), (m // 4, m // 2), (m // 2, m)):
+        points[start:end] = theta[cKDTree(x[:start]).query(x[start:end])[1]]
+    return points
+
+
+def _width(places: Array, tests: int) -> Metric:
+    """1 / the standard deviation of normal scores; p and interval by chi-squared, the second for so many tests."""
+    from scipy import stats
+    from scipy.special import ndtri
+
+    scores = ndtri(np.maximum(places, np.finfo(np.float64).tiny))
+    free, total = len(scores) - 1, float(((scores - scores.mean()) ** 2).sum())
+    below, above = stats.chi2.cdf(total, free), stats.chi2.sf(total, free)
+    edges = stats.chi2.ppf([ALPHA / tests / 2, 1 - ALPHA / tests / 2], free)
+    value, low, high = np.sqrt(np.array([free, *edges]) / total).tolist()
+    return Metric("width", value, low, high, float(min(1.0, 2 * min(below, above))))
 
 
 def _remedy(width: Metric | None) -> str:
@@ -273,7 +296,3 @@ def _remedy(width: Metric | None) -> str:
     if width is not None and width.low > 1:
         return "for more steps, training.steps, or with a wider network, network.width"
     return "for more steps, training.steps, or on more simulations"
-
-
-def _ends(metric: Metric) -> str:
-    return f"{metric.low:.3f} to {metric.high:.3f}"

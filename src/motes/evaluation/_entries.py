@@ -52,7 +52,7 @@ SECTIONS = {  # in the order of every rendering
     ),
     "copies": Section("Copies", "synthetic rows that equal a training row", similarity=False),
     "calibration": Section(
-        "Calibration", "are posteriors as wide as they should be?", "the calibration of {count} posteriors ({names})"
+        "Calibration", "are posteriors as wide as they should be?", "{count} tests of calibration ({names})"
     ),
     "distances": Section("Distances", "how far probability has to be carried", "{count} distances ({names})"),
     "tests": Section("Two-sample tests", "have both sets one distribution?", "{count} two-sample tests ({names})"),

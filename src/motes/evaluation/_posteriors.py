@@ -1,7 +1,7 @@
 """The record of an evaluation of posteriors: are they as wide as they should be, and how likely is the truth?
 
-A width is the standard deviation of draws over that which the errors of their means call for, so that 1 is right; the
-test of each column is that its ranks are uniform (`motes.diagnosis._calibration`).
+A width is 1 / the standard deviation of the normal scores of ranks, so that 1 is right; the other test of each column
+is that its ranks are uniform (`motes.diagnosis._calibration`). All of them are one family (Bonferroni).
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from motes.evaluation._entries import Entry, entries_text
-from motes.evaluation._families import ALPHA
+from motes.evaluation._families import ALPHA, POWER
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric
 from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict, graded
 
 Array = NDArray[np.float64]
 
-RIGHT = Metric("width", 1.0, 1.0, 1.0)
+MEASURES = {
+    "width": "width of the draws, by normal scores of ranks; 1 is right",
+    "ranks": "are ranks of true values among draws uniform?",
+}
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,18 @@ def evaluation_of_posteriors(
     """The record of what was found.
 
     Args:
-        widths: of each column.
-        p_values: that the ranks are uniform, of each column and then of all together; a family of tests (Bonferroni).
+        widths: of each column, each with its p-value.
+        p_values: that the ranks are uniform, of each column and then of all together.
         log_prob: log p of the true rows, each given what was observed with it, (m,), in nats.
         details: for charts and tables.
         seed: of the draws.
     """
     entries = []
-    for name, p in p_values.items():
-        width, adjusted = widths.get(name), min(1.0, len(p_values) * p)
-        measure = "draws as wide as their errors; 1 is right" if width is not None else "ranks of distances (TARP)"
-        reference = None if width is None else RIGHT
-        entries.append(Entry.of("calibration", name, measure, calibration_verdict(width, adjusted), width, reference))
+    for name, verdict in calibration_verdicts(widths, p_values, len(log_prob)).items():
+        what, _, column = name.partition(" of ")
+        width = widths[column] if what == "width" else None
+        reference = None if width is None else 1.0
+        entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference))
     mean, half = float(-log_prob.mean()), 1.96 * float(log_prob.std(ddof=1) / np.sqrt(len(log_prob)))
     value = Metric("negative_log_likelihood", mean, mean - half, mean + half)
     about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
@@ -86,19 +90,38 @@ def evaluation_of_posteriors(
     return Evaluation("", "rows with what was observed", rows, tuple(entries), details, (), seed)
 
 
-def calibration_verdict(width: Metric | None, p_value: float) -> Verdict:
-    """Of the posteriors of one column, or of all columns together, which have no width.
+def calibration_verdicts(
+    widths: Mapping[str, Metric], p_values: Mapping[str, float], simulations: int
+) -> dict[str, Verdict]:
+    """Of each width and of all ranks, by their names; p-values are adjusted for all of them.
 
     Args:
-        width: the standard deviation of the draws over that which the errors of their means call for.
-        p_value: that the ranks are uniform, adjusted for all tests of the model; below `ALPHA` there is a difference.
+        widths: of each column, with its p-value.
+        p_values: that the ranks are uniform, of each column, and then of all columns together.
+        simulations: how many there are.
     """
+    tests = len(widths) + len(p_values)
+    found = {}
+    for column, p in p_values.items():
+        if (width := widths.get(column)) is not None:
+            found[f"width of {column}"] = _of_width(width, tests, simulations)
+        adjusted = min(1.0, tests * p)
+        text = "shifted or of another form" if width is not None else "miscalibrated"
+        differs = Verdict("moderate", text, adjusted)
+        found[f"ranks of {column}"] = differs if adjusted < ALPHA else Verdict("good", NO_DIFFERENCE, adjusted)
+    return found
+
+
+def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
+    p_value = min(1.0, tests * (1.0 if width.p_value is None else width.p_value))
+    detectable = detectable_width(simulations, tests)
+    seen = f"a width of {1 - detectable:.2f} or {1 + detectable:.2f}"
     if p_value >= ALPHA:
-        return Verdict("good", NO_DIFFERENCE, p_value)
-    if width is None:
-        return Verdict("moderate", "of another form", p_value)
-    if width.low <= 1 <= width.high:
-        return Verdict("moderate", "shifted or of another form", p_value)
-    narrow = width.high < 1
-    text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if narrow else 'wide (under-confident)'}"
-    return Verdict(graded(abs(1 - width), "width"), text, p_value)
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
+    text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if width < 1 else 'wide (under-confident)'}"
+    return Verdict(graded(abs(1 - width), "width"), text, p_value, detectable, seen)
+
+
+def detectable_width(simulations: int, tests: int) -> float:
+    """How far from 1 a width is that one of so many tests finds in 80 of 100 cases."""
+    return float((ndtri(POWER) - ndtri(ALPHA / tests / 2)) / np.sqrt(2 * simulations))
