@@ -209,10 +209,10 @@ def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 
         >>> motes.calibration(posterior, theta, x, draws=19).columns
         ('x', 'y')
     """
-    inner, _, rows, observed = simulations_of(model, theta, x, "calibration")
+    inner, context, rows, observed = simulations_of(model, theta, x, "calibration")
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     drawn = inner.sample(draws, given=observed, seed=seed)
-    x = inner.context.mapped(observed)
+    x = context.mapped(observed)
     return calibration_of(inner.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
 
 
