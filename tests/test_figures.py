@@ -282,10 +282,31 @@ def test_two_draws_of_one_distribution_differ_by_as_much_as_chance_does():
     draws = [np.random.default_rng(seed).normal(size=(4000, 2)) for seed in (1, 2)]
     figure = figures.comparison(*draws, limits=(-4, 4))
     (label,) = [beside.get_ylabel() for beside in figure.axes[2].child_axes]
-    chance = float(re.search(r"by chance up to ± ([\d.]+)$", label)[1])
+    chance = float(re.search(r"\(± ([\d.]+) expected by chance\)$", label)[1])
     share = np.asarray(figure.axes[2].images[0].get_array())
     assert 0.7 * chance < np.abs(share).max() < 1.6 * chance
-    assert figure.axes[2].images[0].get_clim() == (-0.5, 0.5)  # so that a good model looks like one
+    low, high = figure.axes[2].images[0].get_clim()
+    assert -low == high and 1.4 * chance < high < 1.7 * chance  # chance is pale, and what is beyond it is seen
+
+
+def test_the_key_of_contours_lies_beside_the_title_and_not_on_it():
+    columns = {"theta1": CLOUD[:, 0], "theta2": CLOUD[:, 1]}
+    figure = figures.pairs(columns, contours=(0.5, 0.9), title="2,000 draws given an observation")
+    figure.draw_without_rendering()
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()] == ["50 % of the rows", "90 % of the rows"]
+    boxes = [key.get_window_extent(), *(text.get_window_extent() for text in figure.texts if text.get_text())]
+    assert not boxes[0].overlaps(boxes[1])
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+def test_labels_that_are_not_shown_are_counted_and_get_no_bar():
+    labels = np.array([f"label {k}" for k in range(1000)] + ["common"] * 100, object)
+    figure = figures.marginals({"label": labels}, {"label": labels})
+    (ax,) = figure.axes
+    assert len(ax.get_yticks()) == 8
+    (note,) = ax.texts
+    assert note.get_text() == "8 of 1,001 labels:\n10% synthetic, 10% real"
 
 
 # ---- rows and grids
@@ -331,7 +352,9 @@ def test_titles_do_not_run_into_each_other():
     figure = figures.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", view=View(steps=10))
     figure.draw_without_rendering()
     extents = [ax.title.get_window_extent() for ax in figure.axes]
-    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+    assert all(left.x1 < right.x0 for line in (extents[:5], extents[5:]) for left, right in pairwise(line))
+    panels = sum(ax.get_window_extent().width * ax.get_window_extent().height for ax in figure.axes)
+    assert panels > 0.6 * figure.bbox.width * figure.bbox.height  # ten panels in one line filled a third
     assert min(box.x0 for box in extents) >= 0
     assert max(box.x1 for box in extents) <= figure.bbox.x1
     assert max(box.y1 for box in extents) <= figure.bbox.y1

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from tests.conftest import SMALL
 
 import motes
 from motes.data._tables import Standardiser
 from motes.models._points import PointModel
 from motes.recipes import load_recipe
+from motes.runs._drawing import origin_words
 from motes.runs._film import Distances, ModelView, film_grid
 
 RECIPES = ("default", "ddpm", "tutorial")
@@ -91,3 +93,10 @@ def test_the_film_moves_evenly(x):
 def test_a_schedule_of_steps_is_shown_at_its_own(x, recipe):
     made = model(recipe)
     assert np.array_equal(film_grid(made, x), made.grid)
+
+
+def test_small_print_counts_the_changes_that_a_user_made_and_no_option_chosen_for_the_data(small_model):
+    """A trained model states the dropout and the scales that suited its rows, which nobody had changed."""
+    assert small_model.recipe.network.dropout is not None
+    changed = [key for key, value in SMALL.items() if load_recipe("default", {key: value}) != load_recipe("default")]
+    assert origin_words(small_model, 1) == f"moons · recipe default with {len(changed)} changes · seed 1"

@@ -432,6 +432,14 @@ def test_a_difference_of_5_per_cent_is_seen_in_the_matrix():
     assert "−.05" in "".join(Page(text).words)
 
 
+@pytest.mark.parametrize("names", [["a", "b"] * 11, ["a column with a long name"] * 22, ["x"] * 30])
+def test_numbers_in_the_matrix_do_not_run_into_each_other(names):
+    page = Page(heat_map(np.full((len(names), len(names)), -0.07), names, "message", differences=True))
+    at = sorted({float(text["x"]) for text in page.of("text") if "number" in text.get("class", "")})
+    wide = 3 * 0.66 * 12 + 2  # "−.07" in letters of 12 px, none wider than .66 of that, the point a third
+    assert (np.diff(at) > wide).all()
+
+
 @pytest.mark.parametrize("low", [-3.7e-5, 0.0, 0.4, 16.5, 1e6])
 @pytest.mark.parametrize("span", [1e-3, 0.6, 1.0, 52.0, 9e5])
 def test_ticks_are_few_round_and_inside(low, span):

@@ -22,7 +22,7 @@ _SYMBOLS = {
 
 def caption_height(size: int) -> int:
     """Height in pixels of the foot of a frame of `size` pixels; the part above it divides by 4."""
-    return size - 4 * round(0.885 * size / 4)
+    return size - 4 * round(0.85 * size / 4)
 
 
 class Captions:
@@ -43,25 +43,24 @@ class Captions:
         return np.asarray(np.where(marks[..., None] > 0, self.marks[marks], self.letters[letters]))
 
     def _words(self, draw: ImageDraw.ImageDraw, process: Process, text: str) -> None:
-        size, base = self.size, round(0.046 * self.size)
+        size, base = self.size, round(0.056 * self.size)
         body = _font("DejaVuSans", size)
         maths, small = _font("DejaVuSerif-Italic", size), _font("DejaVuSerif-Italic", round(0.7 * size))
         x = 0.05 * size
-        draw.text((x, base), process, font=body, fill=150, anchor="ls")
+        draw.text((x, base), process, font=body, fill=190, anchor="ls")
         x += draw.textlength("forward  ", font=body)  # the wider of the two words, so that the symbol stands still
         for run, is_subscript in _SYMBOLS[process]:
             font = small if is_subscript else maths
             draw.text((x, base + (0.011 * size if is_subscript else 0)), run, font=font, fill=255, anchor="ls")
             x += draw.textlength(run, font=font)
-        left, right = x + 0.03 * size, 0.95 * size - draw.textlength("t = 000/1000 ", font=body)
-        fine, note = _font("DejaVuSans", round(0.8 * size)), self.note
-        while note and draw.textlength(note, font=fine) > right - left:
+        fine, note = _font("DejaVuSans", round(0.75 * size)), self.note
+        while note and draw.textlength(note, font=fine) > 0.9 * size:
             note = note[:-2] + "…" if len(note) > 2 else ""
-        draw.text((left, base), note, font=fine, fill=110, anchor="ls")
+        draw.text((0.05 * size, round(0.132 * size)), note, font=fine, fill=190, anchor="ls")
         draw.text((0.95 * size, base), f"t = {text}", font=body, fill=255, anchor="rs")
 
     def _timeline(self, white: Image.Image, amber: Image.Image, t: float) -> None:
-        size, y = self.size, round(0.083 * self.size)
+        size, y = self.size, round(0.087 * self.size)
         left, right = 0.05 * size, 0.95 * size
         at = left + t * (right - left)
         thick = max(1, round(size / 320))
@@ -92,4 +91,4 @@ def _shades(background: str, colour: str) -> NDArray[np.uint8]:
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A font that matplotlib ships, so that a film looks the same on every machine; `size` is that of the frame."""
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
-    return ImageFont.truetype(str(path), round(0.036 * size))
+    return ImageFont.truetype(str(path), round(0.048 * size))

@@ -15,7 +15,7 @@ from motes.figures._points import Columns, draw_points, frame_points
 from motes.figures._style import Style, as_style
 
 CELLS = 80  # of a side of the map
-SCALE = 0.5  # of the highest real density: differences up to it are on the colour scale at least
+BEYOND_CHANCE = 1.5  # the colour scale spans at least this many times the largest difference expected by chance
 PANEL = 3.4  # inches
 
 
@@ -56,7 +56,7 @@ def comparison(
     axes[1].title.set_color(look.synthetic)
     drawn, chance = _difference(axes[2], ours, theirs, box, look)
     _panel(axes[2], "synthetic - real density", box, columns, look, first=False)
-    colour_bar(axes[2], drawn, f"share of the highest density\nby chance up to ± {chance:.2g}", look)
+    colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
     return figure
 
 
@@ -72,7 +72,7 @@ def _panel(ax: Axes, title: str, box: Limits, columns: Columns | None, look: Sty
 
 def _difference(ax: Axes, ours: Points, theirs: Points, box: Limits, look: Style) -> tuple[AxesImage, float]:
     share, chance = density_difference(ours, theirs, box, CELLS)
-    top = max(SCALE, float(np.abs(share).max()))
+    top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
     (left, right), (low, high) = box
     image = ax.imshow(
         share,

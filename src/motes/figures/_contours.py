@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,11 @@ from motes.figures._arrays import Curve
 
 Field = NDArray[np.float64]
 
-LINES = ("solid", (0, (4, 2)), (0, (1, 1.5)))  # of the contours, from the innermost out
+LINES: tuple[tuple[float, tuple[float, ...]] | Literal["solid"], ...] = (
+    "solid",
+    (0, (4, 2)),
+    (0, (1, 1.5)),
+)  # of the contours, from the innermost out
 CELLS = 64  # along each side, in which points are counted
 NARROWER = 0.45  # times the width of the kernel that suits a normal distribution, since there may be several modes
 LEAST = 0.7  # width of the kernel, in cells
@@ -42,11 +47,11 @@ def as_shares(contours: Sequence[float]) -> list[float]:
     return shares
 
 
-def legend_of(shares: Sequence[float], of: str = "mass") -> str:
-    """What the lines are."""
+def legend_of(shares: Sequence[float]) -> str:
+    """Say what the contours are."""
     *others, last = (f"{100 * share:g} %" for share in shares)
     names = f"{', '.join(others)} and {last}" if others else last
-    return f"{'lines hold' if others else 'the line holds'} {names} of the {of}"
+    return f"contour{'s' if others else ''} of {names} of the mass"
 
 
 def smoothed(x: NDArray[np.float64], y: NDArray[np.float64], limits: Sequence[tuple[float, float]]) -> Field:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures._canvas import dress, dress_text, new_axes, new_figure
+from motes.figures._contours import LINES
 from motes.figures._style import Style, as_style
 
 COLUMNS = 16  # that are shown, at most
@@ -186,14 +187,15 @@ def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> 
     """Shares of the most frequent labels, the largest at the top."""
     kinds, counts = np.unique(np.concatenate([x, real if real is not None else x[:0]]).astype(str), return_counts=True)
     shown = kinds[np.argsort(-counts, kind="stable")]
-    few, rest = shown[:LABELS].tolist(), shown[LABELS:]
+    few, more = shown[:LABELS].tolist(), len(shown) - LABELS
     share = lambda entries: [float((entries.astype(str) == kind).mean()) for kind in few]
     ours, theirs = share(x), [] if real is None else share(real)
     words = [short(kind, LONG) for kind in few]
-    if len(rest):
-        words.append(f"{len(rest)} others")
-        ours.append(1 - sum(ours))
-        theirs = [*theirs, 1 - sum(theirs)] if theirs else []
+    if more > 0:  # a bar would dwarf the labels that are shown
+        covered = f"{sum(ours):.0%}" if not theirs else f"{sum(ours):.0%} synthetic, {sum(theirs):.0%} real"
+        note = f"{LABELS} of {LABELS + more:,} labels:\n{covered}"
+        text = ax.annotate(note, (0.98, 0.04), xycoords="axes fraction", ha="right", va="bottom")
+        dress_text(text, look.muted, 7.5)
     places = np.arange(len(words))
     if theirs:
         ax.barh(places, theirs, height=0.72, color=look.real, alpha=FILL)
@@ -217,9 +219,15 @@ def heading(figure: Figure, text: str, look: Style) -> None:
     dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
 
 
-def key(figure: Figure, look: Style) -> None:
-    """Which colour is which."""
-    keys = [Line2D([], [], color=look.real, linewidth=6, alpha=FILL), Line2D([], [], color=look.synthetic)]
-    legend = figure.legend(keys, ["real rows", "synthetic rows"], loc="outside upper right", frameon=False, ncols=2)
+def key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[float] = ()) -> None:
+    """A legend: the colours of real and synthetic rows if `both` are drawn, and the contour of each share."""
+    keys = [Line2D([], [], color=look.real, linewidth=6, alpha=FILL), Line2D([], [], color=look.synthetic)] * both
+    names = ["real rows", "synthetic rows"] * both
+    for share, dashes in zip(shares, LINES, strict=False):
+        keys.append(Line2D([], [], color=look.foreground, linewidth=1.1, linestyle=dashes))
+        names.append(f"{100 * share:g} %{'' if both else ' of the rows'}")
+    # Without real rows nothing is drawn above the diagonal of a matrix of pairs, so there is room inside the figure.
+    place = {"loc": "outside upper right", "ncols": len(keys)} if both else {"loc": "upper right"}
+    legend = figure.legend(keys, names, frameon=False, **place)
     for text in legend.get_texts():
         dress_text(text, look.foreground, 9)

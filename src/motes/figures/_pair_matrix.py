@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from motes.figures._canvas import dress, dress_text, new_axes, new_figure
-from motes.figures._contours import CELLS, LINES, as_shares, legend_of, levels_of, smoothed
+from motes.figures._contours import CELLS, LINES, as_shares, levels_of, smoothed
 from motes.figures._distributions import (
     heading,
     histogram_or_bars,
@@ -94,11 +94,10 @@ def pairs(
             dress(ax, look, size=8)
     if len(columns) > COLUMNS:
         title = f"{title + ' · ' if title else ''}{COLUMNS} of {len(columns)} columns"
-    notes = [note for note in (title, legend_of(shares, "rows") if shares else None) if note]
-    if notes:
-        heading(figure, " · ".join(notes), look)
-    if reference is not None:
-        key(figure, look)
+    if title:
+        heading(figure, title, look)
+    if reference is not None or shares:
+        key(figure, look, both=reference is not None, shares=shares)
     return figure
 
 

@@ -191,24 +191,32 @@ def _across(n: int) -> int:
 def _table(
     rows: Mapping[str, Sequence[Points]], times: NDArray[np.float64], process: str, view: View, look: Style
 ) -> Figure:
-    """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`."""
-    across, down, columns = len(times), len(rows), view.columns
+    """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`.
+
+    A single row of many times is broken into two lines, or its panels would be too small to look at.
+    """
+    single = len(rows) == 1
+    lines = 2 if single and len(times) > 6 else len(rows)
+    across, columns = (math.ceil(len(times) / lines) if single else len(times)), view.columns
     every = [cloud for clouds in rows.values() for cloud in clouds]
     box = limits_of(*every, equal=columns is None) if view.limits is None else as_limits(view.limits)
-    inches = min(max(15 / across, 1.5), 3.0)
+    inches = min(max(15 / across, 1.5), 3.0 if lines == 1 else 2.4)
     size = 9 + inches  # points: a wide panel can carry a larger title
+    titled = lines if single else 1
     scaled = 0.3 if columns is not None or look.axes else 0.0
     named = 0.0 if columns is None else 0.1
     margin = scaled + named + (1.2 if any(rows) else 0.0)
-    figure = new_figure(margin + inches * across, 0.5 + scaled + named + inches * down, look)
+    figure = new_figure(margin + inches * across, scaled + named + (inches * lines) + 0.5 * titled, look)
     gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
     for i, (title, clouds) in enumerate(rows.items()):
         for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
-            ax = new_axes(figure, down, across, 1 + i * across + j)
+            at = i * across + j
+            ax = new_axes(figure, lines, across, 1 + at)
             draw_points(ax, cloud, None, box, look, inches)
             dress(ax, look, size=size)
             frame_points(ax, box, columns, look)
-            ax.tick_params(labelleft=j == 0, labelbottom=i == down - 1)
+            below = at + across < len(rows) * len(times)
+            ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
             if i == 0:
                 ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, view.steps)}", pad=5)
             if j == 0 and title:

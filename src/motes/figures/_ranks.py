@@ -19,7 +19,7 @@ _NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names in a line of the legend; what it 
 def rank_curves(
     ranks: Mapping[str, ArrayLike], draws: int, *, ax: Axes | None = None, style: str | Style = "light"
 ) -> Axes:
-    """Draw the share of ranks up to each place, less the place: 0 everywhere where they are uniform.
+    """Draw the empirical CDF of ranks minus the uniform one: 0 everywhere where the draws are calibrated.
 
     The band holds a whole curve of uniform ranks in 95 of 100 cases. A curve that is above 0 first and below it later
     belongs to draws that are too narrow, the other way round to draws that are too wide; on one side alone to a shift.
@@ -37,7 +37,7 @@ def rank_curves(
         >>> from motes.figures import rank_curves
         >>> ax = rank_curves({"rate": np.arange(100)}, draws=99)
         >>> ax.get_xlabel()
-        'place among the draws'
+        'normalised rank'
     """
     look = as_style(style)
     found = {name: np.asarray(values) for name, values in ranks.items()}
@@ -57,7 +57,7 @@ def rank_curves(
         again, colour = divmod(j, len(look.classes))
         stroke = _STROKES[again % len(_STROKES)]
         ax.plot(place, share - place, color=look.classes[colour], linestyle=stroke, linewidth=1.6, label=name)
-    ax.set(xlim=(0, 1), xlabel="place among the draws", ylabel="share of true values up to it, less the place")
+    ax.set(xlim=(0, 1), xlabel="normalised rank", ylabel="empirical CDF minus uniform")
     reach, lines = 1.05 * max(half, *(abs(limit) for limit in ax.get_ylim())), -(-len(found) // _NAMES)
     ax.set_ylim(-reach, 2 * reach / (1 - _HEAD - _LINE * lines) - reach)
     dress(ax, look, size=9.5)

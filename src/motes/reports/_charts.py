@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 320
 WIDE = 640
+MATRIX = 860  # of a heat map with numbers
 MOST_ROWS = 30  # of a heat map
 LEAST = 2.0  # height of a bar that stands for few rows, but some
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference, each in a colour of its own
@@ -218,9 +219,9 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
 
     Differences are drawn larger, with a number in each field that has room for it, in the colours of `STEPS`.
     """
-    d, width = len(names), WIDE if differences else WIDTH
+    d, width = len(names), MATRIX if differences else WIDTH
     letters = 22 if differences else 14
-    longest = max(len(shortened(name, letters)) + len(str(d)) + 1 for name in names)
+    longest = max(len(shortened(name, letters)) + len(str(d)) + 3 for name in names)
     left, top = 10 + longest * LETTER, 18.0
     side = min((width - left) / d, 40.0 if differences else 26.0)
     # Of many columns not each has room for its name, nor for its number.
@@ -229,7 +230,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     for i, name in enumerate(names):
         y = top + i * side
         if i % every_row == 0:
-            parts.append(written(f"{shortened(name, letters)} {i + 1}", left - 5, y + side / 2 + 3.5, "end"))
+            parts.append(written(f"{shortened(name, letters)} ({i + 1})", left - 5, y + side / 2 + 3.5, "end"))
         if i % every_column == 0:
             parts.append(written(str(i + 1), left + (i + 0.5) * side, top - 5, "middle"))
         for j, value in enumerate(values[i].tolist()):
@@ -241,7 +242,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
             attributes = {"class": f"field {'plus' if value >= 0 else 'minus'}", "fill-opacity": f"{shade:.3f}"}
             attributes |= {key: f"{number:.1f}" for key, number in box.items()}
             parts.append(element("rect", tip, attributes=attributes))
-            if differences and side >= 24:
+            if differences and side >= 28:
                 dark = " on-dark" if shade > 0.6 else ""
                 size = " roomy" if side >= 32 else ""
                 inside = {"class": f"number{size}{dark}", "x": f"{box['x'] + side / 2 - 0.5:.1f}",

@@ -24,7 +24,7 @@ def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Mar
         colour: a class of the style sheet.
         said: what is on the picture, for those who cannot see it.
     """
-    spans = np.where(high > low, high - low, 1.0)
+    spans = high - low
     across = LEFT + (points[:, 0] - low[0]) / spans[0] * SIDE
     up = TOP + SIDE - (points[:, 1] - low[1]) / spans[1] * SIDE
     dots = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in zip(across.tolist(), up.tolist(), strict=True))

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from markupsafe import Markup
 
+from motes.data._text_lines import default_columns
 from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._points import PointDetails
 from motes.evaluation._text import number
-from motes.figures._arrays import density_difference
+from motes.figures._arrays import density_difference, limits_of
 from motes.reports import _charts as charts
 from motes.reports import _planes as planes
 from motes.reports._charts import Mark
@@ -36,9 +37,9 @@ def clouds(found: PointDetails) -> list[Card]:
     """Real and synthetic points of the plane on the same axes; nothing for other than two columns."""
     if found.synthetic is None or found.real is None:
         return []
-    both = np.concatenate([found.synthetic, found.real])
-    low, high = both.min(axis=0), both.max(axis=0)
-    high = np.where(high > low, high, low + 1.0)
+    plane = tuple(column.name for column in found.columns) == default_columns(2)  # whose axes share a unit
+    limits = limits_of(found.synthetic, found.real, robust=0.0, equal=plane)
+    low, high = np.array(limits).T
     names = f"{found.columns[0].name} across, {found.columns[1].name} up"
     cards = []
     for points, colour in ((found.real, "real"), (found.synthetic, "synthetic")):
@@ -47,7 +48,6 @@ def clouds(found: PointDetails) -> list[Card]:
         picture = planes.cloud(some, low, high, colour, f"{title}: {names}.")
         shown = f"{len(some):,} of {len(points):,} points" if len(some) < len(points) else f"{len(points):,} points"
         cards.append(Card(title, None, f"{shown}; {names}", picture))
-    limits = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
     share, chance = density_difference(found.synthetic, found.real, limits, CELLS)
     said = (
         f"Synthetic minus real density, of all points, as a share of the highest real one: from {share.min():.2f} to "

@@ -130,7 +130,10 @@ def origin_words(model: PointModel | TableModel, seed: int) -> str:
 
 
 def recipe_words(recipe: Recipe) -> str:
-    """The recipe that comes with motes from which another differs least, and by how much.
+    """Name the built-in recipe closest to this one, and count the options that differ.
+
+    Options of a network that the built-in recipe leaves to the data are not counted: a trained model states the values
+    that were chosen for it.
 
     Example:
         >>> recipe_words(motes.load_recipe("ddpm", {"training.steps": 10}))
@@ -141,8 +144,10 @@ def recipe_words(recipe: Recipe) -> str:
     own = flat(recipe.to_dict())
     changes = {}
     for name in recipe_names():
-        theirs = flat(load_recipe(name).to_dict())
-        changes[name] = sum(own.get(key) != theirs.get(key) for key in own.keys() | theirs.keys() if key != "about")
+        built_in = load_recipe(name)
+        theirs, network = flat(built_in.to_dict()), built_in.network
+        ignored = {"about", *(f"network.{key}" for key, value in vars(network).items() if value is None)}
+        changes[name] = sum(own.get(key) != theirs.get(key) for key in (own.keys() | theirs.keys()) - ignored)
     name = min(changes, key=lambda one: changes[one])
     count = changes[name]
     return f"recipe {name}" + (f" with {count} change{'s' * (count > 1)}" if count else "")
