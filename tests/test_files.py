@@ -87,7 +87,7 @@ def test_numbers_are_read_as_read_table_reads_them(file, content):
         (b"\n \n", "is empty"),
         (b"a,b\n", "names its columns and has no rows"),
         (b"a,b", "names its columns and has no rows"),
-        (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cells; expected 2"),
+        (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cell; expected 2"),
         (b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 .*has 3 cells; expected 2"),  # a cell of two lines
         (b"a,b,a\n1,2,3\n", "two columns named 'a'"),
         (b"a;b\n1;x\n", "say --sep ';'"),
@@ -288,6 +288,10 @@ PARTS = {
 }
 
 
+SEVERAL_LINES = pytest.mark.filterwarnings("ignore:.*cells go over several lines")
+
+
+@SEVERAL_LINES
 @pytest.mark.parametrize("size", [64, 200, 100_000])
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
@@ -303,6 +307,7 @@ def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
     assert cells(blocks.whole()) == cells(whole)
 
 
+@SEVERAL_LINES
 def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
     monkeypatch.setattr("motes.data._text_layout.PART", 200)
     for name, content in PARTS.items():

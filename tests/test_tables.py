@@ -181,7 +181,9 @@ def test_as_table_names_its_source_and_checks_the_names():
     with pytest.raises(DataError, match="my table holds nan in row 2, column 'b'"):
         as_table([[1, 2], [3, np.nan]], ["a", "b"], name="my table")
     with pytest.raises(DataError, match="not a number"):
-        as_table([[1, 2], [3]])
+        as_table([[1, 2], [3, "a"]])
+    with pytest.raises(DataError, match="my table, row 2 has 1 entry, and row 1 has 2 entries"):
+        as_table([[1, 2], [3]], name="my table")
 
 
 def test_a_column_that_varies_by_rounding_alone_is_constant():

@@ -228,7 +228,7 @@ def test_comments_before_the_columns_are_left_out_and_said(file):
     assert columns["a"].cells() == [1, 2]
     assert len(notes) == 1 and "2 lines of comments" in notes[0]
     assert [*silently(file("#a,b\n1,x\n2,y\n"))] == ["#a", "b"]  # as many as the columns: their names
-    with pytest.raises(DataError, match=r"line 4 of .* has 1 cells; expected 2"):
+    with pytest.raises(DataError, match=r"line 4 of .* has 1 cell; expected 2"):
         read_frame(file("a,b\n1,x\n2,y\n# the end\n"))
 
 

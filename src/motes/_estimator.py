@@ -32,12 +32,13 @@ from sklearn.utils.validation import (
 
 from motes._model import Model
 from motes._pipeline import warn_if_interrupted
+from motes.data._arrays import check_even, plain
 from motes.data._frames import Frame, as_frame, joined, unique_names
 from motes.data._natives import collected, in_library, is_frame, names_of
 from motes.data._series import Series
 from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_seed
+from motes.errors import ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
 from motes.models._going_on import FitSession
 from motes.models._points import model_path
@@ -153,7 +154,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         labels = None if y is None else _labels(y, n)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
+            weights = _check_sample_weight(plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
         if start is None:
             frame, target = as_frame(X), None
             if labels is not None:
@@ -520,13 +521,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     def _validated(self, X: Any, *, reset: bool = False) -> Any:
         """X in its own type, checked as scikit-learn does it, but for what `as_frame` checks better."""
+        X = plain(X, "X")
         if is_frame(X):
             X = collected(X, "X")
             unique_names(names_of(X), "X")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         if isinstance(X, list | tuple):
-            _check_even(X)
+            check_even(X, "X")
             if np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
                 X = np.asarray(X, dtype=object)  # [1, "a"] holds a number
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=2 * reset)
@@ -542,18 +544,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
 def _labels(y: Any, n: int) -> NDArray[Any]:
     """The class of each row, (n,), of any type whose values have an order."""
-    labels: NDArray[Any] = column_or_1d(y, warn=True)
+    labels: NDArray[Any] = column_or_1d(plain(y, "y"), warn=True)
     check_consistent_length(labels, np.empty(n))
     check_labels(labels)
     return labels
-
-
-def _check_even(rows: Any) -> None:
-    """Refuse rows of different lengths."""
-    widths = [len(row) if hasattr(row, "__len__") and not isinstance(row, str) else -1 for row in rows]
-    for i, width in enumerate(widths):
-        if width != widths[0] and min(width, widths[0]) >= 0:
-            raise DataError(f"X, row {i + 1} has {width} entries, and row 1 has {widths[0]}; expected as many in each.")
 
 
 def _seed(random_state: Any) -> int:

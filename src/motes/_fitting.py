@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from motes._model import Model
 from motes._pipeline import NATS, are_points, prepared, suited, trained, warn_if_interrupted
 from motes._progress import Reporter, watching
+from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
 from motes.data._series import TYPE_WORDS
@@ -50,8 +51,9 @@ def fit(
     """Train a model on the rows of `data`.
 
     Args:
-        data: an array (n, d), lists of rows, a dict of columns, a pandas, polars or Arrow table; or the name of a
-            shape, a data set or a file, of which a part is held out for `Model.evaluate`.
+        data: an array (n, d) of NumPy, JAX or PyTorch, lists of rows, a dict of columns, a structured array, a pandas,
+            polars or Arrow table; or the name of a shape, a data set or a file, of which a part is held out for
+            `Model.evaluate`. Masked entries are missing.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "posterior"
             for anything with `given`; "default" for two columns of real numbers without missing entries, which are
             points, and for anything with `bounds`; and "table" for anything else.
@@ -104,6 +106,7 @@ def fit(
         made = _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
         warn_if_interrupted(made.inner)
         return made
+    template, data = data, plain(data)
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
@@ -119,7 +122,7 @@ def fit(
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         warn_if_interrupted(table)
-        return Model(table, _template(data, frame.names, table.columns))
+        return Model(table, _template(template, frame.names, table.columns))
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:
@@ -130,7 +133,7 @@ def fit(
         session = FitSession(on_progress=show, source=source, start=before)
         fitted = fit_points(PointData(rows, columns, labels, weights, given), chosen, seed=seed, session=session)
     warn_if_interrupted(fitted)
-    return Model(fitted, _template(data, () if is_array else frame.names, fitted.columns))
+    return Model(fitted, _template(template, () if is_array else frame.names, fitted.columns))
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes._progress import Reporter
+from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._shapes import SHAPES
 from motes.data._tables import Standardiser, Table
@@ -666,10 +667,11 @@ class Model:
 
     def _points(self, data: Any) -> Any:
         """Rows in any kind of table as numbers (n, d), in the order of the model's columns."""
+        data = plain(data)
         if isinstance(data, Table | list | tuple) or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub"):
             return data.x if isinstance(data, Table) else data
         assert isinstance(self.inner, PointModel)  # of a table nobody asks for points
-        return matrix_of(self.inner, as_frame(data), "the data")
+        return matrix_of(self.inner, as_frame(data, self.columns if isinstance(data, np.ndarray) else None), "the data")
 
     def _source(self, data: Any) -> Any:
         return data if data is None or isinstance(data, str) else self._points(data)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._arrays import plain, rows_of
 from motes.data._previews import preview_html, preview_text
 from motes.data._series import TYPE_WORDS, Series, of_values
-from motes.data._tables import Table
+from motes.data._tables import Table, check_matrix
 from motes.data._text_lines import default_columns
 from motes.data._text_options import TextOptions
 from motes.errors import DataError, UsageError
@@ -105,6 +106,9 @@ class Frame:
         numbers = all(series.type in ("real", "whole", "truth") for series in self.columns.values())
         return _matrix(self, np.dtype(float if numbers else object))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.to_numpy(), dtype)
+
     def _built(self, library: str) -> Any:
         from motes.data._natives import built  # here and below: narwhals loads with the first table of a library
 
@@ -119,6 +123,7 @@ class Frame:
             >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
             'DataFrame'
         """
+        data = plain(data)
         if isinstance(data, Frame | Table | np.ndarray | list | tuple):
             return self
         if isinstance(data, Mapping):
@@ -189,9 +194,9 @@ class Frame:
         if isinstance(template, Table):
             return Table(_matrix(self, np.dtype(np.float64)), self.names)
         if isinstance(template, np.ndarray | list | tuple):  # which name no columns
-            return _matrix(self, _array(template).dtype)
+            return _matrix(self, rows_of(template, "the template").dtype)
         if isinstance(template, Mapping):
-            return {name: series.entries() for name, series in self.columns.items()}
+            return {name: _entries(series, template.get(name)) for name, series in self.columns.items()}
         from motes.data._natives import collected, names_of, to_native
 
         template = collected(template, "the template")
@@ -231,8 +236,9 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
     """Columns of any table.
 
     Args:
-        data: a NumPy array (n, d) of numbers, text or objects, rows as nested lists, a dict of columns, a pandas,
-            polars or Arrow table, any other that narwhals knows, or a `Table`.
+        data: an array (n, d) of NumPy, JAX or PyTorch, of numbers, text or objects, rows as nested lists, a dict of
+            columns, a structured array, a pandas, polars or Arrow table, any other that narwhals knows, or a `Table`.
+            What the mask of a masked array hides is missing.
         columns: d names for an array, which has none of its own; None takes x, y or x0, x1, ...
         name: what messages call the source.
 
@@ -252,6 +258,7 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
         return data
     if isinstance(data, Table):
         data, columns = data.x, columns or data.columns
+    data = plain(data, name)
     if isinstance(data, np.ndarray | list | tuple):
         return _of_array(data, columns, name)
     if isinstance(data, Mapping):
@@ -269,7 +276,8 @@ def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
     """A dict of columns, (n,) each."""
     made = {}
     for column, values in data.items():
-        entries = _array(values if isinstance(values, np.ndarray) else list(values))
+        values = plain(values, name)
+        entries = rows_of(values if isinstance(values, np.ndarray) else list(values), f"{name}, column '{column}'")
         if entries.ndim != 1:
             raise DataError(f"{name}, column '{column}' has shape {entries.shape}; expected (rows,).")
         made[str(column)] = of_values(entries, str(column), name)
@@ -299,25 +307,13 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
 
 
 def _of_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
-    try:
-        matrix = _array(data)
-    except ValueError as error:
-        raise DataError(f"{name} is not a table ({error}). Expected rows of the same length.") from None
-    if matrix.ndim != 2:
-        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).")
+    matrix = rows_of(data, name)
+    check_matrix(matrix, name)
     names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
     if len(names) != matrix.shape[1]:
         raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
     unique_names(names, name)
     return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
-
-
-def _array(data: Any) -> NDArray[Any]:
-    if isinstance(data, np.ndarray):
-        return data
-    made = np.asarray(data)
-    # [1, "a"] holds a number, and is no row of two texts.
-    return np.asarray(data, dtype=object) if made.dtype.kind in "US" else made
 
 
 def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -335,8 +331,20 @@ def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
         if series.type in ("label", "date"):
             raise DataError(f"column '{column}' holds {TYPE_WORDS[series.type]}, and an array of {dtype} cannot.")
         matrix[:, j] = np.where(series.missing, np.nan, series.values)
+    return _fitted(matrix, dtype)
+
+
+def _entries(series: Series, template: Any) -> NDArray[Any]:
+    """The entries of a column, in the dtype of `template`, if that is an array of numbers that can hold them."""
+    entries = series.entries()
+    numbers = isinstance(template, np.ndarray) and template.dtype.kind in "fiub" and entries.dtype.kind in "fiub"
+    return _fitted(entries, template.dtype) if numbers else entries
+
+
+def _fitted(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers in a dtype of numbers; as they are where that would cut them or wrap them round."""
     if dtype.kind == "f":
-        return matrix.astype(dtype)
+        return entries.astype(dtype)
     with np.errstate(invalid="ignore"):
-        cut = matrix.astype(dtype)
-    return cut if np.array_equal(cut, matrix) else matrix
+        cut = entries.astype(dtype)
+    return cut if np.array_equal(cut, entries) else entries

@@ -78,6 +78,11 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
     if dtype.is_float() or isinstance(dtype, nw.Decimal):
         values = series.cast(nw.Float64).to_numpy().astype(np.float64, copy=False)
         return Series("real", values, np.isnan(values))
+    if isinstance(dtype, nw.Int128 | nw.UInt128):  # which NumPy does not have
+        try:
+            series = series.cast(nw.Int64)
+        except Exception:  # each library has an error of its own
+            raise DataError(f"column '{series.name}' of {name} holds a number too large for 64 bits.") from None
     if dtype.is_integer():
         return _filled("whole", series, gone, of_values(series.fill_null(0).to_numpy(), series.name, name).values)
     if isinstance(dtype, nw.Boolean):

@@ -147,6 +147,13 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
         type_ = "real" if type_ and type_here != type_ else type_here
         days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
     here = values[~gone].tolist()
+    if type_ == "real" and any(isinstance(value, decimal.Decimal) for value in here):
+        warnings.warn(
+            f"{name}, column '{column}': decimals are read as float64, and synthetic rows hold floats. Tables of Arrow "
+            "or polars with a decimal type get that type back.",
+            UserWarning,
+            stacklevel=2,
+        )
     if type_ is None:
         return Series("real", np.full(len(values), np.nan), gone)
     if type_ == "label":
@@ -205,8 +212,8 @@ def _naive(value: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a cell without a value: None, NaN, NaT, pandas' NA, or empty text."""
-    if value is None or (isinstance(value, str) and not value):
+    """Whether an object stands for a missing cell: None, NaN, NaT, pandas' NA, NumPy's masked, or empty text."""
+    if value is None or value is np.ma.masked or (isinstance(value, str) and not value):
         return True
     if type(value).__name__ in ("NAType", "NaTType"):
         return True

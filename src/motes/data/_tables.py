@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain, rows_of
 from motes.data._readings import is_number
 from motes.data._supports import Support
 from motes.data._text_lines import default_columns
@@ -202,16 +203,16 @@ def as_table(
         DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
             names the row and the column.
     """
+    entries = rows_of(plain(x, name), name)
     try:
-        if np.asarray(x).dtype.kind not in "biufOUS":
-            raise TypeError(f"values of type {np.asarray(x).dtype}")
-        matrix = np.asarray(x, dtype=np.float64)
+        if entries.dtype.kind not in "biufOUS":
+            raise TypeError(f"values of type {entries.dtype}")
+        matrix = entries.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{name} holds something that is not a number ({error}). Expected a matrix of numbers."
         ) from None
-    if matrix.ndim != 2:
-        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).")
+    check_matrix(matrix, name)
     rows, dim = matrix.shape
     names = default_columns(dim) if columns is None else tuple(columns)
     if len(names) != dim:
@@ -235,6 +236,17 @@ def as_table(
     if to_learn:
         _check_spread(matrix, names, name)
     return Table(matrix, names)
+
+
+def check_matrix(matrix: NDArray, name: str) -> None:
+    """Refuse an array that is not (rows, columns).
+
+    Raises:
+        DataError: it says how to make rows of one column of a vector.
+    """
+    if matrix.ndim != 2:
+        cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
+        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
 
 
 def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:

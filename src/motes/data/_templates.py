@@ -1,5 +1,6 @@
 """The type, names and dtypes of a table, as a table of the same kind without rows; and on disk without pickle."""
 
+import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._arrays import plain
 from motes.data._frames import Frame
 from motes.data._natives import collected, names_of
 from motes.data._tables import Table
@@ -16,12 +18,18 @@ from motes.errors import UsageError
 
 def template_of(data: Any) -> Any:
     """A table like `data` without rows, which `Frame.like` takes."""
+    if isinstance(data, np.ma.MaskedArray) and data.dtype.names is None:
+        return np.asarray(data.data)[:0]
+    data = plain(data)
     if isinstance(data, np.ndarray):
         return data[:0]
     if isinstance(data, Frame | Table):
         return data
     if isinstance(data, Mapping):
-        return dict.fromkeys(map(str, data))
+        return {
+            str(name): np.empty(0, values.dtype) if isinstance(values, np.ndarray) else None
+            for name, values in data.items()
+        }
     if isinstance(data, list | tuple):
         made = np.asarray(data)
         return np.empty((0, *made.shape[1:]), object if made.dtype.kind in "US" else made.dtype)
@@ -50,6 +58,7 @@ def without(table: Any, places: Sequence[int]) -> Any:
     return table.select([name for j, name in enumerate(names_of(table)) if j in kept])
 
 
+ARROW = "arrow:"  # before a dtype of pandas that is one of Arrow
 KEY = "template"  # of the texts and the arrays of a model file
 
 
@@ -82,7 +91,8 @@ def packed(template: Any) -> tuple[str, NDArray[np.uint8]]:
     if isinstance(template, np.ndarray):
         return "numpy", _bytes(json.dumps([template.dtype.str, template.shape[1]]).encode())
     if isinstance(template, Mapping):
-        return "dict", _bytes(json.dumps([*template]).encode())
+        dtypes = {name: None if one is None else one.dtype.str for name, one in template.items()}
+        return "dict", _bytes(json.dumps(dtypes).encode())
     library = type(template).__module__.split(".")[0]
     if library == "pandas":
         return library, _bytes(json.dumps(_of_pandas(template)).encode())
@@ -111,7 +121,9 @@ def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
             dtype, width = json.loads(data)
             return np.empty((0, width), np.dtype(dtype))
         if library == "dict":
-            return dict.fromkeys(json.loads(data))
+            dtypes = json.loads(data)
+            dtypes = dtypes if isinstance(dtypes, dict) else dict.fromkeys(dtypes)  # of older files
+            return {name: None if dtype is None else np.empty(0, np.dtype(dtype)) for name, dtype in dtypes.items()}
         if library == "pandas":
             return _to_pandas(json.loads(data))
         if library == "polars":
@@ -139,7 +151,7 @@ def _of_pandas(template: Any) -> list[Any]:
         made.append(
             [
                 name if isinstance(name, str | int) else str(name),
-                str(dtype),
+                _name_of(dtype),
                 categories,
                 bool(getattr(dtype, "ordered", False)),
             ]
@@ -147,12 +159,33 @@ def _of_pandas(template: Any) -> list[Any]:
     return made
 
 
+def _name_of(dtype: Any) -> str:
+    """By which `_dtype_of` knows a dtype of pandas: its own name, unless that leaves something out."""
+    if hasattr(dtype, "pyarrow_dtype"):
+        import pyarrow
+
+        schema = pyarrow.schema([("", dtype.pyarrow_dtype)])
+        return ARROW + base64.b64encode(schema.serialize().to_pybytes()).decode()
+    return f"string[{dtype.storage}]" if str(dtype) == "string" else str(dtype)
+
+
+def _dtype_of(name: str) -> Any:
+    import pandas
+
+    if not name.startswith(ARROW):
+        return pandas.api.types.pandas_dtype(name)
+    import pyarrow
+
+    schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(name.removeprefix(ARROW))))
+    return pandas.ArrowDtype(schema.types[0])
+
+
 def _to_pandas(columns: list[Any]) -> Any:
     import pandas
 
     made = {}
     for j, (_, dtype, categories, ordered) in enumerate(columns):
-        kind = dtype if categories is None else pandas.CategoricalDtype(categories, ordered)
+        kind = _dtype_of(dtype) if categories is None else pandas.CategoricalDtype(categories, ordered)
         made[j] = pandas.Series([], dtype=kind)
     frame = pandas.DataFrame(made)
     frame.columns = pandas.Index([name for name, *_ in columns])

@@ -91,12 +91,20 @@ def lines_of(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[s
     errors = "surrogateescape" if options.encoding is None else "strict"
     with path.open(newline="", encoding=options.encoding or "utf-8-sig", errors=errors) as file:
         reader = csv.reader(file, delimiter=options.separator(str(path)))
+        before = 0
         try:
             for entries in reader:
+                before = reader.line_num
                 if "".join(entries).strip() or len(entries) > 1:
-                    yield reader.line_num, entries
+                    yield before, entries
         except csv.Error as error:
-            raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
+            if "field limit" not in str(error) or reader.line_num <= before + 1:
+                raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
+            raise DataError(
+                f"line {before + 1} of '{path}' has a cell of more than {csv.field_size_limit():,} characters, over "
+                f"{reader.line_num - before:,} lines or more: a quote opens there that is closed late or never. Remove "
+                "that quote, or close it."
+            ) from None
         except UnicodeError as error:
             raise not_encoded(path, options, error) from None
 

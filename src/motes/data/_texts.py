@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from motes.data._frames import Frame, as_frame
+from motes.data._quotes import LongCells
 from motes.data._readings import Dates, Numbers, Way, chosen, ways_of
 from motes.data._series import Series
 from motes.data._text_layout import Layout, Types, is_small, start_of
@@ -46,6 +47,9 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
         raise DataError(f"'{path}' {NO_ROWS}")
     if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
         _find(path, options, lambda line, cells: _not_utf8(layout, line, cells))
+    quoted = LongCells(layout)
+    quoted.add(table)
+    quoted.say()
     made: dict[str, Series] = {}
     ways: dict[str, frozenset[Way]] = {}
     for name in names:  # one at a time, so that what Arrow holds of it can go
@@ -118,7 +122,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     if is_small(path):
         return None
     layout = Layout.of(path, options)
-    rows, schemas, ways = 0, list[Any](), dict[str, frozenset[Way]]()
+    rows, schemas, ways, quoted = 0, list[Any](), dict[str, frozenset[Way]](), LongCells(layout)
     try:
         codes = layout.codes()
         labels = dict.fromkeys(codes, pa.string())
@@ -126,6 +130,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
             table = layout.parsed(io.BytesIO(part), labels, first=first)
             rows += len(table)
             schemas.append(table.schema)
+            quoted.add(table)
             open_ = [name for name in layout.names if ways.get(name) != frozenset()]
             for name, one in as_frame(table.select(open_), name=f"'{path}'").columns.items():
                 if texts := _texts(one, options):
@@ -136,6 +141,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     types = _types(pa, schemas) if rows else None
     if types is None or any("binary" in str(kind) for kind in types.values()):
         return None
+    quoted.say()
     found = _say_ways(layout, ways, codes, {name: _type_of(pa, kind) for name, kind in types.items()})
 
     def read() -> Iterator[Frame]:
@@ -236,7 +242,13 @@ def _find(path: TextFile, options: TextOptions, complaint: Callable[[int, list[s
 def _ragged(layout: Layout, line: int, cells: list[str]) -> str | None:
     if line <= layout.skip or len(cells) == len(layout.names):
         return None
-    return f"line {line} of '{layout.path}' has {len(cells)} cells; expected {len(layout.names)}."
+    got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(layout.names)}."
+    if not (breaks := sum(cell.count("\n") for cell in cells)):
+        return f"line {line} of '{layout.path}' has {got}"
+    return (
+        f"the row that ends in line {line} of '{layout.path}' has {got} It goes over {breaks + 1:,} lines, for a quote "
+        "opens in it that is closed late or never. Remove that quote, or close it."
+    )
 
 
 def _not_utf8(layout: Layout, line: int, cells: list[str]) -> str | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._arrays import plain
 from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation._families import ALPHA
@@ -226,8 +227,9 @@ def simulations_of(model: Any, theta: Any, x: Any, call: str) -> tuple[PointMode
     inner = getattr(model, "inner", model)
     if not isinstance(inner, PointModel) or inner.context is None:
         raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
-    plain = isinstance(theta, np.ndarray | list | tuple)
-    rows = np.asarray(theta, np.float64) if plain else matrix_of(inner, as_frame(theta, name="theta"), "theta")
+    theta = plain(theta, "theta")
+    nameless = isinstance(theta, np.ndarray | list | tuple)
+    rows = np.asarray(theta, np.float64) if nameless else matrix_of(inner, as_frame(theta, name="theta"), "theta")
     observed, _ = inner.context.rows(x)
     if rows.ndim != 2 or rows.shape != (len(observed), inner.dim):
         raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {inner.dim}), a row for each of x.")

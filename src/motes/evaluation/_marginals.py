@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain
 from motes.evaluation._results import Array, Metric, Z
 
 CHANCES = 200  # simulated differences of two draws
@@ -175,7 +176,7 @@ def _wilson(a: ArrayLike, n: ArrayLike) -> tuple[Array, Array, Array]:
 
 
 def _finite(x: ArrayLike) -> NDArray[np.float64]:
-    x = np.asarray(x, np.float64)
+    x = np.asarray(plain(x), np.float64)
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise ValueError(f"numbers of shape {x.shape}; expected (n,), n >= 1, all finite.")
     return x

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from motes.data._arrays import plain
 from motes.evaluation._permutations import Permutations
 from motes.evaluation._results import Array
 
@@ -32,7 +33,7 @@ class Pair:
         Raises:
             ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a seed below 0.
         """
-        a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+        a, b = np.asarray(plain(a), np.float64), np.asarray(plain(b), np.float64)
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.size or not b.size:
             raise ValueError(f"points have shapes {a.shape} and {b.shape}; expected (n, d) and (m, d).")
         if seed < 0:
@@ -103,7 +104,7 @@ def checked(name: str, points: ArrayLike) -> Array:
     Raises:
         ValueError: another shape, or an entry that is not finite, with its row and column.
     """
-    points = np.asarray(points, dtype=np.float64)
+    points = np.asarray(plain(points), np.float64)
     if points.ndim != 2 or not points.size:
         raise ValueError(f"the {name} has shape {points.shape}; expected (n, d).")
     if not np.isfinite(points).all():

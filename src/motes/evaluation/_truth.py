@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes._precision import float64
 from motes.data import _shapes as shapes
+from motes.data._arrays import plain
 from motes.data._distributions import Atoms, Distribution
 from motes.data._tables import Standardiser
 from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
@@ -272,7 +273,7 @@ def _part(distribution: Distribution, label: int) -> Distribution:
 
 
 def _points(x: ArrayLike) -> Array:
-    x = np.asarray(x, dtype=np.float64)
+    x = np.asarray(plain(x), np.float64)
     if x.ndim != 2 or x.shape[1] != 2 or not len(x) or not np.isfinite(x).all():
         raise UsageError(f"points have shape {x.shape}; expected (n, 2) with n >= 1, all finite.")
     return x

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain, rows_of
 from motes.data._frames import Frame, as_frame
 from motes.data._points import numbers_of
 from motes.data._series import TYPE_WORDS
@@ -146,6 +147,7 @@ class Context:
             )
         from motes.data._natives import is_frame
 
+        given = plain(given, NAME)
         if isinstance(given, Frame) or is_frame(given):
             return self._finite(self._of_frame(as_frame(given, name=NAME))), False
         if hasattr(given, "keys"):  # a mapping, or one row of a data frame
@@ -246,8 +248,9 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
         DataError: entries that are neither finite numbers nor missing, another number of rows, a column that does not
             vary, or one that is called like a column of the points.
     """
+    given = plain(given, NAME)
     if isinstance(given, np.ndarray | list | tuple):
-        rows = np.asarray(given)
+        rows = rows_of(given, NAME)
         rows = rows[:, None] if rows.ndim == 1 else rows
         table = as_table(rows, _named(rows), name=NAME, missing=True)
     elif isinstance(given, Table):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
+from motes.data._arrays import plain
 from motes.data._classes import Classes
 from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
@@ -291,7 +292,7 @@ def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
     _check_takes(recipe, "labels", "them")
     if np.shape(labels) != (len(table.x),):
         raise DataError(f"the labels have shape {np.shape(labels)}; expected ({len(table.x)},), one for each row.")
-    return replace(table, labels=np.asarray(labels))
+    return replace(table, labels=np.asarray(plain(labels)))
 
 
 def _check_takes(recipe: Recipe, what: str, them: str) -> None:
@@ -308,7 +309,7 @@ def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Arr
     """The numbers of those of `n` rows that count, and their weights; None: 1 each."""
     if weights is None:
         return np.arange(n), None
-    numbers = np.asarray(weights, np.float64)
+    numbers = np.asarray(plain(weights), np.float64)
     if numbers.shape != (n,):
         raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")
     good = np.isfinite(numbers) & (numbers >= 0)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import fingerprint_of, words_of
 from motes.errors import RecipeError, TrainingError, UsageError, check_seed
@@ -204,7 +205,7 @@ def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:
 def _weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
     if weights is None:
         return None
-    heavy = np.asarray(weights, np.float64)
+    heavy = np.asarray(plain(weights), np.float64)
     if heavy.shape != (n,):
         raise UsageError(f"weights have shape {heavy.shape}; expected ({n},), one for each row.")
     if not np.isfinite(heavy).all() or (heavy < 0).any():

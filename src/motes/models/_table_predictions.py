@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data._arrays import plain
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, as_frame
 from motes.data._series import DAY, Series
@@ -57,6 +58,7 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
     """
     _kind_of(schema, column)  # which checks the name
     # An array names no columns, so that it has to have all of them.
+    data = plain(data, name)
     nameless = isinstance(data, np.ndarray | list | tuple)
     frame = schema.frame(data, name=name) if nameless else as_frame(data, name=name)
     n = len(frame)

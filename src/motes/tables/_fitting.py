@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.errors import DataError
@@ -90,7 +91,7 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows
     rows = np.arange(len(frame))
     if weights is None:
         return WeightedRows(frame, rows, np.ones(len(frame)))
-    given = np.asarray(weights, np.float64)
+    given = np.asarray(plain(weights), np.float64)
     if given.shape != (len(frame),) or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
         raise DataError(
             f"the weights of {name} have shape {given.shape}; "

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
@@ -244,7 +245,7 @@ class Schema:
             >>> Schema.fit(people).frame({"smoker": ["no"], "age": [25]}).names
             ('age', 'smoker')
         """
-        order = None
+        order, data = None, plain(data, name)
         if isinstance(data, np.ndarray | list | tuple):  # with the dropped columns or without them
             order = (
                 self.input_columns
