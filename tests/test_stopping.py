@@ -244,3 +244,20 @@ def test_equal_rows_are_all_among_the_validation_rows_or_none_is():
     # Of different rows so many as are requested; and of two rows one is learned, however often they come.
     assert len(held_out(once, 0.2, 0)) == 60
     assert len(np.unique(np.array([[0.0], [1.0]] * 50)[held_out(np.array([[0.0], [1.0]] * 50), 0.9, 0)])) == 1
+
+
+@pytest.mark.slow
+def test_a_weight_is_so_many_copies_of_a_row_to_the_bit():
+    rng = np.random.default_rng(0)
+    x, labels, weights = motes.make_shape("moons", 60), np.arange(60) % 2, rng.integers(0, 4, 60)
+    copies = np.repeat(np.arange(60), weights)
+
+    def drawn(some, weights=None):
+        model = fit_points(
+            PointData(x[some], labels=labels[some], weights=weights), changes=SMALL | {"training.steps": 9}
+        )
+        return model.sample(20, label=1, seed=1)
+
+    np.testing.assert_array_equal(drawn(np.arange(60), weights), drawn(copies))
+    np.testing.assert_array_equal(drawn(np.arange(60), np.full(60, 0.3)), drawn(np.arange(60)))
+    assert not np.array_equal(drawn(copies), drawn(np.arange(60)))

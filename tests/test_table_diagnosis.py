@@ -168,8 +168,8 @@ def fit_by_heart(model, seen):
     rows = Reader.of(model.schema).read(encoded)
     _, options = fitting.options_of(model.recipe.table, len(seen), model.orders.layout.parts)
     members = model.models.network.hidden.shape[0]
-    split = Split([np.arange(len(seen))] * members, [])
-    data = Data(rows, np.zeros(len(seen), np.uint64))
+    split = Split(np.ones((members, len(seen))), np.zeros((0, len(seen))))
+    data = Data(rows, np.ones(len(seen)), np.ones(len(seen), np.int64))
     plan = Plan(model.order, np.arange(model.orders.layout.parts, dtype=np.int32))
     learned = fitting.train(model.models, model.orders.layout, plan, data, split, options, seed=1)
     return fitting.MaskedModel(learned.networks, model.models.base)

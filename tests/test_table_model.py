@@ -277,6 +277,35 @@ def test_weights_are_rows_that_come_so_often():
     assert (drawn == "a").mean() == pytest.approx(share, abs=0.015)
 
 
+def few_of_all_kinds(seed, n=60):
+    """Real numbers, half of them missing in one column, labels and small whole numbers."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(n)
+    y = np.where(rng.random(n) < 0.5, np.nan, x + 0.3 * rng.standard_normal(n))
+    return pd.DataFrame({"x": x, "label": rng.choice(list("ab"), n), "y": y, "k": rng.integers(0, 3, n)})
+
+
+FEW_STEPS = {"table.steps": 12, "table.width": 16, "table.check_every": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [["x", "label", "y", "k"], ["label", "k"]], ids=["numbers", "labels"])
+def test_a_weight_is_so_many_copies_of_a_row_to_the_bit_in_a_trained_model(kinds):
+    frame = few_of_all_kinds(0)[kinds]
+    rng = np.random.default_rng(1)
+    weights = rng.integers(0, 4, len(frame))
+    junk = frame.assign(**{kinds[0]: ["z"] * len(frame) if kinds[0] == "label" else 99.0})
+    fresh = few_of_all_kinds(2, 200)[kinds]
+    score = lambda rows, weights=None: fit_table(rows, changes=FEW_STEPS, weights=weights).score_samples(fresh)
+    copies = frame.loc[rng.permutation(np.repeat(frame.index, weights))]
+    weighted = score(pd.concat([junk, frame]), np.append(np.zeros(len(junk)), weights))
+    np.testing.assert_array_equal(weighted, score(copies))
+    once = score(frame)
+    np.testing.assert_array_equal(once, score(frame, np.ones(len(frame))))
+    np.testing.assert_array_equal(once, score(frame, np.full(len(frame), 0.5)))  # then only ratios count
+    assert np.abs(weighted - once).max() > 0.01
+
+
 @pytest.mark.long
 def test_missing_entries_are_a_value_where_that_is_asked_for():
     rng = np.random.default_rng(0)

@@ -48,9 +48,8 @@ class Made:
         self.layout, self.reader = layout_of(self.schema.parts, labels=True), Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
         self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
-        base = fit_base(
-            np.asarray(on_axes(self.layout, encoded.y, encoded.codes)), len(self.layout.lines), Shape(2, 0.1, 1e-3), 0
-        )
+        y = np.asarray(on_axes(self.layout, encoded.y, encoded.codes))
+        base = fit_base(y, np.ones(len(y)), len(self.layout.lines), Shape(2, 0.1, 1e-3), 0)
 
         def member(seed):
             network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, 0.0, key=jax.random.key(seed))
@@ -157,7 +156,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     schema = Schema.fit(data)
     layout, reader = layout_of(schema.parts, labels=True), Reader.of(schema)
     encoded = schema.encode(data)
-    base = fit_base(np.asarray(encoded.y), 2, Shape(3, 0.1, 1e-2), 0)
+    base = fit_base(np.asarray(encoded.y), np.ones(300), 2, Shape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])

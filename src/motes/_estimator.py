@@ -114,7 +114,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         Args:
             X: rows (n, d): a NumPy array, a pandas, polars or Arrow table. NaN, None and null are missing entries.
             y: the class of each row (n,), for `predict_proba` and `sample(y=...)`: of any type with an order.
-            sample_weight: how much each row counts (n,); 0: not at all.
+            sample_weight: how many rows each row stands for (n,), as the `weights` of `motes.fit`.
 
         What should be known of a column, such as that it is constant, is warned of. Ctrl-C ends the training with what
         was learned so far, and a `ConvergenceWarning` says how many steps that were.

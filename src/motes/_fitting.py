@@ -66,7 +66,8 @@ def fit(
             columns.
         bounds: of points: column -> (low, high), one of which may be None, such as those of a prior; `data.bounds` of
             the recipe. No sample is beyond them, and log p there is minus infinity.
-        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+        weights: how many rows each row stands for (n,), at least 0: 2 gives the same model, to the bit, as the row
+            twice, and 0 the same as without it. Where they are less than 1 on average only their ratios count. None: 1.
         start: a model of the same columns and network to go on from: with the complete state of its training (weights,
             their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
             recipe and seed it is the same training, and its steps are those of the whole; with anything else the steps

@@ -133,14 +133,15 @@ class OnDevice(NamedTuple):
         return given if jax.tree.leaves(given) else None
 
 
-def systematic(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.int64]:
-    """As many row numbers as there are weights (n,) above 0, in random order, each as often as its share says.
+def systematic(rng: np.random.Generator, weights: NDArray[np.floating], count: int | None = None) -> NDArray[np.int64]:
+    """Draw `count` row numbers in random order, each row as often as its share of the weights (n,) says.
 
-    That number is rounded up or down by chance (systematic sampling). With equal weights each row comes once, and no
-    other way to draw is less noisy.
+    That number is rounded up or down by chance (systematic sampling): no other way to draw is less noisy. None draws
+    as many as there are weights above 0, so that rows of equal weight come once each.
     """
     order = rng.permutation(np.flatnonzero(weights))
+    count = len(order) if count is None else count
     ends = np.cumsum(weights[order], dtype=np.float64)
-    places = (np.arange(len(order)) + rng.random()) / len(order)
+    places = (np.arange(count) + rng.random()) / count
     picked = np.searchsorted(ends / ends[-1], places, side="right")
     return rng.permutation(order[np.minimum(picked, len(order) - 1)])

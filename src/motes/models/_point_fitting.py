@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes._seeds import seed_key
 from motes.data._arrays import plain
 from motes.data._classes import Classes
-from motes.data._identity import fingerprint_of
+from motes.data._identity import content_keys, fingerprint_of
 from motes.data._points import frame_of
 from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 
 FEW = 3000  # rows, below which units are left out where held-out rows end the training,
 FEW_DROPOUT = 0.1  # this share of them: fewer simulations are learned by heart
+LABEL = "\0label"  # the column of the classes, where rows are compared: a name that no other column has
 SCALES = 32  # that a network learns of what is observed, where that tells how wide posteriors are
 
 
@@ -47,7 +48,7 @@ class PointData:
         points: numbers (n, d), or a `Table`.
         columns: d names of the columns of an array.
         labels: the class of each row (n,), whole numbers or texts; None takes those of the `Table`, if it has any.
-        weights: of the rows (n,), at least 0: 2 is as good as the row twice, and 0 as no such row. None: 1 each.
+        weights: how many rows each row stands for (n,), at least 0, as `motes.fit` takes them; None: 1 each.
         given: what each row is conditioned on: an array (n, c), a dict of columns, a data frame or a `Table`; None
             takes that of the `Table`, if it has any.
     """
@@ -103,8 +104,8 @@ def fit_points(
         )
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _whole(data, chosen)
-    chosen = _with_dropout(chosen, len(whole), start)
     points = _as_learned(whole, data.weights, start, chosen, seed)
+    chosen = _with_dropout(chosen, len(points.rows.x), start)
     chosen = _with_scales(chosen, points, start)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -192,7 +193,7 @@ class _Points(NamedTuple):
     """Points as they are learned.
 
     Attributes:
-        rows: those that count, in the units of the network.
+        rows: those that count, each once, in the units of the network.
         units: between those and the data's.
         classes, context: what the rows are given; None: nothing.
     """
@@ -216,9 +217,8 @@ def _with_scales(recipe: Recipe, points: _Points, start: PointModel | None) -> R
 def _as_learned(
     whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: Recipe, seed: int
 ) -> _Points:
-    """The rows with a weight above 0, in the units of the network, each with what the network is given."""
-    counted, heavy = _counting(len(whole), weights)
-    table = whole.take(counted)
+    """The distinct rows with a weight above 0, in the units of the network, each with what the network is given."""
+    table, heavy = _distinct(whole, weights)
     classes = _classes(table, heavy, start)
     units = start.standardiser if start else standardiser_of(table, recipe, heavy)
     z = units.forward(table.x)
@@ -305,10 +305,22 @@ def _check_takes(recipe: Recipe, what: str, them: str) -> None:
         raise RecipeError(f"denoiser.variance = 'learned' goes with no {what}. Set 'fixed', or train without {them}.")
 
 
-def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array | None]:
-    """The numbers of those of `n` rows that count, and their weights; None: 1 each."""
+def _distinct(whole: Table, weights: ArrayLike | None) -> tuple[Table, Array | None]:
+    """The rows that count, each where it first comes, with the sum of its weights; None: as much each.
+
+    So a weight of 2 is two copies, to the bit.
+    """
+    rows, heavy = _counting(len(whole), weights)
+    table = whole.take(rows)
+    _, first, which = np.unique(content_keys(frame_of(table, LABEL)), return_index=True, return_inverse=True)
+    sums, order = np.bincount(which, heavy), np.argsort(first)
+    return table.take(first[order]), None if np.ptp(sums) == 0 else sums[order].astype(np.float64)
+
+
+def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array]:
+    """The numbers of those of `n` rows that count, and their weights."""
     if weights is None:
-        return np.arange(n), None
+        return np.arange(n), np.ones(n)
     numbers = np.asarray(plain(weights), np.float64)
     if numbers.shape != (n,):
         raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")

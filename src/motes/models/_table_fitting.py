@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
-from motes.data._identity import fingerprint_of, words_of
+from motes.data._identity import content_keys, fingerprint_of
 from motes.errors import RecipeError, TrainingError, UsageError, check_seed
 from motes.learning.tables._course import Trained
-from motes.learning.tables._fitting import FEW, fit, options_of, plan_of, worth_of
+from motes.learning.tables._fitting import FEW, fit, options_of, plan_of
 from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
 from motes.learning.tables._model import MaskedModel, knows_labels
@@ -28,10 +28,12 @@ from motes.recipes import Recipe, load_recipe
 from motes.sampling._constraint import broken_by, columns_of, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
+from motes.tables._fitting import counting
 from motes.tables._parts import Encoded
 from motes.tables._relations import Inequality
 from motes.tables._schema import Schema
 
+PIECES = 10_000_000  # into which the weights of all rows are divided, at most
 NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network
 
 
@@ -53,7 +55,7 @@ def fit_table(
         recipe: a name, a `.toml` file or a `Recipe`; its section [columns] says what columns are.
         changes: to it, such as {"table.steps": 2000}.
         columns: what columns are, in the place of what the recipe says or what is inferred; see `Schema.fit`.
-        weights: how much each row counts (n,), at least 0: 2 is as good as the row twice, and 0 as no such row.
+        weights: how many rows each row stands for (n,), at least 0, as `motes.fit` takes them; None: 1 each.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         schema: one that was fitted to these rows already.
         session: what the data is called, a model to go on from, checkpoints and progress.
@@ -78,18 +80,18 @@ def fit_table(
     elif schema is None:
         schema = _schema_of(frame, chosen, heavy, session.name)
     table = _encoded(frame, schema, heavy, session.name)
-    worth = worth_of(table.data.keys, table.data.rows.observed)
+    worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema.parts, Linker.of(schema).links, labels=labels)
     network, options = options_of(chosen.table, worth, layout.parts)
-    run = run_of(chosen, seed, np.frombuffer(table.fingerprint.encode(), np.uint8), table.data.weights)
+    run = run_of(chosen, seed, table.keys, table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
 
     def model_of(models: MaskedModel, trained: Trained) -> TableModel:
         mark(trained, run)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
-        kept, count = replace(schema, inequalities=table.inequalities), len(table.data.keys)
+        kept, count = replace(schema, inequalities=table.inequalities), round(table.data.weights.sum())
         made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= made.interrupted
         orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
@@ -131,7 +133,8 @@ class _Table(NamedTuple):
     """Rows as they are learned.
 
     Attributes:
-        data: in an order of their own, so that the order of the input has no bearing on what is learned.
+        data: each once, in an order of their own, so that the order of the input has no bearing on what is learned.
+        keys: of these rows, (n,), rising.
         reader: between entries and what the network takes.
         plan: of the parts.
         inequalities: those of the schema that all rows keep.
@@ -139,6 +142,7 @@ class _Table(NamedTuple):
     """
 
     data: Data
+    keys: NDArray[np.uint64]
     reader: Reader
     plan: Plan
     inequalities: tuple[Inequality, ...]
@@ -147,21 +151,22 @@ class _Table(NamedTuple):
 
 def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str) -> _Table:
     """The rows of a table with a weight above 0."""
-    if weights is not None and not weights.all():  # such a row may hold what no other one does
+    weights = np.ones(len(frame)) if weights is None else weights
+    if not weights.all():  # such a row may hold what no other one does
         some = np.flatnonzero(weights)
         frame, weights = frame.take(some), weights[some]
     encoded = schema.encode(frame, name=name)
     own = schema.frame(frame, name=name)
-    keys = _keys_of(own)
-    place = np.argsort(keys, kind="stable")
+    keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
     reader = Reader.of(schema)
     rows = reader.read(encoded)
     rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
+    heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = Data(rows, _apart(keys[place], rows), None if weights is None else weights[place])
+    data = Data(rows, heavy, _pieces(rows, heavy))
     plan = plan_of(entropies, units, _follows(schema))
-    return _Table(data, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
+    return _Table(data, keys, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
 
 
 def _schema_of(frame: Frame, recipe: Recipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
@@ -187,19 +192,11 @@ def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality
     return tuple(one for k, one in enumerate(schema.inequalities) if not broken[:, k].any())
 
 
-def _keys_of(frame: Frame) -> NDArray[np.uint64]:
-    """64 bits of each row, (n,), equal for equal rows."""
-    return words_of([(series.known, series.missing) for series in frame.columns.values()], len(frame))
-
-
-def _apart(keys: NDArray[np.uint64], rows: Rows) -> NDArray[np.uint64]:
-    """Equal for rows (n,) that are copies of one another, which must not be on both sides of a validation split.
-
-    Equal rows of labels and of numbers that come often are no copies: there are only so many of them.
-    """
+def _pieces(rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Into how many parts the weight of each row can be divided, (n,); see `Data`."""
     rare = ((np.asarray(rows.inner) != 0) & np.asarray(rows.observed)).any(axis=1)
-    own = np.arange(len(keys), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return np.where(rare, keys, own)
+    pieces = np.clip(np.round(weights), 1, max(PIECES // len(weights), 1)).astype(np.int64)
+    return np.where(rare, 1, pieces)
 
 
 def _weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

@@ -18,6 +18,8 @@ from motes.tables.kinds._base import Kind, Sample
 from motes.tables.kinds._columns import Column, check_finite, check_known, column_of
 from motes.tables.kinds._kinds import DROP, KINDS
 
+REPEATED = 100_000  # rows, to which whole weights are whole numbers of copies; beyond it, up to four times the rows
+
 
 @dataclass(frozen=True)
 class WeightedRows:
@@ -25,7 +27,7 @@ class WeightedRows:
 
     Attributes:
         frame: n rows.
-        places: (n,), where they are in the data, counted from 0.
+        places: (n,), where they are in the data, counted from 0; several may be in one.
         weights: (n,), above 0, how many rows each stands for.
     """
 
@@ -78,7 +80,9 @@ def fit_columns(
 
 
 def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows:
-    """The rows of a weight above 0.
+    """Repeat rows as their weights say; what is left of a weight is then that of each copy.
+
+    Whole weights leave 1, so that whatever counts rows counts weights as well.
 
     Args:
         frame: n rows.
@@ -97,8 +101,16 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows
             f"the weights of {name} have shape {given.shape}; "
             f"expected ({len(frame)},), finite, none below 0, some above."
         )
-    some = given > 0
-    return WeightedRows(frame if some.all() else frame.take(np.flatnonzero(some)), rows[some], given[some])
+    heavy = counting(given)
+    most = min(1.0, max(REPEATED, 4 * len(frame)) / heavy.sum())
+    copies = np.where(heavy > 0, np.maximum(np.round(heavy * most), 1), 0).astype(np.int64)
+    rows = np.repeat(rows, copies)
+    return WeightedRows(frame.take(rows), rows, (heavy / np.maximum(copies, 1))[rows])
+
+
+def counting(weights: Array) -> Array:
+    """Weights (n,) as numbers of rows: where they are less than 1 on average, only their ratios count."""
+    return weights * max(1.0, float((weights > 0).sum() / weights.sum()))
 
 
 def _one(series: Series) -> Series:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
+from motes.data._identity import content_keys
 from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._coded_columns import CodedColumn
@@ -135,6 +136,7 @@ class Schema:
         made = cls(found.columns, kinds, found.missing_shares, found.kept, len(frame), input_columns)
         if not relations:
             return made
+        frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are looked at first
         return replace(
             made,
             relations=relations_in(frame, kinds),

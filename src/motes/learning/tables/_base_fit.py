@@ -9,7 +9,7 @@ The first L of the A axes are numbers; the others are codes of labels.
 """
 
 import warnings
-from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy.special import log_ndtr, logsumexp
 from threadpoolctl import threadpool_limits
 
 from motes._precision import put
+from motes.learning._rows import systematic
 from motes.learning.tables._base import Base
 
 Array = NDArray[np.float64]
@@ -43,26 +44,36 @@ class Shape(NamedTuple):
     ridge: float
 
 
-def choose_shape(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
-    """The shape under which the first `lines` numbers of left-out rows y (n, A) are likeliest given the others."""
+def choose_shape(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> Shape:
+    """Choose the shape under which the first `lines` numbers of left-out rows are likeliest given the others.
+
+    Args:
+        y: rows (n, A).
+        weights: how many rows each stands for, (n,).
+        lines: how many axes are numbers.
+        hold: what of these weights is left out at a time, (folds, n).
+        most: components, at most.
+        seed: of the fits.
+    """
     if not y.shape[1]:
         return Shape(1, 0.0, LEAST)
     with threadpool_limits(1):  # the threads of these small matrices wait for each other
         if len(y) > FEW:
-            return Shape(_count_of_many(y, lines, most, seed), 0.0, LEAST)
-        return _shape_of_few(y, lines, folds, most, seed)
+            return Shape(_count_of_many(y, weights, lines, most, seed), 0.0, LEAST)
+        return _shape_of_few(y, weights, lines, hold, most, seed)
 
 
-def _shape_of_few(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], most: int, seed: int) -> Shape:
+def _shape_of_few(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> Shape:
     """The best of all shapes, until more components have been worse twice."""
     best, found, fell = Shape(1, 0.0, 0.1), -np.inf, 0
+    rng = np.random.default_rng([seed, 662607])
+    folds = [(drawn(rng, weights - out), np.flatnonzero(out), out[out > 0]) for out in hold]
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
         grid = {Shape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES}
-        for fold in folds:
-            learn = np.delete(np.arange(len(y)), fold)
+        for learn, fold, heavy in folds:
             raw = _mixture(y[learn], lines, count, seed)
             for shape in grid:
-                grid[shape] += _log_density(y[fold], lines, *_shared(raw, shape)).sum()
+                grid[shape] += heavy @ _log_density(y[fold], lines, *_shared(raw, shape))
         shape = max(grid, key=lambda shape: grid[shape])
         fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
@@ -72,23 +83,28 @@ def _shape_of_few(y: Array, lines: int, folds: Sequence[NDArray[np.integer]], mo
     return best
 
 
-def _count_of_many(y: Array, lines: int, most: int, seed: int) -> int:
+def _count_of_many(y: Array, weights: Array, lines: int, most: int, seed: int) -> int:
     """The fewest components of which left-out rows of y (n, A) are as likely as of the best number, to one error."""
-    order = np.random.default_rng([seed, 662608]).permutation(len(y))
-    fresh, learn = y[order[: FEW // 2]], y[order[FEW // 2 :][: MOST // 2]]
+    rng = np.random.default_rng([seed, 662608])
+    order = rng.permutation(len(y))
+    fresh, rest = order[: FEW // 2], order[FEW // 2 :]
+    learn = rest[drawn(rng, weights[rest], MOST // 2)]
     counts = [*(count for count in COUNTS if count < most), most]
-    found = np.stack([_log_density(fresh, lines, *_mixture(learn, lines, count, seed)) for count in counts])
-    short = found[found.mean(axis=1).argmax()] - found
-    error = short.std(axis=1) / np.sqrt(short.shape[1])
-    return counts[int((short.mean(axis=1) <= error).argmax())]
+    found = np.stack([_log_density(y[fresh], lines, *_mixture(y[learn], lines, count, seed)) for count in counts])
+    mean = partial(np.average, axis=1, weights=weights[fresh])
+    short = found[mean(found).argmax()] - found
+    error = np.sqrt(mean((short - mean(short)[:, None]) ** 2) / len(fresh))
+    return counts[int((mean(short) <= error).argmax())]
 
 
-def fit_base(y: Array, lines: int, shape: Shape, seed: int, weights: Array | None = None) -> Base:
-    """The mixture of y (n, A) of such a shape; rows come by their weights (n,), if these are given."""
-    rng = np.random.default_rng(seed)
-    if weights is not None:
-        y = y[rng.choice(len(y), min(len(y), MOST), p=weights / weights.sum())]
-    y = y[rng.permutation(len(y))[:MOST]]
+def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray[np.int64]:
+    """The numbers of as many rows as weights (n,) count, at most so many: scikit-learn's mixture takes no weights."""
+    return systematic(rng, weights, min(round(weights.sum()), most))
+
+
+def fit_base(y: Array, weights: Array, lines: int, shape: Shape, seed: int) -> Base:
+    """The mixture of y (n, A) of such a shape, where each row stands for as many as its weight (n,) says."""
+    y = y[drawn(np.random.default_rng(seed), weights)]
     if not y.shape[1]:
         return Base(*(put(np.zeros((shape.components,) + (0,) * k)) for k in (0, 1, 2)))
     with threadpool_limits(1):
@@ -164,7 +180,7 @@ def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Ar
     return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
 
 
-def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) -> Array:
+def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, weights: Array) -> Array:
     """The share g of the codes in each number, (L,), with which rows are likeliest before any training.
 
     The numbers are taken in the order of the columns and in the reverse, after the labels: of a number that comes first
@@ -175,16 +191,17 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array) 
         y: places on its axes, (n, A).
         low, high: cells of the numbers, (n, L).
         log_even: log p of the entries by their codes alone, (n, L).
+        weights: how many rows each stands for, (n,).
     """
     lines = low.shape[1]
     log_normal = np.concatenate(
         [_log_in_turn(base, y, low, high, order) for order in (np.arange(lines), np.arange(lines)[::-1])]
     )
-    log_even = np.concatenate([log_even, log_even])
+    log_even, weights = np.concatenate([log_even, log_even]), np.concatenate([weights, weights])
     gates = np.full(lines, 0.5)
     for _ in range(50):  # expectation and maximisation
         first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
-        gates = np.clip(np.exp(first - np.logaddexp(first, second)).mean(0), *GATES)
+        gates = np.clip(np.average(np.exp(first - np.logaddexp(first, second)), axis=0, weights=weights), *GATES)
     return gates
 
 

@@ -54,43 +54,30 @@ class NetworkOptions:
     own: int
 
 
-def folds_of(keys: NDArray[np.uint64], count: int, seed: int) -> list[Integers]:
-    """The rows in each of `count` folds; rows with equal keys (n,) are in the same one, however often they come."""
-    _, place = np.unique(keys, return_inverse=True)
-    distinct = np.random.default_rng([seed, 173205]).permutation(place.max() + 1)
-    return [np.flatnonzero(distinct[place] % count == fold) for fold in range(count)]
+def members_of(data: Data) -> int:
+    """How many members learn these rows."""
+    return FOLDS if data.worth < FEW and data.pieces.sum() >= 2 * FOLDS else 1
 
 
-def worth_of(keys: NDArray[np.uint64], observed: Any) -> int:
-    """How many complete rows have as many entries as the distinct rows, by keys (n,), have `observed` ones (n, p)."""
-    return round(len(np.unique(keys)) * float(np.mean(observed)))
-
-
-def members_of(keys: NDArray[np.uint64], worth: int) -> int:
-    """How many members learn rows with such keys (n,), which are `worth` so many complete ones."""
-    return FOLDS if worth < FEW and len(np.unique(keys)) >= 2 * FOLDS else 1
-
-
-def held_out(keys: NDArray[np.uint64], members: int, seed: int) -> Split:
-    """The rows that each member learns from, and those that say when it stops; as many for every member.
+def held_out(data: Data, members: int, seed: int) -> Split:
+    """Decide what each member learns from, and what says when it stops.
 
     Args:
-        keys: equal for equal rows, (n,).
+        data: the rows.
         members: how many; each of several is without one fold of the rows.
         seed: of the split.
     """
-    n, every = len(keys), np.arange(len(keys))
-    if len(np.unique(keys)) < 2 * FOLDS:
-        return Split([every] * members, [])
-    if members == 1:
-        share = min(SHARE, MOST / n)
-        folds = folds_of(keys, round(1 / share), seed)
-        return Split([np.delete(every, folds[0])], [folds[0]])
-    hold = folds_of(keys, members, seed)
-    learn = [np.delete(every, fold) for fold in hold]
-    # One program for all members: rows that make them as many come again at the end.
-    most, largest = max(map(len, learn)), min(max(map(len, hold)), MOST)
-    return Split([np.resize(rows, most) for rows in learn], [np.resize(rows, largest) for rows in hold])
+    n, total = len(data.weights), int(data.pieces.sum())
+    if total < 2 * FOLDS:
+        return Split(np.tile(data.weights, (members, 1)), np.zeros((0, n)))
+    folds = members if members > 1 else round(1 / min(SHARE, MOST / total))
+    rng, left, hold = np.random.default_rng([seed, 173205]), data.pieces.copy(), []
+    for fold in range(members):
+        drawn = rng.multivariate_hypergeometric(left, (total - fold + folds - 1) // folds, method="count")
+        left -= drawn
+        hold.append(data.weights * drawn / data.pieces)
+    held = np.stack(hold)
+    return Split(data.weights - held, np.where(np.cumsum(held > 0, axis=1) <= MOST, held, 0.0))
 
 
 def plan_of(entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]]) -> Plan:
@@ -148,10 +135,10 @@ def fit(
         ModelFileError: as `train`.
     """
     if start is None:
-        split = held_out(data.keys, members_of(data.keys, worth_of(data.keys, data.rows.observed)), seed)
+        split = held_out(data, members_of(data), seed)
         models = _begun(data, layout, network, split, seed)
     else:
-        split, models = held_out(data.keys, len(start.base.means), seed), start
+        split, models = held_out(data, len(start.base.means), seed), start
     keeper = session.keeper
     if keeper is not None and keeper.state is not None:  # to the bit, whatever machine fitted it
         models = MaskedModel(models.network, keeper.state.tree("base", models.base))
@@ -170,27 +157,21 @@ def _begun(data: Data, layout: Layout, network: NetworkOptions, split: Split, se
     outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
-    networks = _gated(stacked(map(make, keys)), bases, layout, data.rows, split.hold or split.learn)
+    networks = _gated(stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn)
     return MaskedModel(networks, stacked(bases))
 
 
 def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
     """The base of each member, of at most so many components."""
-    rows, weights = data.rows, data.weights
+    rows = data.rows
     y, observed, lines = _places(rows, layout), np.asarray(rows.observed[:, layout.axes]), len(layout.lines)
     whole = np.all(observed[:, :lines], axis=1)
-    if whole.sum() < WHOLE:
-        each = np.ones(len(y)) if weights is None else weights
-        return [base_of_pairs(y[some], observed[some], each[some]) for some in split.learn]
-    place = np.cumsum(whole) - 1
-    inside = lambda some: place[some[whole[some]]]
-    shape = choose_shape(y[whole], lines, [inside(fold) for fold in split.hold], most, seed)
-    shape = shape._replace(components=max(1, min(shape.components, int(whole.sum()) // WHOLE)))
-    heavy = None if weights is None else weights[whole]
-    return [
-        fit_base(y[whole][inside(one)], lines, shape, seed, None if heavy is None else heavy[inside(one)])
-        for one in split.learn
-    ]
+    count = int(data.pieces[whole].sum())
+    if count < WHOLE:
+        return [base_of_pairs(y, observed, learn) for learn in split.learn]
+    shape = choose_shape(y[whole], data.weights[whole], lines, split.hold[:, whole], most, seed)
+    shape = shape._replace(components=max(1, min(shape.components, count // WHOLE)))
+    return [fit_base(y[whole], learn[whole], lines, shape, seed) for learn in split.learn]
 
 
 def _places(rows: Rows, layout: Layout) -> NDArray[np.float64]:
@@ -206,20 +187,23 @@ def stacked(members: Iterable[T]) -> T:
 
 
 def _gated(
-    networks: MaskedNetwork, bases: list[Base], layout: Layout, rows: Rows, looked: list[Integers]
+    networks: MaskedNetwork, bases: list[Base], layout: Layout, data: Data, looked: NDArray[np.float64]
 ) -> MaskedNetwork:
     """Networks whose gates begin where rows are likeliest: those that each member looks at, or all if these are few."""
-    lines = layout.lines
+    lines, rows = layout.lines, data.rows
     if not len(lines):
         return networks
-    whole, places = rows.observed[:, lines].all(axis=1), _places(rows, layout)
+    whole, places = np.asarray(rows.observed[:, lines]).all(axis=1), _places(rows, layout)
     biases = []
-    for base, some in zip(bases, looked, strict=True):
-        some = some[whole[some]]
-        some = some[:MOST] if len(some) >= WHOLE else np.flatnonzero(whole)[:MOST]
+    for base, weights in zip(bases, looked, strict=True):
+        weights = weights if data.pieces[whole & (weights > 0)].sum() >= WHOLE else data.weights
+        some = np.flatnonzero(whole & (weights > 0))[:MOST]
         low, high, inner = (np.asarray(part[some][:, lines], np.float64) for part in (rows.low, rows.high, rows.inner))
         even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
-        gates = first_gates(base, places[some], low, high, even) if len(some) >= WHOLE else np.full(len(lines), BLIND)
+        if data.pieces[some].sum() >= WHOLE:
+            gates = first_gates(base, places[some], low, high, even, weights[some])
+        else:
+            gates = np.full(len(lines), BLIND)
         biases.append(np.log(gates / (1 - gates)))
     first = np.array(networks.line_bias)
     first[:, :, 0] = np.stack(biases)

@@ -41,29 +41,36 @@ class Options:
 
 
 class Data(NamedTuple):
-    """The rows of a table.
+    """The distinct rows of a table, in the order of their content.
 
     Attributes:
         rows: (n, p).
-        keys: equal for equal rows, (n,).
-        weights: how much each row counts, (n,); None: 1 each.
+        weights: how many rows each stands for, (n,), above 0.
+        pieces: into how many equal parts a split can divide the weight of each, (n,). It is 1 where a copy on the other
+            side would give the row away, and the weight itself for a row of labels and of numbers that come often:
+            there are only so many different rows of these.
     """
 
     rows: Rows
-    keys: NDArray[np.uint64]
-    weights: NDArray[np.float64] | None = None
+    weights: NDArray[np.float64]
+    pieces: NDArray[np.int64]
+
+    @property
+    def worth(self) -> int:
+        """How many complete rows have as many observed entries, where copies of a row count once."""
+        return round(float(self.pieces @ np.mean(self.rows.observed, axis=1)))
 
 
 class Split(NamedTuple):
-    """Which rows are for what.
+    """How much each row counts, and for what.
 
     Attributes:
-        learn: those that each member learns from; all as many.
-        hold: those that say when it stops; all as many, none where nothing says so.
+        learn: for what each member learns from, (members, n).
+        hold: for what says when it stops, (members, n); (0, n) where nothing says so.
     """
 
-    learn: list[NDArray[np.integer]]
-    hold: list[NDArray[np.integer]]
+    learn: NDArray[np.float64]
+    hold: NDArray[np.float64]
 
 
 class Plan(NamedTuple):

@@ -6,7 +6,7 @@ Few rows are learned by several members, each without one fold of the rows, whic
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ from motes.learning._averages import LENGTHS
 from motes.learning._batches import Batches
 from motes.learning._divergence import Guard
 from motes.learning._resuming import Session, interruptible
+from motes.learning._rows import systematic
 from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
@@ -31,6 +32,7 @@ PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
 FIRST = 5  # steps of the first call, before it is known how long one takes
 PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
+LONGEST = 65_536  # rows between two orders, at most, where fewer rows than that count for more
 PADDED = 512  # of which the number of rows is a multiple, in the compiled program
 WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
@@ -38,24 +40,36 @@ SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the b
 _random_order = jax.jit(random_order)
 
 
-@eqx.filter_jit
-def _held_out(
-    layout: Layout, networks: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array, order: jax.Array
-) -> jax.Array:
-    """Nats a row (members,) of validation rows (members, n, p), by the parts after (members, n, r) prefixes."""
+class _HeldOut(NamedTuple):
+    """The validation rows of all members.
 
-    def member(network: MaskedNetwork, base: Any, rows: Rows, prefix: jax.Array) -> jax.Array:
+    Attributes:
+        rows: (members, n, p).
+        prefix: how many parts are visible at each look, (members, n, r).
+        shares: of the rows in the mean, (members, n).
+    """
+
+    rows: Rows
+    prefix: Any
+    shares: Any
+
+
+@eqx.filter_jit
+def _held_out(layout: Layout, networks: MaskedNetwork, base: Any, held: "_HeldOut", order: jax.Array) -> jax.Array:
+    """Nats per row (members,) of the validation rows, by the parts after their prefixes."""
+
+    def member(network: MaskedNetwork, base: Any, held: "_HeldOut") -> jax.Array:
         model, place = MaskedModel(network, base), jnp.argsort(order)
         heads, prepared = network.heads(layout), ordered(base, order, layout)
 
         def one(prefix: jax.Array) -> jax.Array:
-            visible = (place < prefix[:, None]) & rows.observed
-            found = model.log_probs(layout, heads, prepared, rows, visible)
-            return jnp.where((place == prefix[:, None]) & rows.observed, found, 0.0).sum(1).mean()
+            visible = (place < prefix[:, None]) & held.rows.observed
+            found = model.log_probs(layout, heads, prepared, held.rows, visible)
+            return held.shares @ jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
 
-        return jax.lax.map(one, prefix.T).mean() * layout.parts
+        return jax.lax.map(one, held.prefix.T).mean() * layout.parts
 
-    return each_member(member)(networks, base, rows, prefix)
+    return each_member(member)(networks, base, held)
 
 
 def train(
@@ -90,7 +104,7 @@ def train(
     layout = layout.on_device
     program, base = Program.of(layout, options), models.base
     rows, plan = jax.device_put((_padded(data.rows), plan))
-    held = _validation(data.rows, split.hold, layout.parts, seed)
+    held = _validation(data, split.hold, layout.parts, seed)
     nats = None if held is None else partial(_checked, layout, options.fixed, base, held, plan)
     course = _begun(program, models, data, split, options, seed, nats)
     if session.keeper is not None and session.keeper.state is not None:
@@ -154,7 +168,7 @@ def _begun(
         empty = lambda part: np.zeros((len(part), len(LENGTHS), *part.shape[1:]), part.dtype)
         powers = jax.device_put(jax.tree.map(empty, networks))
     state = Members(networks, networks, _opened(program.optimiser, networks), jnp.zeros(len(split.learn), int), powers)
-    streams = _batches(split.learn, data.weights, options.groups * (options.batch // options.groups), seed)
+    streams = _batches(split.learn, options.groups * (options.batch // options.groups), seed)
     return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
 
 
@@ -231,10 +245,10 @@ def _best_share(networks: MaskedNetwork, nats: Nats) -> float:
 
 
 def _checked(
-    layout: Layout, fixed: float, base: Any, held: tuple[Rows, jax.Array], plan: Plan, networks: MaskedNetwork
+    layout: Layout, fixed: float, base: Any, held: _HeldOut, plan: Plan, networks: MaskedNetwork
 ) -> NDArray[np.float64]:
     """Nats a row of the validation rows, (members,): in the order of drawing and in others, as often as in training."""
-    found = lambda order: -np.asarray(_held_out(layout, networks, base, *held, order), np.float64)
+    found = lambda order: -np.asarray(_held_out(layout, networks, base, held, order), np.float64)
     mean = fixed * found(plan.order) if fixed else np.zeros(1)
     if fixed < 1:
         others = [_random_order(plan.units, jax.random.key(k)) for k in range(OTHERS)]
@@ -248,28 +262,26 @@ def _opened(optimiser: optax.GradientTransformation, networks: MaskedNetwork) ->
     return eqx.filter_vmap(lambda network: optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
 
 
-def _batches(
-    learn: list[NDArray[np.integer]], weights: NDArray[np.float64] | None, size: int, seed: int
-) -> list[Batches]:
-    """Rows (size,) of one step after another of each member: each once before any comes again, or by their weights."""
+def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
+    """Rows (size,) of one step after another of each member: each as often as it counts before all come again."""
 
-    def one(rows: NDArray[np.integer], rng: np.random.Generator) -> Batches:
-        if weights is None:
-            return Batches(rng, lambda rng: rng.permutation(rows), size)
-        share = weights[rows] / weights[rows].sum()
-        return Batches(rng, lambda rng: rng.choice(rows, max(len(rows), size), p=share), size)
+    def one(weights: NDArray[np.float64], rng: np.random.Generator) -> Batches:
+        count = min(round(weights.sum()), max(int((weights > 0).sum()), LONGEST))
+        return Batches(rng, lambda rng: systematic(rng, weights, count), size)
 
-    return [one(rows, np.random.default_rng([seed, 161803, member])) for member, rows in enumerate(learn)]
+    return [one(weights, np.random.default_rng([seed, 161803, member])) for member, weights in enumerate(learn)]
 
 
-def _validation(data: Rows, hold: list[NDArray[np.integer]], parts: int, seed: int) -> tuple[Rows, jax.Array] | None:
+def _validation(data: Data, hold: NDArray[np.float64], parts: int, seed: int) -> _HeldOut | None:
     """The validation rows of each member, and the prefixes of each row at which it is looked at, evenly spread."""
-    if not len(hold) or not len(hold[0]):
+    if not len(hold):
         return None
-    count = min(PREFIXES, parts)
-    index = np.stack(hold)
+    count, most = min(PREFIXES, parts), int((hold > 0).sum(axis=1).max())
+    index = np.argsort(hold == 0, axis=1, kind="stable")[:, :most]  # one program for all: some rows may have no share
+    shares = np.take_along_axis(hold, index, axis=1)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
     # NumPy takes the rows: JAX would compile a program for each part of them.
-    rows = jax.tree.map(lambda part: np.asarray(part)[index], data)
-    return jax.device_put((rows, np.minimum(prefix, parts - 1)))
+    rows = jax.tree.map(lambda part: np.asarray(part)[index], data.rows)
+    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return jax.device_put(_HeldOut(rows, np.minimum(prefix, parts - 1), shares))
