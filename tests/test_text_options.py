@@ -328,3 +328,63 @@ def test_an_odd_quote_costs_no_more_than_a_few_looks_at_the_rest(file, monkeypat
     parts = b"".join(part for part, _ in text_layout.Layout.of(path, NONE).parts())
     assert parts == path.read_bytes()
     assert sum(looked) < path.stat().st_size
+
+
+# --- dates in several formats ----------------------------------------------------------------------------------------
+
+FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%b %d, %Y")
+
+
+def mixed(n=60):
+    """Days, 70 % of them in ISO's format, and their texts in three formats."""
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=37 * i) for i in range(n)]
+    return days, [day.strftime(FORMATS[[0, 0, 0, 0, 0, 0, 0, 1, 1, 2][i % 10]]) for i, day in enumerate(days)]
+
+
+def test_dates_in_several_stated_formats_are_dates(file):
+    days, cells = mixed()
+    columns, notes = message(file(column(*cells, "")), TextOptions(date_format=FORMATS))
+    assert columns["a"].type == "date"
+    assert columns["a"].cells() == [*days, None]
+    assert notes == []
+
+
+def test_without_the_formats_the_warning_names_each_with_an_option_that_reads_the_file(file):
+    days, cells = mixed()
+    path = file(column(*cells))
+    assert silently(path)["a"].type == "label"
+    (warned,) = Schema.fit(read_frame(path), relations=False).columns[0].warnings
+    assert warned.startswith("dates in several formats")
+    assert "(42 of the labels, such as" in warned
+    assert "--na" not in warned
+    found = re.findall(r"--date-format '(.*?)'", warned)
+    assert found == [*FORMATS]
+    assert message(path, TextOptions(date_format=found))[0]["a"].cells() == days
+
+
+def test_what_is_no_date_among_mixed_ones_is_named_as_missing_and_no_date_is(file):
+    _, cells = mixed()
+    path = file(column(*cells, "unknown", "?"))
+    (warned,) = Schema.fit(read_frame(path), relations=False).columns[0].warnings
+    assert set(re.findall(r"--na=(\S+)", warned)) == {"'?'", "unknown"}
+    options = TextOptions(date_format=re.findall(r"--date-format '(.*?)'", warned), na=("unknown", "?"))
+    assert message(path, options)[0]["a"].type == "date"
+
+
+def test_dates_that_two_stated_formats_read_differently_are_said(file):
+    cells = ["2020-05-17", "05/06/2020", "17/05/2020"]
+    options = TextOptions(date_format=("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y"))
+    columns, notes = message(file(column(*cells)), options)
+    assert columns["a"].cells() == [D(2020, 5, 17), D(2020, 6, 5), D(2020, 5, 17)]
+    (note,) = notes
+    assert "such as '05/06/2020', fit %d/%m/%Y and %m/%d/%Y" in note
+    (warned,) = Schema.fit(read_frame(file(column("2020-05-17", "05/06/2020"))), relations=False).columns[0].warnings
+    assert "Take %d/%m/%Y or %m/%d/%Y, whichever is meant" in warned
+
+
+@pytest.mark.parametrize("size", [64, 400, 100_000])
+def test_mixed_dates_are_the_same_part_by_part(file, monkeypatch, size):
+    monkeypatch.setattr("motes.data._text_layout.PART", size)
+    days, cells = mixed()
+    blocks = Blocks.of_file(file(column(*cells)), TextOptions(date_format=FORMATS))
+    assert [day for part in blocks.read() for day in part.columns["a"].cells()] == days

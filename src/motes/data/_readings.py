@@ -82,6 +82,10 @@ class Dates:
         return f"dates, {self.form}"
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        return (self.form,)
+
+    @property
     def days(self) -> bool:
         """There are no times of day."""
         return not any(sign in self.form for sign in ("%H", "%I", "%M", "%S", "%X", "%c"))
@@ -99,7 +103,30 @@ class Dates:
         return int(np.datetime64(moment, "us").astype(np.int64))
 
 
-Way = Plain | Numbers | Dates
+@dataclass(frozen=True)
+class MixedDates:
+    """Dates in several formats; where a text fits more than one, the first counts."""
+
+    forms: tuple[str, ...]
+
+    type: ClassVar[Literal["date"]] = "date"
+
+    @property
+    def words(self) -> str:
+        return f"dates, {' or '.join(self.forms)}"
+
+    @property
+    def days(self) -> bool:
+        """There are no times of day."""
+        return all(Dates(form).days for form in self.forms)
+
+    def value(self, text: str) -> int | None:
+        """Microseconds since 1970, UTC where there is a time zone."""
+        return next((value for form in self.forms if (value := Dates(form).value(text)) is not None), None)
+
+
+AnyDates = Dates | MixedDates
+Way = Plain | Numbers | AnyDates
 
 
 def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
@@ -123,13 +150,15 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
 def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
     """The one way that a column is read, of those that are left; None: there is none, or no telling which."""
     if options.decimal is not None:
-        ways = {way for way in ways if isinstance(way, Dates) or way.decimal in ("", options.decimal)}
+        ways = {way for way in ways if isinstance(way, AnyDates) or way.decimal in ("", options.decimal)}
     ways = set(ways)
     if Plain() in ways:
         return Plain()
     for form in options.date_format:
         if Dates(form) in ways:
             return Dates(form)
+    if mixed := [way for way in ways if isinstance(way, MixedDates)]:
+        return mixed[0]
     if unsigned := [way for way in ways if isinstance(way, Numbers) and not way.decimal]:
         return unsigned[0]
     alike = {repr(way).replace("%B", "%b"): way for way in ways}  # the month May is as long in both
@@ -145,14 +174,18 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     """
     texts = [str(label) for label in labels]
     found = [_ways(text, TextOptions()) for text in texts]
+    if any(map(is_code, texts)):
+        return None
     count = Counter(way for ways in found for way in ways)
     most = max(count.values(), default=0)
-    if not most or 2 * most < len(texts) or any(map(is_code, texts)):
+    if len(formats := _formats(texts, found)) > 1:
+        return _several_formats(texts, found, formats)
+    if not most or 2 * most < len(texts):
         return None
     best = [way for way in count if count[way] == most]
     message = "dates" if isinstance(best[0], Dates) else "numbers"
     if odd := [label for label, ways in zip(labels, found, strict=True) if not ways & set(best)]:
-        option = " ".join(f"--na={_quoted(str(label))}" for label in odd[:3]) + (" ..." if len(odd) > 3 else "")
+        option = _na_options([str(label) for label in odd])
         row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
             f"{message} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
@@ -172,6 +205,54 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
         "Say it: --decimal . or --decimal ,"
     )
+
+
+def _formats(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> list[tuple[list[str], list[str]]]:
+    """The formats of which each text has one, the most frequent first, if most texts are dates.
+
+    Each format comes with those that fit its texts as well, and with these texts.
+    """
+    left = {text: {way.form for way in ways if isinstance(way, Dates)} for text, ways in zip(texts, found, strict=True)}
+    left = {text: forms for text, forms in left.items() if forms}
+    if 2 * len(left) < len(texts):
+        return []
+    made = []
+    while left:
+        count = Counter(form for forms in left.values() for form in forms)
+        best = max(sorted(count, key=lambda form: "%B" in form), key=lambda form: count[form])  # May is %b and %B
+        some = [text for text, forms in left.items() if best in forms]
+        alike = set.intersection(*(left[text] for text in some)) - {best, best.replace("%b", "%B")}
+        made.append(([best, *sorted(alike)], some))
+        left = {text: forms for text, forms in left.items() if best not in forms}
+    return made
+
+
+def _several_formats(
+    texts: Sequence[str], found: Sequence[frozenset[Way]], formats: Sequence[tuple[list[str], list[str]]]
+) -> str:
+    seen = ", ".join(
+        f"{' or '.join(forms)} ({len(some):,} of the labels, such as '{some[0]}')" for forms, some in formats
+    )
+    options = " ".join(f"--date-format {_quoted(forms[0])}" for forms, _ in formats)
+    message = f"dates in several formats, and so taken for labels: {seen}. Read the file with {options}"
+    if odd := [text for text, ways in zip(texts, found, strict=True) if not any(isinstance(w, Dates) for w in ways)]:
+        message += f", and name what means a missing entry: {_na_options(odd)}"
+    if unsure := [forms for forms, _ in formats if len(forms) > 1]:
+        message += f". Take {' or '.join(unsure[0])}, whichever is meant"
+    return message
+
+
+def _na_options(odd: Sequence[str]) -> str:
+    return " ".join(f"--na={_quoted(text)}" for text in odd[:3]) + (" ..." if len(odd) > 3 else "")
+
+
+def two_readings(texts: Iterable[str], forms: Sequence[str]) -> str | None:
+    """The first text that two of the formats read as different dates, in words; None if there is none."""
+    for text in texts if len(forms) > 1 else ():
+        found = {form: value for form in forms if (value := Dates(form).value(text)) is not None}
+        if len(set(found.values())) > 1:
+            return f"such as '{text}', fit {' and '.join(found)}"
+    return None
 
 
 def is_number(text: str) -> bool:
@@ -199,6 +280,8 @@ def is_code(text: str) -> bool:
 
 def _ways(text: str, options: TextOptions) -> frozenset[Way]:
     found: set[Way] = {Dates(form) for form in options.date_format}
+    if len(options.date_format) > 1:
+        found.add(MixedDates(options.date_format))
     if len(text) <= LONGEST and any(map(str.isdigit, text)):
         found |= {Dates(form) for form in _forms(text.strip())}
         found.add(Plain())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from motes.data._readings import Dates, Numbers, is_number
+from motes.data._readings import AnyDates, Numbers, is_number
 from motes.data._text_options import TextOptions
 from motes.errors import DataError
 
@@ -202,9 +202,11 @@ def collected() -> Iterator[list[str]]:
         _said.reset(token)
 
 
-def say_read(path: TextFile, column: str, way: Numbers | Dates, options: TextOptions) -> None:
+def say_read(path: TextFile, column: str, way: Numbers | AnyDates, options: TextOptions) -> None:
     """Say how a column is read, where nobody requested that."""
-    requested = way.form in options.date_format if isinstance(way, Dates) else not way.unit and options.decimal
+    requested = (
+        {*way.forms} <= {*options.date_format} if isinstance(way, AnyDates) else not way.unit and options.decimal
+    )
     if not requested:
         say(f"'{path}', column '{column}': read as {way.words}.")
 

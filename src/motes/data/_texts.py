@@ -13,7 +13,7 @@ import numpy as np
 
 from motes.data._frames import Frame, as_frame
 from motes.data._quotes import LongCells
-from motes.data._readings import Dates, Numbers, Way, chosen, ways_of
+from motes.data._readings import AnyDates, Numbers, Way, chosen, two_readings, ways_of
 from motes.data._series import Series
 from motes.data._text_layout import Layout, Types, is_small, start_of
 from motes.data._text_lines import TextFile, lines_of, not_encoded, not_utf8, open_text, say, say_read
@@ -52,13 +52,15 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
     quoted.say()
     made: dict[str, Series] = {}
     ways: dict[str, frozenset[Way]] = {}
+    ambiguous: dict[str, str] = {}
     for name in names:  # one at a time, so that what Arrow holds of it can go
         made[name] = as_frame(table.select([name]), name=f"'{path}'").columns[name]
         table = table.drop_columns([name])
         if texts := _texts(made[name], options):
             ways[name] = _ways(made[name], texts, options)
+            _add_ambiguous(ambiguous, name, texts, ways[name], options)
     types = {name: one.type for name, one in made.items()}
-    found = _say_ways(layout, ways, codes, types)
+    found = _say_ways(layout, ways, codes, types, ambiguous)
     read = {name: _read(one, found.get(name)) for name, one in made.items()}
     return Frame(read, text=_found(options, found, types))
 
@@ -122,7 +124,8 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     if is_small(path):
         return None
     layout = Layout.of(path, options)
-    rows, schemas, ways, quoted = 0, list[Any](), dict[str, frozenset[Way]](), LongCells(layout)
+    rows, schemas, quoted = 0, list[Any](), LongCells(layout)
+    ways, ambiguous = dict[str, frozenset[Way]](), dict[str, str]()
     try:
         codes = layout.codes()
         labels = dict.fromkeys(codes, pa.string())
@@ -136,13 +139,15 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
                 if texts := _texts(one, options):
                     agreed = _ways(one, texts, options)
                     ways[name] = ways.get(name, agreed) & agreed
+                    _add_ambiguous(ambiguous, name, texts, ways[name], options)
     except (pa.ArrowInvalid, DataError, UnicodeError):
         return None
     types = _types(pa, schemas) if rows else None
     if types is None or any("binary" in str(kind) for kind in types.values()):
         return None
     quoted.say()
-    found = _say_ways(layout, ways, codes, {name: _type_of(pa, kind) for name, kind in types.items()})
+    types_here = {name: _type_of(pa, kind) for name, kind in types.items()}
+    found = _say_ways(layout, ways, codes, types_here, ambiguous)
 
     def read() -> Iterator[Frame]:
         for part, first in layout.parts():
@@ -155,7 +160,18 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
 # --- what texts say ------------------------------------------------------------------------------------------------
 
 
-def _say_ways(layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, str]) -> dict[str, Way]:
+def _add_ambiguous(
+    ambiguous: dict[str, str], name: str, texts: Sequence[str], ways: frozenset[Way], options: TextOptions
+) -> None:
+    """Keep a text of a column that two of the stated date formats read as different dates."""
+    dates = name not in ambiguous and any(isinstance(way, AnyDates) for way in ways)
+    if dates and (words := two_readings(texts, options.date_format)) is not None:
+        ambiguous[name] = words
+
+
+def _say_ways(
+    layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, str], ambiguous: Mapping[str, str]
+) -> dict[str, Way]:
     """How each column is read that is read otherwise than it is written, after saying so.
 
     Args:
@@ -163,13 +179,19 @@ def _say_ways(layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, s
         ways: those with which each column of text agrees.
         codes: columns in which digits are a name.
         types: of the other columns, as they are written.
+        ambiguous: column -> a text of it that two date formats fit, in words.
     """
     options, where = layout.options, f"'{layout.path}'"
     found = {name: way for name, all_ in ways.items() if (way := chosen(all_, options)) is not None}
     for name in layout.names:
         way = found.get(name)
-        if isinstance(way, Dates | Numbers):
+        if isinstance(way, AnyDates | Numbers):
             say_read(layout.path, name, way, options)
+            if isinstance(way, AnyDates) and name in ambiguous:
+                say(
+                    f"{where}, column '{name}': entries {ambiguous[name]}, which make different dates of them. "
+                    "The first --date-format counts."
+                )
         elif name in codes and way is None:
             say(f"{where}, column '{name}': read as labels: 0 in front, or more than 64 bits, makes digits a name.")
         elif way is None and chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
@@ -184,7 +206,7 @@ def _say_ways(layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, s
             f"{where}: column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. If one "
             "is wrong, say --decimal , or --decimal ."
         )
-    dates = any(isinstance(way, Dates) for way in found.values()) or "date" in types.values()
+    dates = any(isinstance(way, AnyDates) for way in found.values()) or "date" in types.values()
     if options.date_format and not dates:
         say(f"{where}: no column agrees with the date format {' or '.join(options.date_format)}.")
     return found
@@ -192,7 +214,7 @@ def _say_ways(layout: Layout, ways: Ways, codes: set[str], types: Mapping[str, s
 
 def _found(options: TextOptions, found: Mapping[str, Way], types: Mapping[str, str]) -> TextOptions:
     """The options by which later rows, which may be few, are read as these were."""
-    forms = (*options.date_format, *(way.form for way in found.values() if isinstance(way, Dates)))
+    forms = (*options.date_format, *(form for way in found.values() if isinstance(way, AnyDates) for form in way.forms))
     signs = {way.decimal for way in found.values() if isinstance(way, Numbers) and way.decimal}
     certain = len(signs) == 1 and ("real" not in types.values() or signs == {"."})
     decimal = options.decimal or (signs.pop() if certain else None)
@@ -209,7 +231,7 @@ def _texts(series: Series, options: TextOptions) -> list[str]:
 def _ways(series: Series, texts: Sequence[str], options: TextOptions) -> frozenset[Way]:
     """Those with which these texts of a column agree."""
     ways = ways_of(texts, options)
-    return ways if series.type == "label" else frozenset(way for way in ways if isinstance(way, Dates))
+    return ways if series.type == "label" else frozenset(way for way in ways if isinstance(way, AnyDates))
 
 
 def _read(series: Series, way: Way | None) -> Series:
@@ -226,7 +248,7 @@ def _read(series: Series, way: Way | None) -> Series:
     gone = series.missing | np.isnan(made)
     if way.type == "real":
         return Series("real", np.where(gone, np.nan, made), gone)
-    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, Dates) and way.days)
+    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, AnyDates) and way.days)
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
