@@ -52,6 +52,14 @@ def test_what_is_broken_once_is_no_dependency(data):
     assert message[0].startswith("class is ") and "bird where animal is owl" in message[0] and "crow" not in message[0]
 
 
+def test_labels_that_are_all_rare_follow_from_nothing_and_nothing_from_them():
+    # Of more than 256 labels those of one or two rows share a code: here no label has a code of its own.
+    pairs = np.repeat([f"C{k}" for k in range(300)], 2)
+    schema = Schema.fit({"customer": pairs, "city": ["Graz", "Linz", "Wien"] * 200})
+    assert schema.dependencies == ()
+    assert [part.count for part in schema.parts] == [1, 3]
+
+
 def test_independent_labels_follow_from_nothing():
     # 20 tables of 6 pairs. By chance one in a table of 1e8 would be found.
     for seed in range(20):

@@ -90,7 +90,7 @@ def _codes(frame: Frame, kind: Categorical) -> Codes:
 
 def _looked_for(a: Categorical, b: Categorical, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
     """How b follows from a, if it does."""
-    if a.own * b.own > LARGEST:
+    if not 0 < a.own * b.own <= LARGEST:  # 0: all labels of a column are rare, and share one code
         return None
     counts = _counts(x, y, order[:LOOKED], a.own, b.own)
     domain = _domain(counts)
