@@ -175,7 +175,7 @@ def test_what_should_be_known_of_a_file_is_said_as_for_rows_in_memory(tmp_path, 
     frame.to_csv(tmp_path / "p.csv", index=False)
     for data in (frame, tmp_path / "p.csv"):
         few(data)
-        assert "warning: column 'number': a number for each row" in capsys.readouterr().err
+        assert "nearly every row has its own value: 'number'" in capsys.readouterr().err
 
 
 def test_progress_reaches_the_callback():

@@ -379,15 +379,19 @@ def test_the_page_is_well_formed_and_in_order(written):
     said = "".join(page.words)
     places = [said.index(word) for word in (found.headline, "Each column by itself", "How much one column says")]
     places += [said.rindex(word) for word in ("Boosted trees learn", "The same model learns", "How likely real rows")]
-    places += [said.index(word) for word in ("How far it is from each row", "Ten rows of each", "How it was measured")]
+    places += [
+        said.index(word) for word in ("How far it is from each row", "Ten synthetic rows", "How it was measured")
+    ]
     assert places == sorted(places)
     assert all(column.name in said for column in found.details.columns)
     assert "±" not in said and "95 % interval" in said
     assert "2026-05-17" in said and "2000" in said and found.version in said
 
 
-def test_the_page_shows_quantiles_and_ten_rows_of_each(written):
-    found, text = written
+def test_the_page_shows_quantiles_and_ten_rows_of_each_if_asked(written):
+    found, plain = written
+    assert plain.count('<tr><th scope="row">10</th>') == 1  # of synthetic rows
+    text = page(found, show_rows=True)
     bodies = [part.split("</tbody>")[0] for part in text.split("<tbody>")[1:]]
     examples = [body for body in bodies if body.startswith('<tr><th scope="row">1</th>')]
     assert [body.count("<tr>") for body in examples] == [10, 10]

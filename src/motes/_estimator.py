@@ -37,7 +37,7 @@ from motes.data._frames import Frame, as_frame, joined, unique_names
 from motes.data._natives import collected, in_library, is_frame, names_of
 from motes.data._series import Series
 from motes.data._targets import Target, check_labels
-from motes.data._templates import keep, kept, template_of, without
+from motes.data._templates import keep, kept, template_of, without, without_values
 from motes.errors import ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
 from motes.models._going_on import FitSession
@@ -169,8 +169,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         seed = start.seed if start is not None and self.random_state is None else _seed(self.random_state)
         # A state has the losses of all steps so far; without one those of a new training come behind them.
         apart = start is not None and (start.training is None or start.training.state is None)
+        columns = dict(self.columns or {})
+        if target is not None:  # which is learned, whatever its labels look like
+            columns[target.column] = "categorical"
         model = fit_table(
-            frame, self.recipe, changes=changes, columns=self.columns, weights=weights, seed=seed, session=session
+            frame, self.recipe, changes=changes, columns=columns, weights=weights, seed=seed, session=session
         )
         warn_if_interrupted(model, ConvergenceWarning, stacklevel=4)
         training = model.training
@@ -184,7 +187,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         elif hasattr(self, "classes_"):
             del self.classes_
         if start is None:  # a later table may have fewer categories
-            self.template_ = without(template_of(X), self._dropped)
+            self.template_ = without_values(without(template_of(X), self._dropped), [*model.schema.identifiers])
             for message in model.schema.warnings:
                 warnings.warn(message, UserWarning, stacklevel=3)
         return self
@@ -261,6 +264,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         given: Mapping[Any, Any] | None = None,
         y: Any = None,
         exact: bool = False,
+        placeholders: bool = False,
         random_state: Any = None,
         return_effective: bool = False,
     ) -> Any:
@@ -274,6 +278,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             y: their class, one for all rows or one for each (n_samples,).
             exact: weigh rows under conditions by the model's distribution and draw them again; see
                 docs/conditions.md.
+            placeholders: number the rows in columns that are set aside (ids, names, e-mail addresses), as in
+                `name-000001`. Otherwise they have no value there; see docs/tables.md.
             random_state: in the place of the estimator's.
             return_effective: give the effective sample size as well; it is `n_samples` where no row has a weight.
 
@@ -304,7 +310,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 count = int((codes == code).sum())
                 parts.append(self._table.sample(count, given=condition, seed=mine, exact=exact))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
-        rows = joined(parts, n).take(places).select(self._kept).like(self.template_)
+        frame = joined(parts, n).take(places)
+        if placeholders:
+            frame = self._table.schema.with_placeholders(frame)
+        rows = frame.select(self._kept).like(self.template_)
         return (rows, sum(part.effective for part in parts)) if return_effective else rows
 
     def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, smooth: bool = False) -> Array:

@@ -20,7 +20,7 @@ from motes.data._series import TYPE_WORDS
 from motes.data._shapes import SHAPES
 from motes.data._supports import bounds_texts
 from motes.data._tables import Table
-from motes.data._templates import template_of, without
+from motes.data._templates import template_of, without, without_values
 from motes.errors import UsageError
 from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
@@ -123,7 +123,8 @@ def fit(
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         warn_if_interrupted(table)
-        return Model(table, _template(template, frame.names, table.columns))
+        template = _template(template, frame.names, table.columns)
+        return Model(table, without_values(template, [*table.schema.identifiers]))
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:

@@ -16,7 +16,7 @@ from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._shapes import SHAPES
 from motes.data._tables import Standardiser, Table
-from motes.data._templates import keep, kept, template_of
+from motes.data._templates import keep, kept, template_of, without
 from motes.errors import ModelFileError, UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
@@ -146,6 +146,7 @@ class Model:
         label: Any = None,
         seed: int = 0,
         exact: bool = False,
+        placeholders: bool = False,
         iid: bool = False,
         how: Sampling | Mapping[str, Any] | None = None,
         on_block: OnBlock = None,
@@ -164,6 +165,8 @@ class Model:
             label: the class of points, one for all or one for each (n,). In a table a class is a column: use `given`.
             seed: of the draw.
             exact: in a table, weigh rows under conditions by the model's own order; see docs/conditions.md.
+            placeholders: in a table, number the rows in columns that are set aside (ids, names, e-mail addresses), as
+                in `name-000001`. Otherwise they have no value there; see docs/tables.md.
             iid: the m observations are independent ones of the same row: `n` rows are drawn given all of them, (n, d);
                 see docs/posteriors.md.
             how: of points, in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a
@@ -193,12 +196,15 @@ class Model:
             self._refuse({"label": label}, "sample", "A class of a table is a column: give given={column: label}.")
             self._refuse({"iid": iid}, "sample", "Several observations are for points that were trained given x.")
             self._refuse({"how": how}, "sample", "The columns of a table are drawn one after another: leave `how` out.")
-            rows = self.inner.sample(n, given=given, seed=seed, exact=exact, on_block=on_block)
+            rows = self.inner.sample(
+                n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_block=on_block
+            )
             for message in self._evidence(self.inner, given or {}, rows).warnings:
                 warnings.warn(message, UserWarning, stacklevel=2)
             return self._native(rows)
         if exact:
             raise UsageError("exact=True is for tables; this model is of points. Leave it out.")
+        self._refuse({"placeholders": placeholders}, "sample", "Points have no column that is set aside.")
         how = _of_points(Sampling.of(how))
         if self.inner.context is not None:
             for message in self.inner.context.far(self.inner.context.rows(given)[0]):
@@ -372,13 +378,15 @@ class Model:
             (3, ['no', 'no', 'no'])
         """
         count = 1 if draws is None else check_count(draws, "draws")
+        kind = template_of(data)
         if isinstance(self.inner, TableModel):
-            tables = self.inner.impute(data, draws=count, seed=seed, on_block=on_block)
+            frame = self.inner.schema.named(data)
+            tables = self.inner.impute(frame, draws=count, seed=seed, on_block=on_block)
+            kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
         else:
             self.inner.refuse_context("impute")
             filled = impute_draws(self.inner, self._points(data), count, seed=seed, on_block=on_block)
             tables = [as_frame(Table(one, self.columns)) for one in filled]
-        kind = template_of(data)
         made = [_with_index(table.like(kind), data) for table in tables]
         return made[0] if draws is None else made
 
@@ -556,7 +564,11 @@ class Model:
         if self.kind == "points" and len(self.columns) == 2:
             self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
             return figures.scatter(rows, title=title, style=style)
-        shown = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
+        shown = (
+            as_frame(Table(rows, self.columns))
+            if isinstance(self.inner, PointModel)
+            else self.inner.schema.contents(rows)
+        )
         real = None if data is None else as_frame(data).select(shown.names)
         ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, shown if real is None else real))
         return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
@@ -569,9 +581,13 @@ class Model:
         given: Any = None,
         n: int = ROWS,
         target: str | None = None,
+        show_rows: bool = False,
         seed: int = 0,
     ) -> Path:
         """Write the evaluation as one HTML page; returns its path. The other arguments are those of `evaluate`.
+
+        The page of a table shows no real row, unless `show_rows` asks for ten training rows and the ten held-out rows
+        that the model finds least likely.
 
         Raises:
             UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
@@ -583,7 +599,10 @@ class Model:
             'report.html'
         """
         check_page(path)
-        return write_page(self.evaluate(data, given=given, n=n, target=target, seed=seed), path)
+        if self.kind == "points":
+            self._refuse({"show_rows": show_rows}, "report", "Its page always shows them.")
+        found = self.evaluate(data, given=given, n=n, target=target, seed=seed)
+        return write_page(found, path, show_rows=show_rows)
 
     # --- averages of the weights ---
 

@@ -80,7 +80,7 @@ class Prepared:
         """By which the rows to train on are known again: no others give the same training."""
         if self.schema is None:
             return self.origin.fingerprint
-        return replace(self.origin, training=self.schema.frame(self.origin.training)).fingerprint
+        return replace(self.origin, training=self.schema.contents(self.origin.training)).fingerprint
 
 
 def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:

@@ -53,6 +53,12 @@ def sample(
         bool,
         Parameter(negative="", help="Of a table: weigh rows under conditions by the model's own order of its columns."),
     ] = False,
+    placeholders: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Of a table: fill columns that are set aside, such as ids and names, with placeholders."
+        ),
+    ] = False,
     points: PointOptions = PointOptions(),
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -67,12 +73,14 @@ def sample(
 
     rows.check()
     trained = read_model(model)
-    refuse_others(trained, points=points.given, tables={"--exact": exact})
+    refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
     if rows.out is not None:
         check_writable(rows.out, types_of(trained))
     known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
     iid = points.iid is not None
-    request = Request(n, given=known, seed=seed, exact=exact, iid=iid, how=points.how(), label=points.label)
+    request = Request(
+        n, given=known, seed=seed, exact=exact, placeholders=placeholders, iid=iid, how=points.how(), label=points.label
+    )
     with _written(rows.out) as write:
         found = write_samples(trained, request, write, Reporter(quiet))
     if found is not None:

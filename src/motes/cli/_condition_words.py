@@ -53,6 +53,7 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for word in words:
         name, negated, text = _divided(word, schema.names)
+        schema.check_not_aside(name)
         if name in made:
             raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
         try:

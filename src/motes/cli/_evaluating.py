@@ -61,10 +61,10 @@ def evaluate(
         check_page(written.report)
     if written.out is not None and not written.overwrite:
         refuse_evaluation(written.out)
-    refuse_others(trained, points={}, tables={"--target": target})
+    refuse_others(trained, points={}, tables={"--target": target, "--show-rows": written.show_rows})
     found = evaluate(trained, source, n=n, target=target, seed=seed, reporter=reporter)
     if written.report is not None:
-        write_page(found, written.report)
+        write_page(found, written.report, show_rows=written.show_rows)
         reporter.say(f"report in {written.report}")
     print_result(found, found.to_dict(), printed.json)
     if written.out is not None:

@@ -110,9 +110,16 @@ class EvaluationOut:
     """Where an evaluation is written to."""
 
     report: Annotated[Path | None, Parameter(help="An .html file for the whole report.")] = None
+    show_rows: Annotated[
+        bool, Parameter(negative="", help="Of a table: show real rows in the report; none are shown otherwise.")
+    ] = False
     out: Annotated[Path | None, Parameter(help="Folder for figures; none if left out.")] = None
     overwrite: Annotated[bool, Parameter(negative="", help="Replace the figures of an evaluation there.")] = False
     drawing: Drawn = Drawing()
+
+    def __post_init__(self) -> None:
+        if self.show_rows and self.report is None:
+            raise UsageError("--show-rows is about the report; say where to write it with --report FILE.html.")
 
 
 @Parameter(name="*")

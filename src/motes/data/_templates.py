@@ -58,6 +58,22 @@ def without(table: Any, places: Sequence[int]) -> Any:
     return table.select([name for j, name in enumerate(names_of(table)) if j in kept])
 
 
+def without_values(table: Any, columns: Sequence[str]) -> Any:
+    """The same template with plain text in these columns where their type names all of its values."""
+    library = type(table).__module__.split(".")[0]
+    if library == "pandas":
+        places = [j for j, name in enumerate(map(str, table.columns)) if name in columns]
+        kinds = {j: "object" for j in places if str(table.dtypes.iloc[j]) == "category"}
+        return table.astype({table.columns[j]: kind for j, kind in kinds.items()}) if kinds else table
+    if library == "polars":
+        import polars
+
+        return table.cast(
+            {name: polars.String for name in columns if table[name].dtype in (polars.Enum, polars.Categorical)}
+        )
+    return table
+
+
 ARROW = "arrow:"  # before a dtype of pandas that is one of Arrow
 KEY = "template"  # of the texts and the arrays of a model file
 

@@ -165,6 +165,8 @@ def _table_evaluated(
 def _check_target(model: TableModel, target: str | None) -> None:
     if target is not None and target not in model.columns:
         raise UsageError("target: " + unknown("column", target, model.columns))
+    if target is not None:
+        model.schema.check_not_aside(target)
     if target is not None and target not in model.schema.learned:
         raise UsageError(f"target: column '{target}' had one value in the training; there is nothing to learn.")
 

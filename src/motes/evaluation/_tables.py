@@ -145,9 +145,12 @@ def evaluate_tables(
 
 
 def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) -> None:
-    if target is not None and target not in schema.names:
-        raise UsageError(unknown("column", target, schema.names))
-    if target is not None and len(schema.names) == 1:
+    names = [column.name for column in schema.compared]
+    if target is not None:
+        schema.check_not_aside(target)
+    if target is not None and target not in names:
+        raise UsageError(unknown("column", target, names))
+    if target is not None and len(names) == 1:
         raise UsageError(f"target '{target}' is the only column; expected other columns to predict it from.")
     for name, rows, fewest in (("synthetic", samples, FEWEST), ("training", training, FEWEST_TRAINING)):
         if len(rows) < fewest:
@@ -250,9 +253,9 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
     """Some synthetic and some training rows as text."""
     texts = []
     for name in ("synthetic", "training"):
-        frame = schema.frame(frames[name])
+        frame = schema.contents(frames[name])
         texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
-    return Examples(schema.names, texts[0], texts[1])
+    return Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
 
 
 def with_unlikely(found: Evaluation[TableDetails], held_out: Frame, log_prob: ArrayLike) -> Evaluation[TableDetails]:

@@ -107,10 +107,11 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> View:
     """
     called = {name: f"the {name.replace('_', '-')} rows" for name in frames}
     frames = {name: schema.frame(frame, name=called[name]) for name, frame in frames.items()}
-    discrete = np.array([KINDS[column.kind].discrete for column in schema.columns])
+    columns = schema.compared
+    discrete = np.array([KINDS[column.kind].discrete for column in columns])
     x = {name: np.empty((len(frame), len(discrete)), order="F") for name, frame in frames.items()}
     labels: list[tuple[str, ...]] = []
-    for j, column in enumerate(schema.columns):
+    for j, column in enumerate(columns):
         entries = {name: frame.columns[column.name] for name, frame in frames.items()}
         if discrete[j]:
             shared, codes = _coded(entries)
@@ -120,7 +121,7 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> View:
             labels.append(())
         for name, values in codes.items():
             x[name][:, j] = np.where(entries[name].missing, np.nan, values)
-    return View(schema.columns, discrete, tuple(labels), x)
+    return View(columns, discrete, tuple(labels), x)
 
 
 def _coded(entries: Mapping[str, Series]) -> tuple[list[Any], dict[str, Array]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from motes.data._replacing import replacing
 from motes.errors import ModelFileError, UsageError
 
-FORMAT = "3"
+FORMAT = "4"
 SUFFIX = ".safetensors"
 M = TypeVar("M", bound=eqx.Module)
 

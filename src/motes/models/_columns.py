@@ -1,6 +1,5 @@
 """The columns of rows that are not those of the training: their order, their kinds, and what to know of them."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,9 +12,8 @@ from motes.data._text_lines import default_columns
 from motes.errors import DataError, UsageError
 from motes.models._points import PointModel
 from motes.recipes import Recipe
-from motes.tables.kinds import DROP
 from motes.tables.kinds._base import Sample
-from motes.tables.kinds._columns import Column, checked_override, column_of, kept_of
+from motes.tables.kinds._columns import Column, checked_override, column_of, kept_of, set_aside_message
 
 
 def order_of(model: PointModel, theirs: tuple[str, ...], name: str) -> list[int]:
@@ -61,11 +59,12 @@ def columns_of(frame: Frame, recipe: Recipe, name: str) -> Iterator[Column]:
 
 
 def warnings_of(columns: Iterable[Column]) -> Iterator[str]:
-    """What whoever trains on columns should know, a sentence each, with the option that does what it advises."""
+    """What whoever trains on columns should know, a sentence each, with the options of the command line."""
+    columns = list(columns)
+    yield from set_aside_message(columns, shell=True)
     for column in columns:
         for message in column.warnings:
-            cure = f" That is --set {shlex.quote(f'columns.{column.name}={DROP}')}" if f'"{DROP}"' in message else ""
-            yield f"column '{column.name}': {message}.{cure}"
+            yield f"column '{column.name}': {message}."
 
 
 def overrides_of(changes: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:

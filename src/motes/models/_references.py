@@ -89,7 +89,7 @@ def _name_of(model: PointModel | TableModel, given: str | Path | None) -> str:
 def _like(model: PointModel | TableModel, rows: Any, name: str) -> Any:
     """Rows with the columns of a model, in its order: a `Table` of points, or a `Frame`."""
     if isinstance(model, TableModel):
-        return model.schema.frame(rows, name=name)
+        return model.schema.contents(rows, name=name)
     table = rows if isinstance(rows, Table) else as_table(rows)
     return Table(table.x[:, order_of(model, table.columns, name)], model.columns)
 
@@ -125,7 +125,7 @@ def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> So
     """All rows of another file as held-out ones, beside the training rows."""
     there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
     home = divided(model.source, there, model.recipe, model.seed)
-    training = model.schema.frame(home.training, name=f"'{model.source}'")
+    training = model.schema.contents(home.training, name=f"'{model.source}'")
     equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
     note = f"{equal:,} of the {len(rows):,} rows of '{found.name}' equal a training row"
     if found.held_out is not None and 2 * equal > len(found.training):

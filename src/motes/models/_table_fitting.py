@@ -156,7 +156,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
         some = np.flatnonzero(weights)
         frame, weights = frame.take(some), weights[some]
     encoded = schema.encode(frame, name=name)
-    own = schema.frame(frame, name=name)
+    own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
     reader = Reader.of(schema)
     rows = reader.read(encoded)

@@ -126,6 +126,7 @@ def _kind_of(schema: Schema, column: str) -> Kind:
             f"column '{column}' is {one} in all rows of the training; expected a column that varies. "
             f"Choose from: {', '.join(schema.learned)}."
         )
+    schema.check_not_aside(column)
     if column not in schema.learned:
         raise UsageError(unknown("column", column, schema.learned))
     return schema.kinds[schema.learned.index(column)]

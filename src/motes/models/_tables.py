@@ -239,6 +239,7 @@ class TableModel:
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
         exact: bool = False,
+        placeholders: bool = False,
         on_block: Callable[[int], None] | None = None,
     ) -> Drawn:
         """Draw `n` new rows. `Frame.like` gives them the type of any table of these columns.
@@ -249,6 +250,7 @@ class TableModel:
                 None; None: missing; `Not(value)`.
             seed: of the draws.
             exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
+            placeholders: number the rows in columns that are set aside, as in `name-000001`; otherwise these are empty.
             on_block: called with the number of rows drawn so far.
 
         Raises:
@@ -271,8 +273,10 @@ class TableModel:
                     on_block(total)
                 yield rows
 
-        columns = joined(counted(), check_count(n, "rows")).columns
-        return Drawn(columns, effective, _log_mean(np.array(evidence)))
+        made = joined(counted(), check_count(n, "rows"))
+        if placeholders:
+            made = self.schema.with_placeholders(made)
+        return Drawn(made.columns, effective, _log_mean(np.array(evidence)))
 
     def blocks(
         self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
@@ -376,7 +380,7 @@ class TableModel:
         """Fill in the missing entries, `draws` times, each time with a draw given the observed ones of the row.
 
         Args:
-            data: rows (n); what is observed comes back to the bit.
+            data: rows (n); what is observed comes back to the bit, in the columns and the order that they have here.
             draws: how many tables; their spread is what is not known.
             seed: of the draws.
             on_block: called with the number of rows filled in so far, of all draws together.
@@ -390,9 +394,10 @@ class TableModel:
             >>> len(frames), frames[0]["age"].tolist()
             (3, [31, 47])
         """
-        rows = Blocks.of_frame(self.schema.frame(data, name=name))
+        given = self.schema.named(data, name=name)
+        rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
-        return [joined(part, rows.rows) for part in parts]
+        return [joined(part, rows.rows).select(names) for part in parts]
 
     def fillings(
         self,

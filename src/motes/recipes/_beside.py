@@ -12,11 +12,11 @@ from motes.evaluation._point_verdicts import MEASURES
 from motes.recipes._classes import check_class
 from motes.tables._states import PARTS
 from motes.tables.kinds._base import Kind
-from motes.tables.kinds._kinds import BUILT_IN, DROP, add_kind
+from motes.tables.kinds._kinds import BUILT_IN, DROP, IDENTIFIER, add_kind
 
 C = TypeVar("C", bound=type)
 
-TAKEN = {"column": {*BUILT_IN, DROP}, "metric": {*MEASURES}}
+TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*MEASURES}}
 
 
 def adding(section: str, kind: str) -> Callable[[C], C]:

@@ -33,12 +33,13 @@ def check_page(path: str | Path) -> None:
         raise UsageError(f"cannot write {path}: there is no folder '{path.parent}'. Make it first.")
 
 
-def write_page(found: Evaluation[Details], path: str | Path) -> Path:
+def write_page(found: Evaluation[Details], path: str | Path, *, show_rows: bool = False) -> Path:
     """Write one self-contained page: no script, no font, no picture from elsewhere; dark, light or printed.
 
     Args:
         found: what an evaluation gave.
         path: of the file, ending in .html; one that is there is replaced.
+        show_rows: of a table, show ten training rows and the ten held-out rows that the model finds least likely.
 
     Returns:
         The path.
@@ -55,7 +56,7 @@ def write_page(found: Evaluation[Details], path: str | Path) -> Path:
     """
     path = Path(path)
     check_page(path)
-    text = page(found)
+    text = page(found, show_rows=show_rows)
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -64,7 +65,7 @@ def write_page(found: Evaluation[Details], path: str | Path) -> Path:
     return path
 
 
-def page(found: Evaluation[Details]) -> str:
+def page(found: Evaluation[Details], *, show_rows: bool = False) -> str:
     """The text of that file.
 
     Example:
@@ -106,6 +107,7 @@ def page(found: Evaluation[Details]) -> str:
         sections=SECTIONS,
         severities=SEVERITIES,
         explanations=EXPLAINED,
+        show_rows=show_rows,
         style=Markup(style),
     )  # fmt: skip
 

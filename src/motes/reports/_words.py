@@ -42,8 +42,10 @@ EXPLAINED = {
     "fit": "How likely real points are under the model, beside what the exact distribution gives them; and how far "
     "the network's loss is above the irreducible one, which an exact denoiser has. Integrated over noise levels that "
     "excess bounds the Kullback-Leibler divergence, in nats a row.",
-    "examples": "Ten rows of each, drawn at random. The real ones are training rows: do not pass this report on "
-    "where these must stay private.",
+    "examples": "Ten synthetic rows, drawn at random. This report shows no real row; show_rows=True, or --show-rows "
+    "of `motes evaluate --report`, adds some.",
+    "real_examples": "Ten rows of each, drawn at random. The real ones are training rows: do not share this report if "
+    "these must stay private.",
     "unlikely": "The held-out rows that the model finds least likely, with log p in nats: what it explains worst.",
 }
 METHODS = {

@@ -81,6 +81,7 @@ def impute_file(
     tables: Iterable[Iterable[Frame]]
     if isinstance(model, TableModel):
         blocks = _rows_for(model, source)
+        names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
         counts = [_counts(_holes(part, model.schema.learned)) for part in blocks.read()]
     else:
         model.refuse_context("impute")
@@ -90,7 +91,8 @@ def impute_file(
     rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
     with writing(out) as write, reporter.counting("filling in", max(partial * draws, 1), "rows") as count:
         if isinstance(model, TableModel):
-            tables = model.fillings(blocks, draws=draws, on_block=count, **options)
+            filled_in = model.fillings(blocks, draws=draws, on_block=count, **options)
+            tables = ((part.select(names) for part in parts) for parts in filled_in)
         else:
             filled = impute_draws(model, x, draws, on_block=count, **options)
             tables = ([as_frame(Table(points, model.columns))] for points in filled)

@@ -32,6 +32,7 @@ class Request:
         given: conditions; see `motes.Model.sample`.
         seed: of the draw.
         exact: of a table: weigh rows by the model's own order.
+        placeholders: of a table: number the rows in columns that are set aside.
         iid: of points: `given` holds independent observations of one row.
         how, label: of points.
     """
@@ -41,6 +42,7 @@ class Request:
     given: Any = field(default_factory=dict)
     seed: int = 0
     exact: bool = False
+    placeholders: bool = False
     iid: bool = False
     how: Sampling | None = None
     label: Any = None
@@ -115,7 +117,7 @@ def write_samples(
     effective, log_evidence, done = 0.0, [], 0
     with reporter.counting("sampling", n, "rows") as count:
         for rows in model.blocks(n, given=given, seed=seed, exact=request.exact):
-            write(rows)
+            write(model.schema.with_placeholders(rows, done + 1) if request.placeholders else rows)
             effective += rows.effective
             log_evidence.append(rows.log_evidence)
             done += len(rows)

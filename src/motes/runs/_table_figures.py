@@ -28,11 +28,11 @@ def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, see
         album: of the figures.
         seed: of the synthetic rows and of the choice of real ones.
     """
-    real = model.schema.frame(origin.training)
+    real = model.schema.contents(origin.training)
     real = real.take(np.sort(np.random.default_rng([seed, 271828]).permutation(len(real))[:ROWS]))
     synthetic = model.sample(min(ROWS, len(real)), seed=seed)
     title = f"{len(synthetic):,} synthetic rows"
-    ours, theirs = ({name: rows[name] for name in rows.names} for rows in (synthetic, real))
+    ours, theirs = ({name: rows[name] for name in real.names} for rows in (synthetic, real))
     rows = f"{len(synthetic):,} synthetic and {len(real):,} real rows"
     yield album.save(figures.marginals(ours, theirs, title=title, style=album.look), "marginals", rows)
     some = linked_columns(model, real)

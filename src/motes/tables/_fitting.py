@@ -16,7 +16,8 @@ from motes.errors import DataError
 from motes.tables._parts import Array
 from motes.tables.kinds._base import Kind, Sample
 from motes.tables.kinds._columns import Column, check_finite, check_known, column_of
-from motes.tables.kinds._kinds import DROP, KINDS
+from motes.tables.kinds._identifiers import Identifier
+from motes.tables.kinds._kinds import DROP, IDENTIFIER, KINDS
 
 REPEATED = 100_000  # rows, to which whole weights are whole numbers of copies; beyond it, up to four times the rows
 
@@ -44,6 +45,7 @@ class FittedColumns:
     kinds: tuple[Kind, ...]
     missing_shares: tuple[float, ...]
     kept: Mapping[str, Series]
+    identifiers: Mapping[str, Identifier]
 
 
 def fit_columns(
@@ -63,6 +65,7 @@ def fit_columns(
     """
     weights = rows.weights
     columns, kinds, missing_shares = [], [], []
+    identifiers: dict[str, Identifier] = {}
     for column, series in rows.frame.columns.items():
         check_known(series, f' Or leave the column out, by kind "{DROP}".')
         check_finite(series, column, name)
@@ -70,13 +73,24 @@ def fit_columns(
         sample = Sample(column, series.take(here), rows.places[here], weights[here], bins, name)
         found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
         columns.append(found)
-        if not found.constant:
+        if found.kind == IDENTIFIER and not found.constant:
+            identifiers[column] = Identifier.of(sample)
+        elif found.learned:
             kinds.append(KINDS[found.kind].fit(sample, options))
             missing_shares.append(float(weights[series.missing].sum() / weights.sum()) if found.coded else 0.0)
     if not kinds:
+        if identifiers:
+            some = next(column for column in columns if column.kind == IDENTIFIER)
+            names = ", ".join(f"'{one}'" for one in identifiers)
+            raise DataError(
+                f"nearly every row of {name} has its own value in {names}, and no "
+                "other column varies, so there is nothing to learn. Add columns, or say what one is, such as "
+                f'columns.{some.name} = "{some.alternative or "categorical"}".'
+                + "".join(f" Column '{some.name}': {message}." for message in some.warnings)
+            )
         raise DataError(f"no column of {name} varies, so there is nothing to learn.")
     kept = {column.name: _one(rows.frame.columns[column.name]) for column in columns if column.constant}
-    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), kept)
+    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), kept, identifiers)
 
 
 def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows:

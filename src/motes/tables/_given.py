@@ -62,6 +62,7 @@ def _checked(schema: Schema, given: Mapping[Any, Any]) -> Conditions:
         )
     for key, value in given.items():
         name = _named(key, schema.names)
+        schema.check_not_aside(name)
         condition = _condition(name, value)
         if condition is None:
             values[name] = one_value(name, value)

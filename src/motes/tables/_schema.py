@@ -7,6 +7,7 @@ rows = schema.decode(encoded.codes, encoded.y, u).like(table)     # the same row
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,7 +36,9 @@ from motes.tables.kinds._columns import (
     checked_override,
     differs,
     kept_of,
+    set_aside_message,
 )
+from motes.tables.kinds._identifiers import Identifier
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
@@ -57,6 +60,7 @@ class Schema:
         relations: that hold exactly between numbers, in a share of the rows.
         dependencies: of columns of labels that follow from another one.
         inequalities: that all rows keep.
+        identifiers: of the columns that are set aside, how placeholders look.
 
     Example:
         >>> from motes.tables import Schema
@@ -74,6 +78,7 @@ class Schema:
     relations: tuple[Relation, ...] = ()
     inequalities: tuple[Inequality, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -133,7 +138,10 @@ class Schema:
         found = fit_columns(rows, given, missing, int(bins), name)
         frame, kinds = rows.frame, found.kinds
         input_columns = input_columns if len(names) < len(input_columns) else ()
-        made = cls(found.columns, kinds, found.missing_shares, found.kept, len(frame), input_columns)
+        made = cls(
+            found.columns, kinds, found.missing_shares, found.kept, len(frame), input_columns,
+            identifiers=found.identifiers,
+        )  # fmt: skip
         if not relations:
             return made
         frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are looked at first
@@ -157,6 +165,11 @@ class Schema:
         return tuple(kind.column for kind in self.kinds)
 
     @property
+    def compared(self) -> tuple[Column, ...]:
+        """The columns by which rows are compared: all but those that are set aside."""
+        return tuple(column for column in self.columns if column.name not in self.identifiers)
+
+    @property
     def dropped(self) -> tuple[str, ...]:
         """The columns that were left out."""
         return tuple(name for name in self.input_columns if name not in self.names)
@@ -167,6 +180,7 @@ class Schema:
         nothing, none = np.zeros(0, np.int64), np.zeros(0, bool)
         types: dict[str, Type] = {kind.column: kind.series(nothing, none).type for kind in self.kinds}
         types |= {name: one.type for name, one in self.kept.items()}
+        types |= {name: one.type for name, one in self.identifiers.items()}
         return {name: types[name] for name in self.names}
 
     @cached_property
@@ -207,7 +221,8 @@ class Schema:
     @property
     def warnings(self) -> list[str]:
         """What whoever trains on this table should know, a sentence for each."""
-        return [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
+        each = [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
+        return set_aside_message(self.columns, shell=False) + each
 
     def described(self) -> list[dict[str, Any]]:
         """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings.
@@ -222,7 +237,7 @@ class Schema:
             {
                 "name": column.name,
                 "kind": column.kind,
-                "becomes": becomes.get(column.name, "kept aside"),
+                "becomes": becomes.get(column.name, "set aside" if column.name in self.identifiers else "kept aside"),
                 "why": column.why,
                 "missing": column.missing / self.rows,
                 "warnings": list(column.warnings),
@@ -236,8 +251,36 @@ class Schema:
         found: list[Relation | Inequality | Dependency] = [*self.relations, *self.inequalities, *self.dependencies]
         return [one.words for one in found]
 
+    def named(self, data: Any, *, name: str = "the data") -> Frame:
+        """Rows with the columns that they have; those of an array, with the dropped columns or without them, get names.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).named([[25, "no"]]).names
+            ('age', 'smoker')
+        """
+        data = plain(data, name)
+        if not isinstance(data, np.ndarray | list | tuple):
+            return as_frame(data, name=name)
+        orders = self.names, self.input_columns, tuple(column.name for column in self.compared)
+        order = next((names for names in orders if np.shape(data)[1:] == (len(names),)), self.names)
+        return as_frame(data, order, name=name)
+
+    def here(self, frame: Frame) -> list[str]:
+        """The columns of a frame that the model has, in the order of the frame.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people, {"age": "drop"}).here(as_frame({"smoker": ["no"], "age": [25]}))
+            ['smoker']
+        """
+        return [name for name in frame.names if name in self.names]
+
     def frame(self, data: Any, *, name: str = "the data") -> Frame:
         """Rows with the columns of the training, in its order; an array has no names, so its order is taken for that.
+
+        The rows may lack columns that are set aside: their entries are then missing.
 
         Raises:
             DataError: a column too few or too many.
@@ -247,14 +290,10 @@ class Schema:
             >>> Schema.fit(people).frame({"smoker": ["no"], "age": [25]}).names
             ('age', 'smoker')
         """
-        order, data = None, plain(data, name)
-        if isinstance(data, np.ndarray | list | tuple):  # with the dropped columns or without them
-            order = (
-                self.input_columns
-                if self.input_columns and np.shape(data)[1:] == (len(self.input_columns),)
-                else self.names
-            )
-        frame = as_frame(data, order, name=name)
+        frame = self.named(data, name=name)
+        if frame.columns:
+            absent = {key: one.nothing(len(frame)) for key, one in self.identifiers.items() if key not in frame.columns}
+            frame = Frame({**frame.columns, **absent})
         if gone := [column for column in self.names if column not in frame.columns]:
             raise DataError(
                 f"{name} has no column '{gone[0]}'; expected {', '.join(self.names)}, as in the training. "
@@ -359,6 +398,7 @@ class Schema:
             made[column] = coded.decode(codes[:, at], y[:, at], u[:, at], gone)
         for name, one in self.kept.items():
             made[name] = one.take(np.zeros(len(codes), np.int64))
+        made |= {name: one.nothing(len(codes)) for name, one in self.identifiers.items()}
         return Frame({name: made[name] for name in self.names})
 
     def put(self, made: Frame, given: Any, *, name: str = "the data") -> Frame:
@@ -379,7 +419,50 @@ class Schema:
         columns = dict(made.columns)
         for column, coded in self._coded.items():
             columns[column] = coded.put(columns[column], frame.columns[column], name)
-        return Frame(columns)
+        return Frame(columns | {column: frame.columns[column] for column in self.identifiers})
+
+    def with_placeholders(self, made: Frame, start: int = 1) -> Frame:
+        """`made`, which `decode` gave, with placeholders in the columns that are set aside, numbered from `start`.
+
+        They look like `name-000001`, or are whole numbers beyond those of the training. None is one of its values.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"name": [f"Ann {k}" for k in range(50)], "age": [31, 47] * 25})
+            >>> rows = schema.decode([[0], [1]], np.zeros((2, 1)), np.full((2, 1), 0.5))
+            >>> schema.with_placeholders(rows)["name"].tolist()
+            ['name-000001', 'name-000002']
+        """
+        numbered = {name: one.placeholders(start, len(made)) for name, one in self.identifiers.items()}
+        return Frame({**made.columns, **numbered})
+
+    def contents(self, data: Any, *, name: str = "the data") -> Frame:
+        """The rows of `frame` without the columns that are set aside, by which rows are told apart.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"name": [f"Ann {k}" for k in range(50)], "age": [31, 47] * 25})
+            >>> schema.contents({"age": [31]}).names
+            ('age',)
+        """
+        return self.frame(data, name=name).select([column.name for column in self.compared])
+
+    def check_not_aside(self, column: str) -> None:
+        """Refuse a column that is set aside.
+
+        Raises:
+            UsageError: it is.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"name": [f"Ann {k}" for k in range(50)], "age": [31, 47] * 25})
+            >>> schema.check_not_aside("age")
+        """
+        if column in self.identifiers:
+            raise UsageError(
+                f"column '{column}' is set aside, because nearly every training row has its own value there: the model "
+                f"knows nothing of it. Choose from: {', '.join(self.learned)}; or train again and say what it is."
+            )
 
     # --- what is possible ---
 
@@ -435,6 +518,7 @@ class Schema:
             >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
             [False, True]
         """
+        self.check_not_aside(column)
         self.parts_of(column)  # which checks the name
         return self._coded[column].restrict(condition)
 
@@ -463,6 +547,7 @@ class Schema:
             "relations",
             "inequalities",
             "dependencies",
+            "identifiers",
         )
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 

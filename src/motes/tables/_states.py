@@ -16,6 +16,7 @@ from motes.tables.kinds._columns import Column
 from motes.tables.kinds._continuum import Continuum
 from motes.tables.kinds._curves import Asinh, Power, Straight
 from motes.tables.kinds._grids import Grid
+from motes.tables.kinds._identifiers import Identifier
 from motes.tables.kinds._kinds import KINDS
 from motes.tables.kinds._lattices import Lattice
 from motes.tables.kinds._lines import Few
@@ -23,7 +24,8 @@ from motes.tables.kinds._lines import Few
 Arrays = dict[str, NDArray[Any]]
 
 PARTS: tuple[type, ...] = (
-    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Inequality, Lattice, Power, Relation, Series, Straight
+    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Identifier, Inequality, Lattice, Power, Relation, Series,
+    Straight,
 )  # fmt: skip
 
 

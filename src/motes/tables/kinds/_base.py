@@ -111,9 +111,9 @@ class Kind(abc.ABC):
 
         Example:
             >>> from motes.tables import Schema
-            >>> schema = Schema.fit({"name": [f"person {k}" for k in range(100)], "smoker": ["no", "yes"] * 50})
-            >>> print(schema.warnings[0].partition(": a name")[0])
-            column 'name': every row has a label of its own
+            >>> schema = Schema.fit({"age": ["31", "47", "n/k", "25"] * 10})
+            >>> print(schema.warnings[0].partition(", such")[0])
+            column 'age': numbers but for 1 of its labels
         """
         return []
 

@@ -3,7 +3,8 @@
 Schema.fit(frame, {"age": "integer", "size": {"kind": "ordered", "order": ["S", "M", "L"]}})
 """
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,12 @@ from motes.data._series import Mask, Series
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds._base import Sample, Values, entry_at
 from motes.tables.kinds._grids import is_whole
-from motes.tables.kinds._kinds import DROP, KINDS
+from motes.tables.kinds._identifiers import identifier_reason
+from motes.tables.kinds._kinds import DROP, IDENTIFIER, KINDS
 
 MISSING = ("hide", "code")
 MANY_MISSING = 0.5
+BY_VALUE = "categorical", "integer"  # inferred kinds of which a column may be an identifier
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Column:
         missing: number of missing entries.
         warnings: what whoever trains on it should know.
         coded: missing entries have a code of their own.
+        alternative: of a column that is set aside, the kind by which it would be learned.
     """
 
     name: str
@@ -40,6 +44,12 @@ class Column:
     missing: int = 0
     warnings: tuple[str, ...] = ()
     coded: bool = False
+    alternative: str = ""
+
+    @property
+    def learned(self) -> bool:
+        """Whether the network learns it."""
+        return not self.constant and self.kind != IDENTIFIER
 
 
 def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str) -> tuple[Column, dict[str, Any]]:
@@ -68,8 +78,34 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
         kind, why = given["kind"], "as you say"
     else:
         kind, why = _inferred(sample)
+    if kind == IDENTIFIER:
+        return Column(sample.column, kind, why, False, gone), {}
     warnings += KINDS[kind].warnings(sample, options)
+    if reason := identifier_reason(sample) if kind in BY_VALUE else None:
+        if "kind" not in given:
+            return Column(sample.column, IDENTIFIER, reason, False, gone, tuple(warnings), False, kind), {}
+        warnings.append("nearly every row has its own value, so synthetic rows will hold real ones")
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
+
+
+def set_aside_message(columns: Iterable[Column], *, shell: bool) -> list[str]:
+    """The columns that were found to be identifiers, in a sentence; none where there are none.
+
+    Args:
+        columns: of a table.
+        shell: name the options of the command line, not those of Python.
+    """
+    found = [column for column in columns if column.kind == IDENTIFIER and column.alternative]
+    if not found:
+        return []
+    name, kind = found[0].name, found[0].alternative
+    names = ", ".join(f"'{column.name}'" for column in found)
+    learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
+    number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
+    return [
+        f"set aside, because nearly every row has its own value: {names}. Synthetic rows have no value there; "
+        f"{number} fills in placeholders, and {learn} learns '{name}' after all."
+    ]
 
 
 def _inferred(sample: Sample) -> tuple[str, str]:
@@ -179,10 +215,10 @@ def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str,
             f'column \'{column}\' = {value!r}; expected a kind, such as "integer", or {{kind = "ordered", '
             'order = ["S", "M", "L"]}.'
         )
-    if "kind" in given and given["kind"] not in KINDS:
-        raise UsageError(f"column '{column}': " + unknown("kind", str(given["kind"]), (*KINDS, DROP)))
+    if "kind" in given and given["kind"] not in (*KINDS, IDENTIFIER):
+        raise UsageError(f"column '{column}': " + unknown("kind", str(given["kind"]), (*KINDS, IDENTIFIER, DROP)))
     kind = given.get("kind", "")
-    allowed = KINDS[kind].options if kind else ()
+    allowed = KINDS[kind].options if kind in KINDS else ()
     made = dict(given)
     for key, option in given.items():
         if key == "missing":
@@ -195,7 +231,7 @@ def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str,
                 has = f"it has {', '.join(allowed)}" if allowed else "it has none"
                 raise UsageError(f"column '{column}': kind '{kind}' has no option '{key}'; {has}.")
             made[key] = KINDS[kind].option(column, key, option)
-    ends = KINDS[kind].ends if kind else (None, None)
+    ends = KINDS[kind].ends if kind in KINDS else (None, None)
     low, high = made.get("low", ends[0]), made.get("high", ends[1])
     if low is not None and high is not None and low >= high:
         raise UsageError(f"column '{column}': low = {low:g} and high = {high:g}; expected low < high.")

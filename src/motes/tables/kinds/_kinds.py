@@ -7,6 +7,7 @@ from motes.tables.kinds._base import Kind
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
 BUILT_IN = frozenset(KINDS)
+IDENTIFIER = "identifier"  # the kind of a column that is set aside, as nearly every row has a value of its own
 DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned
 
 

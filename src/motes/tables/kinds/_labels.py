@@ -15,7 +15,7 @@ from motes.data._series import Label, Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._conditions import HERE, Among, Between, Not, Restriction, SetOfValues, one_value
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part
-from motes.tables.kinds._base import ENOUGH, Kind, Sample, Values
+from motes.tables.kinds._base import Kind, Sample, Values
 
 MANY = 256  # labels, beyond which the rare ones share a code
 RARE = 2  # rows that hold a rare label, at most
@@ -55,11 +55,7 @@ class Categorical(Kind):
             return []
         seen, _ = _seen(sample)
         row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
-        if why := doubt(seen, row_of):
-            return [why]
-        if len(seen) == len(sample) > ENOUGH:
-            return ['every row has a label of its own: a name to leave out, by kind "drop", rather than a category']
-        return []
+        return [why] if (why := doubt(seen, row_of)) else []
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:

@@ -40,15 +40,6 @@ class Integer(Number):
         return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}"
 
     @classmethod
-    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
-        if sample.series.type not in ("real", "whole") or len(sample) < ENOUGH:
-            return []
-        seen, _ = sample.seen
-        if len(seen) == len(sample) == seen[-1] - seen[0] + 1:
-            return ['a number for each row: leave it out, by kind "drop", if it is a row\'s name']
-        return []
-
-    @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
         series = sample.series
         _check_numbers(sample)

@@ -1,0 +1,207 @@
+"""Columns in which nearly every row has its own value: which these are, and that no such value comes back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import motes
+from motes.data import as_frame
+from motes.errors import DataError, UsageError
+from motes.tables import Schema
+from tables import TINY
+
+N = 400
+RNG = np.random.default_rng(36)
+WORDS = ["blue", "late", "good", "delivery", "broken", "never", "thanks", "price", "again", "order"]
+
+
+def texts(form):
+    return [form.format(k, RNG.choice(WORDS)) for k in RNG.permutation(N)]
+
+
+IDENTIFIERS = {
+    "row": np.arange(1, N + 1),
+    "row number": np.arange(N)[::-1].astype(float),
+    "shuffled": RNG.permutation(N) + 1000,
+    "with gaps": np.sort(RNG.permutation(N + N // 4)[:N]),
+    "dense": RNG.choice(3000, N, replace=False),
+    "account": RNG.choice(np.arange(100_000, 1_000_000), N, replace=False),
+    "token": RNG.choice(10**9, N, replace=False),
+    "customer_id": RNG.lognormal(8, 1, N).round() * 1000 + np.arange(N),
+    "PassengerId": np.arange(N) * 10,
+    "code": texts("C{:05d}"),
+    "digits": texts("{:06d}"),
+    "name": texts("{1} von {0}"),
+    "email": texts("{1}.{0}@firm.at"),
+    "comment": [*texts("the {1} one, no. {0}")[: N - 30], *["nothing to add"] * 30],
+    "category": pd.Categorical(texts("K{}")),
+    "some missing": [None if k % 5 == 0 else text for k, text in enumerate(texts("M{}"))],
+}
+LEARNED = {
+    "year": np.arange(1900, 1900 + 120).tolist() + [None] * (N - 120),
+    "income": RNG.lognormal(10, 0.8, N).round(),
+    "salary": 30_000 + RNG.gamma(4, 9000, N).round(),
+    "population": RNG.lognormal(12, 2, N).round(),
+    "seconds": np.arange(N) * 60,
+    "amount": RNG.choice(np.arange(0, 100_000, 50), N, replace=False),
+    "count": RNG.poisson(300, N),
+    "weight": RNG.normal(70, 10, N),
+    "rounded": RNG.permutation(N) / 100,
+    "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(N), "D"),
+    "ticket": [f"T{k // 2}" for k in range(N)],
+    "city": RNG.choice(["Graz", "Linz", "Wien"], N),
+    "size": pd.Categorical([f"{k:03d}" for k in range(N)], ordered=True),
+}
+
+
+@pytest.mark.parametrize("column", IDENTIFIERS)
+def test_ids_names_addresses_and_free_text_are_set_aside(column):
+    schema = Schema.fit(pd.DataFrame({column: IDENTIFIERS[column], "city": LEARNED["city"]}))
+    assert schema.learned == ("city",) and [*schema.identifiers] == [column]
+    (message,) = schema.warnings
+    assert "nearly every row has its own value" in message and f"'{column}'" in message
+
+
+@pytest.mark.parametrize("column", LEARNED)
+def test_measurements_counts_years_dates_and_classes_are_learned(column):
+    assert Schema.fit(pd.DataFrame({column: LEARNED[column]})).learned == (column,)
+
+
+def test_a_few_rows_say_nothing_of_that():
+    assert Schema.fit({"name": [f"Ann {k}" for k in range(20)], "id": range(20)}).learned == ("name", "id")
+
+
+def test_a_weight_of_2_is_as_good_as_the_row_twice():
+    names = [f"Ann {k}" for k in range(100)]
+    twice = Schema.fit({"name": names * 2}, weights=np.ones(200))
+    assert Schema.fit({"name": names}, weights=np.full(100, 2.0)).learned == twice.learned == ("name",)
+
+
+def test_whoever_says_what_a_column_is_is_believed():
+    frame = {"id": np.arange(100), "city": ["Graz", "Linz"] * 50}
+    schema = Schema.fit(frame, {"id": "integer"})
+    assert schema.learned == ("id", "city") and "synthetic rows will hold real ones" in schema.warnings[0]
+    schema = Schema.fit({**frame, "zip": ["8010", "4020", "1010", "1020"] * 25}, {"zip": "identifier"})
+    assert [*schema.identifiers] == ["id", "zip"] and "'zip'" not in schema.warnings[0]
+
+
+def test_nothing_but_identifiers_cannot_be_learned_and_the_message_says_what_to_do():
+    with pytest.raises(DataError, match=r"its own value in 'name', 'id'.* such as columns\.name = \"categorical\""):
+        Schema.fit({"name": [f"Ann {k}" for k in range(100)], "id": np.arange(100), "all": [1] * 100})
+    with pytest.raises(DataError, match=r'neither text nor whole numbers.*kind "drop"'):
+        Schema.fit({"x": np.linspace(0, 1, 50), "city": ["Graz", "Linz"] * 25}, {"x": "identifier"})
+
+
+@pytest.mark.parametrize("column", IDENTIFIERS)
+def test_placeholders_are_distinct_and_none_is_a_value_of_the_training(column):
+    rows = as_frame({column: IDENTIFIERS[column], "city": LEARNED["city"]})
+    schema = Schema.fit(rows)
+    drawn = schema.decode(np.zeros((1000, 1)), np.zeros((1000, 1)), np.zeros((1000, 1)))
+    assert drawn.columns[column].missing.all()
+    first, second = schema.with_placeholders(drawn), schema.with_placeholders(drawn, 1001)
+    made = [*first.columns[column].cells(), *second.columns[column].cells()]
+    assert len({*made}) == 2000 and not {*made} & {*rows.columns[column].cells()}
+    assert first.columns[column].type == schema.types[column]
+
+
+def test_placeholders_have_the_pattern_of_their_column():
+    shown = lambda column, values: (
+        Schema.fit({column: values, "city": LEARNED["city"]}).identifiers[column].placeholders(1, 2).cells()
+    )
+    assert shown("name", IDENTIFIERS["name"]) == ["name-000001", "name-000002"]
+    assert shown("email", IDENTIFIERS["email"]) == ["email-000001@example.com", "email-000002@example.com"]
+    assert shown("id", np.arange(N)) == [1001, 1002]
+    assert shown("name", [f"name-{k:06d}" for k in range(N)]) == ["name-x-000001", "name-x-000002"]
+    hashes = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, N)
+    assert not {*shown("id", hashes)} & {*hashes.tolist()}
+
+
+@pytest.fixture(scope="module")
+def people():
+    rng = np.random.default_rng(1)
+    age = rng.integers(18, 80, 200)
+    return pd.DataFrame(
+        {
+            "id": np.arange(200),
+            "name": pd.Categorical([f"Secretname{k}" for k in range(200)]),
+            "age": age,
+            "email": [f"secret{k}@firm.at" for k in range(200)],
+            "member": np.where(rng.random(200) < age / 90, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(people):
+    return motes.fit(people, changes=TINY | {"table.steps": 5}, verbose=False)
+
+
+def test_samples_have_the_columns_of_the_data_and_no_value_where_one_is_set_aside(model, people):
+    rows = model.sample(50)
+    assert [*rows] == [*people] and rows[["id", "name", "email"]].isna().all().all()
+    assert rows[["age", "member"]].notna().all().all()
+    numbered = model.sample(50, placeholders=True)
+    assert numbered.name.tolist() == [f"name-{k:06d}" for k in range(1, 51)]
+    pd.testing.assert_frame_equal(numbered[["age", "member"]], rows[["age", "member"]])
+
+
+def test_no_value_of_such_a_column_is_in_the_model_file(model, people, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    assert b"ecret" not in (tmp_path / "m.safetensors").read_bytes()
+    again = motes.load(tmp_path / "m.safetensors").sample(20, placeholders=True)
+    pd.testing.assert_frame_equal(again, model.sample(20, placeholders=True))
+
+
+def test_rows_with_and_without_such_a_column_have_the_same_answers(model, people):
+    some = people[:30].copy()
+    few = some[["age", "member"]]
+    np.testing.assert_array_equal(model.score_samples(some), model.score_samples(few))
+    pd.testing.assert_frame_equal(model.predict(some, "member"), model.predict(few, "member"))
+    assert model.evaluate(people, n=200).entries == model.evaluate(people[["member", "age"]], n=200).entries
+
+
+def test_filling_in_leaves_such_a_column_as_it_is(model, people):
+    some = people[:30].copy()
+    some["age"] = some["age"].where(np.arange(30) % 3 > 0)
+    whole = model.impute(some)
+    pd.testing.assert_frame_equal(whole[["id", "name", "email"]], some[["id", "name", "email"]])
+    assert whole.age.notna().all()
+    few = model.impute(some[["member", "age"]])
+    assert [*few] == ["member", "age"] and few.age.tolist() == whole.age.tolist()
+
+
+@pytest.mark.parametrize("ask", [
+    lambda model, rows: model.sample(5, given={"name": "Secretname1"}),
+    lambda model, rows: model.sample(5, given={"id": (0, 5)}),
+    lambda model, rows: model.predict(rows, "email"),
+    lambda model, rows: model.evaluate(rows, n=50, target="name"),
+])  # fmt: skip
+def test_what_is_asked_of_such_a_column_is_refused_with_the_reason(model, people, ask):
+    with pytest.raises(UsageError, match="is set aside, because nearly every training row has its own value there"):
+        ask(model, people)
+
+
+def test_an_estimator_learns_its_classes_and_passes_ids_through(people):
+    ids = people[["id", "age"]].to_numpy()
+    labels = [f"class {k}" for k in range(200)]
+    changes = TINY | {"table.steps": 2}
+    with pytest.warns(UserWarning, match="own value") as said:
+        one = motes.DiffusionModel(changes=changes, random_state=0).fit(ids, labels)
+    assert "nearly every row has its own value: 'x'." in str(said[0].message)
+    assert len(one.classes_) == 200 and one.predict_proba(ids[:2]).shape == (2, 200)
+    assert np.isnan(one.sample(5)[:, 0]).all() and one.sample(5, placeholders=True)[:, 0].tolist() == [
+        *range(1001, 1006)
+    ]
+    assert one.transform(ids)[:, 0].tolist() == ids[:, 0].tolist()
+
+
+def test_a_report_shows_no_real_row_unless_asked(model, people, tmp_path):
+    marked = people.assign(age=people.age * 1000 + 7)
+    learned = motes.fit(marked, columns={"age": "real"}, changes=TINY | {"table.steps": 2}, verbose=False)
+    plain = learned.report(tmp_path / "plain.html", marked, n=100).read_text()
+    asked = learned.report(tmp_path / "asked.html", marked, n=100, show_rows=True).read_text()
+    assert "secret" not in plain + asked
+    shown = lambda page: [age for age in marked.age.unique() if f">{age}<" in page.partition('id="examples"')[2]]
+    tables = lambda page: page.count('<th scope="row">10</th>')
+    assert (tables(plain), tables(asked)) == (1, 2)
+    assert len(shown(asked)) > len(shown(plain)) + 4  # a synthetic age may be a real one
