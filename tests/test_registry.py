@@ -618,3 +618,21 @@ def test_a_literal_is_checked_where_annotations_are_texts():
     assert Sided("right").side == "right"
     with pytest.raises(ValueError, match="side = 'up'; expected one of left, right"):
         Sided("up")
+
+
+def numbers_of(section):
+    """(kind, key, what it may be) of every number that a section of a recipe may have."""
+    classes = kinds_of(section) or {"": type(motes.recipes.Recipe.__dataclass_fields__[section].default)}
+    for kind, cls in classes.items():
+        for field in dataclasses.fields(cls):
+            annotation = registry.keys_of(cls).get(field.name)
+            if {int, float} & set(registry.members_of(annotation)):
+                yield kind, field.name, field.metadata.get("range")
+
+
+@pytest.mark.parametrize("section", motes.recipes.Recipe.SECTIONS)
+def test_every_number_of_a_recipe_has_two_ends(section):
+    for kind, key, allowed in numbers_of(section):
+        assert allowed is not None and np.isfinite([allowed.low, allowed.high]).all(), (section, kind, key)
+        with pytest.raises(motes.errors.RecipeError, match=rf"{key} = 1000.*; expected"):
+            parse({"data": {"encode": section == "table"}, section: {key: 10**400} | ({"kind": kind} if kind else {})})

@@ -39,7 +39,7 @@ from motes.data._series import Series
 from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without, without_values
 from motes.errors import ModelFileError, UsageError, check_count, check_seed
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import read_checkpoint, reading, write_checkpoint
 from motes.models._going_on import FitSession
 from motes.models._points import model_path
 from motes.models._table_fitting import fit_table
@@ -509,7 +509,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         model = of_checkpoint(tensors, about, path)
         if not isinstance(model, TableModel):
             raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
-        try:
+        with reading(path):
             made = cls(model.recipe, **json.loads(about.get("estimator", "{}")))
             template = kept(tensors, about)
             # The command line reads rows from files, which are of no library.
@@ -518,8 +518,6 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             if "estimator.target" in tensors:
                 made._target = Target.unpacked(tensors["estimator.target"])
                 made.classes_ = made._target.classes
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"'{path}' is not a whole model of motes: {error!r}.") from None
         made.model_, made.n_iter_ = Model(model), len(made.history_)
         made.n_features_in_ = len(made._columns)
         if not isinstance(made.template_, np.ndarray):

@@ -17,10 +17,10 @@ from motes.data._frames import Frame, as_frame
 from motes.data._shapes import SHAPES
 from motes.data._tables import Standardiser, Table
 from motes.data._templates import keep, kept, template_of, without
-from motes.errors import ModelFileError, UsageError, check_count, unknown
+from motes.errors import UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import read_checkpoint, reading, write_checkpoint
 from motes.models._columns import matrix_of
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
@@ -760,12 +760,12 @@ def load(path: str | Path) -> Model:
     path = model_path(path)
     tensors, about = read_checkpoint(path)
     inner = of_checkpoint(tensors, about, path)
-    try:
+    with reading(path), np.errstate(all="ignore"):
         # That of an estimator with classes has no column for these, and the rows of its model have one.
         template = None if "estimator.target" in tensors else kept(tensors, about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-    return Model(inner, np.empty((0, 2)) if template is None and inner.source in SHAPES else template)
+        model = Model(inner, np.empty((0, 2)) if template is None and inner.source in SHAPES else template)
+        model._native(inner.example)
+    return model
 
 
 def _with_index(table: Any, like: Any) -> Any:

@@ -9,8 +9,11 @@ class Robust:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import equinox as eqx
 import numpy as np
@@ -27,11 +30,11 @@ class Range(NamedTuple):
         if not isinstance(value, int | float | np.number):
             return False
         above = value > self.low if self.open_low else value >= self.low
-        return bool(above and value <= self.high and math.isfinite(value))
+        return bool(above and value <= self.high and -math.inf < value < math.inf)
 
     def __str__(self) -> str:
-        least = f"a number above {self.low:g}" if self.open_low else f"a number at least {self.low:g}"
-        return least + (f" and at most {self.high:g}" if self.high < math.inf else "")
+        least = f"a number above {self.low:,.10g}" if self.open_low else f"a number at least {self.low:,.10g}"
+        return least + (f" and at most {self.high:,.10g}" if self.high < math.inf else "")
 
 
 def number(default: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
@@ -53,7 +56,7 @@ def number(default: Any, low: float, high: float = math.inf, *, open_low: bool =
         >>> Options(steps=0)
         Traceback (most recent call last):
             ...
-        ValueError: steps = 0; expected a number at least 1 and at most 1000.
+        ValueError: steps = 0; expected a number at least 1 and at most 1,000.
     """
     return eqx.field(static=True, default=default, metadata={"range": Range(low, high, open_low)})
 
@@ -93,3 +96,49 @@ class Checked:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+def check_types(made: Any) -> None:
+    """Check every field of a dataclass against its annotation, for objects that are made from what a file says.
+
+    Numbers have to be finite, whole ones to fit into 64 bits, and arrays of floats to be without NaN.
+
+    Raises:
+        ValueError: "CLASS.NAME is ...", for the first field that is something else.
+    """
+    cls: Any = type(made)
+    for name, annotation in _annotations(cls).items():
+        value = getattr(made, name)
+        if not _is(value, annotation):
+            got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
+            raise ValueError(f"{cls.__name__}.{name} is {got}, or holds what it cannot.")
+
+
+@cache
+def _annotations(cls: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def _is(value: Any, annotation: Any) -> bool:
+    """Whether a value is what an annotation says, with all that is inside of it."""
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_is(value, one) for one in inside)
+    if origin is Literal:
+        return value in inside
+    if origin is tuple:
+        each = inside[:1] * len(value) if isinstance(value, tuple) and inside[-1] is Ellipsis else inside
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_is, value, each))
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(all(map(_is, pair, inside)) for pair in value.items())
+    if origin is np.ndarray:
+        kind = get_args(inside[1])[0]
+        if not isinstance(value, np.ndarray) or kind is Any:
+            return isinstance(value, np.ndarray)
+        return np.issubdtype(value.dtype, kind) and not (value.dtype.kind == "f" and bool(np.isnan(value).any()))
+    if annotation is float:
+        return type(value) in (int, float) and -math.inf < value < math.inf
+    if annotation is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    return not isinstance(annotation, type) or isinstance(value, annotation)

@@ -54,7 +54,7 @@ class RecipeError(UsageError):
         >>> motes.load_recipe("default", {"training.steps": 0})
         Traceback (most recent call last):
             ...
-        motes.errors.RecipeError: recipe 'default': training.steps = 0; expected a number at least 1.
+        motes.errors.RecipeError: recipe 'default': training.steps = 0; expected a number at least 1 and ...
     """
 
 

@@ -143,12 +143,8 @@ def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
         if library == "pandas":
             return _to_pandas(json.loads(data))
         if library == "polars":
-            import polars
-
-            return polars.read_ipc(io.BytesIO(data))
-        import pyarrow
-
-        return pyarrow.ipc.read_schema(pyarrow.py_buffer(data)).empty_table()
+            return _to_polars(data)
+        return _arrow_schema(data).empty_table()
     except ImportError:
         raise UsageError(
             f"this model gives tables of {library}, which is not installed: pip install {library}."
@@ -188,12 +184,27 @@ def _name_of(dtype: Any) -> str:
 def _dtype_of(name: str) -> Any:
     import pandas
 
-    if not name.startswith(ARROW):
+    if not str(name).startswith(ARROW):
         return pandas.api.types.pandas_dtype(name)
+    return pandas.ArrowDtype(_arrow_schema(base64.b64decode(name.removeprefix(ARROW))).types[0])
+
+
+def _arrow_schema(data: bytes) -> Any:
     import pyarrow
 
-    schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(name.removeprefix(ARROW))))
-    return pandas.ArrowDtype(schema.types[0])
+    try:
+        return pyarrow.ipc.read_schema(pyarrow.py_buffer(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"its kind of table is none of Arrow: {error}") from None
+
+
+def _to_polars(data: bytes) -> Any:
+    import polars
+
+    try:
+        return polars.read_ipc(io.BytesIO(data))
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        raise ValueError(f"its kind of table is none of polars: {error}") from None
 
 
 def _to_pandas(columns: list[Any]) -> Any:

@@ -49,8 +49,8 @@ class LinearVP(Schedule):
         [1. 0.2812 0.0066]
     """
 
-    beta_min: float = number(0.1, 0, open_low=True)
-    beta_max: float = number(20.0, 0, open_low=True)
+    beta_min: float = number(0.1, 0, 1e4, open_low=True)
+    beta_max: float = number(20.0, 0, 1e4, open_low=True)
 
     def __check_init__(self) -> None:
         if 2 * 80 < self._integrated_beta < math.inf:
@@ -226,8 +226,8 @@ class VarianceExploding(Schedule):
         1.0 [ 0.     0.625 80.   ]
     """
 
-    sigma_max: float = number(10.0, 0, open_low=True)
-    rho: float = number(7.0, 0, open_low=True)
+    sigma_max: float = number(10.0, 0, 1e9, open_low=True)
+    rho: float = number(7.0, 0, 1000, open_low=True)
 
     def alpha(self, t: ArrayLike) -> jax.Array:
         return jnp.ones_like(t, dtype=float)

@@ -35,7 +35,7 @@ class Betas(Checked, ABC):
         [0.1, 0.2, 0.3, 0.4]
     """
 
-    steps: int = number(100, 1)
+    steps: int = number(100, 1, 100_000)
 
     @property
     @abstractmethod
@@ -119,7 +119,7 @@ class CosineBetas(Betas):
         [0.153, 0.417, 0.708, 0.999]
     """
 
-    offset: float = number(0.008, 0)
+    offset: float = number(0.008, 0, 10)
     max_beta: float = number(0.999, 0, 0.999999, open_low=True)
 
     @property

@@ -7,7 +7,8 @@ a checksum over everything in it.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._replacing import replacing
-from motes.errors import ModelFileError, UsageError
+from motes.errors import ModelFileError, MotesError, UnknownKindError, UsageError
 
 FORMAT = "4"
 SUFFIX = ".safetensors"
@@ -79,6 +80,24 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     return tensors, about
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within it what a file says is checked, and becomes the parts of a model.
+
+    Raises:
+        ModelFileError: in the place of anything that malformed texts and arrays raise.
+    """
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except UnknownKindError as error:
+        raise ModelFileError(f"'{path}': {error}") from None
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, MotesError) as error:
+        what = error if isinstance(error, ValueError | MotesError) else repr(error)
+        raise ModelFileError(f"'{path}' is not a whole model of motes: {what}") from None
+
+
 def arrays_of(module: eqx.Module) -> dict[str, NDArray]:
     """The arrays of a module, each by the path of its attribute."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(module, eqx.is_array))
@@ -99,6 +118,8 @@ def filled(skeleton: M, tensors: Mapping[str, NDArray], path: Path) -> M:
             raise ModelFileError(
                 f"'{path}': weights '{name}' are {got}; its recipe asks for {leaf.dtype} {leaf.shape}."
             )
+        if not np.isfinite(tensors[name]).all():
+            raise ModelFileError(f"'{path}': weights '{name}' are not all finite.")
         wanted.add(name)
         return tensors[name]
 

@@ -36,10 +36,10 @@ class Conditions(Checked):
 
     PATTERNS: ClassVar[int] = 4096  # masks, of which each row of a batch takes one
 
-    joint: float = number(0.0, 0)  # no column
-    posterior: float = number(0.0, 0)  # those of `given`
-    likelihood: float = number(0.0, 0)  # all others
-    random: float = number(0.0, 0)  # any, each with one probability, which is drawn as well
+    joint: float = number(0.0, 0, 1e6)  # no column
+    posterior: float = number(0.0, 0, 1e6)  # those of `given`
+    likelihood: float = number(0.0, 0, 1e6)  # all others
+    random: float = number(0.0, 0, 1e6)  # any, each with one probability, which is drawn as well
 
     @property
     def learned(self) -> bool:

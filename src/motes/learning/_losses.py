@@ -153,7 +153,7 @@ class MinSNR(Weighted):
         5.0
     """
 
-    gamma: float = number(5.0, 0, open_low=True)
+    gamma: float = number(5.0, 0, 1e9, open_low=True)
 
     def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
         return jnp.minimum(snr(schedule, t), self.gamma)
@@ -192,7 +192,7 @@ class Hybrid(eqx.Module):
         Hybrid(weight=0.01)
     """
 
-    weight: float = number(0.001, 0, open_low=True)
+    weight: float = number(0.001, 0, 1e9, open_low=True)
 
     def __check_init__(self) -> None:
         check_fields(self)

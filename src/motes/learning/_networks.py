@@ -50,8 +50,8 @@ class Architecture(Protocol):
 class StepGated(Checked):
     """A `StepGatedMLP`, the tutorial's network."""
 
-    width: int = number(128, 1)
-    depth: int = number(3, 1)
+    width: int = number(128, 1, 16_384)
+    depth: int = number(3, 1, 256)
 
     def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
         """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it has no third input."""
@@ -115,11 +115,11 @@ class StepGatedMLP(eqx.Module):
 class Residual(Checked):
     """A `ResidualMLP`, whose hidden layers are residual, with features of the time."""
 
-    width: int = number(64, 1)
-    depth: int = number(4, 1)
+    width: int = number(64, 1, 16_384)
+    depth: int = number(4, 1, 256)
     dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out; None: suits the rows
-    members: int = number(1, 1)  # networks that learn the same rows, each by itself, and whose mean is the answer
-    scales: int | None = number(None, 0)  # logarithms of learned scales of the context; None: suits the rows
+    members: int = number(1, 1, 256)  # networks that learn the same rows, each by itself, and whose mean is the answer
+    scales: int | None = number(None, 0, 1000)  # logarithms of learned scales of the context; None: suits the rows
 
     def network(
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array

@@ -23,21 +23,21 @@ class Training(Checked):
         (2000, 512)
     """
 
-    steps: int = number(4000, 1)
-    batch: int = number(512, 1)
+    steps: int = number(4000, 1, 10**9)
+    batch: int = number(512, 1, 10**7)
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
-    learning_rate: float = number(1e-2, 0, open_low=True)
+    learning_rate: float = number(1e-2, 0, 1000, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"
-    warmup: int = number(100, 0)  # steps over which the learning rate rises from 0
-    clip_norm: float = number(1.0, 0, open_low=True)
+    warmup: int = number(100, 0, 10**9)  # steps over which the learning rate rises from 0
+    clip_norm: float = number(1.0, 0, 1e12, open_low=True)
     ema: float = number(0.998, 0, 1)
     weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
     label_dropout: float = number(0.1, 0, 1)  # how often a row's label is withheld
     validation: float = number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
-    check_every: int = number(100, 1)  # steps from one look at these rows to the next
-    patience: int = number(10, 1)  # looks without a better loss, after which training stops
-    averages: int = number(32, 0)  # stores of two averages over the run, from which any other is made; 0: none
-    snapshots: int = number(5, 0)  # of the weights, each after twice as many steps as the one before; 0: none
+    check_every: int = number(100, 1, 10**9)  # steps from one look at these rows to the next
+    patience: int = number(10, 1, 10**9)  # looks without a better loss, after which training stops
+    averages: int = number(32, 0, 1000)  # stores of two averages over the run, from which any other is made; 0: none
+    snapshots: int = number(5, 0, 64)  # of the weights, each after twice as many steps as the one before; 0: none
 
     def optimiser(self) -> optax.GradientTransformation:
         """Adam with the clipping and the learning rate that these options say.

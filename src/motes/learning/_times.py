@@ -183,8 +183,8 @@ class LogNormalTimes(Times):
         0.0
     """
 
-    mean: float = eqx.field(static=True, default=-1.8)
-    std: float = number(1.5, 0, open_low=True)
+    mean: float = number(-1.8, -100, 100)
+    std: float = number(1.5, 0, 100, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
@@ -218,8 +218,8 @@ class LogitNormalTimes(Times):
         [0.22 0.5 0.78]
     """
 
-    mean: float = eqx.field(static=True, default=0.0)
-    std: float = number(1.0, 0, open_low=True)
+    mean: float = number(0.0, -100, 100)
+    std: float = number(1.0, 0, 100, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:

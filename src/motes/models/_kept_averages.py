@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+from motes._ranges import check_types
 from motes.errors import ModelFileError, UsageError
 from motes.learning._averages import Averages
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import read_checkpoint, reading, write_checkpoint
 from motes.recipes import Recipe
 
 AVERAGES = "averages.safetensors"
@@ -36,9 +37,14 @@ def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
     if not path.is_file():
         return None
     tensors, about = read_checkpoint(path)
-    if about.get("run") != run or tensors["weights"].shape[1] != parameters:
-        raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
-    return Averages(**tensors)
+    with reading(path):
+        found = Averages(**tensors)
+        check_types(found)
+        if about.get("run") != run or found.weights.shape != (*found.steps.shape, parameters):
+            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
+        if found.steps.shape != found.lengths.shape or not len(found.steps) or found.steps.min() < 1:
+            raise ValueError("steps and lengths of its averages")
+    return found
 
 
 def checked(averages: Averages | None, option: str) -> Averages:

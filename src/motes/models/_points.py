@@ -18,18 +18,25 @@ from scipy.special import softmax
 
 from motes._seeds import seed_key
 from motes.data._classes import Classes
-from motes.data._supports import Support
 from motes.data._tables import Standardiser, as_table
 from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
-from motes.errors import ModelFileError, MotesError, NoModelError, UnknownKindError, UsageError, check_count, unknown
+from motes.errors import NoModelError, UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
-from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._conditions import AnyConditional
 from motes.learning._course import Trained
 from motes.learning._networks import StepGatedMLP
 from motes.learning._weights import weights_of, with_weights
+from motes.models._checks import (
+    check_classes,
+    check_context,
+    check_network,
+    check_origin,
+    checked_columns,
+    checked_units,
+)
 from motes.models._contexts import Context
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._provenance import Provenance, provenance_of, texts_of
@@ -155,6 +162,16 @@ class PointModel:
     def dim(self) -> int:
         """Number of columns."""
         return len(self.columns)
+
+    @property
+    def example(self) -> NDArray[np.float64]:
+        """A row (1, d) in the data's units: the one in the middle.
+
+        Example:
+            >>> model.inner.example.shape
+            (1, 2)
+        """
+        return self.standardiser.inverse(np.zeros((1, self.dim)))
 
     @property
     def parameters(self) -> int:
@@ -673,21 +690,18 @@ class PointModel:
             ('x', 'y')
         """
         tensors = {name: array for name, array in tensors.items() if name != KEY}
-        try:
-            recipe = parse(json.loads(about["recipe"]), f"the recipe in '{path}'")
-            columns, labels = json.loads(about["columns"]), json.loads(about["classes"])
-            classes = Classes.from_dict(labels) if labels else None
-            observed = json.loads(about["context"])
-            context = Context.from_dict(observed) if observed else None
+        with reading(path):
             provenance, length = provenance_of(about)
-            bounded = "support.low" in tensors
-            support = Support(tensors.pop("support.low"), tensors.pop("support.high")) if bounded else None
-            standardiser = Standardiser(tensors.pop("standardiser.mean"), tensors.pop("standardiser.scale"), support)
-        except UnknownKindError as error:
-            raise ModelFileError(str(error)) from None
-        except (KeyError, TypeError, ValueError, MotesError) as error:
-            raise ModelFileError(f"'{path}' is not a whole model of motes: {error}") from None
-        denoiser = filled(_skeleton(recipe, len(columns), classes, context), tensors, path)
+            check_origin(provenance, length)
+            recipe, columns = parse(json.loads(about["recipe"]), "its recipe"), checked_columns(about["columns"])
+            if (classes := Classes.from_dict(labels) if (labels := json.loads(about["classes"])) else None) is not None:
+                check_classes(classes)
+            observed = json.loads(about["context"])
+            if (context := Context.from_dict(observed) if observed else None) is not None:
+                check_context(context, columns)
+            standardiser = checked_units(tensors, columns)
+            check_network(recipe, len(tensors))
+            denoiser = filled(_skeleton(recipe, len(columns), classes, context), tensors, path)
         model = cls(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
         return model._with(folder=path.parent, length=length)
 

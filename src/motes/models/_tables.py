@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
-from motes.errors import DataError, ModelFileError, UnknownKindError, UsageError, check_count
+from motes.errors import DataError, UsageError, check_count
 from motes.learning._averages import Averages
-from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, write_checkpoint
+from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import options_of
@@ -34,6 +34,7 @@ from motes.learning.tables._layout import layout_of
 from motes.learning.tables._links import Linker
 from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
+from motes.models._checks import check_origin, check_table
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._points import PointModel, model_path
 from motes.models._provenance import Provenance, provenance_of, texts_of
@@ -52,6 +53,7 @@ from motes.recipes import Recipe, parse
 from motes.sampling._constraint import Constraint, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
+from motes.tables._checks import check_schema
 from motes.tables._parts import IMPOSSIBLE
 from motes.tables._schema import Schema
 
@@ -142,6 +144,16 @@ class TableModel:
     def columns(self) -> tuple[str, ...]:
         """Names of all columns."""
         return self.schema.names
+
+    @property
+    def example(self) -> Frame:
+        """A row that the training could have held: the first code of every part.
+
+        Example:
+            >>> table.inner.example["smoker"].tolist()
+            ['no']
+        """
+        return self.schema.decode(*np.zeros((3, 1, len(self.schema.parts))))
 
     @property
     def parameters(self) -> int:
@@ -546,7 +558,9 @@ class TableModel:
         import tomllib
 
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
-        try:
+        with reading(path):
+            provenance, length = provenance_of(about)
+            check_origin(provenance, length)
             arrays = {
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
             }
@@ -565,14 +579,10 @@ class TableModel:
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
-            provenance, length = provenance_of(about)
-            made = cls(orders, recipe, provenance=provenance)
-            made.folder, made.length = path.parent, length
-            return made
-        except UnknownKindError as error:
-            raise ModelFileError(f"'{path}': {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"'{path}' is not a whole model of a table: {error}") from None
+            check_table(orders, recipe, check_schema(schema))
+        made = cls(orders, recipe, provenance=provenance)
+        made.folder, made.length = path.parent, length
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays of NumPy, so that it can be read where there is another device, or none.

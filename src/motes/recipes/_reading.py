@@ -54,6 +54,8 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         >>> parse({"loss": {"kind": "min_snr"}}).loss
         MinSNR()
     """
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{where}: got {type(values).__name__}; expected sections with keys.")
     parts: dict[str, Any] = {}
     for name, value in values.items():
         if name == "about":
@@ -122,7 +124,7 @@ def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where}: {name} = {value!r}; expected a list, such as [1.0, 0.5, 0.0].")
         return tuple(_checked(get_args(kind)[0], entry, name, where) for entry in value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**1000:  # larger ones may be no floats
         value = float(value)
     # bool is an int in Python, but true is no number of steps.
     if type(value) is not kind or (kind is float and not math.isfinite(value)):

@@ -102,10 +102,10 @@ class Churn(Sampler):
     evaluations: ClassVar[int] = 2
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "fresh noise with heun's method; 128 evaluations and more"
-    churn: float = number(10.0, 0)
-    from_level: float = number(0.0, 0)
-    to_level: float = number(1e6, 0)
-    noise: float = number(1.0, 0)
+    churn: float = number(10.0, 0, 1e6)
+    from_level: float = number(0.0, 0, 1e9)
+    to_level: float = number(1e6, 0, 1e9)
+    noise: float = number(1.0, 0, 100)
 
     def __check_init__(self) -> None:
         if self.from_level > self.to_level:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -96,7 +95,7 @@ class GradientEstimation(Sampler):
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "8 to 64 evaluations; where dpmpp_3m is in doubt"
-    gamma: float = eqx.field(static=True, default=1.5)
+    gamma: float = number(1.5, -100, 100)
 
     def init(self, x_t: jax.Array, grid: jax.Array) -> State:
         return jnp.zeros_like(x_t), jnp.zeros((), bool)  # eps_hat of the step before, and whether there was one
@@ -132,8 +131,8 @@ class Adaptive(Sampler):
     stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "an error that is requested instead of a number of steps; as a reference"
-    rtol: float = number(1e-4, 0, open_low=True)
-    atol: float = number(1e-4, 0, open_low=True)
+    rtol: float = number(1e-4, 0, 1, open_low=True)
+    atol: float = number(1e-4, 0, 1, open_low=True)
 
     def step(
         self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array

@@ -32,7 +32,7 @@ class UniformGrid(Checked):
         [1. 0.75 0.5 0.25 0.  ]
     """
 
-    steps: int | None = number(None, 1)  # N; None: those of the schedule
+    steps: int | None = number(None, 1, 100_000)  # N; None: those of the schedule
 
     def __call__(self, schedule: Schedule) -> jax.Array:
         steps = self.steps
@@ -56,7 +56,7 @@ class QuadraticGrid(Checked):
         [1. 0.5625 0.25 0.0625 0.]
     """
 
-    steps: int = number(64, 1)  # N
+    steps: int = number(64, 1, 100_000)  # N
 
     def __call__(self, schedule: Schedule) -> jax.Array:
         return (jnp.arange(self.steps, -1, -1) / self.steps) ** 2
@@ -77,9 +77,9 @@ class KarrasGrid(Checked):
         [10. 2.93 0.66 0.1 0.]
     """
 
-    steps: int = number(32, 1)  # N
-    sigma_min: float = number(0.004, 0, open_low=True)  # the last noise level r before 0
-    rho: float = number(7.0, 0, open_low=True)  # how much the steps bunch up near the data
+    steps: int = number(32, 1, 100_000)  # N
+    sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
+    rho: float = number(7.0, 0, 1000, open_low=True)  # how much the steps bunch up near the data
 
     def __call__(self, schedule: Schedule) -> jax.Array:
         times, largest = _karras(schedule, self.steps, self.sigma_min, self.rho)
@@ -101,8 +101,8 @@ class LogSNRGrid(Checked):
         [10. 1. 0.1 0.]
     """
 
-    steps: int = number(64, 1)  # N
-    sigma_min: float = number(0.004, 0, open_low=True)  # the last noise level r before 0
+    steps: int = number(64, 1, 100_000)  # N
+    sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
 
     def __call__(self, schedule: Schedule) -> jax.Array:
         times, largest = _log_snr(schedule, self.steps, self.sigma_min)

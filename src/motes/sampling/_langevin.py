@@ -51,7 +51,7 @@ class AnnealedLangevin(Sampler):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to see what the score alone can do; hundreds of levels"
-    corrections: int = number(5, 1)
+    corrections: int = number(5, 1, 10_000)
     snr: float = number(0.3, *LENGTHS, open_low=True)
 
     @property
@@ -86,7 +86,7 @@ class PredictorCorrector(Sampler):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to follow score SDEs; fixes what a coarse predictor gets wrong"
-    corrections: int = number(1, 1)
+    corrections: int = number(1, 1, 10_000)
     snr: float = number(0.16, *LENGTHS, open_low=True)
     predictor: Sampler = Ancestral("posterior")
 

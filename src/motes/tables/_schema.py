@@ -21,6 +21,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._identity import content_keys
 from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
+from motes.tables._checks import check_schema
 from motes.tables._coded_columns import CodedColumn
 from motes.tables._conditions import Condition, Restriction
 from motes.tables._dependencies import Dependency, dependencies_in
@@ -556,11 +557,13 @@ class Schema:
         """What `to_state` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: anything else.
+            ArithmeticError, LookupError, TypeError, ValueError: anything else; see `check_schema`.
 
         Example:
             >>> from motes.tables import Schema
             >>> Schema.from_state(*Schema.fit(people).to_state()).names
             ('age', 'smoker')
         """
-        return cls(**{field: from_json(value, arrays) for field, value in about.items()})
+        made = cls(**{field: from_json(value, arrays) for field, value in dict(about).items()})
+        check_schema(made)
+        return made

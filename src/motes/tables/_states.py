@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motes._ranges import check_types
 from motes.data._series import Series
 from motes.errors import UnknownKindError
 from motes.tables._dependencies import Dependency
@@ -50,7 +51,7 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
     Raises:
         UnknownKindError: it has a column kind that is not registered.
-        KeyError, TypeError, ValueError: nothing that it made.
+        KeyError, TypeError, ValueError: nothing that it made, or fields that are not what their class says.
     """
     if isinstance(plain, list):
         return tuple(from_json(item, arrays) for item in plain)
@@ -66,4 +67,6 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
             f"got a column kind of class '{plain['type']}'; expected one that is registered. Import the file that "
             "registers it first, on the command line with --import FILE.py."
         )
-    return classes[plain["type"]](**{key: from_json(value, arrays) for key, value in plain["fields"].items()})
+    made = classes[plain["type"]](**{key: from_json(value, arrays) for key, value in dict(plain["fields"]).items()})
+    check_types(made)
+    return made

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from motes._precision import put
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables._density import Near, log_mixture, log_value, moved
 from motes.learning.tables._layout import Layout, has_density
@@ -138,12 +137,17 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> M
     """The shapes of the members whose arrays `tensors` are, for `filled`.
 
     Raises:
-        KeyError: arrays that are not those of a model.
+        KeyError, ValueError: arrays that are not those of a model.
     """
     members, _, width = tensors["network.hidden"].shape
-    outputs, depth = tensors["network.line_bias"].shape[2], sum(name.startswith("network.into") for name in tensors)
-    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=jax.random.key(0))
-    components, axes = tensors["base.means"].shape[1:]
-    base = Base(*(put(np.zeros((components, *(axes,) * k))) for k in range(3)))
+    _, _, outputs = tensors["network.line_bias"].shape
+    if not members * width:
+        raise ValueError("it has no network")
+    depth = sum(name.startswith("network.into") for name in tensors)
+    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=None)
+    _, components, _ = tensors["base.means"].shape
+    axes = len(layout.axes)
+    shapes: Any = [jax.ShapeDtypeStruct((components, *(axes,) * k), np.float32) for k in range(3)]
+    base = Base(*shapes)
     shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
     return jax.tree.map(shape, MaskedModel(network, base))

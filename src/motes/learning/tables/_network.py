@@ -9,7 +9,7 @@ that move its density, if it has one. All outputs are zero at first: training st
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -77,7 +77,7 @@ class MaskedNetwork(eqx.Module):
         depth: blocks.
         line_outputs: Q, numbers for each density.
         dropout: share of the units that training leaves out.
-        key: of the first weights.
+        key: of the first weights; None: shapes in the place of arrays.
     """
 
     hidden: jax.Array  # (p, H)
@@ -96,27 +96,35 @@ class MaskedNetwork(eqx.Module):
     link_bias: jax.Array  # (J, R)
     dropout: float = eqx.field(static=True)
 
-    def __init__(self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array):
+    def __init__(
+        self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array | None
+    ):
         p, total, lines = layout.parts, len(layout.free), len(layout.lines)
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))  # nothing to compile
-        draw = lambda shape, scale: put(scale * rng.standard_normal(shape))
+        rng = None if key is None else np.random.default_rng(np.asarray(jax.random.key_data(key)))  # compiles nothing
+
+        def zeros(shape: tuple[int, ...]) -> Any:
+            return jax.ShapeDtypeStruct(shape, np.float32) if rng is None else put(np.zeros(shape))
+
+        def draw(shape: tuple[int, ...], scale: float) -> Any:
+            return zeros(shape) if rng is None else put(scale * rng.standard_normal(shape))
+
         inner, share = 2 * width, 1 / math.sqrt(p)
         self.hidden = draw((p, width), share)
         self.embed = draw((total, width), share)
         self.waves = draw((p, WAVES, width), share)
         self.slopes = draw((p, width), share)
         self.into = tuple(draw((width, inner), 1 / math.sqrt(width)) for _ in range(depth))
-        self.bias = tuple(put(np.zeros(inner)) for _ in range(depth))
+        self.bias = tuple(zeros((inner,)) for _ in range(depth))
         self.back = tuple(draw((inner, width), 0.5 / math.sqrt(inner)) for _ in range(depth))
-        self.out_waves = tuple(put(np.zeros((len(g.parts), WAVES, width))) for g in layout.groups)
+        self.out_waves = tuple(zeros((len(g.parts), WAVES, width)) for g in layout.groups)
         self.out_free = tuple(
-            put(np.zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width))) for g in layout.groups
+            zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width)) for g in layout.groups
         )
-        self.out_bias = tuple(put(np.zeros(g.log_masses.shape)) for g in layout.groups)
-        self.lines = put(np.zeros((lines, line_outputs, width)))
-        self.line_bias = put(np.zeros((lines, line_outputs)))
-        self.links = put(np.zeros((*layout.links.log_odds.shape, width)))
-        self.link_bias = put(layout.links.log_odds)
+        self.out_bias = tuple(zeros(g.log_masses.shape) for g in layout.groups)
+        self.lines = zeros((lines, line_outputs, width))
+        self.line_bias = zeros((lines, line_outputs))
+        self.links = zeros((*layout.links.log_odds.shape, width))
+        self.link_bias = zeros(layout.links.log_odds.shape) if key is None else put(layout.links.log_odds)
         self.dropout = dropout
 
     def state(self, layout: Layout, rows: Rows, visible: jax.Array, key: jax.Array | None = None) -> jax.Array:

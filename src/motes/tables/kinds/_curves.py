@@ -30,6 +30,10 @@ class Curve(abc.ABC):
     mean: float = 0.0
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (self.unit > 0 and self.scale > 0):
+            raise ValueError(f"unit = {self.unit}, scale = {self.scale}; expected numbers above 0.")
+
     @abc.abstractmethod
     def g(self, u: Array) -> Array:
         """The curve itself."""

@@ -1,0 +1,167 @@
+"""What a model file says, checked before anything is made of it: whatever passes is a model that answers in numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes._ranges import check_types
+from motes.data._classes import MOST, Classes
+from motes.data._supports import Support
+from motes.data._tables import Standardiser
+from motes.errors import check_seed
+from motes.models._contexts import Context
+from motes.models._provenance import Provenance
+from motes.recipes import Recipe
+from motes.sampling._constraint import Constraint
+from motes.sampling._orders import AnyOrder
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def check_origin(provenance: Provenance, length: float | None) -> None:
+    """Refuse what no training has: the seed, the length of an average.
+
+    Raises:
+        ValueError: it is none.
+    """
+    check_seed(provenance.seed)
+    _require(length is None or 0 < length < 1, f"an average over {length} of the training")
+
+
+def checked_columns(text: str) -> tuple[str, ...]:
+    """The names of the columns of points.
+
+    Raises:
+        ValueError: they are none.
+    """
+    names = json.loads(text)
+    fine = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names)
+    _require(fine and len({*names}) == len(names), "its columns have no names, or the same one")
+    return tuple(names)
+
+
+def checked_units(tensors: dict[str, NDArray[Any]], columns: Sequence[str]) -> Standardiser:
+    """The map between the units of the data and those of the network; its arrays are taken out of `tensors`.
+
+    Raises:
+        KeyError, ValueError: it is none, or one of other columns.
+    """
+
+    def taken(name: str) -> NDArray[np.float64]:
+        array = tensors.pop(name)
+        shape = (len(columns),)
+        if array.shape != shape or array.dtype != np.float64 or np.isnan(array).any():
+            raise ValueError(f"'{name}' is {array.dtype} {array.shape}; expected {shape} numbers of float64")
+        return array
+
+    support = Support(taken("support.low"), taken("support.high")) if "support.low" in tensors else None
+    _require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
+    mean, scale = taken("standardiser.mean"), taken("standardiser.scale")
+    finite = np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()
+    _require(bool(finite), "'standardiser.scale' is not above 0 everywhere, or its numbers are not finite")
+    return Standardiser(mean, scale, support)
+
+
+def check_classes(classes: Classes) -> None:
+    """Refuse classes that no labels have.
+
+    Raises:
+        ValueError: names that are none or the same, or counts that are none.
+    """
+    check_types(classes)
+    names = {str(name) for name in classes.names}
+    _require(len(names) == len(classes.names) == len(classes.counts) and 2 <= len(names) <= MOST, "its classes")
+    _require(min(classes.counts) >= 0 and sum(classes.counts) > 0, "how many rows its classes had")
+
+
+def check_network(recipe: Recipe, arrays: int) -> None:
+    """Refuse a recipe whose network has more layers than a file has arrays, before so many are traced.
+
+    Raises:
+        ValueError: it has.
+    """
+    network = recipe.network
+    layers = getattr(network, "depth", 0) * getattr(network, "members", 1)
+    _require(layers <= arrays, f"its recipe asks for {layers:,} layers, and it has {arrays:,} arrays")
+
+
+def check_context(context: Context, columns: Sequence[str]) -> None:
+    """Refuse a context that cannot be that of points of these columns.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    names, d = context.columns, len(columns)
+    for part in (context, context.prior, *([context.regression] if context.regression else [])):
+        check_types(part)
+    _require(0 < len(context) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
+    alike = len(context.curves) == len(context.gaps) == len(context) and len(context.reach) in (0, len(context))
+    _require(alike, "what it knows of the columns that it is given")
+    prior = context.prior
+    covariance = np.array(prior.covariance)
+    _require(len(prior.mean) == len(prior.intervals) == d and covariance.shape == (d, d), "the prior of its points")
+    _require(all(ends is None or ends[0] < ends[1] for ends in prior.intervals), "the intervals of its prior")
+    _require(_is_covariance(covariance), "the covariance of its prior")
+    _require(all(0 <= edge < d and prior.intervals[edge] is not None for edge in context.edges), "its edges")
+    if (regression := context.regression) is not None:
+        known = len(context) + sum(context.gaps)
+        shapes = [part.shape for part in (regression.slope, regression.offset, regression.root)]
+        _require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
+        finite = all(np.isfinite(part).all() for part in vars(regression).values())
+        _require(finite and _is_covariance(regression.root), "the numbers of its regression")
+
+
+def check_table(orders: AnyOrder, recipe: Recipe, rows: Any) -> None:
+    """Refuse orders, biases and inequalities that do not fit the schema and the network.
+
+    Args:
+        orders: whose schema and network were checked.
+        recipe: of the model.
+        rows: encoded ones of all codes, which the relations read.
+
+    Raises:
+        ArithmeticError, LookupError, TypeError, ValueError: they do not.
+    """
+    schema, layout, base = orders.schema, orders.layout, orders.models.base
+    _require(recipe.data.encode, "its recipe is for points")
+    order, p = orders.order, len(schema.parts)
+    whole = order.shape == (p,) and order.dtype.kind == "i"
+    _require(whole and sorted(order.tolist()) == list(range(p)), "its order of the parts is none")
+    place = np.argsort(order)
+    parts = [schema.parts_of(column) for column in schema.learned]
+    _require(all(np.all(np.diff(place[own]) > 0) for own in parts), "its order has a fine part before a coarse one")
+    members = len(orders.models.network.hidden)
+    shapes = [group.log_masses.shape for group in layout.groups] + [(len(layout.lines), layout.bins.edges.shape[1] - 1)]
+    biases = [one.shape == (members, *shape) for one, shape in zip(orders.bias, shapes, strict=True)]
+    _require(all(biases) and all(np.isfinite(one).all() for one in orders.bias), "its biases")
+    covariances = np.asarray(base.covariances, np.float64)
+    _require(all(_is_covariance(one) for member in covariances for one in member), "the covariances of its mixture")
+    _check_constraint(orders.constraint)
+    with np.errstate(all="ignore"):
+        orders.reader.read(rows)
+
+
+def _check_constraint(constraint: Constraint) -> None:
+    patterns, counts, k = constraint.patterns, constraint.counts, len(constraint.inequalities)
+    if not k:
+        return
+    fine = patterns.dtype == bool and patterns.shape == (*counts.shape, k) and counts.ndim == 1
+    _require(fine and counts.dtype.kind in "iu" and bool((counts > 0).all()), "how often rows break its inequalities")
+    _require(bool((~patterns).all(axis=1).any()), "that no row keeps its inequalities")
+
+
+def _is_covariance(matrix: NDArray[np.float64]) -> bool:
+    """Whether a square matrix is symmetric and positive definite."""
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
+        return False
+    return not len(matrix) or bool(np.linalg.eigvalsh(matrix).min() > 0)
