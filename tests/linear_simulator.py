@@ -4,6 +4,7 @@ theta ~ N(0, P),   x = A theta + e,   e ~ N(0, N),
 theta | x ~ N(K x, P - K A P),   K = P A^T (A P A^T + N)^-1
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import equinox as eqx
@@ -17,6 +18,7 @@ from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._schedules import Schedule
 from motes.models._contexts import Context
+from motes.models._novelty import NoveltyDetector
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.recipes import load_recipe
@@ -73,6 +75,8 @@ def exact_model():
     prior = Prior(tuple(-units.mean / units.scale), covariance, (None, None))
     curves = tuple(Straight(m, s) for m, s in zip(centre, unit, strict=True))
     context = Context(("a", "b", "c"), curves, prior, (False,) * 3)
+    x = simulated(2000, 98)[1]
+    context = replace(context, novelty=NoveltyDetector.fit(context.mapped(x), ~np.isnan(x)))
     spread, axes = np.linalg.eigh(POSTERIOR / np.outer(units.scale, units.scale))
     denoiser = Exact(FAR, units.scale, units.mean, unit, centre, spread, axes)
     recipe = load_recipe("default", {"schedule.sigma_max": FAR.sigma_max, "grid.steps": 64, "sampler.kind": "heun"})

@@ -1,6 +1,7 @@
 """Points given what was observed: exact posteriors of a linear Gaussian simulator, learned ones, and misuse."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,18 +102,123 @@ def test_samples_are_tables_as_the_training_rows_were(exact):
         np.testing.assert_array_equal(some.to_numpy(), points)
 
 
-def test_a_far_observation_is_a_guess(exact):
-    with pytest.warns(UserWarning, match="observation's 'b' lies 80 standard deviations"):
+def test_an_observation_beyond_the_training_or_that_combines_what_no_row_does_is_warned_of(exact):
+    with pytest.warns(UserWarning, match=r"the observation has 'b' = 40, and the training had -2.* to 2"):
         exact.sample(2, given=[0.0, 40.0, 0.0])
+    # a goes with b and c by theta; each is possible here, but hardly all of them.
+    with pytest.warns(UserWarning, match="no row of the training combined values as row 2 of the observations does"):
+        exact.sample(2, given=[[0.0, 0.0, 0.0], [-3.0, -2.0, 2.5]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exact.sample(2, given=X[0])
 
 
-def test_an_observation_is_far_beyond_the_rows_and_not_among_them():
-    x = np.append(np.random.default_rng(0).laplace(size=2000), [12.0, np.nan])
-    context = Context.fit(motes.data.Table(x[:, None], ("b",)), NO_PRIOR)
-    assert context.far(np.array([[12.0]])) == context.far(np.array([[-13.0]])) == []  # 9 standard deviations
-    assert Context.from_dict(json.loads(json.dumps(context.to_dict()))) == context
-    for one in (context, Context.from_dict({**context.to_dict(), "reach": ()})):  # of an old file
-        assert len(one.far(np.array([[16.0]]))) == 1
+def box(n, rng):
+    """Two parameters in the unit square, seen with noise."""
+    return rng.uniform(size=(n, 2)) + 0.1 * rng.normal(size=(n, 2))
+
+
+def line(n, rng):
+    """One parameter that is seen twice."""
+    return rng.uniform(size=(n, 1)) + 0.01 * rng.normal(size=(n, 2))
+
+
+def curve(n, rng):
+    t = rng.uniform(0, 3, n)
+    return np.column_stack([t, np.sin(3 * t) + 0.01 * rng.normal(size=n)])
+
+
+def heavy(n, rng):
+    """Of three, one column with heavy tails and one with missing entries."""
+    x = rng.standard_t(2, size=(n, 3))
+    x[:, 2] = np.where(rng.uniform(size=n) < 0.3, np.nan, x[:, 2])
+    return x
+
+
+def many(n, rng):
+    return rng.normal(size=(n, 5)) @ np.random.default_rng(0).normal(size=(5, 60)) + 4 * rng.normal(size=(n, 60))
+
+
+def context_of(x):
+    return Context.fit(motes.data.Table(x, tuple(f"x{j}" for j in range(x.shape[1]))), NO_PRIOR)
+
+
+@pytest.mark.parametrize(
+    ("simulate", "unlike"),
+    [
+        (box, [[2.0, 0.5], [0.5, -1.0], [1.6, 1.6]]),
+        (line, [[0.2, 0.8], [0.9, 0.5]]),  # 60 and 40 standard deviations of the noise apart
+        (curve, [[1.5, 0.6], [0.5, 0.0]]),
+        (heavy, [[1e6, 0.0, 0.0]]),
+        (many, [12.0 * (-1.0) ** np.arange(60)]),
+    ],
+)
+def test_what_is_unlike_the_training_is_told_from_what_is_like_it(simulate, unlike):
+    context = context_of(simulate(1000, np.random.default_rng(1)))
+    for one in unlike:
+        assert context.novel(np.array([one])), one
+    fresh = simulate(500, np.random.default_rng(2))
+    alarms = sum(bool(context.novel(row[None])) for row in fresh)
+    assert alarms <= 5 + 2.33 * np.sqrt(5)  # at 1 % of 500 rows more in 1 of 100 seeds
+    again = Context.from_dict(json.loads(json.dumps(context.to_dict())))
+    assert again == context and again.novel(np.array(unlike)) == context.novel(np.array(unlike))
+
+
+def test_one_unlike_row_among_many_is_found_and_many_alike_are_no_alarm():
+    context = context_of(box(1000, np.random.default_rng(1)))
+    rows = box(300, np.random.default_rng(2))
+    assert context.novel(rows) == []
+    assert context.novel(np.vstack([rows, [[0.5, 2.0]]])) == [
+        "row 301 of the observations has 'x1' = 2, and the training had -0.2932 to 1.233. The model has learned "
+        "nothing there, so its answer is a guess."
+    ]
+    assert context.novel(np.array([[np.nan, 0.5]])[:, ::-1] * np.array([1.0, np.nan])) == []  # missing is not beyond
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("simulate", [box, line, curve, heavy])
+@pytest.mark.parametrize("n", [200, 2000])
+def test_what_is_like_the_training_is_called_unlike_it_in_one_of_a_hundred_cases(simulate, n):
+    repeats, fresh = 25, 100
+    rates = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng([repeat, n])
+        context, rows = context_of(simulate(n, rng)), simulate(fresh, rng)
+        rates.append(np.mean([bool(context.novel(row[None])) for row in rows]))
+    assert np.mean(rates) < 0.01 + 3 * np.std(rates) / np.sqrt(repeats)
+
+
+@pytest.mark.parametrize(
+    ("theta", "bounds", "says"),
+    [
+        ("uniform", [], "bounds_left_out = 2. Columns that look uniform between two ends: 'a' (0.0"),
+        ("uniform", ["a=0..1"], "bounds_left_out = 1. Columns that look uniform between two ends: 'b' (0.0"),
+        ("uniform", ["a=0..1", "b=0..1"], ""),
+        ("normal", [], ""),
+        ("whole", [], "degenerate_column = 4. Column 'a' has whole numbers only; samples will fall between them."),
+        ("counts", [], "degenerate_column = 30. Column 'a' has whole numbers only"),
+        ("few", [], "few_simulations = 10. 10 rows with what was observed are too few"),
+    ],
+)
+def test_what_can_be_known_to_go_wrong_with_simulations_is_found(theta, bounds, says):
+    rng = np.random.default_rng(3)
+    rows = {
+        "uniform": rng.uniform(size=(500, 2)),
+        "normal": rng.normal(size=(500, 2)),
+        "whole": np.column_stack([rng.integers(0, 4, 500), rng.normal(size=500)]),
+        "counts": np.column_stack([rng.integers(0, 30, 500), rng.normal(size=500)]),
+        "few": rng.normal(size=(10, 2)),
+    }[theta]
+    x = motes.data.Table(rows + 0.1 * rng.normal(size=rows.shape), ("x", "y"))
+    found = motes.diagnose(motes.data.Table(rows, ("a", "b"), given=x), "posterior", changes={"data.bounds": bounds})
+    assert [str(one)[: len(says)] for one in found] == ([says] if says else [])
+
+
+def test_fit_warns_of_simulations_before_training(capsys):
+    rng = np.random.default_rng(3)
+    theta = rng.uniform(size=(60, 2))
+    motes.fit(theta, given=theta + rng.normal(size=theta.shape), changes=SMALL, verbose=False)
+    assert "warning: few_simulations = 60. 60 rows with what was observed" in capsys.readouterr().err
 
 
 # --- learned ---------------------------------------------------------------------------------------------------------

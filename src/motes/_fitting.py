@@ -21,7 +21,9 @@ from motes.data._shapes import SHAPES
 from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without, without_values
+from motes.diagnosis._before import diagnose
 from motes.errors import UsageError
+from motes.models._contexts import context_table
 from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
@@ -131,11 +133,23 @@ def fit(
         raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
     whole = is_array or isinstance(data, Table)
     rows = data if whole else points_of(frame, "the data", chosen.data.label, chosen.data.given)
+    points = PointData(rows, columns, labels, weights, given)
+    if start is None:
+        _warn_of_simulations(points, chosen, reporter)
     with watching(reporter, on_progress) as show:
         session = FitSession(on_progress=show, source=source, start=before)
-        fitted = fit_points(PointData(rows, columns, labels, weights, given), chosen, seed=seed, session=session)
+        fitted = fit_points(points, chosen, seed=seed, session=session)
     warn_if_interrupted(fitted)
     return Model(fitted, _template(template, () if is_array else frame.names, fitted.columns))
+
+
+def _warn_of_simulations(points: PointData, recipe: Recipe, reporter: Reporter) -> None:
+    """Warn of what can be known to go wrong with points that are given what was observed."""
+    table = points.table
+    observed = table.given if points.given is None else context_table(points.given, len(table), table.columns)
+    if observed is not None and not recipe.conditions.learned:
+        for finding in diagnose(replace(table, given=observed), recipe):
+            reporter.warn(str(finding))
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:

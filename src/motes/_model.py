@@ -207,7 +207,7 @@ class Model:
         self._refuse({"placeholders": placeholders}, "sample", "Points have no column that is set aside.")
         how = _of_points(Sampling.of(how))
         if self.inner.context is not None:
-            for message in self.inner.context.far(self.inner.context.rows(given)[0]):
+            for message in self.inner.context.novel(self.inner.context.rows(given)[0]):
                 warnings.warn(message, UserWarning, stacklevel=2)
             if iid:
                 for message in prior_warnings(self.inner):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._prior import PRIOR_NATS, as_learned, as_options, prior_fix, prior_kl, quad_betas
@@ -34,7 +35,7 @@ def diagnose(
 
     Returns:
         Findings, the worst kind first: the scale, the prior, the noise range, the columns, the rows, the average of the
-        weights.
+        weights; where rows are given what was observed, also how many there are, and bounds that were left out.
 
     Example:
         >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000))]
@@ -53,6 +54,8 @@ PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and f
 WASTED = 0.05  # share of the steps that may be pure noise
 SCALES = (0.3, 3.0)  # standard deviations that a network can be given as they are
 LEVELS = 10  # a column of fewer different values is no continuous one
+SIMULATIONS = 200  # of fewer no posterior is learned
+UNIFORM = (0.02, 1.2)  # Kolmogorov's distance of a column from a uniform one: at most a + b / sqrt(rows)
 DUPLICATES = 0.01  # share of the rows that may be copies
 MEMORY = (0.01, 0.25)  # length of the average of the weights, as a share of the training
 BEST = 1 / 8  # the one that a fix gives it
@@ -126,13 +129,16 @@ def _unscaled_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _degenerate_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
+    n = len(table.x)
     levels = [len(np.unique(column)) for column in table.x.T]
-    few = int(np.argmin(levels))
-    if levels[few] < min(LEVELS, len(table.x)):
+    whole = (table.x == np.round(table.x)).all(axis=0).tolist()
+    few = int(np.argmin([level if level < LEVELS or one else np.inf for level, one in zip(levels, whole, strict=True)]))
+    if levels[few] < min(LEVELS, n) or (whole[few] and levels[few] < n / 2):
+        only = "whole numbers only" if whole[few] else f"only {levels[few]} different values"
         yield Finding(
             "degenerate_column",
             levels[few],
-            f"Column '{table.columns[few]}' has only {levels[few]} different values; samples will fall between them.",
+            f"Column '{table.columns[few]}' has {only}; samples will fall between them.",
             "",
         )
     z = Standardiser.fit(table.x).forward(table.x)
@@ -149,13 +155,51 @@ def _degenerate_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _duplicate_rows(table: Table, recipe: Recipe) -> Iterator[Finding]:
-    share = 1 - len(np.unique(table.x, axis=0)) / len(table.x)
+    rows = table.x if table.given is None else np.hstack([table.x, table.given.x])
+    share = 1 - len(np.unique(rows, axis=0)) / len(rows)
     if share > DUPLICATES:
         yield Finding(
             "duplicate_rows",
             share,
             f"{share:.0%} of the rows are copies of others, and a model will learn to repeat them.",
             "",
+        )
+
+
+def _few_simulations(table: Table, recipe: Recipe) -> Iterator[Finding]:
+    if table.given is not None and len(table.x) < SIMULATIONS:
+        yield Finding(
+            "few_simulations",
+            len(table.x),
+            f"{len(table.x)} rows with what was observed are too few to learn how one depends on the other; expected "
+            f"at least {SIMULATIONS}, better 1,000 or more.",
+            "",
+        )
+
+
+def _bounds_left_out(table: Table, recipe: Recipe) -> Iterator[Finding]:
+    """Columns that look uniform between two ends, as a prior is, and have no bounds."""
+    from scipy.stats import kstest
+
+    if table.given is None or len(table.x) < SIMULATIONS:
+        return
+    support = Support.of(recipe.data.bounds, table.columns)
+    found = {}
+    for j, (name, column) in enumerate(zip(table.columns, table.x.T, strict=True)):
+        bounded = support is not None and (np.isfinite(support.low[j]) or np.isfinite(support.high[j]))
+        low, high = float(column.min()), float(column.max())
+        if not bounded and high > low and not (column == np.round(column)).all():
+            found[name] = kstest((column - low) / (high - low), "uniform").statistic, f"{low:.4g} to {high:.4g}"
+    most = UNIFORM[0] + UNIFORM[1] / np.sqrt(len(table.x))
+    ends = {name: end for name, (distance, end) in found.items() if distance < most}
+    if ends:
+        said = ", ".join(f"'{name}' ({end})" for name, end in ends.items())
+        yield Finding(
+            "bounds_left_out",
+            len(ends),
+            f"Columns that look uniform between two ends: {said}. Without bounds many draws will be beyond them. Give "
+            f"the ends of the prior, in Python as fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
+            "--set 'data.bounds=[" + ", ".join(f'"{name}=LOW..HIGH"' for name in ends) + "]'",
         )
 
 
@@ -195,5 +239,7 @@ CHECKS: tuple[Callable[[Table, Recipe], Iterator[Finding]], ...] = (
     _noise_range,
     _degenerate_columns,
     _duplicate_rows,
+    _few_simulations,
+    _bounds_left_out,
     _average_of_weights,
 )

@@ -25,6 +25,7 @@ from motes.data._points import numbers_of
 from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
+from motes.models._novelty import NoveltyDetector
 from motes.models._priors import Prior
 from motes.models._regressions import Regression, widths_are_predictable
 from motes.tables._states import from_json, to_json
@@ -34,10 +35,9 @@ Array = NDArray[np.float64]
 
 FEW = 20  # distinct numbers, of which fewer show no shape
 TAILS = 0.2  # nats per row that asinh must gain beside: Laplace's distribution gains 0.08 in all, Student's t_3 0.32
-FAR = 5.0  # standard deviations, after the map
-BEYOND = 1.2  # times as far out as any row
 NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
 NAME = "given"
+GUESS = "The model has learned nothing there, so its answer is a guess."
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Context:
         gaps: whether each has missing entries in the training, which observations may have then as well.
         regression: of the points on them, of which a network learns what is left; None: all.
         edges: indices of the columns of the points whose ends the network is conditioned on.
-        reach: how far from 0 each column goes, after its map; empty: not known.
+        novelty: which observations are unlike those of the training; None: not known.
     """
 
     columns: tuple[str, ...]
@@ -60,7 +60,7 @@ class Context:
     gaps: tuple[bool, ...]
     regression: Regression | None = None
     edges: tuple[int, ...] = ()
-    reach: tuple[float, ...] = ()
+    novelty: NoveltyDetector | None = None
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -75,13 +75,12 @@ class Context:
         """The maps of the columns of `table`, whose rows count by `weights` (n,), or once each."""
         missing = np.isnan(table.x)
         gaps = tuple(bool(column.any()) for column in missing.T)
-        if not standardise:
-            return cls(table.columns, (Straight(0.0, 1.0),) * len(table.columns), prior, gaps)
-        counts = np.ones(len(table)) if weights is None else weights
-        curves = (_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
-        found = cls(table.columns, tuple(curves), prior, gaps)
-        ends = np.stack([np.nanmin(table.x, axis=0), np.nanmax(table.x, axis=0)])  # curves rise
-        return replace(found, reach=tuple(np.abs(found.mapped(ends)[:, : len(found)]).max(axis=0).tolist()))
+        curves: tuple[Curve, ...] = (Straight(0.0, 1.0),) * len(table.columns)
+        if standardise:
+            counts = np.ones(len(table)) if weights is None else weights
+            curves = tuple(_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
+        found = cls(table.columns, curves, prior, gaps)
+        return replace(found, novelty=NoveltyDetector.fit(found.mapped(table.x), ~missing))
 
     def with_regression(self, regression: Regression) -> Context:
         """The same with a regression of the points on these columns, and the ends that matter then."""
@@ -169,14 +168,30 @@ class Context:
             )
         return self._finite(rows), one
 
-    def far(self, rows: Array) -> list[str]:
-        """A sentence for each column in which an observation lies far beyond what the training held."""
-        away = np.abs(self.mapped(rows)[:, : len(self)]).max(axis=0)
-        return [
-            f"the observation's '{self.columns[j]}' lies {away[j]:.0f} standard deviations from the mean of the "
-            "training, which held no such row. The answer is a guess."
-            for j in np.flatnonzero(away > np.maximum(FAR, BEYOND * np.array(self.reach or 0.0)))
-        ]
+    def novel(self, rows: Array) -> list[str]:
+        """Say where observations (m, c) are unlike those of the training: in a column, or in all of them together.
+
+        With a probability of 1 % something is said of observations that are like the training's, however many.
+        """
+        if self.novelty is None:
+            return []
+        mapped, observed = self.mapped(rows), ~np.isnan(rows)
+        beyond = self.novelty.beyond(mapped, observed)
+        said = []
+        for j in np.flatnonzero(beyond.any(axis=0)).tolist():
+            low, high = self.curves[j].inverse(self.novelty.ends[j]).tolist()
+            first = int(beyond[:, j].argmax())
+            said.append(
+                f"{_observation(first, len(rows))} has '{self.columns[j]}' = {rows[first, j]:.4g}, and the training "
+                f"had {low:.4g} to {high:.4g}. {GUESS}"
+            )
+        distances = np.where(beyond.any(axis=1), 0.0, self.novelty.distances(mapped))
+        if distances.max() > 1:
+            said.append(
+                f"no row of the training combined values as {_observation(int(distances.argmax()), len(rows))} does: "
+                f"it is {distances.max():.2g} times as far from them as all but 0.5 % of them are. {GUESS}"
+            )
+        return said
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -187,7 +202,7 @@ class Context:
             "gaps": self.gaps,
             "regression": None if self.regression is None else self.regression.to_dict(),
             "edges": self.edges,
-            "reach": self.reach,
+            "novelty": None if self.novelty is None else self.novelty.to_dict(),
         }
 
     @classmethod
@@ -196,8 +211,9 @@ class Context:
         prior, found = Prior.from_dict(values["prior"]), values["regression"]
         regression = None if found is None else Regression.from_dict(found)
         curves, gaps = from_json(values["curves"], {}), tuple(values["gaps"])
-        later = (tuple(values.get(name, ())) for name in ("edges", "reach"))
-        return cls(tuple(values["columns"]), curves, prior, gaps, regression, *later)
+        edges, novelty = tuple(values.get("edges", ())), values.get("novelty")
+        detector = None if novelty is None else NoveltyDetector.from_dict(novelty)
+        return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges, detector)
 
     @property
     def _example(self) -> str:
@@ -263,6 +279,10 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
     if both:
         raise DataError(f"the points and {NAME} both have a column '{both[0]}'; expected two names. Rename one.")
     return table
+
+
+def _observation(row: int, rows: int) -> str:
+    return "the observation" if rows == 1 else f"row {row + 1} of the observations"
 
 
 def _named(rows: ArrayLike) -> list[str]:

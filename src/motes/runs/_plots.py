@@ -118,10 +118,10 @@ def draw_posterior(
     from motes.runs._point_figures import loss_figure
 
     begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
+    assert model.context is not None  # or nothing would have been observed
+    for warning in model.context.novel(model.context.rows(given)[0]):
+        reporter.warn(warning)
     drawn = model.sample(DRAWS, given=given, seed=seed)
-    assert model.context is not None  # or no observation would have been taken
-    for warning in model.context.far(model.context.rows(given)[0]):
-        reporter.say(f"warning: {warning}")
     album.folder.mkdir(parents=True, exist_ok=True)
     words = [f"{name} = {value:g}" for name, value in given.items()]
     title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")

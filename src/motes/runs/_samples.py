@@ -99,12 +99,16 @@ def write_samples(
     n, given, seed = request.n, request.given, request.seed
     if isinstance(model, PointModel):
         if model.context is not None:
+            for warning in (
+                *model.context.novel(model.context.rows(given)[0]),
+                *(prior_warnings(model) if request.iid else ()),
+            ):
+                reporter.warn(warning)
             draw = partial(sample_several, model) if request.iid else model.sample
             with reporter.counting("sampling", n, "rows") as count:
                 points = draw(n, given=given, seed=seed, label=request.label, how=request.how, on_block=count)
             write(as_frame(Table(points, model.columns)))
-            warnings = model.context.far(model.context.rows(given)[0])
-            return Evidence(None, (), n, (*warnings, *(prior_warnings(model) if request.iid else ())))
+            return None
         if not given:
             write(drawn(model, request, reporter)[0])
             return None
