@@ -102,10 +102,11 @@ def check_context(context: Context, columns: Sequence[str]) -> None:
         ValueError: it cannot.
     """
     names, d = context.columns, len(columns)
-    for part in (context, context.prior, *([context.regression] if context.regression else [])):
-        check_types(part)
+    for part in (context, context.prior, context.regression, context.novelty):
+        if part is not None:
+            check_types(part)
     _require(0 < len(context) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
-    alike = len(context.curves) == len(context.gaps) == len(context) and len(context.reach) in (0, len(context))
+    alike = len(context.curves) == len(context.gaps) == len(context)
     _require(alike, "what it knows of the columns that it is given")
     prior = context.prior
     covariance = np.array(prior.covariance)
@@ -119,6 +120,14 @@ def check_context(context: Context, columns: Sequence[str]) -> None:
         _require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
         finite = all(np.isfinite(part).all() for part in vars(regression).values())
         _require(finite and _is_covariance(regression.root), "the numbers of its regression")
+    if (novelty := context.novelty) is not None:
+        known = len(context) + sum(context.gaps)
+        ends = novelty.ends.shape == novelty.tails.shape == (len(context), 2)
+        axes = novelty.mean.shape == (known,) and novelty.axes.shape in ((known,), (known, known))
+        centres = novelty.centres.ndim == 2 and novelty.centres.shape[1] == known and len(novelty.centres) > 0
+        _require(ends and axes and centres and novelty.rows > 0, "the shapes of its novelty detector")
+        arrays = (novelty.ends, novelty.tails, novelty.mean, novelty.axes, novelty.centres)
+        _require(all(bool(np.isfinite(part).all()) for part in arrays), "the numbers of its novelty detector")
 
 
 def check_table(orders: AnyOrder, recipe: Recipe, rows: Any) -> None:
