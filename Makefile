@@ -14,7 +14,7 @@ help:
 	@echo "               goes on where it was ended"
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
-	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py"
+	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py, and JupyterLab to open it with"
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
 	@echo "make release   the wheel and the sdist, of sources that passed make test-all"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
@@ -55,8 +55,10 @@ format: venv-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebook: venv-test
-	$(BIN)/jupytext --to notebook --output docs/tutorial.ipynb docs/tutorial.py
+notebook:
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .notebook "-e .[notebook]" "motes.runs._run,jupytext,ipykernel,jupyterlab"
+	@$(BIN)/jupytext --quiet --to notebook --output docs/tutorial.ipynb docs/tutorial.py
+	@echo "Open it with: $(BIN)/jupyter lab docs/tutorial.ipynb"
 
 test-all: check
 	$(BIN)/python scripts/full_run.py $(BIN)/uv

@@ -21,7 +21,7 @@
 # with the small functions of `motes`. We call it *the original*. Section 10 says what it got wrong, fault by fault,
 # and shows each one. Section 11 puts them right.
 #
-# Everything is shortened so that the page runs in about half a minute on a quiet laptop: the original trains for 79,000
+# Everything is shortened so that the page runs in about a minute on a quiet laptop: the original trains for 79,000
 # steps, and we train for 8,000. The seeds are fixed; your machine may differ from ours in the last digits.
 
 # In a notebook this line installs the package from the checkout in whose folder `docs` the notebook lies. On Colab,

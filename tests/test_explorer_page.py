@@ -495,7 +495,7 @@ def test_who_does_not_see_it_is_told_the_state(visit):
     with visit("#model=small&n=500&show=data,euler.4&at=500") as page:
         until(page, "Boolean(explorer.panels[1].distance)")
         go(page, 400)
-        until(page, "document.getElementById('summary').textContent.includes('euler in 4 steps')")
+        until(page, "document.getElementById('summary').textContent.includes('Euler in 4 steps')")
         said = page.locator("#summary").inner_text()
         assert "time 0." in said and "distance to real points" in said
 

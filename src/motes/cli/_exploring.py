@@ -32,6 +32,8 @@ def explore(
 
     It runs until Ctrl-C, on this machine alone unless --host says otherwise, and asks nothing of any other.
     """
+    if not quiet:
+        note("motes: preparing the first picture; the address follows in some ten seconds ...")
     start_jax()
     try:
         with loading():

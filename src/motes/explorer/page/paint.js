@@ -96,7 +96,7 @@ export class Painter {
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
       if (!seen || !this.count) return;
-      gl.blendFunc(gl.ONE, glow ? gl.ONE : gl.ONE_MINUS_SRC_ALPHA);
+      gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA); // not added up, or a crowd would burn white in the dark
       gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 8 * this.count * first);
       gl.vertexAttribPointer(1, 2, gl.FLOAT, false, 0, 8 * this.count * second);
       gl.uniform2fv(at.mix_, mix);
@@ -109,11 +109,11 @@ export class Painter {
       return;
     }
     this.flat.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    if (seen && this.count) this.#count({ first, second, mix, shift, middle, half, size, share, colour, glow });
+    if (seen && this.count) this.#count({ first, second, mix, shift, middle, half, size, share, colour });
   }
 
   /** How many points cover each pixel, and what that looks like. */
-  #count({ first, second, mix, shift, middle, half, size, share, colour, glow }) {
+  #count({ first, second, mix, shift, middle, half, size, share, colour }) {
     const { flat, data, count, canvas: { width, height } } = this;
     if (this.image?.width !== width || this.image.height !== height) {
       this.image = flat.createImageData(width, height);
@@ -133,19 +133,17 @@ export class Painter {
         for (let at = (top + row) * width + left + cut, end = at + wide - 2 * cut; at < end; at++) if (covered[at] < 255) covered[at]++;
       }
     }
-    const look = shades(colour, share, glow);
+    const look = shades(colour, share);
     for (let at = 0; at < covered.length; at++) pixels[at] = look[covered[at]];
     flat.putImageData(this.image, 0, 0);
   }
 }
 
-/** The pixel that so many points of a colour cover, 0 to 255 of them: their light is added, or they lie on one another. */
-function shades(colour, share, glow) {
+/** The pixel that so many points of a colour cover, 0 to 255 of them, one over another. */
+function shades(colour, share) {
   const bytes = new Uint8ClampedArray(4 * 256);
   for (let n = 1; n < 256; n++) {
-    const alpha = glow ? Math.min(n * share, 1) : 1 - (1 - share) ** n;
-    const light = glow ? n * share / alpha : 1;
-    bytes.set([...colour.map((part) => 255 * part * light), 255 * alpha], 4 * n);
+    bytes.set([...colour.map((part) => 255 * part), 255 * (1 - (1 - share) ** n)], 4 * n);
   }
   return new Uint32Array(bytes.buffer);
 }

@@ -4,7 +4,7 @@ import { difference, streaks, warped } from "/field.js";
 import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
 import { Painter, fitted } from "/paint.js";
 import { PLACES, STEPS } from "/state.js";
-import { count, make, number } from "/words.js";
+import { count, make, number, samplerTitle } from "/words.js";
 
 export class Panel {
   /** @param explorer what holds the state, the link and the colours; @param index of this panel in the state. */
@@ -35,9 +35,12 @@ export class Panel {
   #fill() {
     const { samplers, about, limits } = this.explorer;
     if (about.data) this.source.append(make("option", "Data, dissolving", { value: "data" }));
-    const group = make("optgroup", "", { label: "Noise, brought back by" });
-    for (const { name } of samplers) group.append(make("option", name, { value: name }));
-    this.source.append(group);
+    for (const [label, noisy] of [["Follow the flow (ODE)", false], ["Draw noise on the way (SDE)", true]]) {
+      const group = make("optgroup", "", { label });
+      const own = samplers.filter(({ stochastic }) => stochastic === noisy);
+      for (const { name } of own) group.append(make("option", samplerTitle(name), { value: name }));
+      this.source.append(group);
+    }
     const all = [...new Set([...STEPS, this.chosen.steps, about.steps])].filter((steps) => steps > 0 && steps <= limits.steps);
     for (const steps of all.sort((a, b) => a - b)) this.steps.append(make("option", String(steps), { value: steps }));
   }
@@ -81,7 +84,7 @@ export class Panel {
   /** Ask for what is chosen. */
   async load() {
     const { explorer, chosen } = this, { link, state } = explorer;
-    this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${chosen.sampler}`}. Arrow keys move a point that is asked about.`);
+    this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${samplerTitle(chosen.sampler)}`}. Arrow keys move a point that is asked about.`);
     const about = explorer.samplers.find((one) => one.name === chosen.sampler);
     this.source.value = chosen.sampler;
     this.steps.value = String(chosen.steps);
@@ -215,7 +218,7 @@ export class Panel {
     if (this.isData) return "real points with noise";
     const { sampler, steps } = this.chosen, now = this.distance && this.now;
     const far = now ? `, distance to real points ${now.distance.toFixed(3)}, of two real sets ${now.reference.toFixed(3)}` : "";
-    return `${sampler} in ${steps} steps${far}`;
+    return `${samplerTitle(sampler)} in ${steps} steps${far}`;
   }
 }
 

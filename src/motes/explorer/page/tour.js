@@ -24,7 +24,7 @@ const STOPS = [
   {
     title: "Which way the data lies",
     text: "The score points to where points are likelier at this noise level. A network that guesses the clean point from a noisy one knows the score. Press in a picture to see where it leads.",
-    state: { panels: [data, good], layers: ["points", "arrows"], side: "learned", place: 430 },
+    state: { panels: [data, good], layers: ["points", "arrows"], side: "learned", place: 430 }, about: "layers",
   },
   {
     title: "Back, step by step",
@@ -39,12 +39,12 @@ const STOPS = [
   {
     title: "Is it right?",
     text: "Of a shape the exact density is known. Blue lines are the truth and amber lines what was learned: where they part, the network is wrong.",
-    state: { panels: [good], layers: ["points", "lines"], side: "both", place: 330 },
+    state: { panels: [good], layers: ["points", "lines"], side: "both", place: 330 }, about: "sides",
   },
   {
     title: "Your turn",
-    text: "Further down, draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
-    state: { panels: [data, good], layers: ["points"], place: 0 },
+    text: "Here, draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
+    state: { panels: [data, good], layers: ["points"], place: 0 }, about: "train-title",
   },
 ];
 
@@ -65,7 +65,7 @@ export class Tour {
   async go(at) {
     if (at < 0 || at >= STOPS.length) return this.end();
     this.at = at;
-    const { title, text, state, play } = STOPS[at], { explorer } = this;
+    const { title, text, state, play, about } = STOPS[at], { explorer } = this;
     id("stop").hidden = false;
     id("lede").hidden = true;
     id("stop-title").textContent = title;
@@ -75,6 +75,7 @@ export class Tour {
     id("tour-next").textContent = at === STOPS.length - 1 ? "End" : "Next";
     id("tour-next").focus({ preventScroll: true });
     explorer.play(0);
+    explorer.drop(null);
     await explorer.change((now) => {
       const fits = (panels) => panels.filter((one) => one.sampler !== "data" || explorer.about.data);
       Object.assign(now, structuredClone(state));
@@ -82,7 +83,7 @@ export class Tour {
       if (!explorer.about.exact) now.side = "learned";
       if (!explorer.about.layers) now.layers = ["points"];
     });
-    id("stop").scrollIntoView({ block: "start" });
+    id(about ?? "picture").scrollIntoView({ block: "start" });
     if (play && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) {
       explorer.state.place = play > 0 ? 0 : PLACES;
       explorer.play(play);
