@@ -155,15 +155,50 @@ def test_decimals_are_counted(places, dtype):
 
 
 @pytest.mark.parametrize(("rows", "most"), [(20, 4), (39, 4), (200, 20), (N, 128)])
-def test_bins_hold_about_as_many_rows_and_are_few_for_few_rows(rows, most):
+def test_bins_hold_about_as_many_rows_but_for_the_tails_and_are_few_for_few_rows(rows, most):
     for values in (NORMAL[:rows], (1e6 * NORMAL[:rows]).astype(int)):
         _, schema = fitted(values)
         (part,) = schema.parts
         assert part.count == most and part.smooth
-        assert part.masses.max() - part.masses.min() < 1.5 / rows + 1e-12
+        inner, quarter = part.masses[most // 4 : -(most // 4)], most // 4
+        assert inner.max() - inner.min() < 1.5 / rows + 1e-12
+        assert part.masses.max() - inner.max() < 1.5 / rows + 1e-12
+        assert part.masses.min() >= 2 / rows - 1e-12
+        assert part.masses[[0, -1]].max() < (6 if rows > 100 else 11) / rows
+        # Towards the ends a bin holds at least about half the rows of the one before it.
+        for masses in (part.masses[:quarter], part.masses[::-1][:quarter]):
+            assert (masses[1:] <= 2 * masses[:-1] + 1.5 / rows).all()
         assert np.isneginf(part.edges[0]) and np.isposinf(part.edges[-1])
     for values in (NORMAL, (1e6 * NORMAL).astype(int)):
         assert Schema.fit(pd.DataFrame({"a": values}), bins=7).parts[0].count == 7
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("name", ["lognormal", "pareto", "student"])
+def test_the_codes_of_a_column_have_its_moments_and_its_tails(name, rounded):
+    """Codes are drawn by their masses and places evenly within them, at a grid of numbers: nothing is random."""
+    rng = np.random.default_rng(17)
+    x = {
+        "lognormal": rng.lognormal(0, 1.5, 20_000),
+        "pareto": rng.pareto(2.5, 20_000) + 1,
+        "student": 1 + rng.standard_t(3, 20_000),
+    }[name]
+    frame, schema = fitted((1000 * x).round().astype(int) if rounded else x)
+    (part,), real, each = schema.parts, frame["a"].to_numpy(float), 400
+    edges = np.clip(part.edges, *schema.draw_range(0))
+    low, high = edges[:-1], edges[1:]
+    u = (np.arange(each) + 0.5) / each
+    y = (low[:, None] + u * (high - low)[:, None]).reshape(-1, 1)
+    codes = np.repeat(np.arange(len(low)), each)[:, None]
+    drawn = schema.decode(codes, y, np.zeros(y.shape)).columns["a"].values.astype(float)
+    share = np.repeat(part.masses / each, each)
+    mean = share @ drawn
+    assert mean == pytest.approx(real.mean(), rel=0.03)
+    assert np.sqrt(share @ (drawn - mean) ** 2) == pytest.approx(real.std(), rel=0.1)
+    for beyond in (0.99, 0.999, 0.9995):  # within two standard errors of as many rows
+        found = share[drawn > np.quantile(real, beyond)].sum()
+        assert found == pytest.approx(1 - beyond, abs=2 * np.sqrt((1 - beyond) / 20_000))
+    assert real.min() <= drawn.min() and drawn.max() <= real.max()
 
 
 def test_a_value_that_many_rows_hold_has_a_code_of_its_own():

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
-from motes.errors import DataError, UsageError, check_count
+from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
@@ -59,6 +59,9 @@ from motes.tables._schema import Schema
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
+
+
+FORMAT = "2"  # of what a file holds of a table
 
 
 class RowLikelihood(NamedTuple):
@@ -540,7 +543,7 @@ class TableModel:
         if self.constraint.inequalities:
             tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
-        return tensors, texts | texts_of(self)
+        return tensors, texts | texts_of(self) | {"table": FORMAT}
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
@@ -557,6 +560,12 @@ class TableModel:
         """
         import tomllib
 
+        if about.get("table") != FORMAT:
+            got = about.get("table", "1")
+            raise ModelFileError(
+                f"'{path}' is a model of a table in format {got}; this version of motes reads format {FORMAT}. "
+                "Train it again."
+            )
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         with reading(path):
             provenance, length = provenance_of(about)

@@ -23,6 +23,7 @@ Integers = NDArray[np.int64]
 ROWS = 20  # that hold a value which has a slot of its own
 EACH = 10  # rows to a slot, at least, on average
 LEAST = 4  # slots
+TAIL = 2  # rows of the outermost bin at each end, at least: with 5, one far number among them is spread too far
 APART = 0.4  # of the slots, at most, that hold one value each, where there are bins
 FREQUENT = 0.1  # share of the rows with one value, from which it says nothing of the shape of the others
 FAR = 2**61  # places of a lattice, as far as anything goes
@@ -201,13 +202,25 @@ def slots_of(counts: Array, bins: int) -> int:
 
 
 def cuts_of(counts: Array, bins: int) -> NDArray[np.intp]:
-    """The first places of the second to the last of `bins` of about as many rows, of numbers with these counts (m,)."""
+    """The first places of the second to the last of at most `bins`, of numbers with these counts (m,).
+
+    Bins hold about as many rows, but for the tails: the outermost ones are halved until they hold a few rows, so that
+    none spreads its rows from the bulk to the last number.
+    """
     bins = int(min(bins, max(LEAST, counts.sum() // EACH), len(counts)))
     upto = np.cumsum(counts)
     if bins < 2:
         return np.zeros(0, np.intp)
-    cuts = np.searchsorted(upto, np.arange(1, bins) / bins * upto[-1] * (1 - 1e-12)) + 1
+    halvings = int(np.clip(np.log2(upto[-1] / bins / TAIL), 0, bins // 4))
+    cuts = np.searchsorted(upto, tail_shares(bins, halvings) * upto[-1] * (1 - 1e-12)) + 1
     return np.unique(cuts[cuts < len(counts)])
+
+
+def tail_shares(bins: int, halvings: int) -> Array:
+    """The shares of the rows below the second to the last of `bins`, of which the outermost are halved so often."""
+    equal = bins - 2 * halvings
+    outer = 0.5 ** np.arange(1, halvings + 1) / equal
+    return np.concatenate([outer[::-1], np.arange(1, equal) / equal, 1 - outer])
 
 
 def masses_of(rows: NDArray[Any]) -> Array:
