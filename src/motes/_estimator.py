@@ -39,7 +39,7 @@ from motes.data._series import Series
 from motes.data._targets import Target, check_labels
 from motes.data._templates import keep, kept, template_of, without, without_values
 from motes.errors import ModelFileError, UsageError, check_count, check_seed
-from motes.learning._checkpoints import read_checkpoint, reading, write_checkpoint
+from motes.learning._checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.models._going_on import FitSession
 from motes.models._points import model_path
 from motes.models._table_fitting import fit_table
@@ -466,7 +466,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         after `load` is a new training that begins from the weights.
 
         Raises:
-            UsageError: a name that does not end in .safetensors, or parameters that no file can hold.
+            UsageError: a name with a suffix other than .safetensors, or parameters that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
 
         Example:
@@ -487,7 +487,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         tensors["estimator.history"] = self.history_
         if self._target is not None:
             tensors["estimator.target"] = self._target.packed()
-        write_checkpoint(Path(path), tensors, about)
+        write_checkpoint(complete_name(path), tensors, about)
 
     @classmethod
     def load(cls, path: str | Path) -> DiffusionModel:

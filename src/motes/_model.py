@@ -20,7 +20,7 @@ from motes.data._templates import keep, kept, template_of, without
 from motes.errors import UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance
-from motes.learning._checkpoints import read_checkpoint, reading, write_checkpoint
+from motes.learning._checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.models._columns import matrix_of
 from motes.models._evidence import Evidence, evidence_of
 from motes.models._point_conditions import far_conditions, impute_draws, sample_given
@@ -658,8 +658,11 @@ class Model:
     def save(self, path: str | Path) -> None:
         """Write one `.safetensors` file, whole or not at all, which `motes.load` and the command line read.
 
+        Args:
+            path: its name; `.safetensors` is appended to one without a suffix.
+
         Raises:
-            UsageError: a name that does not end in .safetensors, or a kind of table that no file can hold.
+            UsageError: a name with another suffix, or a kind of table that no file can hold.
             OSError: the folder is not there, cannot be written, or is full.
 
         Example:
@@ -671,7 +674,7 @@ class Model:
             self.inner.check_described()
         tensors, about = self.inner.parts()
         keep(self.template, tensors, about)
-        write_checkpoint(Path(path), tensors, about)
+        write_checkpoint(complete_name(path), tensors, about)
 
     def _natives(self, points: Array) -> Any:
         """Points (n, d) as a table, or (m, n, d) as m of them; arrays stay one array."""

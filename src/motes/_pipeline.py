@@ -10,7 +10,7 @@ from typing import Any
 
 from motes._progress import Reporter, watching
 from motes.data._datasets import DATASETS
-from motes.data._files import read_frame, suffix_of, width_of
+from motes.data._files import read_frame, refuse_address, suffix_of, width_of
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.data._shapes import SHAPES
@@ -41,6 +41,7 @@ def suited(source: str, changes: Sequence[str] = ()) -> str:
     """
     if source in DATASETS:
         return "table"
+    refuse_address(source)
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
         return "default"  # or what is to be said of a name that is none

@@ -13,6 +13,8 @@ from motes.errors import Terminated, UsageError
 if TYPE_CHECKING:
     from motes.models._points import PointModel
 
+SERVER = ("starlette", "uvicorn", "websockets")  # packages of the page's server
+
 
 @app.command
 def explore(
@@ -41,10 +43,10 @@ def explore(
             from motes.explorer._serving import serve
             from motes.explorer._subjects import Shelf, own_subject
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "websockets"):
+        if error.name not in SERVER:
             raise
         raise UsageError(
-            f"the explorer needs {error.name}, which is not installed. In the checkout: pip install -e '.[explore]'."
+            f"the explorer needs {error.name}, which is not installed: pip install {' '.join(SERVER)}."
         ) from None
 
     def ready(address: str) -> None:

@@ -21,8 +21,25 @@ def misuse(error: CycloptsError) -> str:
             return f"got no {name}; expected {about[:1].lower()}{about[1:]}. {help_}"
         case UnknownOptionError():
             got = error.token.keyword or error.token.value
+            if got == "-":
+                return (
+                    f"got '-'; expected a file: no data is read from standard input. Save it as a .csv first. {help_}"
+                )
             names = sorted({name for one in error.argument_collection for name in one.names if name.startswith("--")})
+            if "--recipe" in names and (settings := _settings(got)):
+                say = " or ".join(f"--set {setting}=..." for setting in settings)
+                return f"unknown option '{got}': it is a value of the recipe. Use {say}. {help_}"
             return f"{unknown('option', got, names)} {help_}"
         case UnusedCliTokensError(unused_tokens=[got, *_]):
             return f"got '{got}', which is one word too many; expected options after the last file or name. {help_}"
     return f"{str(error).removeprefix('Invalid value for ')} {help_}"
+
+
+def _settings(option: str) -> list[str]:
+    """The values of recipes, as section.key, that are called like an option."""
+    from motes.recipes import load_recipe
+    from motes.recipes._registry import keys_of
+
+    key, recipe = option.removeprefix("--").replace("-", "_"), load_recipe("default")
+    found = [section for section in recipe.SECTIONS if key in keys_of(type(getattr(recipe, section)))]
+    return [f"{section}.{key}" for section in sorted(found, key=lambda one: one not in ("training", "table"))]

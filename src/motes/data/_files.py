@@ -5,7 +5,7 @@ pyarrow reads text and Parquet.
 
 from __future__ import annotations
 
-import zipfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,15 +71,27 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
         return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
 
 
+def refuse_address(source: str | Path) -> None:
+    """Refuse what is not on this machine.
+
+    Raises:
+        UsageError: an address, such as that of a page on the web.
+    """
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(source)):  # of which a Path leaves one /
+        address = f"{found[1]}://{str(source)[found.end() :]}"
+        raise UsageError(f"got the address {address}; expected a file on this machine. Download it first.")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """What goes wrong with the file itself, in words."""
+    refuse_address(path)
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
         yield
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"'{path}' cannot be read: {error.strerror or str(error).strip().rstrip('.')}.") from None
 
 
 def width_of(path: Path, text: TextOptions) -> int:
@@ -127,10 +139,18 @@ def parquet_file(path: Path) -> Iterator[Any]:
 
 def _read_npz(path: Path) -> Frame:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
-        raise DataError(f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling.") from None
+        if other := [name for name, one in arrays.items() if not isinstance(one, np.ndarray)]:
+            raise ValueError(other[0])
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
+    except Exception:  # of the archive, of its compression, or of the header of an array, which is read as Python code
+        raise DataError(
+            f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling, or it is damaged."
+        ) from None
     if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
         return as_frame(next(iter(arrays.values())), name=f"'{path}'")
     shapes = {array.shape for array in arrays.values()}

@@ -138,11 +138,12 @@ def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool, mi
         where, got = f"{name}, row {rows[first]:,}, column '{column}'", f"'{str(first)[:SHOWN]}'"
         texts = list(map(str, series.labels))
         why = doubt(texts) if ways_of(texts, TextOptions()) else None  # all are numbers, and which is not certain
-    advice = (
-        f"Learn it with --recipe table, or name it as the label of the rows with --set data.label={column}."
-        if to_learn
-        else "Leave the column out: this model is of points."
-    )
+    if missing:
+        advice = "Give it as numbers, such as 0 and 1 for each of its labels; or learn all columns by recipe 'table'."
+    elif to_learn:
+        advice = f"Learn it by recipe 'table', or name it as the label of the rows: data.label = '{column}'."
+    else:
+        advice = "Leave the column out: this model is of points."
     raise DataError(f"{where}: got {got}; expected numbers. " + (f"The column holds {why}. " if why else "") + advice)
 
 

@@ -9,7 +9,6 @@ Columns with bounds are mapped to the whole line first (`_supports.py`), and the
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -279,8 +278,13 @@ def load_npy(path: Path) -> NDArray:
             x = np.load(file, allow_pickle=False)
             if not isinstance(x, np.ndarray):
                 raise ValueError("it holds several arrays; expected one, as numpy.save writes it")
-    except (ValueError, EOFError, zipfile.BadZipFile):
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
+    except Exception:  # a damaged header is read as Python code, which fails in many ways
         raise DataError(
-            f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling."
+            f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling, or it is "
+            "damaged."
         ) from None
     return x

@@ -30,13 +30,19 @@ def taken(subject: Subject, form: str, seed: int, on_block: Callable[[int], None
     if form == "recipe":
         return {"text": subject.model.recipe.to_toml()}
     # A model and a film are written by the library's own writers, into a folder that is gone afterwards.
-    with TemporaryDirectory(prefix="motes-explorer-") as folder:
-        path = Path(folder) / ("model.safetensors" if form == "model" else "film.gif")
-        if form == "model":
-            subject.as_model().save(path)
-        else:
-            _film(subject, path, seed, on_block)
-        return {"base64": b64encode(path.read_bytes()).decode()}
+    try:
+        with TemporaryDirectory(prefix="motes-explorer-") as folder:
+            path = Path(folder) / ("model.safetensors" if form == "model" else "film.gif")
+            if form == "model":
+                subject.as_model().save(path)
+            else:
+                _film(subject, path, seed, on_block)
+            return {"base64": b64encode(path.read_bytes()).decode()}
+    except OSError as error:
+        raise UsageError(
+            f"no temporary file can be written ({error.strerror or error}). Make room, or start `motes explore` with "
+            "TMPDIR set to a folder that has some."
+        ) from None
 
 
 def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], None]) -> None:

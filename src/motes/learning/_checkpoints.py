@@ -52,6 +52,18 @@ def check_name(path: Path) -> None:
         raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {SUFFIX}.")
 
 
+def complete_name(path: str | Path) -> Path:
+    """The name of a model file: .safetensors is appended to one without a suffix.
+
+    Raises:
+        UsageError: as `check_name`.
+    """
+    path = Path(path)
+    path = path if path.suffix else path.with_name(path.name + SUFFIX)
+    check_name(path)
+    return path
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     """What `write_checkpoint` wrote.
 

@@ -24,7 +24,15 @@ from motes.diffusion._denoiser import Denoiser, Given
 from motes.errors import NoModelError, UsageError, check_count, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
-from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, reading, write_checkpoint
+from motes.learning._checkpoints import (
+    SUFFIX,
+    arrays_of,
+    complete_name,
+    filled,
+    read_checkpoint,
+    reading,
+    write_checkpoint,
+)
 from motes.learning._conditions import AnyConditional
 from motes.learning._course import Trained
 from motes.learning._networks import StepGatedMLP
@@ -606,8 +614,8 @@ class PointModel:
         """Write one `.safetensors` file, whole or not at all.
 
         Raises:
-            UsageError: a name that does not end in .safetensors, or a denoiser that the recipe does not describe, so
-                that `load` could not build it again.
+            UsageError: a name with a suffix other than .safetensors, or a denoiser that the recipe does not describe,
+                so that `load` could not build it again.
             OSError: the folder is not there, cannot be written, or is full.
 
         Example:
@@ -617,7 +625,7 @@ class PointModel:
             ('x', 'y')
         """
         self.check_described()
-        write_checkpoint(Path(path), *self.parts())
+        write_checkpoint(complete_name(path), *self.parts())
 
     def check_described(self) -> None:
         """Refuse to save a denoiser that the recipe does not describe: `load` could not build it again.
@@ -720,6 +728,7 @@ def model_path(path: str | Path) -> Path:
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
+    path = path if path.suffix or path.is_file() else path.with_name(path.name + SUFFIX)
     if not path.is_file():
         raise NoModelError(f"there is no model file '{path}'. `motes train` makes one.")
     return path

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._datasets import DATASETS
-from motes.data._files import read_frame
+from motes.data._files import read_frame, refuse_address
 from motes.data._frames import Frame
 from motes.data._identity import content_keys, fingerprint_of, held_out_of
 from motes.data._points import frame_of, read_table
@@ -211,6 +211,7 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 def table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
+    refuse_address(name)
     label, path = recipe.data.label, Path(name)
     given = () if recipe.conditions.learned else recipe.data.given  # where any columns are learned given any others
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:

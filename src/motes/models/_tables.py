@@ -26,7 +26,7 @@ from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
 from motes.errors import DataError, ModelFileError, UsageError, check_count
 from motes.learning._averages import Averages
-from motes.learning._checkpoints import arrays_of, filled, read_checkpoint, reading, write_checkpoint
+from motes.learning._checkpoints import arrays_of, complete_name, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import options_of
@@ -526,7 +526,7 @@ class TableModel:
             >>> motes.load("people.safetensors").columns
             ('age', 'smoker')
         """
-        write_checkpoint(Path(path), *self.parts())
+        write_checkpoint(complete_name(path), *self.parts())
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Arrays and texts by name, of which `of_parts` makes the same model.

@@ -66,3 +66,5 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where} is not a TOML file: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"{where} is no recipe: its values are nested too deeply.") from None

@@ -36,10 +36,12 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] 
         motes.errors.RecipeError: recipe 'default': unknown key 'stepz' in [training]. Did you mean ...
     """
     values, where = (recipe.to_dict(), "the recipe") if isinstance(recipe, Recipe) else values_of(recipe)
-    pairs = changes.items() if isinstance(changes, Mapping) else [split_change(change) for change in changes]
+    pairs = [*changes.items()] if isinstance(changes, Mapping) else [split_change(change) for change in changes]
     # A new kind first: it decides which other keys there are.
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
         _change(values, key, value, where)
+    for key, _ in pairs:
+        _check_kind_of_model(values, key, where)
     return parse(values, where)
 
 
@@ -130,6 +132,21 @@ def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise RecipeError(f"{where}: {name} = {value!r}; expected {_SAID[kind]}.")
     return value
+
+
+def _check_kind_of_model(values: Mapping[str, Any], key: str, where: str) -> None:
+    """Refuse a change of a section that is for the other kind of model: of tables, or of points."""
+    data, (section, _, name) = values.get("data"), key.partition(".")
+    encode = isinstance(data, Mapping) and data.get("encode") is True
+    if section in ("data", "text", "columns", "about") or (section == "table") == encode:
+        return
+    mine, other, recipe = ("table", "points", "default") if encode else ("training", "a table", "table")
+    known = keys_of(type(Recipe.__dataclass_fields__[mine].default))
+    cure = f"Use {mine}.{name} instead, or choose" if name in known else "Choose"
+    kind = "a table" if encode else "points"
+    raise RecipeError(
+        f"{where} is for {kind}; got {key}, which is for {other}. {cure} a recipe for {other}, such as '{recipe}'."
+    )
 
 
 def _change(values: dict[str, Any], key: str, value: Any, where: str) -> None:

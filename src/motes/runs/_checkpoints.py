@@ -6,6 +6,7 @@ A run that is complete keeps the last one, from which a training with more steps
 """
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -112,7 +113,7 @@ class Checkpoints:
 
 def checkpoints_in(out: Path) -> list[Path]:
     """The checkpoints in the folder of a run, the newest first."""
-    found = (out / CHECKPOINTS).glob(f"[0-9]*{SUFFIX}")
+    found = (path for path in (out / CHECKPOINTS).glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{1,18}", path.stem))
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -198,14 +199,13 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
     """
     for path in checkpoints_in(out):
         try:
-            arrays, texts = read_checkpoint(path)
-            state = State(arrays, json.loads(texts["numbers"]))
-            recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
-        except (ModelFileError, KeyError, ValueError):
+            state, texts = _read(path)
+        except ModelFileError:
             continue
+        recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
         if not _is_said(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
             return []
-        end = int(arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
+        end = int(state.arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
         which = 0 if model.recipe.training.weights == "averaged" else 1
         shots = state.part("course").part("snapshots").arrays
         before = [step for step in sorted(map(int, shots)) if step < end]
@@ -231,6 +231,25 @@ def _clear_checkpoints(out: Path) -> None:
             folder.rmdir()
 
 
+def _read(path: Path) -> tuple[State, dict[str, str]]:
+    """The state in a checkpoint, and the texts beside it.
+
+    Raises:
+        ModelFileError: it is damaged, or no checkpoint.
+    """
+    arrays, texts = read_checkpoint(path)
+    try:
+        numbers, recipe = json.loads(texts["numbers"]), json.loads(texts["recipe"])
+        steps = [numbers["course/step"], numbers["course/steps"], int(texts["seed"])]
+        sections = [value for key, value in recipe.items() if key != "about"]
+        whole = {"named", "fingerprint"} <= texts.keys() and all(isinstance(one, dict) for one in sections)
+        if not whole or not all(type(step) is int for step in steps):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise ModelFileError(f"'{path}' is not a checkpoint of a training.") from None
+    return State(arrays, numbers), texts
+
+
 def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tuple[State, dict[str, str], list[Path]]:
     """The newest whole state in the folder of a run, the texts beside it, and the damaged files that are newer.
 
@@ -240,9 +259,8 @@ def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tu
     damaged: list[Path] = []
     for path in checkpoints_in(out):
         try:
-            arrays, texts = read_checkpoint(path)
-            found = State(arrays, json.loads(texts["numbers"])), texts, damaged
-        except (ModelFileError, KeyError, ValueError) as error:
+            state, texts = _read(path)
+        except ModelFileError as error:
             damaged.append(path)
             warn(f"{error} Going back to the checkpoint before it.")
             continue
@@ -251,7 +269,7 @@ def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tu
                 f"the run in '{out}' was trained by motes {texts['motes']}; this is motes {version('motes')}, which "
                 "cannot go on with it. Train anew: --overwrite, or another --out."
             )
-        return found
+        return state, texts, damaged
     if damaged:
         raise UsageError(f"all checkpoints in '{out}' are damaged. Train anew: --overwrite, or another --out.")
     raise UsageError(

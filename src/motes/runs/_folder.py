@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from motes.data._replacing import replacing
-from motes.errors import UsageError
+from motes.errors import DataError, UsageError
 from motes.evaluation._irreducible import BOUND, EXACT
 from motes.models._kept_averages import AVERAGES
 from motes.runs._drawing import FORMATS
@@ -104,8 +104,21 @@ def present(out: Path, names: Sequence[str]) -> list[Path]:
 
 
 def history_in(out: Path) -> list[dict[str, float]]:
-    """The lines of history.jsonl in a folder, as `motes.runs._run.history` made them; nothing where there is none."""
-    path = out / HISTORY
+    """The lines of history.jsonl in a folder, as `motes.runs._run.history` made them; nothing where there is none.
+
+    Raises:
+        DataError: a line that is not one of theirs.
+    """
+    path, made = out / HISTORY, []
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            entries = json.loads(line)
+            made.append({key: float(value) for key, value in entries.items()} | {"step": int(entries["step"])})
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            raise DataError(
+                f"line {number} of '{path}' is not the loss of a step, as `motes train` writes it. Remove the file; "
+                "there is no figure of the loss without it."
+            ) from None
+    return made

@@ -61,7 +61,7 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
     best, label = None, ""
     for name, key in ABOVE.items():
         if key in lines[0]:
-            best, label = float(np.median([line["loss"] - line[key] for line in lines])), LEAST[name]
+            best, label = float(np.median([line["loss"] - line[key] for line in lines if key in line])), LEAST[name]
     looks = [(line["step"], line["held_out"]) for line in history if "held_out" in line]
     axes = figures.loss_curve(
         [line["step"] for line in lines],

@@ -1,0 +1,225 @@
+"""What a user gives wrongly ends with an exit code and a sentence, not with a traceback."""
+
+import io
+import json
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import motes
+from motes.errors import DataError, RecipeError, UsageError
+from motes.explorer._subjects import Subject
+from motes.explorer._taking import taken
+from motes.learning._checkpoints import write_checkpoint
+from motes.runs._checkpoints import checkpoints_in, seed_of
+from motes.runs._folder import history_in
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.normal(size=(60, 2))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder of small files, some of them damaged, in which a command runs."""
+    monkeypatch.chdir(tmp_path)
+    motes.write_table("pts.csv", POINTS, ["x", "y"])
+    Path("tab.csv").write_text("a,b\n" + "".join(f"{i % 7},{'uv'[i % 2]}\n" for i in range(60)))
+    Path("quote.csv").write_text('x,y\n1,2\n3,"4\n' + "5,6\n" * 30)
+    Path("ragged.csv").write_text("x,y\n1,2\n3\n")
+    Path("header.csv").write_text("x,y\n")
+    Path("twice.csv").write_text("x,x\n1,2\n")
+    Path("empty.csv").write_text("")
+    Path("huge.npy").write_bytes(header("'<f8'", "(1000000000000, 2)") + POINTS.tobytes())
+    Path("negative.npy").write_bytes(header("'<f8'", "(-1, 2)") + POINTS.tobytes())
+    Path("overflow.npy").write_bytes(header("'<f8'", f"({10**30}, 2)") + POINTS.tobytes())
+    Path("flip.npy").write_bytes(header("'<f8'", "((60, 2)") + POINTS.tobytes())
+    Path("zip.npz").write_bytes(zipped({"letter.txt": b"hello"}))
+    Path("huge.npz").write_bytes(zipped({"a.npy": header("'<f8'", "(1000000000000, 2)")}))
+    Path("odd.parquet").write_bytes(b"PAR1" + b"\0" * 40 + b"PAR1")
+    Path("deep.toml").write_text("about = " + "[" * 100_000)
+    Path("odd.toml").write_text("training = 5")
+    Path("model.safetensors").write_text("no model")
+    Path("taken").mkdir()
+    return tmp_path
+
+
+def header(dtype, shape):
+    """The first bytes of a .npy file."""
+    text = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def zipped(files):
+    """The bytes of a zip archive."""
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return raw.getvalue()
+
+
+BAD = {
+    "train moons --steps 100": (2, "Use --set training.steps=... or --set table.steps=... or --set grid.steps=..."),
+    "train moons --width 100": (2, "--set table.width=... or --set network.width=..."),
+    "train moons --sede 1": (2, "Did you mean '--seed'?"),
+    "train tab.csv --set training.steps=50": (2, "Use table.steps instead"),
+    "train tab.csv --set network.width=50": (2, "Use table.width instead"),
+    "train tab.csv --set loss.kind=edm": (2, "Choose a recipe for points"),
+    "train pts.csv --set table.steps=50": (2, "Use training.steps instead"),
+    "train moons --set training.steps=many": (2, "expected a whole number"),
+    "train https://example.org/data.csv": (2, "address https://example.org/data.csv; expected a file on this machine"),
+    "train https://example.org/data": (2, "address https://example.org/data"),
+    "columns s3://bucket/data.parquet": (2, "address s3://bucket/data.parquet"),
+    "columns file:///tmp/data.csv": (2, "address file://tmp/data.csv"),
+    "train -": (2, "standard input"),
+    "columns -": (2, "standard input"),
+    "train moon": (2, "Did you mean 'moons'?"),
+    "train taken": (2, "is a folder"),
+    "train pts.txt": (2, "expected a name that ends in .csv"),
+    "train pts.csv --recipe deep.toml": (2, "nested too deeply"),
+    "train pts.csv --recipe odd.toml": (2, "expected a section [training]"),
+    "train pts.csv --recipe model.safetensors": (2, "unknown recipe"),
+    "train pts.csv --given-columns z": (2, "unknown given column 'z'"),
+    "train tab.csv --given-columns b": (1, "Give it as numbers"),
+    "train tab.csv --recipe default": (1, "by recipe 'table', or name it as the label"),
+    "train pts.csv --resume": (2, "no checkpoint in 'runs/pts'"),
+    "columns quote.csv": (1, "row 2 of"),
+    "columns ragged.csv": (1, "line 3 of"),
+    "columns header.csv": (1, "has no rows"),
+    "columns twice.csv": (1, "two columns named 'x'"),
+    "columns empty.csv": (1, "is empty"),
+    "columns huge.npy": (1, "more than fits in memory"),
+    "columns negative.npy": (1, "negative.npy"),
+    "columns overflow.npy": (1, "damaged"),
+    "columns flip.npy": (1, "damaged"),
+    "columns zip.npz": (1, "not an archive of arrays"),
+    "columns huge.npz": (1, "more than fits in memory"),
+    "columns odd.parquet": (1, "cannot be read"),
+    "columns pts.csv --sep ab": (2, "expected one character"),
+    "columns pts.csv --date-format today": (2, "date with a year"),
+    "columns pts.csv --encoding klingon": (2, "one that Python knows"),
+    "sample model.safetensors": (1, "damaged or not a model"),
+    "sample nowhere": (2, "no model file"),
+    "sample taken": (2, "no model file"),
+    "evaluate model.safetensors": (1, "damaged or not a model"),
+    "plot model.safetensors": (1, "damaged or not a model"),
+    "score model.safetensors pts.csv --out s.csv": (1, "damaged or not a model"),
+    "score model.safetensors pts.csv --out no/s.csv": (2, "there is no folder 'no'"),
+    "score model.safetensors pts.csv --out s.xls": (2, "expected a name that ends in"),
+    "ema model.safetensors --out m": (2, ".safetensors"),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_mistake_ends_with_its_code_and_a_sentence_that_helps(words, here, motes_command):
+    code, out, err = motes_command(*words.split())
+    wanted, says = BAD[words]
+    assert (code, out) == (wanted, "")
+    assert says in err
+    assert "Traceback" not in err
+    assert "should not happen" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: motes.fit([[1.0, 2.0], [3.0]]), DataError, "row 2 has 1 entry, and row 1 has 2 entries"),
+        (lambda: motes.fit([[1.0, 2.0], [[3.0], 4.0]]), DataError, "row 2 has a list in a cell"),
+        (lambda: motes.fit(POINTS[:, 0]), DataError, r"shape \(60,\); .*reshape\(-1, 1\)"),
+        (lambda: motes.fit(POINTS[:, 0], given=POINTS), DataError, r"shape \(60,\); .*reshape\(-1, 1\)"),
+        (lambda: motes.fit(POINTS, given=[[1.0], [2.0, 3.0]]), DataError, "given, row 2 has 2 entries"),
+        (lambda: motes.fit(POINTS, given={"c": ["u", "v"] * 30}), DataError, "column 'c'.*Give it as numbers"),
+        (lambda: motes.fit({"x": POINTS[:, 0], "c": ["u", "v"] * 30}, "default"), DataError, "recipe 'table'"),
+        (lambda: motes.fit(POINTS, changes={"table.steps": 5}), RecipeError, "Use training.steps instead"),
+        (lambda: motes.fit("https://example.org/x.csv"), UsageError, "Download it first"),
+        (lambda: motes.load("no.model"), UsageError, "no model file 'no.model'"),
+    ],
+)
+def test_in_python_the_advice_is_of_python(call, error, says):
+    with pytest.raises(error, match=says) as raised:
+        call()
+    assert "--" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_damage_of_an_array_file_is_a_data_error(seed, tmp_path):
+    """A byte of the header of .npy and any byte of .npz; 240 files each time."""
+    rng, raw = np.random.default_rng(seed), io.BytesIO()
+    np.savez(raw, a=POINTS[:, 0], b=POINTS[:, 1])
+    whole = header("'<f8'", "(60, 2)") + POINTS.tobytes()
+    for content, end, name in ((whole, 128, "x.npy"), (raw.getvalue(), None, "x.npz")):
+        for place in rng.integers(0, end or len(content), 120):
+            damaged = bytearray(content)
+            damaged[place] = rng.choice([0, 255, ord("("), ord("{"), ord("'"), damaged[place] ^ 1, damaged[place] ^ 32])
+            (tmp_path / name).write_bytes(damaged)
+            with suppress(DataError):
+                motes.data.read_frame(tmp_path / name)
+
+
+LINES = [
+    "", "{", "[]", "5", "null", '"text"', "{}", '{"step": "a"}', '{"step": null, "loss": 1}', '{"step": 1, "loss": []}',
+    '{"step": 1, "loss": {"a": 1}}', '{"step": 1e999, "loss": 1}', "[" * 100_000,
+    '{"step": 1, "loss": ' + "9" * 5000 + "}",
+    "\udcff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", range(len(LINES)))
+def test_a_history_that_is_none_is_named_with_its_line(line, tmp_path):
+    good = json.dumps({"step": 1, "loss": 0.5})
+    (tmp_path / "history.jsonl").write_text(f"{good}\n{LINES[line]}\n{good}\n", errors="surrogateescape")
+    with pytest.raises(DataError, match=r"line 2 of .*history\.jsonl"):
+        history_in(tmp_path)
+
+
+TEXTS = {
+    "no numbers": {"numbers": None}, "numbers that are a list": {"numbers": "[]"}, "no step": {"numbers": "{}"},
+    "a step that is a text": {"numbers": '{"course/step": "a", "course/steps": 5}'},
+    "a recipe that is a list": {"recipe": "[1]"}, "a recipe that is no JSON": {"recipe": "{"},
+    "no recipe": {"recipe": None},
+    "a section that is a number": {"recipe": '{"training": 5}'}, "a deep recipe": {"recipe": "[" * 100_000},
+    "a seed that is a text": {"seed": "a"}, "no seed": {"seed": None}, "no fingerprint": {"fingerprint": None},
+    "no name": {"named": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_checkpoint_with_odd_texts_is_passed_over(name, tmp_path):
+    texts = {
+        "numbers": '{"course/step": 5, "course/steps": 5}', "recipe": '{"about": "", "training": {}}', "seed": "7",
+        "fingerprint": "0", "named": "default",
+    }  # fmt: skip
+    (tmp_path / "checkpoints").mkdir()
+    write_checkpoint(tmp_path / "checkpoints" / "000000000005.safetensors", {"a": np.zeros(1)}, texts)
+    odd = {key: text for key, text in (texts | TEXTS[name]).items() if text is not None}
+    write_checkpoint(tmp_path / "checkpoints" / "000000000006.safetensors", {"a": np.zeros(1)}, odd)
+    assert seed_of(tmp_path) == 7
+
+
+@pytest.mark.parametrize("name", ["1abc", "12 copy", "0x10", "\u0662", "1" * 40])
+def test_a_foreign_file_among_checkpoints_is_left_alone(name, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    foreign = tmp_path / "checkpoints" / f"{name}.safetensors"
+    foreign.write_bytes(b"of somebody else")
+    assert checkpoints_in(tmp_path) == []
+    with pytest.raises(UsageError, match="no checkpoint"):
+        seed_of(tmp_path)
+    assert foreign.exists()
+
+
+def test_an_export_without_room_for_a_temporary_file_says_so(small_model, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match=r"no temporary file can be written .*TMPDIR"):
+        taken(Subject("moons", small_model), "model", 0, lambda done: None)
+
+
+def test_a_model_is_saved_and_loaded_by_a_name_without_a_suffix(small_model, tmp_path):
+    motes.Model(small_model).save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert motes.load(tmp_path / "model").columns == ("x", "y")
+    with pytest.raises(UsageError, match=r"ends in '\.pt'; expected a name that ends in \.safetensors"):
+        motes.Model(small_model).save(tmp_path / "model.pt")
