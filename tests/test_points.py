@@ -57,7 +57,7 @@ def test_a_recipe_for_tables_is_not_followed_for_points():
         fit_points(motes.make_shape("moons", 40), "table")
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "model"])
+@pytest.mark.parametrize("name", ["model.pkl", "model.v2"])
 def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_model, tmp_path):
     with pytest.raises(motes.errors.UsageError, match=r"expected a name that ends in \.safetensors"):
         small_model.save(tmp_path / name)
