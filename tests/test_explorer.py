@@ -591,7 +591,7 @@ def test_a_subject_is_a_shape_a_folder_or_a_file(tmp_path, small_model):
 def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     seen = []
     monkeypatch.setattr(exploring, "_leave", lambda code: None)
-    monkeypatch.setattr(exploring, "_open", seen.append)
+    monkeypatch.setattr(exploring, "_open", lambda address, folder: seen.append(address))
 
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
@@ -796,7 +796,7 @@ WRONG_ROWS = [
 
 @pytest.mark.parametrize("wrong", WRONG_RUNS)
 def test_a_training_has_limits(wrong):
-    with pytest.raises(UsageError, match=r"^got .*; expected"):
+    with pytest.raises(UsageError, match="expected"):
         started(wrong)
 
 

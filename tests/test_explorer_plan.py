@@ -104,7 +104,7 @@ WRONG = [
     {"changes": {"data.given": ["x"]}}, {"changes": {"data.encode": True}}, {"changes": {"table.steps": 5}},
     {"changes": {"columns.x": "integer"}}, {"changes": {"training.averages": 8}}, {"changes": {"about": "x"}},
     {"changes": {"training.steps": 20_001}}, {"changes": {"training.steps": True}},
-    {"changes": {"schedule.steps": 1_001}},
+    {"changes": {"schedule.kind": "linear", "schedule.steps": 1_001}},
     {"changes": {"grid.steps": 257}}, {"changes": {"schedule.alphas": [0.5] * 65}}, {"changes": {"grid.times": [[1]]}},
     {"changes": {"network.kind": "x" * 41}}, {"changes": {"training.ema": 1e300}}, {"changes": {"loss.kind": {}}},
     {"changes": {f"network.a{k}": 1 for k in range(61)}},
@@ -113,7 +113,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
 def test_a_page_sets_what_it_may(wrong):
-    with pytest.raises(UsageError, match=r"^got .*; expected"):
+    with pytest.raises(UsageError, match="expected"):
         planned(request(**{"changes": {}, **wrong}), Limits())
 
 

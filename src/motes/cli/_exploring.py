@@ -2,6 +2,8 @@
 
 import os
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -54,7 +56,7 @@ def explore(
         if not quiet:
             note("motes: the page is at this address until Ctrl-C.")
         if browser:
-            _open(address)
+            _open(address, folder)
 
     if not 0 <= port <= 65_535:
         raise UsageError(f"got --port {port}; expected 0 (a free one) to 65535.")
@@ -65,8 +67,9 @@ def explore(
         )
     shelf = Shelf(own_subject(model, lambda shape: _trained(shape, quiet)))
     code = 0
+    # `_leave` ends the process at once, so the folder has to go before it.
     try:
-        with terminated_by_sigterm():
+        with TemporaryDirectory(prefix="motes-explore-") as folder, terminated_by_sigterm():
             serve(shelf, host=host, port=port, on_start=ready)
     except KeyboardInterrupt:
         pass  # how it is ended
@@ -88,12 +91,24 @@ def _trained(shape: str, quiet: bool) -> "PointModel":
     return model
 
 
-def _open(address: str) -> None:
-    """In a thread: a browser that hangs holds nothing up."""
+def _open(address: str, folder: str) -> None:
+    """In a thread: a browser that hangs holds nothing up.
+
+    Other users of the machine see the browser's command line. So it names a file that only this user can read, and the
+    file leads on to the address with its token.
+    """
     import threading
     import webbrowser
+    from html import escape
 
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    page = Path(folder, "explore.html")
+    text = (
+        f'<!doctype html><meta charset="utf-8"><title>motes</title><meta name="referrer" content="no-referrer">'
+        f'<meta http-equiv="refresh" content="0; url={escape(address)}"><a href="{escape(address)}">the explorer</a>\n'
+    )
+    with open(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    threading.Thread(target=webbrowser.open, args=(page.as_uri(),), daemon=True).start()
 
 
 def _leave(code: int) -> None:

@@ -35,7 +35,7 @@ KINDS = {
     ".svg": "image/svg+xml",
 }
 INDEX = "index.html"
-THREADS = 2
+READERS = 2  # files that are read at a time
 FULL = 4001  # the code of a socket that is one too many
 
 
@@ -65,7 +65,9 @@ def application(
     """
     files = page_files()
     answers = answers or Answers(shelf, limits)
-    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="explorer")
+    # A thread for each page, which asks one thing at a time: none waits for what another one has asked.
+    threads = ThreadPoolExecutor(limits.sockets, thread_name_prefix="explorer")
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="explorer-files")
     visits: set[Visit] = set()
     seats, uploads = Seats(limits), Uploads()
 
@@ -87,14 +89,19 @@ def application(
 
     async def upload(request: Request) -> Response:
         data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > limits.upload:
-                message = f"The file is larger than {limits.upload:,} bytes, which is the most."
-                return JSONResponse({"error": message}, 413, headers={"connection": "close"})
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async for part in request.stream():
+                    data += part
+                    if len(data) > limits.upload:
+                        message = f"The file is larger than {limits.upload:,} bytes, which is the most."
+                        return JSONResponse({"error": message}, 413, headers={"connection": "close"})
+        except TimeoutError:
+            message = f"The file did not arrive within {limits.seconds:g} seconds."
+            return JSONResponse({"error": message}, 408, headers={"connection": "close"})
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(threads, read, bytes(data), limits)
+            found = await loop.run_in_executor(readers, read, bytes(data), limits)
         except MotesError as error:
             return JSONResponse({"error": str(error)}, 422)
         word = uploads.keep(found)
@@ -106,7 +113,8 @@ def application(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        threads.shutdown(wait=False, cancel_futures=True)
+        for pool in (threads, readers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     names = ["", *(name for name in files if name != INDEX)]
     guard = Middleware(Guard, host=host, token=token, limits=limits, open_to_all=[f"/{name}" for name in names if name])

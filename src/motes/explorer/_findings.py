@@ -28,7 +28,7 @@ def diagnosed(subject: Subject, limits: Limits, on_block: Callable[[int], None])
     found = diagnose_model(subject.model, source, n=ROWS, on_block=on_block)
     parts = {name: part.value for name, part in found.split.parts.items()}
     return {
-        "findings": [said(finding, limits) for finding in found.findings],
+        "findings": [said(finding, subject.model.recipe, limits) for finding in found.findings],
         "against": found.evaluated_against,
         "total": found.split.total,
         "real": found.split.reference_value,

@@ -21,11 +21,14 @@ class Limits:
         schedule_steps: of a schedule that has steps.
         width: of a network.
         depth: of a network.
+        layers: of all networks of a model together.
+        number: any other whole number of a recipe.
         nodes: points of a drawing.
         upload: bytes of a file.
         columns: of a file.
         message: bytes of one request.
         address: bytes of an address.
+        seconds: that a request may take to arrive.
 
     Example:
         >>> from motes.explorer import Limits
@@ -46,11 +49,14 @@ class Limits:
     schedule_steps: int = 1_000
     width: int = 128
     depth: int = 8
+    layers: int = 32
+    number: int = 64
     nodes: int = 1_500
     upload: int = 4_000_000
     columns: int = 20
     message: int = 65_536
     address: int = 4_096
+    seconds: float = 10.0
 
     def to_json(self) -> dict[str, float]:
         """By name.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from motes.explorer._limits import Limits
 from motes.explorer._requests import Request
 from motes.recipes import Recipe, load_recipe
 from motes.recipes._changes import split_change
-from motes.recipes._registry import kinds_of
+from motes.recipes._registry import keys_of, kinds_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
 CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # of a request: how many, letters of a text, size of a number
@@ -44,14 +45,14 @@ def planned(request: Request, limits: Limits) -> Recipe:
         MotesError: another recipe, keys or values that there are not, or more work than the limits allow.
     """
     name = request.word("recipe", RECIPES)
-    changes = changes_of(request.options.get("changes", {}), limits)
+    changes = changes_of(request.options.get("changes", {}))
     fixed = {f"training.{key}": value for key, value in FIXED.items()}
     recipe = load_recipe(name, changes | fixed)
-    _check_size(recipe, limits)
+    _check_size(recipe, limits, changes)
     return recipe
 
 
-def changes_of(got: object, limits: Limits) -> dict[str, Any]:
+def changes_of(got: object) -> dict[str, Any]:
     """Changes of a recipe as a page says them, each looked at before anything is made of it.
 
     Raises:
@@ -69,7 +70,6 @@ def changes_of(got: object, limits: Limits) -> dict[str, Any]:
         if section == "training" and name in FIXED:
             raise UsageError(f"got the key '{key}'; expected another: the page keeps it at {FIXED[name]}.")
         _check_value(key, value)
-        _check_range(key, value, limits)
         found[key] = value
     return found
 
@@ -86,40 +86,59 @@ def _check_value(key: str, value: object) -> None:
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= LONGEST
-    return isinstance(value, bool) or (
-        isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST
-    )
+    return isinstance(value, int | float) and abs(value) <= LARGEST  # which no infinite number is, and no NaN
 
 
-def _ranges(limits: Limits) -> dict[str, tuple[int, int]]:
-    return {
-        "training.steps": (1, limits.training_steps),
-        "training.batch": (16, limits.batch),
-        "network.width": (1, limits.width),
-        "network.depth": (1, limits.depth),
-        "data.rows": (20, limits.rows),
-        "schedule.steps": (1, limits.schedule_steps),
-        "grid.steps": (1, limits.steps),
+def _check_size(recipe: Recipe, limits: Limits, changed: Collection[str]) -> None:
+    """Refuse more work than a page may ask for, whether a change says so or the recipe itself.
+
+    Every number of a recipe has a range (`motes.recipes.number`). Whole numbers cost time and memory, and have a lower
+    maximum here. A number without a range, which a kind of your own may have, cannot be set.
+
+    Raises:
+        UsageError: more.
+    """
+    for section in SECTIONS:
+        part = getattr(recipe, section)
+        for key, annotation in keys_of(type(part)).items():
+            name, value = f"{section}.{key}", getattr(part, key)
+            kinds = {int, float} & {*members_of(annotation)}
+            if name in changed and kinds and not _is_bounded(part, key):
+                raise UsageError(f"got {name}, a number without bounds; expected a key that has them. Leave it out.")
+            most = _most(section, key, limits)
+            if int not in kinds or value is None or value <= most:
+                continue
+            if name in changed:
+                raise UsageError(f"got {name} = {value:,}; expected a whole number of at most {most:,} on the page.")
+            if section != "grid":  # that of a recipe is what a page shows at first, whatever it may ask for
+                raise UsageError(
+                    f"got {name} = {value:,} of the recipe; expected at most {most:,} on the page. Change it."
+                )
+    layers = getattr(recipe.network, "depth", 1) * getattr(recipe.network, "members", 1)
+    if layers > limits.layers:
+        raise UsageError(
+            f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
+        )
+
+
+def _most(section: str, key: str, limits: Limits) -> int:
+    """The largest whole number that a key may have on the page."""
+    named = {
+        "network.width": limits.width,
+        "network.depth": limits.depth,
+        "training.batch": limits.batch,
+        "training.snapshots": limits.number,
+        "data.rows": limits.rows,
+        "schedule.steps": limits.schedule_steps,
+        "grid.steps": limits.steps,
     }
+    # The others of [training] are steps, or looks that are some steps apart.
+    return named.get(f"{section}.{key}", limits.training_steps if section == "training" else limits.number)
 
 
-def _check_range(key: str, value: Any, limits: Limits) -> None:
-    low, high = _ranges(limits).get(key, (None, None))
-    if low is None or high is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(f"got {key} = {value!r}; expected a whole number from {low:,} to {high:,}.")
-
-
-def _check_size(recipe: Recipe, limits: Limits) -> None:
-    """What a recipe says of its own, which no change did."""
-    for key, (_, high) in _ranges(limits).items():
-        if key == "grid.steps":  # that of a recipe is what a page shows at first, whatever it may ask for
-            continue
-        section, name = key.split(".")
-        got = getattr(getattr(recipe, section), name, None)
-        if got is not None and got > high:
-            raise UsageError(f"got {key} = {got:,} of the recipe; expected at most {high:,} on the page. Change it.")
+def _is_bounded(part: Any, key: str) -> bool:
+    allowed = next(field.metadata.get("range") for field in fields(part) if field.name == key)
+    return allowed is not None and math.isfinite(allowed.low) and math.isfinite(allowed.high)
 
 
 # --- what is known before the training ------------------------------------------------------------------------------
@@ -146,7 +165,7 @@ def plan(recipe: Recipe, table: Table, limits: Limits) -> Answer:
             "left": float(schedule.alpha(1.0)) ** 2,
             "prior": prior_kl(few.x, recipe),
             "allowed": PRIOR_NATS,
-            "findings": [said(finding, limits) for finding in diagnose(few, recipe)],
+            "findings": [said(finding, recipe, limits) for finding in diagnose(few, recipe)],
         },
         {"t": t, "betas": betas, **curves},
     )
@@ -164,11 +183,12 @@ def _knots(recipe: Recipe) -> dict[str, list[float]]:
     }
 
 
-def said(finding: Finding, limits: Limits) -> dict[str, Any]:
+def said(finding: Finding, recipe: Recipe, limits: Limits) -> dict[str, Any]:
     """A finding as a page shows it: its fix as changes of a recipe, or {}, and why they cannot be set here, or ""."""
     changes = fix_of(finding.fix)
     try:
-        changes_of(changes, limits)
+        changes_of(changes)
+        _check_size(load_recipe(recipe, changes), limits, changes)
         beyond = ""
     except UsageError as error:
         beyond = str(error)

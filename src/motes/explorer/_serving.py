@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from motes.errors import UsageError
 from motes.explorer._answers import Answers
@@ -72,6 +74,7 @@ def configured(app: Starlette, limits: Limits) -> uvicorn.Config:
     """How the server treats who connects."""
     return uvicorn.Config(
         app,
+        http=_impatient(limits.seconds),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -84,6 +87,40 @@ def configured(app: Starlette, limits: Limits) -> uvicorn.Config:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=GRACE,
     )
+
+
+def _impatient(seconds: float) -> type[H11Protocol]:
+    """The protocol of connections that are closed where a request has not arrived whole after so many seconds.
+
+    uvicorn waits for ever for the first one, and for the rest of any.
+    """
+
+    class Impatient(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def _wait(self) -> None:
+            answering = self.cycle is not None and not self.cycle.response_complete
+            if self._deadline is not None and answering:
+                self._deadline.cancel()
+                self._deadline = None
+            elif self._deadline is None and not answering:
+                self._deadline = self.loop.call_later(seconds, self._give_up)
+
+        def _give_up(self) -> None:
+            self._deadline = None
+            # A request may have arrived meanwhile, and may have made a socket of the connection.
+            if self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete):
+                self.transport.close()
+
+    return Impatient
 
 
 class _Server(uvicorn.Server):
