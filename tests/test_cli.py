@@ -102,8 +102,8 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
     distance, accuracy = metrics["entries"]
     assert (distance["name"], accuracy["name"]) == ("sliced_w2", "c2st")
-    low, high = distance["interval"]
-    assert low <= distance["value"] <= high
+    low, high = distance["chance"]
+    assert low is None and (distance["value"] > high) == (distance["severity"] not in ("good", "unknown"))
     # The figures in the file are those of the samples in the file, compared with a draw that is none of the run's own.
     assert distance["value"] == pytest.approx(
         motes.sliced_w2(table.x, motes.make_shape("moons", 10_000, seed=77)), abs=0.05

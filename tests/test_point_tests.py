@@ -154,7 +154,9 @@ def test_single_tests_join_the_family_by_holm():
     values = np.random.default_rng(2).standard_normal(200)
     values[0] = 0.0
     family = Family.of({"one": Exchanged(values, "high")})
-    found = all_tests(family, {"c2st_boosting": Single(0.001, 0.01, 0.5), "excess_loss": Single(0.4, 0.02, 0.2)})
+    found = all_tests(
+        family, {"c2st_boosting": Single(0.001, 0.01, 0.5, 0.53), "excess_loss": Single(0.4, 0.02, 0.2, 0.205)}
+    )
     assert found["c2st_boosting"].p_value == pytest.approx(0.001 * (0.8 + 0.1 + 0.05) / 0.1)
     assert found["excess_loss"].p_value > 0.4
     assert 0.5 < found["c2st_boosting"].detectable < 0.55 and found["excess_loss"].detectable > 0.2
@@ -183,13 +185,13 @@ def found_by(samples, reference, other, **options):
 
 
 @pytest.mark.slow
-def test_a_few_rows_far_out_are_found_although_the_interval_reaches_0():
-    # D5.3: 30 times as far as a real draw, with an interval that holds the reference value.
+def test_a_few_rows_far_out_are_found():
+    # D5.3: 30 times as far as a real draw, by a few rows.
     rng = np.random.default_rng(5)
     samples, reference, other = (motes.make_shape("swiss_roll", 4000, seed=seed) for seed in range(3))
     samples = samples + 0.02 * rng.standard_cauchy((4000, 2))
     entry = found_by(samples, reference, other, brief=True)["sliced_w2"]
-    assert entry.value > 20 * entry.reference_value and entry.interval[0] < entry.reference_interval[1]
+    assert entry.value > 20 * entry.reference_value and entry.value > entry.chance[1]
     assert entry.verdict.severity == "large" and entry.verdict.p_value <= 0.01
 
 

@@ -407,8 +407,8 @@ def test_a_metric_of_your_own_is_taken_tested_and_reported():
         found = motes.evaluation.evaluate_points(draws[0] + moved, *draws[1:])
         (entry,) = (one for one in found.entries if one.name == "gap")
         assert entry.section == "tests" and entry.verdict.differs is differs and "gap" in str(found)
-        low, high = entry.interval
-        assert low < entry.value < high
+        low, high = entry.chance
+        assert low == -np.inf and (entry.value > high) is differs
         gap = (draws[0] + moved - draws[1]).mean(axis=0) / draws[1].std(axis=0)
         assert entry.value == pytest.approx(np.linalg.norm(gap))
     assert "a real draw has" in entry.verdict.text

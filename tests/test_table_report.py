@@ -384,7 +384,7 @@ def test_the_page_is_well_formed_and_in_order(written):
     ]
     assert places == sorted(places)
     assert all(column.name in said for column in found.details.columns)
-    assert "±" not in said and "95 % interval" in said
+    assert "±" not in said and "at the level of all tests of this report" in said
     assert "2026-05-17" in said and "2000" in said and found.version in said
 
 

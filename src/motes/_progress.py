@@ -99,7 +99,8 @@ def watching(
 ) -> Iterator[Callable[[Any], None]]:
     """Yields the `on_progress` of a training whose progress is shown; `also` is called as well.
 
-    `unit` is that of the loss, and `least` how low it can go: what is above it is shown in brackets.
+    `unit` is that of the loss, and `least` how low its mean can go: what is above it is shown in brackets. The loss is
+    that of a few steps, whose noise may take it below the least.
 
     How many steps there are is known once the rows are read.
     """
@@ -112,7 +113,10 @@ def watching(
             if now.step:
                 known = now.held_out is not None and now.held_out == now.held_out
                 held = f", held out {now.held_out:.4f}" if known else ""
-                above = "" if least is None else f" ({now.loss - least:+.4f})"
+                above = ""
+                if least is not None:
+                    gap = now.loss - least
+                    above = f" ({gap:+.4f})" if gap >= 0 else " (the least possible, within its noise)"
                 counts[0](now.step, f"loss {now.loss:.4f}{above}{held}{unit}, {now.step / now.seconds:,.0f} steps/s")
             if also is not None:
                 also(now)

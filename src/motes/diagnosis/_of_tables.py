@@ -44,7 +44,7 @@ class TableDiagnosis:
     Attributes:
         evaluated_against: which rows, in words.
         rows: unseen rows.
-        columns: those that are learned, c of them.
+        columns: those that are learned, c of them; `first` is the first in the order in which they are drawn.
         alone: log p of each column by its own distribution, (c,).
         mixture: of each column given those before it, by the base mixture without the network, (c,).
         model: the same of the model, (c,).
@@ -63,6 +63,7 @@ class TableDiagnosis:
     evaluated_against: str
     rows: int
     columns: tuple[str, ...]
+    first: str
     alone: Array
     mixture: Array
     model: Array
@@ -88,7 +89,9 @@ class TableDiagnosis:
         width = max(map(len, self.columns))
         for k in np.argsort(-self.gain, kind="stable"):
             simple = self.mixture[k] - self.alone[k]
-            lines.append(f"  {self.columns[k]:<{width}}  {self.gain[k]:8.3f} ± {self.errors[k]:.3f}  ({simple:.3f})")
+            said = f"{self.gain[k]:8.3f} ± {self.errors[k]:.3f}  ({simple:.3f})"
+            first = "       - first in the order: no column comes before it"
+            lines.append(f"  {self.columns[k]:<{width}}  {first if self.columns[k] == self.first else said}")
         return "\n".join(lines)
 
     def _totals(self) -> Iterator[str]:
@@ -118,6 +121,7 @@ class TableDiagnosis:
             "held_out": self.held_out,
             "training": self.training,
             "spread_over_orders": self.spread,
+            "first": self.first,
             "columns": columns,
         }
 
@@ -169,7 +173,7 @@ def diagnose_table(
     encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
     impossible = (encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other
     orders = model.orders
-    columns = model.schema.learned
+    columns, first = model.schema.learned, model.schema.parts[int(orders.order[0])].column
     (own, base), alone = _both(model, encoded), _by_column(model, orders.log_prob_alone(encoded))
     gain = own - alone
     errors = gain.std(axis=0) / np.sqrt(len(gain))
@@ -183,7 +187,7 @@ def diagnose_table(
     if not len(held_out):
         raise UsageError(f"got {len(unseen)} unseen rows that this model holds impossible; expected rows of its table.")
     found = TableDiagnosis(
-        evaluated_against, len(unseen), tuple(columns), alone.mean(0), base.mean(0), own.mean(0), errors,
+        evaluated_against, len(unseen), tuple(columns), first, alone.mean(0), base.mean(0), own.mean(0), errors,
         float(held_out.mean()), None if seen is None else float(seen.mean()), float(rows.spread[possible].mean()), (),
     )  # fmt: skip
     added = (own - base).sum(axis=1)

@@ -75,12 +75,22 @@ class ErrorSplit:
         lines = [("two real draws", self.reference_value, "")]
         lines += [(name, part.value, f"± {part.error:.5f}") for name, part in self.parts.items()]
         width = max(len(name) for name, *_ in lines)
+        share = _percent if self.adds_up else lambda value, total: ""
         table = "\n".join(
-            f"{name:<{width}}  {value:>8.5f} {error:<9} {_percent(value, self.total):>5}  "
+            f"{name:<{width}}  {value:>8.5f} {error:<9} {share(value, self.total):>5}  "
             f"{_bar(value, max(self.total, self.reference_value))}".rstrip()
             for name, value, error in lines
         )
-        return "\n".join([table, *(f"This split cannot tell: {doubt}" for doubt in self.doubts)])
+        notes = [f"This split cannot tell: {doubt}" for doubt in self.doubts]
+        if not self.adds_up and np.isfinite(self.total):
+            notes.append("Noise takes a part below 0, so that shares of the total would say nothing.")
+        return "\n".join([table, *notes])
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether each part is a share of the total from 0 to 1, but for rounding."""
+        values = np.array([self.reference_value, *(part.value for part in self.parts.values())])
+        return bool(np.isfinite(values).all() and self.total > 0 and (values > -0.005 * self.total).all())
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON.
@@ -100,7 +110,7 @@ class ErrorSplit:
 
 
 def _percent(value: float, total: float) -> str:
-    return f"{round(value / total, 2) + 0.0:.0%}" if np.isfinite(value) and 0 < total < np.inf else ""
+    return f"{round(value / total, 2) + 0.0:.0%}"
 
 
 def _bar(value: float, longest: float) -> str:

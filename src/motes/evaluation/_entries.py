@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from motes.evaluation._results import Metric
-from motes.evaluation._text import aligned, number, p_value
+import numpy as np
+
+from motes.evaluation._text import aligned, between, number, p_value
 from motes.evaluation._verdicts import NO_DIFFERENCE, SEVERITIES, Verdict, worst
 
 NAMED = 3  # entries in one sentence
@@ -72,9 +73,10 @@ class Entry:
         measure: what `value` is, in words.
         verdict: on the difference between `value` and `reference_value`.
         value: None where there are too few rows.
-        interval: 95 %, of the value.
         reference_value: what two real draws have; None where it is unknown.
-        reference_interval: 95 %, of the reference value.
+        chance: the values for which the test of all entries together finds no difference, from and to, infinite where
+            it is one-sided; None where the value is not what is tested. `value` is outside of it exactly where a
+            difference is found.
     """
 
     section: str
@@ -82,9 +84,8 @@ class Entry:
     measure: str
     verdict: Verdict
     value: float | None = None
-    interval: tuple[float, float] | None = None
     reference_value: float | None = None
-    reference_interval: tuple[float, float] | None = None
+    chance: tuple[float, float] | None = None
 
     @property
     def sentence(self) -> str:
@@ -93,20 +94,20 @@ class Entry:
 
     @classmethod
     def of(
-        cls, section: str, name: str, measure: str, verdict: Verdict, value: Metric | None, reference: float | None
+        cls,
+        section: str,
+        name: str,
+        measure: str,
+        verdict: Verdict,
+        value: float | None,
+        reference: float | None,
+        chance: tuple[float, float] | None = None,
     ) -> Entry:
-        """An entry of a metric, with its interval; and that of the reference value, where this is a metric too."""
-        beside = (reference.low, reference.high) if isinstance(reference, Metric) else None
-        return cls(
-            section,
-            name,
-            measure,
-            verdict,
-            None if value is None else float(value),
-            None if value is None else (value.low, value.high),
-            None if reference is None else float(reference),
-            beside,
-        )
+        """An entry of metrics; `chance` as the test has it, which may be off where it is not exact."""
+        if chance is not None and value is not None:
+            chance = _agreeing(chance, float(value), verdict.differs)
+        value, reference = (None if one is None else float(one) for one in (value, reference))
+        return cls(section, name, measure, verdict, value, reference, chance)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -115,15 +116,31 @@ class Entry:
             "name": self.name,
             "measure": self.measure,
             "value": self.value,
-            "interval": self.interval and list(self.interval),
             "reference_value": self.reference_value,
-            "reference_interval": self.reference_interval and list(self.reference_interval),
+            "chance": self.chance and [end if np.isfinite(end) else None for end in self.chance],
             "p_value": self.verdict.p_value,
             "detectable": self.verdict.detectable,
             "severity": self.verdict.severity,
             "verdict": self.verdict.text,
             "sentence": self.sentence,
         }
+
+
+def _agreeing(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
+    """The range of chance with the value on the side where the p-value has it: that is exact, and the ends may not be.
+
+    Ends are quantiles of a few hundred exchanges, or of a normal distribution.
+    """
+    low, high = chance
+    if not differs:
+        return min(low, value), max(high, value)
+    if not low <= value <= high:
+        return chance
+    return (
+        (low, float(np.nextafter(value, low)))
+        if high - value <= value - low
+        else (float(np.nextafter(value, high)), high)
+    )
 
 
 def verdicts_of(entries: Sequence[Entry]) -> dict[str, Verdict]:
@@ -176,10 +193,10 @@ def sections_text(entries: Sequence[Entry]) -> str:
 
 def entries_text(entries: Sequence[Entry]) -> str:
     """A line for each entry, and another one for what it measures."""
-    head = ("metric", "value", "95 % interval", "reference value", "p", "verdict")
+    head = ("metric", "value", "reference value", "by chance", "p", "verdict")
     lines = [
-        (one.name, number(one.value), "-" if one.interval is None else " to ".join(map(number, one.interval)),
-         number(one.reference_value), p_value(one.verdict.p_value), one.verdict.with_power)
+        (one.name, number(one.value), number(one.reference_value), between(one.chance),
+         p_value(one.verdict.p_value), one.verdict.with_power)
         for one in entries
     ]  # fmt: skip
     about = [(one.name, one.measure) for one in entries]

@@ -29,6 +29,11 @@ class Adjustment:
     factor: float
     least: float
 
+    @property
+    def sigmas(self) -> float:
+        """From where on a standard normal number is significant, in a one-sided test."""
+        return -float(ndtri(ALPHA / self.factor))
+
     def __call__(self, p_value: float) -> float:
         """The adjusted p-value, to be compared with `ALPHA`."""
         return float(min(max(p_value * self.factor, self.least), 1.0))

@@ -60,19 +60,23 @@ class Tested(NamedTuple):
         detectable: the value of a distance or an accuracy, or the difference of a share, that is found in 80 of 100
             cases; None where that is unknown.
         low: the value is below what chance gives.
+        chance: how much lower and how much higher a value may be for which no difference is found; both are below 0,
+            or both above 0, where one is found.
     """
 
     p_value: float
     detectable: float | None
     low: bool = False
+    chance: tuple[float, float] = (-np.inf, np.inf)
 
 
 class Single(NamedTuple):
-    """A test beside the family: its p-value, and by how many `error` what is found is above `origin`."""
+    """A test beside the family: its p-value, and by how many `error` what is `found` is above `origin`."""
 
     p_value: float
     error: float
     origin: float
+    found: float
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ class Family:
         """The test of one metric, adjusted for all tests of the evaluation."""
         one = self.exchanged[name]
         edge = float(np.quantile(self.largest[1:], 1 - ALPHA / adjust.factor, method="higher"))
-        return Tested(adjust(self.p_of(name)), _detectable(one, edge), bool(one.values[0] < one.values.mean()))
+        low = bool(one.values[0] < one.values.mean())
+        return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge))
 
 
 def _detectable(one: Exchanged, edge: float) -> float | None:
@@ -124,6 +129,19 @@ def _detectable(one: Exchanged, edge: float) -> float | None:
     noise = ndtri(POWER) ** 2 * one.values.std() / np.sqrt(2 * variables)
     distance = np.sqrt(max(asked**3 - one.values.mean(), 0.0) + noise) + np.sqrt(noise)
     return float(distance if one.scale == "root" else distance**2)
+
+
+def _chance(one: Exchanged, edge: float) -> tuple[float, float]:
+    """From the value that was drawn to the ends of those with a z of at most `edge`, in the units of the metric."""
+    value, centre = float(one.values[0]), float(one.values.mean())
+    asked = _value_of(_far(one), edge)
+    if one.scale == "root":
+        return -np.inf, float(np.sqrt(max(asked, 0.0) ** 3) - np.sqrt(max(value, 0.0)))
+    if one.scale == "square":
+        return -np.inf, asked**3 - value
+    if one.worse == "both":
+        return centre - asked - value, centre + asked - value
+    return (-np.inf, asked - value) if one.worse == "high" else (-asked - value, np.inf)
 
 
 def _skewness(values: Array) -> float:
@@ -167,15 +185,17 @@ def tests_of(family: Family, singles: Mapping[str, Single]) -> dict[str, Tested]
     adjust = weighted_holm({"exchanges": family.p_value} | {k: one.p_value for k, one in singles.items()}, WEIGHTS)
     found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
     for name, one in singles.items():
-        sigmas = float(ndtri(POWER) - ndtri(ALPHA / adjust[name].factor))
-        found[name] = Tested(adjust[name](one.p_value), one.origin + sigmas * one.error if one.error else None)
+        edge = -float(ndtri(ALPHA / adjust[name].factor))
+        detectable = one.origin + (edge + float(ndtri(POWER))) * one.error if one.error else None
+        chance = -np.inf, one.origin + edge * one.error - one.found
+        found[name] = Tested(adjust[name](one.p_value), detectable, chance=chance)
     return found
 
 
 def of_trees(accuracy: Metric, rows: int) -> Single:
     """A classifier that was asked about so many rows."""
     assert accuracy.p_value is not None  # a classifier tests
-    return Single(accuracy.p_value, float(0.5 / np.sqrt(rows)), 0.5)
+    return Single(accuracy.p_value, float(0.5 / np.sqrt(rows)), 0.5, float(accuracy))
 
 
 def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
@@ -187,17 +207,18 @@ def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
 
     if not paired:
         squares = [float(x.var(ddof=1) / len(x)) for x in (ours, best)]
-        _, p_value = welch(float(best.mean() - ours.mean()), squares, (len(ours), len(best)))
-        return Single(p_value, float(np.sqrt(sum(squares))), 0.0)
+        gap = float(best.mean() - ours.mean())
+        _, p_value = welch(gap, squares, (len(ours), len(best)))
+        return Single(p_value, float(np.sqrt(sum(squares))), 0.0, gap)
     lost = best - ours - SOLVED
     error = float(lost.std(ddof=1) / np.sqrt(len(lost)))
     if error == 0:
-        return Single(float(lost.mean() <= 0), 0.0, SOLVED)
-    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED)
+        return Single(float(lost.mean() <= 0), 0.0, SOLVED, float(lost.mean()) + SOLVED)
+    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED, float(lost.mean()) + SOLVED)
 
 
 def of_excess(nats: float, error: float, most: float) -> Single:
     """An excess loss, with its standard error: is it above `most`?"""
     if error == 0:
-        return Single(float(nats <= most), 0.0, most)
-    return Single(float(ndtr(-(nats - most) / error)), error, most)
+        return Single(float(nats <= most), 0.0, most, nats)
+    return Single(float(ndtr(-(nats - most) / error)), error, most, nats)

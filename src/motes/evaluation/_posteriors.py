@@ -80,12 +80,13 @@ def evaluation_of_posteriors(
     for name, verdict in calibration_verdicts(widths, p_values, len(log_prob)).items():
         what, _, column = name.partition(" of ")
         width = widths[column] if what == "width" else None
+        chance = None if width is None else (width / width.high, width / width.low)
         reference = None if width is None else 1.0
-        entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference))
+        entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
     mean, half = float(-log_prob.mean()), 1.96 * float(log_prob.std(ddof=1) / np.sqrt(len(log_prob)))
-    value = Metric("negative_log_likelihood", mean, mean - half, mean + half)
     about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
-    entries.append(Entry.of("fit", value.name, about, Verdict("good", NO_DIFFERENCE), value, None))
+    said = Verdict("good", f"± {half:.2g} (95 %); nothing to compare it with")
+    entries.append(Entry.of("fit", "negative_log_likelihood", about, said, mean, None))
     rows = {"synthetic": len(log_prob) * details.draws, "real": len(log_prob)}
     return Evaluation("", "rows with what was observed", rows, tuple(entries), details, (), seed)
 

@@ -7,7 +7,7 @@ adds to any distance; the *reference value* shows that: the same figure between 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,6 +58,25 @@ class Metric(float):
     def __str__(self) -> str:
         test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}{test})"
+
+
+def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> Metric:
+    """A metric with the interval of a test among others, which excludes `neutral` exactly where a difference is found.
+
+    Args:
+        metric: with its 95 % interval.
+        sigmas: from where on a standard normal number is significant in that test.
+        neutral: the value where nothing differs.
+        differs: whether the test, which may be an exact one, finds a difference.
+    """
+    low, high = (metric.value + (end - metric.value) * sigmas / Z for end in (metric.low, metric.high))
+    if not differs:
+        low, high = min(low, neutral), max(high, neutral)
+    elif metric.value > neutral:
+        low = max(low, float(np.nextafter(neutral, np.inf)))
+    elif metric.value < neutral:
+        high = min(high, float(np.nextafter(neutral, -np.inf)))
+    return replace(metric, low=float(low), high=float(high))
 
 
 class Written(Protocol):

@@ -8,8 +8,10 @@ All contrasts (synthetic minus real) are one family, with one probability of a f
 own; all contrasts of a number are one test, so that outliers, shifts and piles of zeros are found at the price of one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -17,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from motes.evaluation._families import POWER, Family, family_of
+from motes.evaluation._families import ALPHA, POWER, Adjustment, Family, family_of
 from motes.evaluation._marginals import share_difference, signed_root
-from motes.evaluation._results import Array
+from motes.evaluation._results import Array, Metric, corrected
 from motes.evaluation._views import OTHERS, View, counted
 
 Of = Literal["label", "number", "missing"]
@@ -42,7 +44,7 @@ class Contrast:
         text: what the rows have, as in "'Gentoo' in 10 % of the rows".
         value: the number that `text` shows; NaN of labels.
         synthetic, real: shares.
-        difference: synthetic minus real; `low`, `high` its 95 % interval.
+        difference: synthetic minus real; `low`, `high` its 95 % interval, or that of `Shares.corrected`.
         p_value: within the family of all contrasts.
         error: standard deviation of the difference where there is none in truth.
     """
@@ -76,6 +78,15 @@ class Shares:
     def p_value(self) -> float:
         """The smallest."""
         return min((contrast.p_value for contrast in self.contrasts), default=1.0)
+
+    def corrected(self, adjust: Adjustment) -> Shares:
+        """With intervals at the level of all tests of a table: they exclude 0 exactly where p is below `ALPHA`."""
+        contrasts = []
+        for one, z in zip(self.contrasts, self.family.critical(ALPHA / adjust.factor).tolist(), strict=True):
+            plain = Metric(one.text, one.difference, one.low, one.high)
+            found = corrected(plain, z, 0.0, adjust(one.p_value) < ALPHA)
+            contrasts.append(replace(one, low=max(found.low, -1.0), high=min(found.high, 1.0)))
+        return Shares(tuple(contrasts), self.family)
 
     def of(self, column: int, of: Sequence[Of]) -> Contrast | None:
         """The most significant contrast of a column, among equals the largest."""

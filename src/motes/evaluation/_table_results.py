@@ -20,9 +20,9 @@ from motes.evaluation._text import aligned, difference, number, p_value, with_in
 from motes.evaluation._utility import Utility
 from motes.evaluation._verdicts import Verdict
 
-COLUMN_HEAD = ("column", "kind", "distance", "reference value", "synthetic - real, 95 % interval", "p", "missing",
+COLUMN_HEAD = ("column", "kind", "distance", "reference value", "synthetic - real (interval)", "p", "missing",
                "verdict")  # fmt: skip
-PAIR_HEAD = ("pair", "synthetic", "real", "synthetic - real, 95 % interval", "p")
+PAIR_HEAD = ("pair", "synthetic", "real", "difference beyond chance", "p")
 NAMED = 5  # columns that the text of a classifier names, at most
 
 
@@ -101,7 +101,6 @@ class PairResult:
     Attributes:
         columns: their names.
         synthetic, real: their association.
-        low, high: 95 % interval of synthetic minus real.
         distance: how differently the columns go together, in units of an association and less what chance gives; it
             may be above 0 for equal associations, where other values go together.
         p_value: adjusted for all tests of the table.
@@ -110,21 +109,18 @@ class PairResult:
     columns: tuple[str, str]
     synthetic: float
     real: float
-    low: float
-    high: float
     distance: float
     p_value: float
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"columns": list(self.columns), "synthetic": _plain(self.synthetic), "real": _plain(self.real),
-                "low": _plain(self.low), "high": _plain(self.high), "distance": self.distance,
-                "p_value": self.p_value}  # fmt: skip
+                "distance": self.distance, "p_value": self.p_value}  # fmt: skip
 
     @property
     def line(self) -> tuple[str, ...]:
         """Its line below `PAIR_HEAD`."""
-        gap = difference(self.synthetic - self.real, self.low, self.high)
+        gap = f"{self.distance:.3f}"
         return " ~ ".join(self.columns), number(self.synthetic), number(self.real), gap, p_value(self.p_value)
 
 
@@ -226,7 +222,7 @@ class UtilityResult:
         return (
             f"Utility for '{use.target}': {use.score} {number(use.synthetic)} after training on synthetic rows, "
             f"{number(use.real)} on real ones; difference {with_interval(use.difference)}"
-            + ("" if use.relative is None else f"; relative utility {with_interval(use.relative)}")
+            + ("" if use.relative is None else f"; relative utility {number(use.relative)}")
         )
 
 
@@ -294,7 +290,7 @@ class PrivacyResult:
         if self.records is not None:
             found, share = self.records.quantiles(), self.records.share
             lines = [(name, number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
-            lines.append(("DCR share, 95 % interval", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
+            lines.append(("DCR share (interval)", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
         (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
         lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
         return "Privacy\n" + aligned(("distance to the closest training row", "synthetic", "held-out"), lines)

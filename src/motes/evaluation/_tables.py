@@ -26,7 +26,7 @@ from motes.evaluation._families import Adjustment, weighted_holm
 from motes.evaluation._interactions import Interactions
 from motes.evaluation._privacy import NEAR, ClosestRecords, Copies
 from motes.evaluation._record import Evaluation
-from motes.evaluation._results import Metric
+from motes.evaluation._results import Metric, corrected
 from motes.evaluation._table_columns import columns_of
 from motes.evaluation._table_details import Examples, TableDetails
 from motes.evaluation._table_likelihoods import Likelihoods, likelihoods
@@ -130,6 +130,7 @@ def evaluate_tables(
     if isinstance(records, ClosestRecords):
         p_values["dcr"] = _p(records.share)
     adjust = weighted_holm(p_values, WEIGHTS)
+    shares = shares.corrected(adjust["columns"])
     details = TableDetails(
         columns=columns_of(view, compare.synthetic, compare.real, shares, adjust["columns"], compare.rng(18)),
         associations=None if pairs is None else _associations(view.names, pairs, adjust["associations"]),
@@ -206,10 +207,9 @@ def _associations(
     largest = []
     for pair in np.lexsort((-tests.distance, tests.p_values))[:PAIRS_NAMED].tolist():
         i, j = places[pair]
-        ours, theirs, half = float(values.a[i, j]), float(values.b[i, j]), float(values.error[i, j])
-        between = ours - theirs - half, ours - theirs + half
+        both = float(values.a[i, j]), float(values.b[i, j])
         p_value = adjust(float(tests.p_values[pair]))
-        largest.append(PairResult((names[i], names[j]), ours, theirs, *between, float(tests.distance[pair]), p_value))
+        largest.append(PairResult((names[i], names[j]), *both, float(tests.distance[pair]), p_value))
     verdict = verdicts.of_associations(tests, tuple(largest), adjust)
     return AssociationResult(names, values.a, values.b, values.mean, values.mean_by_chance, tuple(largest), verdict)
 
@@ -223,30 +223,36 @@ def _classifier(
     order = np.argsort(-trees.importance, kind="stable")
     columns = tuple((names[j], float(trees.importance[j])) for j in order)
     verdict = verdicts.of_classifier(trees.accuracy, rows, columns, adjust["classifier"])
-    return ClassifierResult(trees.accuracy, reference, columns, verdict)
+    accuracy = corrected(trees.accuracy, adjust["classifier"].sigmas, 0.5, verdict.differs)
+    return ClassifierResult(accuracy, reference, columns, verdict)
 
 
 def _utility(target: str, found: Utility | Verdict, adjust: Adjustments) -> UtilityResult:
     if isinstance(found, Verdict):
         return UtilityResult(target, None, found)
-    return UtilityResult(target, found, verdicts.of_utility(found, adjust["utility"]))
+    verdict = verdicts.of_utility(found, adjust["utility"])
+    difference = corrected(found.difference, adjust["utility"].sigmas, 0.0, verdict.differs)
+    return UtilityResult(target, replace(found, difference=difference), verdict)
 
 
 def _likelihood(found: Likelihoods, width: int, adjust: Adjustments) -> LikelihoodResult:
-    if found.difference is None:
+    difference = found.difference
+    if difference is None:
         verdict = verdicts.unknown(min(found.rows), 2, "rows with a density above 0")
     else:
-        verdict = verdicts.of_likelihood(
-            found.difference, found.impossible, found.p_values, width, adjust["likelihood"]
-        )
-    return LikelihoodResult(found.held_out, found.training, found.difference, found.impossible, verdict)
+        verdict = verdicts.of_likelihood(difference, found.impossible, found.p_values, width, adjust["likelihood"])
+        differs = verdict.differs and found.p_values[0] <= found.p_values[1]
+        difference = corrected(difference, adjust["likelihood"].sigmas, 0.0, differs)
+    return LikelihoodResult(found.held_out, found.training, difference, found.impossible, verdict)
 
 
 def _privacy(records: ClosestRecords | Verdict, copies: Copies, adjust: Adjustments) -> PrivacyResult:
     copied = verdicts.of_copies(copies, adjust["copies"])
     if isinstance(records, Verdict):
         return PrivacyResult(None, records, copies, copied)
-    return PrivacyResult(records, verdicts.of_records(records, adjust["dcr"]), copies, copied)
+    verdict = verdicts.of_records(records, adjust["dcr"])
+    share = corrected(records.share, adjust["dcr"].sigmas, NEAR, verdict.differs)
+    return PrivacyResult(replace(records, share=share), verdict, copies, copied)
 
 
 def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> Examples:

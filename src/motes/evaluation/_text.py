@@ -32,6 +32,21 @@ def p_value(value: float | None, equals: str = "") -> str:
     return "-" if value is None else "< 0.001" if value < 0.001 else f"{equals}{value:.2g}"
 
 
+def between(ends: tuple[float, float] | None) -> str:
+    """A range, of which one end may be infinite.
+
+    Example:
+        >>> between((0.46, 0.54)), between((-np.inf, 0.061)), between((0.95, np.inf))
+        ('0.46 to 0.54', 'up to 0.061', '0.95 or more')
+    """
+    if ends is None:
+        return "-"
+    low, high = ends
+    if np.isinf(low):
+        return "any" if np.isinf(high) else f"up to {number(high)}"
+    return f"{number(low)} or more" if np.isinf(high) else f"{number(low)} to {number(high)}"
+
+
 def difference(gap: float, low: float, high: float) -> str:
     """A difference with its interval; a dash for NaN."""
     return "-" if np.isnan(gap) else f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
@@ -39,7 +54,7 @@ def difference(gap: float, low: float, high: float) -> str:
 
 def with_interval(metric: Metric | None) -> str:
     """A value with its interval; p-values of single tests are not shown, for those of verdicts are adjusted."""
-    return "-" if metric is None else f"{metric.value:.4g} (95 % interval {metric.low:.4g} to {metric.high:.4g})"
+    return "-" if metric is None else f"{metric.value:.4g} ({metric.low:.4g} to {metric.high:.4g})"
 
 
 def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

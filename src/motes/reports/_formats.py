@@ -3,7 +3,6 @@
 import numpy as np
 
 from motes.evaluation._results import Metric
-from motes.evaluation._text import number
 
 
 def two(value: float, sign: str = "") -> str:
@@ -17,10 +16,5 @@ def three(value: float | None) -> str:
 
 
 def whole(metric: Metric) -> str:
-    """A value with its 95 % interval."""
+    """A value with its interval."""
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def between(interval: tuple[float, float] | None) -> str:
-    """The ends of an interval; nothing for none."""
-    return "" if interval is None else f"{number(interval[0])} to {number(interval[1])}"

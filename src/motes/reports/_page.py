@@ -13,7 +13,7 @@ from motes.evaluation._entries import SECTIONS
 from motes.evaluation._points import PointDetails
 from motes.evaluation._record import Details, Evaluation
 from motes.evaluation._table_details import TableDetails
-from motes.evaluation._text import capital, number, p_value
+from motes.evaluation._text import between, capital, number, p_value
 from motes.reports._words import EXPLAINED, METHODS, SEVERITIES
 
 if TYPE_CHECKING:
@@ -129,6 +129,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=printable,
     )
-    filters = (formats.two, formats.three, formats.whole, formats.between, p_value, number, capital)
+    filters = (formats.two, formats.three, formats.whole, between, p_value, number, capital)
     made.filters |= {one.__name__: one for one in filters}
     return made

@@ -9,7 +9,7 @@ from motes.data._text_lines import default_columns
 from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._points import PointDetails
-from motes.evaluation._text import number
+from motes.evaluation._text import between, number
 from motes.figures._arrays import density_difference, limits_of
 from motes.reports import _charts as charts
 from motes.reports import _planes as planes
@@ -21,16 +21,15 @@ CELLS = 48  # of a side of the map of differences
 
 
 def beside(entry: Entry) -> Markup:
-    """The value of an entry above its reference value."""
-    said = f"{entry.name}: {number(entry.value)}, between two real draws {number(entry.reference_value)}."
-    marks = []
-    for value, interval, colour in (
-        (entry.value, entry.interval, entry.verdict.severity),
-        (entry.reference_value, entry.reference_interval, "real"),
-    ):
-        assert value is not None  # points have both of all metrics
-        marks.append(Mark("", value, *(interval or (value, value)), colour))
-    return charts.versus(marks[0], marks[1], said)
+    """The value of an entry above its reference value, with the range of chance."""
+    value, reference = entry.value, entry.reference_value
+    assert value is not None and reference is not None and entry.chance is not None  # points have all of them
+    said = (
+        f"{entry.name}: {number(value)}, between two real draws {number(reference)}, by chance {between(entry.chance)}."
+    )
+    low, high = (end if np.isfinite(end) else reference for end in entry.chance)
+    mark = Mark("", value, value, value, entry.verdict.severity)
+    return charts.versus(mark, Mark("", reference, low, high, "real"), said)
 
 
 def clouds(found: PointDetails) -> list[Card]:

@@ -155,7 +155,7 @@ def accuracy(result: ClassifierResult) -> Marks:
         _mark("training rows", result.reference, "real"),
     ]
     low = min(0.45, result.reference.low, result.accuracy.low)
-    said = f"Accuracy against held-out rows with 95 % intervals: {whole(result.accuracy)} of synthetic rows, "
+    said = f"Accuracy against held-out rows with intervals: {whole(result.accuracy)} of synthetic rows, "
     said += f"{whole(result.reference)} of training rows."
     return Marks(charts.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said)
 
@@ -173,12 +173,12 @@ def scores(use: Utility) -> Marks:
     """Of models trained on synthetic and on real rows."""
     chance = 0.5 if use.score == "AUC" else 0.0
     low = min(chance, use.synthetic.low, use.real.low)
-    said = f"{use.score} of '{use.target}', with 95 % intervals: {whole(use.synthetic)} after training on synthetic "
+    said = f"{use.score} of '{use.target}', with intervals: {whole(use.synthetic)} after training on synthetic "
     said += f"rows, {whole(use.real)} on training rows; difference {whole(use.difference)}."
     given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
     picture = charts.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
     if use.relative is not None:
-        said += f" Relative utility, what is left of what real rows teach beyond chance: {whole(use.relative)}."
+        said += f" Relative utility, what is left of what real rows teach beyond chance: {use.relative.value:.3f}."
     return Marks(picture, said)
 
 
@@ -188,7 +188,7 @@ def likelihoods(like: LikelihoodResult) -> Marks:
     given = [_mark("held-out rows", like.held_out, "real"), _mark("training rows", like.training, "synthetic")]
     low, high = min(m.low for m in given), max(m.high for m in given)
     room = 0.1 * (high - low) or 1.0
-    said = f"Nats per row, with 95 % intervals: held-out {whole(like.held_out)}, training "
+    said = f"Nats per row, with intervals: held-out {whole(like.held_out)}, training "
     said += f"{whole(like.training)}; difference {whole(like.difference)}."
     return Marks(charts.marks(given, low - room, high + room, said), said)
 
@@ -206,7 +206,7 @@ def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str
     share = records.share
     rows = [(f"distance, {name}", number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
     between = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
-    return picture, [*rows, ("DCR share (95 % interval)", between, "5.0% (neutral)")]
+    return picture, [*rows, ("DCR share (interval)", between, "5.0% (neutral)")]
 
 
 def copies(found: Copies) -> list[tuple[str, str, str, str]]:

@@ -10,11 +10,13 @@ SEVERITIES = {
 EXPLAINED = {
     "columns": "Each column by itself, over all synthetic and all real rows. The difference is that of one share of "
     "rows: of a label, of numbers up to a threshold, or of one number that comes often; the clearest one of the "
-    "column is shown, synthetic minus real, with its 95 % interval. The distance is how large a share of the rows "
+    "column is shown, synthetic minus real. Its interval is at the level of all tests of this report together: it "
+    "excludes 0 exactly where a difference is found. The distance is how large a share of the rows "
     "would have to move for the two to agree; beside it stands what two draws of one distribution would give.",
     "quantiles": "Minimum, quartiles and maximum over all rows. A row that no real row comes near shows here.",
     "associations": "How much one column says about another, from 0 (nothing) to 1 (everything); between numbers with "
-    "its sign. The difference is synthetic minus real.",
+    "its sign. The difference is synthetic minus real. What is beyond chance is how differently the two columns go "
+    "together; it may be above 0 for equal associations, where other values go together.",
     "classifier": "Boosted trees learn to tell synthetic from held-out rows and are tested on rows that they have "
     "not seen. Right in 50 of 100 cases is guessing.",
     "utility": "The same model learns the target once from synthetic and once from training rows; both are tested on "
@@ -52,8 +54,9 @@ METHODS = {
     "points": "Each metric is computed twice: of the samples, and of another real draw of the same size in their "
     "place, which gives the reference value. All verdicts are one family of tests: if samples and real points had one "
     "distribution, one verdict or more would be a false alarm in 5 of 100 reports. Rows are exchanged between both "
-    "sets at random, 199 times, in blocks, and every metric is taken again each time; a difference counts if p, "
-    "adjusted for all metrics, is below 0.05 (Westfall & Young 1993; boosted trees and what concerns the model by "
+    "sets at random, 199 times, in blocks, and every metric is taken again each time. A value is outside of the range "
+    "of chance exactly where its p, adjusted for all metrics, is below 0.05, and then a difference counts (Westfall & "
+    "Young 1993; boosted trees and what concerns the model by "
     "Holm's method). Its size decides whether it is small, moderate or large. A difference that would have been seen "
     "is one that the test finds in about 80 of 100 cases.",
     "posteriors": "99 draws of the model for each row. All verdicts on the calibration are one family of tests "
@@ -70,7 +73,8 @@ METHODS = {
     "difference of the network's and the exact noise; above 0.2 nats it is a difference.",
     "table": "All tests of this report are one family: if synthetic and real rows had one distribution, one test or "
     "more would raise an alarm in 5 of 100 reports. Each p-value is adjusted for that (Holm's method with weights; "
-    "within columns and within pairs the correlations of the tests are taken into account). A difference that would "
+    "within columns and within pairs the correlations of the tests are taken into account). Intervals of what is "
+    "tested have the same level. A difference that would "
     "have been seen is one that the test finds in 80 of 100 cases.",
     "tests": "Energy distance, and MMD of five Gaussian kernels. C2ST: nearest neighbours, cross-validated; and "
     "boosted trees on rows that they have not seen, with a hypergeometric p.",

@@ -44,7 +44,8 @@ def gains_figure(found: TableDiagnosis, album: Album) -> Path:
     """Write the figure of what a model of a table knows of each column."""
     title = f"{found.rows:,} {found.evaluated_against}"
     simple = found.mixture - found.alone
-    figure = figures.column_gains(found.columns, found.gain, found.errors, simple, title=title, style=album.look)
+    names = [f"{name} (first)" if name == found.first else name for name in found.columns]
+    figure = figures.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
     return album.save(figure, "column_gains")
 
 
