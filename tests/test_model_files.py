@@ -31,7 +31,7 @@ DEEP = 20_000
 
 
 def rows(n=120):
-    """Columns of all kinds, with an exact relation, a dependency, an inequality, missing entries and a constant."""
+    """Columns of all kinds, with a relation, a dependency, an inequality, missing entries, a constant and two ids."""
     rng = np.random.default_rng(0)
     letter, whole = rng.choice(["x", "y", "z"], n), rng.integers(0, 40, n)
     low = rng.integers(0, 50, n)
@@ -47,6 +47,8 @@ def rows(n=120):
         "low": low,
         "high": low + rng.integers(0, 20, n),
         "one": 1,
+        "number": np.arange(n),
+        "name": [f"Ann {k}" for k in range(n)],
     })  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from motes._ranges import check_types
 from motes.data._series import Series
 from motes.tables._parts import Encoded, Part
 from motes.tables.kinds._dates import Date
+from motes.tables.kinds._identifiers import ROOM, Identifier
 from motes.tables.kinds._labels import Categorical
 from motes.tables.kinds._numeric import Number
 
@@ -31,12 +32,15 @@ def check_schema(schema: Schema) -> Encoded:
     check_types(schema)
     learned, kept = schema.learned, schema.kept
     _require(len({*schema.names}) == len(schema.names), "two columns have one name")
-    _require(sorted([*learned, *kept]) == sorted(schema.names), "a column is neither learned nor constant, or both")
+    apart = [*learned, *kept, *schema.identifiers]
+    _require(sorted(apart) == sorted(schema.names), "a column is neither learned nor constant nor set aside, or both")
     _require(len(learned) > 0 and schema.rows > 0, "there is nothing that was learned")
     shares = schema.missing_shares
     _require(len(shares) == len(learned) and all(0 <= share < 1 for share in shares), "shares of missing entries")
     for one in kept.values():
         _check_constant(one)
+    for aside in schema.identifiers.values():
+        _check_identifier(aside)
     with np.errstate(all="ignore"):
         for part in schema.parts:
             _check_part(part)
@@ -53,6 +57,12 @@ def _check_constant(one: Series) -> None:
     """A column that does not vary has one cell."""
     _require(one.values.shape == one.missing.shape == (1,), "a constant column has no single cell")
     one.cells()  # which raises where it is none
+
+
+def _check_identifier(aside: Identifier) -> None:
+    """Placeholders are text, or whole numbers that their type holds."""
+    most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
+    _require(abs(aside.first) < most, "the placeholders of a column")
 
 
 def _check_part(part: Part) -> None:
