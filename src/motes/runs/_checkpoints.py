@@ -25,7 +25,18 @@ from motes.learning._weights import with_weights
 from motes.models._points import PointModel
 from motes.recipes import Recipe
 from motes.runs._drawing import flat
-from motes.runs._folder import ARTEFACTS, METRICS, MODEL, PICTURES, RESULTS, locked, make_folder, present, write
+from motes.runs._folder import (
+    ARTEFACTS,
+    METRICS,
+    MODEL,
+    PICTURES,
+    RESULTS,
+    locked,
+    make_folder,
+    present,
+    remove_unfinished,
+    write,
+)
 from motes.runs._options import Options
 
 CHECKPOINTS = "checkpoints"
@@ -145,6 +156,7 @@ def keeping_checkpoints(out: Path, training: Training, options: Options, reporte
         _newest(out)  # before a folder is made
     make_folder(out)
     with locked(out, reporter.warn):
+        remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
         state, about = None, training.about
         if options.resume:
             state, named = _gone_on(out, training, reporter)
@@ -225,7 +237,7 @@ def _is_said(some: dict[str, Any], whole: dict[str, Any]) -> bool:
 def _clear_checkpoints(out: Path) -> None:
     folder = out / CHECKPOINTS
     if folder.is_dir():
-        for path in [*checkpoints_in(out), *folder.glob(f".*{SUFFIX}")]:
+        for path in checkpoints_in(out):
             path.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -297,7 +309,7 @@ def _gone_on(out: Path, training: Training, reporter: Reporter) -> tuple[State, 
         raise UsageError(
             f"got {section}.steps = {training.steps:,}; the run in '{out}' has taken {done:,} already. Give more."
         )
-    for path in [*damaged, *(out / CHECKPOINTS).glob(f".*{SUFFIX}"), *present(out, RESULTS)]:
+    for path in [*damaged, *present(out, RESULTS)]:
         path.unlink()
     reporter.say(f"going on after {done:,} steps")
     return state, texts["named"]

@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from motes.data._replacing import replacing
+from motes.data._replacing import replacing, unfinished
 from motes.errors import DataError, UsageError
 from motes.evaluation._irreducible import BOUND, EXACT
 from motes.models._kept_averages import AVERAGES
@@ -80,8 +80,11 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
         os.write(handle, str(os.getpid()).encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+        try:
+            with suppress(OSError):  # its name alone does no harm
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -96,6 +99,13 @@ def write(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(out: Path, names: Sequence[str]) -> None:
+    """Remove what a process that was killed has left of these files, under their temporary names."""
+    for name in names:
+        for path in unfinished(out / name):
+            path.unlink()
 
 
 def present(out: Path, names: Sequence[str]) -> list[Path]:
