@@ -121,9 +121,17 @@ def test_more_draws_leave_the_mean_and_quarter_the_variance():
 
 @pytest.mark.slow
 def test_one_step_is_all_reconstruction():
-    bound = bound_of(POINT[None], "posterior", np.array([0.9]))
-    assert bound.kl.shape == (1, 0)
-    assert np.isfinite(bound.nats).all()
+    # x_1 = a x_0 + b eps, and the denoiser's answer is w x_1 + (1 - w a) MEAN: its error is normal.
+    beta, n = 0.9, 4000
+    bound = bound_of(np.tile(POINT, (n, 1)), "beta", np.array([beta]))
+    assert bound.kl.shape == (n, 0)
+    a, b = np.sqrt(1 - beta), np.sqrt(beta)
+    w = a * STD**2 / (a**2 * STD**2 + b**2)
+    error = (((1 - w * a) * (POINT - MEAN)) ** 2 + (w * b) ** 2).sum()
+    exact = 0.5 * error / beta + np.log(2 * np.pi * beta)
+    ours = bound.reconstruction
+    assert abs(ours.mean(dtype=float) - exact) < Z * ours.std() / np.sqrt(n)  # a false alarm in 10^6
+    np.testing.assert_allclose(bound.nats, bound.prior + ours, rtol=1e-6)
 
 
 def test_a_schedule_without_steps_has_no_bound():

@@ -329,6 +329,13 @@ def test_the_chain_of_points_is_that_of_its_grid(moons):
     assert len(moons.grid) == 7
 
 
+def test_evidence_draws_with_its_seed(people):
+    given = {"height": (1.65, 1.75), "age": (30, 50)}
+    found = [people.evidence(given, n=40, seed=seed).log_prob for seed in (0, 1, 1)]
+    assert found[0] != found[1] == found[2]
+    assert found[1] == people.inner.sample(40, given=given, seed=1).log_evidence
+
+
 @pytest.mark.slow
 def test_a_condition_that_is_hardly_ever_met_is_warned_of():
     many = {"n": np.r_[np.zeros(30_000), np.ones(2)].astype(int), "x": np.arange(30_002) % 3}

@@ -640,6 +640,11 @@ def tolerances(kind):
 def churn(kind):
     none, some, more = (spread(sampler(kind, churn=much)) for much in (0.0, 0.4, 0.8))
     assert none == 0 and more > 1.2 * some > 0
+    # A grid of four steps: each goes up by a factor of 1.1, from where Heun's step to R_S multiplies y by a constant.
+    up = 1.1 * R_T
+    first = up / (1 + up**2)
+    half = (R_S - up) / 2 * (first + (1 + (R_S - up) * first) * R_S / (1 + R_S**2))
+    np.testing.assert_allclose(some, (1 + half) * R_T * np.sqrt(1.1**2 - 1), rtol=0.05)
     np.testing.assert_allclose(spread(sampler(kind, churn=0.4, noise=2.0)), 2 * some, rtol=1e-3)
     inside, above, below = (
         spread(sampler(kind, churn=0.4, from_level=low, to_level=high))

@@ -791,3 +791,18 @@ def test_near_an_end_a_posterior_is_cut_where_its_interval_ends():
         drawn = found.sample(5000, given=[seen, 0.0, 0.0], seed=7)[:, 0]
         assert abs(drawn.mean() - exact.mean()) < 0.004 + 0.12 * exact.std(), seen
         assert abs(drawn.std() / exact.std() - 1) < 0.15, seen
+
+
+@pytest.mark.slow
+def test_the_recipe_for_posteriors_gives_the_same_bits_with_members_and_dropout():
+    theta, x = simulated(200, 3)
+    changes = SMALL | {"training.steps": 20, "training.check_every": 10, "network.members": 2, "network.dropout": 0.2}
+
+    def fitted(seed):
+        return motes.fit(theta, "posterior", given=x, changes=changes, seed=seed, verbose=False)
+
+    one, same, other = fitted(1), fitted(1), fitted(2)
+    assert one.inner.recipe.network.members == 2 and one.inner.recipe.network.dropout == 0.2
+    np.testing.assert_array_equal(one.training.losses, same.training.losses)
+    np.testing.assert_array_equal(one.sample(20, given=x[0], seed=4), same.sample(20, given=x[0], seed=4))
+    assert (one.training.losses != other.training.losses).any()

@@ -286,6 +286,18 @@ def task_of(x, target, classes):
     return Task(x[:, others], x[:, target]), DISCRETE[others], classes
 
 
+def test_the_value_of_a_utility_is_that_of_the_test_rows_themselves():
+    # Each fold's trees rank four cells alike, so that their AUC is that of the cell; of the resampled rows none has it.
+    def task(n, seed):
+        cell, rng = np.arange(n) % 4, rng_of(seed)
+        return Task(cell[:, None].astype(float), (rng.random(n) < 0.05 + 0.3 * cell).astype(float))
+
+    test = task(150, 19)
+    found = utility(task(400, 17), task(400, 18), test, np.array([False]), target="y", classes=2, rng=rng_of(20))
+    exact = roc_auc_score(test.y, test.x[:, 0])
+    assert found.synthetic == pytest.approx(exact, abs=1e-9) and found.real == pytest.approx(exact, abs=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "classes"), [(0, None), (2, 3)])
 def test_a_target_that_was_shuffled_teaches_nothing(target, classes):
