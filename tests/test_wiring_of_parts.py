@@ -27,13 +27,13 @@ from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss, excess_loss
 from motes.evaluation._points import evaluate_points
 from motes.evaluation._results import Metric
+from motes.evaluation._text import between
 from motes.evaluation._verdicts import Verdict
 from motes.figures._arrays import counts
 from motes.figures._captions import Captions
 from motes.figures._style import as_style
 from motes.recipes import load_recipe
 from motes.reports import _charts as charts
-from motes.reports._formats import between
 from motes.reports._page import page
 from motes.sampling._chains import DDIM
 from motes.sampling._diffusion import EulerMaruyama, StochasticHeun
@@ -268,9 +268,8 @@ def test_neighbours_of_a_grid_are_a_step_apart():
 
 def test_an_entry_has_the_numbers_of_its_metrics():
     value, reference = Metric("c2st", 0.8, 0.7, 0.9), Metric("c2st", 0.5, 0.4, 0.6)
-    made = Entry.of("tests", "c2st", "accuracy", Verdict("good", "none"), value, reference).to_dict()
-    assert (made["value"], made["interval"]) == (0.8, [0.7, 0.9])
-    assert (made["reference_value"], made["reference_interval"]) == (0.5, [0.4, 0.6])
+    made = Entry.of("tests", "c2st", "accuracy", Verdict("large", "some"), value, reference, (-np.inf, 0.6)).to_dict()
+    assert (made["value"], made["reference_value"], made["chance"]) == (0.8, 0.5, [None, 0.6])
 
 
 @pytest.fixture(scope="module")
@@ -340,4 +339,4 @@ def test_signs_of_a_heat_map():
 
 
 def test_intervals_are_written_from_low_to_high():
-    assert between((0.25, 0.75)) == "0.25 to 0.75" and between(None) == ""
+    assert between((0.25, 0.75)) == "0.25 to 0.75" and between(None) == "-" and between((-np.inf, np.inf)) == "any"

@@ -60,14 +60,23 @@ class Tested(NamedTuple):
         detectable: the value of a distance or an accuracy, or the difference of a share, that is found in 80 of 100
             cases; None where that is unknown.
         low: the value is below what chance gives.
-        chance: how much lower and how much higher a value may be for which no difference is found; both are below 0,
-            or both above 0, where one is found.
+        chance: the ends of the values for which no difference is found, counted from what `around` says: the value that
+            was found, its reference value, or the square of that, where they are squares.
     """
 
     p_value: float
     detectable: float | None
     low: bool = False
     chance: tuple[float, float] = (-np.inf, np.inf)
+    around: Literal["value", "reference", "square"] = "value"
+
+    def range(self, value: float, reference: float) -> tuple[float, float]:
+        """The values for which no difference is found, from and to."""
+        low, high = self.chance
+        if self.around == "square":
+            return low, float(np.sqrt(max(reference**2 + high, 0.0)))
+        centre = value if self.around == "value" else reference
+        return centre + low, centre + high
 
 
 class Single(NamedTuple):
@@ -113,7 +122,8 @@ class Family:
         one = self.exchanged[name]
         edge = float(np.quantile(self.largest[1:], 1 - ALPHA / adjust.factor, method="higher"))
         low = bool(one.values[0] < one.values.mean())
-        return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge))
+        around: Literal["reference", "square"] = "square" if one.scale == "root" else "reference"
+        return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge), around)
 
 
 def _detectable(one: Exchanged, edge: float) -> float | None:
@@ -132,16 +142,13 @@ def _detectable(one: Exchanged, edge: float) -> float | None:
 
 
 def _chance(one: Exchanged, edge: float) -> tuple[float, float]:
-    """From the value that was drawn to the ends of those with a z of at most `edge`, in the units of the metric."""
-    value, centre = float(one.values[0]), float(one.values.mean())
-    asked = _value_of(_far(one), edge)
-    if one.scale == "root":
-        return -np.inf, float(np.sqrt(max(asked, 0.0) ** 3) - np.sqrt(max(value, 0.0)))
-    if one.scale == "square":
-        return -np.inf, asked**3 - value
+    """From the mean of the exchanges to the ends of the values with a z of at most `edge`."""
+    centre, asked = float(one.values.mean()), _value_of(_far(one), edge)
+    if one.scale != "plain":
+        return -np.inf, asked**3 - centre
     if one.worse == "both":
-        return centre - asked - value, centre + asked - value
-    return (-np.inf, asked - value) if one.worse == "high" else (-asked - value, np.inf)
+        return -asked, asked
+    return (-np.inf, asked - centre) if one.worse == "high" else (-asked - centre, np.inf)
 
 
 def _skewness(values: Array) -> float:

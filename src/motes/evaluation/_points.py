@@ -178,9 +178,8 @@ def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) 
 
 def _entry(row: Row, tested: Tested, width: int) -> Entry:
     measure, said = measure_of(row.metric.name), verdict(row, tested, width)
-    value = float(row.metric)
-    chance = value + tested.chance[0], value + tested.chance[1]
-    return Entry.of(measure.section, row.metric.name, measure.about, said, value, row.reference, chance)
+    chance = tested.range(row.metric, row.reference)
+    return Entry.of(measure.section, row.metric.name, measure.about, said, row.metric, row.reference, chance)
 
 
 def _column(name: str, synthetic: Array, real: Array) -> PointColumn:
