@@ -178,6 +178,24 @@ def test_the_lines_on_classes_run(quick, monkeypatch):
     exec(compile(blocks(ROOT / "docs" / "classes.md"), "classes.md", "exec"), {})
 
 
+@pytest.mark.long
+def test_the_figures_of_the_page_on_likelihoods():
+    page = ROOT / "docs" / "likelihood.md"
+    text, names = page.read_text(encoding="utf-8"), {}
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(blocks(page), page.name, "exec"), names)
+    of_flow, of_bound = ([float(part) for part in pair] for pair in re.findall(r"\| ([.\d]+) ± ([.\d]+) \|", text))
+    printed = [float(number) for number in re.findall(r"(-?[.\d]+) nats above the truth", out.getvalue())]
+    # The page states standard errors over points and draws. These are the same points, and 4 draws in place of 100.
+    assert abs(printed[0] - of_flow[0]) < 3 * of_flow[1]
+    assert abs(printed[1] - of_bound[0]) < 4 * 5 * of_bound[1]
+    model, truth, fresh, log_p = (names[name] for name in ("model", "truth", "fresh", "log_p"))
+    exact = model.with_denoiser(truth.oracle(model.denoiser.schedule, model.standardiser))
+    above = re.search(r"still ([.\d]+)\s+nats above it with 100 steps", text)
+    assert abs((log_p + exact.bound(fresh, draws=4).nats).mean() - float(above[1])) < 0.06  # five standard errors
+    assert abs((log_p - exact.likelihood(fresh).log_prob).mean()) < 2e-4  # to four digits
+
+
 def test_nothing_is_installed_from_where_it_is_not():
     # The package is not published: it comes from the checkout.
     sources = [path for folder in ("src", "docs") for path in (ROOT / folder).rglob("*.py")]
