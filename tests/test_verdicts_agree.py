@@ -79,7 +79,7 @@ def test_a_range_an_interval_and_a_verdict_agree(name):
     if found.details.kind == "table":
         intervals_agree(found.details)
     for text in (str(found), re.sub("<[^>]*>", "", page(found))):
-        assert "95 % interval" not in text or found.details.kind == "posteriors"  # of coverage, which is not tested
+        assert "95 % interval" not in text
     for entry in found.to_dict()["entries"]:
         assert (entry["chance"] is None) or None in entry["chance"] or entry["chance"][0] <= entry["chance"][1]
 

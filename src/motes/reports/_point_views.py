@@ -27,7 +27,9 @@ def beside(entry: Entry) -> Markup:
     said = (
         f"{entry.name}: {number(value)}, between two real draws {number(reference)}, by chance {between(entry.chance)}."
     )
-    low, high = (end if np.isfinite(end) else reference for end in entry.chance)
+    low, high = entry.chance
+    low = low if np.isfinite(low) else min(value, reference)
+    high = high if np.isfinite(high) else max(value, reference)
     mark = Mark("", value, value, value, entry.verdict.severity)
     return charts.versus(mark, Mark("", reference, low, high, "real"), said)
 
