@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from motes.data._frames import Frame
+from motes.errors import check_process
 from motes.models._tables import TableModel
 from motes.sampling._constraint import broken_by, observed_sides
 from motes.tables._given import Conditions, conditions_of
@@ -43,6 +44,7 @@ def evidence_of(
         log_evidence: of each block of rows.
         effective: the sum over the blocks.
     """
+    check_process()
     log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
     requested = conditions_of(model.schema, given)
     valued = [

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
-from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
 from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, complete_name, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
@@ -276,6 +276,7 @@ class TableModel:
             >>> table.inner.sample(5, given={"smoker": {"yes", "no"}}).names
             ('age', 'smoker')
         """
+        check_process()
         effective, evidence, total = 0.0, [], 0
 
         def counted() -> Iterator[Frame]:
@@ -342,6 +343,7 @@ class TableModel:
             >>> found.log_prob.shape
             (2,)
         """
+        check_process()
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
         unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
@@ -409,6 +411,7 @@ class TableModel:
             >>> len(frames), frames[0]["age"].tolist()
             (3, [31, 47])
         """
+        check_process()
         given = self.schema.named(data, name=name)
         rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
@@ -471,6 +474,7 @@ class TableModel:
             >>> table.inner.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
             ('mean', 'sd', 'q0.1', 'q0.9')
         """
+        check_process()
         rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
         parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
         return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
@@ -510,6 +514,7 @@ class TableModel:
             >>> p.sum(axis=1).round(3).tolist(), labels
             ([1.0, 1.0], ['no', 'yes'])
         """
+        check_process()
         return label_probabilities(self.orders, data, column, name)
 
     # --- on disk ---
