@@ -187,7 +187,7 @@ def sections_text(entries: Sequence[Entry]) -> str:
         for key, one in verdicts_of(entries).items()
     ]
     about = [(SECTIONS[key].title, SECTIONS[key].about) for key in verdicts_of(entries)]
-    head = ("section", "verdict", "p", "would have been seen")
+    head = ("section", "verdict", "p", "could detect")
     return "\n\n".join([aligned(head, lines), aligned(("section", "what is compared"), about)])
 
 

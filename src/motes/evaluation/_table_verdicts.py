@@ -1,4 +1,4 @@
-"""What the tests of a table say, in words: is there a difference, how large is it, and what would have been seen?"""
+"""What the tests of a table say, in words: is there a difference, how large is it, and what could be detected?"""
 
 import numpy as np
 from scipy.special import ndtri
