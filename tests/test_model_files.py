@@ -69,7 +69,7 @@ def fitted():
     }
     with untrained():
         made["table"] = fit(rows(), changes=TINY | {"table.steps": 2})
-        made["code"] = fit(rows()[["real", "letter"]], changes=TINY | {"table.steps": 2, "table.missing": "code"})
+        made["code"] = fit(rows()[["real", "letter"]], changes=TINY | {"table.steps": 2, "table.missing": "learn"})
         made["arrow"] = fit(pyarrow.table({"a": [1, 2, 3, 4] * 9, "b": list("xyxx") * 9}), changes=TINY)
         made["estimator"] = motes.DiffusionModel(max_steps=2, changes=TINY).fit(
             rows()[["real", "letter"]], rows().follows

@@ -57,6 +57,11 @@ def of_missing(contrast: Contrast, adjust: Adjustment, detectable: float | None)
     return Verdict(graded(abs(contrast.difference), "share"), text, p_value, detectable, seen)
 
 
+def not_modelled(real: float) -> Verdict:
+    """The share of missing entries of a column, where the model was told to ignore them."""
+    return Verdict("unknown", f"not modelled, because table.missing is ignore (real {real:.1%})")
+
+
 def _share(contrast: Contrast, kind: str) -> str:
     ours, theirs, text = contrast.synthetic, contrast.real, contrast.text
     if contrast.of == "label":

@@ -53,7 +53,7 @@ def evidence_of(
     density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
     if not density:
         return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
-    known = float(model.score_samples(requested.row)[0])
+    known = float(model.score_columns(requested.row, valued)[0])
     least = model.lowest(tuple(valued), USUAL)
     warnings += _rare(requested.others, log_prob - known) if requested.others else []
     if known < least - FAR:

@@ -165,7 +165,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = Data(rows, heavy, _pieces(rows, heavy))
+    data = Data(rows, heavy, _pieces(rows, heavy), schema.valued(encoded)[place])
     plan = plan_of(entropies, units, _follows(schema))
     return _Table(data, keys, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
 

@@ -9,7 +9,7 @@ of the columns: what is known is seen first.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -370,6 +370,22 @@ class TableModel:
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
 
+    def score_columns(self, rows: Frame, columns: Collection[str]) -> Array:
+        """log p of some columns of rows (n,), as `score_samples`, where nothing is known of the others.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> bool((table.inner.score_columns(as_frame(people), ["smoker"]) <= 0).all())
+            True
+        """
+        encoded, constraint = self.schema.encode(rows), self.constraint
+        here = np.array([part.column in columns for part in self.schema.parts])
+        encoded = replace(encoded, observed=encoded.observed & here)
+        found: Array = self.orders.log_prob(self.unmasker, encoded)
+        if constraint.columns:
+            found = found + constraint.log_factor(observed_sides(self.schema, constraint.columns, rows, encoded))
+        return found
+
     def lowest(self, columns: tuple[str, ...], rows: int) -> float:
         """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
 
@@ -378,9 +394,7 @@ class TableModel:
             True
         """
         if (columns, rows) not in self._lowest:
-            drawn = self.sample(rows)
-            alone = drawn.without([name for name in drawn.names if name not in columns])
-            self._lowest[columns, rows] = float(np.min(self.score_samples(alone)))
+            self._lowest[columns, rows] = float(self.score_columns(self.sample(rows), columns).min())
         return self._lowest[columns, rows]
 
     # --- filling in ---
