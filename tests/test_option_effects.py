@@ -461,6 +461,13 @@ def last_batch():
     assert {how: len(rows) for how, rows in left.items()} == {"fill": 2, "partial": 0}  # of 12 rows in 3 batches of 5
 
 
+@effect("training.target")
+def target():
+    losses = {how: trained(batch=12, steps=3, target=how).losses for how in ("row", "stable")}
+    assert losses["row"][0] != losses["stable"][0]
+    np.testing.assert_array_equal(trained(batch=12, steps=3).losses, losses["stable"])  # suits the loss
+
+
 @effect("training.learning_rate")
 def learning_rate():
     for rate in (0.01, 0.002):  # Adam's first step is as long for every weight that has a slope
@@ -722,11 +729,11 @@ def bins():
 
 @effect("table.missing")
 def missing():
-    for how, count in (("ignore", 3), ("learn", 4)):
+    for how, count in (("hide", 3), ("code", 4)):
         with untrained():
             model = table({"label": GAPS, "a": PEOPLE["a"]}, missing=how)
         assert model.schema.parts[0].count == count
-        assert (model.schema.missing_shares[0] > 0) == (how == "learn")
+        assert (model.schema.missing_shares[0] > 0) == (how == "code")
 
 
 @effect("table.relations")

@@ -202,6 +202,28 @@ def test_tails_that_differ_are_found_in_both_directions(real, made):
     assert found_by(*sets, brief=True)["sliced_w2"].verdict.differs
 
 
+def with_strays(x, share, seed):
+    """`x` (n, 2) with a share of its rows anywhere in the box around it."""
+    rng, count = np.random.default_rng(seed), round(share * len(x))
+    return np.concatenate([rng.uniform(x.min(axis=0), x.max(axis=0), (count, 2)), x[count:]])
+
+
+@pytest.mark.parametrize(("share", "differs"), [(0.0, False), (0.01, True)])
+def test_the_quick_measures_see_one_stray_in_a_hundred(share, differs):
+    # D13: 1.1 % of the samples lay between the arms, and the verdict of `motes train` was that no difference was found.
+    samples, *real = (motes.make_shape("swiss_roll", 5000, seed=seed) for seed in (11, 12, 13))
+    found = evaluate_points(with_strays(samples, share, 14), *real, brief=True)
+    assert (found.severity != "good") is differs and ("precision" in found.headline) is differs
+
+
+@pytest.mark.slow
+def test_the_quick_measures_see_strays_in_nearly_every_evaluation():
+    # 1 % of 10,000 rows: at most one of 10 is missed, which a power of 0.99 exceeds with probability 0.004.
+    draws = [[motes.make_shape("swiss_roll", 10_000, seed=100 + 3 * k + j) for j in range(3)] for k in range(10)]
+    found = [found_by(with_strays(x, 0.01, k), *real, brief=True) for k, (x, *real) in enumerate(draws)]
+    assert sum(one["precision"].verdict.differs for one in found) >= 9
+
+
 def test_one_row_alone_is_no_difference_and_the_verdict_says_why():
     samples, *real = (drawn(seed, 1000) for seed in (7, 8, 9))
     samples[0] = 60.0

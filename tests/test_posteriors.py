@@ -734,7 +734,7 @@ def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
 
     assert share(FEW - 1) == FEW_DROPOUT and share(FEW) == 0
     assert share(FEW - 1, {"network.dropout": 0.0}) == 0 and share(FEW, {"network.dropout": 0.3}) == 0.3
-    assert share(FEW - 1, {"training.validation": 0.0}) == 0  # nothing says when to stop
+    assert share(FEW - 1, {"training.validation": 0.0}) == FEW_DROPOUT
     theta, x = simulated(60, 6)
     start = fit_points(PointData(theta, given=x), changes=SMALL | {"network.dropout": 0.2, "training.steps": 1})
     assert share(FEW, start=start) == 0.2

@@ -56,6 +56,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "training.steps": 1000 * 79,  # epochs of 78 batches of 128 and one of 16
         "training.batch": 128,
         "training.last_batch": "partial",
+        "training.target": "row",
         "training.learning_rate": 1e-3,
         "training.decay": "constant",
         "training.warmup": 0,
@@ -149,6 +150,8 @@ def another(value, hint):
         scaled = tuple(0.9 * number for number in value or ())  # of points of a curve
         return scaled if scaled and value[-1] else (1.0, 0.25, 0.0)  # of times
     (kind, *_) = get_args(hint) or (hint,)
+    if get_origin(kind) is Literal:
+        return another(value, kind)
     if kind is bool:
         return not value
     return {str: lambda: "class", int: lambda: (value or 7) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()

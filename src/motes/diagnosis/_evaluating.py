@@ -11,7 +11,7 @@ from motes._seeds import seed_key
 from motes.data._frames import Frame
 from motes.diagnosis._posteriors import ROWS as ROWS_OF_POSTERIORS
 from motes.diagnosis._posteriors import evaluate_posteriors, refuse_given
-from motes.errors import UsageError, check_process, unknown
+from motes.errors import UsageError, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
 from motes.evaluation._points import Fit, PointDetails, evaluate_points
@@ -60,7 +60,6 @@ def evaluate(
         UsageError: rows that are not to be had, too few of them, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
-    check_process()
     reporter = reporter or Reporter(quiet=True)
     if isinstance(model, PointModel) and model.context is not None:
         reporter.say("drawing the posterior of each row")
@@ -99,7 +98,7 @@ def evaluated(
         samples: points (n, d), or a `Frame` of a table.
         target: as in `evaluate`.
         seed: of the metrics.
-        brief: of points: two distances alone, which take less than a second.
+        brief: of points: the quick measures alone, as in `evaluate_points`.
     """
     found: Evaluation[Any]
     if isinstance(model, TableModel):
@@ -143,7 +142,7 @@ def _points_evaluated(
     )
     notes = () if origin.truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
     if brief:
-        notes = ("these are the first two measures alone: `motes evaluate`, or Model.evaluate, takes them all.",)
+        notes = ("these are the quick measures alone; `motes evaluate` or Model.evaluate takes all of them.",)
     return replace(found, evaluated_against=origin.evaluated_against, notes=notes)
 
 
@@ -233,5 +232,5 @@ def _least_loss(origin: PointSource, recipe: Recipe, label: str | np.integer | N
         standardiser.forward(origin.training.x[mine]),
         recipe.times,
         key=seed_key(seed, "least loss"),
-        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 100_000)),
+        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 25_000)),
     )

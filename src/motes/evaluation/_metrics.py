@@ -46,7 +46,7 @@ def compare(
         a, b: samples, and the real points that they are compared with.
         real_a, real_b: real draws, (n, d) and (m, d).
         modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
-        brief: sliced_w2 and c2st alone.
+        brief: sliced_w2, c2st, precision, recall, density and coverage alone.
         seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
 
     Returns:
@@ -89,21 +89,22 @@ def paired(a: ArrayLike, b: ArrayLike, real_a: ArrayLike, real_b: ArrayLike, see
 
 
 def metrics_of(pair: Pair, modes: Modes | None, brief: bool) -> list[Metric]:
-    """Every metric, or, `brief`, two of them."""
+    """Every metric, or, `brief`, those that are quick."""
     return [metric for metric, _ in _metrics(pair, modes, brief)]
 
 
 def _metrics(pair: Pair, modes: Modes | None, brief: bool) -> Iterator[tuple[Metric, Array | None]]:
     """Each with its values for all permutations, where these are by the way."""
     yield sliced_w2_of(pair), None
-    if brief:
-        yield c2st_permuted(pair)
-        return
-    yield w2_of(pair.one_each), None
-    yield from energy_and_mmd_permuted(pair)
+    if not brief:
+        yield w2_of(pair.one_each), None
+        yield from energy_and_mmd_permuted(pair)
     yield c2st_permuted(pair)
-    yield c2st_boosting_of(pair), None
+    if not brief:
+        yield c2st_boosting_of(pair), None
     yield from ((metric, None) for metric in prdc_of(pair))
+    if brief:
+        return
     if modes is not None:
         by_mode = mode_coverage(pair.a, modes, seed=pair.seed)
         yield from ((by_mode.distance, None), (by_mode.missed, None))
@@ -118,9 +119,9 @@ def metrics_permuted(pair: Pair, modes: Modes | None, brief: bool) -> tuple[list
     both = list(_metrics(pair, modes, brief))
     permuted = {metric.name: values for metric, values in both if values is not None}
     permuted["sliced_w2"] = sliced_w2_permuted(pair)
+    permuted |= dict(zip(Prdc._fields, prdc_permuted(pair), strict=True))
     if not brief:
         permuted["w2"] = w2_permuted(pair)
-        permuted |= dict(zip(Prdc._fields, prdc_permuted(pair), strict=True))
         if modes is not None:
             permuted |= dict(zip(("mode_distance", "modes_missed"), modes_permuted(pair, modes), strict=True))
         permuted |= own_metrics_permuted(pair)

@@ -119,7 +119,8 @@ def evaluate_points(
         columns: names; x and y, or x0, x1, ..., if left out.
         modes: where they are, if that is known.
         fit: log p of real points, and the loss of the network, where they are known.
-        brief: the sliced distance and the nearest-neighbour classifier alone, which take less than a second.
+        brief: the sliced distance, the nearest-neighbour classifier, precision, recall, density and coverage alone,
+            which take two seconds for 10,000 rows.
         seed: of the metrics' own randomness.
 
     Raises:

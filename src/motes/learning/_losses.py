@@ -6,13 +6,15 @@ and its relatives E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and
 With SNR = alpha_t^2 / sigma_t^2, L_simple is that of w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
 
 A loss acts on one row and returns named terms; the trainer sums the terms and takes the mean over rows. Anything of
-this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`.
+this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. One that is a squared error of x_0
+says so, `squared`: the mean of x_0 over the rows of a batch is then as good a target (`motes.learning._targets`).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -40,6 +42,8 @@ class Simple(eqx.Module):
         0.25
     """
 
+    squared: ClassVar[bool] = True
+
     def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
         x_t = q_sample(denoiser.schedule, x0, t, eps)
         return {"eps": jnp.mean((denoiser.eps(x_t, t) - eps) ** 2)}
@@ -60,6 +64,8 @@ class Weighted(eqx.Module):
         >>> print(Flat().weight(VarianceExploding(), jnp.array(0.5)))
         1.0
     """
+
+    squared: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_fields(self)

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from motes._ranges import Checked, number
+from motes.learning._losses import Loss
 from motes.learning._optimisers import rising_and_falling, with_inputs
 
 SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
@@ -23,9 +24,10 @@ class Training(Checked):
         (2000, 512)
     """
 
-    steps: int = number(4000, 1, 10**9)
+    steps: int = number(7000, 1, 10**9)
     batch: int = number(512, 1, 10**7)
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
+    target: Literal["row", "stable"] | None = None  # x_0, or its mean over the batch given x_t; None: suits the loss
     learning_rate: float = number(1e-2, 0, 1000, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"
     warmup: int = number(100, 0, 10**9)  # steps over which the learning rate rises from 0
@@ -54,6 +56,16 @@ class Training(Checked):
         """
         falls = self.steps - self.warmup if self.decay == "cosine" else np.inf
         return with_inputs(_adam, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
+
+    def stable_target(self, loss: Loss) -> bool:
+        """Whether rows regress on the mean of x_0 over their batch: where nothing is said, if that suits the loss.
+
+        Example:
+            >>> from motes.learning import EDM, Hybrid, Training
+            >>> Training().stable_target(EDM()), Training().stable_target(Hybrid())
+            (True, False)
+        """
+        return getattr(loss, "squared", False) if self.target is None else self.target == "stable"
 
     def snapshot_steps(self) -> tuple[int, ...]:
         """The steps after which a snapshot of the weights is taken: as much happens from each to the next.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from motes.diffusion._denoiser import Denoiser, Given
 from motes.learning._losses import Loss
 from motes.learning._networks import droppable, each_alone, thinned
+from motes.learning._targets import Constant, Target, in_groups, stable_target
 
 LEAST = 512  # rows for which there is room
 SHARED = 8  # rows that have units left out together: random numbers cost more than the layers that they thin
@@ -92,20 +93,45 @@ class OnDevice(NamedTuple):
         chances: jax.Array,
         *,
         thin: jax.Array | None = None,
+        among: jax.Array | None = None,
     ) -> jax.Array:
         """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
 
         A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; they pick the masks as well,
         where there are any. The key `thin`, in training, picks the units that are left out, if any are; each member of
-        an ensemble is then trained by itself, and the loss is the mean of theirs.
+        an ensemble is then trained by itself, and the loss is the mean of theirs. Of a batch in which the rows `among`
+        (b,) count, each x_0 is estimated by its mean over those that are given the same (`stable_target`); the loss is
+        then the mean of the losses of all x_0 that x_t may come from.
         """
 
         def row(denoiser: Denoiser, known: Given | None, *row: jax.Array) -> jax.Array:
             one = denoiser if known is None else denoiser.given(known)
             return jnp.stack(list(loss(one, *row).values())).sum()
 
-        def of(denoiser: Denoiser, index: jax.Array, thin: jax.Array | None) -> jax.Array:
-            rows = self._known(index, chances), self.x[index], t, eps
+        def of(denoiser: Denoiser, index: jax.Array, among: jax.Array | None, thin: jax.Array | None) -> jax.Array:
+            x0, known = self.x[index], self._known(index, chances)
+            if among is None:
+                return of_targets(denoiser, known, x0, eps, thin)
+            schedule = denoiser.schedule
+
+            def target_of(
+                index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array
+            ) -> Target:
+                return stable_target(schedule, self.x[index], t, eps, self._alike(index, known, among))
+
+            target: Target = in_groups(target_of, (index, known, t, eps), among)
+
+            def spread(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
+                missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
+                return row(Constant(schedule, x0), None, x0 + deviation, t, missed)
+
+            losses = of_targets(denoiser, known, target.x0, target.eps, thin)
+            return losses + jax.vmap(spread)(target.x0, target.eps, target.deviation, t)
+
+        def of_targets(
+            denoiser: Denoiser, known: Given | None, x0: jax.Array, eps: jax.Array, thin: jax.Array | None
+        ) -> jax.Array:
+            rows = known, x0, t, eps
             units = droppable(denoiser)
             if thin is None or not units:
                 return jax.vmap(partial(row, denoiser))(*rows)
@@ -114,12 +140,15 @@ class OnDevice(NamedTuple):
             return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(of_rows, *rows)
 
         if thin is None:
-            return of(denoiser, index, None)
+            return of(denoiser, index, among, None)
         alone = each_alone(denoiser)
         keys = jax.random.split(thin, len(alone)) if len(alone) > 1 else [thin]
         # Each member meets the rows at other times and with other noise, or they would learn nearly the same.
         shift = len(t) // len(alone)
-        parts = [of(one, jnp.roll(index, k * shift), key) for k, (one, key) in enumerate(zip(alone, keys, strict=True))]
+        parts = [
+            of(one, jnp.roll(index, k * shift), None if among is None else jnp.roll(among, k * shift), key)
+            for k, (one, key) in enumerate(zip(alone, keys, strict=True))
+        ]
         return jnp.stack(parts).mean(axis=0)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
@@ -131,6 +160,17 @@ class OnDevice(NamedTuple):
             context = jnp.concatenate([self.x[index], mask], axis=1)
         given = Given(label, context)
         return given if jax.tree.leaves(given) else None
+
+    def _alike(self, index: jax.Array, known: Given | None, among: jax.Array) -> jax.Array:
+        """Whether row i of a batch, given what is `known`, may have been row j of those `among` it, (b, b)."""
+        alike = jnp.broadcast_to(among, (len(index), len(index)))
+        if known is not None and known.label is not None:
+            assert self.labels is not None  # or none would be known
+            label = known.label[:, None]
+            alike = alike & ((label == -1) | (label == self.labels[index]))
+        if known is not None and known.context is not None:
+            alike = alike & (known.context[:, None] == known.context).all(axis=-1)
+        return alike | jnp.eye(len(index), dtype=bool)
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating], count: int | None = None) -> NDArray[np.int64]:

@@ -142,7 +142,8 @@ class Stepwise:
         lengths = LENGTHS if options.averages else ()
         on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
         moves = np.asarray(1 - options.ema, jnp.result_type(float))  # an input of the program, as all such numbers
-        self._task = _Task(denoiser, loss, times, optimiser, moves, lengths, on_device, key)
+        stable = options.stable_target(loss)
+        self._task = _Task(denoiser, loss, times, optimiser, moves, lengths, on_device, key, stable)
         batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
         watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
         self.course = Course(denoiser, self._task.start(), options, batches, watch, lengths=lengths)
@@ -179,6 +180,7 @@ class _Task(NamedTuple):
     lengths: tuple[float, ...]  # of the averages that are stored
     rows: OnDevice
     key: jax.Array
+    stable: bool  # the target of a row is its mean over the batch
 
     def start(self) -> Weights:
         """Before the first step."""
@@ -221,7 +223,7 @@ def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches
 @training_program
 def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) -> tuple[Weights, jax.Array, jax.Array]:
     """`count` steps of training on the batches `index` (ROOM, batch); their losses; whether all weights are finite."""
-    denoiser, loss, times, optimiser, moves, lengths, rows, key = task
+    denoiser, loss, times, optimiser, moves, lengths, rows, key, stable = task
 
     def objective(weights: jax.Array, places: jax.Array, state: Weights) -> tuple[jax.Array, Any]:
         model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
@@ -229,7 +231,8 @@ def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) ->
         drawn = times.batch(denoiser.schedule, time_key, len(index), state.times)
         eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
-        per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key)  # (batch,)
+        among = counts if stable else None
+        per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key, among=among)  # (batch,)
         seen = times.learn(state.times, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row
         return jnp.mean(weighted, where=counts), seen

@@ -18,7 +18,7 @@ from motes.data._points import frame_of
 from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_process, check_seed, unknown
+from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
 from motes.learning._course import Trained
 from motes.learning._networks import Residual, StepGated
 from motes.learning._rows import Rows
@@ -34,8 +34,8 @@ from motes.recipes import Recipe, load_recipe
 
 Array = NDArray[np.float64]
 
-FEW = 3000  # rows, below which units are left out where held-out rows end the training,
-FEW_DROPOUT = 0.1  # this share of them: fewer simulations are learned by heart
+FEW = 3000  # rows, below which units are left out,
+FEW_DROPOUT = 0.1  # this share of them: fewer rows are learned by heart
 LABEL = "\0label"  # the column of the classes, where rows are compared: a name that no other column has
 SCALES = 32  # that a network learns of what is observed, where that tells how wide posteriors are
 
@@ -96,7 +96,6 @@ def fit_points(
         UsageError: a `start` of another network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
-    check_process()
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
     if chosen.data.encode:
         raise RecipeError(
@@ -174,8 +173,7 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
 
 def _with_dropout(recipe: Recipe, rows: int, start: PointModel | None) -> Recipe:
     """The recipe with a share of dropout, which is that of `start` or suits the rows where nothing is said of it."""
-    # It slows learning, so held-out rows have to say when that ends.
-    return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if recipe.training.validation and rows < FEW else 0.0)
+    return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
 
 
 def _suiting(recipe: Recipe, option: str, start: PointModel | None, suits: Callable[[], float]) -> Recipe:

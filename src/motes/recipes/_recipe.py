@@ -87,6 +87,11 @@ class Recipe:
                 "network.members > 1 shares whole batches among members, and training.last_batch = 'partial' leaves "
                 "one short. Set last_batch = 'fill', or members = 1."
             )
+        if self.training.target == "stable" and not getattr(self.loss, "squared", False):
+            raise RecipeError(
+                "training.target = 'stable' needs a loss that is a squared error of x_0, and loss.kind = "
+                f"'{self.kind('loss')}' is none. Set training.target = 'row', or another loss."
+            )
         self._check_variance()
         self._check_conditions()
 

@@ -77,7 +77,7 @@ class KarrasGrid(Checked):
         [10. 2.93 0.66 0.1 0.]
     """
 
-    steps: int = number(32, 1, 100_000)  # N
+    steps: int = number(48, 1, 100_000)  # N
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
     rho: float = number(7.0, 0, 1000, open_low=True)  # how much the steps bunch up near the data
 
