@@ -1,4 +1,4 @@
-"""Arrays of other libraries, masks, dtypes: what is hidden is missing, and a type comes back or its loss is said."""
+"""Arrays of other libraries, masks, dtypes, constants: what is hidden is missing, what is lost is said."""
 
 import decimal
 import json
@@ -177,3 +177,21 @@ def test_decimals_that_become_floats_are_said():
     for data in ({"price": prices}, pd.DataFrame({"price": prices}), np.array([prices], object).T):
         with pytest.warns(UserWarning, match="decimals are read as float64"):
             as_frame(data)
+
+
+@pytest.mark.slow
+def test_two_columns_of_which_one_is_constant_are_a_table_that_gives_it_back():
+    model = motes.fit(np.c_[X[:, 0], np.full(60, 2.5)], changes={"table.steps": 2}, verbose=False)
+    assert model.kind == "table"
+    assert set(model.sample(20)[:, 1]) == {2.5}
+
+
+@pytest.mark.slow
+def test_a_constant_column_of_what_is_given_changes_nothing_and_another_value_of_it_is_said():
+    few = {"training.steps": 20, "network.members": 1, "network.width": 16}
+    with_it = motes.fit(X[:, :1], given=np.c_[X, np.full(60, 3.0)], changes=few, verbose=False)
+    without = motes.fit(X[:, :1], given=X, changes=few, verbose=False)
+    here = [0.1, -0.2]
+    np.testing.assert_allclose(with_it.sample(50, given=[*here, 3.0]), without.sample(50, given=here), atol=0.05)
+    with pytest.warns(UserWarning, match="'given2' = 4, and the training had 3 to 3"):
+        with_it.sample(2, given=[*here, 4.0])

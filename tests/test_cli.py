@@ -524,7 +524,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
         line = next(line for line in table.splitlines() if line.startswith(entry["name"] + " "))
         assert f"{entry['value']:.4g}" in line and entry["verdict"] in line
         tells = entry["detectable"] is not None and entry["severity"] == "good"
-        assert line.endswith(" would have been seen") == tells
+        assert line.endswith(" or more)") == tells
     assert table.splitlines()[2] == plain["headline"]
     assert "sampling: 500/500 rows" in err
     other = json.loads(motes_command("evaluate", run_folder[0], "circles", "-n", 200, "--json", "-q")[1])

@@ -39,7 +39,7 @@ def data():
 @pytest.fixture(scope="module")
 def subject(data):
     with untrained():
-        model = fit_table(data, changes=TINY, columns={"gone": {"missing": "code"}}, seed=1)
+        model = fit_table(data, changes=TINY, columns={"gone": {"missing": "learn"}}, seed=1)
     return TableSubject("mine", of_random_weights(model))
 
 

@@ -440,7 +440,7 @@ def test_missing_entries_as_a_value_of_their_own():
     rng = np.random.default_rng(1)
     X = pd.DataFrame({"a": rng.choice(list("uv"), 80), "b": rng.choice(np.array(["p", "q", None], object), 80)})
     y = np.where(np.arange(80) % 4 == 0, "no", "yes")
-    model = fitted(X, y, changes=TINY | {"table.missing": "code"})
+    model = fitted(X, y, changes=TINY | {"table.missing": "learn"})
     n = 250
     missing_share = X.b.isna().mean()
     for rows in (model.sample(n, given={"a": "u"}), model.sample(n, y="no")):  # which say nothing of b

@@ -133,16 +133,16 @@ def test_a_verdict_says_which_way_and_how_much(beside, tested, severity, words):
         ("sliced_w2", 0.0412, "a difference of 0.041 standard deviations"),
         ("c2st", 0.5234, "an accuracy of 0.523"),
         ("recall", 0.02, "a difference of 0.02"),
-        ("excess_loss", 0.21, "one of 0.21 nats per row"),
+        ("excess_loss", 0.21, "an excess of 0.21 nats per row"),
         ("sliced_w2", None, ""),
         ("modes_missed", 1.2, ""),
         ("mode_distance", 0.1, ""),
     ],
 )
-def test_a_verdict_without_a_difference_says_what_would_have_been_seen(name, detectable, seen):
+def test_a_verdict_without_a_difference_says_what_the_test_could_detect(name, detectable, seen):
     found = verdict(row(name, 0.5, 0.5), point_tests.Tested(0.2, detectable), 2)
     assert found.seen == seen
-    assert not seen or found.sentence == f"No difference found; {seen} would have been seen."
+    assert not seen or found.sentence == f"No difference detected (the test could detect {seen} or more)."
 
 
 def record(*entries):

@@ -3,6 +3,7 @@
 import datetime
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -267,6 +268,18 @@ def test_a_ragged_line_does_not_end_the_process_with_it(file):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "line 52 of" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_wide_text_takes_time_in_proportion_to_its_columns(file):
+    """The CPU seconds of four times as many columns: 4 times as many, and 12 or more where each looks at all others."""
+    seconds = []
+    for columns in (2000, 8000):
+        path = file(",".join(f"c{j}" for j in range(columns)) + ("\n" + ",".join(["1.5"] * columns)) * 20 + "\n")
+        start = time.process_time()
+        assert len(read_frame(path).names) == columns
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 8 * seconds[0]
 
 
 # --- part by part --------------------------------------------------------------------------------------------------

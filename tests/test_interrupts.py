@@ -1,10 +1,16 @@
 """Ctrl-C during a training in Python: a real SIGINT to a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
+from tests.conftest import SMALL
+
+import motes
+
+pytestmark = pytest.mark.brief
 
 CODE = """
 import os, signal, sys, warnings
@@ -51,7 +57,18 @@ def ended(kind, first, environment):
     return done.stdout.splitlines()
 
 
-@pytest.mark.slow(but=["points"])
+def test_a_signal_while_points_are_learned_is_a_warning():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
+    try:
+        press = lambda now: os.kill(os.getpid(), signal.SIGINT) if now.step else None
+        with pytest.warns(UserWarning, match=r"^interrupted after \d+ steps of training; the model is what") as found:
+            model = motes.fit(motes.make_shape("moons", 200), changes=SMALL, verbose=False, on_progress=press)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert found[0].filename == __file__ and model.training.interrupted and model.sample(3).shape == (3, 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["points", "a shape", "a table"])
 def test_ctrl_c_keeps_what_was_learned_and_warns_where_fit_was_called(kind, environment):
     warning, model = ended(kind, 1, environment)

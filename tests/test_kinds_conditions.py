@@ -44,7 +44,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def schema(table):
-    return Schema.fit(table, {"stars": {"missing": "code"}, "when": {"missing": "code"}})
+    return Schema.fit(table, {"stars": {"missing": "learn"}, "when": {"missing": "learn"}})
 
 
 def span(first, last):
@@ -224,7 +224,7 @@ WRONG = {
     "another value of one": ({"one": 8.0}, DataError, "expected 7.5"),
     "other values of one": ({"one": {8.0, 9.0}}, DataError, "expected 7.5"),
     "not the one value": ({"one": Not(7.5)}, DataError, "expected 7.5"),
-    "missing without a code": ({"real": None}, UsageError, 'Train with missing = "code"'),
+    "missing without a code": ({"real": None}, UsageError, 'learned with table.missing = "ignore"'),
     "not finite": ({"real": float("inf")}, UsageError, "expected a finite number"),
     "a real number among several": ({"real": {2.5, 3.5}}, DataError, "a single real number has no probability"),
     "a list": ({"age": [30, 40]}, UsageError, "several values as a set"),

@@ -173,7 +173,7 @@ def test_a_missing_date_has_a_code_in_its_first_part_alone():
     values = pd.Series(dates(RNG.choice(WORKDAYS, N)) + QUARTERS)
     values[::5] = None
     frame = pd.DataFrame({"x": values})
-    schema = Schema.fit(frame, missing="code")
+    schema = Schema.fit(frame, missing="learn")
     assert [part.missing for part in schema.parts] == [True, False, False]
     assert np.isclose(schema.parts[0].masses[-1], 0.2)
     encoded = schema.encode(frame)

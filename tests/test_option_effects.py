@@ -729,11 +729,11 @@ def bins():
 
 @effect("table.missing")
 def missing():
-    for how, count in (("hide", 3), ("code", 4)):
+    for how, count in (("ignore", 3), ("learn", 4)):
         with untrained():
             model = table({"label": GAPS, "a": PEOPLE["a"]}, missing=how)
         assert model.schema.parts[0].count == count
-        assert (model.schema.missing_shares[0] > 0) == (how == "code")
+        assert (model.schema.missing_shares[0] > 0) == (how == "learn")
 
 
 @effect("table.relations")

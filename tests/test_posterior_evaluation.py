@@ -56,7 +56,7 @@ def record(width, p, of_ranks=0.5):
     [
         ("narrow", 1e-6, "large", "22% too narrow (over-confident)"),
         ("wide", 1e-6, "moderate", "10% too wide (under-confident)"),
-        ("right", 0.02, "good", "no difference found"),  # 0.06 of three tests together
+        ("right", 0.02, "good", "no difference detected"),  # 0.06 of three tests together
     ],
 )
 def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):

@@ -263,7 +263,7 @@ def test_seed_source_start_and_keeper_reach_the_training(spy, model, tmp_path, t
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(60)))
     fitted = spy("motes._pipeline.fit_table", table)
-    recipe = load_recipe("table", {"table.bins": 4, "table.relations": False, "table.missing": "code"})
+    recipe = load_recipe("table", {"table.bins": 4, "table.relations": False, "table.missing": "learn"})
     ready = pipeline.prepared(str(path), recipe, 3)
     pipeline.trained(ready, 5, QUIET, start=table, keeper=keeper)
     session = fitted.named["session"]
@@ -278,11 +278,11 @@ def test_the_schema_of_a_file_follows_the_recipe(tmp_path):
     path.write_text("\n".join(["a,b,sum", *rows]))
     made = {
         key: pipeline.prepared(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
-        for key, value in (("bins", 5), ("relations", False), ("missing", "code"))
+        for key, value in (("bins", 5), ("relations", False), ("missing", "ignore"))
     }
     assert max(part.count for part in made["bins"].parts) == 5 < max(part.count for part in made["missing"].parts)
     assert made["bins"].relations and not made["relations"].relations
-    assert [schema.missing_shares[1] > 0 for schema in made.values()] == [False, False, True]
+    assert [schema.missing_shares[1] > 0 for schema in made.values()] == [True, True, False]
 
 
 def test_an_interrupt_before_the_first_step_is_one(spy, model):

@@ -69,7 +69,7 @@ def frame():
     return frame_of()
 
 
-@pytest.fixture(scope="module", params=["hide", "code"])
+@pytest.fixture(scope="module", params=["ignore", "learn"])
 def schema(frame, request):
     return Schema.fit(frame, missing=request.param)
 
@@ -205,7 +205,7 @@ def test_a_column_of_anything_comes_back(data):
     )
     column = data.draw(st.lists(st.none() | cells, min_size=2, max_size=12))
     table = np.array([[cell, k] for k, cell in enumerate(column)], dtype=object)
-    schema = Schema.fit(table, missing=data.draw(st.sampled_from(["hide", "code"])))
+    schema = Schema.fit(table, missing=data.draw(st.sampled_from(["ignore", "learn"])))
     encoded = schema.encode(table)
     assert all(np.isfinite(getattr(encoded, field)).all() for field in ("y", "low", "high", "log_unit"))
     back = schema.decode(encoded.codes, encoded.y, encoded.y, encoded.observed).columns["x"]
@@ -278,16 +278,17 @@ def test_missing_entries_are_not_observed_or_have_the_last_code(frame, schema):
 
 
 def test_missing_may_be_said_of_one_column(frame):
-    schema = Schema.fit(frame, {"word": {"missing": "code"}, "few": {"kind": "real", "missing": "code"}})
+    mine = {"word": {"missing": "learn"}, "few": {"kind": "real", "missing": "learn"}}
+    schema = Schema.fit(frame, mine, missing="ignore")
     coded = [part.column for part in schema.parts if part.missing]
     assert coded == ["few", "word"]
     assert schema.columns[schema.names.index("word")].why == "3 labels"
-    schema = Schema.fit(frame, {"word": {"missing": "hide"}}, missing="code")
+    schema = Schema.fit(frame, {"word": {"missing": "ignore"}}, missing="learn")
     assert "word" not in [part.column for part in schema.parts if part.missing]
     # One value or none is something to learn, where missing entries count.
     table = pd.DataFrame({"a": [7, None, 7, None], "b": [1, 2, 3, 4], "c": ["x", None, "x", "x"]})
-    assert Schema.fit(table).learned == ("b",)
-    schema = Schema.fit(table, missing="code")
+    assert Schema.fit(table, missing="ignore").learned == ("b",)
+    schema = Schema.fit(table)
     assert [part.masses.round(9).tolist() for part in schema.parts] == [[0.5, 0.5], [0.25] * 4, [0.75, 0.25]]
     encoded = schema.encode(table)
     back = schema.decode(encoded.codes, encoded.y, encoded.y).like(table)
@@ -339,9 +340,9 @@ def test_codes_and_places_that_cannot_be_are_refused(frame, schema):
 
 def test_a_whole_weight_is_as_many_rows_to_the_bit(frame):
     weights = np.random.default_rng(4).integers(0, 4, N)
-    weighted = Schema.fit(frame, weights=weights, missing="code")
-    repeated = Schema.fit(frame.loc[np.repeat(np.arange(N), weights)], missing="code")
-    some = Schema.fit(frame[weights > 0], missing="code")
+    weighted = Schema.fit(frame, weights=weights, missing="learn")
+    repeated = Schema.fit(frame.loc[np.repeat(np.arange(N), weights)], missing="learn")
+    some = Schema.fit(frame[weights > 0], missing="learn")
     for one, two, three in zip(weighted.parts, repeated.parts, some.parts, strict=True):
         assert one.name == two.name
         np.testing.assert_array_equal(one.masses, two.masses)
@@ -455,7 +456,7 @@ def test_a_table_that_cannot_be_learned_says_why(data, says):
         ({"kind": "real", "decimals": 9}, "decimals = 9; expected a whole number from 1 to 6"),
         ({"kind": "ordered", "order": "SML"}, "order = 'SML'; expected two labels or more"),
         ({"kind": "ordered", "order": ["S", "S"]}, "expected two labels or more, each once"),
-        ({"missing": "maybe"}, "missing = 'maybe'; expected 'hide' or 'code'"),
+        ({"missing": "maybe"}, "missing = 'maybe'; expected 'learn' or 'ignore'"),
     ],
 )
 def test_an_override_that_cannot_be_followed_says_why(override, says):

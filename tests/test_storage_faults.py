@@ -144,12 +144,12 @@ def check_fault(kind, folder, whole, at, how, *, resumed=False):
     return True
 
 
-STEP = 9  # from one change that fails to the next; all of them are tried in what is `long`
+STEP = 13  # from one change that fails to the next; all of them are tried in what is `long`
 
 
 @pytest.mark.parametrize("kind", ["points", "table"])
 def test_a_run_survives_a_fault_at_some_changes(kind, whole, tmp_path):
-    for first, how in ((1, "full"), (5, "died")):
+    for first, how in ((1, "full"), (7, "died")):
         for at in range(first, len(whole(kind)[1]) + 1, STEP):
             assert check_fault(kind, tmp_path, whole, at, how)
 

@@ -200,7 +200,7 @@ def test_the_shares_of_a_code_sum_to_one_and_repeated_values_have_theirs(amounts
 
 def test_values_without_repeats_have_none():
     x = np.random.default_rng(0).permutation(200_000)[:3000]
-    assert Schema.fit(x[:, None]).parts[0].repeats is None
+    assert Schema.fit(x[:, None], {"x0": "integer"}).parts[0].repeats is None
 
 
 def test_places_are_drawn_as_they_are_scored_within_an_interval_as_well(amounts, scale):

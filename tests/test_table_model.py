@@ -301,7 +301,7 @@ def test_missing_entries_are_a_value_where_that_is_asked_for():
     x = rng.standard_normal(3000).round(1)
     gone = rng.random(3000) < np.where(x > 0, 0.6, 0.1)
     frame = pd.DataFrame({"x": x, "y": np.where(gone, np.nan, x + 1)})
-    model = fit_table(frame, changes=QUICK | {"table.missing": "code", "table.steps": 300})
+    model = fit_table(frame, changes=QUICK | {"table.missing": "learn", "table.steps": 300})
     rows = model.sample(10_000, seed=1)
     missing = rows.columns["y"].missing
     assert missing.mean() == pytest.approx(gone.mean(), abs=0.02)

@@ -42,7 +42,7 @@ def data():
 @pytest.fixture(scope="module")
 def model(data):
     with untrained():
-        return of_random_weights(fit_table(data, changes=TINY, columns={"gone": {"missing": "code"}}, seed=1))
+        return of_random_weights(fit_table(data, changes=TINY, columns={"gone": {"missing": "learn"}}, seed=1))
 
 
 def exact(model, data, column, domain, known):

@@ -432,7 +432,7 @@ def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
     frame["high"] = frame.low + np.random.default_rng(2).integers(0, 4, len(frame))
     frame.loc[::4, "high"] = pd.NA
     with untrained():
-        model = fit_table(frame, changes=TINY | {"table.missing": "code", "table.bins": 64}, seed=1)
+        model = fit_table(frame, changes=TINY | {"table.missing": "learn", "table.bins": 64}, seed=1)
     assert model.constraint.words == "low <= high"
     low, high = range(frame.low.min(), frame.low.max() + 1), [*range(frame.high.min(), frame.high.max() + 1), None]
     every = pd.DataFrame([(a, b) for a in low for b in high], columns=["low", "high"]).astype("Int64")

@@ -63,7 +63,7 @@ def faulty():
 @pytest.fixture(scope="module")
 def parts():
     training, held_out = as_frame(rows(N, 1)), as_frame(rows(N, 2))
-    return training, held_out, Schema.fit(training, missing="code")
+    return training, held_out, Schema.fit(training, missing="learn")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_the_family_of_all_tests_holds_its_size(monkeypatch):
         synthetic, held_out, training = (as_frame(small(n, 3 * k + i)) for i, n in enumerate((150, 24, 60)))
         rng = np.random.default_rng(k)
         log_prob = rng.normal(size=24), rng.normal(size=60)
-        schema = Schema.fit(training, missing="code")
+        schema = Schema.fit(training, missing="learn")
         found.append(evaluate_tables(synthetic, held_out, training, schema, log_prob=log_prob, seed=k).p_value)
     assert 1 <= np.sum(np.array(found) <= 0.2) <= 13
 

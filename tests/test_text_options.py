@@ -130,7 +130,7 @@ def test_a_question_mark_among_labels_stays_one_unless_it_is_named(file):
     assert silently(path, TextOptions(na="?"))["a"].cells() == ["Private", None, "State", None]
 
 
-@pytest.mark.parametrize("digits", ["01234", "00", str(2**63), "123456789012345678901"])
+@pytest.mark.parametrize("digits", ["01234", "00", "0x25", "-0X1f", str(2**63), "123456789012345678901"])
 @pytest.mark.parametrize("last", [0, 4000])
 def test_digits_that_are_a_name_remain_labels_wherever_they_are(file, monkeypatch, digits, last):
     monkeypatch.setattr("motes.data._text_layout.START", 200)
@@ -351,7 +351,7 @@ def test_dates_in_several_stated_formats_are_dates(file):
 
 def test_without_the_formats_the_warning_names_each_with_an_option_that_reads_the_file(file):
     days, cells = mixed()
-    path = file(column(*cells))
+    path = file(column(*3 * cells))
     assert silently(path)["a"].type == "label"
     (warned,) = Schema.fit(read_frame(path), relations=False).columns[0].warnings
     assert warned.startswith("dates in several formats")
@@ -359,12 +359,12 @@ def test_without_the_formats_the_warning_names_each_with_an_option_that_reads_th
     assert "--na" not in warned
     found = re.findall(r"--date-format '(.*?)'", warned)
     assert found == [*FORMATS]
-    assert message(path, TextOptions(date_format=found))[0]["a"].cells() == days
+    assert message(path, TextOptions(date_format=found))[0]["a"].cells() == 3 * days
 
 
 def test_what_is_no_date_among_mixed_ones_is_named_as_missing_and_no_date_is(file):
     _, cells = mixed()
-    path = file(column(*cells, "unknown", "?"))
+    path = file(column(*3 * cells, "unknown", "?"))
     (warned,) = Schema.fit(read_frame(path), relations=False).columns[0].warnings
     assert set(re.findall(r"--na=(\S+)", warned)) == {"'?'", "unknown"}
     options = TextOptions(date_format=re.findall(r"--date-format '(.*?)'", warned), na=("unknown", "?"))
@@ -378,7 +378,9 @@ def test_dates_that_two_stated_formats_read_differently_are_said(file):
     assert columns["a"].cells() == [D(2020, 5, 17), D(2020, 6, 5), D(2020, 5, 17)]
     (note,) = notes
     assert "such as '05/06/2020', fit %d/%m/%Y and %m/%d/%Y" in note
-    (warned,) = Schema.fit(read_frame(file(column("2020-05-17", "05/06/2020"))), relations=False).columns[0].warnings
+    (warned,) = (
+        Schema.fit(read_frame(file(column(*3 * ["2020-05-17", "05/06/2020"]))), relations=False).columns[0].warnings
+    )
     assert "Take %d/%m/%Y or %m/%d/%Y, whichever is meant" in warned
 
 

@@ -517,6 +517,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
             if "estimator.target" in tensors:
                 made._target = Target.unpacked(tensors["estimator.target"])
+                if made._target.column != model.columns[-1]:
+                    raise ValueError("its last column is not that of its classes")
                 made.classes_ = made._target.classes
         made.model_, made.n_iter_ = Model(model), len(made.history_)
         made.n_features_in_ = len(made._columns)

@@ -53,11 +53,14 @@ def suited(source: str, changes: Sequence[str] = ()) -> str:
 
 
 def are_points(columns: Mapping[str, Series]) -> bool:
-    """Whether columns are taken for points of the plane: two of real numbers, without a missing entry.
+    """Whether columns are taken for points of the plane: two of real numbers that vary, without a missing entry.
 
-    Whole numbers are not: samples of points are never whole.
+    Whole numbers are not: samples of points are never whole. A constant column is kept aside in a table.
     """
-    return len(columns) == 2 and all(one.type == "real" and not one.missing.any() for one in columns.values())
+    return len(columns) == 2 and all(
+        one.type == "real" and not one.missing.any() and (one.values != one.values[:1]).any()
+        for one in columns.values()
+    )
 
 
 @dataclass(frozen=True)

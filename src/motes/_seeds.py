@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 
-from motes.errors import check_seed
+from motes.errors import check_process, check_seed
 
 
 def seed_key(seed: int, purpose: str) -> jax.Array:
     """A key for one purpose of a seed, so that no two purposes share their randomness."""
+    check_process()
     words = np.random.SeedSequence([check_seed(seed), *purpose.encode()]).generate_state(1)
     return jax.random.key(int(words[0]))

@@ -5,6 +5,7 @@ leaves with `exit_code`; in Python they are ordinary exceptions, most of them al
 """
 
 import difflib
+import os
 from collections.abc import Iterable
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -128,6 +129,26 @@ class NoModelError(ModelFileError, UsageError):
     """
 
     exit_code = 2
+
+
+_process: int | None = None  # the one in which JAX computes
+
+
+def check_process() -> None:
+    """Refuse to compute in a copy, made by fork, of a process that has computed: JAX's threads are not in the copy.
+
+    Raises:
+        UsageError: this process is such a copy, in which a computation would never end.
+    """
+    global _process
+    if _process is None:
+        _process = os.getpid()
+    elif _process != os.getpid():
+        raise UsageError(
+            f"got a call in process {os.getpid()}, a fork of process {_process}, which has computed already; there "
+            "JAX would wait forever for threads that a fork does not copy. Start new processes by 'spawn', such as "
+            'multiprocessing.get_context("spawn").Pool(), and load the model in each.'
+        )
 
 
 def check_seed(seed: object) -> int:

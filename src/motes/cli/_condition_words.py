@@ -156,8 +156,8 @@ def _condition(text: str, schema: Schema, name: str) -> Any:
 def _missing(schema: Schema, name: str) -> Missing:
     column = next(column for column in schema.columns if column.name == name)
     if not column.coded and name not in schema.kept:
-        why = "Train with --set table.missing=code to draw them." if column.missing else "None was in the training."
-        raise UsageError(f"the missing entries of column '{name}' have no code, so that none can be requested. {why}")
+        why = "Train without table.missing=ignore to draw them." if column.missing else "None was in the training."
+        raise UsageError(f"missing entries of column '{name}' were not learned, so that none can be requested. {why}")
     return Missing()
 
 

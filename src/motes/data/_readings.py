@@ -28,6 +28,7 @@ SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
 DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
 NAMED = re.compile(r"(?:\d{1,2}|\d{4}|[A-Z][a-z]{2,8})[ .,-].{3,}")
+HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]+")
 CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?")
 
 
@@ -219,7 +220,8 @@ def _formats(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> list[tupl
     made = []
     while left:
         count = Counter(form for forms in left.values() for form in forms)
-        best = max(sorted(count, key=lambda form: "%B" in form), key=lambda form: count[form])  # May is %b and %B
+        forms = sorted(count, key=lambda form: ("%B" in form, form))  # May is both %b and %B
+        best = max(forms, key=lambda form: count[form])
         some = [text for text, forms in left.items() if best in forms]
         alike = set.intersection(*(left[text] for text in some)) - {best, best.replace("%b", "%B")}
         made.append(([best, *sorted(alike)], some))
@@ -267,8 +269,10 @@ def is_number(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether digits are a name, such as a postal code, rather than a number: 01234, or more than 64 bits hold."""
+    """Whether digits are a name, such as a postal code, rather than a number: 01234, 0x25, or more than 64 bits."""
     text = text.strip()
+    if HEX.fullmatch(text):
+        return True
     if not text.isascii() or not text.lstrip("+-").isdigit():
         return False
     digits = text.lstrip("+-")

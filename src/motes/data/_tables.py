@@ -196,7 +196,7 @@ def as_table(
         columns: d names; None takes x, y or x0, x1, ...
         name: what messages call the source.
         to_learn: from these rows; otherwise one row will do, and a column may be constant.
-        missing: whether entries may be NaN, which are missing then.
+        missing: what points are conditioned on: entries may be NaN, which are missing, and a column may be constant.
 
     Raises:
         DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
@@ -233,7 +233,7 @@ def as_table(
             f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
         )
     if to_learn:
-        _check_spread(matrix, names, name)
+        _check_spread(matrix, names, name, constant=missing)
     return Table(matrix, names)
 
 
@@ -248,7 +248,7 @@ def check_matrix(matrix: NDArray, name: str) -> None:
         raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
 
 
-def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
+def _check_spread(matrix: Array, names: tuple[str, ...], name: str, *, constant: bool) -> None:
     for column, entries in zip(names, matrix.T, strict=True):
         known = entries[~np.isnan(entries)]
         if not len(known):
@@ -256,7 +256,7 @@ def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = known.std()
         # A spread below rounding of the column's own size is no spread.
-        if deviation <= 1e-14 * np.abs(known).max():
+        if deviation <= 1e-14 * np.abs(known).max() and not constant:
             raise DataError(
                 f"column '{column}' of {name} is constant ({known[0]:g} in all {len(known)} rows), "
                 "so it cannot be standardised. Remove it."

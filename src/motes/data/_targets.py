@@ -92,7 +92,10 @@ class Target:
             TypeError, ValueError: anything else.
         """
         column, dtype, plain = json.loads(raw.tobytes())
-        return cls(column, np.array(plain, np.dtype(dtype)))
+        found, kind = np.array(plain), np.dtype(dtype)
+        if found.ndim != 1 or len(np.unique(found)) != len(found) or kind.itemsize > max(found.itemsize, 16):
+            raise ValueError(f"its classes are of {kind} and have shape {found.shape}; expected different ones, (c,)")
+        return cls(column, np.array(plain, kind))
 
 
 def check_labels(labels: Classes) -> None:

@@ -53,9 +53,10 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
     made: dict[str, Series] = {}
     ways: dict[str, frozenset[Way]] = {}
     ambiguous: dict[str, str] = {}
+    left = dict(zip(names, table.columns, strict=True))
+    del table
     for name in names:  # one at a time, so that what Arrow holds of it can go
-        made[name] = as_frame(table.select([name]), name=f"'{path}'").columns[name]
-        table = table.drop_columns([name])
+        made[name] = as_frame(pa.table({name: left.pop(name)}), name=f"'{path}'").columns[name]
         if texts := _texts(made[name], options):
             ways[name] = _ways(made[name], texts, options)
             _add_ambiguous(ambiguous, name, texts, ways[name], options)
@@ -193,7 +194,7 @@ def _say_ways(
                     "The first --date-format counts."
                 )
         elif name in codes and way is None:
-            say(f"{where}, column '{name}': read as labels: 0 in front, or more than 64 bits, makes digits a name.")
+            say(f"{where}, column '{name}': read as labels: 0 or 0x in front, or more than 64 bits: a name.")
         elif way is None and chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
             say(

@@ -18,6 +18,7 @@ from motes.diagnosis._prior import as_options
 from motes.diagnosis._setting import SURE, Setting
 from motes.diagnosis._split import DISCRETISATION, LEARNING, PRIOR, ROWS, ErrorSplit, split_error
 from motes.diagnosis._steps import coarse_grid
+from motes.errors import check_process
 from motes.evaluation._excess import ExcessLoss
 from motes.evaluation._modes import mode_coverage
 from motes.models._points import PointModel
@@ -121,6 +122,7 @@ def diagnose_model(
         >>> diagnose_model(model.inner, "moons", n=64).split.rows
         64
     """
+    check_process()
     origin, real, _ = compared_with(model, source, n)
     samples = model.sample(n, seed=seed, on_block=on_block)
     setting = Setting.of(model, origin, n, seed)

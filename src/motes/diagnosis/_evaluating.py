@@ -11,7 +11,7 @@ from motes._seeds import seed_key
 from motes.data._frames import Frame
 from motes.diagnosis._posteriors import ROWS as ROWS_OF_POSTERIORS
 from motes.diagnosis._posteriors import evaluate_posteriors, refuse_given
-from motes.errors import UsageError, unknown
+from motes.errors import UsageError, check_process, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
 from motes.evaluation._points import Fit, PointDetails, evaluate_points
@@ -60,6 +60,7 @@ def evaluate(
         UsageError: rows that are not to be had, too few of them, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
+    check_process()
     reporter = reporter or Reporter(quiet=True)
     if isinstance(model, PointModel) and model.context is not None:
         reporter.say("drawing the posterior of each row")

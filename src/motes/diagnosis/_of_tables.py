@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.diagnosis._bins import few_bins
 from motes.diagnosis._findings import Finding, headline, named
-from motes.errors import UsageError
+from motes.errors import UsageError, check_process
 from motes.models._references import source_of
 from motes.models._tables import TableModel
 from motes.recipes._sections import Table
@@ -133,6 +133,7 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
         UsageError: rows that are not to be had, or none that the model has not seen.
         DataError: rows that cannot be used.
     """
+    check_process()
     origin = source_of(model, source)
     if origin.held_out is None:
         raise UsageError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.diagnosis._calibration import JOINT, LEVELS, Calibration, calibration
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, UsageError, check_process
 from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
 from motes.evaluation._record import Evaluation
 from motes.models._points import PointModel
@@ -69,6 +69,7 @@ def diagnose_posteriors(
         UsageError: rows that are not to be had, or fewer than 50.
         DataError: rows that cannot be used.
     """
+    check_process()
     theta, x, _, _ = rows_of(model, data, given, n)
     return calibration(model, theta, x, seed=seed)
 

@@ -156,6 +156,11 @@ def _together(entries: Sequence[Entry]) -> Verdict:
     found = sorted((one for one in entries if one.verdict.differs), key=_rank)
     p_value = min((one.verdict.p_value for one in entries if one.verdict.p_value is not None), default=None)
     detectable, seen = max((one.verdict.detectable or 0.0, one.verdict.seen) for one in entries)
+    open_ = [one for one in entries if one.verdict.severity == "unknown"]
+    if not found and open_:
+        text = "; ".join(f"{one.name}: {one.verdict.text}" for one in open_[:NAMED])
+        more = f"; and {len(open_) - NAMED} more" if len(open_) > NAMED else ""
+        return Verdict("unknown", text + more, p_value, detectable or None, seen)
     if not found:
         return Verdict("good", NO_DIFFERENCE, p_value, detectable or None, seen)
     shown = "; ".join(f"{one.name}: {one.verdict.text}" for one in found[:NAMED])
@@ -187,7 +192,7 @@ def sections_text(entries: Sequence[Entry]) -> str:
         for key, one in verdicts_of(entries).items()
     ]
     about = [(SECTIONS[key].title, SECTIONS[key].about) for key in verdicts_of(entries)]
-    head = ("section", "verdict", "p", "would have been seen")
+    head = ("section", "verdict", "p", "could detect")
     return "\n\n".join([aligned(head, lines), aligned(("section", "what is compared"), about)])
 
 

@@ -52,7 +52,7 @@ def measure_of(name: str) -> Measure:
 
 
 def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
-    """`NO_DIFFERENCE` with what would have been seen, or how the samples differ from a real draw, in a few words.
+    """`NO_DIFFERENCE` with what the test could detect, or how the samples differ from a real draw, in a few words.
 
     Args:
         row: a metric and its reference value.
@@ -148,7 +148,8 @@ MEASURES = {
         scale="root",
     ),
     "mmd_squared": Measure(
-        "tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance, "one of {}", scale="square"
+        "tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance, "a squared MMD of {}",
+        scale="square",
     ),
     "c2st": Measure(
         "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart,
@@ -165,7 +166,7 @@ MEASURES = {
     "coverage": Measure(
         "coverage", "share of the real points with a sample near", "share", _uncovered, SHARE, "low"
     ),
-    # An exchange brings half of a difference with it here, so that it does not say what would have been seen.
+    # An exchange brings half of a difference with it here, so that it does not say what the test could detect.
     "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced, ""),
     "modes_missed": Measure("modes", "modes without a sample", "missed", _missed, ""),
     "negative_log_likelihood": Measure(
@@ -174,6 +175,6 @@ MEASURES = {
     ),
     "excess_loss": Measure(
         "fit", "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference",
-        "likelihood", _unlearned, "one of {} nats per row",
+        "likelihood", _unlearned, "an excess of {} nats per row",
     ),
 }  # fmt: skip

@@ -116,7 +116,7 @@ def calibration_verdicts(
 def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
     p_value = min(1.0, tests * (1.0 if width.p_value is None else width.p_value))
     detectable = detectable_width(simulations, tests)
-    seen = f"a width of {1 - detectable:.2f} or {1 + detectable:.2f}"
+    seen = f"a width that is {detectable:.0%} off"
     if p_value >= ALPHA:
         return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if width < 1 else 'wide (under-confident)'}"

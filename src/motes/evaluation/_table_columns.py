@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from motes.data._series import Mask
 from motes.evaluation import _table_verdicts as verdicts
 from motes.evaluation._bars import bars_of, moments_of, quantiles_of
 from motes.evaluation._families import ALPHA, Adjustment
@@ -14,7 +15,13 @@ from motes.evaluation._views import View, counted
 
 
 def columns_of(
-    view: View, synthetic: Array, real: Array, shares: Shares, adjust: Adjustment, rng: np.random.Generator
+    view: View,
+    synthetic: Array,
+    real: Array,
+    shares: Shares,
+    hidden: Mask,
+    adjust: Adjustment,
+    rng: np.random.Generator,
 ) -> tuple[ColumnResult, ...]:
     """The results of all columns.
 
@@ -22,14 +29,25 @@ def columns_of(
         view: what the columns are.
         synthetic, real: entries (n, d) and (m, d).
         shares: their contrasts.
+        hidden: (d,), whose missing entries are not modelled.
         adjust: for all tests of the table.
         rng: of the simulated distances between two draws.
     """
-    return tuple(_column(view, j, synthetic[:, j], real[:, j], shares, adjust, rng) for j in range(len(view.names)))
+    return tuple(
+        _column(view, j, synthetic[:, j], real[:, j], shares, bool(hidden[j]), adjust, rng)
+        for j in range(len(view.names))
+    )
 
 
 def _column(
-    view: View, j: int, synthetic: Array, real: Array, shares: Shares, adjust: Adjustment, rng: np.random.Generator
+    view: View,
+    j: int,
+    synthetic: Array,
+    real: Array,
+    shares: Shares,
+    hidden: bool,
+    adjust: Adjustment,
+    rng: np.random.Generator,
 ) -> ColumnResult:
     column, labels, discrete = view.columns[j], view.labels[j], bool(view.discrete[j])
     ours, theirs = (x[~np.isnan(x)] for x in (synthetic, real))
@@ -51,7 +69,7 @@ def _column(
         detectable = shares.detectable(j, ("label", "number"), level)
         verdict = verdicts.of_column(contrast, beyond, moments, column.kind, adjust, detectable)
     gaps = shares.of(j, ("missing",))
-    missing_verdict = None
+    missing_verdict = verdicts.not_modelled(missing[1]) if hidden else None
     if gaps is not None:
         missing_verdict = verdicts.of_missing(gaps, adjust, shares.detectable(j, ("missing",), level))
     return ColumnResult(

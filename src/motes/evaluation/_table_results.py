@@ -81,10 +81,16 @@ class ColumnResult:
         }
 
     @property
+    def is_missing_ignored(self) -> bool:
+        """Whether the model was told to ignore missing entries of the column."""
+        return self.missing_verdict is not None and self.missing_verdict.severity == "unknown"
+
+    @property
     def line(self) -> tuple[str, ...]:
         """Its line below `COLUMN_HEAD`."""
         ours, theirs = self.missing
-        missing = "-" if ours == theirs == 0 else f"{ours:.1%}, real {theirs:.1%}"
+        ours_said = "not modelled" if self.is_missing_ignored else f"{ours:.1%}"
+        missing = "-" if ours == theirs == 0 else f"{ours_said}, real {theirs:.1%}"
         texts = [one.text for one in (self.verdict, self.missing_verdict) if one is not None and one.differs]
         one = self.contrast
         gap = "-" if one is None else difference(one.difference, one.low, one.high)

@@ -1,5 +1,7 @@
 """The tests that a table is put to, with as many rows of each set as each of them can take."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,14 @@ TASK_ROWS = 10_000  # to learn a target from, and half as many to be tested on
 CLASSES = 20  # labels of a target
 DISTANCES = 3e8  # between rows, of synthetic and held-out ones together
 NEAREST = 5000  # rows of each whose closest training row is sought, at least 500
+
+
+class Pairs(NamedTuple):
+    """All pairs of the columns `names`; for a column with missing entries one more says where these are."""
+
+    names: tuple[str, ...]
+    values: Associations
+    tests: Interactions
 
 
 class Comparison:
@@ -67,13 +77,18 @@ class Comparison:
             self.view, self.synthetic, self.real, self.hidden.tolist(), lambda j, x: shown(kinds[j], x), self.rng(1)
         )
 
-    def pairs(self) -> tuple[Associations, Interactions] | None:
+    def pairs(self) -> Pairs | None:
         """Associations, and the test of each pair; None for a single column."""
         if len(self.view.names) < 2:
             return None
         x, levels = self._merged(LABELS_OF_PAIRS, "associations")
         gaps = np.any([np.isnan(rows).any(axis=0) for rows in x.values()], axis=0)
-        layout = Layout(self.view.discrete, levels, gaps)
+        # Whether an entry is missing is one more column, of two labels.
+        patterns = np.flatnonzero(gaps & ~self.hidden)
+        x = {name: np.concatenate([rows, np.isnan(rows[:, patterns])], axis=1) for name, rows in x.items()}
+        discrete = np.append(self.view.discrete, np.ones(len(patterns), bool))
+        names = (*self.view.names, *(f"{self.view.names[j]} missing" for j in patterns))
+        layout = Layout(discrete, (*levels, *(2 for _ in patterns)), np.append(gaps, np.zeros(len(patterns), bool)))
         most = int(np.clip(PRODUCTS / layout.width**2, 1000, PAIR_ROWS))
         sets = []
         for use, name in enumerate(("synthetic", "real"), start=2):
@@ -83,9 +98,10 @@ class Comparison:
                     f"associations of {name} rows are those of {most:,} rows, drawn from {len(rows):,} at random."
                 )
             sets.append(self._some(rows, most, use))
-        design = layout.design(ranked(np.concatenate(sets), self.view.discrete))
+        design = layout.design(ranked(np.concatenate(sets), discrete))
         both = design[: len(sets[0])], design[len(sets[0]) :]
-        return compare_associations(layout, *both, self.rng(4)), compare_interactions(layout, *both, self.rng(20))
+        tests = compare_interactions(layout, *both, self.rng(20))
+        return Pairs(names, compare_associations(layout, *both, self.rng(4)), tests)
 
     def copies(self) -> Copies:
         """Exact copies of training rows."""

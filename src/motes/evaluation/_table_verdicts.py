@@ -1,4 +1,4 @@
-"""What the tests of a table say, in words: is there a difference, how large is it, and what would have been seen?"""
+"""What the tests of a table say, in words: is there a difference, how large is it, and what could be detected?"""
 
 import numpy as np
 from scipy.special import ndtri
@@ -55,6 +55,11 @@ def of_missing(contrast: Contrast, adjust: Adjustment, detectable: float | None)
         return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     text = f"missing in {contrast.synthetic:.1%} of the rows (real {contrast.real:.1%})"
     return Verdict(graded(abs(contrast.difference), "share"), text, p_value, detectable, seen)
+
+
+def not_modelled(real: float) -> Verdict:
+    """The share of missing entries of a column, where the model was told to ignore them."""
+    return Verdict("unknown", f"not modelled, because table.missing is ignore (real {real:.1%})")
 
 
 def _share(contrast: Contrast, kind: str) -> str:

@@ -20,10 +20,8 @@ from numpy.typing import ArrayLike
 from motes.data._frames import Frame
 from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import _table_verdicts as verdicts
-from motes.evaluation._associations import Associations
 from motes.evaluation._entries import Entry
 from motes.evaluation._families import Adjustment, weighted_holm
-from motes.evaluation._interactions import Interactions
 from motes.evaluation._privacy import NEAR, ClosestRecords, Copies
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, corrected
@@ -38,7 +36,7 @@ from motes.evaluation._table_results import (
     PrivacyResult,
     UtilityResult,
 )
-from motes.evaluation._table_tests import Comparison
+from motes.evaluation._table_tests import Comparison, Pairs
 from motes.evaluation._two_sample import Discrimination
 from motes.evaluation._utility import Utility
 from motes.evaluation._verdicts import Verdict
@@ -79,8 +77,8 @@ def evaluate_tables(
 
     The more synthetic rows there are, the smaller the differences of shares that can be seen: with ten times as many as
     real rows, what is left is the chance in the real ones. If no synthetic row has a missing entry in a column where
-    missing entries are not learned, that counts as no difference; the classifier and the distances then see these rows
-    with the missing entries of training rows drawn at random, so that values are compared.
+    missing entries are not learned, the verdict on that is "not modelled"; the classifier and the distances then see
+    these rows with the missing entries of training rows drawn at random, so that values are compared.
 
     Args:
         samples: synthetic rows, at least 20.
@@ -120,7 +118,7 @@ def evaluate_tables(
         use, records = None if target is None else compare.utility(target), compare.records(copies)
     p_values = {"columns": shares.p_value, "copies": _p(copies.share)}
     if pairs is not None:
-        p_values["associations"] = pairs[1].p_value
+        p_values["associations"] = pairs.tests.p_value
     if not isinstance(classifier, Verdict):
         p_values["classifier"] = _p(classifier[0].accuracy)
     if isinstance(use, Utility):
@@ -132,8 +130,10 @@ def evaluate_tables(
     adjust = weighted_holm(p_values, WEIGHTS)
     shares = shares.corrected(adjust["columns"])
     details = TableDetails(
-        columns=columns_of(view, compare.synthetic, compare.real, shares, adjust["columns"], compare.rng(18)),
-        associations=None if pairs is None else _associations(view.names, pairs, adjust["associations"]),
+        columns=columns_of(
+            view, compare.synthetic, compare.real, shares, compare.hidden, adjust["columns"], compare.rng(18)
+        ),
+        associations=None if pairs is None else _associations(pairs, adjust["associations"]),
         classifier=_classifier(view.names, classifier, adjust),
         utility=None if target is None or use is None else _utility(target, use, adjust),
         likelihood=None if like is None else _likelihood(like, len(schema.learned), adjust),
@@ -199,10 +199,8 @@ def _entries(found: TableDetails) -> Iterator[Entry]:
 # --- results with verdicts ------------------------------------------------------------------------------------------
 
 
-def _associations(
-    names: tuple[str, ...], found: tuple[Associations, Interactions], adjust: Adjustment
-) -> AssociationResult:
-    values, tests = found
+def _associations(found: Pairs, adjust: Adjustment) -> AssociationResult:
+    names, values, tests = found
     places = list(zip(*np.triu_indices(len(names), 1), strict=True))
     largest = []
     for pair in np.lexsort((-tests.distance, tests.p_values))[:PAIRS_NAMED].tolist():

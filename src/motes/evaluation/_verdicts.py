@@ -1,4 +1,4 @@
-"""What one comparison says: how large a difference is, and what would have been seen."""
+"""What one comparison says: how large a difference is, and what its test could detect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Severity = Literal["good", "unknown", "small", "moderate", "large"]
 SEVERITIES: tuple[Severity, ...] = ("good", "unknown", "small", "moderate", "large")
 DIFFERENCES: tuple[Severity, ...] = ("small", "moderate", "large")
 
-NO_DIFFERENCE = "no difference found"
+NO_DIFFERENCE = "no difference detected"
 
 GRADES = {  # a difference below the first is small, from the second on large
     "share": (0.02, 0.1),
@@ -70,14 +70,14 @@ class Verdict:
 
     @property
     def with_power(self) -> str:
-        """As `with_severity`, with what would have been seen."""
+        """As `with_severity`, with what the test could detect."""
         return f"{self.with_severity}{self._power}"
 
     @property
     def sentence(self) -> str:
-        """The text with what would have been seen."""
+        """The text with what the test could detect."""
         return f"{capital(self.text)}{self._power}."
 
     @property
     def _power(self) -> str:
-        return f"; {self.seen} would have been seen" if self.seen else ""
+        return f" (the test could detect {self.seen} or more)" if self.seen else ""

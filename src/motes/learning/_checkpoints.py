@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._replacing import replacing
-from motes.errors import ModelFileError, MotesError, UnknownKindError, UsageError
+from motes.errors import ModelFileError, MotesError, UnknownKindError, UsageError, check_process
 
 FORMAT = "4"
 SUFFIX = ".safetensors"
@@ -72,6 +72,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_process()  # whoever reads one is about to compute
     if not path.is_file():
         raise ModelFileError(f"there is no model file '{path}'. `motes train` makes one.")
     try:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from motes.data._frames import Frame
+from motes.errors import check_process
 from motes.models._tables import TableModel
 from motes.sampling._constraint import broken_by, observed_sides
 from motes.tables._given import Conditions, conditions_of
@@ -43,6 +44,7 @@ def evidence_of(
         log_evidence: of each block of rows.
         effective: the sum over the blocks.
     """
+    check_process()
     log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
     requested = conditions_of(model.schema, given)
     valued = [
@@ -51,7 +53,7 @@ def evidence_of(
     density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
     if not density:
         return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
-    known = float(model.score_samples(requested.row)[0])
+    known = float(model.score_columns(requested.row, valued)[0])
     least = model.lowest(tuple(valued), USUAL)
     warnings += _rare(requested.others, log_prob - known) if requested.others else []
     if known < least - FAR:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
-from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
 from motes.models._points import PointModel
 from motes.sampling._inside import sample_inside
 from motes.sampling._loop import sample
@@ -99,6 +99,7 @@ def sample_given(
         >>> points.shape
         (50, 2)
     """
+    check_process()
     n, seed = check_count(n, "points"), check_seed(seed)
     how, (low, high) = Sampling.of(how), box_of(model, given)
     if model.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
@@ -174,6 +175,7 @@ def impute_points(
         DataError: another number of columns, or an infinite number.
         UsageError: a row that is impossible to the model.
     """
+    check_process()
     made = np.array(x, np.float64)
     if made.ndim != 2 or made.shape[1] != model.dim:
         raise DataError(f"{name} has shape {made.shape}; expected (rows, {model.dim}).")

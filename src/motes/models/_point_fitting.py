@@ -18,7 +18,7 @@ from motes.data._points import frame_of
 from motes.data._supports import Support
 from motes.data._tables import Standardiser, Table, as_table
 from motes.diffusion._denoiser import Denoiser
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_seed, unknown
+from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_process, check_seed, unknown
 from motes.learning._course import Trained
 from motes.learning._networks import Residual, StepGated
 from motes.learning._rows import Rows
@@ -96,6 +96,7 @@ def fit_points(
         UsageError: a `start` of another network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
+    check_process()
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
     if chosen.data.encode:
         raise RecipeError(

@@ -21,7 +21,7 @@ from motes.data._classes import Classes
 from motes.data._tables import Standardiser, as_table
 from motes.data._templates import KEY
 from motes.diffusion._denoiser import Denoiser, Given
-from motes.errors import NoModelError, UsageError, check_count, unknown
+from motes.errors import NoModelError, UsageError, check_count, check_process, unknown
 from motes.learning._averages import Averages
 from motes.learning._bounds import Bound, Variance, variational_bound
 from motes.learning._checkpoints import (
@@ -255,6 +255,7 @@ class PointModel:
             >>> x.shape, log_p.shape
             ((3, 2), (3,))
         """
+        check_process()
         how = Sampling.of(how)
         if return_log_prob and how.guidance is not None:
             raise UsageError("guided points have no log p. Leave out guidance, or return_log_prob.")
@@ -287,6 +288,7 @@ class PointModel:
             >>> noisy.shape, bool((noisy[1] == x).all())
             ((2, 3, 2), True)
         """
+        check_process()
         n = check_count(n, "points")
         known, shape = self._known(label, given, n), self._shape(given, n)
         process = self.reverse_process(how, known)
@@ -450,6 +452,7 @@ class PointModel:
             >>> labelled.inner.predict_proba(x[:3]).sum(axis=1).round(3).tolist()
             [1.0, 1.0, 1.0]
         """
+        check_process()
         rows = as_table(x, self.columns, to_learn=False).x
         if self.classes is None:
             raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
@@ -506,6 +509,7 @@ class PointModel:
             >>> bool(found.standard_error > 0)
             True
         """
+        check_process()
         if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
             raise UsageError(
                 "got a network of kind 'step_gated', which knows only the schedule's own steps; expected one that "
@@ -589,6 +593,7 @@ class PointModel:
             >>> steps.inner.bound([[0.5, 0.2]]).nats.shape
             (1,)
         """
+        check_process()
         self.refuse_context("bound")
         if self.recipe.steps is None:
             raise UsageError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes._seeds import seed_key
-from motes.errors import UsageError, check_count, check_seed
+from motes.errors import UsageError, check_count, check_process, check_seed
 from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.sampling._composition import Composed, NoisyPrior, added_precisions
@@ -59,6 +59,7 @@ def sample_several(
         UsageError: what does not fit the model; guidance.
         DataError: an observation that cannot be used.
     """
+    check_process()
     n, seed, how = check_count(n, "points"), check_seed(seed), Sampling.of(how)
     if model.context is None:
         raise UsageError(

@@ -5,6 +5,7 @@ nothing is observed follow the model's own order. Rows that break an inequality 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +69,7 @@ def _filled(orders: AnyOrder, rows: Blocks, seed: int, filled: Callable[[int], N
             raise
         codes, y = encoded.codes.copy(), encoded.y.copy()
         u = np.random.default_rng([seed, number]).random(codes.shape)
-        for j, one in enumerate(schema.parts):
-            if one.missing:  # a missing entry is to be filled in, whether or not it has a code
-                encoded.observed[encoded.codes[:, j] == one.count - 1, j] = False
+        encoded = replace(encoded, observed=schema.valued(encoded))  # a missing entry is filled in, code or not
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import content_keys, fingerprint_of
-from motes.errors import RecipeError, TrainingError, UsageError, check_seed
+from motes.errors import RecipeError, TrainingError, UsageError, check_process, check_seed
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import FEW, fit, options_of, plan_of
 from motes.learning.tables._layout import layout_of
@@ -66,6 +66,7 @@ def fit_table(
             network, or one whose training is complete.
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
+    check_process()
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.table_start
     if not chosen.data.encode:
         raise RecipeError(
@@ -164,7 +165,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = Data(rows, heavy, _pieces(rows, heavy))
+    data = Data(rows, heavy, _pieces(rows, heavy), schema.valued(encoded)[place])
     plan = plan_of(entropies, units, _follows(schema))
     return _Table(data, keys, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
 

@@ -176,7 +176,7 @@ def _draws(
         # Places in double precision: a relation is between the numbers themselves.
         known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
         # The numbers that a row has come first in its order, for the Gaussian mixture is exact then.
-        unmasker = in_order.of_rows(known[-1])
+        unmasker = in_order.of_rows(orders.layout.known(known[0], known[-1]))
         derived = unmasker.derived(at.start, *known)
         copies = len(few) * draws
         codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)

@@ -9,7 +9,7 @@ of the columns: what is known is seen first.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from motes.data._blocks import Blocks
 from motes.data._frames import Frame, joined
 from motes.data._templates import KEY
-from motes.errors import DataError, ModelFileError, UsageError, check_count
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
 from motes.learning._averages import Averages
 from motes.learning._checkpoints import arrays_of, complete_name, filled, read_checkpoint, reading, write_checkpoint
 from motes.learning._weights import weights_of, with_weights
@@ -276,6 +276,7 @@ class TableModel:
             >>> table.inner.sample(5, given={"smoker": {"yes", "no"}}).names
             ('age', 'smoker')
         """
+        check_process()
         effective, evidence, total = 0.0, [], 0
 
         def counted() -> Iterator[Frame]:
@@ -342,6 +343,7 @@ class TableModel:
             >>> found.log_prob.shape
             (2,)
         """
+        check_process()
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
         unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
@@ -368,6 +370,22 @@ class TableModel:
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
 
+    def score_columns(self, rows: Frame, columns: Collection[str]) -> Array:
+        """log p of some columns of rows (n,), as `score_samples`, where nothing is known of the others.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> bool((table.inner.score_columns(as_frame(people), ["smoker"]) <= 0).all())
+            True
+        """
+        encoded, constraint = self.schema.encode(rows), self.constraint
+        here = np.array([part.column in columns for part in self.schema.parts])
+        encoded = replace(encoded, observed=encoded.observed & here)
+        found: Array = self.orders.log_prob(self.unmasker, encoded)
+        if constraint.columns:
+            found = found + constraint.log_factor(observed_sides(self.schema, constraint.columns, rows, encoded))
+        return found
+
     def lowest(self, columns: tuple[str, ...], rows: int) -> float:
         """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
 
@@ -376,9 +394,7 @@ class TableModel:
             True
         """
         if (columns, rows) not in self._lowest:
-            drawn = self.sample(rows)
-            alone = drawn.without([name for name in drawn.names if name not in columns])
-            self._lowest[columns, rows] = float(np.min(self.score_samples(alone)))
+            self._lowest[columns, rows] = float(self.score_columns(self.sample(rows), columns).min())
         return self._lowest[columns, rows]
 
     # --- filling in ---
@@ -409,6 +425,7 @@ class TableModel:
             >>> len(frames), frames[0]["age"].tolist()
             (3, [31, 47])
         """
+        check_process()
         given = self.schema.named(data, name=name)
         rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
         parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
@@ -471,6 +488,7 @@ class TableModel:
             >>> table.inner.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
             ('mean', 'sd', 'q0.1', 'q0.9')
         """
+        check_process()
         rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
         parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
         return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
@@ -510,6 +528,7 @@ class TableModel:
             >>> p.sum(axis=1).round(3).tolist(), labels
             ([1.0, 1.0], ['no', 'yes'])
         """
+        check_process()
         return label_probabilities(self.orders, data, column, name)
 
     # --- on disk ---

@@ -25,7 +25,7 @@ class Table(Checked):
     """A table by masked diffusion: its codes, its network, and how it is trained. What is left out suits the rows."""
 
     bins: int = number(128, 2, 10_000)  # codes of a column of numbers, at most
-    missing: Literal["hide", "code"] = "hide"  # missing entries: not known, or a value of their own that is drawn too
+    missing: Literal["learn", "ignore"] = "learn"  # missing entries: learned and drawn, or left out as not known
     relations: bool = True  # find c = a + b, start <= end, and labels that follow from others; keep them
     width: int | None = number(None, 1, 16_384)  # of the network's state
     depth: int | None = number(None, 1, 256)  # blocks of the network

@@ -61,7 +61,8 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
             mark = Mark("", gap, low, high, column.verdict.severity)
             picture = charts.interval(mark, reach, f"{contrast.text}: {between}")
         ours, theirs = column.missing
-        missing = "none" if ours == theirs == 0 else f"{ours:.1%} ({theirs:.1%})"
+        ours_said = "not modelled" if column.is_missing_ignored else f"{ours:.1%}"
+        missing = "none" if ours == theirs == 0 else f"{ours_said} ({theirs:.1%})"
         differing = [one for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
         distance = "-"
         if column.distance is not None:

@@ -1,7 +1,7 @@
 """The fixed sentences of a report: of each section what it asks, and how that was measured."""
 
 SEVERITIES = {
-    "good": "No difference found",
+    "good": "No difference detected",
     "unknown": "Could not be determined",
     "small": "Small difference",
     "moderate": "Moderate difference",
@@ -57,8 +57,8 @@ METHODS = {
     "sets at random, 199 times, in blocks, and every metric is taken again each time. A value is outside of the range "
     "of chance exactly where its p, adjusted for all metrics, is below 0.05, and then a difference counts (Westfall & "
     "Young 1993; boosted trees and what concerns the model by "
-    "Holm's method). Its size decides whether it is small, moderate or large. A difference that would have been seen "
-    "is one that the test finds in about 80 of 100 cases.",
+    "Holm's method). Its size decides whether it is small, moderate or large. What a test could detect "
+    "is what the test finds in about 80 of 100 cases.",
     "posteriors": "99 draws of the model for each row. All verdicts on the calibration are one family of tests "
     "(Bonferroni): of right posteriors one verdict or more would be a false alarm in 5 of 100 reports.",
     "calibration": "Simulation-based calibration (Talts et al. 2018): Kolmogorov's test of the ranks of each column, "

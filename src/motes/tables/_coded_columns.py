@@ -114,8 +114,8 @@ class CodedColumn:
             condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
         if isinstance(condition, Missing) and not coded:
             raise UsageError(
-                f"column '{self.kind.column}': missing entries have no code, so that none can be requested. "
-                'Train with missing = "code" for this column, or leave it out.'
+                f"column '{self.kind.column}': missing entries were not learned, so that none can be requested. The "
+                'training rows had none, or were learned with table.missing = "ignore". Leave the column out.'
             )
         if isinstance(condition, Missing | NotMissing):
             return Presence(counts, coded, missing=isinstance(condition, Missing))

@@ -56,7 +56,7 @@ def fit_columns(
     Args:
         rows: to learn from.
         given: column -> what `checked_override` gives of it.
-        missing: "hide" or "code", for columns of which `given` says nothing else.
+        missing: "learn" or "ignore", for columns of which `given` says nothing else.
         bins: codes of a numeric part, at most.
         name: what messages call the data.
 
@@ -88,7 +88,9 @@ def fit_columns(
                 f'columns.{some.name} = "{some.alternative or "categorical"}".'
                 + "".join(f" Column '{some.name}': {message}." for message in some.warnings)
             )
-        raise DataError(f"no column of {name} varies, so there is nothing to learn.")
+        raise DataError(
+            f"no column of {name} varies, so there is nothing to learn. Give rows in which a column has several values."
+        )
     kept = {column.name: _one(rows.frame.columns[column.name]) for column in columns if column.constant}
     return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), kept, identifiers)
 

@@ -92,7 +92,7 @@ class Schema:
         data: Any,
         overrides: Mapping[str, Any] | None = None,
         *,
-        missing: Literal["hide", "code"] = "hide",
+        missing: Literal["learn", "ignore"] = "learn",
         bins: int = BINS,
         weights: ArrayLike | None = None,
         relations: bool = True,
@@ -104,8 +104,8 @@ class Schema:
             data: rows to learn from, whatever `as_frame` takes.
             overrides: column -> kind and its options; see `checked_override`. One of kind "drop" is left out: it is not
                 learned, not given back, and ignored in rows that come later.
-            missing: "hide": nothing is known of a missing entry; "code": it has a code of its own. An override may
-                say so for one column: {"age": {"missing": "code"}}.
+            missing: "learn": a missing entry has a code of its own, so that the pattern is learned; "ignore": nothing
+                is known of it. An override may say so for one column: {"age": {"missing": "ignore"}}.
             bins: codes of a numeric part, at most; fewer for few rows.
             weights: (n,), how many rows each stands for; None: one. A weight of 2 is as good as two such rows.
             relations: look for relations and inequalities between columns.
@@ -348,6 +348,18 @@ class Schema:
             if coded.missing_code is not None:
                 codes[gone, at.start], observed[gone, at.start] = coded.missing_code, True
         return Encoded(codes, observed, **fields, other=other)
+
+    def valued(self, encoded: Encoded) -> Mask:
+        """(n, p), where encoded entries have a value: they are observed, and not as missing ones.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"age": [31, None, 25], "smoker": ["yes", "no", "no"]})
+            >>> schema.valued(schema.encode({"age": [None], "smoker": ["no"]})).tolist()
+            [[False, True]]
+        """
+        missing = [part.count - 1 if part.missing else part.count for part in self.parts]
+        return encoded.observed & (encoded.codes != np.array(missing))
 
     def _other(self, frame: Frame, name: str, *, refuse: bool) -> Mask:
         """(n,): where a constant column holds another value."""

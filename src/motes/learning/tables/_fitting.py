@@ -164,7 +164,8 @@ def _begun(data: Data, layout: Layout, network: NetworkOptions, split: Split, se
 def _bases(data: Data, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
     """The base of each member, of at most so many components."""
     rows = data.rows
-    y, observed, lines = _places(rows, layout), np.asarray(rows.observed[:, layout.axes]), len(layout.lines)
+    y, lines = _places(rows, layout), len(layout.lines)
+    observed = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))[:, layout.axes]
     whole = np.all(observed[:, :lines], axis=1)
     count = int(data.pieces[whole].sum())
     if count < WHOLE:
@@ -193,7 +194,8 @@ def _gated(
     lines, rows = layout.lines, data.rows
     if not len(lines):
         return networks
-    whole, places = np.asarray(rows.observed[:, lines]).all(axis=1), _places(rows, layout)
+    known = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))
+    whole, places = known[:, lines].all(axis=1), _places(rows, layout)
     biases = []
     for base, weights in zip(bases, looked, strict=True):
         weights = weights if data.pieces[whole & (weights > 0)].sum() >= WHOLE else data.weights

@@ -10,7 +10,7 @@ code, its mid-rank over the training rows, where the smooth basis is evaluated:
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -118,6 +118,7 @@ class Layout:
         free: (S,), which codes of the loose groups are free, padding included; at least one.
         offsets: (p,), where the codes of each loose part begin among these; 0 for others.
         line_links: (L,), the place of each line among the parts with relations; J for the others.
+        valued: (p,), how many codes the base knows by their values: of lines all but that of missing entries.
         near: how many relations give places for normals, of each line at most; 0 where no line has any.
     """
 
@@ -133,6 +134,7 @@ class Layout:
     free: NDArray[np.float32]
     offsets: NDArray[np.int32]
     line_links: NDArray[np.int32]
+    valued: NDArray[np.int32]
     near: int = field(metadata={"static": True})
 
     @property
@@ -144,6 +146,10 @@ class Layout:
     def on_device(self) -> "Layout":
         """The same where programs run, so that its arrays go there once."""
         return jax.device_put(self)
+
+    def known(self, codes: Any, observed: Any) -> Any:
+        """Where the base knows the entries (n, p): those that are observed, but for the missing numbers among these."""
+        return observed & (codes < self.valued)
 
     def axes_of(self, j: int) -> NDArray[np.int32]:
         """The axes of part j, (LEVELS - 1,); A where there are fewer."""
@@ -204,6 +210,7 @@ def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool
         free=np.concatenate([group.free.ravel() for group in loose] or [np.zeros(1, np.float32)]),
         offsets=_offsets(loose, len(parts)),
         line_links=line_links,
+        valued=np.array([size - (part.missing and has_density(part)) for size, part in zip(sizes, parts, strict=True)]),
         near=int((links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0)),
     )
 
@@ -261,7 +268,8 @@ def _free(part: Part) -> NDArray[np.float32]:
 
 def has_density(part: Part) -> bool:
     """Whether a part has normals beside its codes: its bins need them, a grid of values without a heavy one may."""
-    few = part.edges is not None and len(part.masses) >= GRID and bool(part.masses.max() <= HEAVY)
+    values = part.masses[: part.count - part.missing]
+    few = part.edges is not None and len(values) >= GRID and bool(values.max() <= HEAVY * values.sum())
     return part.smooth or few
 
 

@@ -59,7 +59,9 @@ class MaskedModel(eqx.Module):
         """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density."""
         lines = jnp.asarray(layout.lines)
         at = lambda part: part[:, lines]
-        given = components_given(base, on_axes(layout, rows.y, rows.codes), visible[:, layout.axes])
+        given = components_given(
+            base, on_axes(layout, rows.y, rows.codes), layout.known(rows.codes, visible)[:, layout.axes]
+        )
         normals_base = Components(*(part[:, : len(lines)] for part in given))
         outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
         gate, normals = moved(

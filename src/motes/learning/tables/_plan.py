@@ -49,16 +49,18 @@ class Data(NamedTuple):
         pieces: into how many equal parts a split can divide the weight of each, (n,). It is 1 where a copy on the other
             side would give the row away, and the weight itself for a row of labels and of numbers that come often:
             there are only so many different rows of these.
+        values: (n, p), where an entry has a value: it is observed, and not as a missing one.
     """
 
     rows: Rows
     weights: NDArray[np.float64]
     pieces: NDArray[np.int64]
+    values: NDArray[np.bool_]
 
     @property
     def worth(self) -> int:
-        """How many complete rows have as many observed entries, where copies of a row count once."""
-        return round(float(self.pieces @ np.mean(self.rows.observed, axis=1)))
+        """How many complete rows have as many entries with a value, where copies of a row count once."""
+        return round(float(self.pieces @ self.values.mean(axis=1)))
 
 
 class Split(NamedTuple):

@@ -149,7 +149,8 @@ def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spo
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
     seen = seen._replace(total=total)
     if spot.line:
-        return _axis_seen(base, seen, place.ranks[0], y, here)
+        known = here & (codes < jnp.asarray(layout.valued)[j])
+        return _axis_seen(base, seen, place.ranks[0], y, known)
     if not spot.level:
         return seen
     masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]

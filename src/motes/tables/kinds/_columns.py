@@ -17,7 +17,7 @@ from motes.tables.kinds._grids import is_whole
 from motes.tables.kinds._identifiers import identifier_reason
 from motes.tables.kinds._kinds import DROP, IDENTIFIER, KINDS
 
-MISSING = ("hide", "code")
+MISSING = ("learn", "ignore")
 MANY_MISSING = 0.5
 BY_VALUE = "categorical", "integer"  # inferred kinds of which a column may be an identifier
 
@@ -59,11 +59,11 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
         sample: its entries.
         gone: how many more are missing.
         given: an override, as `checked_override` gives it.
-        missing: "hide": nothing is known of missing entries; "code": they have a code of their own.
+        missing: "learn": missing entries have a code of their own; "ignore": nothing is known of them.
     """
     known = sample.series
     options = {key: value for key, value in given.items() if key not in ("kind", "missing")}
-    coded = given.get("missing", missing) == "code" and gone > 0
+    coded = given.get("missing", missing) == "learn" and gone > 0
     if is_constant(known.values) and not (coded and len(known)):
         kind = given.get("kind", _plain_kind(known))
         why, warning = "no row has a value", "all missing: kept aside, and given back as it is"

@@ -1,0 +1,222 @@
+"""Ordinary tables through every entry point: each works, or says what is wrong and what to do."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import motes
+from motes.data import Blocks, as_frame
+from motes.errors import DataError, UsageError
+from motes.tables import Schema
+from ordinary_tables import REFUSED, TABLES, table
+from tables import TINY
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of columns that are set aside, and of odd text
+
+TINIEST = TINY | {"table.steps": 1}
+
+
+# --- how a table comes: each way gives the same columns --------------------------------------------------------------
+
+
+def written(frame, path):
+    frame.to_csv(path, index=False)
+    return Blocks.of_file(path).whole()
+
+
+def as_dict(frame):
+    plain = frame.astype(object).where(frame.notna(), None)
+    return {name: plain[name].tolist() for name in frame}
+
+
+def as_polars(frame):
+    import polars
+
+    return polars.from_pandas(frame.astype({name: object for name in frame if frame[name].isna().all()}))
+
+
+def as_arrow(frame):
+    import pyarrow
+
+    return pyarrow.Table.from_pandas(frame, preserve_index=False)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_the_same_columns_however_it_comes(name, tmp_path):
+    frame = table(name)
+    expected = Schema.fit(frame, relations=False)
+    for made in (as_dict(frame), as_polars(frame), as_arrow(frame), written(frame, tmp_path / "t.csv")):
+        found = Schema.fit(made, relations=False)
+        assert found.names == expected.names and found.learned == expected.learned, type(made)
+        assert [*found.identifiers] == [*expected.identifiers]
+        encoded = found.encode(made)
+        back = found.decode(encoded.codes, encoded.y, np.full(encoded.y.shape, 0.5), encoded.observed)
+        assert len(back) == len(frame)
+        for column in found.learned:
+            assert back.columns[column].missing.tolist() == frame[column].isna().tolist()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_columns_of_a_file_are_shown(name, motes_command):
+    frame = table(name)
+    frame.to_csv("t.csv", index=False)
+    code, out, _ = motes_command("columns", "t.csv", "--json")
+    shown = {column["name"]: column["becomes"] for column in json.loads(out)["columns"]}
+    aside = Schema.fit(frame, relations=False).identifiers
+    assert code == 0 and [*shown] == [*frame]
+    assert [name for name, becomes in shown.items() if becomes == "set aside"] == [*aside]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_learned_is_refused_with_the_place(name, motes_command):
+    frame = table(name)
+    for fit in (motes.fit, motes.DiffusionModel(changes=TINIEST).fit):
+        with pytest.raises((DataError, ValueError), match=REFUSED[name][1]):
+            fit(frame)
+    frame.to_csv("t.csv", index=False)
+    code, _, err = motes_command("train", "t.csv")
+    assert code == 1 and "'t.csv'" in err and "Traceback" not in err
+
+
+# --- what is done with it --------------------------------------------------------------------------------------------
+
+
+def samples(model, frame):
+    rows = model.sample(30)
+    assert [*rows] == [*frame] and len(rows) == 30
+    schema = model.inner.schema
+    for column in schema.learned:
+        labels = getattr(schema.kinds[schema.learned.index(column)], "labels", None)
+        assert labels is None or set(rows[column].dropna().astype(str)) <= set(map(str, labels))
+        assert frame[column].isna().any() or rows[column].notna().all()
+    numbered = model.sample(5, placeholders=True)
+    for column in schema.identifiers:
+        assert rows[column].isna().all()
+        assert numbered[column].is_unique and not set(numbered[column]) & set(frame[column].dropna())
+
+
+def scores(model, frame):
+    found = model.score_samples(frame)
+    assert found.shape == (len(frame),) and np.isfinite(found).all()
+
+
+def filled(model, frame):
+    whole = model.impute(frame)
+    assert [*whole] == [*frame]
+    for column in frame:
+        known = frame[column].notna()
+        if column in model.inner.schema.learned:
+            assert whole[column].notna().all()
+        pd.testing.assert_series_equal(whole.loc[known, column], frame.loc[known, column], check_dtype=False)
+
+
+def predicted(model, frame):
+    schema = model.inner.schema
+    column = schema.learned[-1]
+    found = model.predict(frame.drop(columns=column) if len(frame.columns) > 1 else frame, column)
+    assert len(found) == len(frame) and not found.isna().any().any()
+
+
+def evaluated(model, frame, tmp_path):
+    found = model.evaluate(frame, n=100)
+    assert found.headline and len(found.entries) >= len(model.inner.schema.learned)
+    page = model.report(tmp_path / "r.html", frame, n=100).read_text()
+    assert page.startswith("<!doctype html>")
+
+
+def diagnosed(model, frame):
+    with pytest.raises(UsageError, match="rows of the training alone"):
+        model.diagnose(frame)
+    some = frame.iloc[1:]  # which are other rows, of which one half is looked at
+    if len(frame) < 25:
+        with pytest.raises(UsageError, match="expected at least"):
+            model.diagnose(some)
+    else:
+        assert model.diagnose(some).columns == model.inner.schema.learned
+
+
+def kept(model, frame, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    pd.testing.assert_frame_equal(motes.load(tmp_path / "m.safetensors").sample(5), model.sample(5))
+
+
+def estimated(frame):
+    one = motes.DiffusionModel(changes=TINIEST, random_state=0).fit(frame)
+    assert [*one.sample(4)] == [*frame] and np.isfinite(one.score(frame))
+    assert [*one.transform(frame)] == [*frame]
+
+
+def commands(frame, motes_command):
+    frame.to_csv("t.csv", index=False)
+    tiny = [word for key, value in TINIEST.items() for word in ("--set", f"{key}={str(value).lower()}")]
+    asked = [
+        ("train", "t.csv", "--recipe", "table", "--out", "run", *tiny),
+        ("sample", "run", "-n", "20", "--out", "s.csv"),
+        ("sample", "run", "-n", "20", "--placeholders", "--out", "p.csv"),
+        ("score", "run", "t.csv", "--out", "scores.csv"),
+        ("impute", "run", "t.csv", "--out", "whole.csv"),
+        (
+            "predict",
+            "run",
+            "t.csv",
+            "--column",
+            Schema.fit(frame, relations=False).learned[0],
+            "--out",
+            "predicted.csv",
+        ),
+        ("evaluate", "run", "-n", "100", "--report", "r.html", "--show-rows"),
+        ("plot", "run", "--overwrite"),
+        ("diagnose", "run", "t.csv"),
+    ]
+    for words in asked:
+        code, _, err = motes_command(*words, "--quiet")
+        assert "Traceback" not in err and "should not happen" not in err
+        assert code == 0 or (words[0] == "diagnose" and "expected at least" in err), (words, err)
+    assert [*pd.read_csv("s.csv")] == [*pd.read_csv("whole.csv")] == [*frame]
+
+
+ASKED = (samples, scores, filled, predicted, evaluated, diagnosed, kept)
+
+
+def ask(function, model, frame, tmp_path):
+    function(model, frame, tmp_path) if function in (evaluated, kept) else function(model, frame)
+
+
+@pytest.mark.parametrize("name", ["titanic", "survey"])
+def test_a_table_is_learned_drawn_and_filled_in(name, tmp_path):
+    frame = table(name)
+    model = motes.fit(frame, "table", changes=TINIEST, verbose=False)
+    for function in (samples, scores, filled):
+        ask(function, model, frame, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_goes_through_an_entry_point_or_two(name, tmp_path, motes_command):
+    """Each table is drawn from and scored; every other entry point has a seventh of the tables."""
+    frame, place = table(name), [*TABLES].index(name)
+    model = motes.fit(frame, "table", changes=TINIEST, verbose=False)
+    for function in (samples, scores, ASKED[2 + place % 5]):
+        ask(function, model, frame, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crm", "only dates", "two rows", "odd names"])
+def test_a_table_goes_through_the_command_line_and_the_estimator(name, motes_command):
+    commands(table(name), motes_command)
+    estimated(table(name))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_goes_through_every_entry_point(name, tmp_path, motes_command):
+    frame = table(name)
+    model = motes.fit(frame, "table", changes=TINIEST, verbose=False)
+    for function in ASKED:
+        ask(function, model, frame, tmp_path)
+    estimated(frame)
+    commands(frame, motes_command)
+    for made in (as_dict(frame), as_polars(frame), as_arrow(frame), as_frame(frame)):
+        assert len(motes.fit(made, "table", changes=TINIEST, verbose=False).sample(4)) > 0

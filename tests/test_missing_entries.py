@@ -1,0 +1,136 @@
+"""Missing entries are learned and drawn with their pattern, or left out if asked; filling in always fills."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import motes
+from motes.data import as_frame
+from motes.evaluation import evaluate_tables
+from motes.tables import Missing, NotMissing, Schema
+from tables import TINY, untrained
+
+N = 400
+LEARNING = TINY | {"table.width": 24, "table.steps": 200, "table.calibrate": True}
+
+
+def rows(n, seed, *, apart=False):
+    """`score` is missing in 60 % of the rows of "a" and in 5 % of the others; `apart`: as often, whatever `l` is."""
+    rng = np.random.default_rng(seed)
+    label = rng.choice(["a", "b", "c"], n)
+    gone = rng.random(n) < np.where(label == "a", 0.6, 0.05)
+    score = np.where(rng.permutation(gone) if apart else gone, np.nan, rng.normal(50, 10, n).round(1))
+    return pd.DataFrame({"l": label, "score": score, "k": rng.choice(["u", None], n, p=[0.8, 0.2])})
+
+
+@pytest.fixture(scope="module")
+def data():
+    return rows(N, 1)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return motes.fit(data, changes=LEARNING, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def ignoring(data):
+    return motes.fit(data, changes=TINY | {"table.steps": 2, "table.missing": "ignore"}, verbose=False)
+
+
+def by_label(frame):
+    return frame.score.isna().groupby(frame.l).mean()
+
+
+def test_entries_are_missing_as_often_as_in_the_data_and_where_they_are(model, data):
+    """A small network, shortly trained, underrates the pattern; without one all labels would have the same share."""
+    drawn = model.sample(4000)
+    for column in data:
+        assert abs(drawn[column].isna().mean() - data[column].isna().mean()) < 0.05
+    assert by_label(drawn)["a"] > by_label(drawn)[["b", "c"]].max() + 0.3
+
+
+@pytest.mark.slow
+def test_the_pattern_is_learned_by_default(data):
+    """Shares of 400 rows have standard errors of up to .04."""
+    drawn = motes.fit(data, verbose=False).sample(4000)
+    assert (by_label(drawn) - by_label(data)).abs().max() < 0.06
+
+
+def test_missing_and_not_missing_are_conditions(model):
+    assert model.sample(200, given={"score": None}).score.isna().all()
+    assert model.sample(200, given={"score": NotMissing()}).score.notna().all()
+    assert model.sample(200, given={"k": Missing(), "l": "a"}).k.isna().all()
+    # Of all rows 33 % are of "a", of those without a score 86 %.
+    assert (model.sample(1000, given={"score": None}).l == "a").mean() > 0.45
+
+
+def test_filling_in_fills_and_a_prediction_is_a_value(model, data):
+    whole = model.impute(data)
+    assert whole.notna().all().all()
+    known = data.score.notna()
+    assert whole.score[known].tolist() == data.score[known].tolist()
+    found = model.predict(data, "k")
+    assert [*found] == ["label", "p(u)"] and np.allclose(found["p(u)"], 1)
+    assert model.predict(data, "score").notna().all().all()
+
+
+def test_probabilities_of_values_and_of_missing_entries_add_up():
+    frame = rows(N, 1)[["l", "k"]].assign(m=np.random.default_rng(0).choice([True, False, None], N))
+    found = motes.fit(frame, changes=TINY | {"table.steps": 20}, verbose=False)
+    every = pd.DataFrame([*itertools.product("abc", ["u", None], [True, False, None])], columns=[*frame])
+    assert np.exp(found.score_samples(every)).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_mixture_of_numbers_is_fitted_to_the_values_alone():
+    """What is known of the numbers before any training does not depend on how missing entries are taken."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(rng.multivariate_normal([0, 5, 9], [[1, 0.8, 0], [0.8, 1, 0.3], [0, 0.3, 1]], 300))
+    frame = frame.where(rng.random(frame.shape) > 0.2)
+    for share in (1.0, 0.3):  # then no row is whole
+        some = frame.where(rng.random(frame.shape) < share)
+        with untrained():
+            found = [
+                motes.fit(some, changes=TINY | {"table.missing": missing}, verbose=False).inner.models.base
+                for missing in ("learn", "ignore")
+            ]
+        for one, other in zip(*([base.log_weights, base.means, base.covariances] for base in found), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_ignored_missing_entries_are_not_drawn_and_the_verdict_says_so(ignoring, data):
+    assert ignoring.sample(300).notna().all().all()
+    found = ignoring.evaluate(data, n=500)
+    for column in ("score", "k"):
+        (entry,) = [one for one in found.of("missing") if one.name == column]
+        assert entry.verdict.severity == "unknown" and "not modelled" in entry.verdict.text
+    assert found.verdicts["missing"].severity == "unknown" and "not modelled, real" in str(found)
+
+
+def test_a_wrong_pattern_is_found_where_all_shares_are_right():
+    """The p-value of a permutation test with 199 permutations is .005 at best, before Holm's weights."""
+    training, held_out = as_frame(rows(600, 4)), as_frame(rows(200, 5))
+    schema = Schema.fit(training)
+    right = evaluate_tables(as_frame(rows(3000, 6)), held_out, training, schema)
+    wrong = evaluate_tables(as_frame(rows(3000, 7, apart=True)), held_out, training, schema)
+    assert not right.verdicts["missing"].differs and not right.verdicts["associations"].differs
+    assert not wrong.verdicts["missing"].differs and wrong.verdicts["associations"].differs
+    assert "score missing" in str(wrong)
+
+
+def test_a_usual_value_is_no_rare_condition_where_the_other_columns_may_be_missing(model, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(model.sample(20, given={"score": 50.0})) == 20
+
+
+def test_rows_of_which_most_entries_are_missing_are_worth_as_few(model):
+    """5,000 rows of which 90 % are missing are learned as 500 whole ones, by five members."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({c: np.where(rng.random(5000) < 0.9, np.nan, rng.normal(size=5000)) for c in "xyz"})
+    with untrained():
+        found = motes.fit(frame, changes=TINY, verbose=False)
+    assert len(found.inner.models.base.means) == 5
