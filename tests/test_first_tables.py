@@ -170,6 +170,10 @@ def commands(frame, motes_command):
         ("plot", "run", "--overwrite"),
         ("diagnose", "run", "t.csv"),
     ]
+    if len(frame) < 20:
+        code, _, err = motes_command(*asked[0])
+        assert code == 1 and f"'t.csv' has {len(frame)} rows; expected at least 20" in err
+        return
     for words in asked:
         code, _, err = motes_command(*words, "--quiet")
         assert "Traceback" not in err and "should not happen" not in err
