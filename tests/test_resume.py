@@ -522,10 +522,10 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
 def started(environment):
     """`started(folder, *words)`: the command line in a process of its own."""
 
-    def start(folder, *words):
+    def start(folder, *words, source="moons"):
         wakeful = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]
         return subprocess.Popen(
-            [*MOTES, "train", "moons", "--out", "run", "--no-figures", *words],
+            [*MOTES, "train", source, "--out", "run", "--no-figures", *words],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=wakeful,
         )  # fmt: skip
 
@@ -573,6 +573,29 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started,
     message, err = process.communicate(timeout=120)
     assert process.returncode == 0 and "results in run" in message and "going on after" in err
     same_results(out, long)
+
+
+@pytest.mark.long
+def test_a_table_whose_process_is_killed_goes_on(started, tmp_path):
+    changes = TINY | {"table.steps": 2000, "table.patience": 10**6}
+    words = [f"--set={name}={str(value).lower()}" for name, value in changes.items()]
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+        table(120).to_csv(tmp_path / name / "t.csv", index=False)
+    start = lambda name, *more: started(tmp_path / name, *more, "--checkpoint-every", "0", source="t.csv")
+    process = start("cut", *words, "--seed", "1")
+    under_way(process)
+    time.sleep(0.3)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert checkpoints_in(tmp_path / "cut" / "run") and not (tmp_path / "cut" / "run" / "model.safetensors").exists()
+    for process in (start("cut", "--resume"), start("whole", *words, "--seed", "1")):
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+    same_files(
+        tmp_path / "cut" / "run", tmp_path / "whole" / "run", "model.safetensors", "samples.csv", "history.jsonl"
+    )
 
 
 @pytest.mark.slow
