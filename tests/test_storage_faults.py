@@ -169,8 +169,11 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
+import pytest
+from tests.conftest import briefly
 from storage import Disk
 from test_storage_faults import train
+briefly(pytest.MonkeyPatch())  # the same programs as those of the tests
 out = Path(sys.argv[4])
 with Disk(out.parent, int(sys.argv[5]), "killed"):
     train(sys.argv[3], out)
