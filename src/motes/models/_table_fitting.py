@@ -159,15 +159,18 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     encoded = schema.encode(frame, name=name)
     own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
-    reader = Reader.of(schema)
-    rows = reader.read(encoded)
-    rows = rows._replace(**{field: part[place] for field, part in rows._asdict().items()})
+    reader, kept = Reader.of(schema), _kept_by(schema, frame, encoded)
+    fields = reader.read(encoded)._asdict()
+    del encoded  # a field at a time, for they are the most that a large table takes
+    for field in fields:
+        fields[field] = fields[field][place]
+    rows = Rows(**fields)
     heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     data = Data(rows, heavy, _pieces(rows, heavy), schema.valued(encoded)[place])
     plan = plan_of(entropies, units, _follows(schema))
-    return _Table(data, keys, reader, plan, _kept_by(schema, frame, encoded), fingerprint_of(own))
+    return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
 
 
 def _schema_of(frame: Frame, recipe: Recipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
