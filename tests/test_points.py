@@ -214,7 +214,7 @@ def changed(saved, path, about=(), drop=(), tensors=()):
 
 def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
     path = tmp_path / "other.safetensors"
-    with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 3"):
+    with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 4"):
         read_model(changed(saved, path, about={"format": "99"}))
     name = next(name for name in load_file(saved) if "network" in name)
     with pytest.raises(motes.errors.ModelFileError, match="lacks the weights"):
