@@ -160,6 +160,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
     reader, kept = Reader.of(schema), _kept_by(schema, frame, encoded)
+    valued = schema.valued(encoded)[place]
     fields = reader.read(encoded)._asdict()
     del encoded  # a field at a time, for they are the most that a large table takes
     for field in fields:
@@ -168,7 +169,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = Data(rows, heavy, _pieces(rows, heavy), schema.valued(encoded)[place])
+    data = Data(rows, heavy, _pieces(rows, heavy), valued)
     plan = plan_of(entropies, units, _follows(schema))
     return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
 
