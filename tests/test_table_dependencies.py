@@ -43,9 +43,12 @@ def test_what_follows_is_found_and_said(data):
     ]
 
 
-def test_what_is_broken_once_is_no_dependency(data):
+def test_what_is_broken_often_is_no_dependency(data):
     other = data.copy()
-    other.loc[other.animal.eq("crow").idxmax(), "class"] = "mammal"
+    crows = other.index[other.animal == "crow"]
+    other.loc[crows[:1], "class"] = "mammal"
+    assert "class follows from animal in nearly all rows" in Schema.fit(other).related
+    other.loc[crows[: len(crows) // 4], "class"] = "mammal"
     message = [one for one in Schema.fit(other).related if one.startswith("class")]
     # What each of the other animals says stays.
     assert len(message) == 1
@@ -75,11 +78,11 @@ def test_independent_labels_follow_from_nothing():
 
 
 @pytest.mark.slow
-def test_a_row_has_what_follows_in_nearly_all_draws(model, data):
+def test_a_row_has_what_follows_in_all_draws(model, data):
     # The network has learned nothing: without dependencies about two thirds of the rows would break them.
     rows = model.sample(5000, seed=3).like(data)
-    assert (rows["class"] != rows.animal.map(ANIMALS)).sum() < 25  # the share left to others is 1 / 800 of the rows
-    assert ((rows.animal == "frog") & (rows.place != "pond")).sum() < 15
+    assert (rows["class"] == rows.animal.map(ANIMALS)).all()
+    assert not ((rows.animal == "frog") & (rows.place != "pond")).any()
     assert set(rows.animal) == set(ANIMALS)
     given = model.sample(500, given={"animal": "owl"}, seed=4).like(data)
     assert (given["class"] == "bird").mean() > 0.98
@@ -89,12 +92,13 @@ def test_a_row_has_what_follows_in_nearly_all_draws(model, data):
 def test_all_rows_together_have_probability_one_and_those_that_break_it_next_to_none(model, data):
     cells = pd.DataFrame(itertools.product(*(sorted(set(data[name])) for name in data)), columns=list(data))
     p = np.exp(model.score_samples(cells))
-    assert p.sum() == pytest.approx(1, abs=1e-5)
+    assert p.sum() == pytest.approx(1, abs=2e-3)  # Z comes from 8,192 rows, of which 1 in 800 breaks a rule
     kept = cells["class"] == cells.animal.map(ANIMALS)
-    # Half a row of 400 is left to the network, which knows nothing and gives each class its share.
+    # Half a row of 400 is left to the network, which knows nothing and gives each class its share; of that, one part
+    # in 401 is left to rows that break a rule.
     own = data["class"].value_counts(normalize=True)
     wrong = 1 - data["class"].map(own).mean()
-    assert p[~kept].sum() == pytest.approx(wrong / (2 * 400 + 2), rel=0.02)
+    assert p[~kept].sum() == pytest.approx(wrong / (2 * 400 + 2) / 401, rel=0.05)
 
 
 def test_probabilities_of_a_label_are_those_of_every_label_scored(model, data):

@@ -131,7 +131,7 @@ def check_context(context: Context, columns: Sequence[str]) -> None:
 
 
 def check_table(orders: AnyOrder, recipe: Recipe, rows: Any) -> None:
-    """Refuse orders, biases and inequalities that do not fit the schema and the network.
+    """Refuse orders, biases and rules that do not fit the schema and the network.
 
     Args:
         orders: whose schema and network were checked.
@@ -161,12 +161,13 @@ def check_table(orders: AnyOrder, recipe: Recipe, rows: Any) -> None:
 
 
 def _check_constraint(constraint: Constraint) -> None:
-    patterns, counts, k = constraint.patterns, constraint.counts, len(constraint.inequalities)
-    if not k:
+    patterns, counts, rules = constraint.patterns, constraint.counts, constraint.rules
+    if not rules:
         return
-    fine = patterns.dtype == bool and patterns.shape == (*counts.shape, k) and counts.ndim == 1
-    _require(fine and counts.dtype.kind in "iu" and bool((counts > 0).all()), "how often rows break its inequalities")
-    _require(bool((~patterns).all(axis=1).any()), "that no row keeps its inequalities")
+    fine = patterns.shape == (*counts.shape, len(rules)) and counts.ndim == 1
+    fine = fine and bool(((patterns >= -1) & (patterns < [len(rule.shares) for rule in rules])).all())
+    _require(fine and counts.dtype.kind in "iu" and bool((counts > 0).all()), "how often rows break its rules")
+    _require(bool((patterns != 0).all(axis=1).any()), "that no row keeps its rules")
 
 
 def _is_covariance(matrix: NDArray[np.float64]) -> bool:

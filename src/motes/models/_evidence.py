@@ -65,14 +65,11 @@ def evidence_of(
 
 
 def _broken(model: TableModel, requested: Conditions, valued: Sequence[str]) -> Iterator[str]:
-    """The inequalities that known values break."""
+    """The rules of all training rows that known values break."""
     sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
-    for one in model.constraint.inequalities:
-        if one.low in sides and one.high in sides and broken_by((one,), sides).any():
-            yield (
-                f"what is given breaks {one.words} of the training, so that the inequalities say nothing of the other "
-                "columns."
-            )
+    for rule in model.constraint.rules if sides else ():
+        if rule.shares[0] == 0 and broken_by((rule,), sides).any():
+            yield f"what is given breaks {rule.words} of the training, so that rules say nothing of the other columns."
 
 
 def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is set once the members of a table are learned, from rows that they draw: biases of codes, and inequalities."""
+"""What is set once the members of a table are learned, from rows that they draw: biases of codes, and rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ DRAWN = 2048, 16_384  # rows, at least and at most
 
 
 class Adjusted(NamedTuple):
-    """What is set after the training: the schema with the inequalities that are kept, these, and the biases."""
+    """What is set after the training: the schema with the rules that are kept, these, and the biases."""
 
     schema: Schema
     bias: Sequence[Any]
@@ -24,31 +24,31 @@ class Adjusted(NamedTuple):
 
 
 def adjusted(unmasker: Unmasker, schema: Schema, rows: int, seed: int, *, calibrate: bool) -> Adjusted:
-    """Biases, and the share of rows that keep the inequalities of the schema, from drawn rows.
+    """Biases, and the share of rows that keep the rules of the schema, from drawn rows.
 
     Args:
         unmasker: of the members, without biases.
-        schema: with the inequalities that training rows keep.
+        schema: with the rules that training rows keep.
         rows: of the training: more of them know their shares better, so that more are drawn.
         seed: of the draws.
         calibrate: give drawn rows the training rows' shares of each code.
 
     Ctrl-C ends it with what there is: what was learned is worth more than its marginals. Before the first
-    estimate that is a model without inequalities.
+    estimate that is a model without rules.
     """
     count = int(np.clip(rows, *DRAWN))
-    made = Adjusted(replace(schema, inequalities=()), unmasker.no_bias, Constraint.none(), interrupted=True)
+    made = Adjusted(replace(schema, rules=()), unmasker.no_bias, Constraint.none(), interrupted=True)
     masses = [part.masses for part in schema.parts]
     try:
         if calibrate:
             made = made._replace(bias=unmasker.calibrated(masses, seed))
         found = estimated(unmasker.with_bias(made.bias), schema, count, seed)
         made = made._replace(schema=found.schema, constraint=found.constraint)
-        if calibrate and found.constraint.inequalities:  # rejection changes the marginals: change the targets
+        if calibrate and found.constraint.bends:  # rejection changes the marginals: change the targets
             targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, found.changes, strict=True)]
             bias = unmasker.calibrated([target / target.sum() for target in targets], seed)
             again = estimated(unmasker.with_bias(bias), found.schema, count, seed)
-            if again.schema.inequalities == found.schema.inequalities:
+            if again.schema.rules == found.schema.rules:
                 made = made._replace(bias=bias, constraint=again.constraint)
         return made._replace(interrupted=False)
     except KeyboardInterrupt:

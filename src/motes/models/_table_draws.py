@@ -5,7 +5,7 @@
 The first factor is there with `exact` alone. It leads from the order in which what is conditioned on comes first to
 the model's own order, which is its distribution. Rows are drawn again by their weights.
 
-Inequalities between columns are kept by rejection: a block holds the candidates that are accepted, and so fewer rows.
+Rules between columns are kept by rejection: a block holds the candidates that are accepted, and so fewer rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     weighed, constraint = exact or bool(restrictions), orders.constraint
     known_sides = _known_sides(schema, requested, [name for name in constraint.columns if name in valued])
     # A few candidates say little of the probability of a condition.
-    whole = weighed or bool(valued and constraint.inequalities)
+    whole = weighed or bool(valued and constraint.rules)
     unmasker = orders.first([*valued, *restrictions]) if conditioned else orders.own
     drawn = np.array([part.column not in {*valued, *restrictions} for part in schema.parts])
     log_known = _log_known(orders, unmasker, requested, valued)
@@ -80,7 +80,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
         if exact:
             block = _weighed(orders, unmasker, block, drawn, log_known)
         log_factor = 0.0
-        if constraint.inequalities:
+        if constraint.rules:
             block, log_factor = constraint.thinned(block, schema, known_sides, seed, number)
         keep = min(len(block.codes), size // CANDIDATES if exact else size)
         chosen, effective, evidence = np.arange(keep), float(keep), log_known
@@ -101,7 +101,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * ROWS:,} met the conditions {dict(given)}"
-                message += f" and kept {constraint.words}" if constraint.inequalities else ""
+                message += f" and kept {constraint.words}" if constraint.rules else ""
                 raise UsageError(f"{message}; expected a condition that the model holds possible. Widen it.")
             m = min(left, len(rows))
             yield Drawn(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)

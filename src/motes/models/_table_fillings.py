@@ -1,7 +1,7 @@
 """The missing entries of a table, drawn given the observed ones of their row.
 
 All rows of a block are filled in together, each in an order in which its observed numbers come first. Rows of which
-nothing is observed follow the model's own order. Rows that break an inequality between columns are drawn again.
+nothing is observed follow the model's own order. Rows that break a rule between columns are drawn again.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from motes.data._blocks import Blocks
 from motes.data._frames import Frame
 from motes.errors import DataError, check_count, check_seed
 from motes.learning.tables._network import Rows
-from motes.sampling._constraint import Side, Sides, broken_by, drawn_sides, observed_sides
+from motes.sampling._constraint import Side, Sides, drawn_sides, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._rows import Block, draw_block
 from motes.sampling._unmasking import FEW
@@ -22,7 +22,7 @@ from motes.tables._conditions import NotMissing
 from motes.tables._parts import Array, Codes, Mask
 
 Integers = NDArray[np.integer]
-TRIES = 1000  # draws of a row, after which the last one stays though it breaks an inequality
+TRIES = 1000  # draws of a row, after which the last one stays though it breaks a rule
 
 
 def fill_blocks(
@@ -107,7 +107,7 @@ def _fill(
         block = draw_block(unmasker, schema, size, word, number, mine, present)
         tries += size // len(left)
         good = np.ones(size, bool)
-        if orders.constraint.inequalities:
+        if orders.constraint.rules:
             good = _good(orders, sides, candidates, block, word, number)
         if tries >= TRIES:
             good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
@@ -127,6 +127,5 @@ def _good(orders: AnyOrder, sides: Sides, rows: Integers, block: Block, seed: in
         column: Side(np.where(mine[column].known, mine[column].values, side.values), side.known)
         for column, side in drawn.items()
     }
-    hopeless: Mask = np.logical_or.reduce(broken_by(constraint.inequalities, mine), axis=1)
     u = np.random.default_rng([seed, 602214, number]).random(len(rows))
-    return constraint.accepted(whole, hopeless, u)
+    return constraint.accepted(whole, constraint.broken(mine), u)

@@ -28,9 +28,10 @@ from motes.recipes import Recipe, load_recipe
 from motes.sampling._constraint import broken_by, columns_of, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
+from motes.tables._dependencies import Dependency
 from motes.tables._fitting import counting
 from motes.tables._parts import Encoded
-from motes.tables._relations import Inequality
+from motes.tables._relations import Inequality, Relation
 from motes.tables._schema import Schema
 
 PIECES = 10_000_000  # into which the weights of all rows are divided, at most
@@ -92,7 +93,7 @@ def fit_table(
         mark(trained, run)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
-        kept, count = replace(schema, inequalities=table.inequalities), round(table.data.weights.sum())
+        kept, count = replace(schema, rules=table.rules), round(table.data.weights.sum())
         made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= made.interrupted
         orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
@@ -138,7 +139,7 @@ class _Table(NamedTuple):
         keys: of these rows, (n,), rising.
         reader: between entries and what the network takes.
         plan: of the parts.
-        inequalities: those of the schema that all rows keep.
+        rules: those of the schema that these rows keep.
         fingerprint: of the rows.
     """
 
@@ -146,7 +147,7 @@ class _Table(NamedTuple):
     keys: NDArray[np.uint64]
     reader: Reader
     plan: Plan
-    inequalities: tuple[Inequality, ...]
+    rules: tuple[Inequality | Relation | Dependency, ...]
     fingerprint: str
 
 
@@ -190,11 +191,13 @@ def _follows(schema: Schema) -> dict[int, list[int]]:
     return made
 
 
-def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality, ...]:
-    """The inequalities of a schema that all rows keep: it may be that of earlier rows."""
-    sides = observed_sides(schema, columns_of(schema.inequalities), frame, encoded)
-    broken = broken_by(schema.inequalities, sides)
-    return tuple(one for k, one in enumerate(schema.inequalities) if not broken[:, k].any())
+def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality | Relation | Dependency, ...]:
+    """The rules of a schema that rows break no more often than it says: it may be that of earlier rows."""
+    if not schema.rules:
+        return ()
+    sides = observed_sides(schema, columns_of(schema.rules), frame, encoded)
+    broken = broken_by(schema.rules, sides).mean(axis=0)
+    return tuple(rule for rule, share in zip(schema.rules, broken, strict=True) if share <= 2 * rule.shares[0])
 
 
 def _pieces(rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:

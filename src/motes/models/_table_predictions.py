@@ -4,8 +4,8 @@
 
 The probabilities of labels come from one pass. A number or a date is described by several draws for each row, made in
 one block: the uniform numbers of rows that expect the same are spread evenly (`unmasking.spread_evenly`), so that the
-error falls nearly with the number of draws and not with its root. Draws that break an inequality with an observed
-column are left out.
+error falls nearly with the number of draws and not with its root. Draws that break a rule with observed columns are
+left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence

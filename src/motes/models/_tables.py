@@ -140,7 +140,7 @@ class TableModel:
 
     @property
     def constraint(self) -> Constraint:
-        """The inequalities between columns that rows keep."""
+        """The rules between columns that rows keep."""
         return self.orders.constraint
 
     @property
@@ -186,7 +186,7 @@ class TableModel:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
         It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
-        last one, also where validation rows found earlier weights best. Biases and inequalities are set anew.
+        last one, also where validation rows found earlier weights best. Biases and rules are set anew.
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
@@ -559,8 +559,8 @@ class TableModel:
         tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
         tensors["order"] = np.asarray(self.orders.order, np.int32)
         tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
-        if self.constraint.inequalities:
-            tensors |= {"broken.patterns": self.constraint.patterns, "broken.counts": self.constraint.counts}
+        if self.constraint.rules:
+            tensors |= {"cases.patterns": self.constraint.patterns, "cases.counts": self.constraint.counts}
         texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
         return tensors, texts | texts_of(self) | {"table": FORMAT}
 
@@ -596,8 +596,8 @@ class TableModel:
             recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
             constraint = Constraint.none()
-            if schema.inequalities:
-                constraint = Constraint.counted(schema, tensors.pop("broken.patterns"), tensors.pop("broken.counts"))
+            if schema.rules:
+                constraint = Constraint.counted(schema, tensors.pop("cases.patterns"), tensors.pop("cases.counts"))
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(

@@ -25,6 +25,7 @@ from motes.learning.tables._rows import Scale
 from motes.sampling._constraint import Side, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.tables._parts import Array, Codes, Encoded, Mask, Part
+from motes.tables._relations import Inequality
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,13 @@ class Conditionals:
         return Rows(**fields)
 
     def _kept(self, frame: Frame, encoded: Encoded) -> Array:
-        """m / p of the pieces (K, p) by the inequalities between columns, at the middle of each piece."""
+        """m / p of the pieces (K, p) by the inequalities between columns, at the middle of each piece.
+
+        Relations and dependencies are in the pieces already.
+        """
         orders, made = self.orders, np.ones(self._real.shape)
-        constraint, schema = orders.constraint, orders.schema
+        schema, rules = orders.schema, orders.constraint.rules
+        constraint = orders.constraint.without(np.array([not isinstance(rule, Inequality) for rule in rules], bool))
         if not constraint.columns:
             return made
         sides = observed_sides(schema, constraint.columns, frame, encoded)

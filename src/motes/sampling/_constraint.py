@@ -1,39 +1,46 @@
-"""The inequalities between columns as a part of a model's distribution.
+"""The rules between columns as a part of a model's distribution.
 
-    m(x) = (1 - e) p(x) [x keeps C] / P(C) + e p(x)
+    m(x) = (1 - e) p(x) f(x) / Z + e p(x),    f(x) = product over rules i of f_i(case of x),    Z = E_p f
 
-p is the network's distribution, and C means that all inequalities hold. P(C) is the share of rows drawn from p that
-keep C; it is estimated after the training. The share e = 1 / (training rows + 1) leaves a probability to later
-rows that break C.
+p is the network's distribution. A rule sorts rows into cases, of which case 0 breaks it: an inequality, an exact
+relation, a label that follows from another one. f_i of each case is such that m has the training rows' shares of all
+cases (iterative proportional fitting: Deming & Stephan 1940), over the cases of rows drawn from p after the training.
+It is 0 for a rule that all training rows keep. The share e = 1 / (training rows + 1) leaves a probability to later rows
+that break such a rule; no synthetic row does.
 
-Of a row with missing entries, C means the inequalities of which both columns are known.
+Of a row with missing entries, f and Z are those of the rules of which all columns are known.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._frames import Frame
-from motes.sampling._rows import Block, draw_block, in_turn
+from motes.sampling._rows import Block, draw_block
 from motes.sampling._unmasking import Unmasker
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Mask
-from motes.tables._relations import Inequality
+from motes.tables._relations import Rule
 from motes.tables._schema import Schema
 
-DRAWN = 4096, 32_768  # rows for P(C), at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
-FOR_EACH = 16  # of them for each training row, between these two
-PRIOR = 10.0  # rows that say of a code that C does not change its share
-LEAST = 0.05  # of P(C): each requested row takes 1 / P(C) draws
+DRAWN = 4096, 32_768  # rows for Z, at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
+FOR_EACH = 16  # of them for each training row, between these two,
+ERROR = 5e-4  # unless fewer tell it so well
+PRIOR = 10.0  # rows that say of a code that rules do not change its share
+LEAST = 0.05  # of rows that keep all rules: each requested row takes as many draws as one of them
+STRAIGHT = 0.98  # of the rows: if no fewer are kept, all shares of codes are what they were
+ROUNDS = 20  # of iterative proportional fitting
+MOST = 2.5  # times as frequent as without rules a case becomes, at most
 
 
 class Side(NamedTuple):
-    """A column of an inequality, (n,) each.
+    """A column of a rule, (n,) each.
 
     Attributes:
-        values: numbers, or microseconds of dates; NaN where the entry is missing.
+        values: numbers, microseconds of dates, or places of labels; NaN where the entry is missing.
         known: where something is known of the entry: a missing one with a code of its own is known.
     """
 
@@ -50,75 +57,115 @@ Sides = Mapping[str, Side]
 
 @dataclass(frozen=True, eq=False)
 class Constraint:
-    """C, and how often rows drawn from the network's distribution keep it.
+    """The rules, and how often rows drawn from the network's distribution are of which cases.
 
     Attributes:
-        inequalities: k of them.
-        patterns: (r, k), the distinct rows of the table that says which drawn row breaks which inequality.
+        rules: k of them.
+        patterns: (r, k), the distinct rows of the table that says of which cases each drawn row is.
         counts: (r,), how many drawn rows have each pattern.
-        loose: e, the weight of the part without C.
+        loose: e, the weight of the part without rules.
     """
 
-    inequalities: tuple[Inequality, ...]
-    patterns: Mask
+    rules: tuple[Rule, ...]
+    patterns: NDArray[np.int32]
     counts: NDArray[np.integer]
     loose: float
 
     @classmethod
-    def of(cls, schema: Schema, broken: Mask) -> "Constraint":
-        """By which inequalities of a schema drawn rows break, (n, k)."""
-        return cls.counted(schema, *np.unique(broken, axis=0, return_counts=True))
+    def of(cls, schema: Schema, cases: NDArray[np.integer]) -> "Constraint":
+        """By the cases of drawn rows (n, k) under the rules of a schema."""
+        return cls.counted(schema, *np.unique(cases, axis=0, return_counts=True))
 
     @classmethod
-    def counted(cls, schema: Schema, patterns: Mask, counts: NDArray[np.integer]) -> "Constraint":
+    def counted(cls, schema: Schema, patterns: NDArray[np.integer], counts: NDArray[np.integer]) -> "Constraint":
         """By the distinct patterns of the drawn rows."""
-        return cls(schema.inequalities, patterns, counts, 1 / (schema.rows + 1))
+        return cls(schema.rules, patterns.astype(np.int32), counts, 1 / (schema.rows + 1))
 
     @classmethod
     def none(cls) -> "Constraint":
-        """Without inequalities: m = p."""
-        return cls((), np.zeros((0, 0), bool), np.zeros(0, np.int64), 0.0)
+        """Without rules: m = p."""
+        return cls((), np.zeros((0, 0), np.int32), np.zeros(0, np.int64), 0.0)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the inequalities."""
-        return columns_of(self.inequalities)
+        """The columns of the rules."""
+        return columns_of(self.rules)
 
     @property
     def words(self) -> str:
-        """All inequalities, such as "start <= end, low <= high"."""
-        return ", ".join(f"{one.low} <= {one.high}" for one in self.inequalities)
+        """All rules, such as "start <= end in all rows, low <= high in nearly all rows"."""
+        return ", ".join(rule.words for rule in self.rules)
+
+    @property
+    def strict(self) -> Mask:
+        """Which rules (k,) all training rows keep."""
+        return np.array([rule.shares[0] == 0 for rule in self.rules], bool)
+
+    def without(self, which: Mask) -> "Constraint":
+        """The same without some rules (k,)."""
+        left = tuple(rule for rule, out in zip(self.rules, which, strict=True) if not out)
+        return replace(self, rules=left, patterns=self.patterns[:, ~which])
+
+    @property
+    def bends(self) -> bool:
+        """Whether so many rows from p are left out that the shares of codes change."""
+        return bool(self.rules) and self.log_share(np.ones(len(self.rules), bool)) < np.log(STRAIGHT)
+
+    @cached_property
+    def factors(self) -> list[Array]:
+        """f_i of each case, of each rule; the last one, 1, is that of a row with a missing entry, whose case is -1."""
+        made = [np.append(float(rule.shares[0] > 0), np.ones(len(rule.shares))) for rule in self.rules]
+        for _ in range(ROUNDS):
+            for i, rule in enumerate(self.rules):
+                weights = self.counts * np.exp(self._log_f(made, self.patterns))
+                here = self.patterns[:, i] >= 0
+                now = np.bincount(self.patterns[here, i], weights[here], len(rule.shares)).astype(np.float64)
+                made[i][:-1] = _closer(made[i][:-1], now, np.array(rule.shares))
+        return made
+
+    def _log_f(self, factors: list[Array], cases: NDArray[np.integer], known: Mask | None = None) -> Array:
+        """log f of rows of some cases (n, k), by the rules that are `known` (k,)."""
+        total = np.zeros(len(cases))
+        with np.errstate(divide="ignore"):
+            for i, factor in enumerate(factors):
+                if known is None or known[i]:
+                    total += np.log(factor)[cases[:, i]]
+        return total
+
+    def log_weights(self, cases: NDArray[np.integer]) -> Array:
+        """log f of rows of some cases (n, k)."""
+        return self._log_f(self.factors, cases)
 
     def log_share(self, which: Mask) -> float:
-        """log P that a row keeps all of some inequalities `which` (k,)."""
-        kept = ~self.patterns[:, which].any(axis=1)
-        return float(np.log(self.counts[kept].sum() / self.counts.sum()))
-
-    def log_kept(self, which: Mask) -> float:
-        """log m(x) - log p(x) of a row that keeps the inequalities `which` (k,), of which both columns are known."""
-        return float(np.logaddexp(np.log1p(-self.loose) - self.log_share(which), np.log(self.loose)))
+        """log Z by some rules `which` (k,): the share of rows from p that keep them, if all training rows do."""
+        weights = np.exp(self._log_f(self.factors, self.patterns, which))
+        return float(np.log(self.counts @ weights / self.counts.sum()))
 
     def log_factor(self, sides: Sides) -> Array:
         """log m(x) - log p(x) of rows, (n,)."""
-        broken, known = broken_by(self.inequalities, sides), _known_by(self.inequalities, sides)
+        return np.logaddexp(np.log1p(-self.loose) + self._log_kept(sides), np.log(self.loose))
+
+    def _log_kept(self, sides: Sides) -> Array:
+        """log f(x) / Z of rows, (n,)."""
+        cases, known = cases_of(self.rules, sides), _known_by(self.rules, sides)
         distinct, place = np.unique(known, axis=0, return_inverse=True)
-        kept = np.array([self.log_kept(which) for which in distinct])
-        return np.where(broken.any(axis=1), np.log(self.loose), kept[place.ravel()])
+        made = np.zeros(len(cases))
+        for number, which in enumerate(distinct):
+            here = place.ravel() == number
+            made[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
+        return made
 
     def accepted(self, sides: Sides, hopeless: bool | Mask, u: Array) -> Mask:
-        """Which candidates from p rejection accepts, so that they become rows of m; (n,).
+        """Which candidates from p rejection accepts, so that they become rows of p f / Z; (n,).
 
         Args:
             sides: of complete rows.
-            hopeless: where the known values break C, so that m is e p whatever is drawn.
+            hopeless: where the known values break a rule that all rows keep, so that any candidate is accepted.
             u: (n,), uniform numbers.
         """
-        return u < np.exp(self.log_factor(sides) - self._most(hopeless))
-
-    def _most(self, hopeless: bool | Mask) -> Array:
-        """log of the largest m / p of a complete row."""
-        every = np.ones(len(self.inequalities), bool)
-        return np.where(hopeless, np.log(self.loose), self.log_kept(every))
+        most = sum(float(np.log(factor.max())) for factor in self.factors)
+        kept = u < np.exp(self.log_weights(cases_of(self.rules, sides)) - most)
+        return np.logical_or(kept, hopeless)
 
     def thinned(self, block: Block, schema: Schema, known: Sides, seed: int, number: int) -> tuple[Block, float]:
         """The rows of a block that rejection accepts, and log of the mean of m(x) / p(x) over all of its rows.
@@ -132,22 +179,20 @@ class Constraint:
         n = len(block.codes)
         drawn = drawn_sides(schema, self.columns, block.codes, block.y, block.u)
         given = {column: side.at(np.zeros(n, np.intp)) for column, side in known.items()}
-        hopeless = self.breaks(known)
-        here = self.accepted({**drawn, **given}, hopeless, np.random.default_rng([seed, 602214, number]).random(n))
-        with np.errstate(divide="ignore"):
-            log_mean = np.log(here.mean())
-        left = Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here])
-        return left, float(self._most(hopeless) + log_mean)
+        sides = {**drawn, **given}
+        hopeless = bool(self.broken(known).any()) if known else False
+        here = self.accepted(sides, hopeless, np.random.default_rng([seed, 602214, number]).random(n))
+        log_mean = float(np.logaddexp.reduce(self.log_factor(sides)) - np.log(n))
+        return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
 
-    def breaks(self, known: Sides) -> bool:
-        """Whether given values, (1,) of each column, break C."""
-        some = tuple(one for one in self.inequalities if one.low in known and one.high in known)
-        return bool(broken_by(some, known).any())
+    def broken(self, sides: Sides) -> Mask:
+        """Which rows (n,) break, by what is known of them, a rule that all training rows keep."""
+        return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
 
     def reweighted(self, draws: NDArray[Any], sides: Sides, column: str) -> NDArray[Any]:
-        """Draws of one column from p given the others, as draws from m.
+        """Draws of one column from p given the others, as draws from p f / Z.
 
-        Each row's draws are resampled by their weights m / p, which are the same for all of them in most rows.
+        Each row's draws are resampled by their weights f, which are the same for all of them in most rows.
 
         Args:
             draws: (n, r), r of each row.
@@ -157,32 +202,57 @@ class Constraint:
         n, r = draws.shape
         whole = {name: side.at(np.repeat(np.arange(n), r)) for name, side in sides.items()}
         whole[column] = Side(draws.ravel().astype(np.float64), np.ones(n * r, bool))
-        log_factor = self.log_factor(whole).reshape(n, r)
+        weights = np.exp(self._log_kept(whole)).reshape(n, r)
         made = draws.copy()
-        for row in np.flatnonzero(np.ptp(log_factor, axis=1) > 0):
+        for row in np.flatnonzero(np.ptp(weights, axis=1) > 0):
             order = np.argsort(draws[row], kind="stable")
-            upto = np.cumsum(np.exp(log_factor[row, order] - log_factor[row].max()))
+            upto = np.cumsum(weights[row, order])
             chosen = np.searchsorted(upto, (np.arange(r) + 0.5) / r * upto[-1])
             made[row] = draws[row, order[np.minimum(chosen, r - 1)]]
         return made
 
 
-def columns_of(inequalities: Sequence[Inequality]) -> tuple[str, ...]:
-    """The columns of some inequalities, each once."""
-    return tuple(dict.fromkeys(column for one in inequalities for column in (one.low, one.high)))
+def _closer(factor: Array, now: Array, shares: Array) -> Array:
+    """f_i (c,) with which cases that have the weights `now` (c,) have the `shares` (c,), as far as it may go.
+
+    A rule is never broken more often than without it, and no case becomes so frequent that rejection takes forever.
+    """
+    kept = now[1:].sum()
+    if not kept:
+        return factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.where(now > 0, shares / now * kept / shares[1:].sum(), 1.0)
+    made = factor * times
+    made[1:] = np.minimum(made[1:], MOST * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
+    made[0] = min(made[0], 1.0)
+    return made
 
 
-def broken_by(inequalities: Sequence[Inequality], sides: Sides) -> Mask:
-    """Which rows break which inequality, (n, k); a missing entry breaks none."""
-    return _of_each([sides[one.high].values < sides[one.low].values for one in inequalities], sides)
+def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
+    """The columns of some rules, each once."""
+    return tuple(dict.fromkeys(column for rule in rules for column in rule.columns))
 
 
-def _known_by(inequalities: Sequence[Inequality], sides: Sides) -> Mask:
-    """Of which inequalities (n, k) both columns are known."""
-    return _of_each([sides[one.low].known & sides[one.high].known for one in inequalities], sides)
+def cases_of(rules: Sequence[Rule], sides: Sides) -> NDArray[np.integer]:
+    """The case of each row under each rule, (n, k)."""
+    values = {column: side.values for column, side in sides.items()}
+    return _of_each([rule.cases(values) for rule in rules], sides)
 
 
-def _of_each(columns: list[Mask], sides: Sides) -> Mask:
+def broken_by(rules: Sequence[Rule], sides: Sides) -> Mask:
+    """Which rows break which rule, (n, k); a missing entry, or a column that is not there, breaks none."""
+    n = len(next(iter(sides.values())).values) if sides else 0
+    nothing = Side(np.full(n, np.nan), np.zeros(n, bool))
+    whole = {column: sides.get(column, nothing) for column in columns_of(rules)}
+    return cases_of(rules, whole) == 0
+
+
+def _known_by(rules: Sequence[Rule], sides: Sides) -> Mask:
+    """Of which rules (n, k) all columns are known."""
+    return _of_each([np.logical_and.reduce([sides[column].known for column in rule.columns]) for rule in rules], sides)
+
+
+def _of_each(columns: list[NDArray[Any]], sides: Sides) -> NDArray[Any]:
     n = len(next(iter(sides.values())).values) if sides else 0
     return np.stack(columns, axis=1) if columns else np.zeros((n, 0), bool)
 
@@ -213,12 +283,12 @@ def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, 
 
 
 class Estimate(NamedTuple):
-    """What rows drawn from a trained model say of the inequalities.
+    """What rows drawn from a trained model say of the rules.
 
     Attributes:
-        schema: with the inequalities that the model can keep.
+        schema: with the rules that the model can keep.
         constraint: of these.
-        changes: for each part (K,), how many times as frequent each code is among rows that keep C.
+        changes: for each part (K,), how many times as frequent each code is among rows that keep them.
     """
 
     schema: Schema
@@ -229,7 +299,8 @@ class Estimate(NamedTuple):
 def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estimate:
     """The constraint of a trained model.
 
-    So that P(C) is at least `LEAST`, the inequality that most of the drawn rows break is left out, as often as needed.
+    So that rejection accepts a share of at least `LEAST`, the rule that most of the drawn rows break is left out, as
+    often as needed.
 
     Args:
         unmasker: the network's distribution p.
@@ -237,30 +308,39 @@ def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estim
         size: rows of a compiled program that is there already.
         seed: of the draws.
     """
-    if not schema.inequalities:
+    if not schema.rules:
         return Estimate(schema, Constraint.none(), [np.ones(part.count) for part in schema.parts])
-    # log p of a row counts numbers beyond the observed range, so that P(C) has to count them, too.
+    # log p of a row counts numbers beyond the observed range, so that Z has to count them, too.
     whole = replace(unmasker, ranges=[None] * unmasker.layout.parts)
     word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
-    columns, rows = columns_of(schema.inequalities), int(np.clip(FOR_EACH * schema.rows, *DRAWN))
-
-    def work(number: int) -> tuple[Codes, Mask]:
+    rules, rows = schema.rules, int(np.clip(FOR_EACH * schema.rows, *DRAWN))
+    columns, blocks, of_cases = columns_of(rules), [], []
+    for number in range(-(-rows // size)):
         block = draw_block(whole, schema, size, word, number)
-        sides = drawn_sides(schema, columns, block.codes, block.y, block.u)
-        return block.codes, broken_by(schema.inequalities, sides)
+        blocks.append(block.codes)
+        of_cases.append(cases_of(rules, drawn_sides(schema, columns, block.codes, block.y, block.u)))
+        if _is_enough(np.concatenate(of_cases)):
+            break
+    codes, cases = np.concatenate(blocks), np.concatenate(of_cases)
+    while (~(cases == 0).any(axis=1)).mean() < LEAST:
+        most = np.arange(len(schema.rules)) == (cases == 0).mean(axis=0).argmax()
+        schema, cases = schema.without(schema.rules[int(most.argmax())]), cases[:, ~most]
+    constraint = Constraint.of(schema, cases) if schema.rules else Constraint.none()
+    weights = np.exp(constraint.log_weights(cases)) if schema.rules else np.ones(len(cases))
+    return Estimate(
+        schema, constraint, [_change(codes[:, j], weights, part.count) for j, part in enumerate(schema.parts)]
+    )
 
-    codes, broken = map(np.concatenate, zip(*in_turn(work, -(-rows // size)), strict=True))
-    while (~broken.any(axis=1)).mean() < LEAST:
-        most = int(broken.mean(axis=0).argmax())
-        left = (*schema.inequalities[:most], *schema.inequalities[most + 1 :])
-        schema, broken = replace(schema, inequalities=left), np.delete(broken, most, axis=1)
-    kept = ~np.any(broken, axis=1)
-    changes = [_change(codes[:, j], kept, part.count) for j, part in enumerate(schema.parts)]
-    return Estimate(schema, Constraint.of(schema, broken) if schema.inequalities else Constraint.none(), changes)
+
+def _is_enough(cases: NDArray[np.integer]) -> bool:
+    """Whether drawn rows (n, k) say well enough how many keep all rules, and there are no shares of other cases."""
+    if cases.max() > 1:
+        return False
+    kept = float((cases > 0).all(axis=1).mean())
+    return kept > 0 and np.sqrt((1 - kept) / kept / len(cases)) < ERROR
 
 
-def _change(codes: Codes, kept: Mask, count: int) -> Array:
-    """How many times as frequent each of so many codes (n,) is among the rows `kept`, (count,)."""
-    before, after = (np.bincount(some, minlength=count) for some in (codes, codes[kept]))
-    share = kept.mean()
-    return (after / share + PRIOR) / (before + PRIOR)
+def _change(codes: Codes, weights: Array, count: int) -> Array:
+    """How many times as frequent each of so many codes (n,) is if rows count by their `weights` (n,), (count,)."""
+    before, after = np.bincount(codes, minlength=count), np.bincount(codes, weights / weights.mean(), count)
+    return (after + PRIOR) / (before + PRIOR)

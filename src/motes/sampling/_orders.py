@@ -27,7 +27,7 @@ class AnyOrder:
         models: the members, with a leading axis.
         order: place -> part, (p,), the model's own.
         bias: of the codes of each group in that order, (M, G, K).
-        constraint: the inequalities that rows keep; no order knows of it.
+        constraint: the rules that rows keep; no order knows of it.
     """
 
     schema: Schema

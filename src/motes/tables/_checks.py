@@ -8,7 +8,9 @@ import numpy as np
 
 from motes._ranges import check_types
 from motes.data._series import Series
+from motes.tables._dependencies import Dependency
 from motes.tables._parts import Encoded, Part
+from motes.tables._relations import Relation
 from motes.tables.kinds._dates import Date
 from motes.tables.kinds._identifiers import ROOM, Identifier
 from motes.tables.kinds._labels import Categorical
@@ -83,24 +85,29 @@ def _check_part(part: Part) -> None:
 def _check_relations(schema: Schema) -> None:
     """What holds between columns names columns that are learned, and are of the kinds that can have it."""
     kinds = {kind.column: kind for kind in schema.kinds}
-    for relation in schema.relations:
+    rules = schema.rules
+    for relation in (*schema.relations, *(rule for rule in rules if isinstance(rule, Relation))):
         numbers = [kinds.get(column) for column in relation.columns]
         gridded = all(isinstance(kind, Number) and kind.grid is not None for kind in numbers)
         _require(gridded and len({*relation.columns}) == len(numbers) > 1, "a relation of other columns than numbers")
-        fits = len(relation.weights) == len(numbers) and all(relation.weights) and 0 <= relation.share <= 1
-        _require(fits, "the weights of a relation")
+        fits = len(relation.weights) == len(numbers) and all(relation.weights)
+        _require(fits and 0 <= relation.share <= 1 and relation.step > 0, "the weights of a relation")
     for one in schema.inequalities:
         pair = kinds.get(one.low), kinds.get(one.high)
         alike = any(all(isinstance(kind, family) for kind in pair) for family in (Number, Date))
         _require(alike and one.low != one.high, "an inequality of other columns than numbers or dates")
-    for dependency in schema.dependencies:
+        gaps = len(one.ends) == (len(one.within) + 1 if one.within else 0) and (np.diff(one.ends) > 0).all()
+        fits = bool(gaps) and all(share > 0 for share in one.within) and abs(sum(one.shares) - 1) < SUM
+        _require(fits and 0 <= one.share <= 1, "the gaps of an inequality")
+    for dependency in (*schema.dependencies, *(rule for rule in rules if isinstance(rule, Dependency))):
         given, column = (kinds.get(name) for name in dependency.columns)
         _require(isinstance(given, Categorical) and isinstance(column, Categorical), "a dependency of no labels")
         assert given is not None and column is not None  # as they are labels
         codes = dependency.codes
         most = given.parts[0].count
         inside = codes.ndim == 1 and len(codes) <= most and ((codes >= -1) & (codes < column.parts[0].count)).all()
-        _require(bool(inside) and given is not column and dependency.rows >= 0, "the codes of a dependency")
+        fits = 0 <= dependency.broken <= dependency.rows <= dependency.total > 0
+        _require(bool(inside) and given is not column and fits, "the codes of a dependency")
 
 
 def _there_and_back(schema: Schema) -> Encoded:

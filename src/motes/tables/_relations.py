@@ -1,14 +1,16 @@
 """What holds between the columns of a table: exact relations of numbers, and columns of which one is never the larger.
 
     w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more than chance brings about
-    x_a <= x_b                            in all rows, although rows lie close to the border
+    x_a <= x_b (<= x_a + most)            in all rows or nearly all, although rows lie close to the border
 
 A relation gives each of its columns from the others. Only numbers of equal distance (whole or rounded ones) have them:
 of a density a single value has no share. Inequalities hold between two columns of numbers, or two of dates.
+
+What holds in all rows, or in all but a few, is a rule: synthetic rows keep it as often as the training rows did.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Protocol, TypeVar
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data._frames import Frame
+from motes.data._series import DAY
 from motes.tables._parts import Array
 from motes.tables.kinds._base import Kind
 from motes.tables.kinds._dates import Date
@@ -35,7 +38,32 @@ SEVERAL = 4  # relations of one column, at most
 CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others
 EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
 BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
+BROKEN = 0.01  # of the rows, at most, break a rule,
+FEWER = 10.0  # and so many times fewer than would by chance, or if there were no border
+EACH = 20  # rows to each gap between two ends, from which all gaps have their shares
 LIMIT = 2.0**52  # up to which sums of float64 are exact
+
+
+class Rule(Protocol):
+    """What holds in all rows, or in all but a few.
+
+    Attributes:
+        columns: what it is about.
+        shares: of the training rows in each of its cases; case 0 are those that break it.
+        words: the rule as a sentence.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def shares(self) -> tuple[float, ...]: ...
+
+    @property
+    def words(self) -> str: ...
+
+    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+        """The case of each row (n,), from the values of its columns, (n,) each; a NaN breaks nothing, and may be -1."""
 
 
 class Giving(Protocol):
@@ -58,12 +86,25 @@ class Relation:
         weights: (m,), none of them 0.
         constant: the right side.
         share: of the training rows in which it holds.
+        step: distance of two neighbouring numbers of the first column.
     """
 
     columns: tuple[str, ...]
     weights: tuple[float, ...]
     constant: float
     share: float
+    step: float
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the training rows that break it, and that keep it."""
+        return (1 - self.share, self.share)
+
+    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+        """0 where it is broken, otherwise 1, (n,)."""
+        first = self.columns[0]
+        broken = np.abs(self.value(first, values) - values[first]) > self.step / 2
+        return np.where(broken, 0, 1)
 
     def value(self, target: str, values: Mapping[str, Array]) -> Array:
         """What the column `target` must be, (n,), where the others have the `values` (n,) each."""
@@ -89,8 +130,7 @@ class Relation:
         addends = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
         if self.constant:
             addends.append(_term(self.constant / own, "", first=False))
-        where = "all" if self.share == 1 else f"{min(max(self.share, 0.01), 0.99):.0%} of the"
-        return f"{self.columns[0]} = {' '.join(addends)} in {where} rows"
+        return f"{self.columns[0]} = {' '.join(addends)} {rows_of(self.share)}"
 
 
 def _term(weight: float, column: str, *, first: bool) -> str:
@@ -104,15 +144,52 @@ def _term(weight: float, column: str, *, first: bool) -> str:
 
 @dataclass(frozen=True)
 class Inequality:
-    """Column `low` is never more than column `high`."""
+    """Column `low` is never, or hardly ever, more than column `high`.
+
+    Attributes:
+        low, high: the columns.
+        share: of the training rows in which it holds.
+        ends: (B+1,), of the bins of the gap high - low, where it also ends sharply above; no gap lies on an end.
+        within: (B,), the shares of these bins among the training rows.
+        most: the largest gap in words, where it ends.
+    """
 
     low: str
     high: str
+    share: float = 1.0
+    ends: tuple[float, ...] = ()
+    within: tuple[float, ...] = ()
+    most: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Both columns."""
+        return (self.low, self.high)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the training rows that break it, and that keep it, by the bins of the gap."""
+        return (1 - self.share, *(self.within or (self.share,)))
+
+    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+        """0 where it is broken, -1 where an entry is missing, otherwise 1 or the bin of the gap, from 1 on, (n,)."""
+        gap = values[self.high] - values[self.low]
+        # 0 below the first end, and above the last one.
+        bins = np.searchsorted(self.ends, gap) % len(self.ends) if self.ends else np.where(gap < 0, 0, 1)
+        return np.where(np.isnan(gap), -1, bins)
 
     @property
     def words(self) -> str:
         """The inequality as a sentence."""
-        return f"{self.low} <= {self.high} in all rows"
+        above = f" <= {self.low} + {self.most}" if self.most else ""
+        return f"{self.low} <= {self.high}{above} {rows_of(self.share)}"
+
+
+def rows_of(share: float) -> str:
+    """In which rows something holds, in words."""
+    if share == 1:
+        return "in all rows"
+    return f"in {min(max(share, 0.01), 0.99):.0%} of the rows" if share <= 1 - BROKEN else "in nearly all rows"
 
 
 def numbers_of(kinds: Sequence[Kind]) -> list[Number]:
@@ -174,7 +251,7 @@ def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str
     """Relations that hold in some of the rows x (n,) of each column, and more often than they are just missed."""
     for a, b in combinations(names, 2):
         if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
-            yield Relation((a, b), (1.0, -1.0), 0.0, 0.0)
+            yield Relation((a, b), (1.0, -1.0), 0.0, 0.0, steps[a])
     wide = names[:WIDEST]
     matrix = np.stack([x[name] for name in wide], axis=1)
     widths, first = np.array([steps[name] for name in wide]), matrix[:FIRST]
@@ -182,8 +259,8 @@ def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str
         off = (first - (first[:, i] + first[:, k])[:, None]) / widths
         for j in map(int, np.flatnonzero(_stands_out(off))):
             if j not in (i, k):
-                yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0)
-    yield from _linear(wide, matrix)
+                yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0, steps[wide[j]])
+    yield from _linear(wide, matrix, widths)
 
 
 def _stands_out(off: Array) -> NDArray[np.bool_]:
@@ -194,7 +271,7 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
     return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
 
 
-def _linear(names: Sequence[str], x: Array) -> Iterator[Relation]:
+def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
     """Columns that are linear in one or two others in all rows, with weights other than 1."""
     x = x[~np.isnan(x).any(axis=1)]
     if len(x) < 10:
@@ -207,7 +284,7 @@ def _linear(names: Sequence[str], x: Array) -> Iterator[Relation]:
     for a, b in combinations(range(len(varies)), 2):
         if 1 - r[a, b] ** 2 < CLOSE:
             explained.add(frozenset((a, b)))
-            yield from _solved(names, x, [int(varies[a]), int(varies[b])])
+            yield from _solved(names, x, steps, [int(varies[a]), int(varies[b])])
     for j, (a, b) in ((j, pair) for pair in combinations(range(len(varies)), 2) for j in range(len(varies))):
         if j in (a, b) or any(pair <= {j, a, b} for pair in explained) or frozenset((j, a, b)) in explained:
             continue
@@ -215,10 +292,10 @@ def _linear(names: Sequence[str], x: Array) -> Iterator[Relation]:
         rest = 1 - (r[j, a] ** 2 + r[j, b] ** 2 - 2 * r[j, a] * r[j, b] * r[a, b]) / inside
         if rest < CLOSE:
             explained.add(frozenset((j, a, b)))
-            yield from _solved(names, x, [int(varies[j]), int(varies[a]), int(varies[b])])
+            yield from _solved(names, x, steps, [int(varies[j]), int(varies[a]), int(varies[b])])
 
 
-def _solved(names: Sequence[str], x: Array, which: list[int]) -> Iterator[Relation]:
+def _solved(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> Iterator[Relation]:
     """The relation of the first of some columns to the others, unless it is an equality or a sum."""
     target, others = x[:, which[0]], x[:, which[1:]]
     design = np.column_stack([others, np.ones(len(x))])
@@ -227,7 +304,8 @@ def _solved(names: Sequence[str], x: Array, which: list[int]) -> Iterator[Relati
     weights = np.where(np.abs(weights - nice) < 1e-6 * np.maximum(1, np.abs(weights)), nice, weights)
     plain = not weights[-1] and np.isin(np.abs(weights[:-1]), (0.0, 1.0)).all()
     if not plain and (weights[:-1] != 0).all():
-        yield Relation(tuple(names[i] for i in which), (1.0, *(-weights[:-1])), float(weights[-1]), 0.0)
+        columns = tuple(names[i] for i in which)
+        yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, float(steps[which[0]]))
 
 
 def _checked(
@@ -253,36 +331,66 @@ def _checked(
     several = len(np.unique(columns[target][rows][holds & unusual]))
     if several < DISTINCT or count < max(SHARE * known.sum(), TIMES * max(chance, near), chance + ENOUGH):
         return None
-    return Relation(relation.columns, relation.weights, relation.constant, float(holds.sum() / max(known.sum(), 1)))
+    return replace(relation, share=float(holds.sum() / max(known.sum(), 1)))
 
 
 # --- inequalities ----------------------------------------------------------------------------------------------------
 
 
-def inequalities_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Inequality, ...]:
-    """The pairs of columns of which one is never more than the other, and not by chance.
+def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]] = ()) -> tuple[Inequality, ...]:
+    """The pairs of columns of which one is never, or hardly ever, more than the other, and not by chance.
 
-    A border at a gap of 0 is one if rows lie densely on its inner side and none beyond it: with c_1 and c_2 rows in the
-    two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent columns would
-    have rows beyond it, too: a column that ends where the other one lies is no border between them.
+    A border at a gap of 0 is one if rows lie densely on its inner side and next to none beyond it: with c_1 and c_2
+    rows in the two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent
+    columns would have rows beyond it, too: a column that ends where the other one lies is no border between them.
 
     Args:
         frame: n training rows.
         kinds: of its columns.
+        sums: columns of relations that are rules, which say more of a gap than its own shares would.
     """
     made = []
     for family in (Number, Date):
-        some = [kind.column for kind in kinds if isinstance(kind, family)]
-        values = {column: _places(frame, column) for column in some}
-        ends = {column: (np.nanmin(x), np.nanmax(x)) for column, x in values.items()}
+        some = [kind for kind in kinds if isinstance(kind, family)]
+        values = {kind.column: _places(frame, kind.column) for kind in some}
         for low, high in permutations(some, 2):
-            if ends[low][0] > ends[high][0] or ends[low][1] > ends[high][1] or ends[low][1] <= ends[high][0]:
-                continue  # broken, or kept by any row
-            if (values[high][:LOOKED] < values[low][:LOOKED]).any():
-                continue
-            if _by_chance(values[low], values[high]) >= EXPECTED and _bordered(values[high] - values[low]):
-                made.append(Inequality(low, high))
+            pair = {low.column, high.column}
+            known = any(pair <= columns for columns in sums)
+            made += _inequality(low, high, values[low.column], values[high.column], gaps=not known)
     return tuple(made)
+
+
+def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: bool) -> list[Inequality]:
+    """The inequality between two columns (n,) each, if there is one; `gaps`: with its gaps, if these end above."""
+    looked = slice(LOOKED)
+    if (x_high[looked] < x_low[looked]).sum() > BROKEN * min(len(x_low), LOOKED):
+        return []
+    if np.nanmax(x_low) <= np.nanmin(x_high):
+        return []  # kept by any row
+    gap = x_high - x_low
+    gap = gap[~np.isnan(gap)]
+    broken = int((gap < 0).sum())
+    if broken > BROKEN * len(gap) or _by_chance(x_low, x_high) < max(EXPECTED, FEWER * broken):
+        return []
+    if _beyond(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
+        return []
+    if broken or not gaps or (width := _width(low, high)) is None or _beyond(gap.max() - gap) < EXPECTED:
+        return [Inequality(low.column, high.column, 1 - broken / len(gap))]
+    steps, counts = np.unique(np.rint(gap / width), return_counts=True)
+    if len(gap) < EACH * len(steps) or counts[-1] < np.median(counts) / 2:
+        return [Inequality(low.column, high.column)]
+    # The gap ends sharply on both sides, and takes a few values: each has its share.
+    half = np.diff(steps).min() / 2
+    ends = width * np.concatenate([[steps[0] - half], steps[:-1] / 2 + steps[1:] / 2, [steps[-1] + half]])
+    most = f"{steps[-1] * width / DAY:g} days" if isinstance(high, Date) else f"{steps[-1] * width:g}"
+    return [Inequality(low.column, high.column, 1.0, tuple(ends.tolist()), tuple((counts / len(gap)).tolist()), most)]
+
+
+def _width(low: Kind, high: Kind) -> float | None:
+    """Of what all gaps between two columns are multiples; None: of nothing."""
+    if isinstance(low, Number) and isinstance(high, Number):
+        return None if low.grid is None or high.grid is None else min(low.grid.width, high.grid.width)
+    return 1.0  # microseconds
 
 
 def _places(frame: Frame, column: str) -> Array:
@@ -297,13 +405,12 @@ def _by_chance(low: Array, high: Array) -> float:
     return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(int(both.sum()), 1))
 
 
-def _bordered(gap: Array) -> bool:
-    """Whether gaps (n,) end at 0."""
-    gap = gap[~np.isnan(gap)]
-    if not len(gap) or gap.min() < 0 or gap.min() == gap.max():
-        return False
+def _beyond(gap: Array) -> float:
+    """How many rows would lie in the band beyond 0, if gaps (n,) of at least 0 went on there as they do above it."""
+    if len(gap) < 2 or gap.min() == gap.max():
+        return 0.0
     share, most = BAND
     band = np.partition(gap, count := min(int(share * len(gap)), most))[count]
     step = np.diff(np.unique(gap)).min()  # 0 to band and the next ones hold as many whole numbers
     inner, outer = (gap <= band).sum(), ((gap > band) & (gap <= 2 * band + step)).sum()
-    return bool(inner**2 / max(outer, inner) >= EXPECTED)
+    return float(inner**2 / max(outer, inner))

@@ -27,7 +27,7 @@ from motes.tables._conditions import Condition, Restriction
 from motes.tables._dependencies import Dependency, dependencies_in
 from motes.tables._fitting import fit_columns, weighted
 from motes.tables._parts import Array, Codes, Encoded, Mask, Part
-from motes.tables._relations import Inequality, Relation, inequalities_in, relations_in
+from motes.tables._relations import BROKEN, Inequality, Relation, Rule, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
 from motes.tables.kinds._base import Kind, shown
 from motes.tables.kinds._columns import (
@@ -60,8 +60,8 @@ class Schema:
         input_columns: names of all columns of the training data, where some of them were dropped; otherwise none.
         relations: that hold exactly between numbers, in a share of the rows.
         dependencies: of columns of labels that follow from another one.
-        inequalities: that all rows keep.
         identifiers: of the columns that are set aside, how placeholders look.
+        rules: inequalities, and those of the relations and dependencies, that all rows keep or nearly all.
 
     Example:
         >>> from motes.tables import Schema
@@ -77,9 +77,9 @@ class Schema:
     rows: int
     input_columns: tuple[str, ...] = ()
     relations: tuple[Relation, ...] = ()
-    inequalities: tuple[Inequality, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
+    rules: tuple[Inequality | Relation | Dependency, ...] = ()
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -146,12 +146,12 @@ class Schema:
         if not relations:
             return made
         frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are looked at first
-        return replace(
-            made,
-            relations=relations_in(frame, kinds),
-            inequalities=inequalities_in(frame, kinds),
-            dependencies=dependencies_in(frame, kinds),
-        )
+        related, follow = relations_in(frame, kinds), dependencies_in(frame, kinds)
+        every: list[Relation | Dependency] = [*related, *follow]
+        nearly = [one for one in every if one.shares[0] <= BROKEN]
+        sums = [{*one.columns} for one in nearly if isinstance(one, Relation)]
+        rules = (*inequalities_in(frame, kinds, sums), *nearly)
+        return replace(made, relations=related, dependencies=follow, rules=rules)
 
     # --- what there is ---
 
@@ -218,6 +218,15 @@ class Schema:
         if column not in self._slices:
             raise UsageError(f"column '{column}' is not learned. Choose from: {', '.join(self.learned)}.")
         return self._slices[column]
+
+    @property
+    def inequalities(self) -> tuple[Inequality, ...]:
+        """The rules that compare two columns."""
+        return tuple(rule for rule in self.rules if isinstance(rule, Inequality))
+
+    def without(self, rule: Rule) -> Schema:
+        """The same schema, whose rows need not keep a rule."""
+        return replace(self, rules=tuple(one for one in self.rules if one is not rule))
 
     @property
     def warnings(self) -> list[str]:
@@ -558,9 +567,9 @@ class Schema:
             "rows",
             "input_columns",
             "relations",
-            "inequalities",
             "dependencies",
             "identifiers",
+            "rules",
         )
         return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
 
