@@ -29,6 +29,7 @@ from .errors import MotesError
 from .evaluation._metrics import c2st, compare, sliced_w2
 from .evaluation._record import Evaluation
 from .evaluation._truth import truth
+from .learning._programs import cache_programs
 from .learning._training import train
 from .recipes import Recipe, load_recipe, register
 from .sampling._guidance import Guidance
@@ -39,7 +40,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "SHAPES", "make_shape", "make_labelled_shape", "dataset", "read_table", "write_table", "TextOptions", "Frame",
     "fit", "load", "Model", "DiffusionModel", "Sampling", "Guidance", "Recipe", "load_recipe", "register",
     "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "calibration",
-    "MotesError",
+    "cache_programs", "MotesError",
     # the rooms, each with its own door
     "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
     "diagnosis", "runs", "explorer", "errors",

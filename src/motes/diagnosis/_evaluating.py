@@ -25,12 +25,12 @@ from motes.models._references import compared_with, source_of
 from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
 from motes.recipes import Recipe
-from motes.sampling._unmasking import ROWS
 
 Array = NDArray[np.float64]
 
 SCORED = 2000  # rows whose likelihood is taken
 EXCESS_ROWS = 1024  # rows whose loss is taken
+LIKELIHOOD_ROWS = 4096  # of a table, whose log p is taken, at most
 CLASSES = 10  # whose irreducible loss is taken; of more, so many are drawn
 LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
 
@@ -156,7 +156,8 @@ def _table_evaluated(
     if held_out is None or not origin.known:
         return evaluate_tables(samples, held_out, training, model.schema, target=target, seed=seed)
     unseen, seen = (
-        rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:ROWS]) for rows in (held_out, training)
+        rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:LIKELIHOOD_ROWS])
+        for rows in (held_out, training)
     )
     log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)

@@ -13,6 +13,7 @@ from ._denoisers import (
 from ._losses import EDM, ELBO, SNR, X0, Hybrid, MinSNR, Simple, TruncatedSNR, Weighted
 from ._networks import ResidualMLP, StepGatedMLP
 from ._options import Training
+from ._programs import cache_programs
 from ._rows import Rows
 from ._times import Draw, LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
 from ._training import train
@@ -48,6 +49,7 @@ __all__ = [
     "VelocityPredictor",
     "Weighted",
     "X0Predictor",
+    "cache_programs",
     "train",
     "variational_bound",
 ]

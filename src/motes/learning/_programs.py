@@ -1,7 +1,9 @@
-"""How programs that train are compiled."""
+"""How programs are compiled, and where compiled ones are kept."""
 
 from collections.abc import Callable
 from functools import cache, wraps
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import equinox as eqx
@@ -12,12 +14,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEVEL = 1  # of LLVM's passes, of 3
 
 
+@cache
+def _older_emitters() -> dict[str, Any]:
+    """XLA's older code generator, where it still has it: a step of a table compiles in two thirds of the time."""
+    older = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
+    return {"xla_cpu_use_fusion_emitters": False} if older else {}
+
+
 def _compiled(function: F, level: Callable[[], int], **options: Any) -> F:
     """`equinox.filter_jit` with options of the compiler, on a processor."""
 
     @cache  # where JAX runs is not asked before there is something to run
     def program(level: int) -> Callable[..., Any]:
-        to_jax: Any = {"compiler_options": {"xla_backend_optimization_level": level, **options}}
+        options_here = {"xla_backend_optimization_level": level, **_older_emitters(), **options}
+        to_jax: Any = {"compiler_options": options_here}
         return eqx.filter_jit(function, **to_jax if jax.default_backend() == "cpu" else {})
 
     @wraps(function)
@@ -44,3 +54,48 @@ def brief_program(function: F) -> F:
     The initial weights of the default network are there in 0.5 s in the place of 2.0 s.
     """
     return _compiled(function, lambda: 0)
+
+
+def drawing_program(*, static: tuple[int, ...] = ()) -> Callable[[F], F]:
+    """`jax.jit` with the older code generator, for what runs once for each part of a block of rows."""
+
+    def of(function: F) -> F:
+        @cache
+        def program() -> Callable[..., Any]:
+            options: Any = {"compiler_options": _older_emitters()} if jax.default_backend() == "cpu" else {}
+            return jax.jit(function, static_argnums=static, **options)
+
+        return cast(F, wraps(function)(lambda *arguments: program()(*arguments)))
+
+    return of
+
+
+def cache_programs(folder: str | Path | None = None) -> Path:
+    """Keep compiled programs in a folder, so that the next Python process need not compile them again.
+
+    The command line does so always. Call it once, before the first fit. If you have told JAX where to keep programs, by
+    `JAX_COMPILATION_CACHE_DIR` or `jax_compilation_cache_dir`, that stays as it is. A folder that is full or cannot be
+    written to does no harm: programs are compiled as without it. You may delete the folder at any time.
+
+    Args:
+        folder: where to keep them; left out, that of the command line in your user cache.
+
+    Returns:
+        The folder in use.
+
+    Example:
+        >>> folder = motes.cache_programs()
+    """
+    import warnings
+
+    from jax.experimental.compilation_cache import compilation_cache
+    from platformdirs import user_cache_dir
+
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        path = Path(user_cache_dir("motes")) / "compiled" if folder is None else Path(folder)
+        jax.config.update("jax_compilation_cache_dir", str(path))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        compilation_cache.reset_cache()  # it has looked for a folder at the first program, and would not look again
+    return Path(jax.config.values["jax_compilation_cache_dir"])

@@ -21,13 +21,14 @@ from motes.learning.tables._network import Rows
 from motes.sampling._constraint import Sides, observed_sides
 from motes.sampling._orders import AnyOrder, log_possible
 from motes.sampling._rows import Block, again, draw_block, in_turn, log_prob_rows
-from motes.sampling._unmasking import FEW, ROWS, Unmasker
+from motes.sampling._unmasking import ROWS, Unmasker
 from motes.tables._given import Conditions, conditions_of
 from motes.tables._parts import Encoded, Mask
 from motes.tables._schema import Schema
 
 FAILED = 4  # blocks in a row, after which a condition counts as impossible
-FEWEST = ROWS // 1000  # rows of a block that has not failed
+MANY = 8 * ROWS  # candidates of a block whose rows have weights: few of them say little of a condition's probability
+FEWEST = MANY // 1000  # rows of a block that has not failed
 CANDIDATES = 4  # rows that `exact` draws for each that is requested
 
 
@@ -66,17 +67,15 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     conditioned = bool(valued or restrictions)
     exact = exact and conditioned
     weighed, constraint = exact or bool(restrictions), orders.constraint
+    size = MANY if weighed or (valued and constraint.rules) else ROWS
     known_sides = _known_sides(schema, requested, [name for name in constraint.columns if name in valued])
-    # A few candidates say little of the probability of a condition.
-    whole = weighed or bool(valued and constraint.rules)
     unmasker = orders.first([*valued, *restrictions]) if conditioned else orders.own
     drawn = np.array([part.column not in {*valued, *restrictions} for part in schema.parts])
     log_known = _log_known(orders, unmasker, requested, valued)
 
     def work(number: int) -> Drawn:
-        size = ROWS if number or whole else FEW
         known = _known(orders, schema.encode(requested.rows(size)), valued) if valued else None
-        block = draw_block(unmasker, schema, size, seed, number, known, restrictions)
+        block = draw_block(unmasker, schema, size, seed, number, known, restrictions, exact=exact)
         if exact:
             block = _weighed(orders, unmasker, block, drawn, log_known)
         log_factor = 0.0
@@ -95,12 +94,11 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
 
     left, number, failed = n, 0, 0
     while left:
-        most = ROWS // CANDIDATES if exact else ROWS
-        count = -(-left // most) if number or whole else 1 + -(-max(left - FEW, 0) // ROWS)
-        for rows in in_turn(partial(_shifted, work, number), count):
+        most = size // CANDIDATES if exact else size
+        for rows in in_turn(partial(_shifted, work, number), -(-left // most)):
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
-                message = f"hardly any row of {FAILED * ROWS:,} met the conditions {dict(given)}"
+                message = f"hardly any row of {FAILED * size:,} met the conditions {dict(given)}"
                 message += f" and kept {constraint.words}" if constraint.rules else ""
                 raise UsageError(f"{message}; expected a condition that the model holds possible. Widen it.")
             m = min(left, len(rows))

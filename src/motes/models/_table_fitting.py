@@ -93,8 +93,8 @@ def fit_table(
         mark(trained, run)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
-        kept, count = replace(schema, rules=table.rules), round(table.data.weights.sum())
-        made = adjusted(unmasker, kept, count, seed, calibrate=chosen.table.calibrate)
+        kept = replace(schema, rules=table.rules)
+        made = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= made.interrupted
         orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
         provenance = Provenance(session.source, table.fingerprint, seed)

@@ -200,7 +200,7 @@ def _draw_few(
     first = order.index(at.start)
     for k, j in enumerate(order[:first]):
         seen = unmasker.show(seen, k, rows.codes[:, j], rows.y[:, j], rows.u[:, j], rows.observed[:, j])
-    size = FEW if count < ROWS // 4 else unmasker.most_rows  # rather a few small blocks than a padded one
+    size = FEW if count < ROWS else unmasker.most_rows  # rather a few small blocks than a padded one
     q = at.stop - at.start
     codes, y = np.zeros((count, q), np.int32), np.zeros((count, q))
     everywhere = np.ones(size, bool)
@@ -208,17 +208,16 @@ def _draw_few(
         which = np.minimum(np.arange(start, start + size), count - 1) // draws
         copies = jax.tree.map(lambda part, which=which: jnp.take(part, which, axis=1), seen)
         here = unmasker.take(which)
-        key = jax.random.key(int(rng.integers(2**32)))
         mine_codes, mine_y = np.zeros((size, q), np.int32), np.zeros((size, q))
         for i in range(q):
             j = at.start + i
             within = here.everything(j)
             if schema.parts[j].missing:
-                within.shares[-1] = 0.0
+                within = within._replace(shares=np.append(within.shares[:-1], 0.0))
             if i and (possible := schema.allowed(j, mine_codes[:, :i], mine_y[:, :i])) is not None:
                 within = within._replace(shares=possible.astype(float))
-            given = [Derived(*(part[which] for part in one)) for one in derived] if not i else []
-            found = here.draw(copies, first + i, within, jax.random.fold_in(key, i), rng, given)
+            given = [one.take(which) for one in derived] if not i else []
+            found = here.draw(copies, first + i, within, rng, given)
             mine_codes[:, i], mine_y[:, i], ranks, _ = found
             if i < q - 1:
                 copies = here.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)

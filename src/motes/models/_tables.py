@@ -201,7 +201,7 @@ class TableModel:
         models = MaskedModel(with_weights(self.models.network, found), self.models.base)
         orders = replace(self.orders, models=models)
         calibrate = self.recipe.table.calibrate
-        made = adjusted(orders.plain, self.schema, self.schema.rows, self.seed, calibrate=calibrate)
+        made = adjusted(orders.plain, self.schema, self.seed, calibrate=calibrate)
         if made.interrupted:
             raise KeyboardInterrupt
         orders = replace(orders, schema=made.schema, bias=tuple(made.bias), constraint=made.constraint)

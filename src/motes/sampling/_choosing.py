@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from motes.learning._programs import drawing_program
 from motes.learning.tables._density import TINY, masses
 from motes.learning.tables._layout import BINS
 from motes.learning.tables._reveal import Outlook
@@ -39,6 +41,26 @@ class Choice(NamedTuple):
     high: jax.Array
     rest: jax.Array
     log_within: jax.Array
+
+
+class Chances(NamedTuple):
+    """What is random in a choice. NumPy draws it: JAX would compile a program for each kind of number.
+
+    Attributes:
+        member, link, ties: uniform numbers, (n,).
+        shift: 32 bits, ().
+    """
+
+    member: Any
+    link: Any
+    ties: Any
+    shift: Any
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, n: int) -> "Chances":
+        """Of n rows."""
+        member, link, ties = rng.random((3, n), np.float32)
+        return cls(member, link, ties, np.asarray(rng.integers(2**32, dtype=np.uint32)))
 
 
 class Binned(NamedTuple):
@@ -73,19 +95,32 @@ def _binned(
     return Binned(bins, ends, code_shares, normal_parts)
 
 
-@jax.jit
+@drawing_program()
 def choose(
     views: Outlook,
+    back: Any,
     lattice: tuple[jax.Array, jax.Array] | None,
     log_shares: Any,
     low: Any,
     high: Any,
     could: Any,
     fits: Any,
-    key: Any,
+    chances: Chances,
 ) -> Choice:
+    """Choose one part of each of n rows.
+
+    Args:
+        views: of the members, (M, n, ...); with `back` each row asked one of them, and they are (M, m, ...).
+        back: place of each row among these rows of all members, (n,).
+        lattice: edges of the bins (T+1,) and the bin of each code (K,); None for a part without a density.
+        log_shares: (K,) or (n, K), of each code that may be drawn.
+        low, high: the interval that may.
+        could, fits: which relations give a value, and one that may be drawn, (n, R).
+        chances: what is random.
+    """
+    if back is not None:
+        views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
     members, n = views.gate.shape[:2]
-    key_member, key_shift, key_ties, key_link = jax.random.split(key, 4)
     log_codes = views.log_codes + log_shares  # (M, n, K)
     binned = _binned(views, lattice, log_codes, low, high)
     if binned is None:
@@ -101,18 +136,14 @@ def choose(
     else:
         within = both
     log_within = jax.nn.logsumexp(within, 0) - jnp.log(members)
-    member = (
-        jnp.zeros(n, int)
-        if members == 1
-        else picked(jnp.exp(_below_0(within.T)), jax.random.uniform(key_member, (n,)))[0]
-    )
+    member = jnp.zeros(n, int) if members == 1 else picked(jnp.exp(_below_0(within.T)), chances.member)[0]
     if views.links is not None:
-        link = picked(jnp.exp(_below_0(_of_member(rho, member))), jax.random.uniform(key_link, (n,)))[0]
+        link = picked(jnp.exp(_below_0(_of_member(rho, member))), chances.link)[0]
     # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
     shares = _of_member(shares, member)
     expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
-    expected = expected + EVEN * jax.random.uniform(key_ties, (n,))
-    chosen, rest = picked(shares, spread_evenly(expected, key_shift))
+    expected = expected + EVEN * chances.ties
+    chosen, rest = picked(shares, spread_evenly(expected, chances.shift))
     if views.normals is None or binned is None:
         none = jnp.zeros(n)
         return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
@@ -157,14 +188,14 @@ def _below_0(log_weights: jax.Array) -> jax.Array:
     return log_weights - log_weights.max(-1, keepdims=True)
 
 
-def spread_evenly(expected: jax.Array, key: jax.Array) -> jax.Array:
+def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
     """Uniform numbers (n,), such that those of rows with neighbouring `expected` (n,) are spread evenly.
 
     They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each of them
-    is uniform, and with the rank they fill the unit square more evenly than independent ones would.
+    is uniform, and with the rank they fill the unit square more evenly than independent ones would. `start` is 32
+    random bits.
     """
     rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
-    start = jax.random.bits(key, (), jnp.uint32)
     return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from motes.data._frames import Frame
 from motes.sampling._rows import Block, draw_block
-from motes.sampling._unmasking import Unmasker
+from motes.sampling._unmasking import ROWS, Unmasker
 from motes.tables._parts import IMPOSSIBLE, Array, Codes, Encoded, Mask
 from motes.tables._relations import Rule
 from motes.tables._schema import Schema
@@ -296,7 +296,7 @@ class Estimate(NamedTuple):
     changes: list[Array]
 
 
-def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estimate:
+def estimated(unmasker: Unmasker, schema: Schema, seed: int) -> Estimate:
     """The constraint of a trained model.
 
     So that rejection accepts a share of at least `LEAST`, the rule that most of the drawn rows break is left out, as
@@ -305,7 +305,6 @@ def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estim
     Args:
         unmasker: the network's distribution p.
         schema: of the table.
-        size: rows of a compiled program that is there already.
         seed: of the draws.
     """
     if not schema.rules:
@@ -315,8 +314,8 @@ def estimated(unmasker: Unmasker, schema: Schema, size: int, seed: int) -> Estim
     word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
     rules, rows = schema.rules, int(np.clip(FOR_EACH * schema.rows, *DRAWN))
     columns, blocks, of_cases = columns_of(rules), [], []
-    for number in range(-(-rows // size)):
-        block = draw_block(whole, schema, size, word, number)
+    for number in range(-(-rows // ROWS)):
+        block = draw_block(whole, schema, ROWS, word, number)
         blocks.append(block.codes)
         of_cases.append(cases_of(rules, drawn_sides(schema, columns, block.codes, block.y, block.u)))
         if _is_enough(np.concatenate(of_cases)):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from motes.learning.tables._links import Derived, shares_of
 from motes.learning.tables._network import Rows
 from motes.sampling._loop import cores
-from motes.sampling._unmasking import FEW, ROWS, Unmasker, Within
+from motes.sampling._unmasking import ROWS, Unmasker, Within
 from motes.tables._conditions import Restriction
 from motes.tables._parts import Array
 from motes.tables._schema import Schema
@@ -50,6 +50,8 @@ def draw_block(
     block: int,
     known: Rows | None = None,
     conditions: Mapping[str, Restriction] | None = None,
+    *,
+    exact: bool = False,
 ) -> Block:
     """One block of rows.
 
@@ -60,10 +62,11 @@ def draw_block(
         seed, block: of the random numbers.
         known: (n, p), entries that are observed are seen and not drawn.
         conditions: column -> what is left of it.
+        exact: each row asks all members for every part, so that `log_within` is exact. What is left out of a part by
+            its range or by its column's earlier parts has the same share under all members otherwise.
     """
     p = unmasker.layout.parts
     rng = np.random.Generator(np.random.Philox(key=[seed, block]))
-    key = jax.random.fold_in(jax.random.key(seed), block)
     codes, y, log_weights = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros(rows)
     u_rare = rng.random((rows, p))
     seen, visible = unmasker.start(rows), np.zeros((rows, p), bool)
@@ -79,7 +82,8 @@ def draw_block(
             continue
         within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
         derived = unmasker.derived(j, codes, y, visible)
-        found = unmasker.draw(seen, k, within, jax.random.fold_in(key, k), rng, derived)
+        split = restriction is None and unmasker.ranks is None and not exact
+        found = unmasker.draw(seen, k, within, rng, derived, split=split)
         new_codes, new_y, ranks, log_within = found
         codes[hidden, j], y[hidden, j], visible[:, j] = new_codes[hidden], new_y[hidden], True
         if restriction is not None:
@@ -155,24 +159,24 @@ def log_prob_rows(unmasker: Unmasker, rows: Rows) -> Array:
 def log_prob_parts(unmasker: Unmasker, rows: Rows) -> Array:
     """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
     n = len(rows.codes)
-    padded = FEW if n <= FEW else ROWS
     made = np.zeros(rows.codes.shape)
-    for start in range(0, n, padded):
-        some = slice(start, start + padded)
-        take = lambda part, some=some: _padded(part[some], padded)
-        made[some] = _log_prob_block(unmasker, Rows(*map(take, rows)))[: len(made[some])]
+    for start in range(0, n, ROWS):
+        some = slice(start, start + ROWS)
+        take = lambda part, some=some: _padded(part[some], ROWS)
+        count = len(made[some])
+        made[some] = _log_prob_block(unmasker, Rows(*map(take, rows)), count)[:count]
     return made
 
 
-def _log_prob_block(unmasker: Unmasker, rows: Rows) -> Array:
+def _log_prob_block(unmasker: Unmasker, rows: Rows, count: int) -> Array:
     made = np.zeros(rows.codes.shape)
     seen = unmasker.start(len(made))
     last = unmasker.layout.parts - 1
     for k, j in enumerate(map(int, unmasker.order)):
         here = rows.observed[:, j]
         if here.any():
-            entry = Rows(*jax.device_put([np.asarray(part[:, j]) for part in rows]))
-            made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry), 0.0)
+            entry = jax.tree.map(lambda part, j=j: np.asarray(part)[:, j], rows)
+            made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry, count), 0.0)
             if k < last:
                 seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
     return made
@@ -211,11 +215,10 @@ def in_turn(work: Callable[[int], T], count: int) -> Iterator[T]:
 def last_codes(unmasker: Unmasker, rows: Rows, count: int) -> Array:
     """The distribution (n, count) of the first codes of the last part, of labels, given what is observed."""
     n = len(rows.codes)
-    padded = FEW if n <= FEW else ROWS
     made = []
-    for start in range(0, n, padded):
-        some = jax.tree.map(lambda part, start=start: _padded(part[start : start + padded], padded), rows)
-        seen = unmasker.start(padded)
+    for start in range(0, n, ROWS):
+        some = jax.tree.map(lambda part, start=start: _padded(part[start : start + ROWS], ROWS), rows)
+        seen = unmasker.start(ROWS)
         for k, j in enumerate(map(int, unmasker.order[:-1])):
             codes, y, u, here = (part[:, j] for part in (some.codes, some.y, some.u, some.observed))
             seen = unmasker.show(seen, k, codes, y, u, here)

@@ -7,9 +7,8 @@ The place within it is drawn in float64 and moved to the nearest value of the co
 Blocks of rows have random numbers of their own, so that the same seed gives the same rows, however many are drawn.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
 from motes._precision import put
+from motes.learning._programs import drawing_program
 from motes.learning.tables._base import Ordered, in_orders
 from motes.learning.tables._calibration import FLOOR, bias_of
 from motes.learning.tables._density import Near
@@ -40,11 +40,12 @@ from motes.learning.tables._reveal import (
     seen_after,
 )
 from motes.learning.tables._rows import Reader
-from motes.sampling._choosing import Choice, choose
+from motes.sampling._choosing import Chances, Choice, choose
 
 Array = NDArray[np.float64]
-ROWS = 8192  # of one compiled program
-FEW = 256  # of the program for a few rows
+ROWS = 1024  # of one compiled program
+FEW = 256  # of the one in which each row has an order, where its matrices are large
+CALIBRATED = 8  # blocks of rows that calibration draws
 MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
 COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
 
@@ -62,6 +63,23 @@ class Within(NamedTuple):
     high: Any
 
 
+@dataclass
+class _Calibrating:
+    """A block of rows that calibration draws: what is seen of it, its entries, and what relations give the next."""
+
+    seen: Seen
+    codes: NDArray[np.int32]
+    y: Array
+    visible: NDArray[np.bool_]
+    derived: Sequence[Derived]
+
+    @classmethod
+    def of(cls, seen: Seen, parts: int) -> "_Calibrating":
+        """Of rows of which nothing is known."""
+        shape = seen.total.shape[1], parts
+        return cls(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool), [])
+
+
 @dataclass(frozen=True, eq=False)
 class Unmasker:
     """A model in one order of its parts, ready to draw and to score.
@@ -76,6 +94,7 @@ class Unmasker:
         plain: the logits of each group without biases.
         ranks: (n, A + 1), the place of each axis of the base in an order of each row, and A for an axis that there is
             not; None: all have the order of the parts.
+        kept: what programs are given of each part again and again, where they run.
     """
 
     layout: Layout
@@ -86,6 +105,7 @@ class Unmasker:
     ranges: Sequence[tuple[float, float] | None]
     plain: tuple[jax.Array, ...]
     ranks: NDArray[np.integer] | None = None
+    kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -127,11 +147,20 @@ class Unmasker:
 
     def everything(self, j: int) -> Within:
         """All of part j that is ever drawn."""
+        return self._once(("everything", j, self.ranges[j]), lambda: self._everything(j))
+
+    def _everything(self, j: int) -> Within:
         scale, drawn = self.reader.scales[j], self.ranges[j]
         low, high = (-FAR, FAR) if drawn is None or scale is None else drawn
         if scale is not None:
             low, high = (-FAR if scale.first else low), (FAR if scale.last else high)
         return Within(np.ones(self.layout.sizes[j]), low, high)
+
+    def _once(self, name: Any, make: Callable[[], Any]) -> Any:
+        """What is made of the parts alone, and stays: to bring it to where programs run takes longer than to use it."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
 
     def start(self, rows: int) -> Seen:
         """Rows of which nothing is known."""
@@ -139,18 +168,20 @@ class Unmasker:
 
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
-        place, spot = self._turn(k)
-        entry = Entry(put(codes, np.int32), put(y), put(u), put(here, bool))
-        return _show(self.layout.on_device, self.prepared, seen, place, spot, entry)
+        place, _ = self._turn(k)
+        made: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
+        entry = Entry(*made)
+        return _show(self.layout.on_device, self.prepared, seen, place, entry)
 
     def draw(
         self,
         seen: Seen,
         k: int,
         within: Within,
-        key: jax.Array,
         rng: np.random.Generator,
         derived: Sequence[Derived],
+        *,
+        split: bool = False,
     ) -> tuple[Any, Any, Any, Array]:
         """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each.
 
@@ -158,11 +189,13 @@ class Unmasker:
             seen: of the parts before.
             k: the place.
             within: what may be drawn.
-            key, rng: of what is random.
+            rng: of what is random.
             derived: what the part's relations give, where it has any.
+            split: each row asks one member, as many rows each, and log p is that of the member. Where anything may be
+                drawn the distribution is the same as with all members asked for every row, at a fraction of the work.
         """
         j = int(self.order[k])
-        made = self._choice(seen, k, within, key, derived)
+        made = self._choice(seen, k, within, rng, derived, split=split)
         link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
         scale = self.reader.scales[j]
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # with all digits, and as uniform as before
@@ -185,26 +218,50 @@ class Unmasker:
 
     def log_within(self, seen: Seen, k: int, within: Within, derived: Sequence[Derived]) -> Array:
         """log p of what is within, (n,), for the part in place k of the order; arguments as those of `draw`."""
-        return np.asarray(self._choice(seen, k, within, jax.random.key(0), derived).log_within, np.float64)
+        return np.asarray(self._choice(seen, k, within, np.random.default_rng(0), derived).log_within, np.float64)
 
-    def _choice(self, seen: Seen, k: int, within: Within, key: jax.Array, derived: Sequence[Derived]) -> Choice:
+    def _choice(
+        self,
+        seen: Seen,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        derived: Sequence[Derived],
+        *,
+        split: bool = False,
+    ) -> Choice:
         j, (_, spot) = int(self.order[k]), self._turn(k)
-        padded = self.layout.groups[spot.group].log_masses.shape[1]
-        shares = np.zeros((*within.shares.shape[:-1], padded))
-        shares[..., : within.shares.shape[-1]] = within.shares
-        with np.errstate(divide="ignore"):
-            log_shares = put(np.log(shares))
-        low, high = (put(np.clip(end, -FAR, FAR)) for end in within[1:])
-        fits = _fitting(derived, within, self.layout.links.log_odds.shape[1])
-        views = self.view(seen, k, derived)
-        return choose(views, self._bins(j), log_shares, low, high, self._near(derived).could, fits, key)
+        padded, most = self.layout.groups[spot.group].log_masses.shape[1], self.layout.links.log_odds.shape[1]
+        allowed = lambda: _allowed(within, padded)
+        shares, low, high = (
+            self._once(("allowed", j, self.ranges[j]), allowed) if within is self.everything(j) else allowed()
+        )
+        fits = (
+            _fitting(derived, within, most) if derived else self._once("fits", lambda: put(np.zeros((1, most)), bool))
+        )
+        if split:
+            rows = self.shares_of_members(seen, rng)
+            views, back = self.view(seen, k, derived, rows), np.argsort(rows.ravel()[: seen.total.shape[1]])
+        else:
+            views, back = self.view(seen, k, derived), None
+        return choose(
+            views, back, self._bins(j), shares, low, high, self._near(derived).could, fits,
+            Chances.of(rng, seen.total.shape[1]),
+        )  # fmt: skip
+
+    def shares_of_members(self, seen: Seen, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Which rows each member is asked for, (M, n / M): all at random, some of them twice if M does not divide n."""
+        members, n = seen.total.shape[:2]
+        size = -(-n // members)
+        return np.resize(rng.permutation(n), (members, size)).astype(np.int32)
 
     def _bins(self, j: int) -> tuple[jax.Array, jax.Array] | None:
         """The edges (T+1,) of the bins of part j, and the bin of each of its codes (K,); None: it has no density."""
         line = self.layout.line_place[j]
         if line < 0:
             return None
-        return jax.device_put(self.layout.bins.edges[line]), jax.device_put(self.layout.bins.of_code[line])
+        bins = self.layout.bins
+        return self._once(("bins", j), lambda: jax.device_put((bins.edges[line], bins.of_code[line])))
 
     def _turn(self, k: int) -> tuple[Place, Spot]:
         """Where the part in place k of the order is, in all rows or in each."""
@@ -216,27 +273,47 @@ class Unmasker:
 
     def _near(self, derived: Sequence[Derived]) -> Near:
         """What relations give, (n, R), of at most R; (1, R) where there are none."""
-        shape = len(derived[0].codes) if derived else 1, self.layout.links.log_odds.shape[1]
-        y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        most = self.layout.links.log_odds.shape[1]
+        if not derived:
+            return self._once(
+                "near", lambda: Near(*jax.device_put((np.zeros((1, most), np.float32), np.zeros((1, most), bool))))
+            )
+        y, could = np.zeros((len(derived[0].codes), most), np.float32), np.zeros((len(derived[0].codes), most), bool)
         for r, one in enumerate(derived):
             y[:, r], could[:, r] = one.places, one.possible
         return Near(*jax.device_put((y, could)))
 
-    def log_prob(self, seen: Seen, k: int, entry: Rows) -> Array:
-        """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p."""
-        place, spot = self._turn(k)
+    def log_prob(self, seen: Seen, k: int, entry: Rows, first: int | None = None) -> Array:
+        """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p.
+
+        With `first` only of so many rows, the others being padding.
+        """
+        place, spot = self.spots[k]
         if spot.linked:  # a relation takes part once all its other parts are before it
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
         near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
-        views = _view(self.layout.on_device, self.prepared, seen, place, spot, near)
-        return np.asarray(_log_prob(views, self._bins(int(self.order[k])), entry), np.float64)
+        members, n = seen.total.shape[:2]
+        made, size = np.zeros(n), -(-n // members)
+        for start in range(0, first or n, size):  # by the program that draws, which asks each member for so many rows
+            rows = np.arange(start, start + size) % n
+            some = Rows(*(part[rows] for part in entry))
+            views = self._view(seen, k, near, np.tile(rows, (members, 1)).astype(np.int32))
+            found = np.asarray(_log_prob(views, self._bins(int(self.order[k])), some), np.float64)
+            made[start : start + size] = found[: n - start]
+        return made
 
-    def view(self, seen: Seen, k: int, derived: Sequence[Derived]) -> Outlook:
-        """The members' distributions of the part in place k, (M, n, ...); arguments as those of `draw`."""
+    def view(self, seen: Seen, k: int, derived: Sequence[Derived], rows: NDArray[np.integer] | None = None) -> Outlook:
+        """The members' distributions of the part in place k, (M, n, ...), or of `rows` (M, m) of each member.
+
+        Arguments as those of `draw`.
+        """
+        return self._view(seen, k, self._near(derived), rows)
+
+    def _view(self, seen: Seen, k: int, near: Near, rows: NDArray[np.integer] | None) -> Outlook:
         place, spot = self._turn(k)
-        return _view(self.layout.on_device, self.prepared, seen, place, spot, self._near(derived))
+        return _view(self.layout.on_device, self.prepared, seen, place, spot, near, rows)
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
         """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
@@ -245,28 +322,36 @@ class Unmasker:
 
     def calibrated(self, shares: Sequence[Array], seed: int) -> list[jax.Array]:
         """The biases (M, G, K) of each group with which codes of drawn rows have these shares; see `calibration`."""
-        rows = ROWS  # as many as are drawn at a time, by the same programs
-        rng, key = np.random.default_rng([seed, 112358]), jax.random.key(seed)
+        rng = np.random.default_rng([seed, 112358])
         made = [np.array(bias) for bias in self.no_bias]
-        seen, everywhere, unmasker, p = self.start(rows), np.ones(rows, bool), self, self.layout.parts
-        codes, y, visible = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros((rows, p), bool)
+        unmasker, p = self, self.layout.parts
+        blocks = [_Calibrating.of(self.start(ROWS), p) for _ in range(CALIBRATED)]  # of the programs that draw
         for k, j in enumerate(map(int, self.order)):
             place, spot = self.spots[k]
             padded = self.layout.groups[spot.group].log_masses.shape[1]
-            derived = self.derived(j, codes, y, visible)
-            views = jax.tree.map(np.asarray, unmasker.view(seen, k, derived))
-            for member in range(len(made[spot.group])):
-                view = jax.tree.map(lambda part, member=member: part[member], views)
-                target, rest = _left(view, derived, np.pad(shares[j], (0, padded - len(shares[j]))))
-                bias, tilt = bias_of(self.layout, view, place, spot, target, rest)
-                made[spot.group][member, int(place.member)] = bias
-                if tilt is not None:
-                    made[-1][member, int(place.line)] = tilt
+            target = np.pad(shares[j], (0, padded - len(shares[j])))
+            views, targets, rests = [], [], []
+            for block in blocks:
+                rows = self.shares_of_members(block.seen, rng)
+                block.derived = self.derived(j, block.codes, block.y, block.visible)
+                views.append(jax.tree.map(np.asarray, unmasker.view(block.seen, k, block.derived, rows)))
+                each = [one.take(rows) for one in block.derived]
+                left, rest = _left(views[-1], each, target)
+                targets.append(left)
+                rests.append(rest)
+            joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
+            wanted, rest = np.mean(targets, axis=0), np.concatenate(rests, axis=1)
+            bias, tilt = bias_of(self.layout, joined, place, spot, wanted, rest)
+            made[spot.group][:, int(place.member)] = bias
+            if tilt is not None:
+                made[-1][:, int(place.line)] = tilt
             unmasker = unmasker.with_bias(made)
-            drawn = unmasker.draw(seen, k, unmasker.everything(j), jax.random.fold_in(key, k), rng, derived)
-            codes[:, j], y[:, j], visible[:, j] = drawn[0], drawn[1], True
-            if k < p - 1:
-                seen = unmasker.show(seen, k, *drawn[:3], everywhere)
+            for block in blocks:
+                within = unmasker.everything(j)
+                codes, y, u, _ = unmasker.draw(block.seen, k, within, rng, block.derived, split=True)
+                block.codes[:, j], block.y[:, j], block.visible[:, j] = codes, y, True
+                if k < p - 1:
+                    block.seen = unmasker.show(block.seen, k, codes, y, u, np.ones(ROWS, bool))
         return jax.device_put(made)
 
     @property
@@ -292,13 +377,14 @@ def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Sp
         member = int(np.flatnonzero(layout.groups[group].parts == j)[0])
         on = bool(lines[j] >= 0)
         number = lambda value: put(value, np.int32)
-        level = bool((layout.levels.axis[j] >= 0).any())
         linked = np.flatnonzero(layout.links.parts == j)
         link = int(linked[0]) if len(linked) else 0
+        axes = layout.axes_of(j)
         place = Place(
-            number(j), number(member), number(max(int(lines[j]), 0)), number(rank[layout.axes_of(j)]), number(link)
-        )
-        made.append((place, Spot(group, on, level, bool(len(linked)))))
+            number(j), number(member), number(max(int(lines[j]), 0)), number(rank[axes]),
+            number((axes < len(layout.axes)).sum()), number(link),
+        )  # fmt: skip
+        made.append((place, Spot(group, on, bool(len(linked)))))
     return made
 
 
@@ -320,56 +406,81 @@ def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Arr
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[jax.Array, jax.Array]:
-    """Of the shares of a part's codes (K,) what its relations do not give, and the share of each row (n,) for that."""
-    rest = np.ones(len(view.log_codes))
-    if derived:
-        assert view.links is not None
-        pi, rest = shares_of(view.links, derived)
-        given = sum(np.bincount(one.codes, pi[:, r], len(shares)) / len(rest) for r, one in enumerate(derived))
-        shares = np.maximum(shares - given, FLOOR * shares)
-    return put(shares), put(rest)
+def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
+    """Of the shares of a part's codes (K,) what its relations do not give each member, (M, K), and (M, m) what of rows.
+
+    Args:
+        view: of m rows of each member.
+        derived: what relations give these rows, (M, m).
+        shares: (K,), of the codes.
+    """
+    members, m = view.gate.shape[:2]
+    if not derived:
+        return np.tile(shares, (members, 1)), np.ones((members, m))
+    assert view.links is not None
+    pi, rest = shares_of(view.links, derived)
+    given = [
+        sum(np.bincount(one.codes[i], pi[i, :, r], len(shares)) / m for r, one in enumerate(derived))
+        for i in range(members)
+    ]
+    return np.maximum(shares - np.array(given), FLOOR * shares), rest
 
 
-def _fitting(derived: Sequence[Derived], within: Within, most: int) -> jax.Array:
+def _allowed(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What may be drawn of a part: the log of the share of each code, padded, and the ends of the interval."""
+    shares = np.zeros((*within.shares.shape[:-1], padded))
+    shares[..., : within.shares.shape[-1]] = within.shares
+    with np.errstate(divide="ignore"):
+        logs = put(np.log(shares))
+    return logs, put(np.clip(within.low, -FAR, FAR)), put(np.clip(within.high, -FAR, FAR))
+
+
+def _fitting(derived: Sequence[Derived], within: Within, most: int) -> NDArray[np.bool_]:
     """Which of at most so many relations give a value that may be drawn, (n, most)."""
-    n = len(derived[0].codes) if derived else 1
+    n = len(derived[0].codes)
     fits = np.zeros((n, most), bool)
     for r, one in enumerate(derived):
         allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
         fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
-    return jax.device_put(fits)
+    return fits
 
 
-@jax.jit
+@drawing_program()
 def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     return prepare(models, layout, order)
 
 
-@partial(jax.jit, static_argnums=1)
+@drawing_program(static=(1,))
 def _nothing_seen(prepared: Prepared, rows: int) -> Seen:
     return nothing_seen(prepared, rows)
 
 
-@jax.jit
+@drawing_program()
 def _base_of_rows(models: MaskedModel, orders: jax.Array) -> Ordered:
     """(M, n, ...), of orders (n, A)."""
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
-@partial(jax.jit, static_argnums=4)
-def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
-    one = lambda prepared, seen: seen_after(layout, prepared, seen, place, spot, entry)
-    return each_member(one)(prepared, seen)
+@drawing_program()
+def _show(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Entry) -> Seen:
+    return seen_after(layout, prepared, seen, place, entry)
 
 
-@partial(jax.jit, static_argnums=4)
-def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near) -> Any:
-    one = lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near)
-    return each_member(one)(prepared, seen)
+@drawing_program(static=(4,))
+def _view(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, near: Near, rows: Any) -> Outlook:
+    if rows is None:
+        return each_member(lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near))(prepared, seen)
+    near = Near(*(jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])) for part in near))
+
+    def one(prepared: Prepared, seen: Seen, rows: jax.Array) -> Outlook:
+        mine, there = jax.tree.map(lambda part: part[rows], (seen, near))
+        return outlook(layout, prepared, mine, place, spot, there)
+
+    return each_member(one)(prepared, seen, rows)
 
 
-@jax.jit
-def _log_prob(views: Outlook, bins: tuple[jax.Array, jax.Array] | None, entry: Rows) -> jax.Array:
+@drawing_program()
+def _log_prob(views: Outlook, bins: Any, entry: Rows) -> jax.Array:
+    """log of the members' mean p of the entries of one part, (n,)."""
     found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))

@@ -142,7 +142,12 @@ def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
         found = GaussianMixture(
-            components, reg_covar=LEAST, max_iter=40, n_init=STARTS, init_params="k-means++", random_state=seed
+            components,
+            reg_covar=LEAST,
+            max_iter=40,
+            n_init=STARTS if components > 1 else 1,
+            init_params="k-means++",
+            random_state=seed,
         ).fit(y[:, :lines])
     if y.shape[1] == lines:
         return found.weights_, found.means_, found.covariances_

@@ -9,12 +9,17 @@ and one for each code moves the first expert within the bins. They belong to the
 them, so that the density stays normalised.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from motes._precision import put
+from motes.learning._programs import brief_program, training_program
 from motes.learning.tables._density import masses
 from motes.learning.tables._layout import BINS, Layout
+from motes.learning.tables._model import each_member
 from motes.learning.tables._reveal import Outlook, Place, Spot
 
 ROUNDS = 12  # of the fixed point
@@ -25,26 +30,38 @@ MOST = 0.5  # of the rows, that the codes have on average where they are moved w
 
 
 def bias_of(
-    layout: Layout, view: Outlook, place: Place, spot: Spot, shares: jax.Array, rest: jax.Array
+    layout: Layout, views: Outlook, place: Place, spot: Spot, shares: Any, rest: Any
 ) -> tuple[jax.Array, jax.Array | None]:
-    """The biases of a part: of its codes (K,), and of its bins (T,) where it has a density.
+    """The biases of a part: of its codes (M, K), and of its bins (M, T) where it has a density.
 
     Args:
         layout: of the table.
-        view: of one member, of n drawn rows.
+        views: of the members, of n drawn rows each.
         place, spot: of the part.
-        shares: (K,), of the codes among the training rows, without what relations give.
-        rest: (n,), the share of each row that relations leave.
+        shares: (M, K), of the codes among the training rows, without what relations give.
+        rest: (M, n), the share of each row that relations leave.
     """
+    shares, rest = put(shares), put(rest)
     if not spot.line:
-        return _of_codes(view.log_codes, rest, shares, shares), None
-    line = int(place.line)
-    of_code = layout.bins.of_code[line][: len(shares)]
-    of_code = np.pad(of_code, (0, len(shares) - len(of_code)), constant_values=BINS)
-    return _of_line(view, *jax.device_put((of_code, layout.bins.edges[line])), shares, rest)
+        return _of_labels(views.log_codes, rest, shares), None
+    line, codes = int(place.line), shares.shape[1]
+    of_code = layout.bins.of_code[line][:codes]
+    of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
+    return _of_lines(views, of_code, layout.bins.edges[line], shares, rest)
 
 
-@jax.jit
+@brief_program
+def _of_labels(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.Array:
+    one = lambda log_codes, rest, shares: _of_codes(log_codes, rest, shares, shares)
+    return each_member(one)(log_codes, rest, shares)
+
+
+@training_program
+def _of_lines(views: Outlook, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
+    one = lambda view, shares, rest: _of_line(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
+    return each_member(one)(views, shares, rest)
+
+
 def _of_line(
     view: Outlook, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -70,7 +87,6 @@ def _of_line(
     return tilt[of_code] + jnp.where(gates[:, 0].mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
 
 
-@jax.jit
 def _of_codes(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:
     """The biases (K,) with which codes, of which each of n rows has a share `gate` (n,), have the `target` (K,)."""
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,7 +76,29 @@ class Members(NamedTuple):
     powers: MaskedNetwork | None
 
 
-Nats = Callable[[MaskedNetwork], NDArray[np.float64]]  # of the validation rows, of each member's network, (members,)
+LONGER = 1.5  # times the step of the best weights, at which training ends once weights are surely worse
+TWICE = 2  # looks without a better one, at least, before that
+
+
+class Looks(NamedTuple):
+    """Looks at the validation rows.
+
+    Attributes:
+        nats: of each row, of each member's network, (members, n).
+        shares: of the rows in the mean, (members, n); they sum to 1 for each member.
+    """
+
+    nats: Callable[[MaskedNetwork], NDArray[np.float64]]
+    shares: NDArray[np.float64]
+
+    def mean(self, nats: NDArray[np.float64]) -> float:
+        """Nats per row."""
+        return float((self.shares * nats).sum() / len(nats))
+
+    def gain(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
+        """By how many nats per row the same rows are likelier after than before, and its standard error."""
+        mean, shares = self.mean(before - after), self.shares / len(before)
+        return mean, float(np.sqrt((np.square(shares * (before - after - mean))).sum()))
 
 
 class Course:
@@ -88,22 +109,24 @@ class Course:
         base: that the networks are trained for.
         steps: of the training, at most.
         streams: the rows of each member.
-        nats: how unlikely networks make the validation rows, a row; None: there are none.
+        looks: at the validation rows; None: there are none.
         averages: how often over the training `state.powers` are stored; 0: never.
     """
 
     def __init__(
-        self, state: Members, base: Any, steps: int, streams: list[Batches], nats: Nats | None, *, averages: int
+        self, state: Members, base: Any, steps: int, streams: list[Batches], looks: Looks | None, *, averages: int
     ):
-        self.state, self.base, self.steps, self.streams, self.nats = state, base, steps, streams, nats
+        self.state, self.base, self.steps, self.streams, self.looks = state, base, steps, streams, looks
         self.store_every = -(-steps // averages) if averages else steps
         self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers (l, p) of all members
         self.step = 0
         self.losses: list[NDArray[np.float32]] = []
         self.checks: list[tuple[int, float]] = []
-        members = len(streams)
-        self.best, self.kept, self.kept_step = np.full(members, np.inf), state.network, np.zeros(members)
-        self.waited = 0  # looks without a better one
+        self.best: NDArray[np.float64] | None = None  # nats (members, n) of the validation rows, and
+        self.first: NDArray[np.float64] | None = None  # those of the weights that the first look was at
+        self.kept, self.kept_step = state.network, 0
+        self.begun, self.begun_step = state.network, 0
+        self.waited, self.worse = 0, False  # looks without a better one; whether the last was worse by a standard error
         self._began = time.perf_counter()
         self._sound = (state, 0, 0)  # state, steps, and parts of the losses
 
@@ -125,7 +148,7 @@ class Course:
             self.stored[self.step] = _flat(state.powers)
 
     def first_look(self) -> None:
-        """Look at the validation rows, if that was not done before: the base alone may be best."""
+        """Look at the validation rows, if that was not done before: the mixture alone may be best."""
         if self.checks:
             return
         if self.step:  # with other rows the best weights so far are among those to compare
@@ -134,18 +157,29 @@ class Course:
 
     def look(self) -> None:
         """Look at the validation rows, where there are any."""
-        self._compare(self.state.averaged, np.full(len(self.streams), self.step))
+        self._compare(self.state.averaged, self.step)
 
-    def _compare(self, networks: MaskedNetwork, steps: NDArray[Any]) -> None:
-        """Keep the networks, of the weights after so many steps (members,), that are better than all before."""
-        if self.nats is None:
+    def _compare(self, networks: MaskedNetwork, step: int) -> None:
+        """Keep the networks, of the weights after so many steps, if rows that none of them learned are likelier.
+
+        All members together say so: each alone has too few rows, and the best of many looks at these means little.
+        """
+        if self.looks is None:
             return
-        found = self.nats(networks)
-        better = found < self.best
-        self.kept = _better_of(jax.device_put(better), networks, self.kept)
-        self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
-        self.checks.append((int(steps.mean()), float(found.mean())))
-        self.waited = 0 if better.any() else self.waited + 1
+        found = self.looks.nats(networks)
+        self.checks.append((step, self.looks.mean(found)))
+        if self.best is None or self.looks.mean(found) < self.looks.mean(self.best):
+            self.kept, self.best, self.kept_step, self.waited, self.worse = networks, found, step, 0, False
+        else:
+            by, error = self.looks.gain(found, self.best)
+            self.waited, self.worse = self.waited + 1, by > error
+        if self.first is None:
+            self.first, self.begun, self.begun_step = found, networks, step
+
+    def is_over(self, patience: int) -> bool:
+        """Whether later weights are not expected to be better than the best ones."""
+        worse = self.worse and self.waited >= TWICE and self.step >= LONGER * self.kept_step
+        return self.waited >= patience or worse
 
     @property
     def seconds(self) -> float:
@@ -159,18 +193,25 @@ class Course:
         return Progress(self.step, self.steps, loss, latest, self.seconds)
 
     @property
-    def learned(self) -> MaskedNetwork:
-        """The weights that are the model: the best by validation rows, or those of the end."""
-        return self.kept if self.checks else self.state.averaged
+    def learned(self) -> tuple[MaskedNetwork, int]:
+        """The weights that are the model, and their step: the best by validation rows, or those of the end.
+
+        Where validation rows are not surely likelier than before the first step, by a standard error, it is the weights
+        from before it, of a new model the mixture alone: the best of several looks is better by chance, too.
+        """
+        if self.looks is None or self.best is None or self.first is None:
+            return self.state.averaged, self.step
+        gain, error = self.looks.gain(self.first, self.best)
+        return (self.kept, self.kept_step) if gain > error else (self.begun, self.begun_step)
 
     def result(self, interrupted: bool, share: float) -> Trained:
         """What was learned so far; its networks move the normals of the base by a share of what they say."""
-        kept_step = self.kept_step if self.checks else np.full(len(self.streams), self.step)
+        networks, step = self.learned
         return Trained(
-            moved_by(self.learned, share),
+            moved_by(networks, share),
             self.joined,
             np.array(self.checks).reshape(-1, 2),
-            float(kept_step.mean()) if self.checks else None,
+            float(step) if self.checks else None,
             self.seconds,
             interrupted,
             self.complete(),
@@ -194,11 +235,12 @@ class Course:
         """The complete state, with the base that the networks were trained for."""
         parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(self.base)}
         parts[BATCHES] = named({str(member): stream.state for member, stream in enumerate(self.streams)})
-        looks = {"checks": np.array(self.checks).reshape(-1, 2), "best": self.best}
-        parts[WATCH] = State(looks, {"waited": self.waited})
-        arrays: Arrays = {"losses": self.joined, "kept_step": self.kept_step}
+        if self.best is not None and self.first is not None:
+            looks = {"checks": np.array(self.checks), "best": self.best, "first": self.first}
+            parts[WATCH] = State(looks, {"waited": self.waited, "worse": self.worse})
+        arrays: Arrays = {"losses": self.joined}
         arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
-        numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
+        numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds, "kept_step": self.kept_step}
         return named(parts | {"course": State(arrays, numbers)})
 
     def go_on(self, kept: State) -> None:
@@ -206,7 +248,7 @@ class Course:
         course = kept.part("course")
         arrays, numbers = course
         self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
-        self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], arrays["kept_step"]
+        self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], numbers["kept_step"]
         self._began -= numbers["seconds"]
         self.mark_sound()
         # A file has its arrays in an order of its own.
@@ -217,8 +259,9 @@ class Course:
         if kept.has(WATCH):
             looks = kept.part(WATCH)
             self.checks = [(int(step), loss) for step, loss in looks.arrays["checks"].tolist()]
-            self.best = looks.arrays["best"]
-            self.waited = looks.numbers["waited"] if numbers["steps"] == self.steps else 0
+            self.best, self.first = looks.arrays["best"], looks.arrays["first"]
+            if numbers["steps"] == self.steps:
+                self.waited, self.worse = looks.numbers["waited"], looks.numbers["worse"]
 
 
 def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
@@ -226,7 +269,8 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     if share == 1:
         return networks
     gates = np.arange(networks.line_bias.shape[-1]) == 0
-    moves = networks.lines * share, networks.line_bias * np.where(gates, 1.0, share).astype(networks.line_bias.dtype)
+    lines, bias = np.asarray(networks.lines), np.asarray(networks.line_bias)  # NumPy compiles nothing
+    moves = lines * np.asarray(share, lines.dtype), bias * np.where(gates, 1.0, share).astype(bias.dtype)
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
@@ -239,10 +283,3 @@ def _flat(powers: MaskedNetwork) -> NDArray[np.float32]:
 def _raveled(networks: MaskedNetwork) -> NDArray[np.float32]:
     """The weights (p,) in the order of `weights_of`."""
     return np.concatenate([np.ravel(part) for part in jax.tree.leaves(networks)])
-
-
-@eqx.filter_jit
-def _better_of(better: jax.Array, new: MaskedNetwork, old: MaskedNetwork) -> MaskedNetwork:
-    """For each member the new network where it is better, (members,)."""
-    where = lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-    return jax.tree.map(where, new, old)

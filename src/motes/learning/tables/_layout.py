@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
 SIZES = (8, 40, 160, 1024)  # parts of up to so many codes share an array; larger ones share the last
+SMALL = 512  # numbers of codes of all parts in one array, up to which they share it: fewer programs
 GRID = 24  # codes from which a grid of single values is given a density as well,
 HALVED = 6  # times, that the outermost bins are halved: with 4, Default's bills had 1.3 times too many rows beyond .999
 BINS = 32  # of a line, at most, on which calibration tilts its density
@@ -182,9 +183,7 @@ def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool
     the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
     """
     sizes = [len(part.masses) for part in parts]
-    kinds = [
-        (int(np.searchsorted(SIZES, size)), bool(_free(part).any())) for part, size in zip(parts, sizes, strict=True)
-    ]
+    kinds = _group_kinds(sizes, [bool(_free(part).any()) for part in parts])
     groups = []
     for kind in sorted(set(kinds)):
         places = np.array([j for j, one in enumerate(kinds) if one == kind])
@@ -213,6 +212,17 @@ def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool
         valued=np.array([size - (part.missing and has_density(part)) for size, part in zip(sizes, parts, strict=True)]),
         near=int((links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0)),
     )
+
+
+def _group_kinds(sizes: Sequence[int], loose: Sequence[bool]) -> list[tuple[int, bool]]:
+    """Which group each part is in, by its number of codes, and by whether some of them are free."""
+    if len(sizes) * max(sizes) <= SMALL:
+        return [(0, any(loose))] * len(sizes)
+    made = [(int(np.searchsorted(SIZES, size)), free) for size, free in zip(sizes, loose, strict=True)]
+    own = [j for j, free in enumerate(loose) if free]
+    if len(own) * max((sizes[j] for j in own), default=0) <= SMALL:
+        made = [(0, True) if j in own else kind for j, kind in enumerate(made)]
+    return made
 
 
 def _offsets(loose: Sequence[Group], parts: int) -> NDArray[np.int32]:

@@ -42,6 +42,10 @@ class Derived(NamedTuple):
     numbers: Array
     possible: NDArray[np.bool_]
 
+    def take(self, rows: NDArray[np.integer]) -> "Derived":
+        """Of some rows."""
+        return Derived(self.codes[rows], self.y[rows], self.numbers[rows], self.possible[rows])
+
     @property
     def places(self) -> Array:
         """y as far as the network looks, and 0 where there is none."""

@@ -23,7 +23,7 @@ class MaskedModel(eqx.Module):
     base: Base
 
     def log_probs(
-        self, layout: Layout, heads: Heads, base: Ordered, rows: Rows, visible: jax.Array, key: jax.Array | None = None
+        self, layout: Layout, heads: Heads, base: Ordered, rows: Rows, visible: jax.Array, bits: jax.Array | None = None
     ) -> jax.Array:
         """log p of every entry given the visible ones, (n, p): masses of values on a lattice, densities in y of others.
 
@@ -33,9 +33,9 @@ class MaskedModel(eqx.Module):
             base: in an order in which the visible numbers come first.
             rows: n rows.
             visible: (n, p).
-            key: where units of the network are left out, as in training.
+            bits: where units of the network are left out, as in training; see `MaskedNetwork.state`.
         """
-        state, could = self.network.state(layout, rows, visible, key), possible(layout, rows, visible)
+        state, could = self.network.state(layout, rows, visible, bits), possible(layout, rows, visible)
         made = jnp.zeros(rows.codes.shape)
         for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
             logits = code_logits(group, codes, bias, state)

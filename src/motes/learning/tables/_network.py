@@ -127,8 +127,16 @@ class MaskedNetwork(eqx.Module):
         self.link_bias = zeros(layout.links.log_odds.shape) if key is None else put(layout.links.log_odds)
         self.dropout = dropout
 
-    def state(self, layout: Layout, rows: Rows, visible: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """norm(h), (n, H), of rows of which the parts `visible` (n, p) are seen; with a `key` units are left out."""
+    @property
+    def units(self) -> int:
+        """Of the state and of the blocks, some of which training leaves out."""
+        return self.hidden.shape[-1] + sum(part.shape[-1] for part in self.bias)
+
+    def state(self, layout: Layout, rows: Rows, visible: jax.Array, bits: jax.Array | None = None) -> jax.Array:
+        """norm(h), (n, H), of rows of which the parts `visible` (n, p) are seen.
+
+        With random `bits`, bytes (n / SHARED, units), units are left out.
+        """
         at = layout.loose
         h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
         if len(at):
@@ -137,10 +145,12 @@ class MaskedNetwork(eqx.Module):
             h = h + (known[..., None] * self.embed[place]).sum(1)
         on_line = visible & jnp.asarray(layout.on_line)
         h = h + jnp.einsum("npr,prh->nh", waves_of(rows.u) * on_line[..., None], self.waves)
-        keys = [None] * (len(self.into) + 1) if key is None else [*jax.random.split(key, len(self.into) + 1)]
-        for into, bias, back, one in zip(self.into, self.bias, self.back, keys[1:], strict=True):
-            h = h + thinned(jax.nn.gelu(normed(h) @ into + bias), self.dropout, one) @ back
-        return thinned(normed(h), self.dropout, keys[0])
+        first = 0
+        for into, bias, back in zip(self.into, self.bias, self.back, strict=True):
+            mine = None if bits is None else bits[:, first : first + len(bias)]
+            h = h + thinned(jax.nn.gelu(normed(h) @ into + bias), self.dropout, mine) @ back
+            first += len(bias)
+        return thinned(normed(h), self.dropout, None if bits is None else bits[:, first:])
 
     def heads(self, layout: Layout) -> Heads:
         """The output layers; free and smooth parts of a code's weights are one here."""
@@ -172,13 +182,12 @@ def normed(h: jax.Array) -> jax.Array:
     return h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + 1e-6)
 
 
-def thinned(h: jax.Array, dropout: float, key: jax.Array | None) -> jax.Array:
+def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
     """h (n, F) with that share of its units left out, and the others the larger for it (Srivastava et al. 2014).
 
-    SHARED rows have a mask together: random numbers cost more than the layers that they thin.
+    SHARED rows have a mask together, from random bytes (n / SHARED, F).
     """
-    if key is None or not dropout:
+    if bits is None or not dropout:
         return h
-    out = round(256 * dropout)  # bytes are four times as cheap to draw as floats
-    masks = jax.random.bits(key, (-(-len(h) // SHARED), h.shape[1]), jnp.uint8) >= out
-    return h * jnp.repeat(masks * (256 / (256 - out)), SHARED, axis=0)[: len(h)]
+    out = round(256 * dropout)
+    return h * jnp.repeat((bits >= out) * (256 / (256 - out)), SHARED, axis=0)[: len(h)]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from motes.learning.tables._base import Components, Ordered
 from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
-from motes.learning.tables._layout import BINS, LEVELS, Layout
+from motes.learning.tables._layout import BINS, Layout
 from motes.learning.tables._links import bits_of, log_linked
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import REACH, Heads, Rows, normed, waves_of
@@ -83,6 +83,7 @@ class Place(NamedTuple):
     member: jax.Array
     line: jax.Array
     ranks: jax.Array
+    axes: jax.Array
     link: jax.Array
 
 
@@ -105,12 +106,11 @@ class Spot(NamedTuple):
 
     Attributes:
         group: of the part.
-        line, level, linked: whether it has a density, other axes of the base, and relations.
+        line, linked: whether it has a density, and relations.
     """
 
     group: int
     line: bool
-    level: bool
     linked: bool
 
 
@@ -136,30 +136,34 @@ def nothing_seen(prepared: Prepared, n: int) -> Seen:
     return each_member(one)(prepared)
 
 
-def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: Spot, entry: Entry) -> Seen:
-    """What is known of n rows once their entries of the part at `place` are seen."""
+def seen_after(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Entry) -> Seen:
+    """Add the entries of the part at `place` to what the members know of n rows; one program does it for every part."""
+    waves = jnp.asarray(layout.on_line)[place.part] * waves_of(entry.u)  # for all members: cosines are dear
+    one = lambda prepared, seen: _member_seen(layout, prepared, seen, place, entry, waves)
+    return each_member(one)(prepared, seen)
+
+
+def _member_seen(layout: Layout, prepared: Prepared, seen: Seen, place: Place, entry: Entry, waves: jax.Array) -> Seen:
     network, base = prepared.model.network, prepared.base
-    codes, y, u, here = entry
+    codes, y, _, here = entry
     j = place.part
     loose = (layout.loose == j).any()
     slot = jnp.where(loose & here, jnp.asarray(layout.offsets)[j] + codes, 0)
     found = (loose * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
     found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
-    found = found + jnp.asarray(layout.on_line)[j] * waves_of(u) @ network.waves[j]
+    found = found + waves @ network.waves[j]
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
     seen = seen._replace(total=total)
-    if spot.line:
-        known = here & (codes < jnp.asarray(layout.valued)[j])
-        return _axis_seen(base, seen, place.ranks[0], y, known)
-    if not spot.level:
+    if not seen.axes.shape[1]:
         return seen
     masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
+    on_line = (jnp.asarray(layout.lines) == j).any()
+    known = here & (~on_line | (codes < jnp.asarray(layout.valued)[j]))
 
     def step(k: jax.Array, seen: Seen) -> Seen:
-        rank = place.ranks[k]
-        return _axis_seen(base, seen, rank, (codes == k) - masses[k], here & (rank < seen.axes.shape[1]))
+        return _axis_seen(base, seen, place.ranks[k], jnp.where(on_line, y, (codes == k) - masses[k]), known)
 
-    return jax.lax.fori_loop(0, LEVELS - 1, step, seen)
+    return jax.lax.fori_loop(0, place.axes, step, seen)
 
 
 def _axis_seen(base: Ordered, seen: Seen, rank: jax.Array, y: jax.Array, here: jax.Array) -> Seen:

@@ -5,10 +5,9 @@ Few rows are learned by several members, each without one fold of the rows, whic
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,14 +18,15 @@ from motes.errors import TrainingError
 from motes.learning._averages import LENGTHS
 from motes.learning._batches import Batches
 from motes.learning._divergence import Guard
+from motes.learning._programs import training_program
 from motes.learning._resuming import Session, interruptible
 from motes.learning._rows import systematic
-from motes.learning.tables._course import Course, Members, Nats, Trained, moved_by
+from motes.learning.tables._course import Course, Looks, Members, Trained, moved_by
 from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import MaskedNetwork, Rows
 from motes.learning.tables._plan import Data, Options, Plan, Split
-from motes.learning.tables._step import CHUNK, Program, advance, random_order
+from motes.learning.tables._step import CHUNK, Draws, Program, advance, random_orders
 
 PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
@@ -36,8 +36,6 @@ LONGEST = 65_536  # rows between two orders, at most, where fewer rows than that
 PADDED = 512  # of which the number of rows is a multiple, in the compiled program
 WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
-
-_random_order = jax.jit(random_order)
 
 
 class _HeldOut(NamedTuple):
@@ -54,9 +52,9 @@ class _HeldOut(NamedTuple):
     shares: Any
 
 
-@eqx.filter_jit
+@training_program
 def _held_out(layout: Layout, networks: MaskedNetwork, base: Any, held: "_HeldOut", order: jax.Array) -> jax.Array:
-    """Nats per row (members,) of the validation rows, by the parts after their prefixes."""
+    """Nats (members, n) of the validation rows, by the parts after their prefixes."""
 
     def member(network: MaskedNetwork, base: Any, held: "_HeldOut") -> jax.Array:
         model, place = MaskedModel(network, base), jnp.argsort(order)
@@ -65,9 +63,9 @@ def _held_out(layout: Layout, networks: MaskedNetwork, base: Any, held: "_HeldOu
         def one(prefix: jax.Array) -> jax.Array:
             visible = (place < prefix[:, None]) & held.rows.observed
             found = model.log_probs(layout, heads, prepared, held.rows, visible)
-            return held.shares @ jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
+            return jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
 
-        return jax.lax.map(one, held.prefix.T).mean() * layout.parts
+        return jax.lax.map(one, held.prefix.T).mean(0) * layout.parts
 
     return each_member(member)(networks, base, held)
 
@@ -102,24 +100,27 @@ def train(
         ModelFileError: the keeper's state is that of another training.
     """
     layout = layout.on_device
-    program, base = Program.of(layout, options), models.base
-    rows, plan = jax.device_put((_padded(data.rows), plan))
+    program, base = Program.of(layout, models.network, options), models.base
+    rows = jax.device_put(_padded(data.rows))
     held = _validation(data, split.hold, layout.parts, seed)
-    nats = None if held is None else partial(_checked, layout, options.fixed, base, held, plan)
-    course = _begun(program, models, data, split, options, seed, nats)
+    looks = None
+    if held is not None:
+        looks = Looks(partial(_checked, layout, options.fixed, base, held, plan), np.asarray(held.shares, np.float64))
+    course = _begun(program, models, data, split, options, seed, looks)
     if session.keeper is not None and session.keeper.state is not None:
         course.go_on(session.keeper.state)
     _tell(session, course)
     guard = Guard(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
-    interrupted, key, stride, saved = False, jax.random.key(seed), _Stride(), course.step
+    interrupted, stride, saved = False, _Stride(), course.step
+    draws = lru_cache(maxsize=1)(lambda begin, shape: Draws.of(plan, models.network, options, shape, seed, begin))
     try:
         with interruptible() as stop:
             course.first_look()
-            while course.step < options.steps and course.waited < options.patience and not stop:
+            while course.step < options.steps and not course.is_over(options.patience) and not stop:
                 some, tick = _next_rows(course, options.groups, stride.steps), time.perf_counter()
                 within = np.array([course.step - some.begin, some.count], np.int32)
                 state, loss, finite = advance(
-                    program, course.state, base, rows, plan, some.index, within, jax.random.fold_in(key, some.begin)
+                    program, course.state, base, rows, some.index, within, draws(some.begin, some.index.shape)
                 )
                 fresh = np.asarray(loss)[: some.count].mean(1, dtype=np.float32)
                 _refuse(guard.fault(course.step, fresh, bool(finite)), course)
@@ -137,9 +138,9 @@ def train(
             interrupted = bool(stop)
     except KeyboardInterrupt:
         interrupted = True
-    if nats is None or not course.checks or len(split.learn) == 1:
+    if looks is None or not course.checks or len(split.learn) == 1:
         return course.result(interrupted, 1.0)
-    return course.result(interrupted, _best_share(course.learned, nats))
+    return course.result(interrupted, _best_share(course.learned[0], looks))
 
 
 def _refuse(fault: str | None, course: Course) -> None:
@@ -159,7 +160,7 @@ def _refuse(fault: str | None, course: Course) -> None:
 
 
 def _begun(
-    program: Program, models: MaskedModel, data: Data, split: Split, options: Options, seed: int, nats: Nats | None
+    program: Program, models: MaskedModel, data: Data, split: Split, options: Options, seed: int, looks: Looks | None
 ) -> Course:
     """A training before its first step."""
     networks = models.network
@@ -169,7 +170,7 @@ def _begun(
         powers = jax.device_put(jax.tree.map(empty, networks))
     state = Members(networks, networks, _opened(program.optimiser, networks), jnp.zeros(len(split.learn), int), powers)
     streams = _batches(split.learn, options.groups * (options.batch // options.groups), seed)
-    return Course(state, models.base, options.steps, streams, nats, averages=options.averages)
+    return Course(state, models.base, options.steps, streams, looks, averages=options.averages)
 
 
 @dataclass(frozen=True)
@@ -235,31 +236,33 @@ def _save(session: Session, course: Course, saved: int, *, if_due: bool = False)
     return course.step
 
 
-def _best_share(networks: MaskedNetwork, nats: Nats) -> float:
+def _best_share(networks: MaskedNetwork, looks: Looks) -> float:
     """How much of what networks move the normals of the base by makes validation rows likeliest, one of `SHARES`.
 
     Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
     unseen rows were likelier by 0.2 nats a row with a quarter of it.
     """
-    return min(SHARES, key=lambda share: float(nats(moved_by(networks, share)).mean()))
+    return min(SHARES, key=lambda share: looks.mean(looks.nats(moved_by(networks, share))))
 
 
 def _checked(
     layout: Layout, fixed: float, base: Any, held: _HeldOut, plan: Plan, networks: MaskedNetwork
 ) -> NDArray[np.float64]:
-    """Nats a row of the validation rows, (members,): in the order of drawing and in others, as often as in training."""
+    """Nats of the validation rows, (members, n): in the order of drawing and in others, as often as in training."""
     found = lambda order: -np.asarray(_held_out(layout, networks, base, held, order), np.float64)
-    mean = fixed * found(plan.order) if fixed else np.zeros(1)
+    mean = fixed * found(plan.order) if fixed else np.zeros((1, 1))
     if fixed < 1:
-        others = [_random_order(plan.units, jax.random.key(k)) for k in range(OTHERS)]
+        others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
         mean = mean + (1 - fixed) * np.mean([found(order) for order in others], axis=0)
     return mean
 
 
-@eqx.filter_jit
 def _opened(optimiser: optax.GradientTransformation, networks: MaskedNetwork) -> Any:
-    """The first state of each member's optimiser."""
-    return eqx.filter_vmap(lambda network: optimiser.init(eqx.filter(network, eqx.is_array)))(networks)
+    """The first state of each member's optimiser, which is nothing but zeros."""
+    members = len(networks.hidden)
+    count = sum(part.size // members for part in jax.tree.leaves(networks))
+    state = jax.eval_shape(optimiser.init, jax.ShapeDtypeStruct((count,), networks.hidden.dtype))
+    return jax.device_put(jax.tree.map(lambda part: np.zeros((members, *part.shape), part.dtype), state))
 
 
 def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:

@@ -1,0 +1,111 @@
+"""Seconds of small tables, from the shell to samples, in pairs with another checkout.
+
+    python benchmarks/small_tables.py OTHER/.venv/bin/python [--out small_tables.json] [--draw 100000]
+
+Each table is trained by `motes train TABLE --no-figures` with an empty cache of compiled programs (cold) and again with
+what that left there (warm), by the other checkout and by this one in turn. Of 150 rows of 30 columns, rows are also
+drawn from the saved model. CPU seconds are those of all threads, and hardly depend on what else the machine does.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+DRAW = """
+import sys, resource, motes
+model = motes.load(sys.argv[1])
+model.sample(4000, seed=0)
+usage = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+before = usage()
+model.sample(int(sys.argv[2]), seed=1)
+print(usage() - before)
+"""
+
+
+def table(rows: int, columns: int) -> pd.DataFrame:
+    """Numbers, whole numbers and labels that go together."""
+    rng = np.random.default_rng(5)
+    mixed = rng.normal(size=(columns, columns)) / np.sqrt(columns)
+    z = rng.normal(size=(rows, columns)) @ mixed + 0.5 * rng.normal(size=(rows, columns))
+    made = {}
+    for j in range(columns):
+        if j % 5 == 3:
+            made[f"c{j}"] = np.array(list("abcdefgh"))[np.clip((z[:, j] * 1.5 + 4).astype(int), 0, 7)]
+        elif j % 5 == 4:
+            made[f"c{j}"] = np.round(np.exp(z[:, j] * 0.7 + 3)).astype(int)
+        else:
+            made[f"c{j}"] = np.round(z[:, j] * 10 + np.sin(z[:, 0]), 3)
+    return pd.DataFrame(made)
+
+
+def spent(words: list[str], environment: dict[str, str]) -> dict[str, float]:
+    """CPU and wall seconds of a process."""
+    began = time.perf_counter()
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
+    return {"cpu": round(usage.ru_utime + usage.ru_stime, 2), "wall": round(time.perf_counter() - began, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("other", help="the Python of the other checkout")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--draw", type=int, default=100_000)
+    parser.add_argument("--tables", nargs="+", default=["penguins", "150x30", "1000x10", "10000x10"])
+    args = parser.parse_args()
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        pythons = {"before": args.other, "after": sys.executable}
+        environments = {}
+        for name in pythons:
+            environments[name] = os.environ | {
+                "JAX_COMPILATION_CACHE_DIR": str(here / name), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            }  # fmt: skip
+        for source in args.tables:
+            data, own = source, found.setdefault(source, {})
+            if "x" in source:
+                data = str(here / f"{source}.csv")
+                table(*map(int, source.split("x"))).to_csv(data, index=False)
+            for name in pythons:
+                subprocess.run(["rm", "-rf", str(here / name)], check=True)
+            for cache in ("cold", "warm"):
+                own[cache] = {}
+                for name, python in pythons.items():
+                    words = [python, "-m", "motes", "train", data, "--no-figures", "--overwrite", "-q"]
+                    words += ["--out", str(here / f"run-{source}-{name}")]
+                    own[cache] |= {f"{name} {key}": value for key, value in spent(words, environments[name]).items()}
+                print(source, cache, own[cache], flush=True)
+        if "150x30" in args.tables:
+            own = found["150x30"]["draw"] = {}
+            for name, python in pythons.items():
+                model = here / f"run-150x30-{name}" / "model.safetensors"
+                words = [python, "-c", DRAW, str(model), str(args.draw)]
+                done = subprocess.run(words, env=environments[name], capture_output=True, text=True, check=True)
+                own[f"{name} cpu"] = round(float(done.stdout), 2)
+            print("draw", own, flush=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    about = {
+        "command": "python " + " ".join(sys.argv), "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"),
+        "python": platform.python_version(), "processors": os.cpu_count(), "drawn rows": args.draw,
+    }  # fmt: skip
+    if args.out:
+        args.out.write_text(json.dumps({"about": about, "seconds": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
