@@ -220,7 +220,7 @@ def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
 @pytest.mark.parametrize(
     ("name", "label", "says"),
     [
-        ("iris", None, "'iris', row 1, column 'species': got 'setosa'; expected numbers.*--set data.label=species"),
+        ("iris", None, "'iris', row 1, column 'species': got 'setosa'; expected numbers.*data.label = 'species'"),
         ("iris", "kind", "'iris': unknown label column 'kind'"),
         ("penguins", "sex", "'penguins', row 4, column 'sex': got a missing entry .11 in all.; expected a label"),
     ],

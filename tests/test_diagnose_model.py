@@ -232,7 +232,8 @@ def test_what_a_network_has_not_learned_has_the_cause_that_the_recipe_shows(caus
     again = untaught(motes.load_recipe(model.recipe, ["=".join(change) for change in mended]))
     (then,) = undertrained(again, found_excess(again, np.full(500, 1.0)), 0.0, [])
     assert then.name == "undertrained"  # nothing of the recipe is to blame any more: more training of a larger network
-    assert then.fix == "--set training.steps=8000 --set network.width=128"
+    steps = 2 * motes.load_recipe("default").training.steps
+    assert then.fix == f"--set training.steps={steps} --set network.width=128"
 
 
 def untaught(recipe):

@@ -48,7 +48,7 @@ def test_labels_come_back_in_their_type(values, override, kind):
     observed = encoded.observed[:, 0]
     shares = np.bincount(encoded.codes[observed, 0], minlength=part.count) / observed.sum()
     np.testing.assert_allclose(part.masses, shares, rtol=1e-12)
-    assert not part.smooth and not part.missing
+    assert not part.smooth and part.missing == (None in list(values) or pd.isna(np.asarray(values, object)).any())
     np.testing.assert_allclose(log_prob(schema, frame)[observed], np.log(shares[encoded.codes[observed, 0]]))
 
 

@@ -448,7 +448,7 @@ def test_an_unknown_option_of_the_schema_is_refused():
     for options, says in (
         ({"bins": 1}, "bins = 1"),
         ({"bins": 2.5}, "bins = 2.5"),
-        ({"missing": "no"}, "'hide' or 'code'"),
+        ({"missing": "no"}, "'learn' or 'ignore'"),
     ):
         with pytest.raises(UsageError, match=says):
             Schema.fit(frame, **options)

@@ -229,7 +229,7 @@ def test_validation_rows_choose_how_much_a_network_moves_the_normals():
     for share in SHARES:
         # What such rows would say if that share were best.
         nats = lambda networks, share=share: np.abs(np.asarray(networks.lines - share * network.lines)).sum((1, 2, 3))
-        assert _best_share(network, nats) == share
+        assert _best_share(network, SimpleNamespace(nats=nats, mean=np.mean)) == share
         found = moved_by(network, share)
         np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
         np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)

