@@ -33,9 +33,9 @@ from motes.models._point_fitting import (
     SCALES,
     PointData,
     _as_learned,
-    _with_dropout,
     _with_scales,
     fit_points,
+    suited,
 )
 from motes.models._points import PointModel
 from motes.models._priors import Prior
@@ -720,7 +720,7 @@ def test_a_start_that_is_conditioned_on_ends_recognises_its_own_rows():
     np.testing.assert_array_equal(again.rows.context, first.rows.context)
 
 
-def test_few_simulations_are_learned_with_dropout():
+def test_few_simulations_are_learnedsuited():
     theta, x = simulated(100, 6)
     changes = {"training.steps": 1, "network.width": 16, "network.depth": 1, "network.members": 1}
     model = fit_points(PointData(theta, given=x), "posterior", changes=changes)
@@ -729,7 +729,7 @@ def test_few_simulations_are_learned_with_dropout():
 
 def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     def share(rows, changes=(), start=None):
-        return _with_dropout(load_recipe("posterior", changes), rows, start).network.dropout
+        return suited(load_recipe("posterior", changes), rows, start).network.dropout
 
     assert share(FEW - 1) == FEW_DROPOUT and share(FEW) == 0
     assert share(FEW - 1, {"network.dropout": 0.0}) == 0 and share(FEW, {"network.dropout": 0.3}) == 0.3
@@ -738,7 +738,7 @@ def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     start = fit_points(PointData(theta, given=x), changes=SMALL | {"network.dropout": 0.2, "training.steps": 1})
     assert share(FEW, start=start) == 0.2
     gated = load_recipe("tutorial")
-    assert _with_dropout(gated, FEW - 1, None) is gated
+    assert suited(gated, FEW - 1, None) == gated
 
 
 def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_of_them():

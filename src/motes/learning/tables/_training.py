@@ -140,7 +140,7 @@ def train(
         interrupted = True
     if looks is None or not course.checks or len(split.learn) == 1:
         return course.result(interrupted, 1.0)
-    return course.result(interrupted, _best_share(course.learned[0], looks))
+    return course.result(interrupted, _best_share(course.learned, looks))
 
 
 def _refuse(fault: str | None, course: Course) -> None:
