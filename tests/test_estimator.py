@@ -431,7 +431,7 @@ def test_conditions(old_or_young):
     given = {"city": {"Wien", "Graz"}, "age": Not(Between(None, 49)), "size": Not("S")}
     other = model.sample(40, given=given)
     assert set(other.city) == {"Wien", "Graz"} and (other.age >= 50).all() and (other["size"] == "L").all()
-    with pytest.raises(UsageError, match="missing entries have no code"):
+    with pytest.raises(UsageError, match="missing entries were not learned"):
         model.sample(3, given={"city": None})
 
 
