@@ -100,7 +100,8 @@ def main() -> None:
             print("draw", own, flush=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     about = {
-        "command": "python benchmarks/small_tables.py OTHER/.venv/bin/python", "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"),
+        "command": "python benchmarks/small_tables.py OTHER/.venv/bin/python",
+        "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"),
         "python": platform.python_version(), "processors": os.cpu_count(), "drawn rows": args.draw,
     }  # fmt: skip
     if args.out:
