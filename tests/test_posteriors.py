@@ -34,8 +34,8 @@ from motes.models._point_fitting import (
     PointData,
     _as_learned,
     _with_scales,
+    choose_options,
     fit_points,
-    suited,
 )
 from motes.models._points import PointModel
 from motes.models._priors import Prior
@@ -729,7 +729,7 @@ def test_few_simulations_are_learnedsuited():
 
 def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     def share(rows, changes=(), start=None):
-        return suited(load_recipe("posterior", changes), rows, start).network.dropout
+        return choose_options(load_recipe("posterior", changes), rows, start).network.dropout
 
     assert share(FEW - 1) == FEW_DROPOUT and share(FEW) == 0
     assert share(FEW - 1, {"network.dropout": 0.0}) == 0 and share(FEW, {"network.dropout": 0.3}) == 0.3
@@ -738,7 +738,7 @@ def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     start = fit_points(PointData(theta, given=x), changes=SMALL | {"network.dropout": 0.2, "training.steps": 1})
     assert share(FEW, start=start) == 0.2
     gated = load_recipe("tutorial")
-    assert suited(gated, FEW - 1, None) == gated
+    assert choose_options(gated, FEW - 1, None) == gated
 
 
 def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_of_them():

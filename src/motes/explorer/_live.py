@@ -29,7 +29,7 @@ from motes.learning._resuming import State
 from motes.learning._rows import Rows
 from motes.learning._training import ROOM, Stepwise
 from motes.learning._weights import with_weights
-from motes.models._point_fitting import standardiser_of, suited
+from motes.models._point_fitting import choose_options, standardiser_of
 from motes.models._points import PointModel
 from motes.models._provenance import Provenance
 from motes.models._sources import PointSource
@@ -75,7 +75,7 @@ class Live:
         python: Callable[[str], str] = lambda weights: "",
     ):
         table = origin.training
-        recipe = suited(recipe, len(table.x))
+        recipe = choose_options(recipe, len(table.x))
         units = standardiser_of(table, recipe)
         classes = None if table.labels is None else Classes.of(table.labels)
         denoiser = recipe.make_denoiser(table.x.shape[1], seed_key(seed, "weights"), len(classes) if classes else 0)
@@ -117,7 +117,7 @@ class Live:
         Raises:
             UsageError: a recipe that differs in more than that, or whose steps were taken already.
         """
-        recipe = suited(recipe, len(self.origin.training.x))
+        recipe = choose_options(recipe, len(self.origin.training.x))
         same = replace(recipe, training=self.recipe.training, sampler=self.recipe.sampler, grid=self.recipe.grid)
         if same != self.recipe:
             raise UsageError(

@@ -106,7 +106,7 @@ def fit_points(
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _whole(data, chosen)
     points = _as_learned(whole, data.weights, start, chosen, seed)
-    chosen = suited(chosen, len(points.rows.x), start)
+    chosen = choose_options(chosen, len(points.rows.x), start)
     chosen = _with_scales(chosen, points, start)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -172,7 +172,7 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
-def suited(recipe: Recipe, rows: int, start: PointModel | None = None) -> Recipe:
+def choose_options(recipe: Recipe, rows: int, start: PointModel | None = None) -> Recipe:
     """Return the recipe with the options chosen that it leaves to the data: dropout, and what rows regress on.
 
     They are those of `start`, where there is one. Few rows are learned as they are: a mean over the batch has little

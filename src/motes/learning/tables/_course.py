@@ -93,7 +93,7 @@ class Looks(NamedTuple):
 
     def mean(self, nats: NDArray[np.float64]) -> float:
         """Nats per row."""
-        return float((self.shares * nats).sum() / len(nats))
+        return float((self.shares * nats).sum(axis=1).mean())
 
     def gain(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
         """By how many nats per row the same rows are likelier after than before, and its standard error."""
@@ -171,9 +171,10 @@ class Course:
         better = found < self.best
         self.kept = _better_of(better, networks, self.kept)
         self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
-        self.checks.append((int(steps.mean()), self.looks.mean(rows)))
-        if self.least is None or self.looks.mean(rows) < self.looks.mean(self.least):
-            self.least, self.least_step, self.waited, self.worse = rows, int(steps.mean()), 0, False
+        step, mean = int(steps.mean()), float(found.mean())
+        self.checks.append((step, mean))
+        if self.least is None or mean < self.looks.mean(self.least):
+            self.least, self.least_step, self.waited, self.worse = rows, step, 0, False
         else:
             by, error = self.looks.gain(rows, self.least)
             self.waited, self.worse = self.waited + 1, by > error
