@@ -192,7 +192,7 @@ def tests_of(family: Family, singles: Mapping[str, Single]) -> dict[str, Tested]
     adjust = weighted_holm({"exchanges": family.p_value} | {k: one.p_value for k, one in singles.items()}, WEIGHTS)
     found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
     for name, one in singles.items():
-        edge = -float(ndtri(ALPHA / adjust[name].factor))
+        edge = adjust[name].sigmas
         detectable = one.origin + (edge + float(ndtri(POWER))) * one.error if one.error else None
         chance = -np.inf, one.origin + edge * one.error - one.found
         found[name] = Tested(adjust[name](one.p_value), detectable, chance=chance)

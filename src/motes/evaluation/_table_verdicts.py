@@ -202,4 +202,4 @@ def unknown(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
 
 def _sigmas(adjust: Adjustment) -> float:
     """How many standard errors a one-sided test finds in 80 of 100 cases."""
-    return float(ndtri(POWER) - ndtri(ALPHA / adjust.factor))
+    return float(ndtri(POWER)) + adjust.sigmas
