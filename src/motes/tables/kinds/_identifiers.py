@@ -69,9 +69,8 @@ class Identifier:
             )
         values = np.sort(series.values).astype(np.int64)
         first = 10 ** len(str(max(int(values.max(initial=0)), 0)))
-        if first + ROOM > (
-            2**53 if series.type == "real" else 2**63
-        ):  # then between the values that are farthest apart
+        largest = 2**53 if series.type == "real" else 2**63
+        if first + ROOM > largest:  # then between the values that are farthest apart
             widest = int(np.diff(values.astype(np.float64)).argmax())
             first = (int(values[widest]) + int(values[widest + 1])) // 2
         return cls(series.type, first=first)
