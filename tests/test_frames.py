@@ -1,6 +1,7 @@
 """Frames: whatever comes in goes back out as it was, and what cannot be read says where."""
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,26 @@ def test_a_template_with_other_columns_is_refused():
         as_frame(pd.DataFrame({"a": ["x"]})).like(np.ones((1, 1)))
     with pytest.raises(DataError, match="no column 'z'"):
         as_frame(POLARS).select(["z"])
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pd.period_range("2020-01", periods=3, freq="M"),
+        pd.arrays.IntervalArray.from_breaks([0, 1, 2, 3]),
+        pd.to_timedelta([1, 2, 3], unit="h"),
+        np.arange(3) + 1j,
+    ],
+    ids=["period", "interval", "timedelta", "complex"],
+)
+def test_a_column_that_cannot_be_read_cannot_come_back_either(entries):
+    """Its error names the column and its type, and so does that of the training."""
+    data = pd.DataFrame({"when": entries, "x": [1.0, 2.0, 3.0]})
+    says = rf"column 'when' of the data is of type {re.escape(str(data.when.dtype))}; .*Convert it"
+    for take in (lambda: as_frame(data).like(data), lambda: Schema.fit(as_frame(data))):
+        with pytest.raises(DataError, match=says):
+            take()
+    assert as_frame(data).select(["x"]).like(data[["x"]]).x.tolist() == [1, 2, 3]
 
 
 def test_an_empty_table_has_columns_and_no_rows():

@@ -46,9 +46,10 @@ def test_what_is_no_box_is_refused(small_model, given, message):
         sample_given(small_model, 5, given)
 
 
-def test_given_has_to_be_a_dict(small_model):
-    with pytest.raises(UsageError, match="given: got list; expected a dict"):
-        box_of(small_model, ["x"])
+@pytest.mark.parametrize("given", [["x"], np.array([0.5, 1.0]), 0.5])
+def test_given_has_to_be_a_dict(small_model, given):
+    with pytest.raises(UsageError, match=rf"given: got {type(given).__name__}; expected a dict.*Choose from: x, y"):
+        motes.Model(small_model).sample(5, given=given)
 
 
 def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):

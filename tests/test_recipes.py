@@ -268,6 +268,11 @@ def test_a_whole_number_will_do_for_a_number():
     assert isinstance(value, float)
 
 
+@pytest.mark.parametrize(("text", "value"), [("False", False), ("false", False), ("True", True), ("true", True)])
+def test_true_and_false_can_be_written_as_in_python(text, value):
+    assert load_recipe("table", [f"table.calibrate={text}"]).table.calibrate is value
+
+
 # --- mistakes ------------------------------------------------------------------------------------------------------
 
 SECTIONS = ", ".join(Recipe.SECTIONS)

@@ -17,6 +17,7 @@ from sklearn import datasets
 from tests.reference import property_test
 from tests.table_reference import log_prob, random_entries
 
+import motes
 from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
@@ -354,10 +355,24 @@ def test_a_whole_weight_is_as_many_rows_to_the_bit(frame):
         np.testing.assert_array_equal(one.edges, two.edges)
 
 
-@pytest.mark.parametrize("weights", [np.ones(3), -np.ones(N), np.full(N, np.nan), np.zeros(N)])
-def test_weights_that_are_none_are_refused(frame, weights):
-    with pytest.raises(DataError, match="the weights of the data have shape"):
-        Schema.fit(frame, weights=weights)
+BAD_WEIGHTS = [
+    (np.ones(3), r"have shape \(3,\)"),
+    (np.r_[1, -np.ones(N - 1)], "weight of row 2 of the data is -1"),
+    (np.full(N, np.nan), "weight of row 1 of the data is nan"),
+    (np.zeros(N), "all weights of the data are 0"),
+    (["many"] * N, "are of type"),
+]
+
+
+@pytest.mark.parametrize(("weights", "says"), BAD_WEIGHTS)
+def test_weights_that_are_none_are_refused_alike_for_schemas_tables_and_points(frame, weights, says):
+    for take in (
+        lambda: Schema.fit(frame, weights=weights),
+        lambda: motes.fit(frame, weights=weights, verbose=False),
+        lambda: motes.fit(np.random.default_rng(0).normal(size=(N, 2)), weights=weights, verbose=False),
+    ):
+        with pytest.raises(DataError, match=says):
+            take()
 
 
 # --- what cannot go in ----------------------------------------------------------------------------------------------

@@ -83,9 +83,9 @@ def test_a_fit_with_weights_learns_the_weighted_law():
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
-        (np.ones(3), "one for each row"),
-        (np.r_[-1.0, np.ones(39)], "weight of row 1 is -1"),
-        (np.r_[np.ones(39), np.nan], "weight of row 40 is nan"),
+        (np.ones(3), "a number for each row"),
+        (np.r_[-1.0, np.ones(39)], "weight of row 1 of the data is -1"),
+        (np.r_[np.ones(39), np.nan], "weight of row 40 of the data is nan"),
         (np.r_[1.0, np.zeros(39)], "1 rows have a weight above 0"),
     ],
 )

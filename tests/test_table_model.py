@@ -211,7 +211,7 @@ def test_what_does_not_fit_is_refused_by_name(model, data):
         model.sample(3, given={"color": None})
     with pytest.raises(UsageError, match=r"real|integer"):
         model.predict_proba(data, "x")
-    with pytest.raises(UsageError, match="weights"):
+    with pytest.raises(DataError, match="weights"):
         fit_table(data, weights=[1.0, 2.0])
 
 

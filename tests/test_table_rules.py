@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import motes
+from motes.explorer import TableSubject
 from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
 from motes.sampling._constraint import Constraint
@@ -82,6 +83,27 @@ def test_the_probabilities_of_all_rows_sum_to_one(ruled):
         assert 0.5 < p[bad].sum() / broken(frame).mean() < 2
 
 
+@pytest.mark.parametrize("ruled", [("label", 0), ("label", 1)], indirect=True)
+def test_probabilities_of_labels_keep_the_rules_as_log_p_does(ruled):
+    """Every label of every row is scored; log p holds a share e of rows without rules, which are never drawn."""
+    frame, broken, model, soft = ruled
+    rows = frame.head(40)
+    p, makers = model.predict_proba(rows, "maker")
+    every = rows.loc[rows.index.repeat(len(makers))].assign(maker=makers * len(rows))
+    free = TableModel(replace(model.orders, constraint=Constraint.none()), model.recipe)
+    scored = np.exp(model.score_samples(every)) - np.exp(free.score_samples(every)) / (ROWS + 1)
+    scored = scored.reshape(p.shape)
+    np.testing.assert_allclose(p, scored / scored.sum(axis=1, keepdims=True), atol=1e-6)
+    bad = broken(every).to_numpy().reshape(p.shape)
+    assert bad.sum() == 3 * len(rows)
+    assert (p[bad] > 0).all() if soft else (p[bad] == 0).all()
+    found = model.predict(rows, "maker")
+    np.testing.assert_array_equal(np.stack([found.columns[f"p({one})"].values for one in makers], axis=1), p)
+    page = TableSubject("cars", model)
+    bars = dict(zip([one.column for one in page.bars], page.conditionals({"car": rows.car[0]}), strict=True))
+    np.testing.assert_allclose(np.sort(bars["maker"]), np.sort(p[0]), atol=1e-6)
+
+
 # --- trained ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,11 +133,40 @@ def test_gaps_of_dates_that_end_on_both_sides_have_their_shares():
 
 
 @pytest.mark.slow
-def test_a_sum_that_a_few_rows_break_is_broken_as_rarely_in_a_trained_model():
-    """150 of 100,000 synthetic rows are expected to break it: a factor of 2 is six standard errors."""
+@pytest.mark.parametrize(("n", "broken"), [(2000, 3), (10_000, 1)])
+def test_a_sum_that_a_few_rows_break_is_broken_as_rarely_in_a_trained_model(n, broken):
+    """150 and 10 of 100,000 synthetic rows are expected: a factor of 2 is six standard errors, and one and a half."""
     rng = np.random.default_rng(3)
-    a, b = rng.poisson(40, 2000), rng.integers(0, 60, 2000)
-    frame = pd.DataFrame({"a": a, "b": b, "c": a + b + np.where(np.arange(2000) < 3, 7, 0)})
-    model = motes.fit(frame, "table", changes={"table.steps": 200}, seed=0, verbose=False)
+    a, b = rng.poisson(40, n), rng.integers(0, 60, n)
+    frame = pd.DataFrame({"a": a, "b": b, "c": a + b + np.where(np.arange(n) < broken, 7, 0)})
+    model = motes.fit(frame, "table", changes={"table.steps": 100}, seed=0, verbose=False)
     drawn = model.sample(100_000, seed=7)
-    assert 75 <= (drawn.a + drawn.b != drawn.c).sum() <= 300
+    assert 0.5 <= (drawn.a + drawn.b != drawn.c).mean() / (broken / n) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [0, 3])
+def test_probabilities_of_labels_are_those_of_rows_drawn_under_conditions(broken):
+    """Shares of 4,000 drawn rows have a standard error of at most .008; p comes from another order of the columns."""
+    rng = np.random.default_rng(3)
+    car, n = rng.integers(0, 12, 2000), 2000
+    maker = np.where(np.arange(n) < broken, (car // 3 + 1) % 4, car // 3)
+    frame = pd.DataFrame(
+        {
+            "x": (car + rng.normal(0, 2, n)).round(2),
+            "car": np.char.add("c", car.astype(str)),
+            "maker": maker.astype(str),
+        }
+    )
+    model = motes.fit(frame, "table", changes={"table.steps": 100}, seed=0, verbose=False)
+    given = frame.drop(columns="car").head(4)
+    p, cars = model.predict_proba(given, "car")
+    for row, mine in zip(given.to_dict("records"), p, strict=True):
+        drawn = model.sample(4000, given=row, seed=5).car.to_numpy()
+        assert np.abs((drawn[:, None] == np.array(cars)).mean(axis=0) - mine).max() < 0.04
+    makers = np.array([int(one[1:]) // 3 for one in cars]).astype(str)
+    bad = makers != given.maker.to_numpy()[:, None]
+    assert (p[bad] == 0).all() if not broken else 0 < p[bad].max() < 0.02
+    p, makers = model.predict_proba(frame.drop(columns="maker").tail(500), "maker")
+    follows = frame.maker.tail(500).to_numpy()[:, None] == np.array(makers)
+    assert (p[follows] == 1).all() if not broken else 1 - p[follows].mean() < 2 * 3 / 2000

@@ -34,6 +34,28 @@ def plain(data: Any, name: str = "the data") -> Any:
     return _without_mask(data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
 
 
+def check_weights(weights: Any, n: int, name: str = "the data") -> NDArray[np.float64]:
+    """The weights of n rows as numbers, (n,).
+
+    Raises:
+        DataError: no n finite numbers of at least 0 of which one is more; the message names the row.
+    """
+    given = np.asarray(plain(weights))
+    try:
+        made = given.astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"the weights of {name} are of type {given.dtype}; expected a number for each row.") from None
+    if made.shape != (n,):
+        raise DataError(f"the weights of {name} have shape {made.shape}; expected ({n},), a number for each row.")
+    good = np.isfinite(made) & (made >= 0)
+    if not good.all():
+        row = int(good.argmin())
+        raise DataError(f"the weight of row {row + 1} of {name} is {made[row]:g}; expected a finite number at least 0.")
+    if not made.any():
+        raise DataError(f"all weights of {name} are 0; expected at least one row that counts.")
+    return made
+
+
 def _without_mask(data: "np.ma.MaskedArray[Any, Any]") -> NDArray[Any]:
     gone = np.ma.getmaskarray(data)
     if not gone.any():

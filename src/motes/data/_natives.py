@@ -96,8 +96,10 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
         return _of_text(series, gone)
     if isinstance(dtype, nw.Object):
         return of_values(np.asarray(series.to_numpy(), dtype=object), series.name, name)
+    got = native.dtype if nw.dependencies.is_pandas_like_series(native) else dtype
     raise DataError(
-        f"column '{series.name}' of {name} is of type {dtype}; expected numbers, true or false, text or dates."
+        f"column '{series.name}' of {name} is of type {got}; expected numbers, true or false, text or dates. "
+        "Convert it, such as periods by .dt.to_timestamp(), or leave it out."
     )
 
 
@@ -170,6 +172,9 @@ def in_library(table: Any, library: str) -> Any:
 
 def to_native(columns: Mapping[str, Series], template: Any) -> Any:
     """Columns as a table of the kind of `template`, which has the same names in the same order."""
+    for series in columns.values():
+        if series.type == "other":
+            raise DataError(series.labels[0])
     module = nw.get_native_namespace(nw.from_native(template, eager_only=True))
     if _is_arrow(template):
         fields = list(template.schema)

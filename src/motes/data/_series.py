@@ -115,7 +115,8 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
     if kind in "UO":
         return _of_objects(values.astype(object), column, name)
     raise DataError(
-        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates."
+        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates. "
+        "Convert it, or leave it out."
     )
 
 

@@ -36,7 +36,8 @@ def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
     """
     if not isinstance(given, Mapping):
         raise UsageError(
-            f"given: got {type(given).__name__}; expected a dict, column -> condition, such as {{'x': 0.5}}."
+            f"given: got {type(given).__name__}; expected a dict, column -> condition, such as "
+            f"{{'{model.columns[-1]}': 0.5}}. Choose from: {', '.join(model.columns)}."
         )
     low, high = np.full((2, model.dim), [[-np.inf], [np.inf]])
     for name, value in given.items():
@@ -62,9 +63,10 @@ def far_conditions(model: PointModel, given: Mapping[str, Any]) -> list[str]:
 
     None for a model that was trained on columns as they are: it does not know their means.
     """
-    if not model.recipe.data.standardise or not given:
+    box = box_of(model, given)
+    if not model.recipe.data.standardise:
         return []
-    low, high = (model.standardiser.forward(end) for end in box_of(model, given))
+    low, high = (model.standardiser.forward(end) for end in box)
     away = np.maximum(np.maximum(low, -high), 0.0)
     return [
         f"the condition on '{model.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "

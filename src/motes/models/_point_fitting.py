@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
-from motes.data._arrays import plain
+from motes.data._arrays import check_weights, plain
 from motes.data._classes import Classes
 from motes.data._identity import content_keys, fingerprint_of
 from motes.data._points import frame_of
@@ -328,13 +328,7 @@ def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Arr
     """The numbers of those of `n` rows that count, and their weights."""
     if weights is None:
         return np.arange(n), np.ones(n)
-    numbers = np.asarray(plain(weights), np.float64)
-    if numbers.shape != (n,):
-        raise DataError(f"the weights have shape {numbers.shape}; expected ({n},), one for each row.")
-    good = np.isfinite(numbers) & (numbers >= 0)
-    if not good.all():
-        row = int(good.argmin())
-        raise DataError(f"the weight of row {row + 1} is {numbers[row]}; expected a finite number at least 0.")
+    numbers = check_weights(weights, n)
     if (numbers > 0).sum() < 2:
         raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
     rows = np.flatnonzero(numbers)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._arrays import plain
+from motes.data._arrays import check_weights
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import content_keys, fingerprint_of
 from motes.errors import RecipeError, TrainingError, UsageError, check_process, check_seed
@@ -74,7 +74,7 @@ def fit_table(
             "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."
         )
     frame = as_frame(data, name=session.name)
-    heavy = _weights(weights, len(frame))
+    heavy = None if weights is None else check_weights(weights, len(frame), session.name)
     chosen = replace(chosen, columns={**chosen.columns, **(columns or {})})
     if start is not None:
         _check_start(start, chosen)
@@ -205,17 +205,3 @@ def _pieces(rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     rare = ((np.asarray(rows.inner) != 0) & np.asarray(rows.observed)).any(axis=1)
     pieces = np.clip(np.round(weights), 1, max(PIECES // len(weights), 1)).astype(np.int64)
     return np.where(rare, 1, pieces)
-
-
-def _weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
-    if weights is None:
-        return None
-    heavy = np.asarray(plain(weights), np.float64)
-    if heavy.shape != (n,):
-        raise UsageError(f"weights have shape {heavy.shape}; expected ({n},), one for each row.")
-    if not np.isfinite(heavy).all() or (heavy < 0).any():
-        row = int((~np.isfinite(heavy) | (heavy < 0)).argmax())
-        raise UsageError(f"weights, row {row + 1}: got {heavy[row]}; expected a finite number of at least 0.")
-    if not heavy.any():
-        raise UsageError("all weights are 0; expected a row that counts.")
-    return heavy

@@ -4,8 +4,8 @@
 
 The probabilities of labels come from one pass. A number or a date is described by several draws for each row, made in
 one block: the uniform numbers of rows that expect the same are spread evenly (`unmasking.spread_evenly`), so that the
-error falls nearly with the number of draws and not with its root. Draws that break a rule with observed columns are
-left out.
+error falls nearly with the number of draws and not with its root. Labels and draws are weighed by the rules that relate
+them to observed columns, so that none breaks a rule that all training rows keep.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> 
     kind = _kind_of(schema, column)
     if not isinstance(kind, Categorical):
         raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `predict`, which takes any.")
-    return _probabilities(orders, schema.encode(frame, name=name, unseen="mark"), kind), list(kind.labels)
+    return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), list(kind.labels)
 
 
 def predict_blocks(
@@ -102,7 +102,7 @@ def predict_blocks(
             part = block.take(slice(start, start + ROWS))
             encoded = orders.schema.encode(part, name=name, unseen="mark")
             if isinstance(kind, Categorical):
-                columns = _of_labels(kind, _probabilities(orders, encoded, kind))
+                columns = _of_labels(kind, _probabilities(orders, part, encoded, kind))
                 predicted(len(part))
             else:
                 word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
@@ -150,12 +150,18 @@ def _others(orders: AnyOrder, encoded: Encoded, at: slice) -> Rows:
     return rows._replace(observed=observed)
 
 
-def _probabilities(orders: AnyOrder, encoded: Encoded, kind: Categorical) -> Array:
-    """p(label | the other observed entries) of each row, (n, l)."""
+def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Categorical) -> Array:
+    """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
     at = orders.schema.parts_of(kind.column)
     part = orders.schema.parts[at.start]
     unmasker = orders.first([other for other in orders.schema.learned if other != kind.column])
-    return kind.of_labels(last_codes(unmasker, _others(orders, encoded, at), part.count - part.missing))
+    p = kind.of_labels(last_codes(unmasker, _others(orders, encoded, at), part.count - part.missing))
+    if kind.column not in orders.constraint.columns:
+        return p
+    places = np.broadcast_to(np.arange(len(kind.labels)), p.shape)
+    sides = observed_sides(orders.schema, orders.constraint.columns, frame, encoded)
+    p = p * orders.constraint.weights(places, sides, kind.column)
+    return p / p.sum(axis=1, keepdims=True)
 
 
 # --- draws of numbers and dates ---------------------------------------------------------------------------------------

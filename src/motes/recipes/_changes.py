@@ -7,7 +7,9 @@ from motes.errors import RecipeError
 
 
 def split_change(change: str) -> tuple[str, Any]:
-    """ "section.key=value", as on the command line, in its two parts; the value is TOML, or a bare word.
+    """ "section.key=value", as on the command line, in its two parts.
+
+    The value is TOML, Python's True or False, or a bare word.
 
     Raises:
         RecipeError: no "=" or no key.
@@ -18,5 +20,6 @@ def split_change(change: str) -> tuple[str, Any]:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word
+        word = text.strip()
+        value = {"True": True, "False": False}.get(word, word)
     return key.strip(), value

@@ -22,10 +22,10 @@ from motes.learning.tables._layout import Layout
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import Rows
 from motes.learning.tables._rows import Scale
-from motes.sampling._constraint import Side, observed_sides
+from motes.sampling._constraint import observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.tables._parts import Array, Codes, Encoded, Mask, Part
-from motes.tables._relations import Inequality
+from motes.tables._relations import Relation
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ class Conditionals:
         return Rows(**fields)
 
     def _kept(self, frame: Frame, encoded: Encoded) -> Array:
-        """m / p of the pieces (K, p) by the inequalities between columns, at the middle of each piece.
+        """f of the pieces (K, p) by the rules between columns, at the middle of each piece.
 
-        Relations and dependencies are in the pieces already.
+        Relations are in the pieces already, of which their value is hardly ever the middle.
         """
         orders, made = self.orders, np.ones(self._real.shape)
         schema, rules = orders.schema, orders.constraint.rules
-        constraint = orders.constraint.without(np.array([not isinstance(rule, Inequality) for rule in rules], bool))
+        constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
         if not constraint.columns:
             return made
         sides = observed_sides(schema, constraint.columns, frame, encoded)
@@ -149,9 +149,7 @@ class Conditionals:
             here = one.codes < schema.parts[at.start].count - schema.parts[at.start].missing
             codes, y = np.where(here, one.codes, 0)[:, None], one.y[:, None]
             values = np.where(here, kind.decode(codes, y, np.zeros(y.shape)).astype(np.float64), np.nan)
-            whole = {name: side.at(np.zeros(len(values), np.intp)) for name, side in sides.items()}
-            whole[column] = Side(values, np.ones(len(values), bool))
-            made[: len(values), at.start] = np.exp(constraint.log_factor(whole))
+            made[: len(values), at.start] = constraint.weights(values[None], sides, column)[0]
         return made
 
 

@@ -28,7 +28,9 @@ from motes.tables._schema import Schema
 
 DRAWN = 4096, 32_768  # rows for Z, at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
 FOR_EACH = 16  # of them for each training row, between these two,
-ERROR = 5e-4  # unless fewer tell it so well
+ERROR = 5e-4  # unless fewer tell it so well,
+BREACHES = 16  # and each soft rule is broken so often among them, or would be if they broke it as training rows do
+HALF = 0.5  # a breach more than there are and should be, for few of them are chance
 PRIOR = 10.0  # rows that say of a code that rules do not change its share
 LEAST = 0.05  # of rows that keep all rules: each requested row takes as many draws as one of them
 STRAIGHT = 0.98  # of the rows: if no fewer are kept, all shares of codes are what they were
@@ -199,17 +201,25 @@ class Constraint:
             sides: of the other columns, (n,) each.
             column: whose draws they are.
         """
-        n, r = draws.shape
-        whole = {name: side.at(np.repeat(np.arange(n), r)) for name, side in sides.items()}
-        whole[column] = Side(draws.ravel().astype(np.float64), np.ones(n * r, bool))
-        weights = np.exp(self._log_kept(whole)).reshape(n, r)
-        made = draws.copy()
+        r, made = draws.shape[1], draws.copy()
+        weights = self.weights(draws, sides, column)
         for row in np.flatnonzero(np.ptp(weights, axis=1) > 0):
             order = np.argsort(draws[row], kind="stable")
             upto = np.cumsum(weights[row, order])
             chosen = np.searchsorted(upto, (np.arange(r) + 0.5) / r * upto[-1])
             made[row] = draws[row, order[np.minimum(chosen, r - 1)]]
         return made
+
+    def weights(self, values: NDArray[Any], sides: Sides, column: str) -> Array:
+        """f of rows in which one column has each of some values, (n, r); arguments as those of `reweighted`.
+
+        It is 1 in a row that breaks a rule, which all training rows keep, with any of the values.
+        """
+        n, r = values.shape
+        whole = {name: side.at(np.repeat(np.arange(n), r)) for name, side in sides.items()}
+        whole[column] = Side(values.ravel().astype(np.float64), np.ones(n * r, bool))
+        found = np.exp(self.log_weights(cases_of(self.rules, whole))).reshape(n, r)
+        return np.where(found.any(axis=1, keepdims=True), found, 1.0)
 
 
 def _closer(factor: Array, now: Array, shares: Array) -> Array:
@@ -224,7 +234,9 @@ def _closer(factor: Array, now: Array, shares: Array) -> Array:
         times = np.where(now > 0, shares / now * kept / shares[1:].sum(), 1.0)
     made = factor * times
     made[1:] = np.minimum(made[1:], MOST * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
-    made[0] = min(made[0], 1.0)
+    if shares[0]:
+        breaches = now[0] / factor[0], shares[0] * kept / shares[1:].sum()  # of p, and as many as there should be
+        made[0] = min((breaches[1] + HALF) / (breaches[0] + HALF), 1.0)
     return made
 
 
@@ -318,7 +330,7 @@ def estimated(unmasker: Unmasker, schema: Schema, seed: int) -> Estimate:
         block = draw_block(whole, schema, ROWS, word, number)
         blocks.append(block.codes)
         of_cases.append(cases_of(rules, drawn_sides(schema, columns, block.codes, block.y, block.u)))
-        if _is_enough(np.concatenate(of_cases)):
+        if _is_enough(np.concatenate(of_cases), rules):
             break
     codes, cases = np.concatenate(blocks), np.concatenate(of_cases)
     while (~(cases == 0).any(axis=1)).mean() < LEAST:
@@ -331,9 +343,11 @@ def estimated(unmasker: Unmasker, schema: Schema, seed: int) -> Estimate:
     )
 
 
-def _is_enough(cases: NDArray[np.integer]) -> bool:
-    """Whether drawn rows (n, k) say well enough how many keep all rules, and there are no shares of other cases."""
-    if cases.max() > 1:
+def _is_enough(cases: NDArray[np.integer], rules: Sequence[Rule]) -> bool:
+    """Whether drawn rows (n, k) say well enough how many keep the rules, and there are no shares of other cases."""
+    breaches = np.maximum((cases == 0).sum(axis=0), [len(cases) * rule.shares[0] for rule in rules])
+    soft = [rule.shares[0] > 0 for rule in rules]
+    if cases.max() > 1 or (breaches[soft] < BREACHES).any():
         return False
     kept = float((cases > 0).all(axis=1).mean())
     return kept > 0 and np.sqrt((1 - kept) / kept / len(cases)) < ERROR

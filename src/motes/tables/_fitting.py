@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data._arrays import plain
+from motes.data._arrays import check_weights
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.errors import DataError
@@ -111,13 +111,7 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows
     rows = np.arange(len(frame))
     if weights is None:
         return WeightedRows(frame, rows, np.ones(len(frame)))
-    given = np.asarray(plain(weights), np.float64)
-    if given.shape != (len(frame),) or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
-        raise DataError(
-            f"the weights of {name} have shape {given.shape}; "
-            f"expected ({len(frame)},), finite, none below 0, some above."
-        )
-    heavy = counting(given)
+    heavy = counting(check_weights(weights, len(frame), name))
     most = min(1.0, max(REPEATED, 4 * len(frame)) / heavy.sum())
     copies = np.where(heavy > 0, np.maximum(np.round(heavy * most), 1), 0).astype(np.int64)
     rows = np.repeat(rows, copies)
