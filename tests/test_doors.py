@@ -27,7 +27,6 @@ DOORS = (
     "motes.errors",
     "motes.explorer",
     "motes.tables.kinds",
-    "motes.diffusion.masked",
 )
 READERS = [
     ROOT / "README.md",
@@ -234,11 +233,6 @@ SLOW = {  # they train, draw many points or diagnose
     "motes.diagnosis._local.LocalCalibration",
     "motes.diagnosis._local.local_calibration",
     "motes.diffusion._blurred_oracles.BoxesOracle",
-    "motes.diffusion.masked._bound.Bound",
-    "motes.diffusion.masked._bound.discrete_bound",
-    "motes.diffusion.masked._oracles.EnumeratedOracle",
-    "motes.diffusion.masked._oracles.MaskedOracle.log_prob_visible",
-    "motes.diffusion.masked._oracles.ProductMixtureOracle",
     "motes.evaluation._excess.ExcessLoss",
     "motes.evaluation._points.evaluate_points",
     "motes.explorer._subjects.Subject.of_class",

@@ -21,7 +21,6 @@ from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._process import q_posterior
 from motes.diffusion._schedules import Schedule
-from motes.diffusion.masked._process import carry_over
 from motes.errors import UsageError
 from motes.evaluation._entries import Entry
 from motes.evaluation._excess import ExcessLoss, excess_loss
@@ -194,12 +193,6 @@ def test_a_standard_error_falls_with_the_root_of_the_probes():
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
-
-
-def test_visible_columns_are_carried_over():
-    log_probs = jnp.log(jnp.full((2, 3), 1 / 3))
-    found = carry_over(log_probs, jnp.array([2, 0]), jnp.array([True, False]))
-    np.testing.assert_allclose(jnp.exp(found), [[0, 0, 1], [1 / 3] * 3], atol=1e-6)
 
 
 def test_rows_are_taken_with_their_labels():

@@ -1,4 +1,4 @@
-"""The mathematics of Gaussian diffusion, and in `masked` of masked diffusion: schedules, process, exact denoisers.
+"""The mathematics of Gaussian diffusion: schedules, process, exact denoisers.
 
     x_t = alpha_t x_0 + sigma_t eps
 

@@ -1,4 +1,3 @@
-from . import masked
 from ._blurred_oracles import BoxesOracle, EmpiricalOracle
 from ._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
 from ._denoiser import Denoiser, Given, VarianceDenoiser
@@ -51,7 +50,6 @@ __all__ = [
     "eps_from_v",
     "eps_from_velocity",
     "eps_from_x0",
-    "masked",
     "q_posterior",
     "q_sample",
     "q_transition",
