@@ -23,10 +23,10 @@ help:
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow,motes.explorer._serving"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow,motes.explorer"
 
 venv-test:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,motes.explorer._serving,pytest,xdist"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,motes.explorer,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)

@@ -224,8 +224,7 @@ def chromium():
 @pytest.fixture(scope="module")
 def answers(small_model):
     """What the explorer answers of the small model; a module may have its own."""
-    from motes.explorer import Limits, Shelf, Subject
-    from motes.explorer._answers import Answers
+    from motes.explorer import Answers, Limits, Shelf, Subject
 
     return Answers(Shelf(Subject("small", small_model)), Limits())
 

@@ -1,16 +1,18 @@
 """A server of the explorer in a thread, and a client that asks it word for word."""
 
 import http.client
+import json
 import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import uvicorn
 from websockets.sync.client import connect
 
-from motes.explorer import application
-from motes.explorer._serving import configured
+from motes.explorer import application, server_config
 
 TOKEN = "the-token-of-this-start"
 
@@ -53,10 +55,10 @@ class Client:
 
 
 @contextmanager
-def serving(shelf, answers):
-    """A server in a thread, as `serve` has it."""
-    app = application(shelf, token=TOKEN, limits=answers.limits, answers=answers)
-    server = uvicorn.Server(configured(app, answers.limits))
+def serving(shelf, answers, host="127.0.0.1"):
+    """A server in a thread, as `serve` has it; it takes itself for one that listens at `host`."""
+    app = application(shelf, token=TOKEN, host=host, limits=answers.limits, answers=answers)
+    server = uvicorn.Server(server_config(app, answers.limits))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -67,6 +69,17 @@ def serving(shelf, answers):
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+def parts(data):
+    """The header and the arrays of a frame, as the page reads it."""
+    (length,) = struct.unpack_from("<I", data)
+    header, arrays, place = json.loads(data[4 : 4 + length]), {}, 4 + length
+    for one in header.pop("arrays"):
+        count = int(np.prod(one["shape"], dtype=int))
+        arrays[one["name"]] = np.frombuffer(data, "<f4", count, place).reshape(one["shape"])
+        place += 4 * count
+    return header, arrays
 
 
 def wait_for(true, seconds=10.0):

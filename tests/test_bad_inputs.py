@@ -11,8 +11,7 @@ import pytest
 
 import motes
 from motes.errors import DataError, RecipeError, UsageError
-from motes.explorer._subjects import Subject
-from motes.explorer._taking import taken
+from motes.explorer import Answers, Limits, Shelf, Subject
 from motes.learning._checkpoints import write_checkpoint
 from motes.runs._checkpoints import checkpoints_in, seed_of
 from motes.runs._folder import history_in
@@ -214,7 +213,7 @@ def test_a_foreign_file_among_checkpoints_is_left_alone(name, tmp_path):
 def test_an_export_without_room_for_a_temporary_file_says_so(small_model, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match=r"no temporary file can be written .*TMPDIR"):
-        taken(Subject("moons", small_model), "model", 0, lambda done: None)
+        Answers(Shelf(Subject("own", small_model)), Limits()).ask(what="export", model="own", form="model", seed=0)
 
 
 def test_a_model_is_saved_and_loaded_by_a_name_without_a_suffix(small_model, tmp_path):

@@ -75,7 +75,7 @@ def quick(quick_tables, monkeypatch):
     for module in ("_run", "_plots"):
         monkeypatch.setattr(f"motes.runs.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.runs._diagnosis_figures.diagnosis_figures", lambda *given, **options: [])
-    monkeypatch.setattr("motes.explorer._serving.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
+    monkeypatch.setattr("motes.explorer.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
     monkeypatch.setattr(cli.exploring, "_open", lambda address: None)
     monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
     real_tables = motes.diagnosis._evaluating.evaluate_tables

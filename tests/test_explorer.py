@@ -9,6 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import equinox as eqx
@@ -20,33 +22,36 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 
 import motes
-from explorers import TOKEN, serving, wait_for
+from explorers import TOKEN, parts, serving, wait_for
 from motes.cli import exploring
 from motes.data import read_frame
 from motes.data._distributions import Atoms
 from motes.diffusion import GaussianOracle
 from motes.diffusion._later import Later
 from motes.errors import DataError, MotesError, UsageError
-from motes.explorer import Limits, Shelf, Subject, serve, shipped
-from motes.explorer._answers import LEGS, Answers
-from motes.explorer._application import FULL, page_files
-from motes.explorer._chains import draw
-from motes.explorer._densities import log_density, scores
-from motes.explorer._exporting import page_alone
-from motes.explorer._frames import Answer, frame, parts
-from motes.explorer._guard import HEADERS, accepted, is_loopback
-from motes.explorer._memory import by_heart
-from motes.explorer._requests import Request
-from motes.explorer._sketches import Sketch
-from motes.explorer._starting import Seats, begun
-from motes.explorer._subjects import OURS, PLACES, own_subject
-from motes.explorer._uploads import KEPT, Upload, Uploads, read
+from motes.explorer import (
+    Answer,
+    Answers,
+    Limits,
+    Request,
+    Shelf,
+    Subject,
+    Trainings,
+    is_loopback,
+    open_subject,
+    serve,
+    shipped,
+)
 from motes.learning._networks import LogScales
 from motes.models._point_fitting import fit_points
 from motes.sampling._divergence import on_grid
 from motes.sampling._likelihood import log_likelihood
 from motes.sampling._paths import flow_path
 
+FILES = Path(motes.explorer.__file__).parent
+PAGE = {file.name: file.read_bytes() for file in (FILES / "page").iterdir()}
+PLACES = 1024  # of the clock, beside 0
+FULL = 4001  # the code of a socket that is one too many
 LIMITS = Limits(points=500, steps=16, cells=8, sockets=3, message=2_000)
 HERE_TOO = ["localhost", "localhost:1", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:80"]
 FOREIGN = [
@@ -73,18 +78,15 @@ def client(shelf, answers):
         yield client
 
 
-def ask(answers, **options):
-    return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
-
-
 # --- who may ask -----------------------------------------------------------------------------------------------------
 
 
 def test_the_page_is_given_to_who_has_its_address(client):
     status, headers, body = client.get(f"/?token={TOKEN}")
     assert status == 200 and b"<title>" in body
-    for name, text in HEADERS.items():
-        assert headers[name] == text
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store" and "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["content-security-policy"].startswith("default-src 'none'")
 
@@ -95,14 +97,13 @@ def test_the_page_is_given_to_who_has_its_address(client):
 def test_without_the_token_there_is_no_page_and_no_socket(client, query):
     status, headers, body = client.get(f"/{query}")
     assert status == 403 and b"motes explore" in body and TOKEN.encode() not in body
-    assert headers["content-security-policy"] == HEADERS["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
     assert client.upgrade(query, {"origin": client.here}) == 403
     assert client.upgrade(headers={"origin": client.here}) == 101
 
 
 def test_two_starts_have_two_tokens(monkeypatch, shelf):
     seen = []
-    monkeypatch.setattr("motes.explorer._serving.first_picture", lambda answers: None)
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: self._on_start())
     for _ in range(2):
         serve(shelf, on_start=seen.append)
@@ -125,10 +126,20 @@ def test_one_host_header_is_expected(client):
     assert client.get(f"/?token={TOKEN}", {"host": []})[0] == 400
 
 
-def test_a_server_for_others_is_known_by_its_address_and_by_no_name():
-    assert accepted("192.0.2.7:8000", "192.0.2.7") and not accepted("192.0.2.8:8000", "192.0.2.7")
-    assert accepted("192.0.2.7:8000", "0.0.0.0") and accepted("[2001:db8::1]:8000", "::")
-    assert not accepted("evil.example:8000", "0.0.0.0")
+@pytest.mark.parametrize(
+    ("host", "statuses"),
+    [
+        ("192.0.2.7", {"192.0.2.7:8000": 200, "192.0.2.8:8000": 421}),
+        ("0.0.0.0", {"192.0.2.7:8000": 200, "evil.example:8000": 421}),
+        ("::", {"[2001:db8::1]:8000": 200, "evil.example:8000": 421}),
+    ],
+)
+def test_a_server_for_others_is_known_by_its_address_and_by_no_name(shelf, answers, host, statuses):
+    with serving(shelf, answers, host) as client:
+        assert {name: client.get(f"/?token={TOKEN}", {"host": name})[0] for name in statuses} == statuses
+
+
+def test_hosts_that_only_this_machine_reaches_are_known():
     assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "192.0.2.7", "my-machine")] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
@@ -173,7 +184,7 @@ def traversals():
         "./../",
         "%2e./",
     ]
-    files = ["etc/passwd", "_guard.py", "models/moons.safetensors", "__init__.py", "page/../_guard.py"]
+    files = ["etc/passwd", "guard.py", "models/moons.safetensors", "__init__.py", "page/../guard.py"]
     deep = [f"/{up * depth}{file}" for up, depth, file in itertools.product(ups, (1, 3, 8), files)]
     flat = [
         f"/{start}{file}"
@@ -191,7 +202,7 @@ def traversals():
                 "~/",
                 "http://x/",
             ],
-            ["etc/passwd", "_guard.py"],
+            ["etc/passwd", "guard.py"],
         )
     ]
     return deep + flat
@@ -200,7 +211,7 @@ def traversals():
 def test_two_hundred_paths_that_lead_elsewhere_lead_nowhere(client):
     paths = traversals()
     assert len(set(paths)) >= 200
-    known = set(page_files().values())
+    known = set(PAGE.values())
     for path in paths:
         status, _, body = client.get(f"{path}?token={TOKEN}")
         assert status in (400, 403, 404) and body not in known, path
@@ -210,7 +221,7 @@ def test_two_hundred_paths_that_lead_elsewhere_lead_nowhere(client):
 @pytest.mark.parametrize("name", ["../moons", "/etc/passwd", "models/moons.safetensors", "moons\x00", "moon", "."])
 def test_a_name_of_a_model_is_never_a_path(answers, name):
     with pytest.raises(UsageError, match="expected one of"):
-        ask(answers, what="open", model=name)
+        answers.ask(what="open", model=name)
     with pytest.raises(UsageError, match="unknown model"):
         answers.shelf.subject(name)
 
@@ -221,7 +232,7 @@ def test_a_long_address_is_refused(client):
 
 
 def test_every_file_of_the_page_is_served_and_asks_nothing_of_another_machine(client):
-    for name, content in page_files().items():
+    for name, content in PAGE.items():
         status, headers, body = client.get("/?token=" + TOKEN if name == "index.html" else f"/{name}")
         assert status == 200 and body == content and headers["x-content-type-options"] == "nosniff"
         text = content.decode().replace("http://www.w3.org/", "")
@@ -253,20 +264,21 @@ OUT_OF_RANGE = [
 @pytest.mark.parametrize("wrong", OUT_OF_RANGE)
 def test_more_than_the_limits_is_refused(answers, wrong):
     fine = {"what": "chain", "model": "small", "n": 20, "steps": 4, "seed": 0, "sampler": "euler"}
-    assert ask(answers, **fine).arrays["points"].shape == (5, 20, 2)
+    assert answers.ask(**fine).arrays["points"].shape == (5, 20, 2)
     with pytest.raises(UsageError, match=r"^got .*; expected"):
-        ask(answers, **fine | wrong)
+        answers.ask(**fine | wrong)
 
 
 @pytest.mark.parametrize("at", [None, [], [1], [1, 2, 3], ["1", 2], [1, 1e300], [True, 0], {"x": 1}])
 def test_a_point_is_two_numbers(answers, at):
     with pytest.raises(UsageError, match=r"^got at = "):
-        ask(answers, what="probe", model="small", place=500, at=at)
+        answers.ask(what="probe", model="small", place=500, at=at)
 
 
 def test_a_frame_is_read_as_it_was_written():
     arrays = {"a": np.arange(6.0).reshape(2, 3), "none": np.empty((0, 2)), "one": np.array(7.5)}
-    data = frame({"number": 3, "nothing": np.nan, "word": "é <script>", "many": [np.inf, np.int64(2)]}, arrays)
+    words = {"number": 3, "nothing": np.nan, "word": "é <script>", "many": [np.inf, np.int64(2)]}
+    data = Answer(words, arrays).to_bytes()
     header, found = parts(data)
     assert header == {"number": 3, "nothing": None, "word": "é <script>", "many": [None, 2]}
     assert {name: array.tolist() for name, array in found.items()} == {k: v.tolist() for k, v in arrays.items()}
@@ -278,7 +290,7 @@ def test_a_frame_is_read_as_it_was_written():
 
 def test_the_end_of_a_chain_is_what_the_library_draws(answers, small_model):
     how = {"sampler": "heun", "steps": 6}
-    found = ask(answers, what="chain", model="small", n=300, seed=5, **how)
+    found = answers.ask(what="chain", model="small", n=300, seed=5, **how)
     assert np.array_equal(found.arrays["points"][-1], small_model.sample(300, seed=5, how=how))
     assert found.header == {"evaluations": 2, "stochastic": False, "steps": 6}
     assert found.arrays["clock"][0] == pytest.approx(PLACES) and found.arrays["clock"][-1] == 0
@@ -287,14 +299,14 @@ def test_the_end_of_a_chain_is_what_the_library_draws(answers, small_model):
 
 def test_samplers_of_one_seed_start_from_the_same_noise(answers):
     chains = [
-        ask(answers, what="chain", model="small", n=50, seed=2, sampler=one, steps=4) for one in ("euler", "ancestral")
+        answers.ask(what="chain", model="small", n=50, seed=2, sampler=one, steps=4) for one in ("euler", "ancestral")
     ]
     first, second = (one.arrays["points"] for one in chains)
     assert np.array_equal(first[0], second[0]) and not np.array_equal(first[-1], second[-1])
 
 
 def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_model):
-    found = ask(answers, what="cloud", model="small", n=400, seed=4).arrays
+    found = answers.ask(what="cloud", model="small", n=400, seed=4).arrays
     assert np.array_equal(found["points"], motes.make_shape("moons", 400, seed=4))
     subject = answers.shelf.subject("small")
     t, alpha, sigma = (part[300] for part in subject.clock)
@@ -308,7 +320,7 @@ def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_mod
 
 def test_the_distance_is_that_of_the_library(answers, small_model):
     how = {"sampler": "euler", "steps": 4}
-    found = ask(answers, what="distance", model="small", n=200, seed=1, **how)
+    found = answers.ask(what="distance", model="small", n=200, seed=1, **how)
     subject = answers.shelf.subject("small")
     real, _ = subject.origin.real(2_000)
     units = small_model.standardiser
@@ -321,37 +333,41 @@ def test_the_distance_is_that_of_the_library(answers, small_model):
 
 @pytest.mark.slow
 def test_scores_and_densities_are_those_of_the_library(answers, small_model):
-    subject, t = answers.shelf.subject("small"), 0.6
-    u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.8, 0.9]])
-    z = subject.standardised(u, t)
-    denoiser = small_model.denoiser
-    x0, score = scores(denoiser, z, t)
-    assert x0 == pytest.approx(np.stack([denoiser(jnp.asarray(row), t) for row in z]), abs=1e-5)
-    assert score == pytest.approx(np.stack([denoiser.score(jnp.asarray(row), t) for row in z]), rel=1e-4, abs=1e-5)
-    exact = motes.truth("moons").log_density(u)
-    assert log_density(subject, subject.oracle, u, 0.0, print) == pytest.approx(exact, abs=1e-3)
+    subject, denoiser, units = answers.shelf.subject("small"), small_model.denoiser, small_model.standardiser
+    for at in ([0.1, 0.2], [1.0, -0.4], [-0.8, 0.9]):
+        found = answers.ask(what="probe", model="small", place=600, at=at).header
+        z = jnp.asarray(subject.standardised(np.array([at]), found["t"])[0])
+        x0, score = np.asarray(denoiser(z, found["t"])), np.asarray(denoiser.score(z, found["t"]))
+        assert found["learned"]["x0"] == pytest.approx(units.inverse(x0[None])[0], abs=1e-5)
+        expected = score * float(subject.zoom(found["t"])) / units.scale
+        assert found["learned"]["score"] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    found = answers.ask(what="density", model="small", of="both", place=0, cells=4).arrays
+    u = np.stack(np.meshgrid(*found["at"]), axis=-1).reshape(-1, 2)
+    assert found["exact"].ravel() == pytest.approx(motes.truth("moons").log_density(u), rel=1e-4, abs=1e-3)
     learned = small_model.score_samples(u)
-    assert log_density(subject, denoiser, u, 0.0, print) == pytest.approx(learned, abs=0.05)
+    near = learned > -10
+    assert near.sum() >= 4 and found["learned"].ravel()[near] == pytest.approx(learned[near], abs=0.05)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("t", [0.2, 0.6, 0.95])
-def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, t):
+@pytest.mark.parametrize("place", [300, 600, 900])
+def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, place):
     """The flow of the oracle from t on against its own log q_t."""
     subject = answers.shelf.subject("small")
     u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.5, 0.8]])
-    units = subject.model.standardiser
+    found = [answers.ask(what="probe", model="small", place=place, at=at).header for at in u.tolist()]
+    units, t = subject.model.standardiser, found[0]["t"]
     flow = log_likelihood(Later.of(subject.oracle, t), units.forward(u), r_min=0.01).log_prob + units.log_det(u)
-    assert flow == pytest.approx(log_density(subject, subject.oracle, u, t, print), abs=0.02)
+    assert flow == pytest.approx([one["exact"]["log_p"] for one in found], abs=0.02)
 
 
 def test_the_density_of_another_moment_needs_no_other_program(answers):
     """Or each place of the clock would wait for a compiler."""
-    subject, u = answers.shelf.subject("small"), np.array([[0.1, 0.2]])
-    log_density(subject, subject.denoiser, u, 0.5, print)
+    question = dict(what="probe", model="small", at=[0.1, 0.2])
+    answers.ask(**question, place=500)
     count = on_grid._cached._cache_size()
-    for t in (0.4, 0.6, 0.9):
-        log_density(subject, subject.denoiser, u, t, print)
+    for place in (400, 600, 900):
+        answers.ask(**question, place=place)
     assert on_grid._cached._cache_size() == count
 
 
@@ -369,7 +385,7 @@ def test_the_process_from_a_time_on_is_the_same_process(small_model):
 @pytest.mark.parametrize("what", ["score", "density"])
 def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
     sides = {
-        of: ask(answers, what=what, model="small", of=of, place=700, cells=4).arrays
+        of: answers.ask(what=what, model="small", of=of, place=700, cells=4).arrays
         for of in ("learned", "exact", "both")
     }
     assert set(sides["learned"]) == {"at", "learned"} and set(sides["exact"]) == {"at", "exact"}
@@ -380,7 +396,7 @@ def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
 
 def test_an_arrow_is_the_noise_that_is_to_be_taken_away(answers, small_model):
     subject = answers.shelf.subject("small")
-    found = ask(answers, what="score", model="small", of="learned", place=700, cells=4)
+    found = answers.ask(what="score", model="small", of="learned", place=700, cells=4)
     at, t = found.arrays["at"], found.header["t"]
     u = np.array([[at[0][1], at[1][2]]])  # the second column of the third row from the bottom
     eps = small_model.denoiser.eps(jnp.asarray(subject.standardised(u, t)[0]), t)
@@ -389,13 +405,13 @@ def test_an_arrow_is_the_noise_that_is_to_be_taken_away(answers, small_model):
 
 
 def test_a_probe_says_what_is_known_at_one_point(answers, small_model):
-    found = ask(answers, what="probe", model="small", place=0, at=[0.1, 0.3]).header
+    found = answers.ask(what="probe", model="small", place=0, at=[0.1, 0.3]).header
     assert found["t"] == answers.shelf.subject("small").earliest
     assert set(found["learned"]) == set(found["exact"]) == {"x0", "score", "log_p"}
 
 
 def test_the_clock_runs_from_data_to_noise(answers):
-    about = ask(answers, what="open", model="small")
+    about = answers.ask(what="open", model="small")
     t, alpha, sigma = (about.arrays[name] for name in ("t", "alpha", "sigma"))
     assert t[0] == 0 and t[-1] == 1 and (np.diff(t) > 0).all() and len(t) == PLACES + 1
     assert (np.diff(sigma / alpha) > 0).all()
@@ -406,12 +422,12 @@ def test_the_clock_runs_from_data_to_noise(answers):
 def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
     lost = Subject("lost", small_model._with(source="rows-that-were.csv"))
     answers = Answers(Shelf(lost), LIMITS)
-    assert ask(answers, what="open", model="lost").header["about"]["data"] is False
+    assert answers.ask(what="open", model="lost").header["about"]["data"] is False
     for what in ("cloud", "distance"):
         with pytest.raises(UsageError, match="are not here"):
-            ask(answers, what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
+            answers.ask(what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
     with pytest.raises(UsageError, match="is not known"):
-        ask(answers, what="score", model="lost", of="exact", place=500, cells=4)
+        answers.ask(what="score", model="lost", of="exact", place=500, cells=4)
 
 
 # --- a socket --------------------------------------------------------------------------------------------------------
@@ -536,26 +552,21 @@ def test_a_page_that_reads_nothing_holds_up_nobody(client):
         assert talk(page, what="hello")[0]["number"] == 1
 
 
-def test_the_same_question_of_many_pages_is_computed_once(shelf, monkeypatch):
-    import motes.explorer._answers as module
-
-    answers, drawn = Answers(shelf, LIMITS), []
-    monkeypatch.setattr(module, "draw", lambda *given: drawn.append(given) or draw(*given))
-    question = dict(what="chain", model="small", n=30, seed=9, sampler="euler", steps=4)
-    ask(answers, **question)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ask(answers, **question), range(8)))
-    assert len(drawn) == 1
+DISTANCE = dict(what="distance", model="small", n=200, sampler="euler", steps=4)
 
 
-def test_what_is_kept_is_bounded(monkeypatch, shelf):
-    import motes.explorer._answers as module
-
-    monkeypatch.setattr(module, "KEPT_BYTES", 10_000)
+def test_the_same_question_of_many_pages_is_computed_once(shelf):
     answers = Answers(shelf, LIMITS)
-    for seed in range(6):
-        ask(answers, what="chain", model="small", n=300, seed=seed, sampler="euler", steps=4)
-    assert len(answers._kept._answers) == 1 and answers._kept._held < 20_000
+    first = answers.ask(**DISTANCE, seed=9)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found is first for found in pool.map(lambda _: answers.ask(**DISTANCE, seed=9), range(8)))
+    assert answers.ask(**DISTANCE, seed=8) is not first
+
+
+def test_what_is_kept_is_bounded(shelf):
+    answers = Answers(shelf, replace(LIMITS, kept=10_000))
+    first, last = (answers.ask(**DISTANCE, seed=seed) for seed in (0, 1))
+    assert answers.ask(**DISTANCE, seed=1) is last and answers.ask(**DISTANCE, seed=0) is not first
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -565,7 +576,7 @@ def test_what_is_kept_is_bounded(monkeypatch, shelf):
 def test_the_models_that_ship_are_small_and_good():
     assert {"moons", "swiss_roll"} <= set(shipped())
     for name in shipped():
-        path = OURS / f"{name}.safetensors"
+        path = FILES / "models" / f"{name}.safetensors"
         assert path.stat().st_size < 150_000
         subject = Shelf().subject(name)
         assert subject.oracle is not None and subject.model.source == name
@@ -575,14 +586,14 @@ def test_the_models_that_ship_are_small_and_good():
 
 def test_a_subject_is_a_shape_a_folder_or_a_file(tmp_path, small_model):
     trains = []
-    assert own_subject("moons", trains.append).name == "moons" and not trains
-    assert own_subject("rings", lambda shape: small_model).name == "rings"
+    assert open_subject("moons", trains.append).name == "moons" and not trains
+    assert open_subject("rings", lambda shape: small_model).name == "rings"
     (tmp_path / "my run").mkdir()
     path = tmp_path / "my run" / "model.safetensors"
     small_model.save(path)
-    assert own_subject(str(path), trains.append).name == own_subject(str(path.parent), trains.append).name == "my run"
+    assert open_subject(str(path), trains.append).name == open_subject(str(path.parent), trains.append).name == "my run"
     with pytest.raises(motes.errors.NoModelError):
-        own_subject(str(tmp_path / "nowhere"), trains.append)
+        open_subject(str(tmp_path / "nowhere"), trains.append)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -596,7 +607,7 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
 
-    monkeypatch.setattr("motes.explorer._serving.serve", served)
+    monkeypatch.setattr("motes.explorer.serve", served)
     assert motes_command("explore", "moons")[:2] == (0, "http://127.0.0.1:0/?token=x moons\n") and len(seen) == 1
     code, out, err = motes_command("explore", "--host", "0.0.0.0", "--port", "81", "--no-browser")
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
@@ -619,7 +630,8 @@ def test_a_name_that_is_unknown_has_a_nearest_one(motes_command):
 
 
 def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):
-    monkeypatch.delitem(sys.modules, "motes.explorer._serving")
+    for name in ("motes.explorer", "motes.explorer.server"):
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
     code, out, err = motes_command("explore", "moons", "--no-browser")
     assert (
@@ -657,17 +669,18 @@ def test_a_signal_ends_the_server_within_two_seconds(environment, number):
 
 def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_model):
     subject, place = answers.shelf.subject("small"), 700
-    said, found = ask(answers, what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1)
+    said, found = answers.ask(what="paths", model="small", of="both", place=place, at=[0.3, 0.4], many=5, seed=1)
     clock = found["clock"]
     assert (np.diff(clock) > 0).all() and clock[0] == 0 and clock[-1] == PLACES
+    legs = len(clock) // 2
     for side, denoiser in (("learned", small_model.denoiser), ("exact", subject.oracle)):
-        middle = found[side][LEGS]
+        middle = found[side][legs]
         assert middle == pytest.approx([0.3, 0.4], abs=1e-5)  # where it was dropped
         t = float(subject.clock[0][place])
         start = jnp.asarray(subject.standardised(np.array([[0.3, 0.4]]), t)[0])
         fine = flow_path(denoiser, start, jnp.linspace(t, 0.0, 400))[-1]
         assert found[side][0] == pytest.approx(small_model.standardiser.inverse(fine), abs=0.03)
-    assert found["futures"].shape == (5, LEGS + 1, 2)
+    assert found["futures"].shape == (5, legs + 1, 2)
     assert found["futures"][:, 0] == pytest.approx(np.tile([0.3, 0.4], (5, 1)), abs=1e-5)
     assert np.ptp(found["futures"][:, -1], axis=0).max() > 0.05  # they end in different places
     rows, units = subject.origin.training.x, small_model.standardiser
@@ -698,7 +711,7 @@ DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace
 def started(changes=(), **asked):
     told = threading.Event()
     request = Request.of(json.dumps(RUN | {"changes": CHANGES | dict(changes)} | asked), ["train"])
-    return begun(request, Limits(), Uploads(), told.set)
+    return Trainings(Limits()).start(request, told.set)
 
 
 def test_a_training_on_the_page_is_that_of_fit():
@@ -758,8 +771,15 @@ def test_snapshots_are_few_and_evenly_spread():
         live.close()
 
 
+def drawn(points, noise=0.1, rows=300, **asked):
+    """What a training on a drawing learns from."""
+    live = started({"data.noise": noise, "data.rows": rows}, shape=None, sketch=points, seed=2, **asked)
+    live.close()
+    return live.origin
+
+
 def test_what_is_drawn_by_hand_has_an_exact_distribution():
-    sketch = Sketch.of(DRAWING, 0.1, 300, seed=2)
+    sketch = drawn(DRAWING)
     assert sketch.training.x.shape == (300, 2)
     away = np.linalg.norm(sketch.training.x[:, None] - np.array(DRAWING), axis=2).min(axis=1)
     assert away.max() < 0.6 and np.array_equal(sketch.draw(5, 1), sketch.draw(5, 1))
@@ -768,19 +788,19 @@ def test_what_is_drawn_by_hand_has_an_exact_distribution():
     assert sketch.truth.log_density([[1.0, 0.0]]) > sketch.truth.log_density([[0.0, 0.0]])
     for few in ([], DRAWING[:7], [[0.0, 0.0]] * 20, [[x, 0.0] for x in range(20)]):
         with pytest.raises(UsageError, match="span the plane"):
-            Sketch.of(few, 0.1, 300, seed=2)
+            drawn(few)
 
 
 def test_colours_of_a_drawing_are_classes():
     colours = [3 * (k >= 30) for k in range(len(DRAWING))]
-    sketch = Sketch.of(DRAWING, 0.05, 400, seed=2, colours=colours)
+    sketch = drawn(DRAWING, 0.05, 400, colours=colours)
     assert sorted(set(sketch.training.labels)) == [0, 1]
     nearest = np.linalg.norm(sketch.training.x[:, None] - np.array(DRAWING), axis=2).argmin(axis=1)
     assert (sketch.training.labels == (nearest >= 30)).mean() > 0.95
     assert np.array_equal(sketch.training.x, sketch.truth.sample(400, seed=2))
-    uneven = Sketch.of(DRAWING, 0.05, 4_000, seed=2, colours=[int(k < 2) for k in range(len(DRAWING))])
+    uneven = drawn(DRAWING, 0.05, 4_000, colours=[int(k < 2) for k in range(len(DRAWING))])
     assert uneven.training.labels.mean() == pytest.approx(0.5, abs=0.03)  # as many of either
-    assert Sketch.of(DRAWING, 0.05, 40, seed=2, colours=[1] * len(DRAWING)).training.labels is None
+    assert drawn(DRAWING, 0.05, 40, colours=[1] * len(DRAWING)).training.labels is None
 
 
 WRONG_RUNS = [
@@ -852,21 +872,20 @@ def test_closing_the_page_ends_its_training(client):
 
 
 def test_trainings_are_few():
-    seats = Seats(Limits(trainings=2))
-    seats.take("a")
-    seats.take("b")
-    seats.take("a")
+    trainings = Trainings(Limits(trainings=2))
+    for page in ("a", "b", "a"):
+        trainings.take_seat(page)
     with pytest.raises(UsageError, match="the most there may be"):
-        seats.take("c")
-    seats.leave("a")
-    seats.take("c")
+        trainings.take_seat("c")
+    trainings.leave_seat("a")
+    trainings.take_seat("c")
 
 
 # --- the page without a server ---------------------------------------------------------------------------------------
 
 
 def test_the_page_alone_is_small_and_whole(answers):
-    html = ask(answers, what="export", model="moons", form="page", seed=0).header["text"]
+    html = answers.ask(what="export", model="moons", form="page", seed=0).header["text"]
     assert len(html.encode()) < 1_000_000 and "{{" not in html
     assert not any(
         word in html.replace("http://www.w3.org/", "") for word in ("http://", "https://", "src=", "import ")
@@ -874,9 +893,13 @@ def test_the_page_alone_is_small_and_whole(answers):
     assert html.count("</script>") == 2
 
 
+def page_alone(name, model):
+    shelf = Shelf(Subject(name, model))
+    return Answers(shelf, LIMITS).ask(what="export", model=name, form="page", seed=0).header["text"]
+
+
 def test_names_cannot_break_out_of_the_page_alone(small_model):
-    evil = Subject("</script><script>alert(1)</script>{{ model }}", small_model)
-    html = page_alone(evil)
+    html = page_alone("</script><script>alert(1)</script>{{ model }}", small_model)
     assert html.count("<script") == 2 and html.count("</script>") == 2
     assert "alert(1)" in html  # it is there, as text
 
@@ -884,14 +907,14 @@ def test_names_cannot_break_out_of_the_page_alone(small_model):
 def test_another_network_has_no_page_alone(small_model):
     other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
     with pytest.raises(UsageError, match="is another"):
-        page_alone(Subject("other", other))
+        page_alone("other", other)
 
 
 def test_a_network_with_scales_has_no_page_alone(small_model):
     scales = LogScales(1, 2, key=jax.random.key(0))
     other = eqx.tree_at(lambda one: one.network.scales, small_model.denoiser, scales, is_leaf=lambda part: part is None)
     with pytest.raises(UsageError, match="without scales"):
-        page_alone(Subject("other", small_model.with_denoiser(other)))
+        page_alone("other", small_model.with_denoiser(other))
 
 
 @pytest.mark.slow
@@ -951,7 +974,7 @@ BAD_FILES = {
 @pytest.mark.parametrize("text", BAD_FILES, ids=range(len(BAD_FILES)))
 def test_a_file_that_cannot_be_used_is_told_so(text):
     with pytest.raises(DataError, match=BAD_FILES[text]):
-        read(text.encode(), Limits())
+        Trainings(Limits()).upload(text.encode())
 
 
 def test_bytes_that_are_no_text_are_told_so(client):
@@ -961,7 +984,7 @@ def test_bytes_that_are_no_text_are_told_so(client):
 
 
 def test_names_of_columns_are_words():
-    found = read(b'<script>,"=cmd()",<b>\n1,2,3\n4,5,6\n', Limits())
+    _, found = Trainings(Limits()).upload(b'<script>,"=cmd()",<b>\n1,2,3\n4,5,6\n')
     assert found.columns == ("<script>", "=cmd()", "<b>") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
@@ -970,12 +993,12 @@ def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
     text = "a;b;code;day\n1,5;2,5;0123;2020-01-02\n3,25;4;0045;2020-01-03\n5;6,5;0001;2020-01-04\n"
     path = tmp_path / "a.csv"
     path.write_text(text)
-    found = read(text.encode(), Limits())
+    _, found = Trainings(Limits()).upload(text.encode())
     with pytest.warns(UserWarning, match="read as"):
         frame = read_frame(path, motes.TextOptions(sep=";"))
     assert found.columns == ("a", "b") and found.x.tolist() == [[1.5, 2.5], [3.25, 4.0], [5.0, 6.5]]
     assert all(np.array_equal(frame.columns[name].values, found.x[:, k]) for k, name in enumerate(("a", "b")))
-    assert read(b"1;2\n3;4\n", Limits()).columns == ("x", "y")
+    assert Trainings(Limits()).upload(b"1;2\n3;4\n")[1].columns == ("x", "y")
 
 
 def test_what_is_read_otherwise_than_it_is_written_is_said_to_the_page_and_not_in_the_terminal(client, recwarn):
@@ -999,31 +1022,41 @@ def test_a_file_that_is_too_large_is_not_read(shelf):
 
 
 def test_few_files_are_kept():
-    uploads = Uploads()
-    words = [uploads.keep(Upload(("a", "b"), np.zeros((2, 2)))) for _ in range(KEPT + 1)]
-    assert uploads.get(words[-1]).columns == ("a", "b")
+    trainings = Trainings(Limits())
+    words = [trainings.upload(POINTS_CSV.encode())[0] for _ in range(9)]
+
+    def start(word):
+        asked = RUN | {"shape": None, "upload": word, "first": 0, "second": 1}
+        trainings.start(Request.of(json.dumps(asked), ["train"]), lambda: None).close()
+
+    start(words[1])
     with pytest.raises(UsageError, match="is not here"):
-        uploads.get(words[0])
+        start(words[0])
 
 
 # --- learned by heart ------------------------------------------------------------------------------------------------
 
 
+def exactly(truth, model):
+    """A model that has learned exactly this distribution, and what is said of its memory."""
+    exact = model.with_denoiser(truth.oracle(model.denoiser.schedule, model.standardiser))
+    return exact, Answers(Shelf(Subject("exact", exact)), LIMITS).ask(what="memory", model="exact", seed=0).header
+
+
 def test_what_is_learned_by_heart_is_found(answers, small_model):
     """A density with a peak on each training row, against one that is the truth."""
-    subject = answers.shelf.subject("small")
-    rows, truth = subject.origin.training.x, motes.truth("moons")
-    peaks = motes.evaluation.Truth(
-        "peaks", Atoms(rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
-    )
-    found = by_heart(subject, rows[:50], peaks.log_density)
-    assert found["sure"] and found["gap"] > 0.5 and found["nearest"]["drawn"] == 0
-    fair = by_heart(subject, truth.sample(300, seed=5), truth.log_density)
-    assert not fair["sure"] and fair["nearest"]["drawn"] == pytest.approx(fair["nearest"]["fresh"], rel=0.5)
+    rows, units = answers.shelf.subject("small").origin.training.x, small_model.standardiser
+    peaks = Atoms(rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
+    model, found = exactly(motes.evaluation.Truth("peaks", peaks), small_model)
+    assert found["sure"] and found["gap"] > 0.5
+    away = np.linalg.norm(units.forward(model.sample(300, seed=0))[:, None] - units.forward(rows), axis=2).min(axis=1)
+    assert found["nearest"]["drawn"] == pytest.approx(np.median(away), abs=1e-4)
+    _, fair = exactly(motes.truth("moons"), small_model)
+    assert not fair["sure"] and 0 < fair["nearest"]["fresh"] < 0.1
 
 
 def test_a_page_is_told_whether_it_is_learned_by_heart(answers):
-    found = ask(answers, what="memory", model="small", seed=0).header
+    found = answers.ask(what="memory", model="small", seed=0).header
     assert found["rows"] == len(answers.shelf.subject("small").origin.training)
     assert found["gap"] == pytest.approx(found["training"] - found["fresh"])
 
@@ -1031,7 +1064,7 @@ def test_a_page_is_told_whether_it_is_learned_by_heart(answers):
 def test_without_other_rows_nothing_is_said_of_memory(small_model):
     lost = Answers(Shelf(Subject("lost", small_model._with(source="gone.csv"))), LIMITS)
     with pytest.raises(UsageError, match="are not here"):
-        ask(lost, what="memory", model="lost", seed=0)
+        lost.ask(what="memory", model="lost", seed=0)
 
 
 # --- other models ----------------------------------------------------------------------------------------------------
@@ -1042,10 +1075,10 @@ def test_a_model_whose_schedule_and_network_know_steps_is_shown():
     small = {"training.steps": 2, "network.width": 8, "network.depth": 1}
     model = motes.fit("moons", "tutorial", changes=small, verbose=False).inner
     answers = Answers(Shelf(Subject("own", model)), Limits())
-    about = ask(answers, what="open", model="own").header["about"]
+    about = answers.ask(what="open", model="own").header["about"]
     assert about["steps"] == 100 and about["sampler"] == "ancestral"
     for steps in (100, 4):
-        found = ask(answers, what="chain", model="own", n=20, steps=steps, seed=0, sampler="ddim").arrays
+        found = answers.ask(what="chain", model="own", n=20, steps=steps, seed=0, sampler="ddim").arrays
         assert np.isfinite(found["points"]).all() and len(found["stops"]) == min(steps + 1, 65)
     for what, more in {
         "score": {"of": "both", "cells": 4},
@@ -1054,7 +1087,7 @@ def test_a_model_whose_schedule_and_network_know_steps_is_shown():
         "probe": {"at": [0.1, 0.2]},
     }.items():
         for place in (0, 600):
-            answer = ask(answers, what=what, model="own", place=place, **more)
+            answer = answers.ask(what=what, model="own", place=place, **more)
             assert all(np.isfinite(array).all() for array in answer.arrays.values()), (what, place)
 
 
@@ -1063,12 +1096,12 @@ def test_of_a_model_of_more_columns_two_are_drawn():
     x = np.random.default_rng(0).standard_normal((60, 3))
     model = motes.fit(x, "default", changes={"training.steps": 2, "network.width": 8}, verbose=False).inner
     answers = Answers(Shelf(Subject("own", model)), Limits())
-    about = ask(answers, what="open", model="own").header["about"]
+    about = answers.ask(what="open", model="own").header["about"]
     assert about["columns"] == ["x0", "x1"] and not about["layers"]
-    points = ask(answers, what="chain", model="own", n=20, steps=4, seed=0, sampler="euler").arrays["points"]
+    points = answers.ask(what="chain", model="own", n=20, steps=4, seed=0, sampler="euler").arrays["points"]
     assert np.array_equal(points[-1], model.sample(20, how={"sampler": "euler", "steps": 4})[:, :2])
     with pytest.raises(UsageError, match="are for models of two"):
-        ask(answers, what="score", model="own", of="learned", place=500, cells=4)
+        answers.ask(what="score", model="own", of="learned", place=500, cells=4)
 
 
 @pytest.mark.slow
@@ -1076,7 +1109,7 @@ def test_times_that_a_recipe_gives_are_kept():
     given = {"training.steps": 2, "network.width": 8, "grid.kind": "given", "grid.times": [1.0, 0.7, 0.4, 0.0]}
     model = motes.fit("moons", changes=given, verbose=False).inner
     answers = Answers(Shelf(Subject("own", model)), LIMITS)
-    about = ask(answers, what="open", model="own").header["about"]
+    about = answers.ask(what="open", model="own").header["about"]
     how = {"sampler": about["sampler"], "steps": about["steps"]}
-    points = ask(answers, what="chain", model="own", n=10, seed=0, **how).arrays["points"]
+    points = answers.ask(what="chain", model="own", n=10, seed=0, **how).arrays["points"]
     assert np.array_equal(points[-1], model.sample(10, seed=0)) and len(points) == 4

@@ -19,9 +19,10 @@ def drawn(page, known):
 def test_streaks_cover_the_picture_and_turn_with_what_they_show(visit):
     with visit(EMPTY) as page:
         assert lit(page) < 20
+        ground = picture(page, ".frame")[6, 6]  # a streak may cover any place later
         page.locator("body").press("5")
         score = drawn(page, "field learned")
-        assert state(page)["layers"] == ["field"] and (np.abs(score - score[2, 2]).sum(axis=2) > 60).mean() > 0.2
+        assert state(page)["layers"] == ["field"] and (np.abs(score - ground).sum(axis=2) > 60).mean() > 0.2
         page.locator("#quantity").select_option("velocity")
         until(page, "explorer.last['field learned'].quantity === 'velocity' && !explorer.stale")
         page.wait_for_timeout(150)

@@ -6,8 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
-from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers
+from motes.explorer import Answers, Limits, Shelf, Subject
 
 pytestmark = IN_CHROMIUM
 SCREENS = {1440: 900, 1024: 768, 390: 844}

@@ -8,10 +8,7 @@ import pytest
 import motes
 from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
-from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers
-from motes.explorer._densities import log_density
-from motes.explorer._requests import Request
+from motes.explorer import Answers, Limits, Shelf, Subject
 from motes.models._points import PointModel
 
 pytestmark = IN_CHROMIUM
@@ -198,9 +195,9 @@ def test_the_numbers_under_the_pointer_are_those_of_the_library(visit, small_mod
         at, found = page.evaluate("[explorer.pointed, explorer.probed]")
         subject = answers.shelf.subject("small")
         u, t = np.array([at]), float(subject.clock[0][600])
-        for side, denoiser in [("learned", subject.denoiser), ("exact", subject.oracle)]:
-            log_p = log_density(subject, denoiser, u, t, lambda done: None)[0]
-            assert found[side]["log_p"] == pytest.approx(log_p, abs=1e-5)
+        expected = answers.ask(what="probe", model="small", place=600, at=at).header
+        for side in ("learned", "exact"):
+            assert found[side]["log_p"] == pytest.approx(expected[side]["log_p"], abs=1e-5)
         x0 = small_model.standardiser.inverse(subject.oracle.denoise(subject.standardised(u, t).astype(np.float32), t))
         assert found["exact"]["x0"] == pytest.approx(np.asarray(x0)[0], abs=1e-5)
         assert page.locator("#probe td").first.inner_text() not in ("", "–")
@@ -322,7 +319,7 @@ def test_whether_it_is_learned_by_heart_and_what_it_may_be_asked_for_is_said(vis
     with visit("#model=small&n=500&show=data&at=0") as page:
         page.locator("#memory").click()
         until(page, "document.getElementById('memory-note').textContent.includes('Mean log p')", 90)
-        found = answers.answer(MEMORY, lambda done: None).header
+        found = answers.ask(what="memory", model="small", seed=0).header
         said = page.locator("#memory-note").inner_text()
         assert f"{found['training']:.3g} nats on training points".replace("-", "−") in said and "drawn point" in said
         limits = page.locator("#limits").inner_text()
@@ -333,7 +330,6 @@ STATED = [
     "points", "steps", "cells", "futures", "sockets", "trainings", "training_steps", "rows", "batch", "width", "depth",
     "columns",
 ]  # fmt: skip
-MEMORY = Request.of('{"what": "memory", "number": 1, "model": "small", "seed": 0}', ["memory"])
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ from PIL import Image
 import motes
 from browsers import IN_CHROMIUM, SHORT, choose, lit, picture, state, until
 from motes.diagnosis._prior import prior_kl
-from motes.explorer import Limits, Shelf, Subject
-from motes.explorer._answers import Answers
+from motes.explorer import Answers, Limits, Shelf, Subject
 
 pytestmark = [IN_CHROMIUM]
 PLANNED = "Boolean(explorer.planner.plan)"

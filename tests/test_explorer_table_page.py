@@ -8,8 +8,7 @@ import pytest
 
 from browsers import IN_CHROMIUM, QUICK, opened, picture, until
 from explorers import serving
-from motes.explorer import Limits, Shelf
-from motes.explorer._answers import Answers
+from motes.explorer import Answers, Limits, Shelf
 
 pytestmark = IN_CHROMIUM
 READY = "Boolean(explorer.table.answer) && explorer.table.cards.every((card) => card.p)"

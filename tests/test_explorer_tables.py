@@ -1,6 +1,7 @@
 """A table in the explorer: its numbers are the library's, and a row from a page is checked like any other data."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,7 @@ import pytest
 import motes
 from motes.data._datasets import read_dataset
 from motes.errors import DataError, UsageError
-from motes.explorer import Limits, Shelf, TableSubject, shipped_tables
-from motes.explorer._answers import Answers
-from motes.explorer._requests import Request
-from motes.explorer._serving import first_picture
-from motes.explorer._subjects import OURS, own_subject
+from motes.explorer import Answers, Limits, Shelf, TableSubject, open_subject, shipped_tables
 
 ROW = {"species": "Gentoo", "flipper_length_mm": 215}
 
@@ -27,14 +24,10 @@ def subject(answers):
     return answers.shelf.table("penguins")
 
 
-def ask(answers, **options):
-    return answers.answer(Request.of(json.dumps({"number": 1, **options}), answers.kinds), lambda done: None)
-
-
 def test_the_page_is_told_what_tables_there_are(answers):
-    hello = ask(answers, what="hello").header
+    hello = answers.ask(what="hello").header
     assert hello["tables"] == shipped_tables() == ["penguins"] and hello["opens"] == "points"
-    about = ask(answers, what="table", table="penguins").header["about"]
+    about = answers.ask(what="table", table="penguins").header["about"]
     frame = read_dataset("penguins")
     assert [one["name"] for one in about["columns"]] == list(frame.names) and sorted(about["order"]) == sorted(
         frame.names
@@ -45,20 +38,21 @@ def test_the_page_is_told_what_tables_there_are(answers):
 
 
 def test_the_model_is_small():
-    assert (OURS / "penguins.safetensors").stat().st_size <= 300_000
+    path = Path(motes.explorer.__file__).parent / "models" / "penguins.safetensors"
+    assert path.stat().st_size <= 300_000
 
 
 def test_log_p_of_a_row_is_that_of_the_library(answers, subject):
-    found = ask(answers, what="row", table="penguins", row=ROW).header
+    found = answers.ask(what="row", table="penguins", row=ROW).header
     frame = {name: [ROW.get(name)] for name in subject.model.columns}
     assert found["log_p"] == pytest.approx(subject.model.score_samples(frame)[0], abs=1e-6)
     assert sum(found["cells"].values()) == pytest.approx(found["log_p"], abs=1e-6) and list(found["cells"]) == list(ROW)
-    assert ask(answers, what="row", table="penguins", row={}).header == {"log_p": None, "cells": {}}
+    assert answers.ask(what="row", table="penguins", row={}).header == {"log_p": None, "cells": {}}
 
 
 @pytest.mark.slow
 def test_bars_are_those_of_predictions(answers, subject):
-    p = ask(answers, what="row", table="penguins", row=ROW).arrays["p"]
+    p = answers.ask(what="row", table="penguins", row=ROW).arrays["p"]
     assert len(p) == sum(len(one.texts) for one in subject.bars)
     known, labels = subject.model.predict_proba(subject.frame(ROW), "sex")
     bars = [one.column for one in subject.bars]
@@ -78,15 +72,15 @@ def test_one_fixed_cell_changes_the_others(answers, subject):
 
 
 def test_what_is_unmasked_is_a_row_of_the_library(answers, subject):
-    drawn = ask(answers, what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
+    drawn = answers.ask(what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
     frame = {name: [ROW.get(name)] for name in subject.model.columns}
     (whole,) = subject.model.impute(frame, seed=3)
     assert dict(drawn) == {name: whole.columns[name].cells()[0] for name in whole.names if name not in ROW}
-    order = ask(answers, what="table", table="penguins").header["about"]["order"]
+    order = answers.ask(what="table", table="penguins").header["about"]["order"]
     assert [name for name, _ in drawn] == [name for name in order if name not in ROW]
     full = ROW | dict(drawn)
-    assert ask(answers, what="reveal", table="penguins", row=full, seed=3).header["drawn"] == []
-    assert np.isfinite(ask(answers, what="row", table="penguins", row=full).header["log_p"])
+    assert answers.ask(what="reveal", table="penguins", row=full, seed=3).header["drawn"] == []
+    assert np.isfinite(answers.ask(what="row", table="penguins", row=full).header["log_p"])
 
 
 WRONG = [
@@ -98,7 +92,7 @@ WRONG = [
 @pytest.mark.parametrize("row", WRONG)
 def test_what_is_no_row_is_refused(answers, row):
     with pytest.raises(UsageError, match=r"^got row = "):
-        ask(answers, what="row", table="penguins", row=row)
+        answers.ask(what="row", table="penguins", row=row)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +101,13 @@ def test_what_is_no_row_is_refused(answers, row):
 )
 def test_a_cell_that_cannot_be_is_refused_in_words(answers, row):
     with pytest.raises((UsageError, DataError), match=r"expected|unknown column"):
-        ask(answers, what="row", table="penguins", row=row)
+        answers.ask(what="row", table="penguins", row=row)
 
 
 @pytest.mark.parametrize("name", ["../penguins", "moons", "", None, 1])
 def test_a_name_of_a_table_is_never_a_path(answers, name):
     with pytest.raises(UsageError, match="expected one of"):
-        ask(answers, what="table", table=name)
+        answers.ask(what="table", table=name)
 
 
 @pytest.mark.slow
@@ -124,15 +118,14 @@ def test_a_table_of_your_own_comes_first(tmp_path):
         model = motes.fit({"<b>a</b>": ["x", "y"] * 20, "b": [1, 2] * 20, "c": [5] * 40}, changes=TINY, verbose=False)
     (tmp_path / "mine").mkdir()
     model.save(tmp_path / "mine" / "model.safetensors")
-    own = own_subject(str(tmp_path / "mine"), print)
+    own = open_subject(str(tmp_path / "mine"), print)
     assert isinstance(own, TableSubject) and own.name == "mine" and "motes.load(" in own.python
     answers = Answers(Shelf(own), Limits())
-    first_picture(answers)
     assert answers.shelf.tables == ["mine", "penguins"] and answers.shelf.opens == "table"
-    about = ask(answers, what="table", table="mine").header["about"]
+    about = answers.ask(what="table", table="mine").header["about"]
     assert about["constant"] == {"c": 5}
-    assert ask(answers, what="row", table="mine", row={"b": 2}).arrays["p"].shape == (4,)
-    assert isinstance(own_subject("penguins", print), TableSubject)
+    assert answers.ask(what="row", table="mine", row={"b": 2}).arrays["p"].shape == (4,)
+    assert isinstance(open_subject("penguins", print), TableSubject)
 
 
 def test_a_date_is_typed_within_its_ends_and_a_click_on_a_bar_gives_one_that_can_be(dated):

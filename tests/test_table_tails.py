@@ -1,12 +1,13 @@
 """Trained on numbers with long tails, a table's synthetic rows have their moments and their far quantiles."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import motes
 from motes.errors import ModelFileError
-from motes.explorer._subjects import OURS
 from motes.learning._checkpoints import read_checkpoint, write_checkpoint
 
 ROWS, DRAWN = 20_000, 200_000
@@ -57,7 +58,7 @@ def test_nothing_is_lost_on_rows_that_were_not_seen(learned):
 
 
 def test_a_file_with_the_bins_of_an_earlier_version_is_refused_by_a_clear_error(tmp_path):
-    tensors, about = read_checkpoint(OURS / "penguins.safetensors")
+    tensors, about = read_checkpoint(Path(motes.explorer.__file__).parent / "models" / "penguins.safetensors")
     del about["table"]
     write_checkpoint(tmp_path / "old.safetensors", tensors, about)
     with pytest.raises(ModelFileError, match=r"model of a table in format 1; .* Train it again"):

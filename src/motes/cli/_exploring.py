@@ -41,9 +41,7 @@ def explore(
     start_jax()
     try:
         with loading():
-            from motes.explorer._guard import is_loopback
-            from motes.explorer._serving import serve
-            from motes.explorer._subjects import Shelf, own_subject
+            from motes.explorer import Shelf, is_loopback, open_subject, serve
     except ModuleNotFoundError as error:
         if error.name not in SERVER:
             raise
@@ -65,7 +63,7 @@ def explore(
             f"warning: --host {host} lets other machines in. Whoever knows the whole address, with its token, may use "
             "this machine to compute; nothing on the way is encrypted."
         )
-    shelf = Shelf(own_subject(model, lambda shape: _trained(shape, quiet)))
+    shelf = Shelf(open_subject(model, lambda shape: _trained(shape, quiet)))
     code = 0
     # `_leave` ends the process at once, so the folder has to go before it.
     try:

@@ -1,16 +1,62 @@
-"""What a page may ask for: one JSON object, of which every value is checked before anything is computed."""
+"""Messages over the socket: JSON to the server, and to the page binary frames of float32.
+
+A frame is the length of its header (uint32, little-endian), the header (JSON in UTF-8, padded with spaces so that what
+follows begins at a multiple of 4), and the arrays that the header names, one after another (float32, little-endian).
+"""
 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from motes.errors import UsageError
 
 if TYPE_CHECKING:
-    from motes.explorer._live import Live
+    from motes.explorer.live import Live
+
+
+class Answer(NamedTuple):
+    """Words and numbers, and arrays by name.
+
+    Example:
+        >>> from motes.explorer import Answer
+        >>> Answer({"t": 0.5}).header["t"]
+        0.5
+    """
+
+    header: dict[str, Any]
+    arrays: Mapping[str, ArrayLike] = MappingProxyType({})
+
+    def to_bytes(self) -> bytes:
+        """The frame. A number that is not finite becomes null in a header, for JSON has no word for it.
+
+        Example:
+            >>> from motes.explorer import Answer
+            >>> len(Answer({}, {"points": np.zeros((5, 2))}).to_bytes()) % 4
+            0
+        """
+        whole = {name: np.asarray(array, dtype="<f4", order="C") for name, array in self.arrays.items()}
+        shapes = [{"name": name, "shape": array.shape} for name, array in whole.items()]
+        text = json.dumps(_finite({**self.header, "arrays": shapes}), ensure_ascii=False, allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        return b"".join([struct.pack("<I", len(text)), text, *(array.tobytes() for array in whole.values())])
+
+
+def _finite(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return {str(key): _finite(one) for key, one in part.items()}
+    if isinstance(part, list | tuple):
+        return [_finite(one) for one in part]
+    if isinstance(part, float | np.floating):
+        return float(part) if np.isfinite(part) else None
+    return int(part) if isinstance(part, np.integer) else part
 
 
 @dataclass(frozen=True)
@@ -23,6 +69,11 @@ class Request:
         slot: a new question takes the place of one that waits in the same slot.
         options: everything that was said.
         live: the training of the page that asks, which it may ask about.
+
+    Example:
+        >>> from motes.explorer import Request
+        >>> Request("cloud", 1, "", {"n": 5}).options["n"]
+        5
     """
 
     what: str
@@ -37,6 +88,11 @@ class Request:
 
         Raises:
             UsageError: it is none.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request.of('{"what": "cloud", "number": 3, "n": 5}', ["cloud"]).number
+            3
         """
         try:
             options = json.loads(text, parse_constant=_no_number)
@@ -54,6 +110,11 @@ class Request:
 
         Raises:
             UsageError: it is none, or out of range.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("cloud", 1, "", {"n": 5}).whole("n", 1, 10)
+            5
         """
         got = self.options.get(name, default)
         if isinstance(got, bool) or not isinstance(got, int) or not low <= got <= high:
@@ -65,6 +126,11 @@ class Request:
 
         Raises:
             UsageError: it is none, or out of range.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("open", 1, "", {"guidance": 2}).real("guidance", 0, 10)
+            2.0
         """
         got = self.options.get(name)
         if isinstance(got, bool) or not isinstance(got, int | float) or not low <= got <= high:
@@ -76,6 +142,11 @@ class Request:
 
         Raises:
             UsageError: it is none.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("probe", 1, "", {"at": [1, 2]}).point("at")
+            (1.0, 2.0)
         """
         got = self.options.get(name)
         if not (isinstance(got, list) and len(got) == 2 and all(_is_finite(one) for one in got)):
@@ -87,6 +158,11 @@ class Request:
 
         Raises:
             UsageError: they are none, or too many.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("train", 1, "", {"sketch": [[1, 2], [3, 4]]}).points("sketch", most=10)
+            [(1.0, 2.0), (3.0, 4.0)]
         """
         got = self.options.get(name)
         pairs: list[Any] = got if isinstance(got, list) and len(got) <= most else [None]
@@ -99,6 +175,11 @@ class Request:
 
         Raises:
             UsageError: they are none.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("train", 1, "", {"colours": [0, 3]}).choices("colours", count=2, most=4)
+            [0, 3]
         """
         got = self.options.get(name)
         numbers: list[Any] = got if isinstance(got, list) and len(got) == count else [None]
@@ -113,6 +194,11 @@ class Request:
 
         Raises:
             UsageError: it is none of them.
+
+        Example:
+            >>> from motes.explorer import Request
+            >>> Request("score", 1, "", {"of": "both"}).word("of", ["learned", "both"])
+            'both'
         """
         got = self.options.get(name)
         if not isinstance(got, str) or got not in choices:

@@ -1,4 +1,4 @@
-"""What the page shows, computed by the library: clouds, chains, distances, scores, densities.
+"""Answers to a page, computed by the library: clouds, chains, distances, scores, densities, rows of tables.
 
 All of it in float32 but the likelihoods, which the library integrates in double precision. Points are in the
 coordinates of `Subject.shown`.
@@ -6,6 +6,7 @@ coordinates of `Subject.shown`.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,31 +20,25 @@ from numpy.typing import NDArray
 
 from motes._seeds import seed_key
 from motes.data._classes import MOST
-from motes.diffusion._denoiser import Denoiser
+from motes.diffusion import Denoiser
 from motes.errors import UsageError
-from motes.explorer._chains import Chain, draw
-from motes.explorer._densities import log_density, scores
-from motes.explorer._distances import distances, real_points
-from motes.explorer._fields import DOTS, QUANTITIES, carried_grid, vectors
-from motes.explorer._findings import diagnosed
-from motes.explorer._frames import Answer
-from motes.explorer._given import on_line
-from motes.explorer._limits import Limits
-from motes.explorer._live import NAME
-from motes.explorer._memory import ROWS, by_heart, nearest_row
-from motes.explorer._requests import Request
-from motes.explorer._subjects import PLACES, Shelf, Subject, samplers, shapes
-from motes.explorer._tables import TableSubject, known_cells, row_answer
-from motes.explorer._taking import FORMS, taken
+from motes.explorer.export import FORMS, export
+from motes.explorer.guard import Limits
+from motes.explorer.layers import DOTS, QUANTITIES, carried_grid, log_density, sample_on_line, scores, vectors
+from motes.explorer.live import TRAINING
+from motes.explorer.messages import Answer, Request
+from motes.explorer.samples import ROWS, Chain, distances, draw, memorisation, nearest_row, real_points
+from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
+from motes.explorer.tables import TableSubject, known_cells, row_answer
+from motes.explorer.training import diagnose_subject
 from motes.recipes._registry import kinds_of
-from motes.sampling._diffusion import EulerMaruyama
+from motes.sampling import EulerMaruyama
 from motes.sampling._paths import flow_path, sampled_paths
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]
 
 LEGS = 48  # steps of a path from its point to data, and as many to noise
-KEPT_BYTES = 120_000_000
 WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
 
@@ -54,10 +49,16 @@ class Answers:
     Args:
         shelf: of models.
         limits: of a question.
+
+    Example:
+        >>> from motes.explorer import Answers, Limits, Shelf
+        >>> answers = Answers(Shelf(), Limits())
+        >>> answers.ask(what="cloud", model="moons", n=5, seed=0).arrays["points"].shape
+        (5, 2)
     """
 
     def __init__(self, shelf: Shelf, limits: Limits):
-        self.shelf, self.limits, self._kept = shelf, limits, _Kept(KEPT_BYTES)
+        self.shelf, self.limits, self._kept = shelf, limits, _Kept(limits.kept)
         self._kinds: dict[str, Callable[[Request, OnBlock], Answer]] = {
             "hello": self._hello,
             "open": self._open,
@@ -92,8 +93,28 @@ class Answers:
 
         Raises:
             MotesError: a question that has no answer.
+
+        Example:
+            >>> from motes.explorer import Answers, Limits, Request, Shelf
+            >>> request = Request("table", 1, "", {"table": "penguins"})
+            >>> Answers(Shelf(), Limits()).answer(request, lambda done: None).header["about"]["name"]
+            'penguins'
         """
         return self._kinds[request.what](request, on_block)
+
+    def ask(self, **options: Any) -> Answer:
+        """Answer a question in words, as a page asks it.
+
+        Raises:
+            MotesError: no question, or one that has no answer.
+
+        Example:
+            >>> from motes.explorer import Answers, Limits, Shelf
+            >>> Answers(Shelf(), Limits()).ask(what="hello").header["tables"]
+            ['penguins']
+        """
+        request = Request.of(json.dumps({"number": 0, **options}), self.kinds)
+        return self.answer(request, lambda done: None)
 
     # --- kinds ---
 
@@ -109,7 +130,7 @@ class Answers:
     def _cloud(self, request: Request, on_block: OnBlock) -> Answer:
         """Real points and their noise, from which the page mixes x_t."""
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
-        _check_data(subject)
+        require_origin(subject)
         x = subject.data(n, seed)
         noise = subject.noise(len(x), seed) * subject.model.standardiser.scale
         return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
@@ -127,7 +148,7 @@ class Answers:
     def _distance(self, request: Request, on_block: OnBlock) -> Answer:
         """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
         subject, chain = self._subject(request), self._chain_of(request, on_block)
-        _check_data(subject)
+        require_origin(subject)
         n, times = chain.points.shape[1], chain.times
         key = ("distance", subject.key, chain.sampler, chain.steps, n, self._seed(request))
         rows = ("real", subject.family, times.tobytes(), n)
@@ -218,13 +239,13 @@ class Answers:
         found: dict[str, Array] = {"clock": np.concatenate([legs[0][::-1], legs[1][1:]])}
         for name, denoiser in _sides(subject, of):
             ways = [flow_path(denoiser, start, jnp.asarray(each, float)) for each in times]
-            down, up = (subject.along(np.asarray(way, float), each) for way, each in zip(ways, times, strict=True))
+            down, up = (_along(subject, way, each) for way, each in zip(ways, times, strict=True))
             found[name] = np.concatenate([down[::-1], up[1:]])
         if many:
             denoiser = _sides(subject, "exact" if of == "exact" else "learned")[0][1]
             keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
-            found["futures"] = np.stack([subject.along(np.asarray(way, float), times[0]) for way in drawn[:many]])
+            found["futures"] = np.stack([_along(subject, way, times[0]) for way in drawn[:many]])
         end = next(found[name] for name in ("learned", "exact") if name in found)[0]
         return Answer({"place": place, "nearest": nearest_row(subject, end)}, found)
 
@@ -237,23 +258,23 @@ class Answers:
         def log_prob(x: Array) -> Array:
             return log_density(subject, subject.denoiser, x, 0.0, on_block)
 
-        return Answer(by_heart(subject, units.inverse(chain.points[-1]), log_prob))
+        return Answer(memorisation(subject, units.inverse(chain.points[-1]), log_prob))
 
     def _export(self, request: Request, on_block: OnBlock) -> Answer:
         """A file to take away."""
         form = request.word("form", FORMS)
         subject = self._subject(request) if form == "page" else self._whole(request)
-        return Answer(taken(subject, form, self._seed(request), on_block))
+        return Answer(export(subject, form, self._seed(request), on_block))
 
     def _diagnose(self, request: Request, on_block: OnBlock) -> Answer:
         """What is wrong with a model that is trained."""
-        return Answer(diagnosed(self._whole(request), self.limits, on_block))
+        return Answer(diagnose_subject(self._whole(request), self.limits, on_block))
 
     def _given(self, request: Request, on_block: OnBlock) -> Answer:
         """Points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
-        return on_line(subject, axis, value, self._seed(request), on_block)
+        return sample_on_line(subject, axis, value, self._seed(request), on_block)
 
     def _table(self, request: Request, on_block: OnBlock) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
@@ -283,7 +304,7 @@ class Answers:
 
     def _whole(self, request: Request) -> Subject:
         live = request.live
-        if live is None or request.options.get("model") != NAME:
+        if live is None or request.options.get("model") != TRAINING:
             return self.shelf.subject(request.word("model", self.shelf.names))
         averaged = request.word("weights", WEIGHTS) == "averaged"
         return live.subject(request.whole("snapshot", 0, self.limits.training_steps), averaged)
@@ -312,9 +333,9 @@ class Answers:
         return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_block))
 
 
-def _check_data(subject: Subject) -> None:
-    if subject.origin is None:
-        raise UsageError(f"the rows that '{subject.name}' was trained on are not here, so nothing is compared with it.")
+def _along(subject: Subject, way: jax.Array, times: Array) -> Array:
+    """A path of one point, (k, d) at times (k,), as it is drawn, (k, 2)."""
+    return subject.shown(np.asarray(way, float)[:, None], times)[:, 0]
 
 
 def _check_layers(subject: Subject, of: str) -> None:

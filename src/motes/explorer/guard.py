@@ -1,4 +1,4 @@
-"""Who may ask, and what every answer says to the browser.
+"""Who may ask, and for how much: the guard of the server, and the limits of a visitor's work.
 
 A page of another site may send requests to a server on this machine. Three things keep it out: the Host header has to
 be a name of this machine, so that no foreign name can be pointed here; the Origin of what is more than reading has to
@@ -10,13 +10,81 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from motes.explorer._limits import Limits
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that is accepted; what asks for more is answered with a sentence and nothing is computed.
+
+    Attributes:
+        points: of a cloud.
+        steps: of a sampler.
+        cells: along one side of a grid of values.
+        futures: random ways of one point.
+        guidance: weight of it.
+        sockets: open pages.
+        trainings: that are under way at once.
+        training_steps: of one training.
+        rows: to train on.
+        batch: of a training.
+        schedule_steps: of a schedule that has steps.
+        width: of a network.
+        depth: of a network.
+        layers: of all networks of a model together.
+        number: any other whole number of a recipe.
+        nodes: points of a drawing.
+        upload: bytes of a file.
+        columns: of a file.
+        message: bytes of one request.
+        kept: bytes of answers that are kept, for who asks the same again.
+        address: bytes of an address.
+        seconds: that a request may take to arrive.
+
+    Example:
+        >>> from motes.explorer import Limits
+        >>> Limits(points=5_000).points
+        5000
+    """
+
+    points: int = 20_000
+    steps: int = 256
+    cells: int = 64
+    futures: int = 32
+    guidance: float = 20.0
+    sockets: int = 16
+    trainings: int = 4
+    training_steps: int = 20_000
+    rows: int = 20_000
+    batch: int = 2_048
+    schedule_steps: int = 1_000
+    width: int = 128
+    depth: int = 8
+    layers: int = 32
+    number: int = 64
+    nodes: int = 1_500
+    upload: int = 4_000_000
+    columns: int = 20
+    message: int = 65_536
+    kept: int = 120_000_000
+    address: int = 4_096
+    seconds: float = 10.0
+
+    def to_json(self) -> dict[str, float]:
+        """By name.
+
+        Example:
+            >>> from motes.explorer import Limits
+            >>> Limits().to_json()["sockets"]
+            16
+        """
+        return asdict(self)
+
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -60,8 +128,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, *, host: str, token: str, limits: Limits, open_to_all: Collection[str]):
-        self.app, self.host, self.token, self.limits = app, host, token, limits
-        self.open_to_all = frozenset(open_to_all)
+        self.app, self.host, self.token, self.limits, self.open_to_all = app, host, token, limits, open_to_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -115,7 +182,13 @@ def accepted(header: str, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens at `host`."""
+    """Whether only this machine reaches a server that listens at `host`.
+
+    Example:
+        >>> from motes.explorer import is_loopback
+        >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+        (True, False)
+    """
     return host == "localhost" or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
 
 
@@ -135,14 +208,11 @@ def _is_number(name: str) -> bool:
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            message["headers"] = [*message.get("headers", []), *_raw(HEADERS)]
+            own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            message["headers"] = [*message.get("headers", []), *own]
         await send(message)
 
     return sending
-
-
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

@@ -23,19 +23,20 @@ from motes.data._identity import fingerprint_of
 from motes.data._points import frame_of
 from motes.errors import MotesError, UsageError
 from motes.evaluation._irreducible import expected_loss
-from motes.explorer._sketches import Sketch
-from motes.explorer._subjects import Subject
+from motes.explorer.origins import Sketch
+from motes.explorer.subjects import Subject
+from motes.learning import Rows
 from motes.learning._resuming import State
-from motes.learning._rows import Rows
 from motes.learning._training import ROOM, Stepwise
 from motes.learning._weights import with_weights
+from motes.models import PointModel, Provenance
 from motes.models._point_fitting import choose_options, standardiser_of
-from motes.models._points import PointModel
-from motes.models._provenance import Provenance
 from motes.models._sources import PointSource
 from motes.recipes import Recipe
 
-NAME = "training"  # of the model under way, as the page calls it
+# --- _live ---
+
+TRAINING = "training"  # of the model under way, as the page calls it
 LOOK = 0.4  # seconds between two snapshots
 STRIDE = 0.2  # seconds of steps at a time
 SNAPSHOTS = 48  # that are kept, at most; then every other one goes
@@ -176,12 +177,12 @@ class Live:
         if found is None:
             raise UsageError(f"got snapshot = {step}; expected one of {', '.join(map(str, sorted(self.snapshots)))}.")
         denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
-        family = f"{NAME} {self.number}"
+        family = f"{TRAINING} {self.number}"
         model = self._model.with_denoiser(denoiser)
         whole = step == self.recipe.training.steps and not self.changes
         python = self._python("averaged" if averaged else "last") if whole else ""
         key = f"{family} {step} {averaged}"
-        return Subject(NAME, model, origin=self.origin, key=key, family=family, python=python)
+        return Subject(TRAINING, model, origin=self.origin, key=key, family=family, python=python)
 
     # --- the thread ---
 

@@ -1,27 +1,35 @@
-"""A page without a server: the model inside, and its forward pass in plain JavaScript."""
+"""Files to take away: the page without a server, the recipe, the model, the film.
+
+The page without a server has the model inside, and its forward pass in plain JavaScript.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 from markupsafe import escape
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from motes.diffusion._denoiser import Denoiser, Given
+from motes.diffusion import Denoiser, Given
 from motes.errors import UsageError
-from motes.explorer._subjects import Subject
-from motes.learning._denoisers import Conditional, InContext, Preconditioned
-from motes.learning._networks import ResidualMLP
+from motes.explorer.subjects import Subject, require_origin
+from motes.learning import Preconditioned, ResidualMLP
+from motes.learning._denoisers import Conditional, InContext
 
 POINTS = 2_000  # real ones, at most
 STYLE, PAGE = "page/style.css", "alone/alone.html"
 MODULES = ("page/words.js", "page/paint.js", "page/layers.js", "alone/model.js", "alone/alone.js")
+FORMS = ("page", "recipe", "model", "film")
+FILM_POINTS, FILM_SIZE = 4_000, 360
 
 
 def page_alone(subject: Subject) -> str:
@@ -110,3 +118,50 @@ def _text(array: ArrayLike) -> str:
 def _in_one(module: str) -> str:
     """A module as a part of one script."""
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", module, flags=re.MULTILINE), flags=re.MULTILINE)
+
+
+def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], None]) -> dict[str, Any]:
+    """A file of that form: `text`, or bytes as `base64`.
+
+    Raises:
+        UsageError: a model of which there is none.
+    """
+    if form == "page":
+        return {"text": page_alone(subject)}
+    if form == "recipe":
+        return {"text": subject.model.recipe.to_toml()}
+    # A model and a film are written by the library's own writers, into a folder that is gone afterwards.
+    try:
+        with TemporaryDirectory(prefix="motes-explorer-") as folder:
+            path = Path(folder) / ("model.safetensors" if form == "model" else "film.gif")
+            if form == "model":
+                subject.as_model().save(path)
+            else:
+                _film(subject, path, seed, on_block)
+            return {"base64": b64encode(path.read_bytes()).decode()}
+    except OSError as error:
+        raise UsageError(
+            f"no temporary file can be written ({error.strerror or error}). Make room, or start `motes explore` with "
+            "TMPDIR set to a folder that has some."
+        ) from None
+
+
+def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], None]) -> None:
+    """Real points that dissolve, and noise that becomes points: the film of a run, with fewer points and pixels."""
+    from motes import figures
+    from motes.runs._film import shoot
+
+    require_origin(subject)
+    film = shoot(subject.model, subject.data(FILM_POINTS, seed), n=FILM_POINTS, seed=seed)
+    on_block(0)
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        times = film.view.times
+        made = figures.frames(
+            film.forward[::-1], times[::-1], film.reverse, times, view=film.view.drawn(film.limits), size=FILM_SIZE
+        )
+        for frame in made:
+            on_block(0)
+            yield frame
+
+    figures.save_gif(frames(), path)

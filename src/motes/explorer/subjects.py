@@ -1,4 +1,4 @@
-"""What is shown: a trained model of points, what it learned from, and what is true where that is known.
+"""The models that the page shows: what each learned from, and its exact distribution where that is known.
 
 Points are shown as u = x_t / sqrt(alpha_t^2 + sigma_t^2) in standardised units, brought back to the data's units: one
 scale from data to noise, as in the figures.
@@ -12,35 +12,32 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from threading import Lock
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from motes._model import Model
-from motes.data._datasets import DATASETS, is_here
-from motes.data._shapes import SHAPES, make_shape
+from motes.data import DATASETS, SHAPES, make_shape
+from motes.data._datasets import is_here
 from motes.data._text_lines import default_columns
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._oracles import Oracle
+from motes.diffusion import Denoiser, Given, Oracle
 from motes.errors import MotesError, UsageError, unknown
-from motes.explorer._classes import OneClass, some_rows
-from motes.explorer._names import check_source
-from motes.explorer._sketches import Sketch
-from motes.explorer._tables import TableSubject
-from motes.models._points import PointModel
+from motes.explorer.origins import OneClass, Sketch, some_rows
+from motes.explorer.tables import TableSubject
+from motes.models import PointModel, TableModel
 from motes.models._sources import PointSource, read_points
-from motes.models._tables import TableModel, read_model
+from motes.models._tables import read_model
 from motes.recipes._registry import kinds_of
-from motes.sampling._guidance import Guided
-from motes.sampling._loop import Sampler
+from motes.sampling import Guided, Sampler
 
 Array = NDArray[np.float64]
+T = TypeVar("T", "Subject", TableSubject)
 
 PLACES = 1024  # of the clock, beside 0
 BEND = 1.6  # of the clock: how much longer it stays near the data, where the shape is
 REACH = 3.2  # standard deviations that are seen at least, on either side
-ROWS = 20_000  # points that a shape has to show
 OURS = resources.files("motes") / "explorer" / "models"
 
 
@@ -52,8 +49,7 @@ def shipped() -> list[str]:
         >>> "moons" in shipped()
         True
     """
-    names = {entry.name.removesuffix(".safetensors") for entry in OURS.iterdir() if entry.name.endswith(".safetensors")}
-    return [name for name in SHAPES if name in names]
+    return [name for name in SHAPES if (OURS / f"{name}.safetensors").is_file()]
 
 
 def shipped_tables() -> list[str]:
@@ -64,8 +60,7 @@ def shipped_tables() -> list[str]:
         >>> shipped_tables()
         ['penguins']
     """
-    names = (entry.name.removesuffix(".safetensors") for entry in OURS.iterdir() if entry.name.endswith(".safetensors"))
-    return sorted(name for name in names if name in DATASETS)
+    return sorted(name for name in DATASETS if (OURS / f"{name}.safetensors").is_file())
 
 
 class Subject:
@@ -198,12 +193,12 @@ class Subject:
             >>> moons.data(5, seed=0).shape
             (5, 2)
         """
-        assert self.origin is not None  # or the page does not ask
-        if isinstance(self.origin, Sketch | OneClass):
-            return self.origin.draw(n, seed)
-        if self.origin.name in SHAPES:
-            return make_shape(self.origin.name, n, seed=seed, noise=self.origin.noise)
-        return some_rows(self.origin.training.x, n, seed)
+        origin = require_origin(self)
+        if isinstance(origin, Sketch | OneClass):
+            return origin.draw(n, seed)
+        if origin.name in SHAPES:
+            return make_shape(origin.name, n, seed=seed, noise=origin.noise)
+        return some_rows(origin.training.x, n, seed)
 
     def noise(self, n: int, seed: int) -> Array:
         """The noise that is added to `data`, (n, d), in standardised units.
@@ -290,17 +285,6 @@ class Subject:
             (3, 2)
         """
         return self.model.standardiser.inverse(z / self.zoom(t)[..., None, None])[..., :2]
-
-    def along(self, z: Array, t: Array) -> Array:
-        """A standardised point at each of many times, (k, d) and (k,), as it is drawn, (k, 2).
-
-        Example:
-            >>> from motes.explorer import Shelf
-            >>> moons = Shelf().subject("moons")
-            >>> moons.along(np.zeros((3, 2)), np.array([0.0, 0.5, 1.0])).shape
-            (3, 2)
-        """
-        return self.model.standardiser.inverse(z / self.zoom(t)[:, None])[:, :2]
 
     def standardised(self, u: Array, t: float) -> Array:
         """Drawn points (n, 2) as x_t in standardised units, of a model of two columns.
@@ -424,15 +408,8 @@ class Shelf:
             >>> Shelf().subject("moons").model.source
             'moons'
         """
-        if name not in self.names:
-            raise UsageError(unknown("model", name[:80], self.names))
-        with self._lock:
-            if name not in self._subjects:
-                with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    model = PointModel.load(path)
-                python = f'motes.explorer.Shelf().subject("{name}").as_model()'
-                self._subjects[name] = Subject(name, model, python=python)
-            return self._subjects[name]
+        python = f'motes.explorer.Shelf().subject("{name}").as_model()'
+        return self._find("model", name, self.names, self._subjects, lambda model: Subject(name, model, python=python))
 
     def table(self, name: str) -> TableSubject:
         """The table of that name, loaded where it is not yet.
@@ -445,20 +422,34 @@ class Shelf:
             >>> Shelf().table("penguins").model.source
             'penguins'
         """
-        if name not in self.tables:
-            raise UsageError(unknown("table", name[:80], self.tables))
+        python = f'motes.explorer.Shelf().table("{name}").model'
+        return self._find(
+            "table", name, self.tables, self._tables, lambda model: TableSubject(name, model, python=python)
+        )
+
+    def _find(self, what: str, name: str, names: list[str], loaded: dict[str, T], show: Callable[[Any], T]) -> T:
+        if name not in names:
+            raise UsageError(unknown(what, name[:80], names))
         with self._lock:
-            if name not in self._tables:
+            if name not in loaded:
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    model = read_model(path)
-                assert isinstance(model, TableModel)  # as its name says
-                python = f'motes.explorer.Shelf().table("{name}").model'
-                self._tables[name] = TableSubject(name, model, python=python)
-            return self._tables[name]
+                    loaded[name] = show(read_model(path))
+            return loaded[name]
 
 
-def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | TableSubject:
-    """The subject that a word on the command line names: a shape, a table, or the file or the folder of a model.
+def require_origin(subject: Subject) -> PointSource | Sketch | OneClass:
+    """The rows that a model was trained on.
+
+    Raises:
+        UsageError: they are not at hand.
+    """
+    if subject.origin is None:
+        raise UsageError(f"the rows that '{subject.name}' was trained on are not here, so nothing is compared with it.")
+    return subject.origin
+
+
+def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | TableSubject:
+    """Open the model that a word on the command line names: a shape, a table, or the file or the folder of a model.
 
     Args:
         source: the word.
@@ -467,6 +458,11 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | Ta
     Raises:
         UsageError: an unknown name, or a model of one column, of points given observations or within bounds.
         ModelFileError: no model.
+
+    Example:
+        >>> from motes.explorer import open_subject
+        >>> open_subject("moons", train=motes.fit).model.source
+        'moons'
     """
     if source in shipped():
         return Shelf().subject(source)
@@ -474,7 +470,7 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | Ta
         return Shelf().table(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
-    check_source(source)
+    _check_source(source)
     model, path = read_model(Path(source)), Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
     python = f"motes.load({json.dumps(source)})"
@@ -484,3 +480,21 @@ def own_subject(source: str, train: Callable[[str], PointModel]) -> Subject | Ta
         kind = "points given observations" if model.context is not None else "points within bounds"
         raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
     return Subject(name or model.source or "your model", model, python=python)
+
+
+def _check_source(source: str) -> None:
+    """Refuse a bare name that is no file: a data set whose model has to be trained first, or a name that is unknown.
+
+    Raises:
+        UsageError: it says the nearest name, or the commands that lead to a model.
+    """
+    path = Path(source)
+    if path.exists() or path.suffix or path.name != source:
+        return
+    if source in DATASETS:
+        raise UsageError(
+            f"got '{source}', a data set without a model; expected a model. Train one: motes train {source}, then "
+            f"motes explore runs/{source}."
+        )
+    message = unknown("shape or data set", source, [*SHAPES, *DATASETS])
+    raise UsageError(f"{message} Or give a run's folder, or its model.safetensors.")

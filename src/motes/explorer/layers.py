@@ -1,0 +1,141 @@
+"""Layers of the plane: scores, densities, vectors, a grid that the flow carries, and points with a known coordinate.
+
+    u = cos(a) x0 + sin(a) eps,    du/da = cos(a) eps - sin(a) x0,    tan(a) = sigma_t / alpha_t
+
+u is what is drawn. Its velocity along the angle a, by which the clock goes, is v, which is of one size from data to
+noise; so is eps_hat, the score times its noise. log p is integrated in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.diffusion import Denoiser, Oracle
+from motes.diffusion._later import Later
+from motes.errors import UsageError
+from motes.explorer.messages import Answer
+from motes.explorer.subjects import PLACES, Subject
+from motes.models._point_conditions import far_conditions, sample_given
+from motes.sampling import log_likelihood
+from motes.sampling._paths import flow_path
+
+Array = NDArray[np.float64]
+OnBlock = Callable[[int], None]
+
+BLOCK = 512  # rows of a compiled program
+LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
+TOLERANCE = 0.01  # nats of a likelihood
+LATEST = 1 - 1e-3  # from here on x_t is the prior
+QUANTITIES = ("score", "velocity")
+REACH = 2.5  # standard deviations of the noise, on either side, that the grid covers
+LINES = 11  # in either direction
+DOTS = 61  # of a line
+STOPS = 33  # places of the clock that are kept of it
+POINTS = 600  # on the line
+ALONG = 240  # places of the line at which the exact density is computed
+
+
+def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
+    """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
+    parts = [_scores(denoiser, block, jnp.asarray(t)) for block in _blocks(z)]
+    x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
+    return x0, score
+
+
+def _blocks(rows: Array) -> Iterator[jax.Array]:
+    """Rows in blocks of one size; the last row fills up the last block."""
+    padded = np.pad(rows, ((0, -len(rows) % BLOCK), (0, 0)), mode="edge")
+    return (jnp.asarray(padded[i : i + BLOCK]) for i in range(0, len(padded), BLOCK))
+
+
+@eqx.filter_jit
+def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
+
+
+def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_block: OnBlock) -> Array:
+    """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
+    units, zoom = subject.model.standardiser, float(subject.zoom(t))
+    if t >= LATEST:
+        z = units.forward(u)
+        return units.log_det(u) - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
+    if isinstance(denoiser, Oracle):
+        log_q = np.asarray(denoiser.rows(subject.standardised(u, t), t).log_prob, float)
+        return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
+    later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
+    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_block=on_block)
+    return found.log_prob + units.log_det(u)
+
+
+def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) -> Array:
+    """What is drawn at rows x_t, (n, 2), in the data's units, of E[x_0 | x_t] and the score in standardised ones.
+
+    Both point to the data: -eps_hat, and the velocity of what is drawn as the noise goes.
+    """
+    schedule = subject.denoiser.schedule
+    alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
+    towards = sigma * score
+    if quantity == "velocity":
+        towards = (alpha * towards + sigma * x0) / zoom
+    return towards * subject.model.standardiser.scale
+
+
+def grid_at_noise() -> Array:
+    """The points of all lines, (2 LINES DOTS, 2), in standard deviations: lines across, then lines that rise."""
+    ends = REACH * np.linspace(-1, 1, LINES), REACH * np.linspace(-1, 1, DOTS)
+    beside, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
+    return np.concatenate([np.stack([along, beside], axis=1), np.stack([beside, along], axis=1)])
+
+
+def carried_grid(subject: Subject, denoiser: Denoiser, on_block: OnBlock) -> tuple[Array, Array]:
+    """Places of the clock (STOPS,), which fall, and where the flow has carried the grid by then, (STOPS, n, 2)."""
+    places = np.linspace(PLACES, 0, STOPS)
+    times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
+    start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
+    made = []
+    for block in _blocks(start):
+        made.append(_carried(denoiser, block, jnp.asarray(times)))
+        on_block(0)
+    z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]
+    return places, subject.shown(z.swapaxes(0, 1), times)
+
+
+@eqx.filter_jit
+def _carried(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+    return jax.vmap(partial(flow_path, denoiser, times=times))(x)
+
+
+def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_block: OnBlock) -> Answer:
+    """Points (n, 2) given one coordinate, and where it is known p(other | coordinate) along the line.
+
+    They are `model.sample(n, given={column: value}, seed=seed)`, with the class and the guidance that are shown.
+
+    Raises:
+        UsageError: no particle survives there.
+    """
+    model = subject.model
+    column, other = model.columns[axis], 1 - axis
+    if subject.has_layers is False:
+        raise UsageError(f"'{subject.name}' has {model.dim} columns; the line is for models of two.")
+    how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
+    points, effective = sample_given(
+        model, POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_block=on_block
+    )
+    found = {"points": points}
+    if subject.oracle is not None:
+        low, high = subject.box[other]
+        along = np.linspace(low, high, ALONG)
+        u = np.full((ALONG, 2), value)
+        u[:, other] = along
+        log_p = np.asarray(subject.oracle.rows(model.standardiser.forward(u), 0.0).log_prob, float)
+        density = np.exp(log_p - log_p.max())
+        found |= {"along": along, "density": density / np.trapezoid(density, along)}
+    said = {"axis": axis, "value": value, "column": column, "effective": effective}
+    return Answer(said | {"warnings": far_conditions(model, {column: value})}, found)

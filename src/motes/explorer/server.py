@@ -1,0 +1,442 @@
+"""The server: the files of the page, the socket that answers it, and its life from the start to Ctrl-C.
+
+The files are read once, before anyone asks; a request is looked up among them by its whole path. So no path that comes
+from outside is ever opened.
+
+A question waits in a slot; a newer one of the same slot takes its place. So a page that asks faster than it is
+answered, or reads slowly, costs no memory, and the answers of all pages come from a few threads. What a page has asked
+for ends when it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from motes.errors import MotesError, UsageError
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Guard, Limits, is_everywhere
+from motes.explorer.live import Live
+from motes.explorer.messages import Answer, Request
+from motes.explorer.subjects import PLACES, Shelf
+from motes.explorer.training import Trainings
+
+SLOTS = 32  # questions that wait, of one page
+TRAIN, PLAN, NEWS = "train", "plan", "news"
+SLOWEST = 20.0  # seconds for which a page may leave an answer unread
+INDEX = "index.html"
+READERS = 2  # files that are read at a time
+FULL = 4001  # the code of a socket that is one too many
+GRACE = 1  # seconds that open pages have to end
+CONNECTIONS = 128
+FIRST_POINTS = 5_000  # of the page, before anything is chosen
+FIRST_CELLS = 36  # of its densities
+
+log = logging.getLogger("motes.explorer")
+
+
+class Abandoned(Exception):
+    """Nobody waits for this answer any more."""
+
+
+class Visit:
+    """The conversation with one page.
+
+    Args:
+        socket: accepted.
+        answers: what computes.
+        threads: where.
+        trainings: of all pages.
+    """
+
+    def __init__(self, socket: WebSocket, answers: Answers, threads: Executor, trainings: Trainings):
+        self.socket, self.answers, self.threads, self.trainings = socket, answers, threads, trainings
+        self._loop = asyncio.get_running_loop()
+        self._waiting: OrderedDict[str, Request] = OrderedDict()
+        self._asked, self._gone = asyncio.Event(), False
+        self._live: Live | None = None
+        self._has_news, self._told = False, 0
+
+    async def run(self) -> None:
+        """Until the page is closed."""
+        answering = asyncio.create_task(self._answer())
+        try:
+            await self._listen()
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self._gone = True
+            self._waiting.clear()
+            self._close()
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            self._close()  # of what was begun meanwhile
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None or len(text) > self.answers.limits.message:
+                await self.socket.close(1009)
+                return
+            try:
+                request = Request.of(text, [*self.answers.kinds, TRAIN, PLAN])
+            except MotesError as error:
+                await self._send(Answer({"number": 0, "error": str(error)}))
+                continue
+            self._waiting.pop(request.slot, None)
+            if len(self._waiting) < SLOTS:
+                self._waiting[request.slot] = request
+            self._asked.set()
+
+    async def _answer(self) -> None:
+        while True:
+            await self._asked.wait()
+            if self._has_news:
+                await self._deliver(self._news())
+            elif self._waiting:
+                _, request = self._waiting.popitem(last=False)
+                request = replace(request, live=self._live)
+                try:
+                    found = await self._loop.run_in_executor(self.threads, self._compute, request)
+                except Abandoned:
+                    continue
+                await self._deliver(found)
+            else:
+                self._asked.clear()
+
+    async def _deliver(self, answer: Answer) -> None:
+        try:
+            await asyncio.wait_for(self._send(answer), SLOWEST)
+        except TimeoutError:
+            await self.socket.close(1008)
+
+    def _compute(self, request: Request) -> Answer:
+        """In a thread."""
+        self._stop_if_abandoned(request)
+        try:
+            if request.what == TRAIN:
+                found = self._train(request)
+            elif request.what == PLAN:
+                found = self.trainings.preview(request)
+            else:
+                found = self.answers.answer(request, lambda done: self._stop_if_abandoned(request))
+        except MotesError as error:
+            found = Answer({"error": str(error)})
+        except Abandoned:
+            raise
+        except Exception:
+            log.exception("a question could not be answered")
+            found = Answer({"error": "This should not happen; the terminal says more."})
+        return Answer({"number": request.number, "what": request.what, **found.header}, found.arrays)
+
+    def _stop_if_abandoned(self, request: Request) -> None:
+        if self._gone or request.slot in self._waiting:
+            raise Abandoned
+
+    async def _send(self, answer: Answer) -> None:
+        await self.socket.send_bytes(answer.to_bytes())
+
+    # --- training ---
+
+    def _train(self, request: Request) -> Answer:
+        """In a thread."""
+        do = request.options.get("do")
+        if do == "start":
+            self.trainings.take_seat(self)
+            if self._live is not None:
+                self._live.close()
+            self._live, self._told = self.trainings.start(request, self._on_news), 0
+            if self._gone:  # meanwhile
+                self._close()
+        elif self._live is None:
+            raise UsageError("got a word for a training, and there is none. Start one first.")
+        elif do == "close":
+            self._close()
+        else:
+            self.trainings.control(self._live, request)
+        return Answer({} if self._live is None else {"run": self._live.number})
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.close()
+            self._live = None
+        self.trainings.leave_seat(self)
+
+    def _on_news(self) -> None:
+        """In the thread of the training."""
+
+        def tell() -> None:
+            self._has_news = True
+            self._asked.set()
+
+        if not self._gone:
+            with suppress(RuntimeError):  # the server has ended
+                self._loop.call_soon_threadsafe(tell)
+
+    def _news(self) -> Answer:
+        """What happened since the page was last told."""
+        self._has_news = False
+        if self._live is None:
+            return Answer({"number": 0, "what": NEWS, "step": 0, "run": None})
+        about, losses = self._live.news(self._told)
+        self._told = about["step"]
+        return Answer({"number": 0, "what": NEWS, **about}, {"losses": losses})
+
+
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def application(
+    shelf: Shelf, *, token: str, host: str = "127.0.0.1", limits: Limits = Limits(), answers: Answers | None = None
+) -> Starlette:
+    """The explorer as an ASGI application, for a server of your own; `serve` starts one.
+
+    Args:
+        shelf: the models to choose from.
+        token: that has to be in the address.
+        host: that the server listens at.
+        limits: of the work of a visitor.
+        answers: what has been computed already; None: nothing has.
+
+    Example:
+        >>> from motes.explorer import Shelf, application
+        >>> app = application(Shelf(), token="secret")
+        >>> [route.path for route in app.routes][-1]
+        '/socket'
+    """
+    folder = resources.files("motes") / "explorer" / "page"
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in KINDS}
+    answers = answers or Answers(shelf, limits)
+    # A thread for each page, which asks one thing at a time: none waits for what another one has asked.
+    threads = ThreadPoolExecutor(limits.sockets, thread_name_prefix="explorer")
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="explorer-files")
+    visits: set[Visit] = set()
+    trainings = Trainings(limits)
+
+    async def page(request: HttpRequest) -> Response:
+        name = request.url.path.removeprefix("/") or INDEX
+        return Response(files[name], media_type=KINDS[Path(name).suffix])
+
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+        if len(visits) >= limits.sockets:
+            await websocket.close(FULL, f"{limits.sockets} pages are open, which is the most.")
+            return
+        visit = Visit(websocket, answers, threads, trainings)
+        visits.add(visit)
+        try:
+            await visit.run()
+        finally:
+            visits.discard(visit)
+
+    async def upload(request: HttpRequest) -> Response:
+        data = bytearray()
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async for part in request.stream():
+                    data += part
+                    if len(data) > limits.upload:
+                        message = f"The file is larger than {limits.upload:,} bytes, which is the most."
+                        return JSONResponse({"error": message}, 413, headers={"connection": "close"})
+        except TimeoutError:
+            message = f"The file did not arrive within {limits.seconds:g} seconds."
+            return JSONResponse({"error": message}, 408, headers={"connection": "close"})
+        loop = asyncio.get_running_loop()
+        try:
+            word, file = await loop.run_in_executor(readers, trainings.upload, bytes(data))
+        except MotesError as error:
+            return JSONResponse({"error": str(error)}, 422)
+        return JSONResponse({"upload": word, "columns": file.columns, "rows": len(file.x), "notes": file.notes})
+
+    async def nothing(request: HttpRequest, error: Exception) -> Response:
+        return PlainTextResponse("There is nothing at this address.\n", 404)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        for pool in (threads, readers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    names = ["", *(name for name in files if name != INDEX)]
+    guard = Middleware(Guard, host=host, token=token, limits=limits, open_to_all=[f"/{name}" for name in names if name])
+    pages = [Route(f"/{name}", page, methods=["GET"]) for name in names]
+    routes = [*pages, Route("/data", upload, methods=["POST"]), WebSocketRoute("/socket", socket)]
+    return Starlette(routes=routes, middleware=[guard], lifespan=lifespan, exception_handlers={404: nothing})
+
+
+def serve(
+    shelf: Shelf,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    limits: Limits = Limits(),
+    on_start: Callable[[str], None] = print,
+) -> None:
+    """Serve the explorer until Ctrl-C or SIGTERM.
+
+    Args:
+        shelf: the models to choose from.
+        host: to listen at. Others than this machine reach any but a loopback address.
+        port: to listen at; 0 takes a free one.
+        limits: of the work of a visitor.
+        on_start: called with the address, once the first picture is there and the server listens.
+
+    Raises:
+        UsageError: an address that cannot be listened at.
+
+    Example:
+        >>> from motes.explorer import Shelf, serve
+        >>> serve(Shelf(), host="192.0.2.1")  # no address of this machine
+        Traceback (most recent call last):
+            ...
+        motes.errors.UsageError: cannot listen at 192.0.2.1, port 0: ...
+    """
+    listening = _listen(host, port)
+    with listening:
+        answers = Answers(shelf, limits)
+        token = secrets.token_urlsafe(24)
+        app = application(shelf, token=token, host=host, limits=limits, answers=answers)
+        _compute_first_picture(answers)
+        name = "localhost" if host == "127.0.0.1" or is_everywhere(host) else f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{listening.getsockname()[1]}/?token={token}"
+
+        def started() -> None:
+            on_start(address)
+            threading.Thread(target=_compute_layers, args=(answers,), daemon=True, name="explorer-first").start()
+
+        _Server(server_config(app, limits), started).run(sockets=[listening])
+
+
+def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
+    """Configure uvicorn to serve the application within limits; `serve` does so.
+
+    Example:
+        >>> from motes.explorer import Limits, Shelf, application, server_config
+        >>> server_config(application(Shelf(), token="secret"), Limits()).ws_max_size
+        65536
+    """
+    return uvicorn.Config(
+        app,
+        http=_impatient(limits.seconds),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="websockets-sansio",
+        ws_max_size=limits.message,
+        ws_max_queue=8,
+        ws_per_message_deflate=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+def _impatient(seconds: float) -> type[H11Protocol]:
+    """The protocol of connections that are closed where a request has not arrived whole after so many seconds.
+
+    uvicorn waits for ever for the first one, and for the rest of any.
+    """
+
+    class Impatient(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def _wait(self) -> None:
+            answering = self.cycle is not None and not self.cycle.response_complete
+            if self._deadline is not None and answering:
+                self._deadline.cancel()
+                self._deadline = None
+            elif self._deadline is None and not answering:
+                self._deadline = self.loop.call_later(seconds, self._give_up)
+
+        def _give_up(self) -> None:
+            self._deadline = None
+            # A request may have arrived meanwhile, and may have made a socket of the connection.
+            if self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete):
+                self.transport.close()
+
+    return Impatient
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]):
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_start()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot listen at {host}, port {port}: {why}. Choose another --host or --port.") from None
+    return listening
+
+
+def _compute_first_picture(answers: Answers) -> None:
+    """Compute what a page asks first, so that it is there when the page is opened."""
+    if answers.shelf.opens == "table":
+        table = answers.shelf.tables[0]
+        column = answers.ask(what="table", table=table).header["about"]["columns"][0]
+        value = column["values"][0]
+        for row in ({}, {} if value is None else {column["name"]: value}):
+            answers.ask(what="row", table=table, row=row)
+        return
+    model = answers.shelf.names[0]
+    about = answers.ask(what="open", model=model).header["about"]
+    answers.ask(what="chain", model=model, n=FIRST_POINTS, seed=0, sampler=about["sampler"], steps=about["steps"])
+
+
+def _compute_layers(answers: Answers) -> None:
+    """Compute a layer of each kind, so that their programs are compiled when a visitor wants one."""
+    model = answers.shelf.names[0]
+    if answers.shelf.subject(model).has_layers:
+        for what in ("score", "density"):
+            sides = "both" if answers.shelf.subject(model).oracle is not None else "learned"
+            answers.ask(what=what, model=model, of=sides, place=PLACES // 2, cells=FIRST_CELLS)

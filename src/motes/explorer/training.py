@@ -1,0 +1,411 @@
+"""Trainings that a page asks for: their recipe within limits, what is known before they begin, and their start.
+
+A page names a recipe of motes and changes of its keys. Findings and their fixes are those of `motes.diagnose`; a fix is
+such changes as well.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import shlex
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
+from functools import lru_cache, partial
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from motes.data import SHAPES, Table
+from motes.data._tables import as_table
+from motes.diagnosis import Finding, diagnose, diagnose_model
+from motes.diagnosis._prior import PRIOR_NATS, prior_kl
+from motes.diffusion import DiscreteVP, KnotSchedule
+from motes.diffusion._knots import MOST_KNOTS
+from motes.errors import UsageError
+from motes.explorer.guard import Limits
+from motes.explorer.live import Live
+from motes.explorer.messages import Answer, Request
+from motes.explorer.origins import Sketch, Upload, read_upload
+from motes.explorer.subjects import Subject, require_origin
+from motes.models._sources import PointSource, divided, read_points
+from motes.recipes import Recipe, load_recipe
+from motes.recipes._changes import split_change
+from motes.recipes._registry import keys_of, kinds_of, members_of
+
+RECIPES = ("default", "ddpm", "tutorial")
+CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # of a request: how many, letters of a text, size of a number
+KNOTS = 8  # of the curves that a page drags
+TIMES = 129  # at which curves are shown
+SECTIONS = ("schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "data")
+DATA = ("rows", "noise", "standardise", "label")
+FIXED = {"averages": 0}  # of [training]: nothing is stored beside the snapshots
+PREVIEW_ROWS, DIAGNOSIS_ROWS = 2_000, 2_000
+KEPT_FILES = 8  # then the oldest goes
+DO = ("start", "play", "pause", "step", "change", "close")
+LEAST_NOISE = 1e-3  # of a drawing, in its own units
+COLOURS = 4  # of a drawing
+FASTEST = 10_000  # steps a second that can be asked for
+
+
+class Trainings:
+    """The trainings of all pages: the seats they take, the files they learn from, and how each begins.
+
+    Args:
+        limits: of a training, and how many there may be.
+
+    Example:
+        >>> from motes.explorer import Limits, Request, Trainings
+        >>> asked = Request("train", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
+        >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
+        >>> live.recipe.training.steps, live.done
+        (7000, 0)
+        >>> live.close()
+    """
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self._seated: set[object] = set()
+        self._files: OrderedDict[str, Upload] = OrderedDict()
+        self._lock = Lock()
+
+    def take_seat(self, visitor: object) -> None:
+        """Reserve room for a training; a visitor takes one seat at most.
+
+        Raises:
+            UsageError: there is none.
+
+        Example:
+            >>> from motes.explorer import Limits, Trainings
+            >>> Trainings(Limits(trainings=1)).take_seat("a visitor")
+        """
+        with self._lock:
+            if visitor not in self._seated and len(self._seated) >= self.limits.trainings:
+                raise UsageError(
+                    f"{self.limits.trainings} trainings are under way, the most there may be. Close another page."
+                )
+            self._seated.add(visitor)
+
+    def leave_seat(self, visitor: object) -> None:
+        """Free the seat of a visitor.
+
+        Example:
+            >>> from motes.explorer import Limits, Trainings
+            >>> Trainings(Limits()).leave_seat("a visitor")
+        """
+        with self._lock:
+            self._seated.discard(visitor)
+
+    def upload(self, data: bytes) -> tuple[str, Upload]:
+        """Keep a file of numbers; the word by which a page asks for it, and its columns.
+
+        Raises:
+            DataError: it is no such file, or too large.
+
+        Example:
+            >>> from motes.explorer import Limits, Trainings
+            >>> word, file = Trainings(Limits()).upload(b"a,b\\n1,2\\n3,4\\n")
+            >>> file.columns
+            ('a', 'b')
+        """
+        file, word = read_upload(data, self.limits), secrets.token_urlsafe(12)
+        with self._lock:
+            self._files[word] = file
+            while len(self._files) > KEPT_FILES:
+                self._files.popitem(last=False)
+        return word, file
+
+    def start(self, request: Request, on_news: Callable[[], None]) -> Live:
+        """Start the training that a request describes; it waits before its first step.
+
+        Raises:
+            MotesError: what cannot be trained.
+
+        Example:
+            >>> from motes.explorer import Limits, Request, Trainings
+            >>> asked = Request("train", 1, "", {"recipe": "ddpm", "seed": 0, "shape": "rings"})
+            >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
+            >>> live.origin.name
+            'rings'
+            >>> live.close()
+        """
+        recipe, seed = _parse_recipe(request, self.limits), _seed(request)
+        origin = self._origin(request, recipe, seed)
+        return Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
+
+    def preview(self, request: Request) -> Answer:
+        """Compute what can be known of a training before it begins: its recipe, its curves, and what will go wrong.
+
+        Raises:
+            MotesError: what cannot be trained.
+
+        Example:
+            >>> from motes.explorer import Limits, Request, Trainings
+            >>> asked = Request("plan", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
+            >>> sorted(Trainings(Limits()).preview(asked).arrays)
+            ['alpha', 'betas', 'log_snr', 'sigma', 't']
+        """
+        recipe = _parse_recipe(request, self.limits)
+        return _preview(recipe, self._origin(request, recipe, _seed(request)).training, self.limits)
+
+    def control(self, live: Live, request: Request) -> None:
+        """Play, pause, step or change a training, as a request says.
+
+        Raises:
+            MotesError: an unknown word, or a recipe by which this training cannot go on.
+
+        Example:
+            >>> from motes.explorer import Limits, Request, Trainings
+            >>> asked, trainings = {"recipe": "default", "seed": 0, "shape": "moons"}, Trainings(Limits())
+            >>> live = trainings.start(Request("train", 1, "", asked), on_news=lambda: None)
+            >>> trainings.control(live, Request("train", 2, "", {"do": "pause"}))
+            >>> live.close()
+        """
+        do = request.word("do", DO)
+        if do == "play":
+            live.play(request.whole("pace", 0, FASTEST, 0))
+        elif do == "pause":
+            live.pause()
+        elif do == "step":
+            live.step(request.whole("count", 1, 1_000, 1))
+        elif do == "change":
+            live.change(_parse_recipe(request, self.limits))
+
+    def _origin(self, request: Request, recipe: Recipe, seed: int) -> PointSource | Sketch:
+        if "upload" in request.options:
+            file = self._file(request.options["upload"])
+            places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
+            if places[0] == places[1]:
+                raise UsageError("got one column twice; expected two columns. Choose another.")
+            table = as_table(file.x[:, places], [file.columns[k] for k in places], name="the file")
+            return PointSource(**vars(divided("your file", table, recipe, seed)))
+        if "sketch" in request.options:
+            noise = recipe.data.noise
+            if noise is None or noise < LEAST_NOISE:
+                raise UsageError(f"got data.noise = {noise} for a drawing; expected a number from {LEAST_NOISE:g}.")
+            points = request.points("sketch", self.limits.nodes)
+            colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
+            return Sketch.of(points, noise, recipe.data.rows, seed, colours)
+        return _shape(request.word("shape", SHAPES), recipe, seed)
+
+    def _file(self, word: object) -> Upload:
+        with self._lock:
+            if not isinstance(word, str) or word not in self._files:
+                raise UsageError(
+                    f"got a file that is not here; expected one of the last {KEPT_FILES}. Drop it once more."
+                )
+            return self._files[word]
+
+
+def _seed(request: Request) -> int:
+    return request.whole("seed", 0, 2**32 - 1)
+
+
+@lru_cache(maxsize=4)
+def _shape(name: str, recipe: Recipe, seed: int) -> PointSource:
+    """While curves are dragged the rows stay the same."""
+    return read_points(name, recipe, seed)
+
+
+def _python(request: Request, origin: PointSource | Sketch, recipe: Recipe, seed: int, weights: str) -> str:
+    """The call that trains the same model and keeps these weights; "" for rows that Python has not."""
+    if origin.name not in SHAPES:
+        return ""
+    changes, named = dict(request.options.get("changes", {})), request.options["recipe"]
+    if weights != recipe.training.weights:
+        changes["training.weights"] = weights
+    first = "" if named == "default" else f', "{named}"'
+    return f'motes.fit("{origin.name}"{first}, changes={changes}, seed={seed})'
+
+
+# --- the recipe -----------------------------------------------------------------------------------------------------
+
+
+def _parse_recipe(request: Request, limits: Limits) -> Recipe:
+    """The recipe that a request says: `recipe` and `changes`.
+
+    Raises:
+        MotesError: another recipe, keys or values that there are not, or more work than the limits allow.
+    """
+    name = request.word("recipe", RECIPES)
+    changes = _check_changes(request.options.get("changes", {}))
+    fixed = {f"training.{key}": value for key, value in FIXED.items()}
+    recipe = load_recipe(name, changes | fixed)
+    _check_size(recipe, limits, changes)
+    return recipe
+
+
+def _check_changes(got: object) -> dict[str, Any]:
+    """Changes of a recipe as a page says them, each looked at before anything is made of it.
+
+    Raises:
+        UsageError: something else than keys that a page may set, with plain values.
+    """
+    if not isinstance(got, Mapping) or len(got) > CHANGES:
+        raise UsageError(f"got changes = {type(got).__name__}; expected up to {CHANGES} keys of a recipe with values.")
+    found = {}
+    for key, value in got.items():
+        section, _, name = str(key).partition(".")
+        if section not in SECTIONS or (section == "data" and name not in DATA):
+            raise UsageError(
+                f"got the key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, such as grid.steps."
+            )
+        if section == "training" and name in FIXED:
+            raise UsageError(f"got the key '{key}'; expected another: the page keeps it at {FIXED[name]}.")
+        _check_value(key, value)
+        found[key] = value
+    return found
+
+
+def _check_value(key: str, value: object) -> None:
+    values = value if isinstance(value, list) else [value]
+    plain = len(values) <= MOST_KNOTS and all(_is_plain(one) for one in values)
+    if not plain:
+        raise UsageError(
+            f"got {key} = {repr(value)[:LONGEST]}; expected a text, a number up to {LARGEST:g}, or a short list."
+        )
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= LONGEST
+    return isinstance(value, int | float) and abs(value) <= LARGEST  # which no infinite number is, and no NaN
+
+
+def _check_size(recipe: Recipe, limits: Limits, changed: Collection[str]) -> None:
+    """Refuse more work than a page may ask for, whether a change says so or the recipe itself.
+
+    Every number of a recipe has a range (`motes.recipes.number`). Whole numbers cost time and memory, and have a lower
+    maximum here. A number without a range, which a kind of your own may have, cannot be set.
+
+    Raises:
+        UsageError: more.
+    """
+    for section in SECTIONS:
+        part = getattr(recipe, section)
+        for key, annotation in keys_of(type(part)).items():
+            name, value = f"{section}.{key}", getattr(part, key)
+            kinds = {int, float} & {*members_of(annotation)}
+            if name in changed and kinds and not _is_bounded(part, key):
+                raise UsageError(f"got {name}, a number without bounds; expected a key that has them. Leave it out.")
+            most = _most(section, key, limits)
+            if int not in kinds or value is None or value <= most:
+                continue
+            if name in changed:
+                raise UsageError(f"got {name} = {value:,}; expected a whole number of at most {most:,} on the page.")
+            if section != "grid":  # that of a recipe is what a page shows at first, whatever it may ask for
+                raise UsageError(
+                    f"got {name} = {value:,} of the recipe; expected at most {most:,} on the page. Change it."
+                )
+    layers = getattr(recipe.network, "depth", 1) * getattr(recipe.network, "members", 1)
+    if layers > limits.layers:
+        raise UsageError(
+            f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
+        )
+
+
+def _most(section: str, key: str, limits: Limits) -> int:
+    """The largest whole number that a key may have on the page."""
+    named = {
+        "network.width": limits.width,
+        "network.depth": limits.depth,
+        "training.batch": limits.batch,
+        "training.snapshots": limits.number,
+        "data.rows": limits.rows,
+        "schedule.steps": limits.schedule_steps,
+        "grid.steps": limits.steps,
+    }
+    # The others of [training] are steps, or looks that are some steps apart.
+    return named.get(f"{section}.{key}", limits.training_steps if section == "training" else limits.number)
+
+
+def _is_bounded(part: Any, key: str) -> bool:
+    allowed = next(field.metadata.get("range") for field in fields(part) if field.name == key)
+    return allowed is not None and math.isfinite(allowed.low) and math.isfinite(allowed.high)
+
+
+# --- before and after the training -------------------------------------------------------------------------------
+
+
+def _preview(recipe: Recipe, table: Table, limits: Limits) -> Answer:
+    """What a page shows of a recipe for some rows: its values, its curves, and what will go wrong.
+
+    Raises:
+        MotesError: rows that the recipe cannot be used for.
+    """
+    schedule = recipe.make_schedule()
+    t = np.linspace(0, 1, TIMES)
+    curves = {name: np.asarray(getattr(schedule, name)(t), float) for name in ("alpha", "sigma", "log_snr")}
+    few = table.take(np.arange(min(PREVIEW_ROWS, len(table))))
+    betas = schedule.betas if isinstance(schedule, DiscreteVP) else np.zeros(0)
+    return Answer(
+        {
+            "recipe": recipe.to_dict(),
+            "toml": recipe.to_toml(),
+            "kinds": {section: list(kinds_of(section)) for section in ("schedule", "loss", "denoiser")},
+            "knots": _knots(recipe),
+            "steps": recipe.steps,
+            "left": float(schedule.alpha(1.0)) ** 2,
+            "prior": prior_kl(few.x, recipe),
+            "allowed": PRIOR_NATS,
+            "findings": [_describe_finding(finding, recipe, limits) for finding in diagnose(few, recipe)],
+        },
+        {"t": t, "betas": betas, **curves},
+    )
+
+
+def _knots(recipe: Recipe) -> dict[str, list[float]]:
+    """Points that lie on the curves of a schedule, from which a page begins to drag."""
+    schedule = recipe.make_schedule()
+    if isinstance(schedule, KnotSchedule):
+        return {"alphas": list(schedule.alphas), "sigmas": list(schedule.sigmas)}
+    t = np.arange(1, KNOTS + 1) / KNOTS
+    return {
+        name: np.asarray(curve(t), float).tolist()
+        for name, curve in (("alphas", schedule.alpha), ("sigmas", schedule.sigma))
+    }
+
+
+def _describe_finding(finding: Finding, recipe: Recipe, limits: Limits) -> dict[str, Any]:
+    """A finding as a page shows it: its fix as changes of a recipe, or {}, and why they cannot be set here, or ""."""
+    changes = _parse_fix(finding.fix)
+    try:
+        _check_changes(changes)
+        _check_size(load_recipe(recipe, changes), limits, changes)
+        beyond = ""
+    except UsageError as error:
+        beyond = str(error)
+    return {"name": finding.name, "meaning": finding.meaning, "fix": finding.fix, "changes": changes, "beyond": beyond}
+
+
+def _parse_fix(options: str) -> dict[str, Any]:
+    """The changes of a recipe that the options of `motes train` say.
+
+    Example:
+        >>> _parse_fix("--set data.standardise=true --set schedule.end=0.2")
+        {'data.standardise': True, 'schedule.end': 0.2}
+    """
+    words = shlex.split(options)
+    return dict(split_change(word) for word in words if word != "--set")
+
+
+def diagnose_subject(subject: Subject, limits: Limits, on_block: Callable[[int], None]) -> dict[str, Any]:
+    """The findings of `model.diagnose`, where the error of the samples comes from, and what was not looked at.
+
+    Raises:
+        UsageError: the rows that the model was trained on are not here.
+    """
+    origin = require_origin(subject)
+    source = origin.name if origin.name in SHAPES else origin.training
+    found = diagnose_model(subject.model, source, n=DIAGNOSIS_ROWS, on_block=on_block)
+    parts = {name: part.value for name, part in found.split.parts.items()}
+    return {
+        "findings": [_describe_finding(finding, subject.model.recipe, limits) for finding in found.findings],
+        "against": found.evaluated_against,
+        "total": found.split.total,
+        "real": found.split.reference_value,
+        "parts": parts,
+        "notes": [*found.notes, *found.split.doubts],
+    }
