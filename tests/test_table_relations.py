@@ -63,6 +63,22 @@ def test_a_sum_copies_and_a_linear_relation_are_found():
     np.testing.assert_allclose(found.value("minute", {"clock": np.array([1259]), "hour": np.array([12])}), [59])
 
 
+@pytest.mark.parametrize(("broken", "rows"), [(1, "nearly all"), (20, "99% of the"), (100, None)])
+def test_a_linear_relation_that_some_rows_break_is_found(broken, rows):
+    """In nine of ten groups of 20 rows, and more, no row breaks it; if 5 % do, in a third."""
+    rng = np.random.default_rng(0)
+    a, b, d = rng.poisson(40, 2000), rng.integers(0, 60, 2000), rng.poisson(30, 2000)
+    off = rng.choice([-7, 5, 9], (2, 2000)) * (rng.permutation(2000) < broken)
+    found = Schema.fit(pd.DataFrame({"a": a, "b": b, "c": 2 * a + 3 * b + off[0], "d": d, "e": 100 * d + 7 + off[1]}))
+    expected = [f"d = 0.01 e - 0.07 in {rows} rows", f"c = 2 a + 3 b in {rows} rows"] if rows else []
+    assert sorted(found.related) == sorted(expected)
+    assert len(found.rules) == len(expected)
+    # One row of a large table, which hardly changes the correlation, changes no weight either.
+    net = 5 * rng.integers(1, 5000, 2000)
+    found = Schema.fit(pd.DataFrame({"net": net, "gross": net * 6 // 5 + 6 * (np.arange(2000) < 1)}))
+    assert found.related == ["net = 0.833333 gross in nearly all rows", "net <= gross in all rows"]
+
+
 @pytest.mark.slow
 def test_nothing_is_looked_for_where_the_recipe_says_so():
     a = np.random.default_rng(0).integers(0, 500, 400)

@@ -35,7 +35,8 @@ RARE = 0.2  # a value that more rows hold makes relations of its own, such as 0 
 WIDEST = 60  # columns of numbers in which sums of two others are looked for
 EQUAL = 1e-3  # of a step, up to which two numbers are the same
 SEVERAL = 4  # relations of one column, at most
-CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others
+CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others,
+GROUP = 20  # in most groups of so many rows, at least: rows that break the relation are in few of them
 EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
 BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
 BROKEN = 0.01  # of the rows, at most, break a rule,
@@ -98,7 +99,7 @@ class Relation:
     @property
     def shares(self) -> tuple[float, ...]:
         """Of the training rows that break it, and that keep it."""
-        return (1 - self.share, self.share)
+        return (round(1 - self.share, 12), self.share)
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
         """0 where it is broken, otherwise 1, (n,)."""
@@ -272,27 +273,58 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
 
 
 def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
-    """Columns that are linear in one or two others in all rows, with weights other than 1."""
+    """Columns that are linear in one or two others in all rows or nearly all, with weights other than 1.
+
+    That is seen in most groups of a few rows, for a row that breaks the relation is in hardly any, or in all rows.
+    """
     x = x[~np.isnan(x).any(axis=1)]
     if len(x) < 10:
         return
-    mean, sd = x.mean(0), x.std(0)
-    varies = np.flatnonzero(sd > 0)
-    z = (x - mean)[:, varies] / sd[varies]
-    r = z.T @ z / len(z)
+    few = x[: len(x) // GROUP * GROUP].reshape(-1, GROUP, x.shape[1])
+    groups = [few, x[None]] if len(few) else [x[None]]
+    correlations = [_correlations(group) for group in groups]
     explained: set[frozenset[int]] = set()
-    for a, b in combinations(range(len(varies)), 2):
-        if 1 - r[a, b] ** 2 < CLOSE:
+    for a, b in combinations(range(x.shape[1]), 2):
+        if (rows := _where_least(groups, [1 - r[:, a, b] ** 2 for r in correlations])) is not None:
             explained.add(frozenset((a, b)))
-            yield from _solved(names, x, steps, [int(varies[a]), int(varies[b])])
-    for j, (a, b) in ((j, pair) for pair in combinations(range(len(varies)), 2) for j in range(len(varies))):
-        if j in (a, b) or any(pair <= {j, a, b} for pair in explained) or frozenset((j, a, b)) in explained:
+            yield from _solved(names, rows, steps, [a, b])
+    for a, b in combinations(range(x.shape[1]), 2):
+        if frozenset((a, b)) in explained:
             continue
-        inside = 1 - r[a, b] ** 2
-        rest = 1 - (r[j, a] ** 2 + r[j, b] ** 2 - 2 * r[j, a] * r[j, b] * r[a, b]) / inside
-        if rest < CLOSE:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rests = [1 - _explained(r, a, b) for r in correlations]
+        likely = np.flatnonzero(np.min([np.median(rest, axis=0) for rest in rests], axis=0) < CLOSE)
+        for j in map(int, likely):
+            if j in (a, b) or any(known <= {j, a, b} for known in explained):
+                continue
+            rows = _where_least(groups, [rest[:, j] for rest in rests])
+            assert rows is not None
             explained.add(frozenset((j, a, b)))
-            yield from _solved(names, x, steps, [int(varies[j]), int(varies[a]), int(varies[b])])
+            yield from _solved(names, rows, steps, [j, a, b])
+
+
+def _correlations(groups: Array) -> Array:
+    """Of the columns of each group of rows (g, m, d), (g, d, d); of a column that does not vary 0."""
+    z = groups - groups.mean(axis=1, keepdims=True)
+    size = np.sqrt((z**2).sum(axis=1, keepdims=True))
+    z = np.divide(z, size, out=np.zeros_like(z), where=size > 0)
+    return np.einsum("gmi,gmj->gij", z, z)
+
+
+def _explained(r: Array, a: int, b: int) -> Array:
+    """The share of the variance of each column that columns a and b explain, (g, d), from correlations (g, d, d)."""
+    both = r[:, a] ** 2 + r[:, b] ** 2 - 2 * r[:, a] * r[:, b] * r[:, a, b, None]
+    inside = 1 - r[:, a, b, None] ** 2
+    return np.where(inside > CLOSE, both / inside, 0.0)
+
+
+def _where_least(groups: Sequence[Array], rests: Sequence[Array]) -> Array | None:
+    """The rows (m, d) that leave the least, if most groups or all rows leave next to nothing; `rests` (g,) of each."""
+    for group, rest in zip(groups, rests, strict=True):
+        if np.median(rest) < CLOSE:
+            found: Array = group[int(rest.argmin())]
+            return found
+    return None
 
 
 def _solved(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> Iterator[Relation]:

@@ -56,11 +56,13 @@ class Links(NamedTuple):
         parts: which parts have relations, (J,).
         others: the parts that must be visible, (J, R, p).
         log_odds: of the relation in the training rows, (J, R); `NEVER` for one that only pads.
+        log_least: log of the odds against the relation that there are at least, (J, R); `NEVER` for none.
     """
 
     parts: NDArray[np.int32]
     others: NDArray[np.bool_]
     log_odds: NDArray[np.float32]
+    log_least: NDArray[np.float32]
 
 
 class Levels(NamedTuple):
@@ -190,7 +192,7 @@ def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool
         padded = max(sizes[j] for j in places)
         groups.append(_group([parts[int(j)] for j in places], places, padded))
     lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
-    none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), np.zeros((0, 0), np.float32))
+    none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), *np.zeros((2, 0, 0), np.float32))
     links = none if links is None else links
     bins, levels = _bins([parts[j] for j in lines], max(sizes)), _levels(parts, len(lines), known=labels)
     line_links = _line_links(lines, links)

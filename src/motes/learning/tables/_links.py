@@ -5,6 +5,9 @@
 q is the density of `_density.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for pi_0. A
 relation takes part once all its other columns are visible and what it gives is a value that column j can hold. A
 dependency takes part once the column that decides is visible and its label is one of those from which j follows.
+
+The odds against a relation that hardly any training row breaks are exp(-rho_r) of the network and a few times those of
+these rows. So it is broken often enough for rejection to bring about the share of the training rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +22,14 @@ from numpy.typing import NDArray
 from motes.learning.tables._layout import FAR, NEVER, Links
 from motes.tables._dependencies import Dependency
 from motes.tables._parts import IMPOSSIBLE, Array, Encoded
-from motes.tables._relations import Relation
+from motes.tables._relations import BROKEN, Relation
 from motes.tables._schema import Schema
 from motes.tables.kinds._numeric import Number
 
 Integers = NDArray[np.int32]
 
 SURE = 1e-6  # the least share that a relation leaves to other values, at first
+SOFT = 4.0  # times the training rows' odds against a rule that some of them break: q may give what it gives, too
 EQUAL = 1e-3  # of a step, up to which two numbers are the same
 
 
@@ -87,13 +91,15 @@ class Linker:
         """The same as arrays."""
         p, most = len(self.schema.parts), max(map(len, self.of_part.values()), default=0)
         others = np.zeros((len(self.of_part), most, p), bool)
-        log_odds = np.full((len(self.of_part), most), NEVER, np.float32)
+        log_odds, log_least = np.full((2, len(self.of_part), most), NEVER, np.float32)
         for i, (j, relations) in enumerate(self.of_part.items()):
             for r, relation in enumerate(relations):
                 others[i, r, self._others(j, relation)] = True
                 share = np.clip(relation.share, 1e-4, 1 - SURE)
                 log_odds[i, r] = np.log(share / (1 - share))
-        return Links(np.array([*self.of_part], np.int32), others, log_odds)
+                if 0 < relation.shares[0] <= BROKEN:
+                    log_least[i, r] = np.log(SOFT) - log_odds[i, r]
+        return Links(np.array([*self.of_part], np.int32), others, log_odds, log_least)
 
     def _others(self, j: int, relation: Relation | Dependency) -> list[int]:
         target = self.schema.parts[j].column
@@ -169,6 +175,11 @@ class Linker:
                 could[:, j] |= found.possible.astype(np.int32) << r
                 given[:, j, r] = found.places
         return holds, could, given
+
+
+def softened(rho: jax.Array, log_least: Any) -> jax.Array:
+    """The network's rho with the least odds against the relations (..., R) added to its own."""
+    return -jnp.logaddexp(-rho, log_least)
 
 
 def bits_of(words: jax.Array, count: int) -> jax.Array:

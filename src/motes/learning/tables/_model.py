@@ -11,7 +11,7 @@ import numpy as np
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
 from motes.learning.tables._density import Near, log_mixture, log_value, moved
 from motes.learning.tables._layout import Layout, has_density
-from motes.learning.tables._links import bits_of, log_linked
+from motes.learning.tables._links import bits_of, log_linked, softened
 from motes.learning.tables._network import Heads, MaskedNetwork, Rows, code_logits
 from motes.tables._parts import Part
 
@@ -75,14 +75,14 @@ class MaskedModel(eqx.Module):
 def linked(layout: Layout, heads: Heads, rows: Rows, could: jax.Array, state: jax.Array, made: jax.Array) -> jax.Array:
     """log p (n, p) of all entries, with the exact relations of those parts that have some."""
     parts, most = layout.links.parts, could.shape[-1]
-    rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
+    rho = softened(jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias, jnp.asarray(layout.links.log_least))
     found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
     return made.at[:, parts].set(found)
 
 
 def possible(layout: Layout, rows: Rows, visible: jax.Array) -> jax.Array:
     """Which relations give a value, (n, J, R): their other columns are visible, and the part can hold it."""
-    parts, others, log_odds = layout.links
+    parts, others, log_odds, _ = layout.links
     hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
     return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
 

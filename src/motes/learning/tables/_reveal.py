@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from motes.learning.tables._base import Components, Ordered
 from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
 from motes.learning.tables._layout import BINS, Layout
-from motes.learning.tables._links import bits_of, log_linked
+from motes.learning.tables._links import bits_of, log_linked, softened
 from motes.learning.tables._model import MaskedModel, each_member, ordered
 from motes.learning.tables._network import REACH, Heads, Rows, normed, waves_of
 
@@ -202,7 +202,10 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     if not group.loose:
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
-    links = state @ heads.links[place.link].T + heads.link_bias[place.link] if spot.linked else None
+    links = None
+    if spot.linked:
+        rho = state @ heads.links[place.link].T + heads.link_bias[place.link]
+        links = softened(rho, jnp.asarray(layout.links.log_least)[place.link])
     log_codes = jax.nn.log_softmax(logits, axis=-1)
     if not spot.line:
         return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
