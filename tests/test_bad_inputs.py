@@ -135,6 +135,8 @@ def test_a_mistake_ends_with_its_code_and_a_sentence_that_helps(words, here, mot
         (lambda: motes.fit({"x": POINTS[:, 0], "c": ["u", "v"] * 30}, "default"), DataError, "recipe 'table'"),
         (lambda: motes.fit(POINTS, changes={"table.steps": 5}), RecipeError, "Use training.steps instead"),
         (lambda: motes.fit("https://example.org/x.csv"), UsageError, "Download it first"),
+        (lambda: motes.fit({"a": 1, "b": [1, 2]}), DataError, "column 'a': got 1 of type int; expected a list"),
+        (lambda: motes.fit([{"a": 1}, {"a": 2}]), DataError, "row 1 is a dict.*pandas.DataFrame"),
         (lambda: motes.load("no.model"), UsageError, "no model file 'no.model'"),
     ],
 )

@@ -1,6 +1,9 @@
 """Ordinary tables through every entry point: each works, or says what is wrong and what to do."""
 
+import datetime
 import json
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -78,6 +81,125 @@ def test_what_cannot_be_learned_is_refused_with_the_place(name, motes_command):
     frame.to_csv("t.csv", index=False)
     code, _, err = motes_command("train", "t.csv")
     assert code == 1 and "'t.csv'" in err and "Traceback" not in err
+
+
+# --- what is odd about it: it is read, with a word about how, or refused with what to do ------------------------------
+
+MOMENTS = [f"2024-0{1 + k % 9}-{1 + k % 28:02} {k % 24:02}:{k % 60:02}" for k in range(60)]
+MONEY = [37 * k % 4001 - 900 for k in range(60)]
+FILES = {
+    "decimal commas": (
+        ["d;x;l", *(f"{1 + k % 28:02}.03.2024;{1 + k % 9}.{k:03},{k % 100:02};ja" for k in range(60))], ["--sep", ";"],
+        {"d": "date", "x": "real"}, ["read as dates, %d.%m.%Y", "with the decimal sign ','"],
+    ),
+    "from a spreadsheet": (
+        ["\ufeffid,name\r", *(f'{k},"O""Brien, {"ab"[k % 2]}"\r' for k in range(60))], [],
+        {"id": "identifier", "name": "categorical"}, ["set aside"],
+    ),
+    "times in UTC": (
+        ["t", *(f"{moment}:00 UTC" for moment in MOMENTS)], [], {"t": "date"}, ["read as dates, %Y-%m-%d %H:%M:%S UTC"],
+    ),
+    "times with a zone": (
+        ["t", *(f"{moment}:00{'Z' if k % 2 else '+02:00'}" for k, moment in enumerate(MOMENTS))], [],
+        {"t": "date"}, ["column 't': times with a time zone are read in UTC"],
+    ),
+    "times behind a zone": (
+        ["t", *(f"{1 + k % 28:02}.03.2024 10:{k:02} +0200" for k in range(60))], [],
+        {"t": "date"}, ["read as dates, %d.%m.%Y %H:%M %z"],
+    ),
+    "bookkeeping": (
+        ["x", *(f'"(${-x:,}.50)"' if x < 0 else f'"${x:,}.50"' for x in MONEY)], [], {"x": "real"}, ["without '$'"],
+    ),
+    "two currencies": (
+        ["x,l", *(f'"{"$€"[k % 2]}{x:,}.50",{k % 3}' for k, x in enumerate(MONEY) if x >= 0)], [], {"x": "identifier"},
+        ["have '$'", "have '€'", "Convert them to one unit"],
+    ),
+    "units": (["x", *(f"{150 + k % 30} cm" for k in range(60))], [], {"x": "categorical"}, ["Leave 'cm' out"]),
+    "telephones": (
+        ["p,q", *(f"+43660{1234567 * (k + 1) % 10**7:07},{k % 3}" for k in range(60))], [], {"p": "identifier"},
+        ["read as labels: 0, 0x or + in front"],
+    ),
+    "signs in front": (["x", *(f"{k * k - 900:+}" for k in range(60))], [], {"x": "integer"}, []),
+    "yes and no": (
+        ["x", *(["yes", "No", "no "][k % 3] for k in range(60))], [], {"x": "categorical"},
+        ["'No' and 'no ' are different labels"],
+    ),
+    "many empty columns": (
+        [",".join(f"c{k}" for k in range(30)), *("," * 29 + f"{k % 7}" for k in range(60))], [], {"c29": "integer"},
+        ["columns 'c0', 'c1', 'c2', 'c3', 'c4' and 24 more: all missing"],
+    ),
+    "JSON": (['x', *(f'"[""{"ab"[k % 2]}""]"' for k in range(60))], [], {"x": "categorical"}, []),
+    "two days": (
+        ["t", *(f"{['2023-12-31', '2024-01-01'][k % 2]} {k % 24:02}:00" for k in range(60))], [], {"t": "date"}, [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_odd_file_is_read_and_says_how(name, motes_command):
+    lines, options, kinds, says = FILES[name]
+    Path("t.csv").write_text("\n".join(lines), newline="")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        code, out, _ = motes_command("columns", "t.csv", *options, "--json")
+        _, _, err = motes_command("columns", "t.csv", *options)
+    assert code == 0
+    assert {column["name"]: column["kind"] for column in json.loads(out)["columns"]}.items() >= kinds.items()
+    said = [*dict.fromkeys(str(one.message) for one in caught), *err.splitlines()]
+    assert all(any(text in line for line in said) for text in says), said
+    assert bool(says) == bool(said) and len(said) <= 3
+
+
+REFUSED_FILES = {
+    "times of day": (["t,x", *(f"{k % 24:02}:30,{k}" for k in range(60))], ["such as minutes", "--set columns.t=drop"]),
+    "a title": (["Report 2024", "", "x,y", "1,2"], ["line 3", "'Report 2024'; if it is a title, remove all lines"]),
+    "beyond floats": (["x", "1.5", "3e310", "2.5"], ["row 2, column 'x'", "at most 1.8e308"]),
+    "one row": (["x,l", "1,u"], ["no column of 't.csv' varies"]),
+    "one name twice": (["x,x", "1,2"], ["two columns named 'x'"]),
+    "Latin 1": ([b"gr\xf6\xdfe;x", b"1;2"], [r"b'gr\xf6\xdfe;x'", "--encoding latin-1"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_an_odd_file_is_refused_with_what_to_do(name, motes_command):
+    lines, says = REFUSED_FILES[name]
+    Path("t.csv").write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
+    code, out, err = motes_command("columns", "t.csv")
+    assert (code, out) == (1, "") and "Traceback" not in err
+    assert all(text in err for text in says), err
+    assert len(err.splitlines()) == 1
+
+
+HOURS = [datetime.datetime(2024, 1, 1, k % 24, tzinfo=datetime.UTC) for k in range(60)]
+OBJECTS = {
+    "sparse": (lambda pd: pd.arrays.SparseArray([float(k % 3) for k in range(60)]), None),
+    "periods": (lambda pd: pd.period_range("2020-01", periods=60, freq="M"), r"type period\[M\].*to_timestamp"),
+    "intervals": (lambda pd: pd.arrays.IntervalArray.from_breaks(range(61)), "type interval.*such as the middle"),
+    "durations": (lambda pd: pd.to_timedelta(range(60), "s"), "such as seconds"),
+    "complex numbers": (lambda pd: [k + 1j for k in range(60)], "type complex128.*imaginary"),
+    "lists": (lambda pd: [[k] for k in range(60)], "row 1, column 'x': .0. of type list"),
+    "numbers and text": (lambda pd: [1, "a"] * 30, "row 2, column 'x': 'a' of type str among whole numbers"),
+    "times, some with a zone": (
+        lambda pd: pd.Series([*HOURS[:30], *(hour.replace(tzinfo=None) for hour in HOURS[30:])], dtype=object),
+        "row 1 holds a time with a time zone.*row 31 one without",
+    ),
+    "times of a zone": (lambda pd: pd.Series(HOURS).dt.tz_convert("Europe/Vienna"), None),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_odd_column_of_pandas_comes_back_or_says_what_to_do(name):
+    make, says = OBJECTS[name]
+    frame = pd.DataFrame({"x": make(pd)})
+    if says is not None:
+        with pytest.raises(DataError, match=says):
+            Schema.fit(frame)
+        assert Schema.fit(frame.assign(y=np.arange(60.0) ** 2), {"x": "drop"}).learned == ("y",)
+        return
+    schema = Schema.fit(frame)
+    encoded = schema.encode(frame)
+    back = schema.decode(encoded.codes, encoded.y, np.full(encoded.y.shape, 0.5), encoded.observed).like(frame)
+    assert back.dtypes.equals(frame.dtypes) and len(back) == 60
 
 
 # --- what is done with it --------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import pytest
 
 from motes.data._frames import as_frame
 from motes.data._identity import content_keys, held_out_of
-from motes.models._columns import columns_of, warnings_of
+from motes.models._columns import columns_of
 from motes.models._sources import divided
 from motes.recipes import load_recipe
+from motes.tables.kinds._columns import column_messages
 
 ROWS = 3000
 
@@ -83,11 +84,11 @@ def test_of_few_rows_few_are_held_out_and_of_very_few_none(table):
 
 def test_row_numbers_are_found_in_the_whole_file_and_the_option_is_named(table):
     frame = as_frame(table.rename(columns={"number": "row number"}))
-    message = list(warnings_of(columns_of(frame, load_recipe("table"), "'file'")))
+    message = column_messages(columns_of(frame, load_recipe("table"), "'file'"), shell=True)
     assert len(message) == 1 and "nearly every row has its own value: 'row number'" in message[0]
     assert "--set 'columns.row number=integer'" in message[0]
     # Without the held-out rows there are gaps among the numbers, and they are found all the same.
     source = divided("file", frame, load_recipe("table"), 0)
-    assert list(warnings_of(columns_of(source.training, load_recipe("table"), "'file'"))) == message
+    assert column_messages(columns_of(source.training, load_recipe("table"), "'file'"), shell=True) == message
     dropped = load_recipe("table", {"columns.row number": "drop"})
-    assert not list(warnings_of(columns_of(frame, dropped, "'file'")))
+    assert not column_messages(columns_of(frame, dropped, "'file'"), shell=True)

@@ -120,7 +120,7 @@ def test_a_csv_file_that_cannot_be_used_says_where_and_why(file, content, says):
 @pytest.mark.parametrize("digits", ["007", "9" * 200_000], ids=["zeros", "many"])
 def test_digits_that_are_a_name_are_no_numbers(file, digits):
     with (
-        pytest.warns(UserWarning, match="0 or 0x in front, or more than 64 bits"),
+        pytest.warns(UserWarning, match="0, 0x or \\+ in front, or more than 64 bits"),
         pytest.raises(DataError, match=f"row 1, column 'b': got '{digits[:40]}'; expected numbers"),
     ):
         read_table(file(f"a,b\n1,{digits}\n2,010\n"))

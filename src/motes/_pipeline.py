@@ -17,7 +17,7 @@ from motes.data._shapes import SHAPES
 from motes.diagnosis._before import diagnose
 from motes.errors import DataError
 from motes.learning._resuming import Keeper
-from motes.models._columns import columns_of, warnings_of
+from motes.models._columns import columns_of
 from motes.models._going_on import FitSession
 from motes.models._point_fitting import fit_points
 from motes.models._points import PointModel
@@ -26,6 +26,7 @@ from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
 from motes.recipes import Recipe, load_recipe
 from motes.tables._schema import Schema
+from motes.tables.kinds._columns import column_messages
 
 NATS = " nats a row"  # of the loss of a table
 
@@ -99,7 +100,7 @@ def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:
     frame = read_rows(source, recipe)
     recipe = replace(recipe, text=frame.text)
     origin = divided(source, frame, recipe, seed)
-    warnings = tuple(warnings_of(columns_of(frame, recipe, f"'{source}'")))
+    warnings = tuple(column_messages(columns_of(frame, recipe, f"'{source}'"), shell=True))
     return Prepared(recipe, origin, warnings, _schema_of(origin, frame, recipe))
 
 

@@ -110,9 +110,10 @@ def columns(
 ) -> int:
     """Show what each column of a table will be treated as, and why."""
     from motes.data._files import read_frame
-    from motes.models._columns import overrides_of, warnings_of
+    from motes.models._columns import overrides_of
     from motes.recipes._changes import split_change
     from motes.tables._schema import Schema
+    from motes.tables.kinds._columns import column_messages
 
     overrides = overrides_of([split_change(change) for change in changes])
     schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
@@ -123,7 +124,9 @@ def columns(
         )
         return 0
     table = [("column", "kind", "becomes", "missing", "why")]
-    table += [(c["name"], c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    table += [
+        (" ".join(c["name"].split()), c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described
+    ]
     widths = [max(len(row[j]) for row in table) for j in range(4)]
     for row in table:
         print("  ".join(entry.ljust(width) for entry, width in zip(row, (*widths, 0), strict=True)).rstrip())
@@ -132,7 +135,7 @@ def columns(
         print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
     for message in schema.related:
         print(f"Found: {message}.")
-    for warning in warnings_of(schema.columns):
+    for warning in column_messages(schema.columns, shell=True):
         note(f"warning: {warning}")
     return 0
 

@@ -1,5 +1,6 @@
 """Arrays of any library, with or without a mask -> NumPy's own, in which a missing entry is NaN, NaT or None."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ def rows_of(data: Any, name: str) -> NDArray[Any]:
     """
     if not isinstance(data, list | tuple):
         return np.asarray(data)
+    if len(data) and isinstance(data[0], Mapping):
+        raise DataError(
+            f"{name}, row 1 is a dict; expected its entries in a list, or one dict of columns. pandas.DataFrame(rows) "
+            "makes columns of them."
+        )
     check_even(data, name)
     try:
         made = np.asarray(data)

@@ -277,6 +277,11 @@ def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
     made = {}
     for column, values in data.items():
         values = plain(values, name)
+        if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
+            raise DataError(
+                f"{name}, column '{column}': got {values!r} of type {type(values).__name__}; expected a list or an "
+                "array of its entries."
+            )
         entries = rows_of(values if isinstance(values, np.ndarray) else list(values), f"{name}, column '{column}'")
         if entries.ndim != 1:
             raise DataError(f"{name}, column '{column}' has shape {entries.shape}; expected (rows,).")

@@ -16,6 +16,13 @@ from motes.errors import DataError, UsageError
 
 EXPECTED = "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals knows"
 
+CURES = {  # what makes a column of a type that no column has
+    "Duration": "Convert it to numbers, such as seconds", "Time": "Convert it to numbers, such as minutes",
+    "period": "Convert it to dates by .dt.to_timestamp()", "interval": "Convert it to numbers, such as the middle",
+    "List": "Give each part a column", "Array": "Give each part a column", "Struct": "Give each part a column",
+    "complex": "Give the real and the imaginary part a column each", "Binary": "Convert it to text",
+}  # fmt: skip
+
 
 def is_frame(data: Any) -> bool:
     """Whether narwhals knows it as a table."""
@@ -73,8 +80,8 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
     gone = series.is_null().to_numpy().astype(bool)
     if isinstance(dtype, nw.Unknown) and gone.all():
         return Series("real", np.full(len(gone), np.nan), gone)
-    if isinstance(dtype, nw.Unknown) and (half := series.to_numpy()).dtype == np.float16:  # narwhals before 2.24
-        return Series("real", half.astype(np.float64), np.isnan(half))
+    if isinstance(dtype, nw.Unknown) and (values := series.to_numpy()).dtype.kind in "biuf":  # sparse, or half floats
+        return of_values(values, series.name, name)
     if dtype.is_float() or isinstance(dtype, nw.Decimal):
         values = series.cast(nw.Float64).to_numpy().astype(np.float64, copy=False)
         return Series("real", values, np.isnan(values))
@@ -96,10 +103,10 @@ def _of_series(series: nw.Series[Any], name: str) -> Series:
         return _of_text(series, gone)
     if isinstance(dtype, nw.Object):
         return of_values(np.asarray(series.to_numpy(), dtype=object), series.name, name)
-    got = native.dtype if nw.dependencies.is_pandas_like_series(native) else dtype
+    kind = native.dtype if nw.dependencies.is_pandas_like_series(native) else dtype
+    cure = next((cure for start, cure in CURES.items() if start in f"{kind} {dtype}"), "Convert it")
     raise DataError(
-        f"column '{series.name}' of {name} is of type {got}; expected numbers, true or false, text or dates. "
-        "Convert it, such as periods by .dt.to_timestamp(), or leave it out."
+        f"column '{series.name}' of {name} is of type {kind}; expected numbers, true or false, text or dates. {cure}."
     )
 
 

@@ -28,8 +28,10 @@ SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
 DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
 NAMED = re.compile(r"(?:\d{1,2}|\d{4}|[A-Z][a-z]{2,8})[ .,-].{3,}")
+WORD = re.compile(r"[+-]?\d[\d.,']* ?([^\W\d_]{1,5})")
+PHONE = re.compile(r"\+[1-9]\d{7,}")
 HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]+")
-CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?")
+CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?( ?(?:Z|[+-]\d\d:?\d\d)| UTC| GMT)?")
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     most = max(count.values(), default=0)
     if len(formats := _formats(texts, found)) > 1:
         return _several_formats(texts, found, formats)
+    if message := _unit_doubt(texts, found):
+        return message
     if not most or 2 * most < len(texts):
         return None
     best = [way for way in count if count[way] == most]
@@ -206,6 +210,24 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
         "Say it: --decimal . or --decimal ,"
     )
+
+
+def _unit_doubt(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> str | None:
+    """What is to be said of texts that are all numbers with a unit, of which there are several or none is known."""
+    matches = [WORD.fullmatch(text) for text in texts]
+    if len(texts) > 1 and len(words := {match[1] if match else "" for match in matches}) == 1 and (word := words.pop()):
+        return f"numbers with '{word}' after them, such as '{texts[0]}', and so taken for labels. Leave '{word}' out"
+    units: dict[str, list[str]] = {}
+    for text, ways in zip(texts, found, strict=True):
+        for unit in {way.unit for way in ways if isinstance(way, Numbers)}:
+            units.setdefault(unit, []).append(text)
+    if len(units) < 2 or sum(map(len, units.values())) < len(texts):
+        return None
+    seen = [
+        f"{len(some):,} of the labels have {f'{unit!r}' if unit else 'none'}, such as '{some[0]}'"
+        for unit, some in units.items()
+    ]
+    return f"numbers with several units, and so taken for labels: {', '.join(seen)}. Convert them to one unit"
 
 
 def _formats(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> list[tuple[list[str], list[str]]]:
@@ -269,9 +291,12 @@ def is_number(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether digits are a name, such as a postal code, rather than a number: 01234, 0x25, or more than 64 bits."""
+    """Whether digits are a name, such as a postal code or a telephone, rather than a number.
+
+    01234, 0x25, +431234567, or more than 64 bits.
+    """
     text = text.strip()
-    if HEX.fullmatch(text):
+    if HEX.fullmatch(text) or PHONE.fullmatch(text):
         return True
     if not text.isascii() or not text.lstrip("+-").isdigit():
         return False
@@ -306,6 +331,8 @@ def _group(decimal: str) -> re.Pattern[str]:
 def _amount(text: str) -> tuple[str, dict[str, float]] | None:
     """The unit of a number, and what it is by each decimal sign; None where it is none."""
     text = text.translate(SPACES).strip()
+    if PHONE.fullmatch(text):
+        return None
     negative = text.startswith("(") and text.endswith(")")  # as book-keepers write it
     match = AMOUNT.fullmatch(text[1:-1] if negative else text)
     if match is None:
@@ -358,11 +385,14 @@ def _clock(text: str) -> str | None:
         return ""
     if (match := CLOCK.fullmatch(text)) is None:
         return None
-    before, _, seconds, part, half = match.groups()
+    before, _, seconds, part, half, zone = match.groups()
     if part and not seconds:
         return None
     made = before + ("%I" if half else "%H") + ":%M" + (":%S" if seconds else "") + (".%f" if part else "")
-    return made + ("" if not half else " %p" if half.startswith(" ") else "%p")
+    made += "" if not half else " %p" if half.startswith(" ") else "%p"
+    if zone in (None, " UTC", " GMT"):  # in UTC all are read
+        return made + (zone or "")
+    return made + (" %z" if zone.startswith(" ") else "%z")
 
 
 def _quoted(text: str) -> str:

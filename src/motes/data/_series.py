@@ -116,7 +116,7 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         return _of_objects(values.astype(object), column, name)
     raise DataError(
         f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates. "
-        "Convert it, or leave it out."
+        "Convert it."
     )
 
 
@@ -166,6 +166,7 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
             is_finer(value) if isinstance(value, np.datetime64) else getattr(value, "nanosecond", 0) for value in here
         ]
         warn_of_finer(finer, column, name)
+        _check_zones(values, gone, column, name)
     made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
     try:
         filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
@@ -173,6 +174,30 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
         raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
     made[~gone] = filled.astype(made.dtype)
     return Series(type_, made, gone, days=days and type_ == "date")
+
+
+def _check_zones(values: NDArray[Any], gone: Mask, column: str, name: str) -> None:
+    """Say that times with a time zone are read in UTC.
+
+    Raises:
+        DataError: some have one and some have none.
+    """
+    has = np.array([getattr(value, "tzinfo", None) is not None for value in values])
+    rows = np.flatnonzero(~gone)
+    if len(odd := rows[has[rows] != has[rows[0]]]):
+        one, other = sorted((odd[0], rows[0]), key=lambda row: not has[row])
+        raise DataError(
+            f"{name}, column '{column}': row {one + 1} holds a time with a time zone, {values[one]}, and row "
+            f"{other + 1} one without, {values[other]}; expected one of these in a column. Say the "
+            "time zone of all of them."
+        )
+    if has.any():
+        warnings.warn(
+            f"{name}, column '{column}': times with a time zone are read in UTC, and synthetic rows hold UTC without a "
+            "time zone. Columns of pandas, polars and Arrow that have a type with a time zone get that type back.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _type_of(value: Any) -> Type | None:

@@ -14,8 +14,8 @@ from motes.data._text_options import TextOptions
 LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
 START = 2**20  # bytes by which the types of columns are known
 PART = 2**22  # bytes that are in memory at once, where rows come part by part
-CODE = r"^\s*(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,})\s*$"  # what may be a name, and is no number then
-CODE_AT_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[+-]?0[xX]|0\d|[+-]?\d{19})")
+CODE = r"^\s*(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})\s*$"  # what may be a name, and is no number then
+CODE_AT_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[+-]?0[xX]|0\d|[+-]?\d{19}|\+\d{8})")
 Types = dict[str, Any]  # column -> Arrow's type
 
 
@@ -106,7 +106,9 @@ def _may_hold_codes(separator: str) -> Callable[[bytes], bool]:
     """Looks for what may be a code in raw text: nearly always there is none, and nothing has to be parsed for it."""
     starts = (separator, f"{separator} ", "\n", '"')
     # One pattern for each start: a literal is found about ten times faster than one of several letters.
-    found = [re.compile(re.escape(start.encode()) + rb"(?:[+-]?0[xX]|0\d|[+-]?\d{19})").search for start in starts]
+    found = [
+        re.compile(re.escape(start.encode()) + rb"(?:[+-]?0[xX]|0\d|[+-]?\d{19}|\+\d{8})").search for start in starts
+    ]
     return lambda part: any(search(part) for search in found) or CODE_AT_START.match(part) is not None
 
 

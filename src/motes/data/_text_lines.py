@@ -150,9 +150,9 @@ def header_of(path: TextFile, options: TextOptions) -> Header:
         line, entries = comments.pop()
     if comments:
         say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
-    names, named = _names(entries, path, options)
     if message := not_utf8(entries):
         raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
+    names, named = _names(entries, path, options)
     return Header(names, line if named else line - 1)
 
 

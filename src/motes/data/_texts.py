@@ -53,13 +53,14 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
     made: dict[str, Series] = {}
     ways: dict[str, frozenset[Way]] = {}
     ambiguous: dict[str, str] = {}
-    left = dict(zip(names, table.columns, strict=True))
+    left, types_read = dict(zip(names, table.columns, strict=True)), dict(zip(names, table.schema.types, strict=True))
     del table
     for name in names:  # one at a time, so that what Arrow holds of it can go
         made[name] = as_frame(pa.table({name: left.pop(name)}), name=f"'{path}'").columns[name]
         if texts := _texts(made[name], options):
             ways[name] = _ways(made[name], texts, options)
             _add_ambiguous(ambiguous, name, texts, ways[name], options)
+    _say_zones(layout, types_read)
     types = {name: one.type for name, one in made.items()}
     found = _say_ways(layout, ways, codes, types, ambiguous)
     read = {name: _read(one, found.get(name)) for name, one in made.items()}
@@ -147,6 +148,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     if types is None or any("binary" in str(kind) for kind in types.values()):
         return None
     quoted.say()
+    _say_zones(layout, types)
     types_here = {name: _type_of(pa, kind) for name, kind in types.items()}
     found = _say_ways(layout, ways, codes, types_here, ambiguous)
 
@@ -194,7 +196,7 @@ def _say_ways(
                     "The first --date-format counts."
                 )
         elif name in codes and way is None:
-            say(f"{where}, column '{name}': read as labels: 0 or 0x in front, or more than 64 bits: a name.")
+            say(f"{where}, column '{name}': read as labels: 0, 0x or + in front, or more than 64 bits: a name.")
         elif way is None and chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
             say(
@@ -211,6 +213,13 @@ def _say_ways(
     if options.date_format and not dates:
         say(f"{where}: no column agrees with the date format {' or '.join(options.date_format)}.")
     return found
+
+
+def _say_zones(layout: Layout, types: Types) -> None:
+    """Say of which columns the times have a time zone, which is not given back."""
+    for name, kind in types.items():
+        if getattr(kind, "tz", None) is not None:
+            say(f"'{layout.path}', column '{name}': times with a time zone are read in UTC, and given back in UTC.")
 
 
 def _found(options: TextOptions, found: Mapping[str, Way], types: Mapping[str, str]) -> TextOptions:
@@ -266,6 +275,8 @@ def _ragged(layout: Layout, line: int, cells: list[str]) -> str | None:
     if line <= layout.skip or len(cells) == len(layout.names):
         return None
     got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(layout.names)}."
+    if len(layout.names) == 1 and layout.skip == 1:
+        got += f" Line 1 has 1, '{layout.names[0]}'; if it is a title, remove all lines above the names of the columns."
     if not (breaks := sum(cell.count("\n") for cell in cells)):
         return f"line {line} of '{layout.path}' has {got}"
     return (

@@ -13,7 +13,7 @@ from motes.errors import DataError, UsageError
 from motes.models._points import PointModel
 from motes.recipes import Recipe
 from motes.tables.kinds._base import Sample
-from motes.tables.kinds._columns import Column, checked_override, column_of, kept_of, set_aside_message
+from motes.tables.kinds._columns import Column, checked_override, column_of, kept_of
 
 
 def order_of(model: PointModel, theirs: tuple[str, ...], name: str) -> list[int]:
@@ -56,15 +56,6 @@ def columns_of(frame: Frame, recipe: Recipe, name: str) -> Iterator[Column]:
         sample = Sample(column, series.take(here), here, np.ones(len(here)), recipe.table.bins, name)
         given = checked_override(column, overrides[column], names) if column in overrides else {}
         yield column_of(sample, len(series) - len(here), given, recipe.table.missing)[0]
-
-
-def warnings_of(columns: Iterable[Column]) -> Iterator[str]:
-    """What whoever trains on columns should know, a sentence each, with the options of the command line."""
-    columns = list(columns)
-    yield from set_aside_message(columns, shell=True)
-    for column in columns:
-        for message in column.warnings:
-            yield f"column '{column.name}': {message}."
 
 
 def overrides_of(changes: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:

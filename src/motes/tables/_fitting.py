@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +68,10 @@ def fit_columns(
     columns, kinds, missing_shares = [], [], []
     identifiers: dict[str, Identifier] = {}
     for column, series in rows.frame.columns.items():
-        check_known(series, f' Or leave the column out, by kind "{DROP}".')
+        out = (
+            f"columns={{{column!r}: {DROP!r}}} in Python, --set {shlex.quote(f'columns.{column}={DROP}')} in the shell"
+        )
+        check_known(series, f" Or leave the column out: {out}.")
         check_finite(series, column, name)
         here = np.flatnonzero(~series.missing)
         sample = Sample(column, series.take(here), rows.places[here], weights[here], bins, name)

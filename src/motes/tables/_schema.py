@@ -35,9 +35,9 @@ from motes.tables.kinds._columns import (
     Column,
     check_known,
     checked_override,
+    column_messages,
     differs,
     kept_of,
-    set_aside_message,
 )
 from motes.tables.kinds._identifiers import Identifier
 
@@ -238,8 +238,7 @@ class Schema:
     @property
     def warnings(self) -> list[str]:
         """What whoever trains on this table should know, a sentence for each."""
-        each = [f"column '{column.name}': {message}." for column in self.columns for message in column.warnings]
-        return set_aside_message(self.columns, shell=False) + each
+        return column_messages(self.columns, shell=False)
 
     def described(self) -> list[dict[str, Any]]:
         """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings.

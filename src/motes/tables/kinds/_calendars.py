@@ -89,6 +89,8 @@ def _gain(calendar: Calendar, days: Integers, counts: Array, size: int) -> float
     if total < EXPECTED * (freedom + 1) or len(numbers) < 2 or (observed > 0).sum() < 2:
         return 0.0
     left = int(there.sum()) - len(numbers)
+    if not left:
+        return 0.0  # one day of each month or week, such as New Year's Eve and the day after
     dispersion = max(float(((rows - even)[there] ** 2 / even[there]).sum()) / left, 1.0)
     statistic = float(((observed - expected)[some] ** 2 / expected[some]).sum())
     if chi2.sf(statistic / dispersion, freedom) > LEVEL:

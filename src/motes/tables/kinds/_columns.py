@@ -19,6 +19,7 @@ from motes.tables.kinds._kinds import DROP, IDENTIFIER, KINDS
 
 MISSING = ("learn", "ignore")
 MANY_MISSING = 0.5
+SHOWN = 5  # columns that are named in a message
 BY_VALUE = "categorical", "integer"  # inferred kinds of which a column may be an identifier
 
 
@@ -108,6 +109,25 @@ def set_aside_message(columns: Iterable[Column], *, shell: bool) -> list[str]:
     ]
 
 
+def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
+    """What whoever trains on columns should know, a sentence each; columns of which the same is true share one.
+
+    Args:
+        columns: of a table.
+        shell: name the options of the command line, not those of Python.
+    """
+    columns = list(columns)
+    named: dict[str, list[str]] = {}
+    for column in columns:
+        for message in column.warnings:
+            named.setdefault(message, []).append(f"'{column.name}'")
+    each = []
+    for message, names in named.items():
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        each.append(f"column{'s' * (len(names) > 1)} {', '.join(names[:SHOWN])}{more}: {message}.")
+    return set_aside_message(columns, shell=shell) + each
+
+
 def _inferred(sample: Sample) -> tuple[str, str]:
     """Kind and why."""
     for name, kind in KINDS.items():
@@ -150,7 +170,8 @@ def check_finite(series: Series, column: str, name: str) -> None:
         more = f" ({len(endless):,} such entries in this column)" if len(endless) > 1 else ""
         raise DataError(
             f"{name}, row {endless[0] + 1}, column '{column}': got {series.values[endless[0]]}{more}; "
-            "expected a finite number. Leave the entry empty, which says that it is missing, or remove the row."
+            "expected a finite number of at most 1.8e308. Leave the entry empty, which says that it is missing, or "
+            "remove the row."
         )
 
 

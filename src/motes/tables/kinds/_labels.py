@@ -4,7 +4,7 @@ A label has the probability of its code. Where there are very many labels, those
 code, within which each has its share of their rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -55,7 +55,7 @@ class Categorical(Kind):
             return []
         seen, _ = _seen(sample)
         row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
-        return [why] if (why := doubt(seen, row_of)) else []
+        return [why for why in (doubt(seen, row_of), _nearly_equal(seen)) if why]
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
@@ -301,6 +301,16 @@ class SomeLabels(Restriction):
         place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(self.chosen)[-1])
         middle = (np.cumsum(self.rare) - self.rare / 2) / self.rare.sum()  # of what `decode` takes for each label
         return np.where(codes == self.own, middle[place], u)
+
+
+def _nearly_equal(labels: Sequence[Label]) -> str | None:
+    """Two labels that differ in case or spaces alone, in a phrase."""
+    first: dict[str, Label] = {}
+    for label in labels:
+        other = first.setdefault(" ".join(str(label).casefold().split()), label)
+        if other != label:
+            return f"'{other}' and '{label}' are different labels. Write them alike if they mean the same"
+    return None
 
 
 def _seen(sample: Sample) -> tuple[list[Label], Array]:
