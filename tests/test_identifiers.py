@@ -157,7 +157,11 @@ def test_rows_with_and_without_such_a_column_have_the_same_answers(model, people
     few = some[["age", "member"]]
     np.testing.assert_array_equal(model.score_samples(some), model.score_samples(few))
     pd.testing.assert_frame_equal(model.predict(some, "member"), model.predict(few, "member"))
-    assert model.evaluate(people, n=200).entries == model.evaluate(people[["member", "age"]], n=200).entries
+    found = model.evaluate(people, n=200)
+    assert found.entries == model.evaluate(people[["member", "age"]], n=200).entries
+    assert found.notes[0].endswith("neither learned nor compared: 'id', 'name', 'email'.") and found.notes[0] in str(
+        found
+    )
 
 
 def test_filling_in_leaves_such_a_column_as_it_is(model, people):
@@ -201,6 +205,7 @@ def test_a_report_shows_no_real_row_unless_asked(model, people, tmp_path):
     plain = learned.report(tmp_path / "plain.html", marked, n=100).read_text()
     asked = learned.report(tmp_path / "asked.html", marked, n=100, show_rows=True).read_text()
     assert "secret" not in plain + asked
+    assert "learned nor compared: &#39;id&#39;, &#39;name&#39;, &#39;email&#39;" in plain
     shown = lambda page: [age for age in marked.age.unique() if f">{age}<" in page.partition('id="examples"')[2]]
     tables = lambda page: page.count('<th scope="row">10</th>')
     assert (tables(plain), tables(asked)) == (1, 2)

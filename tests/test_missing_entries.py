@@ -41,6 +41,18 @@ def ignoring(data):
     return motes.fit(data, changes=TINY | {"table.steps": 2, "table.missing": "ignore"}, verbose=False)
 
 
+def rare_rows(n, seed):
+    """`a` and `b` are missing together in 0.6 % of the rows, `l` in 2 %, `c` in 24 % and `d` in 0.3 %."""
+    rng = np.random.default_rng(seed)
+    z, some = rng.normal(size=n), lambda share: rng.permutation(n) < round(share * n)
+    frame = pd.DataFrame({"a": z + rng.normal(size=n), "b": (10 * z + rng.normal(size=n)).round(2)})
+    frame["c"], frame["l"] = rng.poisson(np.exp(1 + z / 3)).astype(float), rng.choice(["x", "y"], n).astype(object)
+    frame["d"] = rng.normal(size=n)
+    for columns, share in ((["a", "b"], 0.006), ("l", 0.02), ("c", 0.24), ("d", 0.003)):
+        frame.loc[some(share), columns] = None
+    return frame
+
+
 def by_label(frame):
     return frame.score.isna().groupby(frame.l).mean()
 
@@ -57,7 +69,36 @@ def test_entries_are_missing_as_often_as_in_the_data_and_where_they_are(model, d
 def test_the_pattern_is_learned_by_default(data):
     """Shares of 400 rows have standard errors of up to .04."""
     drawn = motes.fit(data, verbose=False).sample(4000)
-    assert (by_label(drawn) - by_label(data)).abs().max() < 0.06
+    assert (by_label(drawn) - [0.6, 0.05, 0.05]).abs().max() < 0.08
+
+
+def check_missing_as_in(frame, drawn):
+    """Shares of columns are within 4 standard errors, so that five fail by chance in 3 of 10,000 seeds."""
+    real = frame.isna().mean()
+    assert ((drawn.isna().mean() - real).abs() <= 4 * np.sqrt(real * (1 - real) / len(drawn))).all()
+
+
+def test_rare_missing_entries_are_drawn_as_often_and_together():
+    """Of these rows 6 lack `a` and `b`, 3 lack `d`; before, neither was drawn in a tenth of its share."""
+    frame = rare_rows(1000, 2)
+    with untrained():  # the trained models are in the next test
+        drawn = motes.fit(frame, changes=TINY, verbose=False).sample(20_000)
+    check_missing_as_in(frame, drawn)
+    assert (drawn.a.isna() != drawn.b.isna()).mean() < 0.0008  # half a row of 1,000 is left to other patterns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["6,000 rows", "penguins"])
+def test_rare_missing_entries_of_the_default_recipe(name):
+    """Two of 344 penguins lack four measurements and the sex; nine lack the sex alone."""
+    frame = motes.dataset("penguins") if name == "penguins" else rare_rows(6000, 3)
+    model = motes.fit(frame, verbose=False)
+    drawn = model.sample(100_000)
+    check_missing_as_in(frame, drawn)
+    together = drawn[["bill_depth_mm", "body_mass_g", "sex"] if name == "penguins" else ["a", "b"]].isna()
+    assert together.all(axis=1).mean() == pytest.approx(0.0058 if name == "penguins" else 0.006, rel=0.2)
+    assert (together.iloc[:, 0] != together.iloc[:, 1]).mean() < 0.0005
+    assert not model.evaluate(frame, n=20_000).verdicts["missing"].differs
 
 
 def test_missing_and_not_missing_are_conditions(model):
@@ -79,10 +120,14 @@ def test_filling_in_fills_and_a_prediction_is_a_value(model, data):
 
 
 def test_probabilities_of_values_and_of_missing_entries_add_up():
-    frame = rows(N, 1)[["l", "k"]].assign(m=np.random.default_rng(0).choice([True, False, None], N))
+    """Of labels, and of a number that has a density, whose codes and normals agree on how often it is missing."""
+    rng = np.random.default_rng(0)
+    frame = rows(N, 1)[["l", "k"]].assign(m=rng.choice([True, False, None], N), n=rng.permutation(N) % 31.0)
+    frame = frame.replace({"n": {30.0: np.nan}})
     found = motes.fit(frame, changes=TINY | {"table.steps": 20}, verbose=False)
-    every = pd.DataFrame([*itertools.product("abc", ["u", None], [True, False, None])], columns=[*frame])
-    assert np.exp(found.score_samples(every)).sum() == pytest.approx(1, abs=1e-5)
+    numbers = [*range(-60, 90), np.nan]  # beyond those of the training there is a small density
+    every = pd.DataFrame([*itertools.product("abc", ["u", None], [True, False, None], numbers)], columns=[*frame])
+    assert np.exp(found.score_samples(every)).sum() == pytest.approx(1, abs=1e-4)
 
 
 def test_the_mixture_of_numbers_is_fitted_to_the_values_alone():

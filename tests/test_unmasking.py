@@ -25,12 +25,10 @@ ORDER = np.array([3, 0, 2, 1])
 def table(n=400, seed=0):
     rng = np.random.default_rng(seed)
     real = rng.standard_normal(n)
-    return {
-        "label": rng.choice(list("abc"), n),
-        "real": real,
-        "whole": np.rint(20 * rng.random(n)).astype(int),
-        "cents": np.round(real + 0.3 * rng.standard_normal(n), 2),
-    }
+    label, whole = rng.choice(list("abc"), n), np.rint(20 * rng.random(n)).astype(int)
+    cents = np.round(real + 0.3 * rng.standard_normal(n), 2)
+    real[:12], cents[:12], cents[12::20] = np.nan, np.nan, np.nan  # missing together, and alone
+    return {"label": label, "real": real, "whole": whole, "cents": cents}
 
 
 def frame(columns):
@@ -45,7 +43,8 @@ class Made:
     def __init__(self, members=2, scale=0.3):
         self.data = frame(table())
         self.schema = Schema.fit(self.data)
-        self.layout, self.reader = layout_of(self.schema.parts, labels=True), Reader.of(self.schema)
+        self.layout = layout_of(self.schema.parts, patterns=self.schema.missing_patterns, labels=True)
+        self.reader = Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
         self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
         y = np.asarray(on_axes(self.layout, encoded.y, encoded.codes))
@@ -210,7 +209,7 @@ def test_what_is_drawn_is_what_is_scored(made, split):
             weights, means, sds = (np.asarray(one, float) for one in views.normals)
             cut = lambda x, low=low, high=high, means=means, sds=sds: norm.cdf((np.clip(x, low, high) - means) / sds)
             theirs = np.stack([(np.exp(weights) * (cut(b) - cut(a))).sum(-1) for a, b in itertools.pairwise(edges)], -1)
-            expected = expected + (np.exp(np.asarray(views.gate))[:, :, 1:] * theirs).mean(0)
+            expected[:, : theirs.shape[-1]] += (np.exp(np.asarray(views.gate))[:, :, 1:] * theirs).mean(0)
         expected /= expected.sum(1, keepdims=True)
         mean = expected.mean(0)
         found = np.bincount(codes, minlength=part.count) / n

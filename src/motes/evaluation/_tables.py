@@ -142,7 +142,14 @@ def evaluate_tables(
     )
     against = "training rows and held-out rows" if len(held_out) else "training rows"
     sizes = {name: len(x) for name, x in view.x.items()}
-    return Evaluation("", against, sizes, tuple(_entries(details)), details, tuple(compare.notes), seed)
+    notes = (*_set_aside(schema), *compare.notes)
+    return Evaluation("", against, sizes, tuple(_entries(details)), details, notes, seed)
+
+
+def _set_aside(schema: Schema) -> Iterator[str]:
+    if schema.identifiers:
+        names = ", ".join(f"'{name}'" for name in schema.identifiers)
+        yield f"set aside, because nearly every row has its own value, and so neither learned nor compared: {names}."
 
 
 def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) -> None:

@@ -84,7 +84,7 @@ def fit_table(
     table = _encoded(frame, schema, heavy, session.name)
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
-    layout = layout_of(schema.parts, Linker.of(schema).links, labels=labels)
+    layout = layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels)
     network, options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)

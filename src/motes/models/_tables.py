@@ -61,7 +61,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
 
 
-FORMAT = "2"  # of what a file holds of a table
+FORMAT = "3"  # of what a file holds of a table
 
 
 class RowLikelihood(NamedTuple):
@@ -601,7 +601,7 @@ class TableModel:
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
-                layout_of(schema.parts, Linker.of(schema).links, labels=labels),
+                layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels),
                 tensors,
                 options_of(recipe.table, worth, len(schema.parts))[0].dropout,
             )

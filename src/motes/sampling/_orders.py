@@ -40,7 +40,7 @@ class AnyOrder:
     def layout(self) -> Layout:
         """The parts as arrays."""
         labels = knows_labels(self.schema.parts, self.models.base.means)
-        return layout_of(self.schema.parts, self.reader.linker.links, labels=labels)
+        return layout_of(self.schema.parts, self.reader.linker.links, self.schema.missing_patterns, labels=labels)
 
     @cached_property
     def reader(self) -> Reader:

@@ -164,7 +164,7 @@ class Unmasker:
 
     def start(self, rows: int) -> Seen:
         """Rows of which nothing is known."""
-        return _nothing_seen(self.prepared, rows)
+        return _nothing_seen(self.layout.on_device, self.prepared, rows)
 
     def show(self, seen: Seen, k: int, codes: Any, y: Any, u: Any, here: Any) -> Seen:
         """The part in place k of the order is seen in the rows `here`."""
@@ -450,9 +450,9 @@ def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared
     return prepare(models, layout, order)
 
 
-@drawing_program(static=(1,))
-def _nothing_seen(prepared: Prepared, rows: int) -> Seen:
-    return nothing_seen(prepared, rows)
+@drawing_program(static=(2,))
+def _nothing_seen(layout: Layout, prepared: Prepared, rows: int) -> Seen:
+    return nothing_seen(layout, prepared, rows)
 
 
 @drawing_program()

@@ -9,7 +9,8 @@ import numpy as np
 from motes._ranges import check_types
 from motes.data._series import Series
 from motes.tables._dependencies import Dependency
-from motes.tables._parts import Encoded, Part
+from motes.tables._missing import PATTERNS, MissingPatterns
+from motes.tables._parts import Array, Encoded, Part
 from motes.tables._relations import Relation
 from motes.tables.kinds._dates import Date
 from motes.tables.kinds._identifiers import ROOM, Identifier
@@ -39,6 +40,7 @@ def check_schema(schema: Schema) -> Encoded:
     _require(len(learned) > 0 and schema.rows > 0, "there is nothing that was learned")
     shares = schema.missing_shares
     _require(len(shares) == len(learned) and all(0 <= share < 1 for share in shares), "shares of missing entries")
+    _check_patterns(schema.missing_patterns, np.array(shares))
     for one in kept.values():
         _check_constant(one)
     for aside in schema.identifiers.values():
@@ -65,6 +67,16 @@ def _check_identifier(aside: Identifier) -> None:
     """Placeholders are text, or whole numbers that their type holds."""
     most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
     _require(abs(aside.first) < most, "the placeholders of a column")
+
+
+def _check_patterns(patterns: MissingPatterns, shares: Array) -> None:
+    """Columns are missing together as often as they are by themselves."""
+    weights, rates = patterns.weights, patterns.rates
+    shaped = weights.ndim == 1 and rates.shape == (len(weights), len(shares)) and len(weights) <= PATTERNS + 1
+    _require(shaped, "which entries are missing together")
+    fine = (weights > 0).all() and abs(weights.sum() - 1) < SUM and ((rates >= 0) & (rates <= 1)).all()
+    fine &= ((rates > 0).any(axis=0) == (shares > 0)).all() and (abs(weights @ rates - shares) < SUM).all()
+    _require(bool(fine), "which entries are missing together")
 
 
 def _check_part(part: Part) -> None:

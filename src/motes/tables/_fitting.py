@@ -14,6 +14,7 @@ from motes.data._arrays import check_weights
 from motes.data._frames import Frame
 from motes.data._series import Series
 from motes.errors import DataError
+from motes.tables._missing import MissingPatterns
 from motes.tables._parts import Array
 from motes.tables.kinds._base import Kind, Sample
 from motes.tables.kinds._columns import Column, check_finite, check_known, column_of
@@ -45,6 +46,7 @@ class FittedColumns:
     columns: tuple[Column, ...]
     kinds: tuple[Kind, ...]
     missing_shares: tuple[float, ...]
+    missing_patterns: MissingPatterns
     kept: Mapping[str, Series]
     identifiers: Mapping[str, Identifier]
 
@@ -96,7 +98,11 @@ def fit_columns(
             f"no column of {name} varies, so there is nothing to learn. Give rows in which a column has several values."
         )
     kept = {column.name: _one(rows.frame.columns[column.name]) for column in columns if column.constant}
-    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), kept, identifiers)
+    coded = [
+        rows.frame.columns[kind.column].missing & (share > 0) for kind, share in zip(kinds, missing_shares, strict=True)
+    ]
+    patterns = MissingPatterns.fit(np.stack(coded, axis=1), weights)
+    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), patterns, kept, identifiers)
 
 
 def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows:

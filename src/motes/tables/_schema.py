@@ -26,6 +26,7 @@ from motes.tables._coded_columns import CodedColumn
 from motes.tables._conditions import Condition, Restriction
 from motes.tables._dependencies import Dependency, dependencies_in
 from motes.tables._fitting import fit_columns, weighted
+from motes.tables._missing import MissingPatterns
 from motes.tables._parts import Array, Codes, Encoded, Mask, Part
 from motes.tables._relations import BROKEN, Inequality, Relation, Rule, inequalities_in, relations_in
 from motes.tables._states import Arrays, from_json, to_json
@@ -55,6 +56,7 @@ class Schema:
         kinds: those of the columns that vary, in their order.
         missing_shares: for each of these the share of its rows that are missing, where these have a code of their own;
             0 elsewhere.
+        missing_patterns: which of these entries are missing together.
         kept: the one value, a series of length 1, of each column that does not vary.
         rows: how many it was fitted to.
         input_columns: names of all columns of the training data, where some of them were dropped; otherwise none.
@@ -73,6 +75,7 @@ class Schema:
     columns: tuple[Column, ...]
     kinds: tuple[Kind, ...]
     missing_shares: tuple[float, ...]
+    missing_patterns: MissingPatterns
     kept: Mapping[str, Series]
     rows: int
     input_columns: tuple[str, ...] = ()
@@ -140,7 +143,7 @@ class Schema:
         frame, kinds = rows.frame, found.kinds
         input_columns = input_columns if len(names) < len(input_columns) else ()
         made = cls(
-            found.columns, kinds, found.missing_shares, found.kept, len(frame), input_columns,
+            found.columns, kinds, found.missing_shares, found.missing_patterns, found.kept, len(frame), input_columns,
             identifiers=found.identifiers,
         )  # fmt: skip
         if not relations:
@@ -569,6 +572,7 @@ class Schema:
             "columns",
             "kinds",
             "missing_shares",
+            "missing_patterns",
             "kept",
             "rows",
             "input_columns",

@@ -11,6 +11,7 @@ from motes._ranges import check_types
 from motes.data._series import Series
 from motes.errors import UnknownKindError
 from motes.tables._dependencies import Dependency
+from motes.tables._missing import MissingPatterns
 from motes.tables._relations import Inequality, Relation
 from motes.tables.kinds._calendars import Calendar
 from motes.tables.kinds._columns import Column
@@ -25,8 +26,8 @@ from motes.tables.kinds._lines import Few
 Arrays = dict[str, NDArray[Any]]
 
 PARTS: tuple[type, ...] = (
-    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Identifier, Inequality, Lattice, Power, Relation, Series,
-    Straight,
+    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Identifier, Inequality, Lattice, MissingPatterns, Power,
+    Relation, Series, Straight,
 )  # fmt: skip
 
 

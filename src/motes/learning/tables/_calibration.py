@@ -5,8 +5,9 @@ code among the training rows. Biases correct that. One for each bin t of a line 
 
     mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)  =  share_t
 
-and one for each code moves the first expert within the bins. They belong to the model: rows are drawn and scored with
-them, so that the density stays normalised.
+of the values; the bias of missing entries, on which both experts agree, gives these their share. One for each code
+moves the first expert within the bins. They belong to the model: rows are drawn and scored with them, so that the
+density stays normalised.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from motes._precision import put
 from motes.learning._programs import brief_program, training_program
 from motes.learning.tables._density import masses
-from motes.learning.tables._layout import BINS, Layout
+from motes.learning.tables._layout import BINS, NEVER, Layout
 from motes.learning.tables._model import each_member
 from motes.learning.tables._reveal import Outlook, Place, Spot
 
@@ -66,25 +67,33 @@ def _of_line(
     view: Outlook, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     assert view.normals is not None
-    one = jax.nn.one_hot(of_code, BINS + 1)
-    first, second = jnp.exp(view.log_codes) @ one, masses(view.normals, edges).sum(-1)  # (n, T+1), (n, T)
-    gates = jnp.exp(view.gate) * rest[:, None]
-    target = shares @ one
+    one, gates, valued = jax.nn.one_hot(of_code, BINS + 1), jnp.exp(view.gate), of_code < BINS
+    codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
+    of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
+    first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
+    second = masses(view.normals, edges).sum(-1)
+    second, target = second / second.sum(-1, keepdims=True), shares @ one
+
+    def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What tilted codes and normals have of each bin (n, T), and missing entries (n, 1)."""
+        weights = jnp.exp(tilt)
+        a, q, gone = first * weights[:-1], second * weights[:-1], missing * weights[-1]
+        times = a.sum(-1, keepdims=True)
+        left = rest[:, None] / ((1 - missing) * times + gone)
+        return of_codes * a * left, gates[:, 1:] * q / q.sum(-1, keepdims=True) * times * left, gone * left
 
     def closer(_: int, tilt: jax.Array) -> jax.Array:
-        weights = jnp.exp(tilt)
-        a, q = first * weights, second * weights[:-1]
-        mean = (gates[:, :1] * a / a.sum(-1, keepdims=True)).mean(0)
-        mean = mean + jnp.pad((gates[:, 1:] * q / q.sum(-1, keepdims=True)).mean(0), (0, 1))
-        return _moved(tilt, target, mean, target).at[-1].set(0.0)
+        a, q, gone = of_values(tilt)
+        return _moved(tilt, target, jnp.append((a + q).mean(0), gone.mean()), target)
 
     tilt = jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros(BINS + 1))
     # What the codes have of a bin goes to its codes in proportion to what the normals leave of them.
-    a = first * jnp.exp(tilt)
-    of_bin = (gates[:, :1] * a / a.sum(-1, keepdims=True)).mean(0)
-    wanted = of_bin[of_code] * shares / jnp.maximum(target[of_code], LEAST)
-    within = _of_codes(view.log_codes + tilt[of_code], gates[:, 0], wanted, shares)
-    return tilt[of_code] + jnp.where(gates[:, 0].mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
+    a, _, _ = of_values(tilt)
+    of_bin, share = jnp.append(a.mean(0), 0.0), jnp.where(valued, shares, 0.0)
+    wanted = of_bin[of_code] * share / jnp.maximum(target[of_code], LEAST)
+    log_codes = jnp.where(valued, view.log_codes + tilt[of_code], NEVER)
+    within = jnp.where(valued, _of_codes(log_codes, a.sum(-1), wanted, share), 0.0)
+    return tilt[of_code] + jnp.where(a.sum(-1).mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
 
 
 def _of_codes(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:

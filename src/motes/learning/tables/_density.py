@@ -6,7 +6,8 @@ A part on a line has two experts and a gate g between them, all given the visibl
 
 a is the softmax over the codes of the part, spread evenly over each code; the normals are those of the base, moved by
 the network, and some of the network's own. Where relation r gives the value y_r (see `_links.py`), some more normals
-begin at y_r: a value may be near to what a relation gives, and not only equal to it.
+begin at y_r: a value may be near to what a relation gives, and not only equal to it. A missing entry is a code on which
+both experts agree: it has the probability a(missing), whatever the gate, and the normals have 1 - a(missing) in all.
 The first and the last cell of a lattice with ends reach to infinity.
 A value on a lattice has the mass of its cell, a real number a density in y, and a value that is a code of its own the
 probability of the code. All are exact, so p is normalised.
@@ -29,6 +30,7 @@ TINY = 1e-30  # the least mass of a cell under one normal
 WIDE = 100.0  # the standard deviation of a normal that never moves,
 LOG_WIDE = -14.0  # and its log weight: one in a million
 LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # of the other normals together
+CERTAIN = -1e-6  # log of the probability of a missing entry, at most: what it leaves to values has a logarithm
 FINEST = 1e-4  # the least standard deviation of a normal
 
 
@@ -109,6 +111,11 @@ def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, ce
     a, b = jnp.where(a + b > 0, a, -b), jnp.where(a + b > 0, b, -a)
     mass = jnp.maximum(0.5 * (jax.lax.erfc(a) - jax.lax.erfc(b)), TINY)
     return jnp.where(narrow, slim, jnp.log(mass))
+
+
+def log_present(log_missing: jax.Array) -> jax.Array:
+    """log of the probability that an entry has a value (...), from that of a missing one."""
+    return jnp.log(-jnp.expm1(jnp.minimum(log_missing, CERTAIN)))
 
 
 def log_value(

@@ -17,6 +17,7 @@ import numpy as np
 from jax.tree_util import register_dataclass
 from numpy.typing import NDArray
 
+from motes.tables._missing import PATTERNS, MissingPatterns
 from motes.tables._parts import Part
 from motes.tables.kinds._lines import tail_shares
 
@@ -30,6 +31,7 @@ GRID = 24  # codes from which a grid of single values is given a density as well
 HALVED = 6  # times, that the outermost bins are halved: with 4, Default's bills had 1.3 times too many rows beyond .999
 BINS = 32  # of a line, at most, on which calibration tilts its density
 RANKS = tail_shares(BINS, HALVED)  # where they end
+UNHEARD = 1e-6  # the rate of missing entries where a pattern has none, and 1 less it where all are
 FAR = 1e3  # standard deviations, where infinity is: an infinite end has no gradient
 NEVER = -1e30  # a log probability that is none, with a slope of 0
 HEAVY = 0.1  # unless one of them holds so large a share of the rows
@@ -63,6 +65,22 @@ class Links(NamedTuple):
     others: NDArray[np.bool_]
     log_odds: NDArray[np.float32]
     log_least: NDArray[np.float32]
+
+
+class Patterns(NamedTuple):
+    """Which of p parts are missing together: a mixture of C components, see `motes.tables._missing`.
+
+    Attributes:
+        codes: the code of missing entries of each part, (p,); -1 where there is none.
+        log_weights: of the components, (C,); C is 0 where no part has missing entries.
+        rates: with which the components miss each part, (C, p).
+        log_odds: of a missing entry by the masses of the codes alone, (p,).
+    """
+
+    codes: NDArray[np.int32]
+    log_weights: NDArray[np.float32]
+    rates: NDArray[np.float32]
+    log_odds: NDArray[np.float32]
 
 
 class Levels(NamedTuple):
@@ -115,6 +133,7 @@ class Layout:
         levels: of other parts, which the base knows as well.
         bins: of the lines, on which calibration tilts their densities.
         links: the exact relations between parts.
+        patterns: of missing entries.
         axes: the part of each axis of the base, (A,): the lines, then the levels.
         on_line: (p,), which parts lie on a line.
         loose: places of the parts with free codes, (F,).
@@ -131,6 +150,7 @@ class Layout:
     levels: Levels
     bins: Bins
     links: Links
+    patterns: Patterns
     axes: NDArray[np.int32]
     on_line: NDArray[np.bool_]
     loose: NDArray[np.int32]
@@ -178,8 +198,14 @@ class Layout:
         return made
 
 
-def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool) -> Layout:
-    """Arrays of the parts of a table, and of the relations between them; `labels`: the base knows those of few values.
+def layout_of(
+    parts: Sequence[Part],
+    links: Links | None = None,
+    patterns: MissingPatterns | None = None,
+    *,
+    labels: bool,
+) -> Layout:
+    """Arrays of the parts of a table, and of what holds between them; `labels`: the base knows those of few values.
 
     Labels help where rows are few. Of many rows the network learns better what they say of the numbers: with them in
     the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
@@ -205,6 +231,7 @@ def layout_of(parts: Sequence[Part], links: Links | None = None, *, labels: bool
         levels,
         bins,
         links,
+        _patterns(parts, patterns),
         axes=np.concatenate([lines, levels.parts]),
         on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
         loose=np.concatenate([group.parts for group in loose] or [np.zeros(0, np.int32)]),
@@ -241,6 +268,19 @@ def _line_links(lines: NDArray[np.int32], links: Links) -> NDArray[np.int32]:
     """(L,): the place of each line among the parts with relations; J for the others."""
     place = {int(j): i for i, j in enumerate(links.parts)}
     return np.array([place.get(int(j), len(place)) for j in lines], np.int32)
+
+
+def _patterns(parts: Sequence[Part], missing: MissingPatterns | None) -> Patterns:
+    codes = np.array([part.count - 1 if part.missing else -1 for part in parts], np.int32)
+    shares = np.array([part.masses[-1] if part.missing else 0.5 for part in parts])
+    log_odds = (np.log(shares) - np.log1p(-shares)).astype(np.float32)
+    if missing is None or not (codes >= 0).any():
+        return Patterns(codes, np.zeros(0, np.float32), np.zeros((0, len(parts)), np.float32), log_odds)
+    log_weights, rates = np.full(PATTERNS + 1, NEVER, np.float32), np.zeros((PATTERNS + 1, len(parts)), np.float32)
+    log_weights[: len(missing.weights)] = np.log(missing.weights)
+    # The coded columns, in their order, have one such part each.
+    rates[: len(missing.weights), codes >= 0] = missing.rates[:, missing.rates.any(axis=0)]
+    return Patterns(codes, log_weights, np.clip(rates, UNHEARD, 1 - UNHEARD), log_odds)
 
 
 def _levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:

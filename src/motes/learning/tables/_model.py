@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from motes.learning.tables._base import Base, Components, Ordered, components_given, in_order
-from motes.learning.tables._density import Near, log_mixture, log_value, moved
-from motes.learning.tables._layout import Layout, has_density
+from motes.learning.tables._density import Near, log_mixture, log_present, log_value, moved
+from motes.learning.tables._layout import NEVER, Layout, has_density
 from motes.learning.tables._links import bits_of, log_linked, softened
 from motes.learning.tables._network import Heads, MaskedNetwork, Rows, code_logits
 from motes.tables._parts import Part
@@ -37,12 +37,18 @@ class MaskedModel(eqx.Module):
         """
         state, could = self.network.state(layout, rows, visible, bits), possible(layout, rows, visible)
         made = jnp.zeros(rows.codes.shape)
+        log_missing = jnp.full(rows.codes.shape, NEVER)
+        odds = missing_log_odds(layout, seen_missing(layout, rows.codes, visible))
         for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
-            logits = code_logits(group, codes, bias, state)
-            chosen = jnp.take_along_axis(logits, rows.codes[:, group.parts][..., None], -1)[..., 0]
-            made = made.at[:, group.parts].set(chosen - jax.nn.logsumexp(logits, -1))
+            own = jnp.asarray(layout.patterns.codes)[group.parts]
+            logits = code_logits(group, codes, bias, state) + at_missing(own, odds[:, group.parts], bias.shape[-1])
+            take = lambda code, logits=logits: jnp.take_along_axis(logits, code[..., None], -1)[..., 0]
+            total = jax.nn.logsumexp(logits, -1)
+            made = made.at[:, group.parts].set(take(rows.codes[:, group.parts]) - total)
+            absent = jnp.where(own < 0, NEVER, take(jnp.broadcast_to(own, total.shape)) - total)
+            log_missing = log_missing.at[:, group.parts].set(absent)
         if len(layout.lines):
-            made = self._with_normals(layout, heads, base, rows, visible, could, state, made)
+            made = self._with_normals(layout, heads, base, rows, visible, could, state, made, log_missing)
         return linked(layout, heads, rows, could, state, made) if len(layout.links.parts) else made
 
     def _with_normals(
@@ -55,8 +61,12 @@ class MaskedModel(eqx.Module):
         could: jax.Array,
         state: jax.Array,
         made: jax.Array,
+        log_missing: jax.Array,
     ) -> jax.Array:
-        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density."""
+        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density.
+
+        `log_missing` (n, p) are those of missing entries.
+        """
         lines = jnp.asarray(layout.lines)
         at = lambda part: part[:, lines]
         given = components_given(
@@ -67,6 +77,8 @@ class MaskedModel(eqx.Module):
         gate, normals = moved(
             normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
         )
+        missing = rows.codes == jnp.asarray(layout.patterns.codes)
+        gate = jnp.stack([jnp.where(at(missing), 0.0, gate[..., 0]), gate[..., 1] + log_present(at(log_missing))], -1)
         low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
         log_normal = log_mixture(normals, low, high, cell)
         return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
@@ -91,6 +103,27 @@ def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
     """The same of the parts with a density, (n, L, R'), where R' is 0 if none of them has relations."""
     padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))
     return padded[:, layout.line_links, : layout.near]
+
+
+def seen_missing(layout: Layout, codes: jax.Array, visible: jax.Array) -> jax.Array:
+    """log of the joint probability of each component of the missing patterns and what is visible, (n, C)."""
+    own, log_weights, rates, _ = layout.patterns
+    found, there = visible & (codes == own), visible & (codes != own)
+    return jnp.asarray(log_weights) + found @ jnp.log(rates).T + there @ jnp.log1p(-rates).T
+
+
+def missing_log_odds(layout: Layout, log_joint: jax.Array) -> jax.Array:
+    """By how much what is visible moves the log odds that each part is missing, (n, p), given `seen_missing` (n, C)."""
+    _, log_weights, rates, log_odds = layout.patterns
+    if not len(log_weights):
+        return jnp.zeros((len(log_joint), len(log_odds)))
+    share = jax.nn.softmax(log_joint, -1)
+    return jnp.log(share @ rates) - jnp.log(share @ (1 - rates)) - log_odds
+
+
+def at_missing(codes: jax.Array, log_odds: jax.Array, count: int) -> jax.Array:
+    """`log_odds` (...) at the logits (..., count) of missing entries, 0 at the others; codes of -1 are none."""
+    return log_odds[..., None] * (jnp.arange(count) == codes[..., None])
 
 
 def on_axes(layout: Layout, y: Any, codes: Any) -> Any:

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from motes.learning.tables._base import Components, Ordered
-from motes.learning.tables._density import Near, Normals, log_mixture, log_value, masses, moved
-from motes.learning.tables._layout import BINS, Layout
+from motes.learning.tables._density import Near, Normals, log_mixture, log_present, log_value, masses, moved
+from motes.learning.tables._layout import BINS, NEVER, Layout
 from motes.learning.tables._links import bits_of, log_linked, softened
-from motes.learning.tables._model import MaskedModel, each_member, ordered
+from motes.learning.tables._model import MaskedModel, at_missing, each_member, missing_log_odds, ordered
 from motes.learning.tables._network import REACH, Heads, Rows, normed, waves_of
 
 
@@ -28,12 +28,14 @@ class Seen(NamedTuple):
         whitened: e, (n, C, A), in the order of the base; 0 where hidden.
         log_weights: of the components given what is seen, (n, C).
         axes: which axes of the base are seen, (n, A), in its order.
+        missing: log of the joint probability of each component of the missing patterns and what is seen, (n, C').
     """
 
     total: jax.Array
     whitened: jax.Array
     log_weights: jax.Array
     axes: jax.Array
+    missing: jax.Array
 
 
 class Prepared(NamedTuple):
@@ -54,7 +56,7 @@ class Outlook(NamedTuple):
 
     Attributes:
         log_codes: (n, K), normalised.
-        gate: log g and log (1 - g), (n, 2); of a part without a density 0 and minus infinity.
+        gate: log of what codes and normals have, (n, 2); of a part without a density 0 and minus infinity.
         normals: (n, C); none for a part without a density.
         tilt: b, (n, T+1), and the log of what it makes of all normals, (n,); none for a part without a density.
         links: rho of its exact relations, (n, R); none for a part without one.
@@ -124,14 +126,16 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> Prepared:
     return each_member(one)(models)
 
 
-def nothing_seen(prepared: Prepared, n: int) -> Seen:
+def nothing_seen(layout: Layout, prepared: Prepared, n: int) -> Seen:
     """Rows of which nothing is known, (M, n, ...)."""
+    patterns = jnp.asarray(layout.patterns.log_weights)
 
     def one(prepared: Prepared) -> Seen:
         components, axes = prepared.base.means.shape[-2:]
         total = jnp.broadcast_to(prepared.model.network.hidden.sum(0), (n, prepared.model.network.hidden.shape[1]))
         log_weights = jnp.broadcast_to(prepared.base.log_weights, (n, components))
-        return Seen(total, jnp.zeros((n, components, axes)), log_weights, jnp.zeros((n, axes), bool))
+        missing = jnp.broadcast_to(patterns, (n, len(patterns)))
+        return Seen(total, jnp.zeros((n, components, axes)), log_weights, jnp.zeros((n, axes), bool), missing)
 
     return each_member(one)(prepared)
 
@@ -153,7 +157,10 @@ def _member_seen(layout: Layout, prepared: Prepared, seen: Seen, place: Place, e
     found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
     found = found + waves @ network.waves[j]
     total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
-    seen = seen._replace(total=total)
+    rates = jnp.asarray(layout.patterns.rates)[:, j]
+    is_missing = (codes == jnp.asarray(layout.patterns.codes)[j])[:, None]
+    of_pattern = jnp.where(is_missing, jnp.log(rates), jnp.log1p(-rates))
+    seen = seen._replace(total=total, missing=seen.missing + jnp.where(here[:, None], of_pattern, 0.0))
     if not seen.axes.shape[1]:
         return seen
     masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
@@ -173,7 +180,7 @@ def _axis_seen(base: Ordered, seen: Seen, rank: jax.Array, y: jax.Array, here: j
     gain = jnp.where(here[:, None], -0.5 * jnp.square(e) - jnp.log(sd), 0.0)
     own = here[:, None] & (jnp.arange(seen.axes.shape[1]) == jnp.reshape(rank, (-1, 1)))  # (n, A)
     whitened = jnp.where(own[:, None], e[..., None], seen.whitened)
-    return Seen(seen.total, whitened, seen.log_weights + gain, own | seen.axes)
+    return seen._replace(whitened=whitened, log_weights=seen.log_weights + gain, axes=own | seen.axes)
 
 
 def _turn(base: Ordered, rank: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -202,6 +209,9 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     if not group.loose:
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
+    code = jnp.asarray(layout.patterns.codes)[place.part]
+    odds = missing_log_odds(layout, seen.missing)[:, place.part]
+    logits = logits + at_missing(code, odds, logits.shape[-1])
     links = None
     if spot.linked:
         rho = state @ heads.links[place.link].T + heads.link_bias[place.link]
@@ -219,7 +229,16 @@ def outlook(layout: Layout, prepared: Prepared, seen: Seen, place: Place, spot: 
     edges = jnp.asarray(layout.bins.edges)[place.line]
     total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
     tilted = jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total)
-    return Outlook(log_codes, gate, normals, tilted, links)
+    return Outlook(*_as_codes(log_codes, gate, code), normals, tilted, links)
+
+
+def _as_codes(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Codes (n, K) and a gate (n, 2) of which the codes alone have missing entries, of code -1 where there are none."""
+    missing = jnp.arange(log_codes.shape[-1]) == code
+    log_missing = jnp.where(missing, log_codes, NEVER).max(-1)
+    total = jnp.logaddexp(gate[:, 0], gate[:, 1] + log_missing)
+    shares = log_codes + jnp.where(missing, 0.0, gate[:, :1]) - total[:, None]
+    return shares, jnp.stack([total, gate[:, 1] + log_present(log_missing)], -1)
 
 
 def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: Rows) -> jax.Array:
