@@ -114,10 +114,10 @@ def by_shape(cases: dict[tuple[str, int], Case], sampler: Sampler, make_grid) ->
 def draw_figure(path: Path, ratios: dict[str, np.ndarray], reference: float, style: str) -> None:
     from matplotlib.figure import Figure
 
-    from motes import figures
+    from motes import plots
 
-    look = figures.STYLES[style]
-    with figures.rc(style):
+    look = plots.STYLES[style]
+    with plots.rc(style):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.add_subplot()
         axes.axhspan(0, reference, color=look.muted, alpha=0.25, linewidth=0)

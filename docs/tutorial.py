@@ -41,7 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import motes
-from motes import diffusion, figures
+from motes import diffusion, plots
 from motes.diffusion import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
 from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, Training, variational_bound
 from motes.sampling import Ancestral, ReverseProcess, UniformGrid
@@ -57,7 +57,7 @@ def side_by_side(clouds, limits):
     fig, axes = plt.subplots(1, len(clouds), figsize=(3.4 * len(clouds), 3.9), layout="constrained")
     fig.get_layout_engine().set(h_pad=0.12)
     for ax, (title, points) in zip(axes, clouds.items(), strict=True):
-        figures.scatter(points, ax=ax, limits=limits, title=title)
+        plots.scatter(points, ax=ax, limits=limits, title=title)
     plt.close(fig)  # or a notebook would show it twice
     return fig
 
@@ -68,7 +68,7 @@ def side_by_side(clouds, limits):
 # Three shapes in the plane, 10,000 points each, drawn as the original draws them. We learn the moons.
 
 # %%
-figures.sheet({name: motes.make_shape(name, 10_000) for name in ("swiss_roll", "s_curve", "moons")})
+plots.sheet({name: motes.make_shape(name, 10_000) for name in ("swiss_roll", "s_curve", "moons")})
 
 # %%
 x = motes.make_shape("moons", 10_000, seed=0)  # what we learn from
@@ -140,7 +140,7 @@ print(f"alpha_T = {schedule.sqrt_alphas_bar[-1]:.3f}, sigma_T = {schedule.sqrt_o
 # %%
 print("log-SNR at t/T = 0.01, 0.5, 1:", np.asarray(schedule.log_snr(jnp.array([0.01, 0.5, 1.0]))).round(2), "nats")
 times = np.linspace(0, 1, T + 1)
-figures.schedule_curves(times[1:], schedule.sqrt_alphas_bar, schedule.sqrt_one_minus_alphas_bar)
+plots.schedule_curves(times[1:], schedule.sqrt_alphas_bar, schedule.sqrt_one_minus_alphas_bar)
 
 # %% [markdown]
 # Four ways to choose the betas. Three go from a start to an end (linear, quadratic, logistic); here all run from
@@ -154,7 +154,7 @@ kinds = {
     "sigmoid": SigmoidBetas(T, 1e-5, 5e-3).betas,
     "cosine": CosineBetas(T).betas,
 }
-with figures.rc("dark"):
+with plots.rc("dark"):
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for kind, betas in kinds.items():
         made = diffusion.DiscreteVP(betas)
@@ -176,8 +176,8 @@ fig
 steps_shown = np.linspace(0, T, 10).round().astype(int)
 few, few_eps = jnp.asarray(x[:3000]), eps[:3000]
 forward = [np.asarray(diffusion.q_sample(schedule, few, k / T, few_eps)) for k in steps_shown]
-view = figures.View(BOX, steps=T)
-figures.row(forward, steps_shown / T, process="forward", view=view)
+view = plots.View(BOX, steps=T)
+plots.row(forward, steps_shown / T, process="forward", view=view)
 
 # %% [markdown]
 # At $t = T$ the cloud still has two lobes and lies off centre. Keep that picture in mind.
@@ -407,7 +407,7 @@ for t in (2, 10, 50, 100):
 print("largest relative difference over all steps:", np.abs(kl_terms / (weights * d * simple_terms) - 1).max())
 
 # %%
-with figures.rc("dark"):
+with plots.rc("dark"):
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     axes[0].semilogy(from_2, weights)
     axes[0].set(title="weight $w_t$ that the simple loss leaves out", xlabel="$t$")
@@ -478,7 +478,7 @@ recent = trained.losses[-1000:].mean()
 print(f"{trained.steps:,} steps in {trained.seconds:.1f} s; mean loss of the last 1,000: {recent:.4f}")
 
 # %%
-figures.loss_curve(np.arange(1, STEPS + 1), trained.losses, window=200)
+plots.loss_curve(np.arange(1, STEPS + 1), trained.losses, window=200)
 
 # %% [markdown]
 # The loss jitters much and falls little: most of it is noise that nobody could guess. The bound says more. Here it is
@@ -523,7 +523,7 @@ reverse = ReverseProcess(trained.last, original, grid, dim=2)
 # The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
 samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
-figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", view=view)
+plots.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", view=view)
 
 # %% [markdown]
 # For $\sigma_t^2$ there are two natural choices, $\beta_t$ and $\tilde\beta_t$: right for data spread like the noise,
@@ -533,7 +533,7 @@ figures.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse"
 # %%
 less_noise = ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
 smaller, _ = motes.sample(less_noise, 2_048, key=jax.random.key(5))
-near = figures.limits_of(x, robust=0.0)
+near = plots.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
 
 # %% [markdown]
@@ -544,7 +544,7 @@ rows = {}
 for shot in trained.snapshots:
     earlier = ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
     _, rows[f"step {shot.step:,}"] = motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
-figures.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
+plots.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
 
 # %% [markdown]
 # ## 9. The film
@@ -567,8 +567,8 @@ class Gif:
 
 at = times[:, None, None]
 there = np.asarray(diffusion.q_sample(schedule, jnp.asarray(x[:N]), at, eps[:N]))  # (T + 1, n, 2)
-film = figures.frames(there, times, chain, np.asarray(grid), view=view, size=400)
-figures.save_animation(film, OUT / "diffusion.gif")
+film = plots.frames(there, times, chain, np.asarray(grid), view=view, size=400)
+plots.save_animation(film, OUT / "diffusion.gif")
 print(f"{OUT / 'diffusion.gif'}, {(OUT / 'diffusion.gif').stat().st_size / 1e6:.1f} MB")
 Gif(OUT / "diffusion.gif")
 
@@ -848,7 +848,7 @@ compare(
 # The way back as it should be: it starts where the way out ends.
 
 # %%
-figures.row(way_back[:, :3000], ddpm.grid[places], process="reverse", view=view)
+plots.row(way_back[:, :3000], ddpm.grid[places], process="reverse", view=view)
 
 # %% [markdown]
 # To swap a part of all this for your own, a schedule, a loss, a network or a sampler, see `extending.md`; for every key

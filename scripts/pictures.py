@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import motes
-from motes import figures
+from motes import plots
 from motes.runs import Album, Drawing, ModelView, diagnosis_figures, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
@@ -31,11 +31,9 @@ def film() -> None:
     grid = film_grid(model, x)
     view = ModelView(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
-    box = figures.limits_of(forward[-1], forward[0])
-    frames = figures.frames(
-        forward[::-1], view.times[::-1], reverse, view.times, view=view.drawn(box), size=360, hold=12
-    )
-    figures.save_gif(frames, OUT / "swiss_roll.gif", fps=14)
+    box = plots.limits_of(forward[-1], forward[0])
+    frames = plots.frames(forward[::-1], view.times[::-1], reverse, view.times, view=view.drawn(box), size=360, hold=12)
+    plots.save_gif(frames, OUT / "swiss_roll.gif", fps=14)
 
 
 def guidance() -> None:
@@ -51,7 +49,7 @@ def guidance() -> None:
         "guidance 3": draw(3.0),
         "by a worse copy": draw(motes.Guidance(2.0, weak=short)),
     }
-    figures.sheet(clouds, limits=figures.limits_of(x)).savefig(OUT / "guidance.png")
+    plots.sheet(clouds, limits=plots.limits_of(x)).savefig(OUT / "guidance.png")
 
 
 def posterior() -> None:
@@ -67,9 +65,9 @@ def posterior() -> None:
     model = motes.fit(theta, columns=["theta1", "theta2"], given=simulate(theta))
     figure = plt.figure(figsize=(9, 4), layout="constrained")
     one, other = figure.subplots(1, 2)
-    figures.scatter(model.sample(5_000, given=[0.0, 0.0]), title="draws given x = (0, 0)", ax=one, style="light")
+    plots.scatter(model.sample(5_000, given=[0.0, 0.0]), title="draws given x = (0, 0)", ax=one, style="light")
     found = motes.calibration(model, fresh, simulate(fresh))
-    figures.rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
+    plots.rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
     figure.savefig(OUT / "posterior.png", dpi=110)
 
 
@@ -91,7 +89,7 @@ def predicted() -> None:
     draws = model.inner.sample(5_000, given=seen)
     shown = dict(zip(names, draws.T, strict=True))
     marks = dict(zip(names, truth[0], strict=True))
-    left = figures.pairs(shown, contours=(0.5, 0.9), truth=marks)
+    left = plots.pairs(shown, contours=(0.5, 0.9), truth=marks)
     again = simulate(draws)
     right = plt.figure(figsize=(5, 4), layout="constrained")
     ax = right.subplots()

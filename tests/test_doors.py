@@ -22,8 +22,8 @@ import motes
 ROOT = Path(__file__).parents[1]
 DOORS = (
     "motes",
-    *(f"motes.{room}" for room in ("data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures")),
-    *(f"motes.{room}" for room in ("reports", "recipes", "models", "diagnosis", "runs")),
+    *(f"motes.{room}" for room in ("data", "tables", "diffusion", "learning", "sampling", "evaluation", "plots")),
+    *(f"motes.{room}" for room in ("recipes", "models", "diagnosis", "runs")),
     "motes.errors",
     "motes.explorer",
     "motes.tables.kinds",
@@ -253,7 +253,7 @@ SLOW = {  # they train, draw many points or diagnose
     "motes.models._tables.TableModel.averaged_over",
     "motes.models._tables.TableModel.check_averages",
     "motes.models._tables.TableModel.save_averages",
-    "motes.reports._page.write_page",
+    "motes.plots.report.write_page",
     "motes.runs._diagnosis_figures.diagnosis_figures",
     "motes.runs._run.train_run",
     "motes.sampling._chains.Ancestral",

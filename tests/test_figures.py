@@ -14,8 +14,8 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from motes import figures
-from motes.figures import View
+from motes import plots
+from motes.plots import View
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(500, 2))
@@ -35,7 +35,7 @@ def nothing_global_changes():
 
 def film(**options):
     options = {"size": 200, "hold": 3} | options
-    return list(figures.frames(FORWARD, TIMES, FORWARD[::-1], TIMES[::-1], **options))
+    return list(plots.frames(FORWARD, TIMES, FORWARD[::-1], TIMES[::-1], **options))
 
 
 def boxes(figure):
@@ -57,21 +57,21 @@ def sorted_rows(x):
 @pytest.mark.parametrize("n", [1, 2, 100, 20_000])
 def test_scatter_draws_every_point_once(n, style):
     x = np.random.default_rng(n).normal(size=(n, 2))
-    ax = figures.scatter(x, style=style)
+    ax = plots.scatter(x, style=style)
     np.testing.assert_array_equal(sorted_rows(offsets(ax)), sorted_rows(x))
     assert all(drawn.get_rasterized() for drawn in ax.collections)
     assert ax.get_aspect() == 1
 
 
 def test_more_points_are_smaller_and_fainter():
-    few, many = (figures.scatter(RNG.normal(size=(n, 2))).collections[0] for n in (100, 100_000))
+    few, many = (plots.scatter(RNG.normal(size=(n, 2))).collections[0] for n in (100, 100_000))
     assert many.get_sizes()[0] < few.get_sizes()[0]
     assert many.get_alpha() < few.get_alpha()
 
 
 def test_scatter_uses_and_returns_the_axes_it_is_given():
     figure, (left, right) = plt.subplots(1, 2)
-    assert figures.scatter(CLOUD, ax=right, title="here") is right
+    assert plots.scatter(CLOUD, ax=right, title="here") is right
     assert right.get_title() == "here"
     assert len(right.collections) == 1
     assert len(left.collections) == 0
@@ -81,7 +81,7 @@ def test_scatter_uses_and_returns_the_axes_it_is_given():
 
 def test_each_class_has_one_colour_and_a_line_in_the_legend():
     labels = np.repeat(["b", "a", "c"], [100, 150, 250])
-    ax = figures.scatter(CLOUD, labels=labels)
+    ax = plots.scatter(CLOUD, labels=labels)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "c"]
     (drawn,) = ax.collections
     label_at = {tuple(point): label for point, label in zip(CLOUD, labels, strict=True)}
@@ -93,12 +93,12 @@ def test_each_class_has_one_colour_and_a_line_in_the_legend():
 
 
 def test_any_number_of_classes_gets_its_own_colour():
-    ax = figures.scatter(CLOUD, labels=np.arange(500) % 40)
+    ax = plots.scatter(CLOUD, labels=np.arange(500) % 40)
     assert len(np.unique(ax.collections[0].get_facecolors(), axis=0)) == 40
 
 
 def test_columns_name_the_axes_and_each_axis_fits_its_own_unit():
-    ax = figures.scatter(CLOUD * [1, 10_000], columns=("age", "income"))
+    ax = plots.scatter(CLOUD * [1, 10_000], columns=("age", "income"))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("age", "income")
     for low, high, column in ((*ax.get_xlim(), 0), (*ax.get_ylim(), 1)):
         reach = np.ptp(CLOUD[:, column]) * (1, 10_000)[column]
@@ -108,17 +108,17 @@ def test_columns_name_the_axes_and_each_axis_fits_its_own_unit():
 @pytest.mark.parametrize("n", [25, 10_000])
 def test_one_outlier_does_not_blow_up_the_box(n):
     x = np.random.default_rng(1).normal(size=(n, 2))
-    clean = np.diff(figures.limits_of(x))
+    clean = np.diff(plots.limits_of(x))
     x[0] = 1e6
-    assert np.all(np.diff(figures.limits_of(x)) < 1.5 * clean)
-    (_, high), _ = figures.limits_of(x, robust=0)
+    assert np.all(np.diff(plots.limits_of(x)) < 1.5 * clean)
+    (_, high), _ = plots.limits_of(x, robust=0)
     assert high >= 1e6
 
 
 def test_the_box_is_square_and_holds_bounded_clouds_whole():
     first, second = RNG.uniform(-1, 1, size=(2, 300, 2))
     second = second * [3, 0.1] + [5, 0]
-    (x_low, x_high), (y_low, y_high) = figures.limits_of(first, second)
+    (x_low, x_high), (y_low, y_high) = plots.limits_of(first, second)
     assert x_high - x_low == pytest.approx(y_high - y_low)
     both = np.concatenate([first, second])
     assert (both > [x_low, y_low]).all()
@@ -126,16 +126,16 @@ def test_the_box_is_square_and_holds_bounded_clouds_whole():
 
 
 def test_no_point_of_a_few_is_taken_for_an_outlier():
-    (_, x_high), (_, y_high) = figures.limits_of([[0, 0], [1, 1], [2, 2], [2, 90]])
+    (_, x_high), (_, y_high) = plots.limits_of([[0, 0], [1, 1], [2, 2], [2, 90]])
     assert x_high > 2
     assert y_high > 90
 
 
 @pytest.mark.parametrize("x", [[[3.0, 4.0]], [[1e9, 1], [1e9, 1]], [[0, 0], [1, 0]]])
 def test_the_box_has_an_inside_even_around_one_point(x):
-    for low, high in figures.limits_of(x):
+    for low, high in plots.limits_of(x):
         assert low < high
-    figures.scatter(x).figure.canvas.draw()
+    plots.scatter(x).figure.canvas.draw()
 
 
 # ---- styles, axes, sizes
@@ -162,11 +162,11 @@ def lab(rgb):
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_of_classes_differ_for_everyone_and_are_seen_in_both_styles(sight):
-    (classes,) = {style.classes for style in figures.STYLES.values()}  # one colour for one class in every style
+    (classes,) = {style.classes for style in plots.STYLES.values()}  # one colour for one class in every style
     seen = lab(np.clip(linear(classes) @ np.transpose(SIGHT[sight]), 0, 1))
     apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(seen), 1)]
     assert apart.min() > 18
-    for style in figures.STYLES.values():
+    for style in plots.STYLES.values():
         light = np.array([linear([colour])[0] @ [0.2126, 0.7152, 0.0722] for colour in (*classes, style.background)])
         contrast = (np.maximum(light[:-1], light[-1]) + 0.05) / (np.minimum(light[:-1], light[-1]) + 0.05)
         assert contrast.min() > 2
@@ -174,29 +174,29 @@ def test_colours_of_classes_differ_for_everyone_and_are_seen_in_both_styles(sigh
 
 def test_a_class_keeps_its_colour_from_style_to_style():
     labels = np.arange(500) % 3
-    dark, light = (figures.scatter(CLOUD, labels=labels, style=style).collections[0] for style in ("dark", "light"))
+    dark, light = (plots.scatter(CLOUD, labels=labels, style=style).collections[0] for style in ("dark", "light"))
     np.testing.assert_array_equal(dark.get_facecolors(), light.get_facecolors())
 
 
 POINT_FIGURES = {
-    "scatter": lambda style: figures.scatter(CLOUD, style=style).figure,
-    "row": lambda style: figures.row(FORWARD[:3], TIMES[:3], view=View(note="a note"), style=style),
-    "sheet": lambda style: figures.sheet({"a": CLOUD, "b": CLOUD}, style=style),
-    "comparison": lambda style: figures.comparison(CLOUD, FORWARD[1], style=style),
+    "scatter": lambda style: plots.scatter(CLOUD, style=style).figure,
+    "row": lambda style: plots.row(FORWARD[:3], TIMES[:3], view=View(note="a note"), style=style),
+    "sheet": lambda style: plots.sheet({"a": CLOUD, "b": CLOUD}, style=style),
+    "comparison": lambda style: plots.comparison(CLOUD, FORWARD[1], style=style),
 }
 
 
 @pytest.mark.slow(but=["scatter"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_points_have_axes_where_the_style_has_them(name):
-    for style in (figures.STYLES["light"], figures.STYLES["dark"]):
+    for style in (plots.STYLES["light"], plots.STYLES["dark"]):
         for axes in (True, False):
             figure = POINT_FIGURES[name](replace(style, axes=axes))
             figure.draw_without_rendering()
             assert [bool(ax.get_xticks().size) for ax in figure.axes] == [axes] * len(figure.axes)
             assert [ax.spines["left"].get_visible() for ax in figure.axes] == [axes] * len(figure.axes)
-    assert figures.STYLES["light"].axes
-    assert not figures.STYLES["dark"].axes
+    assert plots.STYLES["light"].axes
+    assert not plots.STYLES["dark"].axes
 
 
 def cut_off(figure):
@@ -212,7 +212,7 @@ def cut_off(figure):
 def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name, width):
     figure = POINT_FIGURES[name]("light")
     wide, tall = figure.get_size_inches()
-    figures.resize(figure, width)
+    plots.resize(figure, width)
     assert figure.get_size_inches() == pytest.approx((width, tall * width / wide))
     assert cut_off(figure) < 0.02
     assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) > 2
@@ -222,8 +222,8 @@ def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name,
 def test_a_map_of_another_width_is_laid_out_anew():
     x = np.linspace(-3, 3, 16)
     for width in (4.0, 20.0):
-        figure = figures.density_row((x, x), -(x[:, None] ** 2 + x**2)[None] / 2, ["normal"], style="light")
-        figures.resize(figure, width)
+        figure = plots.density_row((x, x), -(x[:, None] ** 2 + x**2)[None] / 2, ["normal"], style="light")
+        plots.resize(figure, width)
         assert figure.get_size_inches()[0] == pytest.approx(width, rel=0.02)
         assert cut_off(figure) < 0.02
 
@@ -232,7 +232,7 @@ def test_a_map_of_another_width_is_laid_out_anew():
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_a_footnote_stands_below_all_that_there_is(name):
     figure = POINT_FIGURES[name]("light")
-    figures.footnote(figure, "moons, 500 points", "light")
+    plots.footnote(figure, "moons, 500 points", "light")
     figure.draw_without_rendering()
     (written,) = [text for text in figure.texts if text.get_text() == "moons, 500 points"]
     top = written.get_window_extent().y1
@@ -243,7 +243,7 @@ def test_a_footnote_stands_below_all_that_there_is(name):
 
 
 def test_a_footnote_stands_below_the_names_of_columns():
-    figure = figures.row(FORWARD[:2], TIMES[:2], view=View(columns=("age", "income"), note="a note"), style="light")
+    figure = plots.row(FORWARD[:2], TIMES[:2], view=View(columns=("age", "income"), note="a note"), style="light")
     figure.draw_without_rendering()
     low = {text.get_text(): text.get_window_extent() for text in figure.texts}
     assert low["a note"].y1 < low["age"].y0 < low["age"].y1 < min(ax.get_tightbbox().y0 for ax in figure.axes)
@@ -254,9 +254,9 @@ def test_a_footnote_stands_below_the_names_of_columns():
 
 @pytest.mark.parametrize("style", ["dark", "light"])
 def test_a_comparison_shows_both_sets_and_where_they_differ(style):
-    look = figures.STYLES[style]
+    look = plots.STYLES[style]
     real, synthetic = RNG.uniform(size=(20_000, 2)), RNG.uniform(size=(10_000, 2)) * [0.5, 1] + [0.5, 0]
-    figure = figures.comparison(real, synthetic, style=style)
+    figure = plots.comparison(real, synthetic, style=style)
     left, middle, right = figure.axes
     assert left.get_title() == "20,000 real points"
     assert middle.get_title() == "10,000 synthetic points"
@@ -280,7 +280,7 @@ def test_a_comparison_shows_both_sets_and_where_they_differ(style):
 
 def test_two_draws_of_one_distribution_differ_by_as_much_as_chance_does():
     draws = [np.random.default_rng(seed).normal(size=(4000, 2)) for seed in (1, 2)]
-    figure = figures.comparison(*draws, limits=(-4, 4))
+    figure = plots.comparison(*draws, limits=(-4, 4))
     (label,) = [beside.get_ylabel() for beside in figure.axes[2].child_axes]
     chance = float(re.search(r"\(± ([\d.]+) expected by chance\)$", label)[1])
     share = np.asarray(figure.axes[2].images[0].get_array())
@@ -291,7 +291,7 @@ def test_two_draws_of_one_distribution_differ_by_as_much_as_chance_does():
 
 def test_the_key_of_contours_lies_beside_the_title_and_not_on_it():
     columns = {"theta1": CLOUD[:, 0], "theta2": CLOUD[:, 1]}
-    figure = figures.pairs(columns, contours=(0.5, 0.9), title="2,000 draws given an observation")
+    figure = plots.pairs(columns, contours=(0.5, 0.9), title="2,000 draws given an observation")
     figure.draw_without_rendering()
     (key,) = figure.legends
     assert [text.get_text() for text in key.get_texts()] == ["50 % of the rows", "90 % of the rows"]
@@ -302,7 +302,7 @@ def test_the_key_of_contours_lies_beside_the_title_and_not_on_it():
 
 def test_labels_that_are_not_shown_are_counted_and_get_no_bar():
     labels = np.array([f"label {k}" for k in range(1000)] + ["common"] * 100, object)
-    figure = figures.marginals({"label": labels}, {"label": labels})
+    figure = plots.marginals({"label": labels}, {"label": labels})
     (ax,) = figure.axes
     assert len(ax.get_yticks()) == 8
     (note,) = ax.texts
@@ -316,7 +316,7 @@ def test_labels_that_are_not_shown_are_counted_and_get_no_bar():
 @pytest.mark.parametrize("n", [3, 9])
 def test_row_titles_state_the_times_that_are_drawn(process, symbol, n):
     times = TIMES[:n][:: 1 if process == "forward" else -1]
-    figure = figures.row(FORWARD[:n], times, process=process)
+    figure = plots.row(FORWARD[:n], times, process=process)
     for ax, t, cloud in zip(figure.axes, times, FORWARD[:n], strict=True):
         assert symbol in ax.get_title()
         assert float(re.search(r"t = ([\d.]+)$", ax.get_title())[1]) == pytest.approx(t, rel=5e-3)
@@ -324,7 +324,7 @@ def test_row_titles_state_the_times_that_are_drawn(process, symbol, n):
 
 
 def test_row_titles_count_the_steps_of_a_discrete_schedule():
-    figure = figures.row(FORWARD, TIMES.astype(np.float32), view=View(steps=T))
+    figure = plots.row(FORWARD, TIMES.astype(np.float32), view=View(steps=T))
     read = [re.search(r"t = (\d+)/(\d+)$", ax.get_title()).groups() for ax in figure.axes]
     assert [(int(k), int(of)) for k, of in read] == [(k, T) for k in range(T + 1)]
 
@@ -333,23 +333,23 @@ def test_row_titles_count_the_steps_of_a_discrete_schedule():
 def test_every_panel_of_a_row_and_of_a_grid_has_the_same_box():
     for columns in (None, ("a", "b")):
         view = View(columns=columns)
-        row = figures.row(FORWARD, TIMES, view=view)
-        grid = figures.grid({"step 1": FORWARD[:3], "step 2": FORWARD[3:6]}, TIMES[2::-1], view=view)
+        row = plots.row(FORWARD, TIMES, view=view)
+        grid = plots.grid({"step 1": FORWARD[:3], "step 2": FORWARD[3:6]}, TIMES[2::-1], view=view)
         assert len(set(boxes(row))) == 1
         assert len(set(boxes(grid))) == 1
         assert len(grid.axes) == 6
-    assert set(boxes(figures.row(FORWARD, TIMES, view=View((-2, 3))))) == {(-2, 3, -2, 3)}
+    assert set(boxes(plots.row(FORWARD, TIMES, view=View((-2, 3))))) == {(-2, 3, -2, 3)}
 
 
 def test_grid_says_its_times_above_and_its_training_steps_beside():
     titles = ["step 400 (epoch 5)", "step 4000 (epoch 50)"]
-    figure = figures.grid(dict(zip(titles, (FORWARD[:3], FORWARD[3:6]), strict=True)), TIMES[2::-1], view=View(steps=T))
+    figure = plots.grid(dict(zip(titles, (FORWARD[:3], FORWARD[3:6]), strict=True)), TIMES[2::-1], view=View(steps=T))
     assert [ax.get_title().split("= ")[1] for ax in figure.axes[:3]] == ["2/8", "1/8", "0/8"]
     assert [" ".join(figure.axes[i].get_ylabel().split()) for i in (0, 3)] == titles
 
 
 def test_titles_do_not_run_into_each_other():
-    figure = figures.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", view=View(steps=10))
+    figure = plots.row([CLOUD] * 10, np.linspace(1, 0.1, 10), process="reverse", view=View(steps=10))
     figure.draw_without_rendering()
     extents = [ax.title.get_window_extent() for ax in figure.axes]
     assert all(left.x1 < right.x0 for line in (extents[:5], extents[5:]) for left, right in pairwise(line))
@@ -361,14 +361,14 @@ def test_titles_do_not_run_into_each_other():
 
 
 def test_sheet_names_its_panels_and_gives_each_its_own_box():
-    figure = figures.sheet({"small": CLOUD, "large": (CLOUD * 100, np.arange(500) % 2)})
+    figure = plots.sheet({"small": CLOUD, "large": (CLOUD * 100, np.arange(500) % 2)})
     assert [ax.get_title() for ax in figure.axes] == ["small", "large"]
     small, large = (box[1] - box[0] for box in boxes(figure))
     assert large == pytest.approx(100 * small)
 
 
 def test_what_is_returned_shows_itself_in_a_notebook():
-    for shown in (figures.scatter(CLOUD), figures.row([CLOUD], [0.5]), figures.loss_curve([1, 2], [2, 1])):
+    for shown in (plots.scatter(CLOUD), plots.row([CLOUD], [0.5]), plots.loss_curve([1, 2], [2, 1])):
         assert shown._repr_png_().startswith(b"\x89PNG")
 
 
@@ -376,7 +376,7 @@ def test_what_is_returned_shows_itself_in_a_notebook():
 def test_figures_are_drawn_in_threads():
     shown = []
     threads = [
-        threading.Thread(target=lambda: shown.append(figures.row(FORWARD[:2], [0, 0.5])._repr_png_())) for _ in range(4)
+        threading.Thread(target=lambda: shown.append(plots.row(FORWARD[:2], [0, 0.5])._repr_png_())) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -387,22 +387,22 @@ def test_figures_are_drawn_in_threads():
 
 
 def test_rc_gives_your_own_plots_the_look_and_takes_it_back():
-    with figures.rc("dark"):
+    with plots.rc("dark"):
         figure, _ = plt.subplots()
         plt.close(figure)
-    assert mpl.colors.to_hex(figure.get_facecolor()) == figures.STYLES["dark"].background
+    assert mpl.colors.to_hex(figure.get_facecolor()) == plots.STYLES["dark"].background
 
 
 @pytest.mark.parametrize("style", ["dark", "light"])
 def test_rc_colours_an_image_that_is_saved_inside_it(style):
     file = io.BytesIO()
     for _ in range(2):  # and again
-        with figures.rc(style):
+        with plots.rc(style):
             figure, axes = plt.subplots()
             image = axes.imshow(np.eye(3))
             figure.savefig(file)
             plt.close(figure)
-    assert image.get_cmap() == figures.STYLES[style].density
+    assert image.get_cmap() == plots.STYLES[style].density
 
 
 # ---- curves
@@ -410,8 +410,8 @@ def test_rc_colours_an_image_that_is_saved_inside_it(style):
 
 def test_loss_curve_draws_the_running_mean_and_the_floor():
     steps, loss = np.arange(1, 1001), RNG.gamma(4, size=1000)
-    ax = figures.loss_curve(steps, loss, best=0.25, window=10)
-    mean = next(line for line in ax.lines if line.get_color() == figures.STYLES["dark"].foreground)
+    ax = plots.loss_curve(steps, loss, best=0.25, window=10)
+    mean = next(line for line in ax.lines if line.get_color() == plots.STYLES["dark"].foreground)
     for step in (10, 500, 1000):
         (i,) = np.flatnonzero(mean.get_xdata() == step)
         assert mean.get_ydata()[i] == pytest.approx(loss[step - 10 : step].mean())
@@ -423,26 +423,26 @@ def test_loss_curve_draws_the_running_mean_and_the_floor():
 
 def test_many_values_are_no_block_behind_their_mean():
     steps, loss = np.arange(1, 79_001), RNG.gamma(4, size=79_000)
-    faint, mean = figures.loss_curve(steps, loss, window=1975).lines[:2]
+    faint, mean = plots.loss_curve(steps, loss, window=1975).lines[:2]
     parts = np.split(loss, np.linspace(0, 79_000, 401).round().astype(int)[1:-1])
     np.testing.assert_allclose(faint.get_ydata(), [part.mean() for part in parts])
     assert faint.get_xdata()[-1] == 79_000
     assert len(mean.get_xdata()) > 70_000
-    windows = figures.loss_curve(steps[199::200], loss.reshape(-1, 200).mean(axis=1), window=10)
+    windows = plots.loss_curve(steps[199::200], loss.reshape(-1, 200).mean(axis=1), window=10)
     assert windows.get_ylabel() == "loss, mean of 2,000 steps"  # as many as the values stand for
 
 
 def test_the_loss_axis_is_logarithmic_where_the_range_warrants_it():
     steps = np.arange(100)
-    assert figures.loss_curve(steps, 10.0 ** -np.linspace(0, 3, 100)).get_yscale() == "log"
-    assert figures.loss_curve(steps, np.linspace(1, 0.5, 100)).get_yscale() == "linear"
-    assert figures.loss_curve(steps, np.linspace(1, -50, 100)).get_yscale() == "linear"
+    assert plots.loss_curve(steps, 10.0 ** -np.linspace(0, 3, 100)).get_yscale() == "log"
+    assert plots.loss_curve(steps, np.linspace(1, 0.5, 100)).get_yscale() == "linear"
+    assert plots.loss_curve(steps, np.linspace(1, -50, 100)).get_yscale() == "linear"
 
 
 def test_schedule_curves_draw_both_scales_and_the_log_snr():
     t = np.linspace(0, 1, 51)
     alpha, sigma = np.cos(t * np.pi / 2), np.sin(t * np.pi / 2)
-    ax = figures.schedule_curves(t, alpha, sigma)
+    ax = plots.schedule_curves(t, alpha, sigma)
     drawn = [np.asarray(line.get_ydata()) for line in ax.lines]
     np.testing.assert_array_equal(drawn, [alpha, sigma])
     (twin,) = (other for other in ax.figure.axes if other is not ax)
@@ -473,7 +473,7 @@ def brightness(frame):
 def test_the_first_frame_is_x0(style):
     """Checked by a raster of its own: every point lies in light, and the light is where the points are."""
     x0 = RNG.uniform(-1, 1, size=(300, 2)) * [1, 0.3] + [0.5, 0.5]
-    first = next(figures.frames([x0, CLOUD], [0, 1], [CLOUD], [1], view=View((-2, 2)), size=200, style=style))
+    first = next(plots.frames([x0, CLOUD], [0, 1], [CLOUD], [1], view=View((-2, 2)), size=200, style=style))
     light = brightness(first)
     rows = _picture_height(200)
     scale = rows / 4  # pixels a unit: the box of 4 by 4 fills the height
@@ -488,7 +488,7 @@ def test_the_first_frame_is_x0(style):
 def _picture_height(size):
     """Found from a frame itself: a column of points from far below to far above is lit exactly in the picture."""
     column = np.stack([np.zeros(20_000), np.linspace(-9, 9, 20_000)], axis=1)
-    frame = next(figures.frames([column], [0], [column], [0], view=View((-2, 2)), size=size, style="light"))
+    frame = next(plots.frames([column], [0], [column], [0], view=View((-2, 2)), size=size, style="light"))
     middle = frame[:, size // 2].astype(int)
     return int(np.argmax(abs(middle - frame[0, 0]).sum(axis=1) == 0))
 
@@ -497,7 +497,7 @@ def test_the_axes_never_move():
     """A point that stays in the data stays on its pixel while all others fly apart."""
     still = np.array([[0.7, -0.4]] * 50)
     clouds = [np.concatenate([still, CLOUD * (0.1 + 20 * t)]) for t in TIMES]
-    shown = list(figures.frames(clouds, TIMES, clouds[::-1], TIMES[::-1], size=200, hold=0, view=View((-1, 1))))
+    shown = list(plots.frames(clouds, TIMES, clouds[::-1], TIMES[::-1], size=200, hold=0, view=View((-1, 1))))
     common = np.min([brightness(frame) for frame in shown], axis=0)
     rows = _picture_height(200)
     expected = [np.floor(rows / 2 + 0.4 * rows / 2), np.floor(100 + 0.7 * rows / 2)]
@@ -507,7 +507,7 @@ def test_the_axes_never_move():
 def test_a_stray_point_does_not_change_the_box_of_a_film():
     stray = FORWARD[-1].copy()
     stray[0] = 1e30
-    shown = list(figures.frames([FORWARD[0], stray], [0, 1], [stray], [1], size=200, hold=0))
+    shown = list(plots.frames([FORWARD[0], stray], [0, 1], [stray], [1], size=200, hold=0))
     assert (brightness(shown[1]) > 0).mean() > 0.05
 
 
@@ -520,7 +520,7 @@ def test_captions_tell_times_and_processes_apart():
 def test_gif_reads_back_with_its_frames_durations_and_loop(tmp_path):
     shown = film(hold=3)
     path = tmp_path / "film.gif"
-    figures.save_animation(iter(shown), path, fps=20)
+    plots.save_animation(iter(shown), path, fps=20)
     distinct = [frame for i, frame in enumerate(shown) if i == 0 or not np.array_equal(frame, shown[i - 1])]
     with Image.open(path) as gif:
         assert gif.size == (200, 200)
@@ -537,7 +537,7 @@ def test_gif_reads_back_with_its_frames_durations_and_loop(tmp_path):
 
 
 def test_gif_keeps_its_length_where_a_frame_is_no_whole_hundredth(tmp_path):
-    figures.save_gif(film(hold=0), tmp_path / "film.gif", fps=30)
+    plots.save_gif(film(hold=0), tmp_path / "film.gif", fps=30)
     with Image.open(tmp_path / "film.gif") as gif:
         total = 0
         for i in range(gif.n_frames):
@@ -549,7 +549,7 @@ def test_gif_keeps_its_length_where_a_frame_is_no_whole_hundredth(tmp_path):
 def test_gif_of_many_colours_takes_the_nearest(tmp_path):
     ramp = np.stack(np.meshgrid(np.arange(0, 256, 2), np.arange(0, 256, 2)), axis=2).astype(np.uint8)
     rich = np.concatenate([ramp, np.full((128, 128, 1), 90, np.uint8)], axis=2)
-    figures.save_gif([rich, rich[::-1]], tmp_path / "rich.gif")
+    plots.save_gif([rich, rich[::-1]], tmp_path / "rich.gif")
     with Image.open(tmp_path / "rich.gif") as gif:
         error = abs(np.asarray(gif.convert("RGB")).astype(int) - rich)
     assert error.mean() < 6
@@ -559,7 +559,7 @@ def test_gif_of_many_colours_takes_the_nearest(tmp_path):
 def test_mp4_reads_back(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
     shown = film(hold=3)
-    figures.save_animation(shown, tmp_path / "film.mp4", fps=10)
+    plots.save_animation(shown, tmp_path / "film.mp4", fps=10)
     count, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))
     assert count == len(shown)
     assert seconds == pytest.approx(len(shown) / 10, abs=0.11)
@@ -569,7 +569,7 @@ def test_mp4_reads_back(tmp_path):
 def test_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ImportError, match="pip install imageio-ffmpeg"):
-        figures.save_mp4(film(), tmp_path / "film.mp4")
+        plots.save_mp4(film(), tmp_path / "film.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -592,7 +592,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     if broken_at == "writing":
         monkeypatch.setattr(Image.Image, "save", save)
     with pytest.raises(KeyboardInterrupt):
-        figures.save_gif(frames(), path)
+        plots.save_gif(frames(), path)
     assert [item.name for item in tmp_path.iterdir()] == ["film.gif"]
     assert path.read_bytes() == b"the old film"
 
@@ -613,7 +613,7 @@ def dots(text):
 
 
 def test_braille_keeps_its_size_and_its_alphabet():
-    text = figures.braille(CLOUD, width=17, height=5)
+    text = plots.braille(CLOUD, width=17, height=5)
     assert [len(line) for line in text.split("\n")] == [17] * 5
     assert all(0x2800 <= ord(character) < 0x2900 for character in text.replace("\n", ""))
 
@@ -621,7 +621,7 @@ def test_braille_keeps_its_size_and_its_alphabet():
 @pytest.mark.parametrize(("n", "width", "height"), [(200, 24, 12), (20_000, 24, 12), (20_000, 40, 12)])
 def test_braille_draws_a_ring_round_and_hollow(n, width, height):
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, n)
-    picture = dots(figures.braille(np.stack([np.cos(angle), np.sin(angle)], axis=1), width=width, height=height))
+    picture = dots(plots.braille(np.stack([np.cos(angle), np.sin(angle)], axis=1), width=width, height=height))
     down, across = np.nonzero(picture)
     assert abs(np.ptp(down) - np.ptp(across)) <= 1
     middle = np.array(picture.shape) // 2
@@ -629,7 +629,7 @@ def test_braille_draws_a_ring_round_and_hollow(n, width, height):
 
 
 def test_braille_is_the_right_way_up():
-    picture = dots(figures.braille([[0, 0], [2, 2], [2, 0]]))
+    picture = dots(plots.braille([[0, 0], [2, 2], [2, 0]]))
     down, across = np.nonzero(picture)
     corners = set(zip((down >= 24).tolist(), (across >= 24).tolist(), strict=True))
     assert (False, True) in corners  # upper right
@@ -637,7 +637,7 @@ def test_braille_is_the_right_way_up():
 
 
 def test_the_terminal_needs_no_matplotlib():
-    code = "import sys, motes.figures._terminal as t; t.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
+    code = "import sys, motes.plots; motes.plots.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -645,32 +645,32 @@ def test_the_terminal_needs_no_matplotlib():
 
 NAN = np.where(np.arange(500)[:, None] == 7, np.nan, CLOUD)
 REFUSED = {
-    "three columns": (lambda: figures.scatter(np.zeros((5, 3))), r"\(5, 3\); expected \(n, 2\)"),
-    "one dimension": (lambda: figures.limits_of(np.zeros(5)), r"\(5,\); expected \(n, 2\)"),
-    "no points": (lambda: figures.braille(np.zeros((0, 2))), "no points"),
-    "NaN": (lambda: figures.row([CLOUD, NAN], [0, 1]), r"clouds\[1\] has NaN or infinity in 1 of 500 rows"),
-    "infinity": (lambda: figures.scatter(CLOUD / 0.0), "NaN or infinity in 500 of 500"),
-    "unknown style": (lambda: figures.scatter(CLOUD, style="drak"), "'drak'; expected one of 'dark', 'light'"),
-    "labels": (lambda: figures.scatter(CLOUD, labels=[0, 1]), r"\(2,\); expected \(500,\)"),
-    "limits": (lambda: figures.scatter(CLOUD, limits=(1, -1)), "low, high"),
-    "times": (lambda: figures.row([CLOUD], [0, 1]), "one time for each"),
-    "steps as times": (lambda: figures.row([CLOUD], [37]), "Divide the numbers of steps"),
-    "between two steps": (lambda: figures.row([CLOUD], [0.375], view=View(steps=100)), "no step of a schedule of 100"),
-    "no clouds": (lambda: figures.row([], []), "is empty"),
-    "process": (lambda: figures.row([CLOUD], [0], process="backward"), "'forward', 'reverse'"),
-    "no rows": (lambda: figures.grid({}, [0]), "no rows"),
-    "a row of other times": (lambda: figures.grid({"a": [CLOUD]}, [0, 1]), r"rows\['a'\] holds 1 clouds"),
-    "no shapes": (lambda: figures.sheet({}), "no shapes"),
-    "loss lengths": (lambda: figures.loss_curve([1, 2], [1]), r"loss has shape \(1,\)"),
-    "loss NaN": (lambda: figures.loss_curve([1, 2, 3], [1, 2, np.nan]), "nan at position 2.*the first 2 values"),
-    "best": (lambda: figures.loss_curve([1, 2], [1, 1], best=[1, 1, 1]), "one for each of 2 steps"),
-    "schedule": (lambda: figures.schedule_curves([0, 1], [1, -1], [0, 1]), "negative"),
-    "film times": (lambda: figures.frames([CLOUD] * 2, [1, 0], [CLOUD], [0]), "wrong way"),
-    "film size": (lambda: figures.frames([CLOUD], [0], [CLOUD], [0], size=30), "size is 30"),
-    "suffix": (lambda: figures.save_animation([], "film.webm"), r"\.gif or \.mp4"),
-    "no frames": (lambda: figures.save_gif([], "film.gif"), "no frames"),
-    "float frames": (lambda: figures.save_gif([np.zeros((4, 4, 3))], "film.gif"), "frame 0 is float64"),
-    "fps": (lambda: figures.save_gif([], "film.gif", fps=100), "at most 50"),
+    "three columns": (lambda: plots.scatter(np.zeros((5, 3))), r"\(5, 3\); expected \(n, 2\)"),
+    "one dimension": (lambda: plots.limits_of(np.zeros(5)), r"\(5,\); expected \(n, 2\)"),
+    "no points": (lambda: plots.braille(np.zeros((0, 2))), "no points"),
+    "NaN": (lambda: plots.row([CLOUD, NAN], [0, 1]), r"clouds\[1\] has NaN or infinity in 1 of 500 rows"),
+    "infinity": (lambda: plots.scatter(CLOUD / 0.0), "NaN or infinity in 500 of 500"),
+    "unknown style": (lambda: plots.scatter(CLOUD, style="drak"), "'drak'; expected one of 'dark', 'light'"),
+    "labels": (lambda: plots.scatter(CLOUD, labels=[0, 1]), r"\(2,\); expected \(500,\)"),
+    "limits": (lambda: plots.scatter(CLOUD, limits=(1, -1)), "low, high"),
+    "times": (lambda: plots.row([CLOUD], [0, 1]), "one time for each"),
+    "steps as times": (lambda: plots.row([CLOUD], [37]), "Divide the numbers of steps"),
+    "between two steps": (lambda: plots.row([CLOUD], [0.375], view=View(steps=100)), "no step of a schedule of 100"),
+    "no clouds": (lambda: plots.row([], []), "is empty"),
+    "process": (lambda: plots.row([CLOUD], [0], process="backward"), "'forward', 'reverse'"),
+    "no rows": (lambda: plots.grid({}, [0]), "no rows"),
+    "a row of other times": (lambda: plots.grid({"a": [CLOUD]}, [0, 1]), r"rows\['a'\] holds 1 clouds"),
+    "no shapes": (lambda: plots.sheet({}), "no shapes"),
+    "loss lengths": (lambda: plots.loss_curve([1, 2], [1]), r"loss has shape \(1,\)"),
+    "loss NaN": (lambda: plots.loss_curve([1, 2, 3], [1, 2, np.nan]), "nan at position 2.*the first 2 values"),
+    "best": (lambda: plots.loss_curve([1, 2], [1, 1], best=[1, 1, 1]), "one for each of 2 steps"),
+    "schedule": (lambda: plots.schedule_curves([0, 1], [1, -1], [0, 1]), "negative"),
+    "film times": (lambda: plots.frames([CLOUD] * 2, [1, 0], [CLOUD], [0]), "wrong way"),
+    "film size": (lambda: plots.frames([CLOUD], [0], [CLOUD], [0], size=30), "size is 30"),
+    "suffix": (lambda: plots.save_animation([], "film.webm"), r"\.gif or \.mp4"),
+    "no frames": (lambda: plots.save_gif([], "film.gif"), "no frames"),
+    "float frames": (lambda: plots.save_gif([np.zeros((4, 4, 3))], "film.gif"), "frame 0 is float64"),
+    "fps": (lambda: plots.save_gif([], "film.gif", fps=100), "at most 50"),
 }
 
 
@@ -687,8 +687,8 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(case, tmp_path, monkeyp
 def test_the_film_of_a_table_fills_both_sides_of_the_frame():
     # A column a thousand times as wide as the other: with one scale for both the cloud would be a line.
     x = np.random.default_rng(0).normal(size=(2000, 2)) * [1.0, 1000.0]
-    box = figures.limits_of(x, equal=False)
-    frame = next(iter(figures.frames([x], [0.0], [x], [0.0], view=View(box, columns=("a", "b")), size=320)))
+    box = plots.limits_of(x, equal=False)
+    frame = next(iter(plots.frames([x], [0.0], [x], [0.0], view=View(box, columns=("a", "b")), size=320)))
     lit = frame[:270].max(axis=2) > 100
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     assert np.ptp(rows) > 150
@@ -707,7 +707,7 @@ def test_lines_of_pairs_hold_their_shares_of_fresh_rows(shape):
         return x if shape == "normal" else 0.3 * x + 2 * rng.choice([-1, 1], (n, 1))
 
     made, fresh = rows(5_000), rows(5_000)
-    figure = figures.pairs({"a": made[:, 0], "b": 9 * made[:, 1]}, contours=(0.9, 0.5))
+    figure = plots.pairs({"a": made[:, 0], "b": 9 * made[:, 1]}, contours=(0.9, 0.5))
     lines = [part for part in figure.axes[1].collections if len(part.get_paths()) and not len(part.get_offsets()) > 1]
     held = [sum(path.contains_points(fresh * [1, 9]) for path in line.get_paths()) for line in lines]
     # A smoothed density is a little wider, of narrow modes the more, and a share of 5,000 rows is sure to 0.007.
@@ -717,9 +717,9 @@ def test_lines_of_pairs_hold_their_shares_of_fresh_rows(shape):
 
 def test_lines_of_pairs_are_of_numbers_alone():
     columns = {"a": np.arange(9.0), "b": np.array(list("xyzxyzxyz"), object), "c": np.arange(9.0) ** 2}
-    axes = figures.pairs(columns, contours=(0.5,)).axes
+    axes = plots.pairs(columns, contours=(0.5,)).axes
     count = {(ax.get_title(loc="left"), len(ax.collections)) for ax in axes}
     assert count == {("a", 0), ("b", 0), ("c", 0), ("", 1), ("", 2)}
     assert sum(len(ax.collections) == 2 for ax in axes) == 1
     with pytest.raises(ValueError, match="at most 3 shares of the mass"):
-        figures.pairs(columns, contours=(1.5,))
+        plots.pairs(columns, contours=(1.5,))

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.quiver import Quiver
 
-from motes import figures
+from motes import plots
 
 RNG = np.random.default_rng(0)
 STYLES = ["dark", "light"]
@@ -67,8 +67,8 @@ def no_text_covers_another(ax):
 @pytest.mark.parametrize("style", STYLES)
 def test_excess_curve_draws_both_losses_by_rising_noise(style):
     shuffled = RNG.permutation(len(NOISE))
-    ax = figures.excess_curve(NOISE[shuffled], LOSS[shuffled], LEAST[shuffled], style=style)
-    look = figures.STYLES[style]
+    ax = plots.excess_curve(NOISE[shuffled], LOSS[shuffled], LEAST[shuffled], style=style)
+    look = plots.STYLES[style]
     drawn = {line.get_color(): line for line in ax.lines if line.get_linewidth() > 1}
     for colour, values in ((look.foreground, LOSS), (look.accent, LEAST)):
         np.testing.assert_array_equal(drawn[colour].get_xdata(), NOISE)
@@ -81,14 +81,14 @@ def test_excess_curve_draws_both_losses_by_rising_noise(style):
 def test_an_excess_of_its_own_is_a_third_curve_with_its_own_band():
     excess, error = 1e-3 * LOSS, np.full(len(NOISE), 1e-4)
     excess[2] = 0.0  # which no logarithm has: left out, not drawn at the bottom
-    ax = figures.excess_curve(NOISE, LOSS, LEAST, excess=excess, error=error, label="the exact denoiser")
+    ax = plots.excess_curve(NOISE, LOSS, LEAST, excess=excess, error=error, label="the exact denoiser")
     curves = [line for line in ax.lines if line.get_linewidth() > 1 and line.get_linestyle() == "-"]
     drawn = next(line.get_ydata() for line in curves if np.nanmax(line.get_ydata()) < 0.1)
     np.testing.assert_array_equal(drawn, np.where(excess > 0, excess, np.nan))
     assert ax.get_yscale() == "log"
     assert ax.get_ylim()[0] < excess[excess > 0].min() and ax.get_ylim()[1] > LOSS.max()
     assert sorted(texts(ax)) == ["excess", "loss", "the exact denoiser"]
-    band = shaded(ax, figures.STYLES["dark"].accent)
+    band = shaded(ax, plots.STYLES["dark"].accent)
     assert np.isclose(band[:, 1], (excess + 1.96 * error).max()).any()
 
 
@@ -96,7 +96,7 @@ def test_an_excess_of_its_own_is_a_third_curve_with_its_own_band():
 def test_the_name_of_an_excess_that_is_largest_at_an_end_does_not_lie_across_an_axis(at):
     noise = np.geomspace(0.004, 10, 24)
     excess = 0.02 / (1 + 10 * np.arange(24)[:: 1 if at == 0 else -1])
-    ax = figures.excess_curve(noise, 1 / (1 + noise), 1 / (1 + noise), excess=excess, style="light")
+    ax = plots.excess_curve(noise, 1 / (1 + noise), 1 / (1 + noise), excess=excess, style="light")
     ax.figure.draw_without_rendering()
     (name,) = [text.get_window_extent() for text in ax.texts if text.get_text() == "excess"]
     assert ax.bbox.x0 < name.x0 < name.x1 < ax.bbox.x1
@@ -109,24 +109,24 @@ def shaded(ax, colour):
 
 
 def test_what_lies_below_the_least_is_no_excess():
-    look = figures.STYLES["dark"]
+    look = plots.STYLES["dark"]
     below = np.where(NOISE < 0.5, LEAST - 0.05, LOSS)
-    ax = figures.excess_curve(NOISE, below, LEAST, label="a bound for memorising")
+    ax = plots.excess_curve(NOISE, below, LEAST, label="a bound for memorising")
     assert shaded(ax, look.accent)[:, 0].min() > 0.3
     assert shaded(ax, look.muted)[:, 0].max() < 0.8
     assert "a bound for memorising" in texts(ax)
-    assert "excess" not in texts(figures.excess_curve(NOISE, LEAST - 0.05, LEAST))
+    assert "excess" not in texts(plots.excess_curve(NOISE, LEAST - 0.05, LEAST))
 
 
 def test_the_band_is_the_95_percent_interval():
     error = RNG.uniform(0.005, 0.02, len(NOISE))
-    ax = figures.excess_curve(NOISE, LOSS, LEAST, error=error)
-    corners = shaded(ax, figures.STYLES["dark"].foreground)
+    ax = plots.excess_curve(NOISE, LOSS, LEAST, error=error)
+    corners = shaded(ax, plots.STYLES["dark"].foreground)
     for noise, loss, se in zip(NOISE, LOSS, error, strict=True):
         at = corners[np.isclose(corners[:, 0], noise), 1]
         assert (at.min(), at.max()) == pytest.approx((loss - 1.96 * se, loss + 1.96 * se))
     assert "95 %" in ax.get_title("right")
-    assert figures.excess_curve(NOISE, LOSS, LEAST).get_title("right") == ""
+    assert plots.excess_curve(NOISE, LOSS, LEAST).get_title("right") == ""
 
 
 @pytest.mark.parametrize("gap", [0.004, 0.05, 0.5])
@@ -134,7 +134,7 @@ def test_the_band_is_the_95_percent_interval():
     "least", [NOISE**-0.02, 1 / NOISE, np.where(NOISE < 1, 1, NOISE**-0.8), np.maximum(1e-9, (NOISE / 0.02) ** -5)]
 )
 def test_names_stand_clear_of_the_curves_and_of_each_other(gap, least):
-    ax = figures.excess_curve(
+    ax = plots.excess_curve(
         NOISE, least * (1 + gap * np.exp(-(np.log(NOISE) ** 2))), least, label="a bound for memorising"
     )
     assert everything_is_inside(ax.figure)
@@ -153,7 +153,7 @@ def test_no_name_stands_in_the_way_of_the_line_to_a_thin_excess():
     noise = np.geomspace(0.02, 20, 25)
     least = noise**0.3
     loss = least * (1 + 0.22 * np.exp(-((np.log(noise) + 0.56) ** 2) / 3))
-    ax = figures.excess_curve(noise, loss, least, error=0.02 * loss)
+    ax = plots.excess_curve(noise, loss, least, error=0.02 * loss)
     ax.figure.draw_without_rendering()
     (leader,) = [ax.transData.transform(line.get_xydata()) for line in ax.lines if len(line.get_xdata()) == 2]
     (name,) = [text.get_window_extent() for text in ax.texts if text.get_text() == "loss"]
@@ -170,7 +170,7 @@ def bars(ax):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_total(style):
-    ax = figures.error_split(PARTS, **SPLIT, style=style)
+    ax = plots.error_split(PARTS, **SPLIT, style=style)
     real, *parts, total = bars(ax)
     assert real == (0, SPLIT["reference_value"])
     assert total == (0, SPLIT["total"])
@@ -186,25 +186,25 @@ def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_t
 
 
 def test_a_bar_that_takes_away_is_hollow():
-    ax = figures.error_split(PARTS, **SPLIT)
+    ax = plots.error_split(PARTS, **SPLIT)
     hollow = [patch.get_width() for patch in ax.patches if patch.get_hatch()]
     assert hollow == [pytest.approx(PARTS["discretisation"])]
 
 
 def test_values_and_shares_are_those_of_the_bars():
-    ax = figures.error_split(PARTS, **SPLIT)
+    ax = plots.error_split(PARTS, **SPLIT)
     read = [re.fullmatch(r"(−?[\d.]+) · (−?\d+) %", text).groups() for text in texts(ax)]
     values = [float(value.replace("−", "-")) for value, _ in read]
     assert values == [SPLIT["reference_value"], *PARTS.values(), SPLIT["total"]]
     for (_, share), value in zip(read, values, strict=True):
         assert float(share.replace("−", "-")) == pytest.approx(100 * value / SPLIT["total"], abs=0.5)
-    none_left = figures.error_split({"a": -0.003}, reference_value=0.002, total=-0.001)
+    none_left = plots.error_split({"a": -0.003}, reference_value=0.002, total=-0.001)
     assert texts(none_left) == ["0.002", "−0.003", "−0.001"]  # shares of a negative total would mean nothing
 
 
 def test_whiskers_end_each_bar_with_its_95_percent_interval():
     error = {"learning": 0.0004, "discretisation": 0.0002, "total": 0.0005}
-    ax = figures.error_split(PARTS, **SPLIT, error=error)
+    ax = plots.error_split(PARTS, **SPLIT, error=error)
     rows = ["two real draws", *PARTS, "total"]
     ends = dict(zip(rows, [left + width for left, width in bars(ax)], strict=True))
     drawn = [segment for lines in ax.collections for segment in lines.get_segments()]
@@ -218,7 +218,7 @@ def test_whiskers_end_each_bar_with_its_95_percent_interval():
 @pytest.mark.parametrize("prior", [0.5, -0.001, -0.4, 1e-7])
 def test_every_bar_and_its_text_are_on_the_page(prior):
     parts = {"the prior is not the distribution of x_1": prior, "learning": 0.02}
-    ax = figures.error_split(parts, reference_value=0.01, total=0.03 + prior, error={"learning": 0.004})
+    ax = plots.error_split(parts, reference_value=0.01, total=0.03 + prior, error={"learning": 0.004})
     low, high = ax.get_xlim()
     assert all(low <= min(left, left + width) and max(left, left + width) <= high for left, width in bars(ax))
     assert everything_is_inside(ax.figure)
@@ -233,14 +233,14 @@ def test_every_bar_and_its_text_are_on_the_page(prior):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_density_map_draws_the_log_density_from_its_floor_to_its_maximum(style):
-    ax = figures.density_map((X, Y), LOG_P, floor=7, title="normal", style=style)
+    ax = plots.density_map((X, Y), LOG_P, floor=7, title="normal", style=style)
     (mesh,) = meshes(ax)
     np.testing.assert_array_equal(mesh.get_array(), LOG_P.T)
     np.testing.assert_array_equal(mesh.get_coordinates()[:, :, 0], np.broadcast_to(X, (61, 41)))
     np.testing.assert_array_equal(mesh.get_coordinates()[:, :, 1], np.broadcast_to(Y[:, None], (61, 41)))
     assert mesh.get_clim() == pytest.approx((LOG_P.max() - 7, LOG_P.max()))
     assert mesh.get_rasterized()
-    background = to_rgba(figures.STYLES[style].background)
+    background = to_rgba(plots.STYLES[style].background)
     assert mesh.cmap(0.0) == pytest.approx(background, abs=0.01)
     assert ax.get_aspect() == 1
     assert ax.get_title() == "normal"
@@ -249,7 +249,7 @@ def test_density_map_draws_the_log_density_from_its_floor_to_its_maximum(style):
 
 def test_where_there_is_no_density_the_background_is_seen():
     half = np.where(POINT[..., 0] < 0, -np.inf, LOG_P)
-    ax = figures.density_map((X, Y), half, contours=(0.5,), style="light")
+    ax = plots.density_map((X, Y), half, contours=(0.5,), style="light")
     (mesh,) = meshes(ax)
     figure = ax.figure
     figure.canvas.draw()
@@ -265,7 +265,7 @@ def test_contours_hold_the_shares_of_the_mass():
     """Of a standard normal in the plane the circle of radius sqrt(-2 log(1 - share)), on a grid of uneven steps."""
     x = np.sinh(np.linspace(-2.3, 2.3, 200))
     log_p = -0.5 * (x[:, None] ** 2 + x**2)
-    ax = figures.density_map((x, x), log_p, contours=(0.9, 0.5))
+    ax = plots.density_map((x, x), log_p, contours=(0.9, 0.5))
     lines = [np.concatenate([path.vertices for path in drawn.get_paths()]) for drawn in contours(ax)]
     for line, share in zip(lines, (0.5, 0.9), strict=True):
         np.testing.assert_allclose(np.hypot(*line.T), np.sqrt(-2 * np.log(1 - share)), rtol=0.03)
@@ -274,7 +274,7 @@ def test_contours_hold_the_shares_of_the_mass():
 
 def test_the_contour_of_a_flat_density_is_its_edge():
     flat = np.where(np.abs(POINT).max(axis=-1) < 2.01, 0.0, -np.inf)
-    (line,) = contours(figures.density_map((X, Y), flat, contours=(0.9,)))
+    (line,) = contours(plots.density_map((X, Y), flat, contours=(0.9,)))
     edge = np.abs(np.concatenate([path.vertices for path in line.get_paths()])).max(axis=1)
     assert ((edge > 2) & (edge < 2.2)).all()
 
@@ -283,7 +283,7 @@ def test_density_map_uses_the_axes_it_is_given_and_puts_the_points_on_top():
     figure, (left, right) = plt.subplots(1, 2)
     size = tuple(figure.get_size_inches())
     points = RNG.normal(size=(50, 2))
-    assert figures.density_map((X, Y), LOG_P, points=points, ax=right) is right
+    assert plots.density_map((X, Y), LOG_P, points=points, ax=right) is right
     assert left.collections == [] or len(left.collections) == 0
     (specks,) = [drawn for drawn in right.collections if isinstance(drawn, mpl.collections.PathCollection)]
     np.testing.assert_array_equal(specks.get_offsets(), points)
@@ -295,7 +295,7 @@ def test_density_map_uses_the_axes_it_is_given_and_puts_the_points_on_top():
 @pytest.mark.parametrize("style", STYLES)
 def test_the_maps_of_a_row_share_their_axes_and_one_colour_scale(style):
     maps = [LOG_P, LOG_P - 3, 2 * LOG_P]
-    figure = figures.density_row((X, Y), maps, ["a", "b", "c"], contours=(0.5,), style=style)
+    figure = plots.density_row((X, Y), maps, ["a", "b", "c"], contours=(0.5,), style=style)
     axes = panels(figure)
     assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
     for ax, log_p in zip(axes, maps, strict=True):
@@ -309,7 +309,7 @@ def test_the_maps_of_a_row_share_their_axes_and_one_colour_scale(style):
 
 @pytest.mark.parametrize(("x", "y"), [(X, X), (X, 0.3 * X), (0.2 * X, X)])
 def test_panels_are_of_one_size_and_fill_their_page(x, y):
-    figure = figures.density_row((x, y), np.zeros((3, 41, 41)), ["short", "a title that is longer than its panel", "c"])
+    figure = plots.density_row((x, y), np.zeros((3, 41, 41)), ["short", "a title that is longer than its panel", "c"])
     figure.draw_without_rendering()
     boxes = [ax.get_window_extent() for ax in panels(figure)]
     for box in boxes:
@@ -332,7 +332,7 @@ def arrows(ax):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_arrows_are_roots_of_the_scores_on_one_scale_in_all_panels(style):
-    figure = figures.score_fields((X, Y), LEARNED, EXACT, style=style)
+    figure = plots.score_fields((X, Y), LEARNED, EXACT, style=style)
     scales = []
     for ax, field in zip(panels(figure), (LEARNED, EXACT, LEARNED - EXACT), strict=True):
         drawn = arrows(ax)
@@ -351,7 +351,7 @@ def test_arrows_are_roots_of_the_scores_on_one_scale_in_all_panels(style):
 
 
 def test_the_heat_map_is_the_difference_relative_to_the_exact_field():
-    figure = figures.score_fields((X, Y), LEARNED, EXACT)
+    figure = plots.score_fields((X, Y), LEARNED, EXACT)
     (mesh,) = [mesh for ax in panels(figure) for mesh in meshes(ax)]
     assert mesh.axes is panels(figure)[2]
     share = np.linalg.norm(LEARNED - EXACT, axis=-1) / np.sqrt((EXACT**2).sum(axis=-1).mean())
@@ -364,7 +364,7 @@ def test_scores_are_drawn_where_points_are_likely_over_their_density(style):
     # Far out the learned field is far off, and no point ever comes there.
     far = np.linalg.norm(POINT, axis=-1) > 3.9
     learned = np.where(far[..., None], 1000.0, 1.1 * EXACT)
-    figure = figures.score_fields((X, Y), learned, EXACT, log_p=LOG_P, style=style)
+    figure = plots.score_fields((X, Y), learned, EXACT, log_p=LOG_P, style=style)
     one, other, difference = panels(figure)
     for ax in (one, other, difference):
         drawn = arrows(ax)
@@ -391,13 +391,13 @@ def test_a_thin_structure_has_its_arrows_on_it(style):
     away = np.linalg.norm(at, axis=-1) - 0.7
     log_p = -0.5 * (away / 0.02) ** 2
     field = -(away / 0.02**2)[..., None] * at / np.linalg.norm(at, axis=-1, keepdims=True).clip(1e-9)
-    drawn = arrows(panels(figures.score_fields((x, x), field, field, log_p=log_p, style=style))[0])
+    drawn = arrows(panels(plots.score_fields((x, x), field, field, log_p=log_p, style=style))[0])
     assert len(drawn.X) > 40
     assert np.abs(np.hypot(drawn.X, drawn.Y) - 0.7).max() < 0.02 * np.sqrt(14) + 1e-9
 
 
 def test_the_small_print_states_the_compression_and_the_largest_score():
-    text = figures.score_fields((X, Y), LEARNED, EXACT).get_supxlabel()
+    text = plots.score_fields((X, Y), LEARNED, EXACT).get_supxlabel()
     assert "√|score|" in text
     assert float(re.search(r"is ([\d.]+)$", text)[1]) == pytest.approx(
         max(np.linalg.norm(field, axis=-1).max() for field in (LEARNED, EXACT)), rel=5e-3
@@ -417,9 +417,7 @@ def test_the_small_print_states_the_compression_and_the_largest_score():
     ],
 )
 def test_the_title_states_the_time_as_it_was_given(given, title):
-    figure = figures.score_fields(
-        (X, Y), LEARNED, EXACT, titles=("mine", "true"), heading=figures.time_heading(**given)
-    )
+    figure = plots.score_fields((X, Y), LEARNED, EXACT, titles=("mine", "true"), heading=plots.time_heading(**given))
     assert figure.get_suptitle() == title
     figure.draw_without_rendering()
     lines = [*figure.texts, *(ax.title for ax in panels(figure)), *(ax.patch for ax in panels(figure))]
@@ -432,13 +430,13 @@ def test_the_title_states_the_time_as_it_was_given(given, title):
 def test_the_number_of_arrows_is_legible_on_any_grid(n):
     x = np.linspace(0, 1, n)
     field = np.ones((n, n, 2))
-    drawn = arrows(panels(figures.score_fields((x, x), field, field))[0])
+    drawn = arrows(panels(plots.score_fields((x, x), field, field))[0])
     assert len(drawn.X) == n**2 if n < 21 else 17**2 <= len(drawn.X) <= 27**2
     assert drawn.X.min() - 0 == pytest.approx(1 - drawn.X.max(), abs=1.01 / (n - 1))  # as far from both ends
 
 
 def test_equal_fields_have_no_difference_and_the_limits_are_kept():
-    figure = figures.score_fields((X, Y), EXACT, EXACT, limits=(-2, 1), log_p=LOG_P)
+    figure = plots.score_fields((X, Y), EXACT, EXACT, limits=(-2, 1), log_p=LOG_P)
     assert {(*ax.get_xlim(), *ax.get_ylim()) for ax in panels(figure)} == {(-2, 1, -2, 1)}
     assert not arrows(panels(figure)[2]).U.any()
     figure.draw_without_rendering()
@@ -448,17 +446,17 @@ def test_equal_fields_have_no_difference_and_the_limits_are_kept():
 
 
 def every_figure(style):
-    yield figures.excess_curve(NOISE, LOSS, LEAST, style=style)
-    yield figures.error_split(PARTS, **SPLIT, style=style)
-    yield figures.density_map((X, Y), LOG_P, style=style)
-    yield figures.density_row((X, Y), [LOG_P], ["a"], style=style)
-    yield figures.score_fields((X, Y), LEARNED, EXACT, style=style)
+    yield plots.excess_curve(NOISE, LOSS, LEAST, style=style)
+    yield plots.error_split(PARTS, **SPLIT, style=style)
+    yield plots.density_map((X, Y), LOG_P, style=style)
+    yield plots.density_row((X, Y), [LOG_P], ["a"], style=style)
+    yield plots.score_fields((X, Y), LEARNED, EXACT, style=style)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_every_figure_is_of_its_style_and_shows_itself_in_a_notebook(style):
-    look = figures.STYLES[style]
+    look = plots.STYLES[style]
     for shown in every_figure(style):
         figure = getattr(shown, "figure", shown)
         assert figure.get_facecolor() == to_rgba(look.background)
@@ -472,7 +470,7 @@ def test_figures_are_drawn_in_threads():
     shown = []
 
     def draw(noise):
-        shown.append(figures.score_fields((X, Y), LEARNED, EXACT, heading=f"{noise}")._repr_png_())
+        shown.append(plots.score_fields((X, Y), LEARNED, EXACT, heading=f"{noise}")._repr_png_())
 
     threads = [threading.Thread(target=draw, args=(1 + i,)) for i in range(4)]
     for thread in threads:
@@ -489,50 +487,50 @@ def with_nan(values):
 
 
 REFUSED = {
-    "loss NaN": (lambda: figures.excess_curve(NOISE, with_nan(LOSS), LEAST), "loss is nan at position 3"),
-    "least shape": (lambda: figures.excess_curve(NOISE, LOSS, LEAST[1:]), r"least has shape \(11,\)"),
-    "no noise": (lambda: figures.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Leave out t = 0"),
-    "one level": (lambda: figures.excess_curve([1.0], [2.0], [1.0]), "one level, 1; expected at least 2"),
-    "error sign": (lambda: figures.excess_curve(NOISE, LOSS, LEAST, error=-LOSS), "standard errors of 0 or more"),
-    "no parts": (lambda: figures.error_split({}, reference_value=0, total=0), "parts is empty"),
-    "part NaN": (lambda: figures.error_split({"a": np.nan}, reference_value=0, total=1), "a is nan"),
+    "loss NaN": (lambda: plots.excess_curve(NOISE, with_nan(LOSS), LEAST), "loss is nan at position 3"),
+    "least shape": (lambda: plots.excess_curve(NOISE, LOSS, LEAST[1:]), r"least has shape \(11,\)"),
+    "no noise": (lambda: plots.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Leave out t = 0"),
+    "one level": (lambda: plots.excess_curve([1.0], [2.0], [1.0]), "one level, 1; expected at least 2"),
+    "error sign": (lambda: plots.excess_curve(NOISE, LOSS, LEAST, error=-LOSS), "standard errors of 0 or more"),
+    "no parts": (lambda: plots.error_split({}, reference_value=0, total=0), "parts is empty"),
+    "part NaN": (lambda: plots.error_split({"a": np.nan}, reference_value=0, total=1), "a is nan"),
     "a part of that name": (
-        lambda: figures.error_split({"two real draws": 1}, reference_value=0, total=1),
+        lambda: plots.error_split({"two real draws": 1}, reference_value=0, total=1),
         "called 'two real draws'",
     ),
     "sum": (
-        lambda: figures.error_split(PARTS, reference_value=0.002, total=0.008),
+        lambda: plots.error_split(PARTS, reference_value=0.002, total=0.008),
         "add up to 0.0075 and total is 0.008",
     ),
     "sum too large": (
-        lambda: figures.error_split(PARTS, reference_value=0.002, total=0.007),
+        lambda: plots.error_split(PARTS, reference_value=0.002, total=0.007),
         "0.0075 and total is 0.007",
     ),
-    "error of no bar": (lambda: figures.error_split(PARTS, **SPLIT, error={"priro": 1}), "'priro'; expected.*'prior'"),
-    "negative error": (lambda: figures.error_split(PARTS, **SPLIT, error={"prior": -1}), "error of prior is -1"),
-    "map shape": (lambda: figures.density_map((X, Y), LOG_P.T), r"log_p has shape \(61, 41\); expected \(41, 61\)"),
+    "error of no bar": (lambda: plots.error_split(PARTS, **SPLIT, error={"priro": 1}), "'priro'; expected.*'prior'"),
+    "negative error": (lambda: plots.error_split(PARTS, **SPLIT, error={"prior": -1}), "error of prior is -1"),
+    "map shape": (lambda: plots.density_map((X, Y), LOG_P.T), r"log_p has shape \(61, 41\); expected \(41, 61\)"),
     "map NaN": (
-        lambda: figures.density_map((X, Y), with_nan(LOG_P)),
+        lambda: plots.density_map((X, Y), with_nan(LOG_P)),
         "log_p has NaN or .*infinity in 1 of 2501",
     ),
-    "map +inf": (lambda: figures.density_map((X, Y), LOG_P + np.inf), "infinity in 2501 of 2501"),
-    "no density": (lambda: figures.density_map((X, Y), LOG_P - np.inf), "log_p is -inf everywhere"),
-    "map floor": (lambda: figures.density_map((X, Y), LOG_P, floor=0), "floor is 0"),
-    "contours": (lambda: figures.density_map((X, Y), LOG_P, contours=(50, 90)), "between 0 and 1"),
-    "meshgrid": (lambda: figures.density_map((POINT[..., 0], Y), LOG_P), r"x has shape \(41, 61\).*meshgrid"),
-    "one axis": (lambda: figures.density_map(X, LOG_P), r"grid has 41 parts; expected two"),
-    "falling": (lambda: figures.density_map((X, Y[::-1]), LOG_P), "y does not rise"),
-    "no maps": (lambda: figures.density_row((X, Y), [], []), "0 maps"),
-    "titles": (lambda: figures.density_row((X, Y), [LOG_P], ["a", "b"]), "1 maps and 2 titles"),
-    "second map": (lambda: figures.density_row((X, Y), [LOG_P, with_nan(LOG_P)], ["a", "b"]), r"maps\[1\] has NaN"),
-    "learned shape": (lambda: figures.score_fields((X, Y), LOG_P, EXACT), r"learned has shape.*expected \(41, 61, 2\)"),
-    "exact NaN": (lambda: figures.score_fields((X, Y), LEARNED, with_nan(EXACT)), "exact has NaN"),
-    "score -inf": (lambda: figures.score_fields((X, Y), LEARNED - np.inf, EXACT), "learned has -infinity"),
-    "exact 0": (lambda: figures.score_fields((X, Y), LEARNED, 0 * EXACT), "exact is 0 everywhere"),
-    "density": (lambda: figures.score_fields((X, Y), LEARNED, EXACT, log_p=[1, 2]), r"log_p has shape \(2,\)"),
-    "time": (lambda: figures.time_heading(np.nan), "t is nan"),
-    "steps without t": (lambda: figures.time_heading(steps=10), "expected t as well"),
-    "style": (lambda: figures.error_split(PARTS, **SPLIT, style="drak"), "'drak'; expected one of"),
+    "map +inf": (lambda: plots.density_map((X, Y), LOG_P + np.inf), "infinity in 2501 of 2501"),
+    "no density": (lambda: plots.density_map((X, Y), LOG_P - np.inf), "log_p is -inf everywhere"),
+    "map floor": (lambda: plots.density_map((X, Y), LOG_P, floor=0), "floor is 0"),
+    "contours": (lambda: plots.density_map((X, Y), LOG_P, contours=(50, 90)), "between 0 and 1"),
+    "meshgrid": (lambda: plots.density_map((POINT[..., 0], Y), LOG_P), r"x has shape \(41, 61\).*meshgrid"),
+    "one axis": (lambda: plots.density_map(X, LOG_P), r"grid has 41 parts; expected two"),
+    "falling": (lambda: plots.density_map((X, Y[::-1]), LOG_P), "y does not rise"),
+    "no maps": (lambda: plots.density_row((X, Y), [], []), "0 maps"),
+    "titles": (lambda: plots.density_row((X, Y), [LOG_P], ["a", "b"]), "1 maps and 2 titles"),
+    "second map": (lambda: plots.density_row((X, Y), [LOG_P, with_nan(LOG_P)], ["a", "b"]), r"maps\[1\] has NaN"),
+    "learned shape": (lambda: plots.score_fields((X, Y), LOG_P, EXACT), r"learned has shape.*expected \(41, 61, 2\)"),
+    "exact NaN": (lambda: plots.score_fields((X, Y), LEARNED, with_nan(EXACT)), "exact has NaN"),
+    "score -inf": (lambda: plots.score_fields((X, Y), LEARNED - np.inf, EXACT), "learned has -infinity"),
+    "exact 0": (lambda: plots.score_fields((X, Y), LEARNED, 0 * EXACT), "exact is 0 everywhere"),
+    "density": (lambda: plots.score_fields((X, Y), LEARNED, EXACT, log_p=[1, 2]), r"log_p has shape \(2,\)"),
+    "time": (lambda: plots.time_heading(np.nan), "t is nan"),
+    "steps without t": (lambda: plots.time_heading(steps=10), "expected t as well"),
+    "style": (lambda: plots.error_split(PARTS, **SPLIT, style="drak"), "'drak'; expected one of"),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from motes import figures
+from motes import plots
 
 DRAWN_BY, VERSION = (3, 11), tuple(map(int, matplotlib.__version__.split(".")[:2]))
 FOLDER = Path(__file__).parent / "images"
@@ -40,21 +40,21 @@ REAL = {"a": np.sin(np.arange(300) * 0.7) ** 3 * 10, "b": np.array(["x", "y", "z
 SYNTHETIC = {"a": np.sin(np.arange(300) * 0.9) * 9, "b": np.array(["x", "y", "z"], object)[np.arange(300) % 5 % 3]}
 
 FIGURES = {
-    "scatter": lambda style: figures.scatter(SPIRAL, labels=np.arange(N) * 3 // N, style=style),
-    "row": lambda style: figures.row([SPIRAL, (SPIRAL + SUNFLOWER) / 2, SUNFLOWER], [0.0, 0.5, 1.0], style=style),
-    "comparison": lambda style: figures.comparison(SPIRAL, SUNFLOWER, style=style),
-    "density_row": lambda style: figures.density_row((X, X), [LOG_P, LOG_P / 3], ["a", "b"], floor=6, style=style),
-    "score_fields": lambda style: figures.score_fields((X, X), 0.7 * SCORE, SCORE, log_p=LOG_P, style=style),
-    "loss_curve": lambda style: figures.loss_curve(
+    "scatter": lambda style: plots.scatter(SPIRAL, labels=np.arange(N) * 3 // N, style=style),
+    "row": lambda style: plots.row([SPIRAL, (SPIRAL + SUNFLOWER) / 2, SUNFLOWER], [0.0, 0.5, 1.0], style=style),
+    "comparison": lambda style: plots.comparison(SPIRAL, SUNFLOWER, style=style),
+    "density_row": lambda style: plots.density_row((X, X), [LOG_P, LOG_P / 3], ["a", "b"], floor=6, style=style),
+    "score_fields": lambda style: plots.score_fields((X, X), 0.7 * SCORE, SCORE, log_p=LOG_P, style=style),
+    "loss_curve": lambda style: plots.loss_curve(
         STEPS, 1 + 3 / STEPS**0.5 + 0.1 * np.sin(STEPS * 2.0), best=1.0, window=20, style=style
     ),
-    "excess_curve": lambda style: figures.excess_curve(NOISE, LEAST, LEAST, excess=0.02 * LEAST**2, style=style),
-    "error_split": lambda style: figures.error_split(
+    "excess_curve": lambda style: plots.excess_curve(NOISE, LEAST, LEAST, excess=0.02 * LEAST**2, style=style),
+    "error_split": lambda style: plots.error_split(
         {"prior": 0.05, "learning": 0.03}, reference_value=0.02, total=0.1, style=style
     ),
-    "marginals": lambda style: figures.marginals(SYNTHETIC, REAL, style=style),
-    "pairs": lambda style: figures.pairs(SYNTHETIC, REAL, style=style),
-    "column_gains": lambda style: figures.column_gains(["a", "b"], [0.5, 0.2], [0.05, 0.05], [0.3, 0.1], style=style),
+    "marginals": lambda style: plots.marginals(SYNTHETIC, REAL, style=style),
+    "pairs": lambda style: plots.pairs(SYNTHETIC, REAL, style=style),
+    "column_gains": lambda style: plots.column_gains(["a", "b"], [0.5, 0.2], [0.05, 0.05], [0.3, 0.1], style=style),
 }
 
 
@@ -74,7 +74,7 @@ def picture(figure):
 
 
 def film(style):
-    frames = figures.frames([SPIRAL, SUNFLOWER], [0, 1], [SUNFLOWER, SPIRAL], [1, 0], size=160, hold=0, style=style)
+    frames = plots.frames([SPIRAL, SUNFLOWER], [0, 1], [SUNFLOWER, SPIRAL], [1, 0], size=160, hold=0, style=style)
     return Image.fromarray(next(iter(frames))[:130])  # without the caption
 
 
@@ -106,7 +106,7 @@ def test_the_film_looks_as_it_did(style):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_swapped_colour_is_seen(name, style):
-    look = figures.STYLES[style]
+    look = plots.STYLES[style]
     swapped = replace(look, classes=(look.classes[1], look.classes[0], *look.classes[3:]), accent=look.classes[2],
                       foreground=look.classes[3], density=look.density.reversed())  # fmt: skip
     assert difference(picture(figure_of(name, swapped)), kept(name, style)) > FAULT

@@ -10,9 +10,8 @@ import pytest
 import motes
 from motes.errors import UsageError
 from motes.evaluation._points import evaluate_points
-from motes.reports._charts import histogram
-from motes.reports._page import page, write_page
-from motes.reports._svg import tick_text
+from motes.plots import page, write_page
+from motes.plots.svg import histogram, tick_text
 from pages import Page, check_alone, check_heard, check_numbers
 
 EVIL = "<b>\"x\"</b> & 'y'"

@@ -12,7 +12,7 @@ from motes.diagnosis._posteriors import diagnose_posteriors, evaluate_posteriors
 from motes.errors import UsageError
 from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
 from motes.evaluation._results import Metric
-from motes.reports import page
+from motes.plots import page
 
 
 @pytest.fixture(scope="module")

@@ -345,8 +345,8 @@ def album(monkeypatch, tmp_path):
 
 
 def test_panels_are_titled_with_the_times_of_what_they_show(film, model, spy, album):
-    scatter, row = spy("motes.runs._point_figures.figures.scatter"), spy("motes.runs._point_figures.figures.row")
-    comparison = spy("motes.runs._point_figures.figures.comparison")
+    scatter, row = spy("motes.runs._point_figures.plots.scatter"), spy("motes.runs._point_figures.plots.row")
+    comparison = spy("motes.runs._point_figures.plots.comparison")
     x = np.full((6, 2), 5.0)
     paths = list(point_figures.stills(film, x, album, seed=2))
     assert [path.name for path in paths] == ["data", "samples", "comparison", "forward", "reverse"]
@@ -364,10 +364,10 @@ def test_panels_are_titled_with_the_times_of_what_they_show(film, model, spy, al
 
 def test_a_film_runs_from_data_to_noise_and_back_and_rests_at_its_ends(film, monkeypatch, tmp_path):
     frames = Spy(iter([np.zeros((2, 2, 3), np.uint8)] * 3))
-    monkeypatch.setattr("motes.runs._point_figures.figures.frames", frames)
+    monkeypatch.setattr("motes.runs._point_figures.plots.frames", frames)
     counted = []
     save = lambda made, path: list(made)
-    monkeypatch.setattr("motes.runs._point_figures.figures.save_animation", save)
+    monkeypatch.setattr("motes.runs._point_figures.plots.save_animation", save)
     point_figures.animate(film, tmp_path / "a.gif", style=LIGHT.look, on_frame=counted.append)
     out, out_times, back, back_times = frames.given
     assert (np.diff(out_times) > 0).all() and (np.diff(back_times) < 0).all()
@@ -396,14 +396,14 @@ def test_snapshots_are_those_of_the_weights_that_are_sampled_from(which, run):
 
 def test_a_row_of_snapshots_is_of_its_denoiser_and_its_seed(film, monkeypatch, spy, album):
     monkeypatch.setattr(films.ModelView, "reverse", lambda self, n, *, seed, denoiser: (denoiser, seed))
-    grid = spy("motes.runs._point_figures.figures.grid")
+    grid = spy("motes.runs._point_figures.plots.grid")
     list(point_figures.snapshots(film, [(2, "two"), (4, "four")], album, seed=3))
     assert grid.given[0] == {"step 2": ("two", 3), "step 4": ("four", 3)}
     assert not list(point_figures.snapshots(film, [], album, seed=3))
 
 
 def test_the_loss_figure_has_every_loss_and_the_best_one(spy, album):
-    curve = spy("motes.runs._point_figures.figures.loss_curve")
+    curve = spy("motes.runs._point_figures.plots.loss_curve")
     for key, label in (("excess", "irreducible loss"), ("above_bound", "bound for memorising")):
         history = [{"step": step, "loss": 1 / step, key: 1 / step - 0.25} for step in (1, 2, 4)]
         list(point_figures.loss_figure([*history, {"step": 4, "held_out": 0.5}], album))
@@ -425,8 +425,8 @@ def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
 
 
 def test_figures_of_a_table_show_synthetic_rows_before_real_ones(table, spy, album):
-    marginals = spy("motes.runs._table_figures.figures.marginals")
-    pairs = spy("motes.runs._table_figures.figures.pairs")
+    marginals = spy("motes.runs._table_figures.plots.marginals")
+    pairs = spy("motes.runs._table_figures.plots.pairs")
     real = as_frame({"x": np.full(30, 0.5), "label": ["u", "v"] * 15})
     origin = SimpleNamespace(training=real)
     list(table_figures.table_figures(table, origin, album, seed=3))
@@ -561,7 +561,7 @@ def test_options_of_score_of_a_table_reach_it(spy, saved_table):
 def test_options_of_evaluate_reach_it(spy, saved_table, capsys):
     found = SimpleNamespace(to_dict=lambda: {"a": 1})
     evaluate = spy("motes.diagnosis._evaluating.evaluate", found)
-    page = spy("motes.reports._page.write_page")
+    page = spy("motes.plots.report.write_page")
     words = ("-n", 50, "--target", "label", "--seed", 7, "--json", "--report", saved_table / "r.html")
     command("evaluate", saved_table, "rows.csv", *words)
     assert evaluate.given[1] == "rows.csv"

@@ -12,9 +12,9 @@ from motes.errors import DataError, UsageError
 from motes.evaluation import _interactions as interactions
 from motes.evaluation._bars import bars_of
 from motes.evaluation._tables import evaluate_tables
-from motes.reports._charts import heat_map
-from motes.reports._page import _environment, page, write_page
-from motes.reports._svg import element, ticks
+from motes.plots import page, write_page
+from motes.plots.report import _environment
+from motes.plots.svg import element, heat_map, ticks
 from motes.tables._schema import Schema
 from pages import Page, check_alone, check_heard, check_numbers
 

@@ -28,12 +28,12 @@ from motes.evaluation._points import evaluate_points
 from motes.evaluation._results import Metric
 from motes.evaluation._text import between
 from motes.evaluation._verdicts import Verdict
-from motes.figures._arrays import counts
-from motes.figures._captions import Captions
-from motes.figures._style import as_style
+from motes.plots import page
+from motes.plots import svg as charts
+from motes.plots.arrays import counts
+from motes.plots.canvas import as_style
+from motes.plots.film import Captions
 from motes.recipes import load_recipe
-from motes.reports import _charts as charts
-from motes.reports._page import page
 from motes.sampling._chains import DDIM
 from motes.sampling._diffusion import EulerMaruyama, StochasticHeun
 from motes.sampling._divergence import Hutchinson

@@ -5,11 +5,10 @@ from . import (
     errors,
     evaluation,
     explorer,
-    figures,
     learning,
     models,
+    plots,
     recipes,
-    reports,
     runs,
     sampling,
     tables,
@@ -42,6 +41,6 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "train", "sample", "sliced_w2", "c2st", "compare", "truth", "Evaluation", "diagnose", "Diagnosis", "calibration",
     "cache_programs", "MotesError",
     # the rooms, each with its own door
-    "data", "tables", "diffusion", "learning", "sampling", "evaluation", "figures", "reports", "recipes", "models",
+    "data", "tables", "diffusion", "learning", "sampling", "evaluation", "plots", "recipes", "models",
     "diagnosis", "runs", "explorer", "errors",
 ]  # fmt: skip

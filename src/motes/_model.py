@@ -29,8 +29,8 @@ from motes.models._several import prior_warnings, sample_several
 from motes.models._table_draws import Drawn
 from motes.models._table_predictions import DRAWS, QUANTILES
 from motes.models._tables import RowLikelihood, TableModel, of_checkpoint
+from motes.plots.report import check_page, write_page
 from motes.recipes import Recipe
-from motes.reports._page import check_page, write_page
 from motes.sampling._guidance import Guidance
 from motes.sampling._likelihood import Likelihood
 from motes.sampling._options import Sampling
@@ -546,10 +546,10 @@ class Model:
             >>> axes.get_title()
             '100 samples'
         """
-        from motes import figures
+        from motes import plots
 
         if isinstance(self.inner, TableModel):
-            self._refuse({"given": given}, "plot", "Draw rows under conditions with motes.figures.marginals.")
+            self._refuse({"given": given}, "plot", "Draw rows under conditions with motes.plots.marginals.")
             rows: Any = self.inner.sample(check_count(n, "samples"), seed=seed)
         else:
             rows = self.inner.sample(check_count(n, "samples"), seed=seed, given=given)
@@ -559,11 +559,11 @@ class Model:
         if isinstance(self.inner, PointModel) and self.inner.context is not None:
             self._refuse({"data": data}, "plot", "Mark the true parameters: truth=theta[0].")
             columns, marks = dict(zip(self.columns, rows.T, strict=True)), self._marks(truth)
-            return figures.pairs(columns, contours=CONTOURS, truth=marks, title=title, seed=seed, style=style)
+            return plots.pairs(columns, contours=CONTOURS, truth=marks, title=title, seed=seed, style=style)
         self._refuse({"truth": truth}, "plot", "It is for a model of points given what was observed.")
         if self.kind == "points" and len(self.columns) == 2:
-            self._refuse({"data": data}, "plot", "Draw the data with motes.figures.scatter.")
-            return figures.scatter(rows, title=title, style=style)
+            self._refuse({"data": data}, "plot", "Draw the data with motes.plots.scatter.")
+            return plots.scatter(rows, title=title, style=style)
         shown = (
             as_frame(Table(rows, self.columns))
             if isinstance(self.inner, PointModel)
@@ -571,7 +571,7 @@ class Model:
         )
         real = None if data is None else as_frame(data).select(shown.names)
         ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, shown if real is None else real))
-        return figures.marginals(ours, None if real is None else theirs, title=title, style=style)
+        return plots.marginals(ours, None if real is None else theirs, title=title, style=style)
 
     def report(
         self,

@@ -53,7 +53,7 @@ def evaluate(
     from motes._progress import Reporter
     from motes.diagnosis._evaluating import evaluate
     from motes.models._tables import read_model
-    from motes.reports._page import check_page, write_page
+    from motes.plots.report import check_page, write_page
     from motes.runs._plots import draw_evaluation, refuse_evaluation
 
     trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)

@@ -23,14 +23,14 @@ def shapes(
 ) -> int:
     """List the shapes that can be trained on, with a picture each."""
     from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
-    from motes.figures._terminal import braille
+    from motes.plots.arrays import braille
 
     if name is not None and name not in SHAPES:
         raise UsageError(unknown("shape", name, SHAPES))
     chosen = [SHAPES[name]] if name else list(SHAPES.values())
     if out is not None:
         from motes.data._replacing import replacing
-        from motes.figures import sheet
+        from motes.plots import sheet
 
         if out.suffix.lower().removeprefix(".") not in FORMATS:
             raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png, .svg or .pdf.")

@@ -148,7 +148,7 @@ def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], Non
 
 def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], None]) -> None:
     """Real points that dissolve, and noise that becomes points: the film of a run, with fewer points and pixels."""
-    from motes import figures
+    from motes import plots
     from motes.runs._film import shoot
 
     require_origin(subject)
@@ -157,11 +157,11 @@ def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], Non
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         times = film.view.times
-        made = figures.frames(
+        made = plots.frames(
             film.forward[::-1], times[::-1], film.reverse, times, view=film.view.drawn(film.limits), size=FILM_SIZE
         )
         for frame in made:
             on_block(0)
             yield frame
 
-    figures.save_gif(frames(), path)
+    plots.save_gif(frames(), path)

@@ -1,4 +1,4 @@
-"""The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.figures`.
+"""The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.plots`.
 
 Points of the plane are shown in the data's units, u, and where a schedule lets x_t grow, after division by
 sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as shown: grad log q(u) and log q(u).
@@ -16,16 +16,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from motes import figures
+from motes import plots
 from motes.data._shapes import SHAPES
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._of_tables import TableDiagnosis
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._oracles import Oracle
 from motes.evaluation._truth import Truth
-from motes.figures._arrays import Limits
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
+from motes.plots.arrays import Limits
 from motes.runs._drawing import Album
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ def gains_figure(found: TableDiagnosis, album: Album) -> Path:
     title = f"{found.rows:,} {found.evaluated_against}"
     simple = found.mixture - found.alone
     names = [f"{name} (first)" if name == found.first else name for name in found.columns]
-    figure = figures.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
+    figure = plots.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
     return album.save(figure, "column_gains")
 
 
@@ -65,7 +65,7 @@ def diagnosis_figures(
         ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
-    axes = figures.excess_curve(
+    axes = plots.excess_curve(
         excess.noise,
         excess.loss / dim,
         excess.least / dim,
@@ -78,7 +78,7 @@ def diagnosis_figures(
     axes.set_xlabel(f"{axes.get_xlabel()} ({unit})")
     yield album.save(axes, "excess")
     split = found.split
-    axes = figures.error_split(
+    axes = plots.error_split(
         {name: part.value for name, part in split.parts.items()},
         reference_value=split.reference_value,
         total=split.total,
@@ -138,16 +138,16 @@ def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
     return scores
 
 
-def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: figures.Style) -> Figure:
+def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: plots.Style) -> Figure:
     plane = _Plane(model, x, t)
     across, up = plane.axes(GRID, _uncut([plane], exact))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
-    heading = figures.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
+    heading = plots.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
     log_p = plane.log_density(exact, across, up)
-    return figures.score_fields((across, up), learned, truth, log_p=log_p, heading=heading, style=style)
+    return plots.score_fields((across, up), learned, truth, log_p=log_p, heading=heading, style=style)
 
 
-def _densities(model: PointModel, exact: Oracle, x: Array, style: figures.Style) -> Figure:
+def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -> Figure:
     schedule = model.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     planes = [_Plane(model, x, t) for t in times]
@@ -155,22 +155,20 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: figures.Style)
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
     if isinstance(model.recipe.network, StepGated):
-        figure = figures.density_row((across, up), maps, titles, floor=FLOOR, style=style)
-        figures.footnote(
-            figure, "The model has no panel: a network that knows whole steps alone has no density.", style
-        )
+        figure = plots.density_row((across, up), maps, titles, floor=FLOOR, style=style)
+        plots.footnote(figure, "The model has no panel: a network that knows whole steps alone has no density.", style)
         return figure
     u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
     learned = np.full(u.shape[:2], -np.inf)
     near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
     found = model.likelihood(u[near])
     learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
-    return figures.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
+    return plots.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 
 def _uncut(planes: Sequence[_Plane], exact: Oracle) -> Limits:
     """A box around the points of all planes that cuts no density off at its edges."""
-    limits = figures.limits_of(*(plane.points for plane in planes))
+    limits = plots.limits_of(*(plane.points for plane in planes))
     for _ in range(WIDER[0]):
         coarse = planes[0].axes(COARSE, limits)
         rims = [plane.log_density(exact, *coarse) for plane in planes]

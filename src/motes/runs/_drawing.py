@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from motes.figures import Style
     from motes.models._points import PointModel
     from motes.models._tables import TableModel
+    from motes.plots import Style
     from motes.recipes import Recipe
 
 FORMATS = ("png", "svg", "pdf")
@@ -66,7 +66,7 @@ class Drawing:
             >>> Drawing().look.name
             'dark'
         """
-        from motes.figures import STYLES
+        from motes.plots import STYLES
 
         style = STYLES[self.style]
         return style if self.axes is None else replace(style, axes=self.axes)
@@ -103,13 +103,13 @@ class Album:
         Example:
             >>> from pathlib import Path
             >>> from motes.runs import Album, Drawing
-            >>> axes = motes.figures.scatter(motes.make_shape("moons", 100))
+            >>> axes = motes.plots.scatter(motes.make_shape("moons", 100))
             >>> Album(Path(), Drawing(format="svg"), "moons").save(axes, "data").name
             'data.svg'
         """
         from matplotlib.figure import Figure
 
-        from motes.figures import footnote, resize
+        from motes.plots import footnote, resize
 
         figure = drawn if isinstance(drawn, Figure) else drawn.figure
         assert isinstance(figure, Figure)  # the axes were made just now

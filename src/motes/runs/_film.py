@@ -19,11 +19,11 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from motes import figures
+from motes import plots
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
-from motes.figures._arrays import Limits
 from motes.models._points import PointModel
+from motes.plots.arrays import Limits
 from motes.sampling._options import Sampling
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ class ModelView:
         self.angles = np.arctan2(self._sigma, self._alpha).ravel()
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
-    def drawn(self, limits: Limits) -> figures.View:
+    def drawn(self, limits: Limits) -> plots.View:
         """As figures take it, in a box.
 
         Example:
@@ -84,7 +84,7 @@ class ModelView:
             >>> ModelView(model.inner, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
             ((-3.0, 3.0), (-2.0, 2.0))
         """
-        return figures.View(limits, self.steps, self.columns, self.note)
+        return plots.View(limits, self.steps, self.columns, self.note)
 
     def forward(self, x: Array, *, seed: int) -> Array:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
@@ -140,7 +140,7 @@ def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Fil
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
     reverse = view.reverse(n, seed=seed)
-    limits = figures.limits_of(forward[0], forward[-1], reverse[0], equal=view.columns is None)
+    limits = plots.limits_of(forward[0], forward[-1], reverse[0], equal=view.columns is None)
     return Film(view, forward, reverse, limits, [places.index(place) for place in at])
 
 

@@ -114,7 +114,7 @@ def draw_posterior(
     Raises:
         UsageError: no observation, or other columns.
     """
-    from motes.figures import pairs
+    from motes.plots import pairs
     from motes.runs._point_figures import loss_figure
 
     begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
@@ -181,7 +181,7 @@ def keep_diagnosis(
     if isinstance(found, TableDiagnosis):
         return [numbers, gains_figure(found, album)]
     if isinstance(found, Calibration):
-        from motes.figures import rank_curves
+        from motes.plots import rank_curves
 
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
         return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]

@@ -1,4 +1,4 @@
-"""The pictures of a model of points: figures are made of its clouds in `motes.figures`."""
+"""The pictures of a model of points: figures are made of its clouds in `motes.plots`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motes import figures
+from motes import plots
 from motes.data._text_lines import default_columns
 from motes.diffusion._denoiser import Denoiser
 from motes.evaluation._points import PointDetails
@@ -26,17 +26,17 @@ SMOOTHED = 40  # of the windows of a training's history, over one of which the m
 
 def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
     """Write the data, the samples, both with their difference, rows of the forward process and the reverse chain."""
-    view, box = film.view, figures.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
+    view, box = film.view, plots.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
     count = film.reverse.shape[1]
     samples = view.model.sample(count, seed=seed)[:, :2]  # the film may have come there by other steps
     for name, points in (("data", x[:, :2]), ("samples", samples)):
-        axes = figures.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
+        axes = plots.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
         yield album.save(axes, name, _points(points))
-    figure = figures.comparison(x[:, :2], samples, columns=view.columns, limits=box, style=album.look)
+    figure = plots.comparison(x[:, :2], samples, columns=view.columns, limits=box, style=album.look)
     yield album.save(figure, "comparison", f"{len(x):,} real and {len(samples):,} synthetic points")
     for name, clouds, order in (("forward", film.forward, film.panels[::-1]), ("reverse", film.reverse, film.panels)):
         shown = view.drawn(film.limits)
-        figure = figures.row(clouds[order], view.times[order], process=name, view=shown, style=album.look)
+        figure = plots.row(clouds[order], view.times[order], process=name, view=shown, style=album.look)
         yield album.save(figure, name, _points(clouds[0]))
 
 
@@ -49,7 +49,7 @@ def comparisons(found: PointDetails, album: Album) -> Iterator[Path]:
         return
     names = tuple(column.name for column in found.columns)
     columns = None if names == default_columns(2) else (names[0], names[1])
-    figure = figures.comparison(found.real, found.synthetic, columns=columns, style=album.look)
+    figure = plots.comparison(found.real, found.synthetic, columns=columns, style=album.look)
     yield album.save(figure, "comparison")
 
 
@@ -63,7 +63,7 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
         if key in lines[0]:
             best, label = float(np.median([line["loss"] - line[key] for line in lines if key in line])), LEAST[name]
     looks = [(line["step"], line["held_out"]) for line in history if "held_out" in line]
-    axes = figures.loss_curve(
+    axes = plots.loss_curve(
         [line["step"] for line in lines],
         [line["loss"] for line in lines],
         best=best,
@@ -81,7 +81,7 @@ def snapshots(film: Film, shots: Sequence[tuple[int, Denoiser]], album: Album, *
         return
     view = ModelView(film.view.model, [film.view.places[i] for i in film.panels], film.view.grid)
     rows = {f"step {step:,}": view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=denoiser) for step, denoiser in shots}
-    figure = figures.grid(rows, view.times, process="reverse", view=view.drawn(film.limits), style=album.look)
+    figure = plots.grid(rows, view.times, process="reverse", view=view.drawn(film.limits), style=album.look)
     yield album.save(figure, "snapshots", f"{SNAPSHOT_POINTS:,} points")
 
 
@@ -89,11 +89,11 @@ def _points(x: Array) -> str:
     return f"{len(x):,} points"
 
 
-def animate(film: Film, path: Path, *, style: figures.Style, on_frame: Callable[[int], None] | None = None) -> None:
+def animate(film: Film, path: Path, *, style: plots.Style, on_frame: Callable[[int], None] | None = None) -> None:
     """Write forward then reverse as a `.gif` or `.mp4`."""
 
     def counted_frames() -> Iterator[NDArray[np.uint8]]:
-        frames = figures.frames(
+        frames = plots.frames(
             film.forward[::-1],
             film.view.times[::-1],
             film.reverse,
@@ -110,4 +110,4 @@ def animate(film: Film, path: Path, *, style: figures.Style, on_frame: Callable[
     with warnings.catch_warnings():
         # JAX warns of any fork; the one that starts the video's encoder runs nothing of JAX.
         warnings.filterwarnings("ignore", message=".*os.fork.*", category=RuntimeWarning)
-        figures.save_animation(counted_frames(), path)
+        plots.save_animation(counted_frames(), path)

@@ -25,8 +25,8 @@ from motes.learning._history import running_loss
 from motes.models._points import PointModel
 from motes.models._sources import PointSource
 from motes.models._tables import TableModel
+from motes.plots.report import write_page
 from motes.recipes import Recipe, load_recipe
-from motes.reports._page import write_page
 from motes.runs._checkpoints import Training, keeping_checkpoints
 from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, write
 from motes.runs._options import Options

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motes import figures
+from motes import plots
 from motes.data._frames import Frame
 from motes.evaluation._associations import associations
 from motes.evaluation._views import view_of
@@ -34,11 +34,11 @@ def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, see
     title = f"{len(synthetic):,} synthetic rows"
     ours, theirs = ({name: rows[name] for name in real.names} for rows in (synthetic, real))
     rows = f"{len(synthetic):,} synthetic and {len(real):,} real rows"
-    yield album.save(figures.marginals(ours, theirs, title=title, style=album.look), "marginals", rows)
+    yield album.save(plots.marginals(ours, theirs, title=title, style=album.look), "marginals", rows)
     some = linked_columns(model, real)
     if len(some) > 1:
         ours, theirs = ({name: entries[name] for name in some} for entries in (ours, theirs))
-        yield album.save(figures.pairs(ours, theirs, title=title, seed=seed, style=album.look), "pairs", rows)
+        yield album.save(plots.pairs(ours, theirs, title=title, seed=seed, style=album.look), "pairs", rows)
 
 
 def linked_columns(model: TableModel, rows: Frame) -> list[str]:

@@ -1,8 +1,9 @@
-"""Arrays in, matplotlib axes or frames out.
+"""Arrays in, matplotlib axes, films or one HTML page out.
 
-Nothing here samples, trains or knows what a model is: a figure takes arrays, and so it can draw anyone's.
+No figure samples, trains or knows what a model is: it takes arrays, and so it can draw anyone's.
 No global matplotlib state is touched, and pyplot is never imported: every function works headless and in a thread,
-and leaves no figure behind. What a function returns shows itself in a notebook.
+and leaves no figure behind. What a function returns shows itself in a notebook. `write_page` makes a report of an
+evaluation: one page without JavaScript, and with nothing to fetch.
 
 `STYLES` is name -> `Style`: light and dark. Names load on first use, so that `braille` needs no matplotlib.
 """

@@ -1,4 +1,4 @@
-"""Clouds of points: one, a row along time, a grid along training, a contact sheet."""
+"""Clouds of points: one, a row along time, a grid along training, a contact sheet, and real next to synthetic ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb, to_rgba_array
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from motes.figures._arrays import (
+from motes.plots.arrays import (
     Box,
     Limits,
     Points,
@@ -25,11 +26,11 @@ from motes.figures._arrays import (
     bell,
     blur,
     counts,
+    density_difference,
     limits_of,
     time_text,
 )
-from motes.figures._canvas import dress, dress_text, footnote, new_axes, new_figure, plane
-from motes.figures._style import Style, as_style
+from motes.plots.canvas import Style, as_style, colour_bar, dress, dress_text, footnote, new_axes, new_figure, plane
 
 Columns = tuple[str, str]
 
@@ -61,7 +62,7 @@ def scatter(
         style: 'dark', 'light' or a `Style`.
 
     Example:
-        >>> from motes.figures import scatter
+        >>> from motes.plots import scatter
         >>> x, labels = motes.make_labelled_shape("moons", 200)
         >>> axes = scatter(x, labels=labels, title="two moons")
         >>> axes.get_title()
@@ -103,7 +104,7 @@ def row(
         style: 'dark', 'light' or a `Style`.
 
     Example:
-        >>> from motes.figures import row
+        >>> from motes.plots import row
         >>> x = motes.make_shape("moons", 200)
         >>> figure = row([x, 2 * x, 3 * x], [0.0, 0.5, 1.0])
         >>> len(figure.axes)
@@ -130,7 +131,7 @@ def grid(
         process, view, style: as for `row`.
 
     Example:
-        >>> from motes.figures import grid
+        >>> from motes.plots import grid
         >>> x = motes.make_shape("moons", 200)
         >>> figure = grid({"step 100": [3 * x, x], "step 200": [2 * x, x]}, [1.0, 0.0])
         >>> len(figure.axes)
@@ -158,7 +159,7 @@ def sheet(
         style: 'dark', 'light' or a `Style`.
 
     Example:
-        >>> from motes.figures import sheet
+        >>> from motes.plots import sheet
         >>> figure = sheet({name: motes.make_shape(name, 200) for name in ("moons", "rings")})
         >>> [axes.get_title() for axes in figure.axes]
         ['moons', 'rings']
@@ -333,3 +334,83 @@ def _legend(ax: Axes, classes: NDArray[np.str_], look: Style) -> None:
 def _narrow(title: str) -> str:
     """Break a long row title at its bracket, so that the rows start further left."""
     return title.replace(" (", "\n(") if len(title) > 12 else title
+
+
+# --- real and synthetic points ----------------------------------------------------------------------------------------
+
+CELLS = 80  # of a side of the map
+BEYOND_CHANCE = 1.5  # the colour scale spans at least this many times the largest difference expected by chance
+PANEL = 3.4  # inches
+
+
+def comparison(
+    real: ArrayLike,
+    synthetic: ArrayLike,
+    *,
+    columns: Columns | None = None,
+    limits: Box | None = None,
+    style: str | Style = "dark",
+) -> Figure:
+    """Draw real points, synthetic points, and the difference of their densities, on the same axes.
+
+    Both densities are smoothed histograms. The difference is synthetic minus real, as a share of the highest real
+    density; beside its scale stands how large it becomes by chance.
+
+    Args:
+        real, synthetic: points, shapes (n, 2) and (m, 2).
+        columns: names of the two columns, as for `scatter`.
+        limits: the box of all panels, as for `scatter`; by default that of both sets of points.
+        style: 'dark', 'light' or a `Style`.
+
+    Example:
+        >>> from motes.plots import comparison
+        >>> figure = comparison(motes.make_shape("moons", 500), motes.make_shape("moons", 300, seed=1))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['500 real points', '300 synthetic points', 'synthetic - real density']
+    """
+    look = as_style(style)
+    theirs, ours = as_points(real, "real"), as_points(synthetic, "synthetic")
+    box = limits_of(theirs, ours, equal=columns is None) if limits is None else as_limits(limits)
+    figure = new_figure(3 * PANEL + 0.9, PANEL + 0.5, look)
+    axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
+    for ax, points, name in zip(axes, (theirs, ours), ("real", "synthetic"), strict=False):
+        draw_points(ax, points, None, box, look, PANEL)
+        _panel(ax, f"{len(points):,} {name} points", box, columns, look, first=ax is axes[0])
+    axes[0].title.set_color(look.real)
+    axes[1].title.set_color(look.synthetic)
+    drawn, chance = _difference(axes[2], ours, theirs, box, look)
+    _panel(axes[2], "synthetic - real density", box, columns, look, first=False)
+    colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
+    return figure
+
+
+def _panel(ax: Axes, title: str, box: Limits, columns: Columns | None, look: Style, *, first: bool) -> None:
+    dress(ax, look, size=11)
+    frame_points(ax, box, columns, look)
+    ax.tick_params(labelleft=first)
+    if columns is not None:
+        ax.set_xlabel(columns[0])
+        ax.set_ylabel(columns[1] if first else "")
+    ax.set_title(title, pad=6)
+
+
+def _difference(ax: Axes, ours: Points, theirs: Points, box: Limits, look: Style) -> tuple[AxesImage, float]:
+    share, chance = density_difference(ours, theirs, box, CELLS)
+    top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
+    (left, right), (low, high) = box
+    image = ax.imshow(
+        share,
+        extent=(left, right, low, high),
+        cmap=_diverging(look),
+        vmin=-top,
+        vmax=top,
+        interpolation="bilinear",
+        aspect="auto",
+        zorder=1,
+    )
+    return image, chance
+
+
+def _diverging(look: Style) -> Colormap:
+    """From too few, in the colour of real rows, by the background to too many, in that of synthetic ones."""
+    return LinearSegmentedColormap.from_list("motes-difference", [look.real, look.background, look.synthetic], N=255)

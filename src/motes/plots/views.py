@@ -1,4 +1,4 @@
-"""What the page on a table shows, as the templates take it: rows of its tables, pictures and their captions."""
+"""What a report shows, as the templates take it: rows of its tables, pictures and their captions."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,15 +6,35 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from motes.data._text_lines import default_columns
+from motes.evaluation._entries import Entry
+from motes.evaluation._excess import ExcessLoss
+from motes.evaluation._points import PointDetails
 from motes.evaluation._privacy import ClosestRecords, Copies
 from motes.evaluation._results import Array, Metric
 from motes.evaluation._table_results import AssociationResult, ClassifierResult, ColumnResult, LikelihoodResult
-from motes.evaluation._text import number, shown
+from motes.evaluation._text import between, number, shown
 from motes.evaluation._utility import Utility
 from motes.evaluation._verdicts import Verdict
-from motes.reports import _charts as charts
-from motes.reports._charts import Mark
-from motes.reports._formats import three, whole
+from motes.plots import svg
+from motes.plots.arrays import density_difference, limits_of
+from motes.plots.svg import Mark
+
+
+def two(value: float, sign: str = "") -> str:
+    """Two digits behind the point; a dash for NaN."""
+    return "-" if np.isnan(value) else f"{value:{sign}.2f}"
+
+
+def three(value: float | None) -> str:
+    """Three digits behind the point; a dash for none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def whole(metric: Metric) -> str:
+    """A value with its interval."""
+    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+
 
 IMPORTANT_SHOWN = 10
 BINS = 30
@@ -59,7 +79,7 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
             gap, low, high = contrast.difference, contrast.low, contrast.high
             between = f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
             mark = Mark("", gap, low, high, column.verdict.severity)
-            picture = charts.interval(mark, reach, f"{contrast.text}: {between}")
+            picture = svg.interval(mark, reach, f"{contrast.text}: {between}")
         ours, theirs = column.missing
         ours_said = "not modelled" if column.is_missing_ignored else f"{ours:.1%}"
         missing = "none" if ours == theirs == 0 else f"{ours_said} ({theirs:.1%})"
@@ -79,7 +99,7 @@ def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
         if bars.edges is not None:
             ends = [shown(column.kind, float(bars.edges[i])) for i in (0, -1)]
             said = f"Histograms of {column.name} from {ends[0]} to {ends[1]}. {moments}."
-            picture = charts.histogram(
+            picture = svg.histogram(
                 bars.real, bars.synthetic, bars.edges, said, places=bars.places, dates=column.kind == "date"
             )
         else:
@@ -88,7 +108,7 @@ def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
                 for label, theirs, ours in zip(bars.labels, bars.real, bars.synthetic, strict=True)
             )
             said = f"Shares of {column.name}, real and synthetic: {shares}."
-            picture = charts.label_bars(bars.labels, bars.real, bars.synthetic, said)
+            picture = svg.label_bars(bars.labels, bars.real, bars.synthetic, said)
         yield Card(column.name, column.verdict if column.verdict.differs else None, moments, picture)
 
 
@@ -127,17 +147,17 @@ def maps(pairs: AssociationResult) -> Maps:
     """Of the columns that differ most, where there are too many for a picture."""
     gaps = np.nan_to_num(np.abs(pairs.synthetic - pairs.real))
     chosen, left_out = np.arange(len(pairs.names)), ""
-    if len(chosen) > charts.MOST_ROWS:
-        chosen = np.sort(np.argsort(-gaps.max(axis=1), kind="stable")[: charts.MOST_ROWS])
-        left_out = f" The {charts.MOST_ROWS} columns that differ most are shown, of {len(pairs.names)}."
+    if len(chosen) > svg.MOST_ROWS:
+        chosen = np.sort(np.argsort(-gaps.max(axis=1), kind="stable")[: svg.MOST_ROWS])
+        left_out = f" The {svg.MOST_ROWS} columns that differ most are shown, of {len(pairs.names)}."
     names, square = [pairs.names[j] for j in chosen], np.ix_(chosen, chosen)
     worst = "; ".join(f"{' and '.join(p.columns)}: {p.synthetic:.2f}, real {p.real:.2f}" for p in pairs.largest)
 
     def drawn(title: str, values: Array) -> Markup:
-        return charts.heat_map(values[square], names, f"{title}. {worst}.")
+        return svg.heat_map(values[square], names, f"{title}. {worst}.")
 
     gap = (pairs.synthetic - pairs.real)[square]
-    difference = charts.heat_map(gap, names, f"Differences of associations. {worst}.", differences=True)
+    difference = svg.heat_map(gap, names, f"Differences of associations. {worst}.", differences=True)
     return Maps(difference, drawn("Real rows", pairs.real), drawn("Synthetic rows", pairs.synthetic), left_out)
 
 
@@ -158,7 +178,7 @@ def accuracy(result: ClassifierResult) -> Marks:
     low = min(0.45, result.reference.low, result.accuracy.low)
     said = f"Accuracy against held-out rows with intervals: {whole(result.accuracy)} of synthetic rows, "
     said += f"{whole(result.reference)} of training rows."
-    return Marks(charts.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said)
+    return Marks(svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said)
 
 
 def importance(result: ClassifierResult) -> Markup | None:
@@ -167,7 +187,7 @@ def importance(result: ClassifierResult) -> Markup | None:
     if not important or not result.verdict.differs:
         return None
     said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
-    return charts.bars([name for name, _ in important], [value for _, value in important], f"Importance: {said}.")
+    return svg.bars([name for name, _ in important], [value for _, value in important], f"Importance: {said}.")
 
 
 def scores(use: Utility) -> Marks:
@@ -177,7 +197,7 @@ def scores(use: Utility) -> Marks:
     said = f"{use.score} of '{use.target}', with intervals: {whole(use.synthetic)} after training on synthetic "
     said += f"rows, {whole(use.real)} on training rows; difference {whole(use.difference)}."
     given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
-    picture = charts.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
+    picture = svg.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
     if use.relative is not None:
         said += f" Relative utility, what is left of what real rows teach beyond chance: {use.relative.value:.3f}."
     return Marks(picture, said)
@@ -191,7 +211,7 @@ def likelihoods(like: LikelihoodResult) -> Marks:
     room = 0.1 * (high - low) or 1.0
     said = f"Nats per row, with intervals: held-out {whole(like.held_out)}, training "
     said += f"{whole(like.training)}; difference {whole(like.difference)}."
-    return Marks(charts.marks(given, low - room, high + room, said), said)
+    return Marks(svg.marks(given, low - room, high + room, said), said)
 
 
 def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str]]]:
@@ -201,7 +221,7 @@ def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str
     shares = [np.histogram(x, edges)[0] / len(x) for x in (records.held_out, records.synthetic)]
     found = records.quantiles()
     said = "; ".join(f"{name} {theirs:.3g} and {ours:.3g}" for name, (ours, theirs) in found.items())
-    picture = charts.histogram(
+    picture = svg.histogram(
         shares[0], shares[1], edges, f"Distances to the closest training row, held-out and synthetic: {said}."
     )
     share = records.share
@@ -225,3 +245,80 @@ def copies(found: Copies) -> list[tuple[str, str, str, str]]:
 
 def _mark(label: str, metric: Metric, colour: str) -> Mark:
     return Mark(label, metric.value, metric.low, metric.high, colour)
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+SHOWN = 2000  # points of each set in a picture
+CELLS = 48  # of a side of the map of differences
+
+
+def beside(entry: Entry) -> Markup:
+    """The value of an entry above its reference value, with the range of chance."""
+    value, reference = entry.value, entry.reference_value
+    assert value is not None and reference is not None and entry.chance is not None  # points have all of them
+    said = (
+        f"{entry.name}: {number(value)}, between two real draws {number(reference)}, by chance {between(entry.chance)}."
+    )
+    low, high = entry.chance
+    low = low if np.isfinite(low) else min(value, reference)
+    high = high if np.isfinite(high) else max(value, reference)
+    mark = Mark("", value, value, value, entry.verdict.severity)
+    return svg.versus(mark, Mark("", reference, low, high, "real"), said)
+
+
+def clouds(found: PointDetails) -> list[Card]:
+    """Real and synthetic points of the plane on the same axes; nothing for other than two columns."""
+    if found.synthetic is None or found.real is None:
+        return []
+    plane = tuple(column.name for column in found.columns) == default_columns(2)  # whose axes share a unit
+    limits = limits_of(found.synthetic, found.real, robust=0.0, equal=plane)
+    low, high = np.array(limits).T
+    names = f"{found.columns[0].name} across, {found.columns[1].name} up"
+    cards = []
+    for points, colour in ((found.real, "real"), (found.synthetic, "synthetic")):
+        title = f"{colour.capitalize()} points"
+        some = points[:SHOWN]
+        picture = svg.cloud(some, low, high, colour, f"{title}: {names}.")
+        shown = f"{len(some):,} of {len(points):,} points" if len(some) < len(points) else f"{len(points):,} points"
+        cards.append(Card(title, None, f"{shown}; {names}", picture))
+    share, chance = density_difference(found.synthetic, found.real, limits, CELLS)
+    said = (
+        f"Synthetic minus real density, of all points, as a share of the highest real one: from {share.min():.2f} to "
+    )
+    said += f"{share.max():.2f}; by chance up to ± {chance:.2g}."
+    cards.append(Card("Difference of the densities", None, said, svg.difference_map(share, low, high, said)))
+    return cards
+
+
+def marginals(found: PointDetails) -> Iterator[Card]:
+    """A histogram of each column."""
+    for column in found.columns:
+        bars = column.bars
+        assert bars.edges is not None  # of numbers
+        ours, theirs = column.quantiles
+        said = f"real median {number(theirs[2])}; synthetic median {number(ours[2])}"
+        picture = svg.histogram(
+            bars.real, bars.synthetic, bars.edges, f"Histograms of {column.name}: {said}.", places=bars.places
+        )
+        yield Card(column.name, None, said, picture)
+
+
+def losses(found: ExcessLoss) -> list[Card]:
+    """The network's loss beside the irreducible one, and what is between them, by noise level."""
+    levels = f"at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}"
+    both = [(found.least, "real"), (found.loss, "synthetic")]
+    return [
+        Card(
+            "Loss by noise level",
+            None,
+            "Squared error of the noise, the sum over columns, by noise level sigma/alpha.",
+            svg.curves(found.noise, both, f"The irreducible loss and that of the network, {levels}."),
+        ),
+        Card(
+            "Excess loss by noise level",
+            None,
+            f"The loss above the irreducible one. It is largest at noise level {found.worst:.2g}.",
+            svg.curves(found.noise, [(found.excess, "synthetic")], f"The excess loss, {levels}."),
+        ),
+    ]

@@ -1,14 +1,94 @@
-"""Small pictures in SVG: numbers in, markup out that is safe in a template. Colours are those of the style sheet."""
+"""Pictures of a report in SVG: numbers in, markup out that is safe in a template. Colours are those of the style sheet.
+
+matplotlib would draw the page of a table with 40 columns (88 pictures, of 550 kB with the text around them) in 2.3 s
+in the place of 0.2 s, as 1.3 MB of SVG, in colours that cannot follow a reader's dark or light screen.
+"""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from motes.reports._svg import LETTER, element, picture, room_of, shape, shortened, tick_text, ticks, written
+LETTER = 6.2  # width of one, in the units of a picture
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def printable(value: object) -> Markup | str:
+    """Markup as it is; anything else as text in which control characters are U+FFFD, yet to be escaped."""
+    return value if isinstance(value, Markup) else CONTROL.sub("\ufffd", str(value))
+
+
+def element(name: str, *children: str, attributes: Mapping[str, object]) -> Markup:
+    """An element of a picture; attributes and children that are no `Markup` are escaped."""
+    said = Markup("").join(Markup(' {}="{}"').format(key, printable(value)) for key, value in attributes.items())
+    inside = Markup("").join(escape(printable(child)) for child in children)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, said, inside)
+
+
+def picture(
+    width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart", shrinks: bool = True
+) -> Markup:
+    """An SVG that says to those who cannot see it what is on it. What does not shrink is scrolled on a narrow page."""
+    attributes = {
+        "class": classes,
+        "viewBox": f"0 0 {width:g} {height:g}",
+        "role": "img",
+        "aria-label": said,
+        "style": f"{'max-width' if shrinks else 'width'}:{width:g}px",
+    }
+    return element("svg", *parts, attributes=attributes)
+
+
+def shape(name: str, classes: str, **places: float | str) -> Markup:
+    """A shape; lengths are written to a tenth."""
+    attributes = {"class": classes} | {
+        key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()
+    }
+    return element(name, attributes=attributes)
+
+
+def written(said: str, x: float, y: float, anchor: str) -> Markup:
+    """A text at a place; `anchor` is "start", "middle" or "end"."""
+    return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Two to six round numbers from `low` to `high`."""
+    least = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(least))
+    step = power * min(factor for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+    return [float(k * step) for k in np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)]
+
+
+def tick_text(value: float, span: float) -> str:
+    """A tick, with as many digits as the steps between ticks need."""
+    if abs(value) < 1e-9 * span:
+        return "0"
+    if max(abs(value), span) >= 1e6 or span < 1e-3:
+        return f"{value:.4g}"
+    comma = "," if max(abs(value), span) >= 1e4 else ""  # a year has none
+    return f"{value:{comma}.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def room_of(text: str) -> float:
+    """The width of a text with a gap beside it."""
+    return (len(text) + 1) * LETTER
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
 
 Array = NDArray[np.float64]
 
@@ -254,18 +334,22 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
 
 def colour_scale() -> Markup:
     """The colours of differences, from most negative to most positive."""
-    steps = [*(-size for size in reversed(STEPS)), *STEPS]
-    side, y = 46.0, 2.0
-    parts: list[Markup] = []
-    for i in range(2 * len(STEPS) + 1):
-        shade = SHADES[abs(i - len(STEPS))]
-        attributes = {"class": f"field {'plus' if i >= len(STEPS) else 'minus'}", "fill-opacity": f"{shade:.3f}",
-                      "x": f"{i * side:.1f}", "y": f"{y:.1f}", "width": f"{side:.1f}", "height": "12"}  # fmt: skip
+    said = "Colours from below -0.5 to above 0.5."
+    return _scale(STEPS, SHADES, "field minus", "field plus", said, shrinks=False)
+
+
+def _scale(
+    steps: Sequence[float], shades: Sequence[float], minus: str, plus: str, said: str, *, shrinks: bool = True
+) -> Markup:
+    """Fields of a colour for each step to both sides of 0, with the numbers between them."""
+    side, parts = 46.0, list[Markup]()
+    for i, (colour, shade) in enumerate([*((minus, one) for one in shades[:0:-1]), *((plus, one) for one in shades)]):
+        attributes = {"class": colour, "fill-opacity": f"{shade:g}", "x": f"{i * side:.1f}", "y": "2",
+                      "width": f"{side:.1f}", "height": "12"}  # fmt: skip
         parts.append(element("rect", attributes=attributes))
-    parts += [
-        written(f"{value:g}".replace("-", "−"), (i + 1) * side, y + 26, "middle") for i, value in enumerate(steps)
-    ]
-    return picture((2 * len(STEPS) + 1) * side, 34, "Colours from below -0.5 to above 0.5.", parts, shrinks=False)
+    for i, value in enumerate([*(-step for step in reversed(steps)), *steps], start=1):
+        parts.append(written(f"{value:g}".replace("-", "−"), i * side, 28.0, "middle"))
+    return picture((2 * len(steps) + 1) * side, 34, said, parts, shrinks=shrinks)
 
 
 def _shade(value: float) -> float:
@@ -286,3 +370,72 @@ def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
 
 def _date(value: float) -> str:
     return str(np.datetime64(int(value), "us").astype("M8[D]"))
+
+
+# --- the plane --------------------------------------------------------------------------------------------------------
+
+
+DENSITY_STEPS = (0.1, 0.2, 0.3, 0.5)  # sizes of a difference of densities, as shares of the highest one
+DENSITY_SHADES = (0.0, 0.2, 0.4, 0.65, 0.95)  # of its colour, below the first step, and from each one on
+LEFT, TOP, SIDE = 44.0, 6.0, 300.0  # of the square
+
+
+def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Markup:
+    """Points of the plane as dots, with round numbers on both axes.
+
+    Args:
+        points: (n, 2).
+        low, high: the ends of both axes, (2,) each.
+        colour: a class of the style sheet.
+        said: what is on the picture, for those who cannot see it.
+    """
+    spans = high - low
+    across = LEFT + (points[:, 0] - low[0]) / spans[0] * SIDE
+    up = TOP + SIDE - (points[:, 1] - low[1]) / spans[1] * SIDE
+    dots = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in zip(across.tolist(), up.tolist(), strict=True))
+    return _plane([shape("path", f"cloud {colour}", d=dots)], low, spans, said)
+
+
+def difference_map(share: Array, low: Array, high: Array, said: str) -> Markup:
+    """Where synthetic points are too many, and where too few, on the axes of `cloud`, with its colours below.
+
+    Args:
+        share: the difference of the densities on a raster, row 0 at the top, (c, c).
+        low, high: the ends of both axes, (2,) each.
+        said: what is on the picture, for those who cannot see it.
+    """
+    side = SIDE / len(share)
+    level = np.sign(share) * np.searchsorted(DENSITY_STEPS, np.abs(share), side="right")
+    parts = []
+    for value in sorted(set(level.ravel().tolist()) - {0.0}):
+        runs = []
+        for i, row in enumerate((level == value).astype(np.int8)):
+            edges = np.flatnonzero(np.diff(row, prepend=0, append=0))
+            for begin, end in edges.reshape(-1, 2).tolist():
+                wide = (end - begin) * side
+                runs.append(f"M{LEFT + begin * side:.1f},{TOP + i * side:.1f}h{wide:.1f}v{side:.1f}h{-wide:.1f}z")
+        attributes = {"class": "more-synthetic" if value > 0 else "more-real", "d": "".join(runs),
+                      "fill-opacity": f"{DENSITY_SHADES[int(abs(value))]:g}"}  # fmt: skip
+        parts.append(element("path", attributes=attributes))
+    return _plane(parts, low, high - low, said)
+
+
+def density_scale() -> Markup:
+    """The colours of `difference_map`, from too few synthetic points to too many."""
+    said = "Colours of the difference, from below -0.5, too few synthetic points, to above 0.5, too many."
+    return _scale(DENSITY_STEPS, DENSITY_SHADES, "more-real", "more-synthetic", said)
+
+
+def _plane(drawn: Sequence[Markup], low: Array, spans: Array, said: str) -> Markup:
+    """What is drawn on a square, in a frame with round numbers on both axes."""
+    left, top, side = LEFT, TOP, SIDE
+    parts = [*drawn, shape("rect", "frame", x=left, y=top, width=side, height=side)]
+    parts += [
+        written(tick_text(value, spans[0]), left + (value - low[0]) / spans[0] * side, top + side + 15, "middle")
+        for value in ticks(low[0], low[0] + spans[0])
+    ]
+    parts += [
+        written(tick_text(value, spans[1]), left - 6, top + side - (value - low[1]) / spans[1] * side + 4, "end")
+        for value in ticks(low[1], low[1] + spans[1])
+    ]
+    return picture(left + side + 10, top + side + 22, said, parts)

@@ -1,6 +1,6 @@
-"""What every picture needs before it draws: checked points, a box to draw them in, and the time in words.
+"""Arrays before they are drawn: checked points, a box to draw them in, the time in words; and points as text.
 
-Only numpy: the terminal's pictures use this too, and must not wait for matplotlib.
+Only numpy: the terminal's pictures must not wait for matplotlib.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class View:
         note: small print, such as how the points were scaled.
 
     Example:
-        >>> from motes.figures import View, row
+        >>> from motes.plots import View, row
         >>> x = motes.make_shape("moons", 200)
         >>> figure = row([x, 2 * x], [0.0, 0.5], view=View((-4, 4), steps=100))
         >>> figure.axes[1].get_title().endswith("t = 50/100")
@@ -161,7 +161,7 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
         ((x_low, x_high), (y_low, y_high)).
 
     Example:
-        >>> from motes.figures import limits_of
+        >>> from motes.plots import limits_of
         >>> (low, high), _ = limits_of([[0.0, 0.0], [1.0, 0.5]], robust=0.0)
         >>> low <= 0.0, high >= 1.0
         (True, True)
@@ -288,3 +288,54 @@ def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int)
     both = (len(ours) * parts[0] + len(theirs) * parts[1]) / (len(ours) + len(theirs))
     variance = blur(both, kernel**2) * (1 / len(ours) + 1 / len(theirs))
     return (ours_density - theirs_density) / top, 2 * float(np.sqrt(variance.max())) / top
+
+
+# --- points as text ---------------------------------------------------------------------------------------------------
+
+_BLANK = 0x2800
+# The bit of each dot in a braille character, by row and column: the fourth row was added to the code later.
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+_SHARE = 0.3  # of the density in the densest tenth of the picture, below which a dot stays dark
+
+
+def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
+    """Draw points as `height` lines of `width` braille characters.
+
+    The aspect is equal where a terminal's character is twice as tall as wide, as most are. A dot is set where the
+    points are dense, so that 10,000 points still show their shape and not the outline of their noise.
+
+    Args:
+        x: points, shape (n, 2).
+        width, height: in characters, at least 1.
+
+    Example:
+        >>> from motes.plots import braille
+        >>> print(braille(motes.make_shape("rings", 10_000), width=12, height=6))
+        ⠀⠀⢀⡠⠤⠒⠲⠤⣄⡀⠀⠀
+        ⠀⡰⢋⡴⣫⣭⣭⣑⢦⡑⣆⠀
+        ⢠⠃⡟⣾⣿⡿⢷⣿⣧⢳⢸⡀
+        ⠸⡇⣧⢿⣿⣷⣾⣻⡟⡼⢸⠃
+        ⠀⠱⣌⠳⣭⣛⣛⡭⠞⣡⠏⠀
+        ⠀⠀⠈⠙⠲⠲⠶⠒⠋⠀⠀⠀
+    """
+    points = as_points(x)
+    if width < 1 or height < 1:
+        raise ValueError(f"width is {width} and height is {height}; expected at least one character each.")
+    columns, rows = 2 * width, 4 * height
+    view = fill(limits_of(points), columns, rows)
+    dots = _dots(counts(points, view, columns, rows))
+    cells = dots.reshape(height, 4, width, 2).transpose(0, 2, 1, 3)  # (height, width, 4, 2)
+    codes = _BLANK + (cells * _BITS).sum(axis=(2, 3))
+    return "\n".join("".join(map(chr, line)) for line in codes.tolist())
+
+
+def _dots(hits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which dots to set: all that were hit while points are few, the dense ones when they are many."""
+    taken = hits[hits > 0]
+    if not len(taken):
+        return np.zeros(hits.shape, dtype=np.bool_)
+    smooth = blur(hits, bell(0.5))  # or chance alone would punch holes into an even crowd
+    dense = float(np.quantile(smooth[hits > 0], 0.9))
+    # Below one point a dot the threshold is off: the fewer the points, the more each of them matters.
+    threshold = _SHARE * dense * min(1.0, max(0.0, (taken.mean() - 1) / 2))
+    return np.asarray((hits > 0) & (smooth >= threshold))

@@ -1,18 +1,32 @@
-"""A distance taken apart into its causes."""
+"""Figures of a diagnosis: a distance split into its causes, ranks of true parameters, and the gain of each column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
 
-from motes.figures._arrays import INTERVAL
-from motes.figures._canvas import BODY, dress, new_axes, new_figure, settle, small_print, write_on
-from motes.figures._style import Style, as_style
+from motes.plots.arrays import INTERVAL
+from motes.plots.canvas import (
+    BODY,
+    Style,
+    as_style,
+    dress,
+    dress_text,
+    new_axes,
+    new_figure,
+    settle,
+    small_print,
+    write_on,
+)
+from motes.plots.tables import short
 
 REAL_DRAWS = "two real draws"  # the name of a bar
 _ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
@@ -45,7 +59,7 @@ def error_split(
         ValueError: no parts, numbers that are not finite, parts that do not add up, an error of no bar.
 
     Example:
-        >>> from motes.figures import error_split
+        >>> from motes.plots import error_split
         >>> axes = error_split({"network": 0.02, "sampler": 0.01}, reference_value=0.01, total=0.04)
         >>> type(axes).__name__
         'NotebookAxes'
@@ -155,3 +169,128 @@ def _signed(value: float, spec: str) -> str:
     """A number with a true minus, and no minus before a zero."""
     text = f"{value:{spec}}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+# --- ranks of true parameters -----------------------------------------------------------------------------------------
+
+_BAND = 1.3581  # the distance of Kolmogorov's test at the level 0.05, times the root of n
+_STROKES = ("-", "--", ":")  # where the colours are used up
+_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names in a line of the legend; what it and each line take of the height
+
+
+def rank_curves(
+    ranks: Mapping[str, ArrayLike], draws: int, *, ax: Axes | None = None, style: str | Style = "light"
+) -> Axes:
+    """Draw the empirical CDF of ranks minus the uniform one: 0 everywhere where the draws are calibrated.
+
+    The band holds a whole curve of uniform ranks in 95 of 100 cases. A curve that is above 0 first and below it later
+    belongs to draws that are too narrow, the other way round to draws that are too wide; on one side alone to a shift.
+
+    Args:
+        ranks: name -> ranks (m,), whole numbers from 0 to `draws`.
+        draws: how many each rank is among.
+        ax: axes to draw on; they are returned. Without them a new figure is made.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: no ranks, or ranks out of range.
+
+    Example:
+        >>> from motes.plots import rank_curves
+        >>> ax = rank_curves({"rate": np.arange(100)}, draws=99)
+        >>> ax.get_xlabel()
+        'normalised rank'
+    """
+    look = as_style(style)
+    found = {name: np.asarray(values) for name, values in ranks.items()}
+    for name, values in found.items():
+        if values.ndim != 1 or not len(values) or values.min() < 0 or values.max() > draws:
+            raise ValueError(f"the ranks of '{name}' are not (m,) numbers from 0 to {draws}, m at least 1.")
+    if not found:
+        raise ValueError("got no ranks; expected those of one column at least.")
+    ax = new_axes(new_figure(5.2, 3.4, look), 1, 1, 1) if ax is None else ax
+    place = np.arange(draws + 2) / (draws + 1)
+    least = min(len(values) for values in found.values())
+    half = _BAND / np.sqrt(least)
+    ax.axhspan(-half, half, color=look.muted, alpha=0.18, linewidth=0)
+    ax.axhline(0.0, color=look.muted, linewidth=0.8)
+    for j, (name, values) in enumerate(found.items()):
+        share = np.append(0, np.cumsum(np.bincount(values, minlength=draws + 1))) / len(values)
+        again, colour = divmod(j, len(look.classes))
+        stroke = _STROKES[again % len(_STROKES)]
+        ax.plot(place, share - place, color=look.classes[colour], linestyle=stroke, linewidth=1.6, label=name)
+    ax.set(xlim=(0, 1), xlabel="normalised rank", ylabel="empirical CDF minus uniform")
+    reach, lines = 1.05 * max(half, *(abs(limit) for limit in ax.get_ylim())), -(-len(found) // _NAMES)
+    ax.set_ylim(-reach, 2 * reach / (1 - _HEAD - _LINE * lines) - reach)
+    dress(ax, look, size=9.5)
+    ax.legend(frameon=False, fontsize=8.5, labelcolor=look.foreground, loc="upper right", ncols=_NAMES)
+    small_print(ax, f"{least:,} simulations, 95 % band", look)
+    return ax
+
+
+# --- what a model of a table knows of each column ---------------------------------------------------------------------
+
+COLUMNS = 24  # that are shown, at most
+
+
+def column_gains(
+    names: Sequence[str],
+    gain: ArrayLike,
+    error: ArrayLike,
+    mixture: ArrayLike | None = None,
+    *,
+    title: str | None = None,
+    style: str | Style = "light",
+) -> Figure:
+    """Bars: how many nats a row likelier a model makes each column than the column's own distribution does.
+
+    Args:
+        names: of d columns; the 24 of the largest gains are shown.
+        gain: log p given the columns before it, minus log p of the column alone, (d,), means over unseen rows.
+        error: standard errors, (d,).
+        mixture: the same gain of a simpler model, (d,), drawn as a tick on each bar.
+        title: drawn above.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: other shapes.
+
+    Example:
+        >>> from motes.plots import column_gains
+        >>> figure = column_gains(["age", "income"], [0.0, 0.4], [0.01, 0.02])
+        >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+        ['income', 'age']
+    """
+    look = as_style(style)
+    values, errors = np.asarray(gain, float), np.asarray(error, float)
+    simple = None if mixture is None else np.asarray(mixture, float)
+    for what, one in (("gain", values), ("error", errors), ("mixture", simple)):
+        if one is not None and one.shape != (len(names),):
+            raise ValueError(f"{what} has shape {one.shape}; expected ({len(names)},), one number a column.")
+    order = np.argsort(-values, kind="stable")[:COLUMNS]
+    figure = new_figure(6.4, 0.27 * len(order) + 1.3, look)
+    ax = new_axes(figure, 1, 1, 1)
+    places = np.arange(len(order))
+    ax.barh(places, values[order], height=0.7, color=look.accent, alpha=0.75)
+    ax.errorbar(values[order], places, xerr=2 * errors[order], fmt="none", ecolor=look.foreground, elinewidth=0.9)
+    keys = [Line2D([], [], color=look.accent, linewidth=6, alpha=0.75)]
+    words = ["model (± 2 standard errors)"]
+    if simple is not None:
+        ax.scatter(simple[order], places, marker="|", s=150, linewidths=2.2, color=look.muted, zorder=3)
+        keys.append(Line2D([], [], color=look.muted, marker="|", markersize=11, linestyle="", markeredgewidth=2.2))
+        words.append("mixture alone")
+    ax.axvline(0.0, color=look.muted, linewidth=0.8)
+    ax.set_yticks(places, [short(names[k], 24) for k in order])
+    ax.invert_yaxis()
+    ax.margins(y=0.02)
+    ax.set_xlabel("nats a row that the columns before it say of it")
+    dress(ax, look, size=9.5)
+    heading = [title] if title else []
+    if len(names) > COLUMNS:
+        heading.append(f"{COLUMNS} of {len(names)} columns")
+    if heading:
+        dress_text(ax.set_title(" · ".join(heading), loc="left", pad=6), look.foreground, 10.5)
+    legend = figure.legend(keys, words, loc="outside upper right", frameon=False, ncols=2)
+    for text in legend.get_texts():
+        dress_text(text, look.foreground, 9)
+    return figure
