@@ -767,7 +767,7 @@ print(f"K {K:.2f} nats; with the original's signs, even after the sum is put bac
 
 # %%
 faulty, righted = motes.load_recipe("tutorial").to_dict(), motes.load_recipe("ddpm").to_dict()
-for section in (name for name in motes.Recipe.SECTIONS if name in faulty):
+for section in (name for name in faulty if name != "about"):
     for key in {**faulty[section], **righted[section]}:
         was, now = faulty[section].get(key, "-"), righted[section].get(key, "-")
         if was != now:

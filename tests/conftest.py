@@ -1,5 +1,6 @@
 """What several tests share: a small model that trains in a second, and the command line in this process."""
 
+import copy
 import gc
 import importlib
 import os
@@ -144,10 +145,9 @@ def crowded() -> bool:
 @pytest.fixture
 def own_kinds(monkeypatch):
     """What a test registers is forgotten after it."""
-    from motes.recipes import _registry as registry
+    from motes.recipes import PointRecipe
 
-    monkeypatch.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
-    monkeypatch.setattr(registry, "_NAMES", dict(registry._NAMES))
+    monkeypatch.setattr(PointRecipe, "KINDS", copy.deepcopy(PointRecipe.KINDS))
     columns, commands = dict(KINDS), {*cli.app}
     monkeypatch.setattr(imports, "_COMMANDS", {})
     yield

@@ -19,7 +19,8 @@ from explorers import TOKEN, serving
 from motes.errors import MotesError, UsageError
 from motes.explorer import Answers, Limits, Shelf, Subject
 from motes.recipes import Checked, number
-from motes.recipes._registry import keys_of, kinds_of, members_of
+from motes.recipes._reading import kinds_of
+from motes.recipes._registry import keys_of, members_of
 from test_explorer_plan import SMALL, look
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
@@ -31,7 +32,7 @@ SECTIONS = ("schedule", "network", "denoiser", "loss", "times", "training", "sam
 def numbers():
     """(section, kind, key, types, range) of every number that a page may set."""
     for section in SECTIONS:
-        classes = kinds_of(section) or {"": type(motes.recipes.Recipe.__dataclass_fields__[section].default)}
+        classes = kinds_of(section)
         for kind, cls in classes.items():
             for field in dataclasses.fields(cls):
                 if kinds := {int, float} & set(members_of(keys_of(cls).get(field.name))):

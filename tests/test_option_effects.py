@@ -30,8 +30,9 @@ from motes.learning.tables import _step
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._sources import read_points
 from motes.models._table_fitting import fit_table
-from motes.recipes import Recipe, load_recipe
-from motes.recipes._registry import keys_of, kinds_of
+from motes.recipes import load_recipe
+from motes.recipes._reading import SECTIONS, kinds_of
+from motes.recipes._registry import keys_of
 from motes.sampling._dpm import DPMSolver2M
 
 EFFECTS = {}
@@ -50,8 +51,8 @@ def effect(*options):
 
 
 def every_option():
-    for section in Recipe.SECTIONS:
-        for kind, cls in (kinds_of(section) or {"": type(getattr(Recipe(), section))}).items():
+    for section in SECTIONS:
+        for kind, cls in (kinds_of(section)).items():
             yield from (".".join(filter(None, (section, kind, key))) for key in keys_of(cls))
 
 

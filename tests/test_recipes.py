@@ -14,8 +14,9 @@ from motes.errors import RecipeError, UsageError
 from motes.learning._losses import MinSNR, Simple
 from motes.learning._networks import Residual, ResidualMLP, StepGated, StepGatedMLP
 from motes.learning._times import LogitNormalTimes, LogNormalTimes, UniformTimes
-from motes.recipes import Recipe, load_recipe, parse, recipe_names, recipe_text
-from motes.recipes._registry import keys_of, kinds_of
+from motes.recipes import PointRecipe, load_recipe, parse, recipe_names, recipe_text
+from motes.recipes._reading import SECTIONS, kinds_of
+from motes.recipes._registry import keys_of
 from motes.sampling import SAMPLERS, Heun, PredictorCorrector
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
@@ -95,9 +96,9 @@ def test_text_and_recipe_go_back_and_forth_without_loss(name):
 
 
 def test_what_is_left_out_takes_its_default():
-    assert parse({}) == Recipe()
-    assert parse({"training": {"batch": 7}}).training.steps == Recipe().training.steps
-    assert dataclasses.replace(load_recipe("default"), about="") == Recipe()  # the file says what the code says
+    assert parse({}) == PointRecipe()
+    assert parse({"training": {"batch": 7}}).training.steps == PointRecipe().training.steps
+    assert dataclasses.replace(load_recipe("default"), about="") == PointRecipe()  # the file says what the code says
 
 
 # --- changes -------------------------------------------------------------------------------------------------------
@@ -105,8 +106,8 @@ def test_what_is_left_out_takes_its_default():
 
 def kinds_and_fields():
     """Each (section, kind, key, hint) that there is; kind is "" in a section without kinds, key where it has none."""
-    for section in Recipe.SECTIONS:
-        for kind, cls in (kinds_of(section) or {"": type(getattr(Recipe(), section))}).items():
+    for section in SECTIONS:
+        for kind, cls in (kinds_of(section)).items():
             for key, hint in keys_of(cls).items() or [("", None)]:
                 yield section, kind, key, hint
 
@@ -208,7 +209,7 @@ def test_the_options_of_a_loss_and_of_times_reach_them():
 def test_a_recipe_of_a_table_has_the_sections_of_tables_alone():
     table, points = load_recipe("table"), load_recipe("default")
     assert table.to_dict().keys() == {"about", "data", "table"}
-    assert points.to_dict().keys() == {"about", *Recipe.SECTIONS} - {"table", "text"}
+    assert points.to_dict().keys() == {"about", *PointRecipe.SECTIONS} - {"text"}
     assert load_recipe(table, {"columns.age": "integer"}).to_dict()["columns"] == {"age": "integer"}
     assert load_recipe("default", {"data.encode": True, "table.bins": 7}).table.bins == 7
 
@@ -275,13 +276,13 @@ def test_true_and_false_can_be_written_as_in_python(text, value):
 
 # --- mistakes ------------------------------------------------------------------------------------------------------
 
-SECTIONS = ", ".join(Recipe.SECTIONS)
+NAMES = ", ".join(SECTIONS)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("trainning.steps=5", f"unknown section 'trainning'. Did you mean 'training'? Choose from: {SECTIONS}"),
+        ("trainning.steps=5", f"unknown section 'trainning'. Did you mean 'training'? Choose from: {NAMES}"),
         ("training.step=5", "unknown key 'step' in [training]. Did you mean 'steps'? Choose from: steps, batch,"),
         (
             "schedule.offset=5",
@@ -451,7 +452,7 @@ def test_a_file_is_a_recipe(file):
         assert recipe.about == "mine"
         assert (recipe.training.batch, recipe.training.steps) == (7, 5)
         assert recipe.schedule.rho == 3.0
-        assert recipe.sampler == Recipe().sampler
+        assert recipe.sampler == PointRecipe().sampler
 
 
 @pytest.mark.parametrize(

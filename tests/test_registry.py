@@ -1,5 +1,6 @@
 """Classes of one's own: registered, they are named in recipes as the built-in ones are, and only when asked for."""
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -24,9 +25,9 @@ from motes.learning._networks import NETWORKS, ResidualMLP
 from motes.learning._times import TIMES, Draw, Times
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
+from motes.recipes import PointRecipe, load_recipe, parse
 from motes.recipes import _registry as registry
-from motes.recipes import load_recipe, parse
-from motes.recipes._registry import kinds_of
+from motes.recipes._reading import SECTIONS, kinds_of
 from motes.sampling import SAMPLERS, Heun
 from motes.sampling._grids import GRIDS
 from motes.tables.kinds import KINDS
@@ -524,8 +525,7 @@ def trained(motes_command, monkeypatch):
     """A run whose recipe names a kind of a file, in an empty folder, in a process that has forgotten it."""
     Path("parts.py").write_text(FILE)
     with monkeypatch.context() as forgotten:
-        forgotten.setattr(registry, "_KINDS", {section: dict(kinds) for section, kinds in registry._KINDS.items()})
-        forgotten.setattr(registry, "_NAMES", dict(registry._NAMES))
+        forgotten.setattr(PointRecipe, "KINDS", copy.deepcopy(PointRecipe.KINDS))
         grid = ["--set", "grid.kind=thirds", "--set", "grid.steps=3"]
         code, out, err = motes_command("train", "moons", "--import", "parts.py", *grid, *QUICK)
     assert code == 0, err
@@ -603,7 +603,7 @@ def test_a_sampler_and_a_grid_of_your_own_are_listed(capsys):
 def test_the_names_of_recipes_cost_no_jax():
     code = (
         "import sys; from motes.recipes import recipe_about, recipe_names, recipe_text; "
-        "from motes.recipes._changes import split_change; "
+        "from motes.recipes._files import split_change; "
         "[recipe_about(name) for name in recipe_names()]; split_change('a.b=1'); print('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
@@ -622,7 +622,9 @@ def test_a_literal_is_checked_where_annotations_are_texts():
 
 def numbers_of(section):
     """(kind, key, what it may be) of every number that a section of a recipe may have."""
-    classes = kinds_of(section) or {"": type(motes.recipes.Recipe.__dataclass_fields__[section].default)}
+    classes = kinds_of(section) or {
+        "": type(getattr(load_recipe("table" if section == "table" else "default"), section))
+    }
     for kind, cls in classes.items():
         for field in dataclasses.fields(cls):
             annotation = registry.keys_of(cls).get(field.name)
@@ -630,7 +632,7 @@ def numbers_of(section):
                 yield kind, field.name, field.metadata.get("range")
 
 
-@pytest.mark.parametrize("section", motes.recipes.Recipe.SECTIONS)
+@pytest.mark.parametrize("section", SECTIONS)
 def test_every_number_of_a_recipe_has_two_ends(section):
     for kind, key, allowed in numbers_of(section):
         assert allowed is not None and np.isfinite([allowed.low, allowed.high]).all(), (section, kind, key)

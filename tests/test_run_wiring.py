@@ -29,7 +29,6 @@ from motes.models._going_on import FitSession
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._table_fitting import fit_table
 from motes.recipes import load_recipe
-from motes.recipes._drawing import sampler_and_grid
 from motes.runs import _checkpoints as checkpoints
 from motes.runs import _film as films
 from motes.runs import _point_figures as point_figures
@@ -294,10 +293,10 @@ def test_an_interrupt_before_the_first_step_is_one(spy, model):
 
 def test_what_a_draw_changes_of_a_recipe():
     recipe = load_recipe("default", TINIEST)
-    sampler, grid = sampler_and_grid(recipe, Sampling(sampler="heun", steps=7, grid="log_snr"))
+    sampler, grid = recipe.sampler_and_grid(Sampling(sampler="heun", steps=7, grid="log_snr"))
     assert type(sampler).__name__ == "Heun" and len(grid) == 8
     np.testing.assert_allclose(np.diff(recipe.make_schedule().log_snr(grid[:-1]), 2), 0, atol=1e-3)
-    assert sampler_and_grid(recipe, Sampling(grid=[1.0, 0.25, 0.0]))[1].tolist() == [1.0, 0.25, 0.0]
+    assert recipe.sampler_and_grid(Sampling(grid=[1.0, 0.25, 0.0]))[1].tolist() == [1.0, 0.25, 0.0]
 
 
 # --- samples -------------------------------------------------------------------------------------------------------

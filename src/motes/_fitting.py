@@ -29,7 +29,7 @@ from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
 from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe, Recipe, TableRecipe, load_recipe
 
 Changes = Sequence[str] | Mapping[str, Any]
 
@@ -116,7 +116,7 @@ def fit(
     chosen = load_recipe(_suited(frame, given, bounds, reporter) if recipe is None else recipe, changes)
     if bounds is not None:
         chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
-    if chosen.data.encode:
+    if isinstance(chosen, TableRecipe):
         _refuse_in_table(given, labels)
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
@@ -143,7 +143,7 @@ def fit(
     return Model(fitted, _template(template, () if is_array else frame.names, fitted.columns))
 
 
-def _warn_of_simulations(points: PointData, recipe: Recipe, reporter: Reporter) -> None:
+def _warn_of_simulations(points: PointData, recipe: PointRecipe, reporter: Reporter) -> None:
     """Warn of what can be known to go wrong with points that are given what was observed."""
     table = points.table
     observed = table.given if points.given is None else context_table(points.given, len(table), table.columns)
@@ -203,7 +203,7 @@ def _fit_source(
         recipe = suited(name, words)
         reporter.say(f"recipe '{recipe}' for '{name}'")
     chosen = load_recipe(recipe, changes)
-    if chosen.data.encode:
+    if isinstance(chosen, TableRecipe):
         chosen = replace(chosen, columns={**chosen.columns, **_kinds(columns)})
     elif columns is not None:
         raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")

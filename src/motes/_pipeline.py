@@ -24,7 +24,7 @@ from motes.models._points import PointModel
 from motes.models._sources import Source, divided, read_points, read_rows
 from motes.models._table_fitting import fit_table
 from motes.models._tables import TableModel
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe, TableRecipe, load_recipe
 from motes.tables._schema import Schema
 from motes.tables.kinds._columns import column_messages
 
@@ -75,7 +75,7 @@ class Prepared:
         schema: of the rows of a table to train on; None: they are points.
     """
 
-    recipe: Recipe
+    recipe: PointRecipe | TableRecipe
     origin: Source[Any]
     warnings: tuple[str, ...]
     schema: Schema | None = None
@@ -88,13 +88,13 @@ class Prepared:
         return replace(self.origin, training=self.schema.contents(self.origin.training)).fingerprint
 
 
-def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:
+def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepared:
     """Read what a recipe trains on.
 
     Raises:
         UsageError, DataError, RecipeError: it is not there, or cannot be used.
     """
-    if not recipe.data.encode:
+    if isinstance(recipe, PointRecipe):
         points = read_points(source, recipe, seed)
         return Prepared(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
     frame = read_rows(source, recipe)
@@ -104,7 +104,7 @@ def prepared(source: str, recipe: Recipe, seed: int) -> Prepared:
     return Prepared(recipe, origin, warnings, _schema_of(origin, frame, recipe))
 
 
-def _schema_of(origin: Source[Frame], frame: Frame, recipe: Recipe) -> Schema:
+def _schema_of(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
     """The schema of the rows to train on. What does not fit is said with its row in the file."""
     table = recipe.table
     options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}

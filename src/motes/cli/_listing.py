@@ -87,7 +87,7 @@ def recipes(
 @app.command
 def samplers() -> int:
     """List the samplers: how exact each is, what a step costs, and when to pick it."""
-    from motes.recipes._registry import kinds_of
+    from motes.recipes._reading import kinds_of
 
     print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
     for name, sampler in kinds_of("sampler").items():

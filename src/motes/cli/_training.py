@@ -83,8 +83,7 @@ def _report(out: Path, model: "PointModel | TableModel", found: "Evaluation[Any]
     """Print what is known of the model of a run; the exit code."""
     if found is None:
         assert model.training is not None  # it was trained just now
-        learned = model.recipe
-        total = learned.table.steps if learned.data.encode else learned.training.steps
+        total = model.recipe.training_steps
         of = "" if total is None else f" of {total:,}"
         note(
             f"Interrupted after {model.training.steps:,}{of} steps. What was learned is in "
@@ -111,7 +110,7 @@ def columns(
     """Show what each column of a table will be treated as, and why."""
     from motes.data._files import read_frame
     from motes.models._columns import overrides_of
-    from motes.recipes._changes import split_change
+    from motes.recipes._files import split_change
     from motes.tables._schema import Schema
     from motes.tables.kinds._columns import column_messages
 

@@ -15,7 +15,8 @@ from motes.data._tables import Standardiser, Table, as_table
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._prior import PRIOR_NATS, as_learned, as_options, prior_fix, prior_kl, quad_betas
 from motes.diffusion._discrete import BetasBetween
-from motes.recipes import Recipe, load_recipe
+from motes.errors import RecipeError
+from motes.recipes import PointRecipe, Recipe, load_recipe
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,9 @@ def diagnose(
         Findings, the worst kind first: the scale, the prior, the noise range, the columns, the rows, the average of the
         weights; where rows are given what was observed, also how many there are, and bounds that were left out.
 
+    Raises:
+        RecipeError: a recipe for a table.
+
     Example:
         >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000))]
         []
@@ -44,6 +48,8 @@ def diagnose(
         ['prior_mismatch', 'ema_too_short']
     """
     chosen = load_recipe(recipe, changes)
+    if not isinstance(chosen, PointRecipe):
+        raise RecipeError("got a recipe for a table; expected one for points, such as 'default'.")
     table = data if isinstance(data, Table) else as_table(data, columns)
     return [finding for check in CHECKS for finding in check(table, chosen)]
 
@@ -62,7 +68,7 @@ BEST = 1 / 8  # the one that a fix gives it
 FEWEST_STEPS = 100  # a shorter training is too short, whatever is averaged
 
 
-def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     value = prior_kl(table.x, recipe)
     if value > PRIOR_NATS:
         left = float(recipe.make_schedule().alpha(1.0)) ** 2
@@ -75,7 +81,7 @@ def _prior_mismatch(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _noise_range(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     if recipe.steps is None:
         return
     power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
@@ -90,14 +96,14 @@ def _noise_range(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _wasted(recipe: Recipe, power: float) -> float:
+def _wasted(recipe: PointRecipe, power: float) -> float:
     """The share of a recipe's steps that are pure noise, where the columns have this power on average."""
     assert recipe.steps is not None
     log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
     return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
 
 
-def _shorter(table: Table, recipe: Recipe, power: float) -> str:
+def _shorter(table: Table, recipe: PointRecipe, power: float) -> str:
     """The largest last beta with half as many steps of pure noise as are let pass, or the betas of `ddpm`."""
     part, steps = recipe.schedule, recipe.steps
     assert steps is not None
@@ -107,13 +113,13 @@ def _shorter(table: Table, recipe: Recipe, power: float) -> str:
     else:
         changes = [{"schedule.kind": "quad"} | quad_betas(steps)]
     for change in changes:
-        changed = load_recipe(recipe, change)
+        changed = recipe.changed(change)
         if _wasted(changed, power) <= WASTED / 2:
             return as_options(change) if prior_kl(table.x, changed) < PRIOR_NATS else ""
     return ""
 
 
-def _unscaled_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     if recipe.data.standardise:
         return
     spread = table.x.std(axis=0)
@@ -128,7 +134,7 @@ def _unscaled_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _degenerate_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     n = len(table.x)
     levels = [len(np.unique(column)) for column in table.x.T]
     whole = (table.x == np.round(table.x)).all(axis=0).tolist()
@@ -154,7 +160,7 @@ def _degenerate_columns(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _duplicate_rows(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _duplicate_rows(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     rows = table.x if table.given is None else np.hstack([table.x, table.given.x])
     share = 1 - len(np.unique(rows, axis=0)) / len(rows)
     if share > DUPLICATES:
@@ -166,7 +172,7 @@ def _duplicate_rows(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _few_simulations(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _few_simulations(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     if table.given is not None and len(table.x) < SIMULATIONS:
         yield Finding(
             "few_simulations",
@@ -177,7 +183,7 @@ def _few_simulations(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _bounds_left_out(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     """Columns that look uniform between two ends, as a prior is, and have no bounds."""
     from scipy.stats import kstest
 
@@ -203,7 +209,7 @@ def _bounds_left_out(table: Table, recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _average_of_weights(table: Table, recipe: Recipe) -> Iterator[Finding]:
+def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     part, steps = recipe.training, recipe.training.steps
     length = 1 / max(1 - part.ema, 1e-12)
     share = length / steps
@@ -233,7 +239,7 @@ def ema_fitting(ema: float, steps: int) -> dict[str, Any]:
     return {"training.ema": max(1 - 1 / (BEST * steps), 0.0)}
 
 
-CHECKS: tuple[Callable[[Table, Recipe], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[Table, PointRecipe], Iterator[Finding]], ...] = (
     _unscaled_columns,
     _prior_mismatch,
     _noise_range,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from motes.data._frames import Frame
 from motes.diagnosis._findings import Finding
 from motes.diagnosis._setting import SURE
-from motes.recipes._sections import Table
+from motes.recipes._tables import Table
 
 Array = NDArray[np.float64]
 

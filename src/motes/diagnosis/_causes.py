@@ -17,7 +17,7 @@ from motes.learning._networks import Residual
 from motes.learning._options import Training
 from motes.learning._times import LogNormalTimes
 from motes.models._points import PointModel
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def causes_of(model: PointModel, excess: ExcessLoss) -> list[Cause]:
     return [cause for cause in found if changed(model.recipe, cause.changes) is not None]
 
 
-def visits(recipe: Recipe, noise: Array) -> Array:
+def visits(recipe: PointRecipe, noise: Array) -> Array:
     """How often training sees each noise level (m,), over how often it would if all of the range were seen alike."""
     schedule = recipe.make_schedule()
     t = np.asarray(recipe.times.place(schedule, jnp.asarray((np.arange(PLACES) + 0.5) / PLACES)))
@@ -67,7 +67,7 @@ def _edges(levels: Array) -> Array:
     return np.concatenate([[2 * levels[0] - middle[0]], middle, [2 * levels[-1] - middle[-1]]])
 
 
-def _times(recipe: Recipe, excess: ExcessLoss) -> Iterator[Cause]:
+def _times(recipe: PointRecipe, excess: ExcessLoss) -> Iterator[Cause]:
     log_noise = np.log(excess.noise)
     nats = np.maximum(excess.excess, 0) * np.diff(_edges(log_noise))
     changes: dict[str, Any] = {"times.kind": "steps"}
@@ -99,7 +99,7 @@ def _labels(model: PointModel) -> Iterator[Cause]:
         )
 
 
-def _training(recipe: Recipe) -> Iterator[Cause]:
+def _training(recipe: PointRecipe) -> Iterator[Cause]:
     part = recipe.training
     rate, steps = part.learning_rate, part.steps
     if steps < FEW:
@@ -114,7 +114,7 @@ def _training(recipe: Recipe) -> Iterator[Cause]:
         yield Cause("learning_rate_too_high", f"the learning rate of {rate:g} is high", better)
 
 
-def _size(recipe: Recipe) -> Iterator[Cause]:
+def _size(recipe: PointRecipe) -> Iterator[Cause]:
     own: dict[str, int] = {key: getattr(recipe.network, key, 0) for key in ("width", "depth")}
     usual: dict[str, int] = {key: getattr(Residual(), key) for key in own}
     if not all(own.values()) or SMALL * math.prod(own.values()) > math.prod(usual.values()):

@@ -24,7 +24,7 @@ from motes.models._points import PointModel
 from motes.models._references import compared_with, source_of
 from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe
 
 Array = NDArray[np.float64]
 
@@ -197,7 +197,7 @@ def _excess(model: PointModel, origin: PointSource, reference: Array, seed: int)
     return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess"))
 
 
-def least_loss(origin: PointSource, recipe: Recipe, *, seed: int = 0) -> Estimate:
+def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Estimate:
     """How low the training loss of a recipe can go on a source: the loss of the exact denoiser.
 
     Where the distribution is unknown it is that of the denoiser which knows the rows by heart, and says so in its
@@ -223,7 +223,7 @@ def least_loss(origin: PointSource, recipe: Recipe, *, seed: int = 0) -> Estimat
     return Estimate(mean, error, parts[0][1].label)
 
 
-def _least_loss(origin: PointSource, recipe: Recipe, label: str | np.integer | None, seed: int) -> Estimate:
+def _least_loss(origin: PointSource, recipe: PointRecipe, label: str | np.integer | None, seed: int) -> Estimate:
     """Of one class, or of all rows together."""
     standardiser = standardiser_of(origin.training, recipe)
     atoms = origin.truth.atoms if origin.truth else len(origin.training.x)

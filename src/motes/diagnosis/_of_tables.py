@@ -21,7 +21,7 @@ from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError, check_process
 from motes.models._references import source_of
 from motes.models._tables import TableModel
-from motes.recipes._sections import Table
+from motes.recipes._tables import Table
 from motes.tables._parts import IMPOSSIBLE, Encoded
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from motes.diffusion._continuous import LinearVP, RectifiedFlow, VarianceExplodi
 from motes.diffusion._discrete import BetasBetween
 from motes.diffusion._schedules import Schedule
 from motes.errors import MotesError
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe
 
 Array = NDArray[np.float64]
 
@@ -29,17 +29,17 @@ PRIOR_NATS = 0.02  # a start that is wrong by less is lost among 10,000 samples
 SIGMAS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # of schedule.sigma_max
 
 
-def as_learned(x: Array, recipe: Recipe) -> Array:
+def as_learned(x: Array, recipe: PointRecipe) -> Array:
     """Rows (n, d) in the units that a recipe trains in."""
     return Standardiser.fit(x).forward(x) if recipe.data.standardise else x
 
 
-def gaussian_kl(x: Array, recipe: Recipe) -> float:
+def gaussian_kl(x: Array, recipe: PointRecipe) -> float:
     """KL in nats from the Gaussian with the mean and covariance of q(x_1) to the prior, of rows (n, d) of the data."""
     return _gaussian_kl(as_learned(x, recipe), recipe.make_schedule())
 
 
-def prior_kl(x: Array, recipe: Recipe) -> float:
+def prior_kl(x: Array, recipe: PointRecipe) -> float:
     """KL in nats from q(x_1) to the prior, with rows `x` (n, d), in the data's units, as the distribution of x_0.
 
     Up to 1,000 of the rows stand for all. It is the same at each call.
@@ -85,7 +85,7 @@ def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
     return np.asarray(logsumexp(exponents, axis=1)) - np.log(len(centres)) - d * np.log(sigma * np.sqrt(2 * np.pi))
 
 
-def prior_fix(x: Array, recipe: Recipe) -> str:
+def prior_fix(x: Array, recipe: PointRecipe) -> str:
     """The options after which the recipe ends in its prior, tried on rows (n, d) of the data; "" where none do."""
     for changes in _candidates(recipe):
         other = changed(recipe, changes)
@@ -94,10 +94,10 @@ def prior_fix(x: Array, recipe: Recipe) -> str:
     return ""
 
 
-def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe | None:
+def changed(recipe: PointRecipe, changes: Mapping[str, Any]) -> PointRecipe | None:
     """A recipe with these changes; None where it does not take them."""
     try:
-        return load_recipe(recipe, changes)
+        return recipe.changed(changes)
     except MotesError:
         return None
 
@@ -118,7 +118,7 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _candidates(recipe: Recipe) -> list[dict[str, Any]]:
+def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
     """Changes that may end a recipe in noise, the smallest first; data that is not standardised is that first."""
     found = _schedules(recipe)
     if recipe.data.standardise:
@@ -132,7 +132,7 @@ def quad_betas(steps: int) -> dict[str, Any]:
     return {"schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}
 
 
-def _schedules(recipe: Recipe) -> list[dict[str, Any]]:
+def _schedules(recipe: PointRecipe) -> list[dict[str, Any]]:
     part = recipe.schedule
     if isinstance(part, VarianceExploding):
         return [{"schedule.sigma_max": sigma} for sigma in SIGMAS if sigma > part.sigma_max]

@@ -16,7 +16,7 @@ from motes.evaluation._transport import directions_in
 from motes.learning._networks import StepGated
 from motes.models._points import PointModel
 from motes.models._sources import PointSource
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe
 from motes.sampling._dpm import DPMSolver3M
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._loop import ReverseProcess, Sampler, sample
@@ -40,7 +40,7 @@ class Steps:
     grid: jax.Array
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Steps:
+    def of(cls, recipe: PointRecipe) -> Steps:
         """Those of a recipe."""
         return cls(recipe.sampler, recipe.make_grid())
 

@@ -11,7 +11,7 @@ from motes.diagnosis._prior import as_options
 from motes.diagnosis._setting import CHECKED, Setting, Steps, squared_distances
 from motes.diagnosis._split import DISCRETISATION, ErrorSplit
 from motes.errors import MotesError
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe
 from motes.sampling._grids import KarrasGrid, LogSNRGrid
 
 COARSE = 0.5  # of the reference value: what the steps may add to the squared distance
@@ -47,7 +47,7 @@ def steps_fix(setting: Setting) -> str:
     tried: list[tuple[dict[str, Any], Steps]] = []
     for changes in _candidates(recipe):
         try:
-            tried.append((changes, Steps.of(load_recipe(recipe, changes))))
+            tried.append((changes, Steps.of(recipe.changed(changes))))
         except MotesError:  # this recipe does not take them
             continue
     square = lambda steps: squared_distances([few.sampled(few.denoiser, few.starts[1], steps)], few.reference)[0][0]
@@ -63,7 +63,7 @@ def steps_fix(setting: Setting) -> str:
     return best
 
 
-def _candidates(recipe: Recipe) -> Iterator[dict[str, Any]]:
+def _candidates(recipe: PointRecipe) -> Iterator[dict[str, Any]]:
     """Changes of the steps, the smallest first."""
     steps = len(recipe.make_grid()) - 1
     more = {"grid.steps": max(MANY, 2 * steps)}

@@ -31,7 +31,7 @@ from motes.explorer.samples import ROWS, Chain, distances, draw, memorisation, n
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells, row_answer
 from motes.explorer.training import diagnose_subject
-from motes.recipes._registry import kinds_of
+from motes.recipes._reading import kinds_of
 from motes.sampling import EulerMaruyama
 from motes.sampling._paths import flow_path, sampled_paths
 

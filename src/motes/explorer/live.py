@@ -32,7 +32,7 @@ from motes.learning._weights import with_weights
 from motes.models import PointModel, Provenance
 from motes.models._point_fitting import choose_options, standardiser_of
 from motes.models._sources import PointSource
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe
 
 # --- _live ---
 
@@ -69,7 +69,7 @@ class Live:
     def __init__(
         self,
         origin: PointSource | Sketch,
-        recipe: Recipe,
+        recipe: PointRecipe,
         seed: int,
         on_news: Callable[[], None],
         *,
@@ -91,7 +91,7 @@ class Live:
         self._python, self.changes = python, list[int]()
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
-        self._next: Recipe | None = None
+        self._next: PointRecipe | None = None
         self.snapshots: dict[int, Snapshot] = {}
         self.floor: float | None = None
         self.error: str | None = None
@@ -112,7 +112,7 @@ class Live:
         """Take some steps."""
         self._ask(wanted=count, pace=0)
 
-    def change(self, recipe: Recipe) -> None:
+    def change(self, recipe: PointRecipe) -> None:
         """Go on from here by another [training], such as another learning rate, or more steps.
 
         Raises:
@@ -235,7 +235,7 @@ class Live:
                 with self._changed:  # which a pause interrupts
                     self._changed.wait_for(lambda: self._closed or not self._wanted, max(count / pace - lasted, 0))
 
-    def _follow(self, recipe: Recipe) -> None:
+    def _follow(self, recipe: PointRecipe) -> None:
         """Go on by another recipe."""
         self._keep()
         self._stepwise = self._following(recipe, self._stepwise.course.kept())
@@ -245,7 +245,7 @@ class Live:
             self._wanted = recipe.training.steps
         self._on_news()
 
-    def _following(self, recipe: Recipe, state: State | None) -> Stepwise:
+    def _following(self, recipe: PointRecipe, state: State | None) -> Stepwise:
         """The training by a recipe, from its beginning or from a state."""
         return Stepwise(
             self._model.denoiser,

@@ -29,7 +29,7 @@ from motes.explorer.tables import TableSubject
 from motes.models import PointModel, TableModel
 from motes.models._sources import PointSource, read_points
 from motes.models._tables import read_model
-from motes.recipes._registry import kinds_of
+from motes.recipes._reading import kinds_of
 from motes.sampling import Guided, Sampler
 
 Array = NDArray[np.float64]

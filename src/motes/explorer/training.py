@@ -31,9 +31,10 @@ from motes.explorer.messages import Answer, Request
 from motes.explorer.origins import Sketch, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
 from motes.models._sources import PointSource, divided, read_points
-from motes.recipes import Recipe, load_recipe
-from motes.recipes._changes import split_change
-from motes.recipes._registry import keys_of, kinds_of, members_of
+from motes.recipes import PointRecipe, load_recipe
+from motes.recipes._files import split_change
+from motes.recipes._reading import kinds_of
+from motes.recipes._registry import keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
 CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # of a request: how many, letters of a text, size of a number
@@ -173,7 +174,7 @@ class Trainings:
         elif do == "change":
             live.change(_parse_recipe(request, self.limits))
 
-    def _origin(self, request: Request, recipe: Recipe, seed: int) -> PointSource | Sketch:
+    def _origin(self, request: Request, recipe: PointRecipe, seed: int) -> PointSource | Sketch:
         if "upload" in request.options:
             file = self._file(request.options["upload"])
             places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
@@ -204,12 +205,12 @@ def _seed(request: Request) -> int:
 
 
 @lru_cache(maxsize=4)
-def _shape(name: str, recipe: Recipe, seed: int) -> PointSource:
+def _shape(name: str, recipe: PointRecipe, seed: int) -> PointSource:
     """While curves are dragged the rows stay the same."""
     return read_points(name, recipe, seed)
 
 
-def _python(request: Request, origin: PointSource | Sketch, recipe: Recipe, seed: int, weights: str) -> str:
+def _python(request: Request, origin: PointSource | Sketch, recipe: PointRecipe, seed: int, weights: str) -> str:
     """The call that trains the same model and keeps these weights; "" for rows that Python has not."""
     if origin.name not in SHAPES:
         return ""
@@ -223,7 +224,7 @@ def _python(request: Request, origin: PointSource | Sketch, recipe: Recipe, seed
 # --- the recipe -----------------------------------------------------------------------------------------------------
 
 
-def _parse_recipe(request: Request, limits: Limits) -> Recipe:
+def _parse_recipe(request: Request, limits: Limits) -> PointRecipe:
     """The recipe that a request says: `recipe` and `changes`.
 
     Raises:
@@ -233,6 +234,7 @@ def _parse_recipe(request: Request, limits: Limits) -> Recipe:
     changes = _check_changes(request.options.get("changes", {}))
     fixed = {f"training.{key}": value for key, value in FIXED.items()}
     recipe = load_recipe(name, changes | fixed)
+    assert isinstance(recipe, PointRecipe)  # as all of `RECIPES` are
     _check_size(recipe, limits, changes)
     return recipe
 
@@ -274,7 +276,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= LARGEST  # which no infinite number is, and no NaN
 
 
-def _check_size(recipe: Recipe, limits: Limits, changed: Collection[str]) -> None:
+def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -> None:
     """Refuse more work than a page may ask for, whether a change says so or the recipe itself.
 
     Every number of a recipe has a range (`motes.recipes.number`). Whole numbers cost time and memory, and have a lower
@@ -329,7 +331,7 @@ def _is_bounded(part: Any, key: str) -> bool:
 # --- before and after the training -------------------------------------------------------------------------------
 
 
-def _preview(recipe: Recipe, table: Table, limits: Limits) -> Answer:
+def _preview(recipe: PointRecipe, table: Table, limits: Limits) -> Answer:
     """What a page shows of a recipe for some rows: its values, its curves, and what will go wrong.
 
     Raises:
@@ -356,7 +358,7 @@ def _preview(recipe: Recipe, table: Table, limits: Limits) -> Answer:
     )
 
 
-def _knots(recipe: Recipe) -> dict[str, list[float]]:
+def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
     """Points that lie on the curves of a schedule, from which a page begins to drag."""
     schedule = recipe.make_schedule()
     if isinstance(schedule, KnotSchedule):
@@ -368,12 +370,12 @@ def _knots(recipe: Recipe) -> dict[str, list[float]]:
     }
 
 
-def _describe_finding(finding: Finding, recipe: Recipe, limits: Limits) -> dict[str, Any]:
+def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> dict[str, Any]:
     """A finding as a page shows it: its fix as changes of a recipe, or {}, and why they cannot be set here, or ""."""
     changes = _parse_fix(finding.fix)
     try:
         _check_changes(changes)
-        _check_size(load_recipe(recipe, changes), limits, changes)
+        _check_size(recipe.changed(changes), limits, changes)
         beyond = ""
     except UsageError as error:
         beyond = str(error)

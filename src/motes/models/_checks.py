@@ -16,7 +16,7 @@ from motes.data._tables import Standardiser
 from motes.errors import check_seed
 from motes.models._contexts import Context
 from motes.models._provenance import Provenance
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe
 from motes.sampling._constraint import Constraint
 from motes.sampling._orders import AnyOrder
 
@@ -84,7 +84,7 @@ def check_classes(classes: Classes) -> None:
     _require(min(classes.counts) >= 0 and sum(classes.counts) > 0, "how many rows its classes had")
 
 
-def check_network(recipe: Recipe, arrays: int) -> None:
+def check_network(recipe: PointRecipe, arrays: int) -> None:
     """Refuse a recipe whose network has more layers than a file has arrays, before so many are traced.
 
     Raises:
@@ -130,19 +130,17 @@ def check_context(context: Context, columns: Sequence[str]) -> None:
         _require(all(bool(np.isfinite(part).all()) for part in arrays), "the numbers of its novelty detector")
 
 
-def check_table(orders: AnyOrder, recipe: Recipe, rows: Any) -> None:
+def check_table(orders: AnyOrder, rows: Any) -> None:
     """Refuse orders, biases and rules that do not fit the schema and the network.
 
     Args:
         orders: whose schema and network were checked.
-        recipe: of the model.
         rows: encoded ones of all codes, which the relations read.
 
     Raises:
         ArithmeticError, LookupError, TypeError, ValueError: they do not.
     """
     schema, layout, base = orders.schema, orders.layout, orders.models.base
-    _require(recipe.data.encode, "its recipe is for points")
     order, p = orders.order, len(schema.parts)
     whole = order.shape == (p,) and order.dtype.kind == "i"
     _require(whole and sorted(order.tolist()) == list(range(p)), "its order of the parts is none")

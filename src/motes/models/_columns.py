@@ -11,7 +11,7 @@ from motes.data._series import TYPE_WORDS
 from motes.data._text_lines import default_columns
 from motes.errors import DataError, UsageError
 from motes.models._points import PointModel
-from motes.recipes import Recipe
+from motes.recipes import TableRecipe
 from motes.tables.kinds._base import Sample
 from motes.tables.kinds._columns import Column, checked_override, column_of, kept_of
 
@@ -45,7 +45,7 @@ def matrix_of(model: PointModel, frame: Frame, name: str) -> NDArray[np.float64]
     return np.stack(made, axis=1)
 
 
-def columns_of(frame: Frame, recipe: Recipe, name: str) -> Iterator[Column]:
+def columns_of(frame: Frame, recipe: TableRecipe, name: str) -> Iterator[Column]:
     """What each column of a whole file is, before any row is held out: a number for each row would have gaps then."""
     names, overrides = kept_of(frame.names, recipe.columns)
     for column in names:

@@ -30,7 +30,7 @@ from motes.models._points import PointModel
 from motes.models._priors import Prior
 from motes.models._provenance import Provenance
 from motes.models._regressions import Regression
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe, Recipe, load_recipe
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def fit_points(
     """
     check_process()
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
-    if chosen.data.encode:
+    if not isinstance(chosen, PointRecipe):
         raise RecipeError(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
             "`motes.fit`, which takes any table."
@@ -145,7 +145,7 @@ def fit_points(
         raise
 
 
-def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
+def _training_of(start: PointModel | None, recipe: PointRecipe) -> Trained | None:
     """What the training left whose weights are those of the start, if its state is one of a training by this recipe."""
     if start is None or start.training is None:
         return None
@@ -157,7 +157,7 @@ def _training_of(start: PointModel | None, recipe: Recipe) -> Trained | None:
     return trained if own and alike else None
 
 
-def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
+def _whole(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRecipe]:
     """All rows with their labels and what they are given, and the recipe with the names of what it is."""
     whole = data.table
     given = whole.given if data.given is None else data.given
@@ -172,7 +172,7 @@ def _whole(data: PointData, recipe: Recipe) -> tuple[Table, Recipe]:
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
-def choose_options(recipe: Recipe, rows: int, start: PointModel | None = None) -> Recipe:
+def choose_options(recipe: PointRecipe, rows: int, start: PointModel | None = None) -> PointRecipe:
     """Return the recipe with the options chosen that it leaves to the data: dropout, and what rows regress on.
 
     They are those of `start`, where there is one. Few rows are learned as they are: a mean over the batch has little
@@ -184,7 +184,7 @@ def choose_options(recipe: Recipe, rows: int, start: PointModel | None = None) -
     return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
 
 
-def _suiting(recipe: Recipe, option: str, start: PointModel | None, suits: Callable[[], float]) -> Recipe:
+def _suiting(recipe: PointRecipe, option: str, start: PointModel | None, suits: Callable[[], float]) -> PointRecipe:
     """The recipe with an option of its network, which is that of `start` or what suits, where nothing is said of it."""
     network = recipe.network
     if not isinstance(network, Residual) or getattr(network, option) is not None:
@@ -211,7 +211,7 @@ class _Points(NamedTuple):
     context: Context | None
 
 
-def _with_scales(recipe: Recipe, points: _Points, start: PointModel | None) -> Recipe:
+def _with_scales(recipe: PointRecipe, points: _Points, start: PointModel | None) -> PointRecipe:
     """The recipe with learned scales, which are those of `start` or suit the rows where nothing is said of them."""
 
     def suits() -> int:  # where widths cannot be predicted, more numbers are learned by heart
@@ -222,7 +222,7 @@ def _with_scales(recipe: Recipe, points: _Points, start: PointModel | None) -> R
 
 
 def _as_learned(
-    whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: Recipe, seed: int
+    whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: PointRecipe, seed: int
 ) -> _Points:
     """The distinct rows with a weight above 0, in the units of the network, each with what the network is given."""
     table, heavy = _distinct(whole, weights)
@@ -244,14 +244,14 @@ def _joined(points: Table, observed: Table | None) -> Table:
     return Table(np.hstack([points.x, observed.x]), (*points.columns, *observed.columns), points.labels)
 
 
-def _given_named(recipe: Recipe, observed: Table | None) -> Recipe:
+def _given_named(recipe: PointRecipe, observed: Table | None) -> PointRecipe:
     """With the names of the columns of `given`."""
     if observed is None:
         return recipe
     return replace(recipe, data=replace(recipe.data, given=observed.columns))
 
 
-def _masks(table: Table, recipe: Recipe, seed: int) -> NDArray[np.bool_] | None:
+def _masks(table: Table, recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:
     """Observed masks to learn with; None where no conditional distribution is learned."""
     part, given = recipe.conditions, recipe.data.given
     if not part.learned:
@@ -268,7 +268,7 @@ def _masks(table: Table, recipe: Recipe, seed: int) -> NDArray[np.bool_] | None:
     return part.masks(np.isin(table.columns, given), rng)
 
 
-def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) -> Standardiser:
+def standardiser_of(table: Table, recipe: PointRecipe, weights: Array | None = None) -> Standardiser:
     """Between the units of `table` and those that a recipe trains in.
 
     Raises:
@@ -287,7 +287,7 @@ def standardiser_of(table: Table, recipe: Recipe, weights: Array | None = None) 
     return found
 
 
-def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
+def _labelled(table: Table, labels: ArrayLike | None, recipe: PointRecipe) -> Table:
     """`table` with the labels to learn, if there are any."""
     labels = table.labels if labels is None else labels
     if labels is None:
@@ -302,7 +302,7 @@ def _labelled(table: Table, labels: ArrayLike | None, recipe: Recipe) -> Table:
     return replace(table, labels=np.asarray(plain(labels)))
 
 
-def _check_takes(recipe: Recipe, what: str, them: str) -> None:
+def _check_takes(recipe: PointRecipe, what: str, them: str) -> None:
     """Refuse a recipe whose network or denoiser has no place for what rows are conditioned on."""
     if isinstance(recipe.network, StepGated):
         raise RecipeError(
@@ -348,7 +348,7 @@ def _context(
     units: Standardiser,
     weights: Array | None,
     start: PointModel | None,
-    recipe: Recipe,
+    recipe: PointRecipe,
 ) -> tuple[Context | None, Array | None, Array]:
     """What points are conditioned on: as `start` has it, or as the rows say. `z` (n, d) are the points in `units`.
 
@@ -378,7 +378,7 @@ def _context(
     return context, context.with_ends(numbers), left
 
 
-def _first(start: PointModel | None, recipe: Recipe, points: _Points, seed: int) -> Denoiser:
+def _first(start: PointModel | None, recipe: PointRecipe, points: _Points, seed: int) -> Denoiser:
     """The denoiser that training begins with."""
     dim, classes, context = points.rows.x.shape[1], points.classes, points.context
     counts = [len(classes) if classes else 0, context.inputs if context else 0]

@@ -48,8 +48,7 @@ from motes.models._checks import (
 from motes.models._contexts import Context
 from motes.models._kept_averages import checked, read_averages, run_name, write_averages
 from motes.models._provenance import Provenance, provenance_of, texts_of
-from motes.recipes import Recipe, parse
-from motes.recipes._drawing import sampler_and_grid
+from motes.recipes import PointRecipe
 from motes.sampling._chains import Ancestral
 from motes.sampling._divergence import Hutchinson
 from motes.sampling._guidance import Guidance, Guided
@@ -84,7 +83,7 @@ class PointModel:
         denoiser: Denoiser,
         standardiser: Standardiser,
         columns: Sequence[str],
-        recipe: Recipe,
+        recipe: PointRecipe,
         *,
         classes: Classes | None = None,
         context: Context | None = None,
@@ -331,7 +330,7 @@ class PointModel:
             ('Heun', (9,))
         """
         how = Sampling.of(how)
-        sampler, grid = sampler_and_grid(self.recipe, how)
+        sampler, grid = self.recipe.sampler_and_grid(how)
         return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
 
     def given(self, label: Any, n: int, observed: Any = None) -> Given | None:
@@ -706,7 +705,10 @@ class PointModel:
         with reading(path):
             provenance, length = provenance_of(about)
             check_origin(provenance, length)
-            recipe, columns = parse(json.loads(about["recipe"]), "its recipe"), checked_columns(about["columns"])
+            recipe, columns = (
+                PointRecipe.parse(json.loads(about["recipe"]), "its recipe"),
+                checked_columns(about["columns"]),
+            )
             if (classes := Classes.from_dict(labels) if (labels := json.loads(about["classes"])) else None) is not None:
                 check_classes(classes)
             observed = json.loads(about["context"])
@@ -739,7 +741,7 @@ def model_path(path: str | Path) -> Path:
     return path
 
 
-def _skeleton(recipe: Recipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
+def _skeleton(recipe: PointRecipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
     """The denoiser of a recipe with shapes in the place of arrays."""
     counts = (len(classes) if classes else 0, context.inputs if context else 0)
     return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

@@ -26,7 +26,7 @@ from motes.diffusion._schedules import Schedule
 from motes.errors import DataError, RecipeError, UsageError, unknown
 from motes.evaluation._modes import Modes
 from motes.evaluation._truth import Truth, truth
-from motes.recipes import Recipe
+from motes.recipes import PointRecipe, Recipe
 from motes.tables.kinds import DROP
 from motes.tables.kinds._columns import check_finite
 
@@ -213,7 +213,8 @@ def table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
     """The rows of a data set or a file, all numbers but for the column of the labels."""
     refuse_address(name)
     label, path = recipe.data.label, Path(name)
-    given = () if recipe.conditions.learned else recipe.data.given  # where any columns are learned given any others
+    joint = isinstance(recipe, PointRecipe) and recipe.conditions.learned  # any columns are learned given any others
+    given = () if joint else recipe.data.given
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
     if path.is_dir():

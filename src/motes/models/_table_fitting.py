@@ -24,7 +24,7 @@ from motes.models._going_on import FitSession, ahead_of, mark, run_of
 from motes.models._provenance import Provenance
 from motes.models._table_adjusting import adjusted
 from motes.models._tables import TableModel
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import Recipe, TableRecipe, load_recipe
 from motes.sampling._constraint import broken_by, columns_of, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
@@ -69,7 +69,7 @@ def fit_table(
     """
     check_process()
     chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.table_start
-    if not chosen.data.encode:
+    if not isinstance(chosen, TableRecipe):
         raise RecipeError(
             "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."
         )
@@ -111,7 +111,7 @@ def fit_table(
         raise
 
 
-def _check_start(start: TableModel, recipe: Recipe) -> None:
+def _check_start(start: TableModel, recipe: TableRecipe) -> None:
     """Refuse to go on with another network than that of the start."""
     for key in NETWORK:
         got, has = getattr(recipe.table, key), getattr(start.recipe.table, key)
@@ -122,7 +122,7 @@ def _check_start(start: TableModel, recipe: Recipe) -> None:
             )
 
 
-def _training_of(start: TableModel | None, recipe: Recipe) -> Trained | None:
+def _training_of(start: TableModel | None, recipe: TableRecipe) -> Trained | None:
     """What the training left whose weights are those of the start, if it kept averages where this one does."""
     if start is None or start.training is None:
         return None
@@ -175,7 +175,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
 
 
-def _schema_of(frame: Frame, recipe: Recipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
+def _schema_of(frame: Frame, recipe: TableRecipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
     table = recipe.table
     return Schema.fit(
         frame, recipe.columns, missing=table.missing, bins=table.bins, weights=weights, relations=table.relations,

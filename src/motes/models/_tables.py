@@ -49,7 +49,7 @@ from motes.models._table_predictions import (
     predict_blocks,
     rows_without,
 )
-from motes.recipes import Recipe, parse
+from motes.recipes import TableRecipe
 from motes.sampling._constraint import Constraint, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
@@ -106,7 +106,7 @@ class TableModel:
     def __init__(
         self,
         orders: AnyOrder,
-        recipe: Recipe,
+        recipe: TableRecipe,
         *,
         provenance: Provenance = Provenance(),
         training: Trained | None = None,
@@ -593,7 +593,7 @@ class TableModel:
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
             }
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
-            recipe, order = parse(tomllib.loads(about["recipe"])), tensors.pop("order")
+            recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
             constraint = Constraint.none()
             if schema.rules:
@@ -607,7 +607,7 @@ class TableModel:
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
-            check_table(orders, recipe, check_schema(schema))
+            check_table(orders, check_schema(schema))
         made = cls(orders, recipe, provenance=provenance)
         made.folder, made.length = path.parent, length
         return made

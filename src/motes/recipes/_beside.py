@@ -9,7 +9,7 @@ from motes.errors import UsageError
 from motes.evaluation._entries import SECTIONS
 from motes.evaluation._own_metrics import OWN, PointMetric
 from motes.evaluation._point_verdicts import MEASURES
-from motes.recipes._classes import check_class
+from motes.recipes._registry import check_class
 from motes.tables._states import PARTS
 from motes.tables.kinds._base import Kind
 from motes.tables.kinds._kinds import BUILT_IN, DROP, IDENTIFIER, add_kind

@@ -1,4 +1,4 @@
-"""The recipes that come with motes, and any other TOML file, as text and as nested dictionaries."""
+"""The recipes that come with motes, any other TOML file, and one value, as text and as nested dictionaries."""
 
 import tomllib
 from importlib import resources
@@ -68,3 +68,22 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         raise RecipeError(f"{where} is not a TOML file: {error}.") from None
     except RecursionError:
         raise RecipeError(f"{where} is no recipe: its values are nested too deeply.") from None
+
+
+def split_change(change: str) -> tuple[str, Any]:
+    """ "section.key=value", as on the command line, in its two parts.
+
+    The value is TOML, Python's True or False, or a bare word.
+
+    Raises:
+        RecipeError: no "=" or no key.
+    """
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {change}: expected section.key=value, such as training.steps=8000.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        word = text.strip()
+        value = {"True": True, "False": False}.get(word, word)
+    return key.strip(), value

@@ -1,22 +1,26 @@
-"""From nested dictionaries to a recipe, and what is wrong with what was written."""
+"""Recipes by name or from a TOML file, and classes of your own that they may name."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, TypeVar
 
-from motes.errors import MotesError, RecipeError, UnknownKindError, unknown
-from motes.recipes._changes import split_change
+from motes.errors import RecipeError, UsageError, unknown
+from motes.recipes._base import Changes, Recipe, pairs_of, section_values
 from motes.recipes._files import values_of
-from motes.recipes._recipe import Recipe
-from motes.recipes._registry import keys_of, kinds_of, members_of
+from motes.recipes._points import PointRecipe
+from motes.recipes._registry import keys_of
+from motes.recipes._tables import TableRecipe
+
+C = TypeVar("C", bound=type)
+
+HALVES: tuple[type[PointRecipe], type[TableRecipe]] = (PointRecipe, TableRecipe)
+SECTIONS = tuple(dict.fromkeys(section for half in HALVES for section in half.SECTIONS))
+BESIDE = ("column", "metric")  # are registered, and are no parts of a recipe
 
 
-def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) -> PointRecipe | TableRecipe:
     """A recipe by name or from a TOML file, with some values changed.
 
     Args:
@@ -36,17 +40,19 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Sequence[str] 
         motes.errors.RecipeError: recipe 'default': unknown key 'stepz' in [training]. Did you mean ...
     """
     values, where = (recipe.to_dict(), "the recipe") if isinstance(recipe, Recipe) else values_of(recipe)
-    pairs = [*changes.items()] if isinstance(changes, Mapping) else [split_change(change) for change in changes]
-    # A new kind first: it decides which other keys there are.
-    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".kind")):
-        _change(values, key, value, where)
+    pairs = pairs_of(changes)
+    for key, value in pairs:
+        section, dot, _ = key.partition(".")
+        if section not in (*SECTIONS, "columns") and (dot or section != "about"):
+            raise RecipeError(f"{key}: " + unknown("section", section, (*SECTIONS, "columns")))
+        next((half for half in HALVES if section in half.SECTIONS), Recipe).change(values, key, value, where)
     for key, _ in pairs:
-        _check_kind_of_model(values, key, where)
+        _check_half(values, key, where)
     return parse(values, where)
 
 
-def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
-    """Check nested dictionaries and make a Recipe of them; sections and keys that are left out take their defaults.
+def parse(values: Mapping[str, Any], where: str = "the recipe") -> PointRecipe | TableRecipe:
+    """Check nested dictionaries and make a recipe of them; sections and keys that are left out take their defaults.
 
     Raises:
         RecipeError: an unknown section, kind, key or value; the message begins with `where`.
@@ -56,115 +62,95 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         >>> parse({"loss": {"kind": "min_snr"}}).loss
         MinSNR()
     """
-    if not isinstance(values, Mapping):
-        raise RecipeError(f"{where}: got {type(values).__name__}; expected sections with keys.")
-    parts: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "about":
-            parts[name] = _checked(str, value, "about", where)
-            continue
-        if name not in (*Recipe.SECTIONS, "columns"):
-            raise RecipeError(f"{where}: " + unknown("section", name, (*Recipe.SECTIONS, "columns")))
-        if not isinstance(value, Mapping):
-            raise RecipeError(f"{where}: {name} = {value!r}; expected a section [{name}] with keys of its own.")
-        if name == "columns":
-            parts[name] = dict(value)  # whose names and kinds only the data can check
-            continue
-        parts[name] = _part(_class(name, value.get("kind"), where), name, value, where)
-    return Recipe(**parts)
+    half, other = _halves(values)
+    own = dict(values) if isinstance(values, Mapping) else values
+    for name in [*own] if isinstance(values, Mapping) else ():
+        if name not in (*SECTIONS, "columns", "about"):
+            raise RecipeError(f"{where}: " + unknown("section", name, (*SECTIONS, "columns")))
+        if name in other.SECTIONS and name not in half.SECTIONS:
+            _check_unused(half, other, name, section_values(name, own.pop(name), where), where)
+    return half.parse(own, where)
 
 
-def _class(section: str, kind: Any, where: str) -> type:
-    """The class of a section, chosen by its `kind`; left out, it is that of the default."""
-    kinds = kinds_of(section)
-    if kind is None or not kinds:
-        return type(Recipe.__dataclass_fields__[section].default)
-    if isinstance(kind, str) and kind in kinds:
-        return kinds[kind]
-    raise UnknownKindError(
-        f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own has to be registered first: "
-        "import the file that does so, on the command line with --import FILE.py."
-    )
+def _halves(values: Any) -> tuple[type[PointRecipe | TableRecipe], type[PointRecipe | TableRecipe]]:
+    """Return the class of the recipe that nested dictionaries write down, and the other one."""
+    data = values.get("data") if isinstance(values, Mapping) else None
+    points, tables = HALVES
+    return (tables, points) if isinstance(data, Mapping) and data.get("encode") is True else (points, tables)
 
 
-def _keys(cls: type, section: str) -> tuple[str, ...]:
-    return (*(("kind",) if kinds_of(section) else ()), *keys_of(cls))
-
-
-def _part(cls: type, section: str, values: Mapping[str, Any], where: str) -> Any:
-    """An object of a section's class."""
-    made, known = {}, _keys(cls, section)
-    for key, value in values.items():
-        if key not in known:
-            kind = f" of kind '{values['kind']}'" if "kind" in values and kinds_of(section) else ""
-            raise RecipeError(f"{where}: " + unknown("key", key, known, f" in [{section}]{kind}"))
-        if key != "kind":
-            made[key] = _checked(keys_of(cls)[key], value, f"{section}.{key}", where)
-    try:
-        return cls(**made)
-    except MotesError:
-        raise
-    except ValueError as error:  # the class itself says which value it cannot have
-        named = str(error).partition(" = ")[0] in known
-        raise RecipeError(f"{where}: {section}.{error}" if named else f"{where}: [{section}]: {error}") from None
-
-
-_SAID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-
-
-def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
-    """`value`, if it is of the type that a key has."""
-    choices = members_of(annotation)
-    if value is None and NoneType in choices:
-        return None
-    kind = next(choice for choice in choices if choice is not NoneType)
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise RecipeError(f"{where}: " + unknown(name, str(value), get_args(kind)))
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple):
-            raise RecipeError(f"{where}: {name} = {value!r}; expected a list, such as [1.0, 0.5, 0.0].")
-        return tuple(_checked(get_args(kind)[0], entry, name, where) for entry in value)
-    if kind is float and type(value) is int and abs(value) < 2**1000:  # larger ones may be no floats
-        value = float(value)
-    # bool is an int in Python, but true is no number of steps.
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise RecipeError(f"{where}: {name} = {value!r}; expected {_SAID[kind]}.")
-    return value
-
-
-def _check_kind_of_model(values: Mapping[str, Any], key: str, where: str) -> None:
-    """Refuse a change of a section that is for the other kind of model: of tables, or of points."""
-    data, (section, _, name) = values.get("data"), key.partition(".")
-    encode = isinstance(data, Mapping) and data.get("encode") is True
-    if section in ("data", "text", "columns", "about") or (section == "table") == encode:
+def _check_unused(half: type[Recipe], other: type[Recipe], section: str, values: Mapping[str, Any], where: str) -> None:
+    """Refuse a section of the other half that says something, which would be an option that is ignored."""
+    if other.parse_section(section, values, where) == other.default(section):
         return
-    mine, other, recipe = ("table", "points", "default") if encode else ("training", "a table", "table")
-    known = keys_of(type(Recipe.__dataclass_fields__[mine].default))
-    cure = f"Use {mine}.{name} instead, or choose" if name in known else "Choose"
-    kind = "a table" if encode else "points"
+    encode, theirs = ("true", "points") if half is TableRecipe else ("false", "a table")
+    own = "[data], [text], [table] and [columns], such as table.steps" if half is TableRecipe else "the other sections"
     raise RecipeError(
-        f"{where} is for {kind}; got {key}, which is for {other}. {cure} a recipe for {other}, such as '{recipe}'."
+        f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
+        f"Leave [{section}] out, or choose another recipe."
     )
 
 
-def _change(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Change one value of nested dictionaries."""
-    section, dot, name = key.partition(".")
-    if section == "about" and not dot:
-        values["about"] = value
+def _check_half(values: Mapping[str, Any], key: str, where: str) -> None:
+    """Refuse a change of a section that is for the other kind of model: of tables, or of points."""
+    half, _ = _halves(values)
+    section, _, name = key.partition(".")
+    if section in (*half.SECTIONS, "columns", "about"):
         return
-    if section not in (*Recipe.SECTIONS, "columns"):
-        raise RecipeError(f"{key}: " + unknown("section", section, (*Recipe.SECTIONS, "columns")))
-    if not name:
-        raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
-    now = values.get(section, {})
-    if not isinstance(now, Mapping):
-        return  # `parse` will say that this is no section
-    values[section] = dict(now)
-    if name == "kind" and kinds_of(section):
-        # Keys that the new kind does not have go with the old one.
-        known = _keys(_class(section, value, where), section)
-        values[section] = {k: v for k, v in values[section].items() if k in known}
-    values[section][name] = value
+    kind, theirs, recipe = ("a table", "points", "default") if half is TableRecipe else ("points", "a table", "table")
+    known = keys_of(type(half.default(half.TRAINING)))
+    cure = f"Use {half.TRAINING}.{name} instead, or choose" if name in known else "Choose"
+    raise RecipeError(
+        f"{where} is for {kind}; got {key}, which is for {theirs}. {cure} a recipe for {theirs}, such as '{recipe}'."
+    )
+
+
+# --- classes of your own ---
+
+
+def kinds_of(section: str) -> Mapping[str, type]:
+    """Return the classes of a section by their kinds; the kind is "" in a section that has one class."""
+    if section in PointRecipe.KINDS:
+        return PointRecipe.KINDS[section].classes
+    return {"": type(next(half for half in HALVES if section in half.SECTIONS).default(section))}
+
+
+def register(section: str, kind: str) -> Callable[[C], C]:
+    """A class decorator: recipes know the class as `kind` of a section, in TOML and on the command line.
+
+    The class is a frozen dataclass or an Equinox module. Its fields are the keys of the section, and all have defaults.
+    The type of a key is int, float, bool, str, a `Literal` of texts, a tuple such as `tuple[float, ...]`, or one of
+    these or None; a field of another type is no key. Where a kind is registered again, as in a notebook, the newer
+    class takes the place of the older one.
+
+    A "column" is a kind of a table's columns, a subclass of `motes.tables.kinds.Kind`; columns are asked whether they
+    are of it before the kinds of motes are, and `columns` and `[columns]` may name it. A "metric" of points is a
+    subclass of `motes.evaluation.PointMetric`; `motes.compare` and `evaluate` take it.
+
+    Args:
+        section: "schedule", "network", "denoiser", "loss", "times", "sampler" or "grid", or "column" or "metric".
+        kind: its name.
+
+    Raises:
+        UsageError: another section, the name of a built-in kind, or a class that does not suit the section.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @motes.register("grid", "halving")
+        ... @dataclass(frozen=True)
+        ... class Halving:
+        ...     steps: int = 8
+        ...     def __call__(self, schedule):
+        ...         return jnp.append(0.5 ** jnp.arange(self.steps), 0.0)
+        >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
+        Halving(steps=4)
+    """
+    if section not in (*PointRecipe.KINDS, *BESIDE):
+        raise UsageError(unknown("section", str(section), (*PointRecipe.KINDS, *BESIDE)))
+    if not (isinstance(kind, str) and kind.isidentifier()):
+        raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
+    if section in BESIDE:
+        from motes.recipes._beside import adding  # it needs SciPy
+
+        return adding(section, kind)
+    return PointRecipe.KINDS[section].register(kind)

@@ -65,7 +65,7 @@ class Training:
     @property
     def steps(self) -> int | None:
         """As the recipe says; None: what suits the rows."""
-        return self.recipe.table.steps if self.recipe.data.encode else self.recipe.training.steps
+        return self.recipe.training_steps
 
     @property
     def about(self) -> dict[str, str]:
@@ -298,7 +298,7 @@ def _gone_on(out: Path, training: Training, reporter: Reporter) -> tuple[State, 
     state, texts, damaged = _newest(out, reporter.warn)
     _check_same(out, training, texts)
     done, complete = state.numbers["course/step"], (out / METRICS).exists()
-    section = "table" if training.recipe.data.encode else "training"
+    section = training.recipe.TRAINING
     before = json.loads(texts["recipe"]).get(section, {}).get("steps")
     if complete and training.steps == before:
         raise UsageError(

@@ -26,7 +26,7 @@ from motes.models._points import PointModel
 from motes.models._sources import PointSource
 from motes.models._tables import TableModel
 from motes.plots.report import write_page
-from motes.recipes import Recipe, load_recipe
+from motes.recipes import PointRecipe, Recipe, load_recipe
 from motes.runs._checkpoints import Training, keeping_checkpoints
 from motes.runs._folder import ABOVE, HISTORY, LEAST, METRICS, MODEL, write
 from motes.runs._options import Options
@@ -104,10 +104,12 @@ def train_run(
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
     """How low the loss of points can go; None where it is not known."""
-    conditional = ready.recipe.conditions.learned
-    if not isinstance(ready.origin, PointSource) or ready.origin.training.given is not None or conditional:
+    origin, recipe = ready.origin, ready.recipe
+    if not isinstance(origin, PointSource) or origin.training.given is not None:
         return None
-    found = least_loss(ready.origin, ready.recipe, seed=seed)
+    if not isinstance(recipe, PointRecipe) or recipe.conditions.learned:
+        return None
+    found = least_loss(origin, recipe, seed=seed)
     reporter.say(
         f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; what the loss has above it is in brackets"
     )

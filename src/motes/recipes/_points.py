@@ -1,55 +1,52 @@
-"""A run, written down: schedule, network, loss, optimiser, sampler.
-
-A recipe has a section for each part. A section with kinds holds an object of the class that `recipes.registry` has
-under its kind; the fields of the class are the keys of the section.
-"""
+"""A run with points, written down: schedule, network, loss, optimiser, sampler."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import jax
 
-from motes.data._text_options import TextOptions
+from motes.diffusion._continuous import SCHEDULES as CONTINUOUS
 from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser
+from motes.diffusion._discrete import SCHEDULES as DISCRETE
 from motes.diffusion._discrete import Betas, DiscreteVP
+from motes.diffusion._knots import SCHEDULES as KNOTS
 from motes.diffusion._schedules import Schedule
-from motes.errors import RecipeError
+from motes.errors import RecipeError, UsageError
 from motes.learning._conditions import AnyConditional, Conditions
-from motes.learning._denoisers import Preconditioned, PredictEDM, Prediction
-from motes.learning._losses import EDM, ELBO, Hybrid, Loss
-from motes.learning._networks import Architecture, Residual, StepGated
+from motes.learning._denoisers import DENOISERS, Preconditioned, PredictEDM, Prediction
+from motes.learning._losses import EDM, ELBO, LOSSES, Hybrid, Loss
+from motes.learning._networks import NETWORKS, Architecture, Residual, StepGated
 from motes.learning._options import Training
 from motes.learning._programs import brief_program
-from motes.learning._times import LogNormalTimes, StepTimes, Times, UniformTimes
-from motes.recipes._registry import keys_of, kind_of, kinds_of
-from motes.recipes._sections import Data, Table
+from motes.learning._times import TIMES, LogNormalTimes, StepTimes, Times, UniformTimes
+from motes.recipes._base import Recipe
+from motes.recipes._registry import Kinds, subclass_of, with_method
 from motes.sampling._chains import Ancestral
 from motes.sampling._dpm import DPMSolver3M
-from motes.sampling._grids import GivenGrid, Grid, KarrasGrid, LogSNRGrid, UniformGrid
+from motes.sampling._grids import GRIDS, GivenGrid, Grid, KarrasGrid, LogSNRGrid, UniformGrid
 from motes.sampling._loop import Sampler
+from motes.sampling._options import Sampling
+from motes.sampling._samplers import SAMPLERS
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A whole run. `to_toml` and `parse` go back and forth without loss.
+@dataclass(frozen=True, repr=False)
+class PointRecipe(Recipe):
+    """A whole run with points: it trains a `PointModel` or a `PosteriorModel`.
 
     Raises:
         RecipeError: sections that do not fit together, or an object that no recipe can name.
 
     Example:
-        >>> recipe = motes.load_recipe("default", {"training.steps": 100})
-        >>> recipe.training.steps, recipe.sampler
-        (100, DPMSolver3M())
+        >>> motes.load_recipe("default", {"training.steps": 100})
+        PointRecipe(schedule exploding, network residual, denoiser edm, loss edm, sampler dpmpp_3m)
     """
 
-    about: str = ""
-    data: Data = Data()
     schedule: Schedule | Betas = VarianceExploding()
     network: Architecture = Residual()
     denoiser: Prediction = PredictEDM()
@@ -59,19 +56,38 @@ class Recipe:
     training: Training = Training()
     sampler: Sampler = DPMSolver3M()
     grid: Grid = KarrasGrid()
-    text: TextOptions = TextOptions()  # how the source is written, where it is a text file
-    table: Table = Table()  # instead of all others but [data] and [columns], where data.encode
-    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are
 
     SECTIONS: ClassVar[tuple[str, ...]] = (
         "data", "schedule", "network", "denoiser", "loss", "times", "conditions", "training", "sampler", "grid", "text",
-        "table",
     )  # fmt: skip
+    KINDS: ClassVar[Mapping[str, Kinds]] = {
+        kinds.section: kinds
+        for kinds in (
+            Kinds(
+                "schedule",
+                DISCRETE | CONTINUOUS | KNOTS,
+                subclass_of(Schedule, Betas),
+                "a subclass of motes.diffusion.Schedule, or of motes.diffusion.Betas",
+            ),
+            Kinds(
+                "network",
+                NETWORKS,
+                with_method("network"),
+                "a method network(dim_in, dim_out, *, context, steps, key)",
+            ),
+            Kinds("denoiser", DENOISERS, subclass_of(Prediction), "a subclass of motes.learning.Prediction"),
+            Kinds("loss", LOSSES, with_method("__call__"), "a method __call__(denoiser, x0, t, eps)"),
+            Kinds("times", TIMES, subclass_of(Times), "a subclass of motes.learning.Times"),
+            Kinds("sampler", SAMPLERS, subclass_of(Sampler), "a subclass of motes.sampling.Sampler"),
+            Kinds("grid", GRIDS, with_method("__call__"), "a method __call__(schedule)"),
+        )
+    }
+    TRAINING: ClassVar[str] = "training"
 
     def __post_init__(self) -> None:
-        for section in self.SECTIONS:
-            _check_writable(section, getattr(self, section))
-        self._check_sections()
+        super().__post_init__()
+        if self.data.encode:
+            raise RecipeError("got data.encode = true for points; expected false. Choose a recipe for a table.")
         self._check_steps()
         self._check_elbo()
         self._check_grid()
@@ -97,19 +113,9 @@ class Recipe:
 
     def __repr__(self) -> str:
         sections = ("schedule", "network", "denoiser", "loss", "sampler")
-        shown = ", ".join(f"{section} {self.kind(section)}" for section in sections)
-        return "Recipe(for tables)" if self.data.encode else f"Recipe({shown})"
+        return f"PointRecipe({', '.join(f'{section} {self.kind(section)}' for section in sections)})"
 
     # --- what it makes ---
-
-    def kind(self, section: str) -> str:
-        """The kind of a section, such as "exploding" of "schedule".
-
-        Example:
-            >>> motes.load_recipe("default").kind("schedule")
-            'exploding'
-        """
-        return kind_of(section, getattr(self, section))
 
     @property
     def steps(self) -> int | None:
@@ -181,42 +187,46 @@ class Recipe:
         except ValueError as error:
             raise RecipeError(f"[grid]: {error}") from None
 
+    def sampler_and_grid(self, how: Sampling) -> tuple[Sampler, jax.Array]:
+        """Return the sampler and the times of a draw: those of the recipe, but for `how`.
+
+        Raises:
+            RecipeError: names or numbers that there are not, or that do not fit the model.
+            UsageError: a sampler that asks a network of steps at other times, or a grid whose times are not there.
+
+        Example:
+            >>> motes.load_recipe("default").sampler_and_grid(motes.Sampling(sampler="heun", steps=7))[0]
+            Heun()
+        """
+        changes: dict[str, Any] = {}
+        sampler, grid = how.sampler, how.grid
+        if isinstance(sampler, str):
+            changes["sampler.kind"] = sampler
+        if isinstance(grid, str) and grid == "given" and not isinstance(self.grid, GivenGrid):
+            raise UsageError(
+                "grid 'given' needs its times: in Python give them, grid=[1.0, 0.4, 0.0], or train with them."
+            )
+        if isinstance(grid, str):
+            changes["grid.kind"] = grid
+        elif isinstance(grid, tuple):
+            changes |= {"grid.kind": "given", "grid.times": list(grid)}
+        if how.steps is not None:
+            changes["grid.steps"] = how.steps
+        try:
+            chosen = self.changed(changes)
+        except RecipeError as error:  # of the names and numbers of this draw: the recipe itself is right
+            raise RecipeError(str(error).removeprefix("the recipe: ")) from None
+        if not isinstance(sampler, Sampler):
+            return chosen.sampler, chosen.make_grid()
+        if sampler.off_grid and isinstance(chosen.network, StepGated):
+            raise UsageError(
+                "this model's network, 'step_gated', knows only the schedule's own steps, and "
+                f"{type(sampler).__name__} asks it at times between them. Choose a sampler that does not, such as Heun "
+                "or DDIM."
+            )
+        return sampler, chosen.make_grid()
+
     # --- what does not fit together ---
-
-    @property
-    def unused(self) -> set[str]:
-        """The sections that have no bearing: those of points for a table, and the other way round."""
-        return set(self.SECTIONS) - {"data", "text", "table"} if self.data.encode else {"table"}
-
-    def _check_sections(self) -> None:
-        """Refuse what has no bearing, which would be an option that is ignored."""
-        for section in sorted(self.unused):
-            if getattr(self, section) != Recipe.__dataclass_fields__[section].default:
-                encode, theirs = ("true", "points") if self.data.encode else ("false", "a table")
-                own = (
-                    "[data], [text], [table] and [columns], such as table.steps"
-                    if self.data.encode
-                    else "the other sections"
-                )
-                raise RecipeError(
-                    f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
-                    f"Leave [{section}] out, or choose another recipe."
-                )
-        if self.data.encode and self.data.bounds:
-            raise RecipeError(
-                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
-                "holds nothing beyond what was seen: leave data.bounds out."
-            )
-        if self.data.encode and self.data.given:
-            raise RecipeError(
-                f"got data.given = {list(self.data.given)} for a table; expected no data.given. Any columns of a table "
-                "are conditioned on when rows are drawn: leave data.given out, and draw with --given COLUMN=VALUE."
-            )
-        if self.data.encode and self.data.label is not None:
-            raise RecipeError(
-                f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "
-                "any other here: leave data.label out, and draw rows of one class with --given COLUMN=CLASS."
-            )
 
     def _check_steps(self) -> None:
         """What needs a schedule of steps has one."""
@@ -314,7 +324,7 @@ class Recipe:
                 "any time."
             )
         if self.sampler.off_grid:
-            off_grid = [kind for kind, cls in kinds_of("sampler").items() if getattr(cls, "off_grid", False)]
+            off_grid = [kind for kind, cls in self.KINDS["sampler"].classes.items() if getattr(cls, "off_grid", False)]
             raise RecipeError(
                 f"network.kind = 'step_gated' knows only the schedule's own steps, and sampler.kind = "
                 f"'{self.kind('sampler')}' asks it at times between them. Any other sampler fits but "
@@ -333,60 +343,10 @@ class Recipe:
                 f"are multiples of 1/{steps}. Or set network.kind = 'residual', which takes any time."
             )
 
-    # --- as text ---
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested dictionaries, as in the TOML file; what is left out is left out.
-
-        Example:
-            >>> motes.load_recipe("default").to_dict()["loss"]
-            {'kind': 'edm'}
-        """
-        whole: dict[str, Any] = {"about": self.about}
-        for section in self.SECTIONS:
-            values = _written(section, getattr(self, section))
-            if section not in self.unused and (values or section != "text"):
-                whole[section] = values
-        if self.columns:
-            whole["columns"] = {name: said for name, said in self.columns.items() if said is not None}
-        return whole
-
-    def to_toml(self) -> str:
-        """The text of the recipe's file.
-
-        Example:
-            >>> lines = motes.load_recipe("default", {"loss.kind": "min_snr"}).to_toml().splitlines()
-            >>> lines.index("[loss]") + 1 == lines.index(\'kind = "min_snr"\')
-            True
-        """
-        import tomli_w
-
-        return tomli_w.dumps(self.to_dict())
-
 
 def on_steps(times: Iterable[float], steps: int) -> bool:
     """Whether each of `times` is k / `steps` for a whole k, to the precision of float32."""
     return all(abs(t * steps - round(t * steps)) < 1e-4 for t in times)
-
-
-def _written(section: str, part: Any) -> dict[str, Any]:
-    """The keys of a section; what is left out is left out."""
-    kind = {"kind": kind_of(section, part)} if kinds_of(section) else {}
-    values = {key: getattr(part, key) for key in keys_of(type(part))}
-    return kind | {key: value for key, value in values.items() if value is not None and value != ()}
-
-
-def _check_writable(section: str, part: Any) -> None:
-    """Refuse an object that TOML cannot hold whole."""
-    if not kinds_of(section):
-        return
-    kind, keys, plain = kind_of(section, part), keys_of(type(part)), type(part)()
-    for one in fields(part):
-        if one.name not in keys and getattr(part, one.name) != getattr(plain, one.name):
-            raise RecipeError(
-                f"got {one.name} = {getattr(part, one.name)} in [{section}] of kind '{kind}', which TOML cannot hold; "
-                f"expected {', '.join(keys) or 'no options'}. Give the object itself to the call that uses it."
-            )
 
 
 @brief_program  # one program for all the little draws of the initial weights

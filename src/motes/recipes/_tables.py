@@ -1,23 +1,11 @@
-"""The sections of a recipe that make nothing: where the data comes from, and how a table is learned."""
+"""A run with a table, written down."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from motes._ranges import Checked, number
-
-
-@dataclass(frozen=True)
-class Data(Checked):
-    """Where the points come from and how they are scaled."""
-
-    rows: int = number(10_000, 20, 10**8)  # drawn from a shape; a file is taken whole
-    noise: float | None = number(None, 0, 1e6)  # blur of a shape; left out: the shape's own
-    held_out: float = number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for evaluation
-    encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
-    standardise: bool = True  # learn columns of mean 0 and standard deviation 1
-    label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
-    given: tuple[str, ...] = ()  # columns of numbers that points are conditioned on, such as ["x1", "x2"]
-    bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]: no sample is beyond them
+from motes.errors import RecipeError
+from motes.recipes._base import Data, Recipe
 
 
 @dataclass(frozen=True)
@@ -43,3 +31,45 @@ class Table(Checked):
     check_every: int | None = number(None, 1, 10**9)  # steps from one look at the validation rows to the next
     patience: int = number(6, 1, 10**9)  # looks without a better one, after which training stops
     calibrate: bool = True  # give drawn rows the training rows' shares of each code
+
+
+@dataclass(frozen=True, repr=False)
+class TableRecipe(Recipe):
+    """A whole run with a table: it trains a `TableModel`.
+
+    Raises:
+        RecipeError: options of points.
+
+    Example:
+        >>> motes.load_recipe("table", {"table.steps": 100}).table.steps
+        100
+    """
+
+    data: Data = Data(encode=True)
+    table: Table = Table()
+
+    SECTIONS: ClassVar[tuple[str, ...]] = ("data", "text", "table")
+    TRAINING: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.data.encode:
+            raise RecipeError("got data.encode = false for a table; expected true. Choose a recipe for points.")
+        if self.data.bounds:
+            raise RecipeError(
+                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
+                "holds nothing beyond what was seen: leave data.bounds out."
+            )
+        if self.data.given:
+            raise RecipeError(
+                f"got data.given = {list(self.data.given)} for a table; expected no data.given. Any columns of a table "
+                "are conditioned on when rows are drawn: leave data.given out, and draw with --given COLUMN=VALUE."
+            )
+        if self.data.label is not None:
+            raise RecipeError(
+                f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "
+                "any other here: leave data.label out, and draw rows of one class with --given COLUMN=CLASS."
+            )
+
+    def __repr__(self) -> str:
+        return "TableRecipe()"
