@@ -201,7 +201,7 @@ def test_a_checkpoint_with_odd_texts_is_passed_over(name, tmp_path):
     assert seed_of(tmp_path) == 7
 
 
-@pytest.mark.parametrize("name", ["1abc", "12 copy", "0x10", "\u0662", "1" * 40])
+@pytest.mark.parametrize("name", ["1abc", "7", "12 copy", "0x10", "\u0662", "1" * 40])
 def test_a_foreign_file_among_checkpoints_is_left_alone(name, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     foreign = tmp_path / "checkpoints" / f"{name}.safetensors"

@@ -14,12 +14,19 @@ from motes.errors import DataError, UsageError
 NAMES = ("a", "b")
 
 
-def exact(rng, m, draws=49, *, scale=1.0, shift=0.0, correlation=0.0, prior=False):
-    """theta ~ N(0, 1), x = theta + N(0, 1): theta | x ~ N(x / 2, 1 / 2), and draws of something like it."""
-    theta = rng.normal(size=(m, 2))
-    x = theta + rng.normal(size=(m, 2))
-    noise = rng.normal(size=(m, draws, 2))
-    noise[..., 1] = correlation * noise[..., 0] + np.sqrt(1 - correlation**2) * noise[..., 1]
+def correlated(noise, correlation):
+    second = correlation * noise[..., 0] + np.sqrt(1 - correlation**2) * noise[..., 1]
+    return np.stack([noise[..., 0], second], axis=-1)
+
+
+def exact(rng, m, draws=49, *, scale=1.0, shift=0.0, correlation=0.0, true=0.0, prior=False):
+    """theta ~ N(0, 1), x = theta + N(0, 1): theta | x ~ N(x / 2, 1 / 2), and draws of something like it.
+
+    Both columns are correlated by `true`, and those of the draws by `correlation`.
+    """
+    theta = correlated(rng.normal(size=(m, 2)), true)
+    x = theta + correlated(rng.normal(size=(m, 2)), true)
+    noise = correlated(rng.normal(size=(m, draws, 2)), correlation)
     drawn = noise if prior else x[:, None] / 2 + np.sqrt(0.5) * (scale * noise + shift)
     return calibration_of(NAMES, theta, drawn, x, rng)
 
@@ -28,7 +35,7 @@ def alarms(repeats, m, draws, **wrong):
     """The share of repeats in which something is found; no interval of a width stands next to a contrary verdict."""
     found = [exact(np.random.default_rng([9, i]), m, draws, **wrong) for i in range(repeats)]
     for one in found:
-        for name, width in zip(NAMES, one.widths, strict=True):
+        for name, width in zip(one.names, one.widths, strict=True):
             assert one.verdicts[f"width of {name}"].differs == (not width.low <= 1 <= width.high)
     return np.mean([not one.calibrated for one in found])
 
@@ -41,13 +48,13 @@ def test_under_exact_posteriors_the_tests_have_their_size_and_intervals_their_co
     for level in (0.05, 0.2):
         error = np.sqrt(level * (1 - level) / repeats)
         assert (np.abs((p < level).mean(axis=0) - level) < Z * error).all()
-    assert np.mean([not one.calibrated for one in found]) < 0.05 + Z * np.sqrt(0.05 / repeats)
+    assert np.mean([not one.calibrated for one in found]) < 0.025 + Z * np.sqrt(0.025 / repeats)
     ranks = np.concatenate([one.ranks for one in found])
     counts = np.stack([np.bincount(column, minlength=50) for column in ranks.T])
     expected = len(ranks) / 50
     assert np.abs(counts - expected).max() < (Z + 1) * np.sqrt(expected)
     holds = np.mean([[width.low < 1 < width.high for width in one.widths] for one in found])
-    assert abs(holds - 0.99) < Z * np.sqrt(0.99 * 0.01 / repeats)  # 0.05 of 5 tests
+    assert abs(holds - 1 + 0.025 / 6) < Z * np.sqrt(0.025 / 6 / repeats)  # of 6 tests
     p = np.array([[width.p_value for width in one.widths] for one in found])
     for level in (0.05, 0.2):
         assert (np.abs((p < level).mean(axis=0) - level) < Z * np.sqrt(level * (1 - level) / repeats)).all()
@@ -57,19 +64,52 @@ def test_under_exact_posteriors_the_tests_have_their_size_and_intervals_their_co
             assert abs(one - level) < Z * np.sqrt(level * (1 - level) / len(ranks))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_posteriors_a_tenth_too_narrow_or_too_wide_are_found_and_right_ones_pass():
-    # Measured: found in 0.93 and 0.82 of 400 repeats, and 95 false alarms in 2,000 repeats.
-    assert alarms(800, 500, 99) < 0.05 + 2.33 * np.sqrt(0.05 * 0.95 / 800)  # 1 seed in 100 fails
+    # Issue 36: at most 5 % of 200 right ones. At a level of 2.5 % more of them come once in 75 seeds.
+    assert alarms(200, 500, 99) <= 0.05
+    # Measured on 1,000 others: 0.967 and 0.892; less than this comes once in 100,000 seeds, and in 20 million.
     assert alarms(200, 500, 99, scale=0.9) >= 0.9
     assert alarms(200, 500, 99, scale=1.1) >= 0.75
-    assert alarms(100, 500, 99, prior=True) == 1
+    assert alarms(20, 500, 99, prior=True) == 1
+
+
+@pytest.mark.long
+def test_false_alarms_are_as_rare_as_is_said():
+    # 3 standard errors: 1 seed in 700 fails. Also where posteriors are correlated, and with few draws of many columns.
+    for m, draws, more in ((500, 99, {}), (500, 99, {"correlation": 0.8, "true": 0.8}), (60, 9, {})):
+        assert alarms(2000, m, draws, **more) < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 2000), (m, draws, more)
 
 
 def test_no_interval_of_a_width_stands_next_to_a_contrary_verdict():
-    assert alarms(15, 500, 99) <= 4 / 15  # 0.05 each: more in 1 of 2,000 seeds
+    assert alarms(15, 500, 99) <= 3 / 15  # 0.025 each: more in 1 of 2,500 seeds
     for wrong in ({"scale": 0.85}, {"scale": 1.2}, {"prior": True}):
         assert alarms(5, 500, 99, **wrong) >= 4 / 5
+
+
+def test_a_joint_width_is_found_where_no_column_shows_it():
+    # Measured on 200 others, of 250 simulations: together in 0.71, in one of the five columns in 0.47.
+    rng = np.random.default_rng(7)
+    theta = rng.normal(size=(250, 5))
+    x = theta + rng.normal(size=theta.shape)
+    drawn = x[:, None] / 2 + np.sqrt(0.5) * 0.9 * rng.normal(size=(250, 99, 5))
+    found = calibration_of(tuple("abcde"), theta, drawn, x, rng)
+    joint = found.widths[-1]
+    assert len(found.widths) == 6 and joint.high < 1 and abs(joint - 0.9) < 3 * 0.9 / np.sqrt(2 * 250 * 5)
+    assert "the joint posterior of all columns is" in found.findings[-1] and "too narrow" in found.findings[-1]
+    assert "all columns" in str(found) and found.to_dict()["widths"]["all columns"]["value"] == float(joint)
+
+
+def test_the_joint_width_is_that_of_the_whole_posterior_in_any_units():
+    # Draws of another scale for each row, strongly correlated, one column a copy of another: still uniform places.
+    rng = np.random.default_rng(8)
+    root = np.linalg.cholesky(np.array([[1.0, 0.95], [0.95, 1.0]])).T
+    both = np.exp(rng.normal(size=(2000, 1, 1))) * (rng.normal(size=(2000, 50, 2)) @ root)
+    both = both * np.array([1e6, 1e-6])
+    found = calibration_of(NAMES, both[:, 0], both[:, 1:], both[:, 0], np.random.default_rng(0))
+    assert found.widths[-1].low < 1 < found.widths[-1].high  # fails for 1 seed in 240
+    copied = both[..., [0, 0]]
+    assert calibration_of(NAMES, copied[:, 0], copied[:, 1:], copied[:, 0], np.random.default_rng(0)).widths[-1] > 0.5
 
 
 def test_posteriors_that_do_not_depend_on_x_are_found():
@@ -100,7 +140,8 @@ def test_a_few_far_misses_do_not_move_the_width():
         ({"scale": 0.8}, r"posteriors of 'a' are (1[5-9]|2[0-5])% too narrow \(over-confident\)\. Train on more", 0.8),
         ({"scale": 1.4}, r"posteriors of 'a' are (3\d|4\d|5\d)% too wide \(under-confident\)\. Train for", 1.4),
         ({"shift": 0.35}, "posteriors of 'a' are", None),
-        ({"correlation": 0.9}, "the joint posterior of all columns is miscalibrated", 1.0),
+        ({"correlation": 0.9}, r"the joint posterior of all columns is \d+% too narrow \(over-confident\)", None),
+        ({"true": 0.9}, r"the joint posterior of all columns is", None),
     ],
 )
 def test_each_kind_of_error_is_found_and_named(error, says, width):
@@ -113,7 +154,7 @@ def test_each_kind_of_error_is_found_and_named(error, says, width):
     assert found.findings[0] in str(found) and "90% holds" in str(found)
     assert found.to_dict()["findings"] == found.findings
     worst = min(found.verdicts, key=lambda name: found.verdicts[name].p_value)
-    assert worst == "ranks of all columns" or "correlation" not in error
+    assert "all columns" in worst or not {"correlation", "true"} & error.keys()
     parts = {name.partition(" of ")[2] for name, one in found.verdicts.items() if one.differs}
     assert len(found.findings) == len(parts)
 

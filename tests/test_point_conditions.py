@@ -7,7 +7,7 @@ import motes
 from motes.data._tables import Standardiser
 from motes.diffusion._oracles import GaussianOracle
 from motes.errors import DataError, UsageError
-from motes.models._point_conditions import box_of, far_conditions, impute_points, sample_given
+from motes.models._point_conditions import box_of, impute_points, sample_given, unlikely_conditions
 from motes.models._points import PointModel
 
 ROWS = 4000
@@ -55,10 +55,10 @@ def test_given_has_to_be_a_dict(small_model, given):
 def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):
     mean, sd = small_model.standardiser.mean, small_model.standardiser.scale
     at = lambda k: float(mean[0] + k * sd[0])
-    assert far_conditions(small_model, {"x": at(4.9), "y": (None, float(mean[1]))}) == []
-    assert far_conditions(small_model, {"x": (at(-9), at(9))}) == []
+    assert unlikely_conditions(small_model, {"x": at(4.9), "y": (None, float(mean[1]))}) == []
+    assert unlikely_conditions(small_model, {"x": (at(-9), at(9))}) == []
     for given in ({"x": at(7.0)}, {"x": (at(7.0), None)}, {"x": (None, at(-7.0))}):
-        (message,) = far_conditions(small_model, given)
+        (message,) = unlikely_conditions(small_model, given)
         assert message.startswith("the condition on 'x' is 7 standard deviations")
 
 

@@ -417,7 +417,8 @@ def test_a_run_that_was_cut_short_goes_on(whole, cut):
 @pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     newest, before = checkpoints_in(cut)
-    newest.write_bytes(newest.read_bytes()[:-9])  # torn
+    torn = newest.read_bytes()[:-9]
+    newest.write_bytes(torn)
     (cut / "checkpoints" / ".000000000040.safetensors.abc.safetensors").write_bytes(
         b"left by a process that was killed"
     )
@@ -425,7 +426,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     run(cut, resume=True, reporter=reporter)
     assert sum("damaged" in message and "before it" in message for message in reporter.warnings) == 1
     same_results(whole, cut)
-    assert [path.name for path in (cut / "checkpoints").iterdir()] == ["000000000060.safetensors"]
+    kept = {path.name: path for path in (cut / "checkpoints").iterdir()}
+    assert set(kept) == {"000000000060.safetensors", f"{newest.stem}.damaged"}
+    assert kept[f"{newest.stem}.damaged"].read_bytes() == torn  # what cannot be read is not deleted
     (before,) = checkpoints_in(cut)
     before.write_bytes(b"torn")
     with pytest.raises(UsageError, match=r"all checkpoints in .* are damaged"):

@@ -390,3 +390,17 @@ def test_mixed_dates_are_the_same_part_by_part(file, monkeypatch, size):
     days, cells = mixed()
     blocks = Blocks.of_file(file(column(*cells)), TextOptions(date_format=FORMATS))
     assert [day for part in blocks.read() for day in part.columns["a"].cells()] == days
+
+
+@pytest.mark.parametrize(
+    ("labels", "option"),
+    [
+        (["01/02/2021", "03/04/2021"], "text.date_format': ['%d/%m/%Y']"),
+        (["31/12/2020", "2021-05-01"], "text.date_format': ['%"),
+        (["1,234", "2,345"], "text.decimal': ','"),
+        (["1.5", "2.5", "3.5", "?"], "text.na': ['?']"),
+    ],
+)
+def test_advice_is_for_the_command_line_and_for_python(labels, option):
+    why = doubt(labels)
+    assert " --" in why and option in why and "convert the column of a data frame" in why

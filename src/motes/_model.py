@@ -23,7 +23,7 @@ from motes.learning._bounds import Bound, Variance
 from motes.learning._checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.models._columns import matrix_of
 from motes.models._evidence import Evidence, evidence_of
-from motes.models._point_conditions import far_conditions, impute_draws, sample_given
+from motes.models._point_conditions import impute_draws, sample_given, unlikely_conditions
 from motes.models._points import PointModel, model_path
 from motes.models._several import prior_warnings, sample_several
 from motes.models._table_draws import Drawn
@@ -224,7 +224,7 @@ class Model:
             )
         if given is None or (isinstance(given, Mapping) and not given):
             return self._native(self.inner.sample(n, seed=seed, label=label, how=how, on_block=on_block))
-        for message in far_conditions(self.inner, given):
+        for message in unlikely_conditions(self.inner, given):
             warnings.warn(message, UserWarning, stacklevel=2)
         points, _ = sample_given(self.inner, n, given, seed=seed, label=label, how=how, on_block=on_block)
         return self._native(points)

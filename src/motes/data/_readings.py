@@ -24,6 +24,7 @@ CODES = {
 }  # fmt: skip
 DIGITS = "0123456789"
 LONGEST = 40  # letters of a number or a date
+EXAMPLES = 3  # entries that advice names
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
 DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
@@ -195,6 +196,7 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         return (
             f"{message} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
             f"mean that an entry is missing, leave it empty, or read the file with {option}"
+            f"{_in_python('na', [str(label) for label in odd[:EXAMPLES]])}"
         )
     if Plain() in best:
         return None  # numbers may be names, and whoever made texts of them may know
@@ -205,10 +207,11 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
         return (
             f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
+            f"{_in_python('date_format', forms[:1])}"
         )
     return (
         f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
-        "Say it: --decimal . or --decimal ,"
+        f"Say it: --decimal . or --decimal ,{_in_python('decimal', ',')}"
     )
 
 
@@ -263,11 +266,16 @@ def _several_formats(
         message += f", and name what means a missing entry: {_na_options(odd)}"
     if unsure := [forms for forms, _ in formats if len(forms) > 1]:
         message += f". Take {' or '.join(unsure[0])}, whichever is meant"
-    return message
+    return message + _in_python("date_format", [forms[0] for forms, _ in formats])
 
 
 def _na_options(odd: Sequence[str]) -> str:
-    return " ".join(f"--na={_quoted(text)}" for text in odd[:3]) + (" ..." if len(odd) > 3 else "")
+    return " ".join(f"--na={_quoted(text)}" for text in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
+
+
+def _in_python(option: str, value: Any) -> str:
+    """The same advice for whoever has no command line: the recipe's option for a file, or the column of a frame."""
+    return f" (in Python: changes={{'text.{option}': {value!r}}} for a file, or convert the column of a data frame)"
 
 
 def two_readings(texts: Iterable[str], forms: Sequence[str]) -> str | None:

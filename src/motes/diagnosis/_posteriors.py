@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.diagnosis._calibration import JOINT, LEVELS, Calibration, calibration
+from motes.diagnosis._calibration import LEVELS, Calibration, calibration
 from motes.errors import DataError, UsageError, check_process
 from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
 from motes.evaluation._record import Evaluation
@@ -82,7 +82,7 @@ def evaluate_posteriors(
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
     details = PosteriorDetails(found.columns, found.draws, {level: found.coverage(level) for level in LEVELS})
-    widths = dict(zip(found.columns, found.widths, strict=True))
-    p_values = dict(zip((*found.columns, JOINT), found.p_values.tolist(), strict=True))
+    widths = dict(zip(found.names, found.widths, strict=False))
+    p_values = dict(zip(found.names, found.p_values.tolist(), strict=True))
     record = evaluation_of_posteriors(widths, p_values, log_prob, details, seed=seed)
     return replace(record, source=name, evaluated_against=against)

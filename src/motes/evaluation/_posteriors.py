@@ -1,7 +1,8 @@
 """The record of an evaluation of posteriors: are they as wide as they should be, and how likely is the truth?
 
 A width is 1 / the standard deviation of the normal scores of ranks, so that 1 is right; the other test of each column
-is that its ranks are uniform (`motes.diagnosis._calibration`). All of them are one family (Bonferroni).
+is that its ranks are uniform (`motes.diagnosis._calibration`). All of them, and the same two of all columns together,
+are one family (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from motes.evaluation._entries import Entry, entries_text
-from motes.evaluation._families import ALPHA, POWER
+from motes.evaluation._families import POWER
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric
 from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict, graded
 
 Array = NDArray[np.float64]
 
+JOINT = "all columns"
+FALSE_ALARMS = 0.025  # probability of one or more of right posteriors: in 200 repeats more than 5 % once in 75 times
 MEASURES = {
     "width": "width of the draws, by normal scores of ranks; 1 is right",
     "ranks": "are ranks of true values among draws uniform?",
@@ -70,7 +73,7 @@ def evaluation_of_posteriors(
     """The record of what was found.
 
     Args:
-        widths: of each column, each with its p-value.
+        widths: of each column, and of all together if there are several, each with its p-value.
         p_values: that the ranks are uniform, of each column and then of all together.
         log_prob: log p of the true rows, each given what was observed with it, (m,), in nats.
         details: for charts and tables.
@@ -97,19 +100,19 @@ def calibration_verdicts(
     """Of each width and of all ranks, by their names; p-values are adjusted for all of them.
 
     Args:
-        widths: of each column, with its p-value.
+        widths: of each column, and of all together if there are several, with their p-values.
         p_values: that the ranks are uniform, of each column, and then of all columns together.
         simulations: how many there are.
     """
-    tests = len(widths) + len(p_values)
+    tests, columns = len(widths) + len(p_values), len(p_values) - 1
     found = {}
-    for column, p in p_values.items():
-        if (width := widths.get(column)) is not None:
-            found[f"width of {column}"] = _of_width(width, tests, simulations)
+    for name, p in p_values.items():
+        joint = name == JOINT
+        if (width := widths.get(name)) is not None:
+            found[f"width of {name}"] = _of_width(width, tests, simulations * (columns if joint else 1))
         adjusted = min(1.0, tests * p)
-        text = "shifted or of another form" if width is not None else "miscalibrated"
-        differs = Verdict("moderate", text, adjusted)
-        found[f"ranks of {column}"] = differs if adjusted < ALPHA else Verdict("good", NO_DIFFERENCE, adjusted)
+        differs = Verdict("moderate", "miscalibrated" if joint else "shifted or of another form", adjusted)
+        found[f"ranks of {name}"] = differs if adjusted < FALSE_ALARMS else Verdict("good", NO_DIFFERENCE, adjusted)
     return found
 
 
@@ -117,7 +120,7 @@ def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
     p_value = min(1.0, tests * (1.0 if width.p_value is None else width.p_value))
     detectable = detectable_width(simulations, tests)
     seen = f"a width that is {detectable:.0%} off"
-    if p_value >= ALPHA:
+    if p_value >= FALSE_ALARMS:
         return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
     text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if width < 1 else 'wide (under-confident)'}"
     return Verdict(graded(abs(1 - width), "width"), text, p_value, detectable, seen)
@@ -125,4 +128,4 @@ def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
 
 def detectable_width(simulations: int, tests: int) -> float:
     """How far from 1 a width is that one of so many tests finds in 80 of 100 cases."""
-    return float((ndtri(POWER) - ndtri(ALPHA / tests / 2)) / np.sqrt(2 * simulations))
+    return float((ndtri(POWER) - ndtri(FALSE_ALARMS / tests / 2)) / np.sqrt(2 * simulations))

@@ -22,7 +22,7 @@ from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import PLACES, Subject
-from motes.models._point_conditions import far_conditions, sample_given
+from motes.models._point_conditions import sample_given, unlikely_conditions
 from motes.sampling import log_likelihood
 from motes.sampling._paths import flow_path
 
@@ -138,4 +138,4 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_bloc
         density = np.exp(log_p - log_p.max())
         found |= {"along": along, "density": density / np.trapezoid(density, along)}
     said = {"axis": axis, "value": value, "column": column, "effective": effective}
-    return Answer(said | {"warnings": far_conditions(model, {column: value})}, found)
+    return Answer(said | {"warnings": unlikely_conditions(model, {column: value})}, found)

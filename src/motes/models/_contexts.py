@@ -37,7 +37,6 @@ FEW = 20  # distinct numbers, of which fewer show no shape
 TAILS = 0.2  # nats per row that asinh must gain beside: Laplace's distribution gains 0.08 in all, Student's t_3 0.32
 NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
 NAME = "given"
-GUESS = "The model has learned nothing there, so its answer is a guess."
 
 
 @dataclass(frozen=True)
@@ -175,23 +174,9 @@ class Context:
         """
         if self.novelty is None:
             return []
-        mapped, observed = self.mapped(rows), ~np.isnan(rows)
-        beyond = self.novelty.beyond(mapped, observed)
-        said = []
-        for j in np.flatnonzero(beyond.any(axis=0)).tolist():
-            low, high = self.curves[j].inverse(self.novelty.ends[j]).tolist()
-            first = int(beyond[:, j].argmax())
-            said.append(
-                f"{_observation(first, len(rows))} has '{self.columns[j]}' = {rows[first, j]:.4g}, and the training "
-                f"had {low:.4g} to {high:.4g}. {GUESS}"
-            )
-        distances = np.where(beyond.any(axis=1), 0.0, self.novelty.distances(mapped))
-        if distances.max() > 1:
-            said.append(
-                f"no row of the training combined values as {_observation(int(distances.argmax()), len(rows))} does: "
-                f"it is {distances.max():.2g} times as far from them as all but 0.5 % of them are. {GUESS}"
-            )
-        return said
+        ends = lambda j: self.curves[j].inverse(self.novelty.ends[j])
+        who = lambda row: _observation(row, len(rows))
+        return self.novelty.describe(self.mapped(rows), rows, self.columns, ends, who, "the training")
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -12,7 +12,7 @@ where there are too few rows for these, by an exponential tail beyond the most e
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ ROWS, CENTRES, FOLDS = 5000, 64, 5  # of the joint distance: rows at most, and a
 WIDE = 100  # columns: of more, each is scaled by itself, for the covariance would be most of the model file
 SMALLEST = 1e-6  # variance in a direction, as a share of the largest
 ROUNDED = 1e-9  # what is equal but for rounding is not beyond
+GUESS = "The model has learned nothing there, so its answer is a guess."
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,41 @@ class NoveltyDetector:
         """How far rows x (m, p) are from the training, (m,): above 1 a row is novel."""
         limit = self.limit + self.tail * np.log(len(x))
         return np.asarray(_distances(x, self.mean, self.axes, self.centres) / max(limit, ROUNDED))
+
+    def describe(
+        self,
+        x: Array,
+        rows: Array,
+        names: Sequence[str],
+        ends: Callable[[int], Array],
+        who: Callable[[int], str],
+        source: str,
+    ) -> list[str]:
+        """A sentence for each column of `rows` that is beyond the training, and for all columns together.
+
+        Args:
+            x: rows in the units of the detector, (m, p).
+            rows: the same in the data's units, (m, c), NaN where not observed.
+            names: of the c columns.
+            ends: the smallest and the largest value of a column, in the data's units.
+            who: what a row is called.
+            source: what the rows are compared with.
+        """
+        beyond = self.beyond(x, ~np.isnan(rows))
+        said = []
+        for j in np.flatnonzero(beyond.any(axis=0)).tolist():
+            (low, high), first = ends(j).tolist(), int(beyond[:, j].argmax())
+            said.append(
+                f"{who(first)} has '{names[j]}' = {rows[first, j]:.4g}, and {source} had {low:.4g} to {high:.4g}. "
+                f"{GUESS}"
+            )
+        distances = np.where(beyond.any(axis=1), 0.0, self.distances(x))
+        if distances.max() > 1:
+            said.append(
+                f"no row of {source} combined values as {who(int(distances.argmax()))} does: it is "
+                f"{distances.max():.2g} times as far from them as all but 0.5 % of them are. {GUESS}"
+            )
+        return said
 
     def _ends(self, m: int) -> Array:
         """From where on a value is beyond each end, where m rows are looked at, (c, 2)."""

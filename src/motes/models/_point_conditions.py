@@ -7,12 +7,14 @@ A known number is an interval of width 0. Rows of such a box come by rejection o
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes._seeds import seed_key
 from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
+from motes.models._novelty import NoveltyDetector
 from motes.models._points import PointModel
 from motes.sampling._inside import sample_inside
 from motes.sampling._loop import sample
@@ -22,6 +24,8 @@ from motes.sampling._particles import conditional_rows
 Array = NDArray[np.float64]
 
 FAR = 5.0  # standard deviations
+OWN = 2000  # rows of a model with which conditions are compared
+_OWN: WeakKeyDictionary[PointModel, Array] = WeakKeyDictionary()  # in standardised units
 
 
 def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
@@ -58,21 +62,44 @@ def box_of(model: PointModel, given: Mapping[str, Any]) -> tuple[Array, Array]:
     return low, high
 
 
-def far_conditions(model: PointModel, given: Mapping[str, Any]) -> list[str]:
-    """A sentence for each condition that lies further than `FAR` standard deviations from the mean of the training.
+def unlikely_conditions(model: PointModel, given: Mapping[str, Any]) -> list[str]:
+    """A sentence for each condition that is unlike the training; of recipe `any` also for all of them together.
 
-    None for a model that was trained on columns as they are: it does not know their means.
+    A condition is far if it lies more than `FAR` standard deviations from the mean of the training. A model that has
+    learned any conditional distribution is also asked for 2,000 rows of the joint one, with which the given numbers are
+    compared: like ones are warned of in at most about 1 % of cases.
+
+    Nothing is said by a model that was trained on columns as they are: it does not know their means.
     """
     box = box_of(model, given)
     if not model.recipe.data.standardise:
         return []
     low, high = (model.standardiser.forward(end) for end in box)
     away = np.maximum(np.maximum(low, -high), 0.0)
-    return [
+    far = [
         f"the condition on '{model.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "
         "which held no such point. The answer is a guess."
         for j in np.flatnonzero(away > FAR)
     ]
+    return far or (_novel(model, *box_of(model, given)) if model.recipe.conditions.learned else [])
+
+
+def _novel(model: PointModel, low: Array, high: Array) -> list[str]:
+    """How the numbers of a box differ from rows of the model itself."""
+    there = low == high
+    if not there.any():
+        return []
+    if model not in _OWN:
+        _OWN[model] = model.standardiser.forward(sample_observed(model, np.full((OWN, model.dim), np.nan)))
+    units, own = model.standardiser.of(there), _OWN[model][:, there]
+    own = own[np.isfinite(own).all(axis=1)]
+    if len(own) < OWN // 2:  # sampling warns of rows that are not finite
+        return []
+    detector = NoveltyDetector.fit(own, np.ones(own.shape, bool))
+    names = [name for name, known in zip(model.columns, there, strict=True) if known]
+    ends = lambda j: units.inverse(np.repeat(detector.ends[j][:, None], len(names), axis=1))[:, j]
+    row = low[None, there]
+    return detector.describe(units.forward(row), row, names, ends, lambda _: "the condition", f"{OWN:,} draws")
 
 
 def sample_given(

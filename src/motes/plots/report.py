@@ -78,11 +78,13 @@ METHODS = {
     "Holm's method). Its size decides whether it is small, moderate or large. What a test could detect "
     "is what the test finds in about 80 of 100 cases.",
     "posteriors": "99 draws of the model for each row. All verdicts on the calibration are one family of tests "
-    "(Bonferroni): of right posteriors one verdict or more would be a false alarm in 5 of 100 reports.",
+    "(Bonferroni): of right posteriors one verdict or more would be a false alarm in 25 of 1,000 reports. A difference "
+    "is found where p, adjusted for all tests, is below 0.025.",
     "calibration": "Simulation-based calibration (Talts et al. 2018): Kolmogorov's test of the ranks of each column, "
     "and of the ranks of distances to the row with the most similar observation, of those before it, for all columns "
-    "together (TARP, Lemos et al. 2023). The width is 1 over the standard deviation of normal scores of the ranks; its "
-    "test and its interval are chi-squared.",
+    "together (TARP, Lemos et al. 2023). The width is 1 over the standard deviation of normal scores of the ranks; "
+    "that of all columns is taken from ranks by the Mahalanobis distance. Tests and intervals of widths are "
+    "chi-squared.",
     "distances": "Sliced W2 along 200 directions, tested along every twelfth; exact W2 of at most 200 rows of each "
     "set. Over the root of the mean variance per column.",
     "modes": "The nearest mode of each sample; the distance is the total variation of the shares.",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class Checkpoints:
 
 def checkpoints_in(out: Path) -> list[Path]:
     """The checkpoints in the folder of a run, the newest first."""
-    found = (path for path in (out / CHECKPOINTS).glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{1,18}", path.stem))
+    found = (path for path in (out / CHECKPOINTS).glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{12,18}", path.stem))
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -274,7 +275,7 @@ def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tu
             state, texts = _read(path)
         except ModelFileError as error:
             damaged.append(path)
-            warn(f"{error} Going back to the checkpoint before it.")
+            warn(f"{error} Going back to the checkpoint before it, and keeping this file as '{_aside(path).name}'.")
             continue
         if texts["motes"] != version("motes"):
             raise UsageError(
@@ -309,10 +310,18 @@ def _gone_on(out: Path, training: Training, reporter: Reporter) -> tuple[State, 
         raise UsageError(
             f"got {section}.steps = {training.steps:,}; the run in '{out}' has taken {done:,} already. Give more."
         )
-    for path in [*damaged, *present(out, RESULTS)]:
+    for path in damaged:
+        path.rename(_aside(path))
+    for path in present(out, RESULTS):
         path.unlink()
     reporter.say(f"going on after {done:,} steps")
     return state, texts["named"]
+
+
+def _aside(path: Path) -> Path:
+    """A free name next to a checkpoint that cannot be read, under which it is no checkpoint."""
+    names = (path.with_suffix(f".damaged{number or ''}") for number in count())
+    return next(name for name in names if not name.exists())
 
 
 def _check_same(out: Path, training: Training, texts: Mapping[str, str]) -> None:

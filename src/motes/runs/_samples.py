@@ -13,7 +13,7 @@ from motes.data._series import of_values
 from motes.data._tables import Table
 from motes.data._writing import Write
 from motes.models._evidence import Evidence, evidence_of
-from motes.models._point_conditions import far_conditions, sample_given
+from motes.models._point_conditions import sample_given, unlikely_conditions
 from motes.models._points import PointModel
 from motes.models._several import prior_warnings, sample_several
 from motes.models._tables import TableModel
@@ -117,7 +117,7 @@ def write_samples(
                 model, n, given, seed=seed, on_block=count, label=request.label, how=request.how
             )
         write(as_frame(Table(points, model.columns)))
-        return Evidence(None, (), effective, tuple(far_conditions(model, given)))
+        return Evidence(None, (), effective, tuple(unlikely_conditions(model, given)))
     effective, log_evidence, done = 0.0, [], 0
     with reporter.counting("sampling", n, "rows") as count:
         for rows in model.blocks(n, given=given, seed=seed, exact=request.exact):
