@@ -419,7 +419,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     newest, before = checkpoints_in(cut)
     torn = newest.read_bytes()[:-9]
     newest.write_bytes(torn)
-    (cut / "checkpoints" / ".000000000040.safetensors.abc.safetensors").write_bytes(
+    (cut / "checkpoints" / ".000000000040.safetensors.0123abcd.safetensors").write_bytes(
         b"left by a process that was killed"
     )
     reporter = Told()
