@@ -101,6 +101,7 @@ def intervals_agree(details):
     ):
         assert part.verdict.differs == (not metric.low <= neutral <= metric.high), part
     share = details.privacy.records.share
+    assert f"({share.low:.1%} to {share.high:.1%})" in details.privacy.records_verdict.text  # one interval, not two
     assert details.privacy.records_verdict.differs == (not share.low <= 0.05 <= share.high)
 
 

@@ -21,7 +21,7 @@ from motes.data._frames import Frame
 from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import _table_verdicts as verdicts
 from motes.evaluation._entries import Entry
-from motes.evaluation._families import Adjustment, weighted_holm
+from motes.evaluation._families import ALPHA, Adjustment, weighted_holm
 from motes.evaluation._privacy import NEAR, ClosestRecords, Copies
 from motes.evaluation._record import Evaluation
 from motes.evaluation._results import Metric, corrected
@@ -255,9 +255,9 @@ def _privacy(records: ClosestRecords | Verdict, copies: Copies, adjust: Adjustme
     copied = verdicts.of_copies(copies, adjust["copies"])
     if isinstance(records, Verdict):
         return PrivacyResult(None, records, copies, copied)
-    verdict = verdicts.of_records(records, adjust["dcr"])
-    share = corrected(records.share, adjust["dcr"].sigmas, NEAR, verdict.differs)
-    return PrivacyResult(replace(records, share=share), verdict, copies, copied)
+    share, adjusted = records.share, adjust["dcr"]
+    found = replace(records, share=corrected(share, adjusted.sigmas, NEAR, adjusted(_p(share)) < ALPHA))
+    return PrivacyResult(found, verdicts.of_records(found, adjusted), copies, copied)
 
 
 def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> Examples:
