@@ -120,16 +120,23 @@ def test_a_sum_of_two_columns_never_breaks():
 
 
 @pytest.mark.slow
-def test_gaps_of_dates_that_end_on_both_sides_have_their_shares():
-    """A share of .033 has a standard error of .0008 among 50,000 rows: .004 is five of them, for each of 30 gaps."""
+@pytest.mark.parametrize(("law", "broken", "error"), [("uniform", 0, 0.004), ("uniform", 3, 0.004), ("wait", 0, 0.006)])
+def test_gaps_of_dates_have_their_shares(law, broken, error):
+    """A share of .033 has a standard error of .0008 among 50,000 rows: .004 is five of them, for each of 30 gaps.
+
+    Waiting times have a border below only, at which there are most rows: half of them were drawn.
+    """
     rng = np.random.default_rng(3)
     start = np.datetime64("2021-01-01") + rng.integers(0, 700, 3000) * DAY
-    frame = pd.DataFrame({"start": start, "end": start + rng.integers(0, 30, 3000) * DAY})
-    model = motes.fit(frame, "table", changes={"table.steps": 300}, seed=0, verbose=False)
-    gaps = [(one.end - one.start).dt.days for one in (frame, model.sample(50_000, seed=7))]
-    assert gaps[1].between(0, 29).all()
-    real, drawn = (np.bincount(one, minlength=30) / len(one) for one in gaps)
-    assert np.abs(drawn - real).max() < 0.004
+    gap = {"uniform": rng.integers(0, 30, 3000), "wait": rng.exponential(12, 3000).astype(int)}[law]
+    gap[:broken] = -4
+    frame = pd.DataFrame({"start": start, "end": start + gap * DAY})
+    model = motes.fit(frame, "table", changes={"table.steps": 200}, seed=0, verbose=False)
+    drawn = (lambda rows: (rows.end - rows.start).dt.days.to_numpy())(model.sample(50_000, seed=7))
+    inside = (drawn >= 0) & (drawn <= (29 if law == "uniform" else gap.max()))
+    assert (~inside).mean() <= (2 * broken / 3000 if law == "uniform" else 0.005)
+    real, made = (np.bincount(one[one >= 0], minlength=400)[:400] / len(one) for one in (gap, drawn))
+    assert np.abs(made - real).max() < error
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ PRIOR = 10.0  # rows that say of a code that rules do not change its share
 LEAST = 0.05  # of rows that keep all rules: each requested row takes as many draws as one of them
 STRAIGHT = 0.98  # of the rows: if no fewer are kept, all shares of codes are what they were
 ROUNDS = 20  # of iterative proportional fitting
-MOST = 2.5  # times as frequent as without rules a case becomes, at most
+MOST = 2.5  # times as frequent as without rules the cases of all rules together become, at most
 
 
 class Side(NamedTuple):
@@ -117,12 +117,13 @@ class Constraint:
     def factors(self) -> list[Array]:
         """f_i of each case, of each rule; the last one, 1, is that of a row with a missing entry, whose case is -1."""
         made = [np.append(float(rule.shares[0] > 0), np.ones(len(rule.shares))) for rule in self.rules]
+        most = MOST ** (1 / max(sum(len(rule.shares) > 2 for rule in self.rules), 1))
         for _ in range(ROUNDS):
             for i, rule in enumerate(self.rules):
                 weights = self.counts * np.exp(self._log_f(made, self.patterns))
                 here = self.patterns[:, i] >= 0
                 now = np.bincount(self.patterns[here, i], weights[here], len(rule.shares)).astype(np.float64)
-                made[i][:-1] = _closer(made[i][:-1], now, np.array(rule.shares))
+                made[i][:-1] = _closer(made[i][:-1], now, np.array(rule.shares), most)
         return made
 
     def _log_f(self, factors: list[Array], cases: NDArray[np.integer], known: Mask | None = None) -> Array:
@@ -222,7 +223,7 @@ class Constraint:
         return np.where(found.any(axis=1, keepdims=True), found, 1.0)
 
 
-def _closer(factor: Array, now: Array, shares: Array) -> Array:
+def _closer(factor: Array, now: Array, shares: Array, most: float) -> Array:
     """f_i (c,) with which cases that have the weights `now` (c,) have the `shares` (c,), as far as it may go.
 
     A rule is never broken more often than without it, and no case becomes so frequent that rejection takes forever.
@@ -233,7 +234,7 @@ def _closer(factor: Array, now: Array, shares: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         times = np.where(now > 0, shares / now * kept / shares[1:].sum(), 1.0)
     made = factor * times
-    made[1:] = np.minimum(made[1:], MOST * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
+    made[1:] = np.minimum(made[1:], most * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
     if shares[0]:
         breaches = now[0] / factor[0], shares[0] * kept / shares[1:].sum()  # of p, and as many as there should be
         made[0] = min((breaches[1] + HALF) / (breaches[0] + HALF), 1.0)

@@ -42,6 +42,7 @@ BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along 
 BROKEN = 0.01  # of the rows, at most, break a rule,
 FEWER = 10.0  # and so many times fewer than would by chance, or if there were no border
 EACH = 20  # rows to each gap between two ends, from which all gaps have their shares
+ENDLESS = 1e20  # microseconds: no two dates are so far apart
 LIMIT = 2.0**52  # up to which sums of float64 are exact
 
 
@@ -150,7 +151,8 @@ class Inequality:
     Attributes:
         low, high: the columns.
         share: of the training rows in which it holds.
-        ends: (B+1,), of the bins of the gap high - low, where it also ends sharply above; no gap lies on an end.
+        ends: (B+1,), of the bins of the gap high - low, if it takes a few values, or those of two dates; no gap lies on
+            an end, and the last one is `ENDLESS` unless the gap ends sharply above.
         within: (B,), the shares of these bins among the training rows.
         most: the largest gap in words, where it ends.
     """
@@ -406,16 +408,24 @@ def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: boo
         return []
     if _beyond(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
         return []
-    if broken or not gaps or (width := _width(low, high)) is None or _beyond(gap.max() - gap) < EXPECTED:
-        return [Inequality(low.column, high.column, 1 - broken / len(gap))]
-    steps, counts = np.unique(np.rint(gap / width), return_counts=True)
-    if len(gap) < EACH * len(steps) or counts[-1] < np.median(counts) / 2:
-        return [Inequality(low.column, high.column)]
-    # The gap ends sharply on both sides, and takes a few values: each has its share.
-    half = np.diff(steps).min() / 2
-    ends = width * np.concatenate([[steps[0] - half], steps[:-1] / 2 + steps[1:] / 2, [steps[-1] + half]])
-    most = f"{steps[-1] * width / DAY:g} days" if isinstance(high, Date) else f"{steps[-1] * width:g}"
-    return [Inequality(low.column, high.column, 1.0, tuple(ends.tolist()), tuple((counts / len(gap)).tolist()), most)]
+    plain = Inequality(low.column, high.column, 1 - broken / len(gap))
+    width, kept = _width(low, high), gap[gap >= 0]
+    if not gaps or width is None:
+        return [plain]
+    steps, counts = np.unique(np.rint(kept / width), return_counts=True)
+    half, sharp = np.diff(steps).min() / 2, _beyond(kept.max() - kept) >= EXPECTED
+    if sharp and len(kept) >= EACH * len(steps) and counts[-1] >= np.median(counts) / 2:
+        # The gap ends sharply on both sides, and takes a few values: each has its share.
+        last = steps[-1] + half
+        most = f"{steps[-1] * width / DAY:g} days" if isinstance(high, Date) else f"{steps[-1] * width:g}"
+    elif isinstance(high, Date) and (few := int(np.append(counts[:-1] < EACH, True).argmax())) > 1:
+        # The first gaps between two dates have theirs, and all others together.
+        steps, counts = steps[: few + 1], np.append(counts[:few], counts[few:].sum())
+        last, most = ENDLESS, ""
+    else:
+        return [plain]
+    ends = width * np.concatenate([[steps[0] - half], steps[:-1] / 2 + steps[1:] / 2, [last]])
+    return [replace(plain, ends=tuple(ends.tolist()), within=tuple((counts / len(gap)).tolist()), most=most)]
 
 
 def _width(low: Kind, high: Kind) -> float | None:
