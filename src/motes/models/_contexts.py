@@ -22,14 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data._arrays import plain, rows_of
 from motes.data._frames import Frame, as_frame
 from motes.data._points import numbers_of
+from motes.data._records import from_json, to_json
 from motes.data._series import TYPE_WORDS
 from motes.data._tables import Table, as_table
 from motes.errors import DataError, UsageError, unknown
 from motes.models._novelty import NoveltyDetector
 from motes.models._priors import Prior
 from motes.models._regressions import Regression, widths_are_predictable
-from motes.tables._states import from_json, to_json
-from motes.tables.kinds._curves import Curve, Straight, fit_curve, standardised
+from motes.tables.kinds._curves import CURVES, Curve, Straight, fit_curve, standardised
 
 Array = NDArray[np.float64]
 
@@ -195,7 +195,7 @@ class Context:
         """What `to_dict` gave."""
         prior, found = Prior.from_dict(values["prior"]), values["regression"]
         regression = None if found is None else Regression.from_dict(found)
-        curves, gaps = from_json(values["curves"], {}), tuple(values["gaps"])
+        curves, gaps = from_json(values["curves"], {}, CURVES), tuple(values["gaps"])
         edges, novelty = tuple(values.get("edges", ())), values.get("novelty")
         detector = None if novelty is None else NoveltyDetector.from_dict(novelty)
         return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges, detector)

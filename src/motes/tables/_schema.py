@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._identity import content_keys
+from motes.data._records import Arrays, from_json, to_json
 from motes.data._series import Series, Type
 from motes.errors import DataError, UsageError
 from motes.tables._checks import check_schema
@@ -29,7 +30,7 @@ from motes.tables._fitting import fit_columns, weighted
 from motes.tables._missing import MissingPatterns
 from motes.tables._parts import Array, Codes, Encoded, Mask, Part
 from motes.tables._relations import BROKEN, Inequality, Relation, Rule, inequalities_in, relations_in
-from motes.tables._states import Arrays, from_json, to_json
+from motes.tables._states import classes_of_parts
 from motes.tables.kinds._base import Kind, shown
 from motes.tables.kinds._columns import (
     MISSING,
@@ -595,6 +596,7 @@ class Schema:
             >>> Schema.from_state(*Schema.fit(people).to_state()).names
             ('age', 'smoker')
         """
-        made = cls(**{field: from_json(value, arrays) for field, value in dict(about).items()})
+        classes = classes_of_parts()
+        made = cls(**{field: from_json(value, arrays, classes) for field, value in dict(about).items()})
         check_schema(made)
         return made

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from motes.tables._parts import Array
+Array = NDArray[np.float64]
 
 POINTS = 2000  # quantiles that a curve is fitted to
 GAIN = 0.05  # nats per row that a curve must gain over a straight line, beside the price of its parameter
@@ -125,6 +126,9 @@ class Asinh(Curve):
 
     def log_slope_g(self, u: Array) -> Array:
         return -np.log(np.hypot(1.0, u))
+
+
+CURVES: dict[str, type] = {curve.__name__: curve for curve in (Straight, Power, Asinh)}
 
 
 def _raised(log: Array, exponent: float) -> Array:
