@@ -21,6 +21,7 @@ def main() -> None:
     guidance()
     posterior()
     predicted()
+    pairs()
     diagnosis("rings", "ddpm", ("excess", "scores", "densities"))
     diagnosis("moons", "tutorial", ("error_split",))
 
@@ -113,6 +114,15 @@ def predicted() -> None:
         whole.paste(image, (at, (height - image.height) // 2))
         at += image.width
     whole.save(OUT / "predicted.png", optimize=True)
+
+
+def pairs() -> None:
+    """Five columns of penguins, of a model of all columns, beside the real ones."""
+    real = motes.data.as_frame(motes.dataset("penguins"))
+    synthetic = motes.fit("penguins").inner.sample(len(real))
+    names = ("species", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+    ours, theirs = ({name: rows[name] for name in names} for rows in (synthetic, real))
+    plots.pairs(ours, theirs, title=f"{len(synthetic)} synthetic rows", style="dark").savefig(OUT / "pairs.png")
 
 
 def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
