@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from motes.explorer.live import Live
 
 
+PANELS = 4  # of a page, each of which has a slot of its own for each kind of question
+
+
 class Answer(NamedTuple):
     """Words and numbers, and arrays by name.
 
@@ -83,7 +86,7 @@ class Request:
     live: Live | None = None
 
     @classmethod
-    def of(cls, text: str, kinds: Collection[str], slots: int = 4) -> Request:
+    def of(cls, text: str, kinds: Collection[str]) -> Request:
         """Read one.
 
         Raises:
@@ -102,7 +105,7 @@ class Request:
             raise UsageError("got JSON that is not an object; expected an object.")
         made = cls("", 0, "", options)
         made.word("what", kinds)
-        place = made.whole("panel", 0, slots - 1, 0)
+        place = made.whole("panel", 0, PANELS - 1, 0)
         return cls(options["what"], made.whole("number", 0, 2**31), f"{options['what']} {place}", options)
 
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
