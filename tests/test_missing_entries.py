@@ -78,6 +78,21 @@ def check_missing_as_in(frame, drawn):
     assert ((drawn.isna().mean() - real).abs() <= 4 * np.sqrt(real * (1 - real) / len(drawn))).all()
 
 
+def test_patterns_that_rows_share_have_their_shares_and_so_has_every_column():
+    frame = rare_rows(1000, 4)
+    schema = Schema.fit(frame)
+    found = schema.missing_patterns
+    np.testing.assert_allclose(found.weights @ found.rates, frame.isna().mean(), rtol=1e-12)
+    rows = frame.isna().value_counts()
+    for weight, rates in zip(found.weights[:-1], found.rates[:-1], strict=True):
+        assert weight == pytest.approx(rows[tuple(rates == 1)] / 1000.5) and set(rates) <= {0, 1}
+    assert len(found.weights) - 1 == (rows > 1).sum()
+    twice = Schema.fit(frame, weights=np.full(1000, 2.0)).missing_patterns
+    again = Schema.fit(pd.concat([frame, frame])).missing_patterns
+    np.testing.assert_array_equal(twice.rates, again.rates)
+    np.testing.assert_array_equal(twice.weights, again.weights)
+
+
 def test_rare_missing_entries_are_drawn_as_often_and_together():
     """Of these rows 6 lack `a` and `b`, 3 lack `d`; before, neither was drawn in a tenth of its share."""
     frame = rare_rows(1000, 2)
