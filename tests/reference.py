@@ -113,12 +113,12 @@ class Point(Denoiser):
 
 @dataclass(frozen=True)
 class TrainingBy(Training):
-    """Training by another rule than Adam, without averages of the weights to choose from."""
+    """Training by another rule, without averages of the weights to choose from."""
 
     rule: Any = None
     averages: int = 0
 
-    def optimiser(self):
+    def make_optimiser(self, shapes=()):
         return self.rule
 
 

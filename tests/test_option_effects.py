@@ -421,7 +421,8 @@ def conditions():
 
 SMALLEST = {
     "network.width": 6, "network.depth": 1, "training.steps": 3, "training.batch": 4, "training.averages": 0,
-    "training.decay": "constant", "training.warmup": 0, "grid.steps": 4,
+    "training.optimiser": "adam", "training.learning_rate": 0.01, "training.decay": "constant", "training.warmup": 0,
+    "grid.steps": 4,
 }  # fmt: skip
 MOONS = motes.make_shape("moons", 12, seed=0)
 
@@ -469,6 +470,16 @@ def target():
     np.testing.assert_array_equal(trained(batch=12, steps=3).losses, losses["row"])  # suits so few rows
 
 
+@effect("training.optimiser")
+def optimiser():
+    # The first steps are of rank one: Adam's change all weights of a matrix by the same, SOAP's by other amounts.
+    moved = {
+        how: np.abs(trained(steps=1, optimiser=how).last.network.out.weight - START.network.out.weight)
+        for how in ("adam", "soap")
+    }
+    assert np.ptp(moved["adam"]) < 1e-4 < np.ptp(moved["soap"])
+
+
 @effect("training.learning_rate")
 def learning_rate():
     for rate in (0.01, 0.002):  # Adam's first step is as long for every weight that has a slope
@@ -479,7 +490,7 @@ def learning_rate():
 def changes_by(gradients, **options):
     """The changes of one weight by the optimiser of a recipe for gradients that come one after another."""
     recipe = load_recipe("default", SMALLEST | {f"training.{key}": value for key, value in options.items()})
-    optimiser = recipe.training.optimiser()
+    optimiser = recipe.training.make_optimiser()
     state, made = optimiser.init(jnp.zeros(1)), []
     for gradient in gradients:
         change, state = optimiser.update(jnp.array([gradient]), state)

@@ -213,7 +213,9 @@ def test_the_quick_measures_see_one_stray_in_a_hundred(share, differs):
     # D13: 1.1 % of the samples lay between the arms, and the verdict of `motes train` was that no difference was found.
     samples, *real = (motes.make_shape("swiss_roll", 5000, seed=seed) for seed in (11, 12, 13))
     found = evaluate_points(with_strays(samples, share, 14), *real, brief=True)
-    assert (found.severity != "good") is differs and ("precision" in found.headline) is differs
+    none = "No difference between synthetic and real rows was found by sliced_w2, c2st, precision, recall, density and"
+    strays = "The synthetic rows differ a little from the real ones in 1 of 4 measures of coverage (precision)."
+    assert (found.severity != "good") is differs and found.headline.startswith(strays if differs else none)
 
 
 @pytest.mark.slow

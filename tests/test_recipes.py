@@ -56,6 +56,7 @@ def test_the_tutorial_recipe_is_the_tutorial_number_for_number():
         "conditions.random": 0.0,
         "training.steps": 1000 * 79,  # epochs of 78 batches of 128 and one of 16
         "training.batch": 128,
+        "training.optimiser": "adam",
         "training.last_batch": "partial",
         "training.target": "row",
         "training.learning_rate": 1e-3,

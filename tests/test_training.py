@@ -106,9 +106,9 @@ def test_gradients_are_clipped():
 
 
 def test_the_learning_rate_rises_and_falls_as_written():
-    part = Training(steps=100, warmup=10, learning_rate=0.5, decay="cosine", clip_norm=1e9)
+    part = Training(optimiser="adam", steps=100, warmup=10, learning_rate=0.5, decay="cosine", clip_norm=1e9)
     rates = []
-    optimiser = part.optimiser()
+    optimiser = part.make_optimiser()
     state = optimiser.init(jnp.zeros(1))
     for _ in range(100):
         # Adam's step is the learning rate times the sign of a constant gradient, up to its epsilon.
@@ -143,13 +143,14 @@ def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_mod
 
 
 @pytest.mark.slow
-def test_other_numbers_of_a_training_need_no_other_program(monkeypatch):
-    made, real = [], options._adam
-    monkeypatch.setattr(options, "_adam", lambda *numbers: made.append(numbers) or real(*numbers))
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_other_numbers_of_a_training_need_no_other_program(monkeypatch, optimiser):
+    made, real = [], options.rising_and_falling
+    monkeypatch.setattr(options, "rising_and_falling", lambda *numbers: made.append(numbers) or real(*numbers))
     others = {"steps": 30, "learning_rate": 0.02, "warmup": 0, "decay": "constant", "clip_norm": 9.0, "ema": 0.5}
     fit = lambda **more: fit_points(
         motes.make_shape("moons", 400, seed=3),
-        changes=SMALL | {f"training.{key}": value for key, value in more.items()},
+        changes=SMALL | {"training.optimiser": optimiser} | {f"training.{key}": value for key, value in more.items()},
     )
     fit()
     traced = len(made)

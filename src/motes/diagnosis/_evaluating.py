@@ -143,7 +143,9 @@ def _points_evaluated(
     )
     notes = () if origin.truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
     if brief:
-        notes = ("these are the quick measures alone; `motes evaluate` or Model.evaluate takes all of them.",)
+        notes = (
+            "these are the quick measures alone. `motes evaluate` or Model.evaluate takes all, and may find more.",
+        )
     return replace(found, evaluated_against=origin.evaluated_against, notes=notes)
 
 

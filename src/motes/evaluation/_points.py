@@ -147,7 +147,7 @@ def evaluate_points(
     )
     sizes = {"synthetic": len(ours), "real": len(theirs)}
     entries = tuple(_entry(row, tested[row.metric.name], width) for row in rows)
-    return Evaluation("", "real points", sizes, entries, details, (), seed)
+    return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
 
 
 def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) -> tuple[list[Row], dict[str, Tested]]:

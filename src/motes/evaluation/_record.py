@@ -51,6 +51,7 @@ class Evaluation(Generic[DetailsT]):
         details: what the charts need.
         notes: what was left out or taken otherwise, a sentence each.
         seed: of samples and choices.
+        brief: the entries are the quick measures alone; the headline then says which these are.
         about: what else a report says, by name: the model and its recipe. A mapping as value becomes a list of its own.
         date: of the evaluation.
         version: of motes.
@@ -69,6 +70,7 @@ class Evaluation(Generic[DetailsT]):
     details: DetailsT
     notes: tuple[str, ...]
     seed: int
+    brief: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
     date: str = field(default_factory=today)
     version: str = field(default_factory=lambda: version("motes"))
@@ -125,7 +127,8 @@ class Evaluation(Generic[DetailsT]):
             parts = listed([differing_part(key, self.of(key)) for key in similar])
             said = f"The synthetic rows differ{how} from the real ones in {parts}."
         else:
-            said = "No difference between synthetic and real rows was found."
+            by = f" by {listed([entry.name for entry in self.entries])}" if self.brief else ""
+            said = f"No difference between synthetic and real rows was found{by}."
         apart = [entry for key in found if not SECTIONS[key].similarity for entry in self.of(key)]
         return " ".join([said, *(f"{capital(entry.verdict.text)}." for entry in apart if entry.verdict.differs)])
 

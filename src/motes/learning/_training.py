@@ -31,7 +31,7 @@ from motes.learning._resuming import Keeper, State, interruptible
 from motes.learning._rows import OnDevice, Rows, systematic
 from motes.learning._stopping import EarlyStopping
 from motes.learning._times import Times
-from motes.learning._weights import weights_of, with_weights
+from motes.learning._weights import shapes_of, weights_of, with_weights
 
 ROOM = 512  # steps for which there is room in one call
 FIRST = 8  # steps of the first call, and of any at least
@@ -58,8 +58,8 @@ def train(
         loss: per row, see `motes.learning._losses`.
         times: draws the times of a batch.
         options: the section [training] of a recipe: steps, batch, learning rate, moving average and so on. A subclass
-            whose `optimiser` returns another Optax transformation trains by that. `weights` is for `motes.fit`, which
-            chooses between `averaged` and `last`; here both are returned.
+            whose `make_optimiser` returns another Optax transformation trains by that. `weights` is for `motes.fit`,
+            which chooses between `averaged` and `last`; here both are returned.
         keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
             with the same arguments, of which `options.steps` alone may differ. With other steps patience counts anew.
         on_progress: called a few times a second.
@@ -140,7 +140,8 @@ class Stepwise:
                 "or leave validation at 0."
             )
         lengths = LENGTHS if options.averages else ()
-        on_device, optimiser = OnDevice.of(rows, options.label_dropout), options.optimiser()
+        on_device = OnDevice.of(rows, options.label_dropout)
+        optimiser = options.make_optimiser(shapes_of(denoiser))
         moves = np.asarray(1 - options.ema, jnp.result_type(float))  # an input of the program, as all such numbers
         stable = options.stable_target(loss)
         self._task = _Task(denoiser, loss, times, optimiser, moves, lengths, on_device, key, stable)

@@ -17,6 +17,11 @@ def weights_of(denoiser: eqx.Module) -> jax.Array:
     return ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))[0]
 
 
+def shapes_of(denoiser: eqx.Module) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the arrays that the vector of weights holds, in its order."""
+    return tuple(leaf.shape for leaf in jax.tree.leaves(eqx.filter(denoiser, eqx.is_inexact_array)))
+
+
 @eqx.filter_jit
 def with_weights(denoiser: D, flat: ArrayLike) -> D:
     """`denoiser` with its weights taken from the vector `flat` (p,)."""

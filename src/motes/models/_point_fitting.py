@@ -85,7 +85,8 @@ def fit_points(
         changes: to it, such as {"training.steps": 8000}.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
         session: what the data is called, a model to go on from, checkpoints and progress. A training with another loss,
-            other times, or averages where the start has none goes on from the weights of the start alone.
+            other times, another optimiser, or averages where the start has none goes on from the weights of the start
+            alone.
 
     Returns:
         The model, with its losses in `model.training`. After Ctrl-C it is what was learned until then.
@@ -151,10 +152,10 @@ def _training_of(start: PointModel | None, recipe: PointRecipe) -> Trained | Non
         return None
     trained, before = start.training, start.recipe
     own = any(start.denoiser is one for one in (trained.averaged, trained.last))
-    alike = (before.loss, before.times, bool(before.training.averages)) == (
-        recipe.loss, recipe.times, bool(recipe.training.averages),
+    decides = lambda recipe: (
+        recipe.loss, recipe.times, recipe.training.optimiser, bool(recipe.training.averages),
     )  # fmt: skip
-    return trained if own and alike else None
+    return trained if own and decides(before) == decides(recipe) else None
 
 
 def _whole(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRecipe]:
