@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
 from motes._precision import put
+from motes.errors import ModelFileError
 from motes.learning._programs import drawing_program
 from motes.learning.tables._base import Ordered, in_orders
 from motes.learning.tables._calibration import FLOOR, bias_of
@@ -212,6 +213,11 @@ class Unmasker:
             y = np.clip(y, scale.ends[0], scale.ends[-1])
             codes = np.array(codes)
             codes[which] = self.reader.code_at(j, y[which])
+        if np.isnan(y).any() or codes.min(initial=0) < 0:
+            raise ModelFileError(
+                f"the network gives no numbers for part {j + 1} of the columns: its weights lead beyond the range of "
+                "floats. The model file is damaged, or its training diverged. Train anew."
+            )
         for r, one in enumerate(derived, 1):
             codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
         return *self.reader.settle(j, codes, y), log_within.astype(np.float64)
