@@ -1,4 +1,4 @@
-"""Figures that the documents print are those of the commands above them, within the noise of another seed."""
+"""Figures that the documents print are those of the commands above them, within a stated noise."""
 
 import contextlib
 import io
@@ -33,8 +33,9 @@ def numbers_of(line, name):
     return [float(one) for one in re.findall(r"-?\d+(?:\.\d+)?", line.removeprefix(name))]
 
 
-# Page, command, and how far each number of a line may be from the page: four times what two seeds differ by, at least.
-# A None is a number that another seed changes as it likes, such as a p-value.
+# Page, command, and how far each number of a line may be from the page, of the same seed: rounding of another machine
+# and small changes of a training move it. Seeds 0 and 1 of penguins, which also hold out other rows, differ by 0.6 nats
+# alone, 0.7 by the mixture and the model, 0.03 on training rows, 0.05 in the spread and 0.12 in a gain.
 PAGES = [
     (
         "diagnosis.md",
@@ -43,18 +44,9 @@ PAGES = [
             "columns alone": [0.3],
             "mixture alone": [0.3],
             "model": [0.3],
-            "model, training rows": [0.3],
-            "spread over orders": [0.3],
+            "model, training rows": [0.15],
+            "spread over orders": [0.15],
             "body_mass_g": [0.2, 0.05, 0.2],
-        },
-    ),
-    (
-        "diagnosis.md",
-        "motes evaluate runs/moons",
-        {
-            "sliced_w2": [None, None, 0.02, None, 0.02],
-            "c2st": [0.015, 0.015, 0.01, 0.01, None, 0.01],
-            "coverage": [0.01, 0.01, 0.006, None, 0.004],
         },
     ),
 ]
@@ -75,4 +67,4 @@ def test_what_a_page_prints_is_what_its_commands_print(page, command, noise, tmp
         assert ours and theirs, name
         pairs = zip(numbers_of(ours[0].strip(), name), numbers_of(theirs[0].strip(), name), limits, strict=True)
         for there, here, limit in pairs:
-            assert limit is None or abs(there - here) <= limit, (name, there, here)
+            assert abs(there - here) <= limit, (name, there, here)
