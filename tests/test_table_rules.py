@@ -192,7 +192,7 @@ def test_probabilities_of_labels_are_those_of_rows_drawn_under_conditions(broken
         assert np.abs((drawn[:, None] == np.array(cars)).mean(axis=0) - mine).max() < 0.04
     makers = np.array([int(one[1:]) // 3 for one in cars]).astype(str)
     bad = makers != given.maker.to_numpy()[:, None]
-    assert (p[bad] == 0).all() if not broken else 0 < p[bad].max() < 0.02
+    assert (p[bad] == 0).all() if not broken else (p[bad] > 0).all()
     p, makers = model.predict_proba(frame.drop(columns="maker").tail(500), "maker")
     follows = frame.maker.tail(500).to_numpy()[:, None] == np.array(makers)
-    assert (p[follows] == 1).all() if not broken else 1 - p[follows].mean() < 2 * 3 / 2000
+    assert (p[follows] == 1).all() if not broken else 0.95 < p[follows].mean() < 1
