@@ -24,7 +24,7 @@ from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict, graded
 Array = NDArray[np.float64]
 
 JOINT = "all columns"
-FALSE_ALARMS = 0.025  # probability of one or more of right posteriors: in 200 repeats more than 5 % once in 75 times
+FALSE_ALARMS = 0.025  # probability of one or more of right posteriors: in 200 repeats more than 5 % once in 80 times
 MEASURES = {
     "width": "width of the draws, by normal scores of ranks; 1 is right",
     "ranks": "are ranks of true values among draws uniform?",
